@@ -1,0 +1,37 @@
+"""GET /api/health: whether this deployment can work."""
+
+import time
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from mangum import Mangum
+
+from shared import runtime
+from shared.application import create_app
+from shared.errors import StoreError
+
+router = APIRouter()
+
+
+@router.get("/api/health")
+async def health() -> JSONResponse:
+    """200, or 503 when the store cannot be read; the age of the last tick tells whether the schedule works."""
+    sluice = runtime.current()
+    began = time.monotonic()
+    try:
+        tick_at = await sluice.queue.last_tick()
+    except StoreError as error:
+        store = {"mode": sluice.settings.storage_mode, "reachable": False, "code": error.code}
+        return JSONResponse({"status": "unavailable", "store": store}, 503, headers={"Cache-Control": "no-store"})
+    latency = round((time.monotonic() - began) * 1000, 1)
+    age = None if tick_at is None else max(0, (sluice.clock.now() - tick_at) // 1000)
+    body = {
+        "status": "ok",
+        "store": {"mode": sluice.settings.storage_mode, "reachable": True, "latency_ms": latency},
+        "last_tick_age_seconds": age,
+    }
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+app = create_app(router)
+handler = Mangum(app, lifespan="off")

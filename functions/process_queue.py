@@ -1,0 +1,81 @@
+"""/api/process-queue: one tick for a scheduler, the queue's statistics for an operator."""
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from mangum import Mangum
+
+from shared import runtime
+from shared.application import create_app
+from shared.auth import bears
+from shared.budget import Budget
+from shared.errors import Unauthenticated
+from shared.log import log
+
+router = APIRouter()
+REFUSED = "Send the queue processor's token as Bearer token."
+
+
+async def tick() -> dict[str, Any]:
+    """One bounded run: starts what may start, looks at what is overdue, leaves a heartbeat."""
+    sluice = runtime.current()
+    began = time.monotonic()
+    report = await sluice.dispatcher.run(Budget(sluice.settings.tick_budget), tick=True)
+    summary = {
+        "started": report.started,
+        "looked_at": report.looked_at,
+        "missing": report.missing,
+        "failed": report.failed,
+        "rounds": report.rounds,
+        "duration_ms": round((time.monotonic() - began) * 1000),
+    }
+    log.info("tick", **summary)
+    return summary
+
+
+@router.post("/api/process-queue")
+async def process_queue(request: Request) -> JSONResponse:
+    """200 with what the tick did."""
+    if not bears(request, runtime.current().settings.queue_processor_token):
+        raise Unauthenticated(REFUSED)
+    return JSONResponse(await tick(), headers={"Cache-Control": "no-store"})
+
+
+@router.get("/api/process-queue")
+async def statistics(request: Request) -> JSONResponse:
+    """200 with the queue's statistics; a tick when Vercel's cron calls, which can only GET, with its CRON_SECRET."""
+    sluice = runtime.current()
+    if bears(request, sluice.settings.cron_secret):
+        return JSONResponse(await tick(), headers={"Cache-Control": "no-store"})
+    if not bears(request, sluice.settings.queue_processor_token):
+        raise Unauthenticated(REFUSED)
+    stats = await sluice.queue.stats()
+    now = sluice.clock.now()
+    body = {
+        "queues": {
+            q.name: {"running": q.running, "ready": q.ready, "concurrency": q.concurrency} for q in stats.queues
+        },
+        "running": sum(q.running for q in stats.queues),
+        "max_running": sluice.settings.max_concurrent_tasks,
+        "delayed": stats.delayed,
+        "dead": stats.dead,
+        "counters": {name: value for name, value in sorted(stats.counters.items()) if name != "tick_at"},
+        "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),
+        "storage_mode": sluice.settings.storage_mode,
+    }
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+app = create_app(router)
+_http = Mangum(app, lifespan="off")
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:
+    """Lambda's entry: a scheduled EventBridge event is a tick (Mangum refuses it), everything else is HTTP."""
+    if event.get("source") in ("aws.events", "aws.scheduler") or "detail-type" in event:
+        # The loop that Mangum made and keeps over warm invocations; the clients belong to it.
+        return asyncio.get_event_loop().run_until_complete(tick())
+    return _http(event, context)

@@ -1,0 +1,34 @@
+"""GET /api/status/{id}: the job, through the cache."""
+
+import math
+
+from fastapi import APIRouter, Request, Response
+from mangum import Mangum
+
+from shared import runtime
+from shared.application import create_app
+from shared.auth import caller_of
+
+router = APIRouter()
+
+
+@router.get("/api/status/{job_id}")
+async def status(request: Request, job_id: str) -> Response:
+    """200 with the job, or 304 when the caller's ETag still stands; tells how long the answer is good."""
+    sluice = runtime.current()
+    remembered = await sluice.statuses.view(caller_of(request, sluice.settings), job_id)
+    view = remembered.value
+    headers = {
+        "ETag": view.etag,
+        "Cache-Control": f"private, max-age={math.floor(sluice.statuses.left(remembered))}",
+        "Vary": "Authorization",
+    }
+    if not view.is_terminal:
+        headers["Retry-After"] = str(math.ceil(sluice.settings.status_cache_ttl))
+    if view.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(view.body, media_type="application/json", headers=headers)
+
+
+app = create_app(router)
+handler = Mangum(app, lifespan="off")

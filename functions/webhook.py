@@ -1,0 +1,58 @@
+"""POST /api/webhook/{provider}: the provider says that a prediction has ended."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from mangum import Mangum
+
+from shared import runtime
+from shared.application import create_app
+from shared.budget import Budget
+from shared.errors import InvalidRequest, Unauthenticated
+from shared.intake import read_body
+from shared.log import log
+from shared.providers import REGISTRY
+from shared.settings import Settings
+from shared.signatures import nonce_is_valid
+
+BODY_LIMIT = 10 * 1024 * 1024
+
+router = APIRouter()
+
+
+@router.post("/api/webhook/{provider}")
+async def webhook(request: Request, provider: str) -> JSONResponse:
+    """200 once the end is recorded, or for an unknown job; 401 unless the provider sent it for this very attempt."""
+    sluice = runtime.current()
+    budget = Budget.of_function(sluice.settings)
+    if provider not in REGISTRY:
+        raise Unauthenticated("There is no such provider.")
+    body = await read_body(request, BODY_LIMIT)
+    sluice.providers[provider].verify(request.headers, body, sluice.clock.now())
+    job_id, attempt = _addressee(request, sluice.settings)
+    try:
+        prediction = sluice.providers[provider].read_webhook(body)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is no prediction.", http_status=400) from None
+    ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction)
+    sluice.statuses.forget(job_id)
+    if ended.word == "unknown":
+        log.error("webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id)
+    if ended.waiting:
+        await sluice.dispatcher.run(budget)
+    return JSONResponse({"result": ended.word}, headers={"Cache-Control": "no-store"})
+
+
+def _addressee(request: Request, settings: Settings) -> tuple[str, int]:
+    """The job and attempt in the query, which the provider's signature does not cover but our nonce does."""
+    job_id = request.query_params.get("job", "")
+    attempt = request.query_params.get("attempt", "")
+    given = request.query_params.get("nonce", "")
+    if not (attempt.isascii() and attempt.isdigit() and len(attempt) <= 9):
+        raise Unauthenticated("The webhook names no attempt.")
+    if not nonce_is_valid(given, settings.signing_key, job_id, int(attempt)):
+        raise Unauthenticated("The webhook does not belong to this attempt.")
+    return job_id, int(attempt)
+
+
+app = create_app(router)
+handler = Mangum(app, lifespan="off")

@@ -1,0 +1,84 @@
+"""Admits jobs: one script decides, and the job starts at once when there is room."""
+
+import secrets
+from typing import Any
+
+from shared.budget import Budget
+from shared.clock import Clock, iso
+from shared.dispatcher import Dispatcher
+from shared.errors import InvalidRequest
+from shared.job import links
+from shared.jobqueue import Claimed, JobQueue
+from shared.log import log
+from shared.providers import REGISTRY
+from shared.settings import Queue, Settings
+from shared.signatures import job_id_for
+from shared.submission import SubmitRequest
+
+
+class Admission:
+    """Takes submitted jobs in."""
+
+    def __init__(self, queue: JobQueue, dispatcher: Dispatcher, settings: Settings, clock: Clock) -> None:
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._clock = clock
+
+    async def submit(
+        self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget
+    ) -> dict[str, Any]:
+        """The accepted job, with its links and place in the queue; the same job for the same key and body."""
+        queue = self._check(request)
+        now = self._clock.now()
+        job_id = self._job_id(caller, idempotency_key)
+        start = self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
+        admitted = await self._queue.enqueue(
+            job_id,
+            request.fingerprint(),
+            fields := request.fields(self._settings, caller, queue.number, now),
+            score=request.score(self._settings, now),
+            start=start,
+        )
+        log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
+        if admitted.word == "duplicate":
+            return (await self._queue.read(job_id)).document(1 + self._settings.queue_max_retries)
+        if admitted.word == "started":
+            await self._dispatcher.start(
+                Claimed(
+                    id=job_id, attempt=1, provider=request.provider, model=request.model, input=fields["input"],
+                    owner=caller, user=request.user_id, queue=queue.name, claimed_at=now,
+                )
+            )  # fmt: skip
+        elif admitted.attention and start:
+            await self._dispatcher.run(budget)
+        is_started = admitted.word == "started"
+        return {
+            "id": job_id,
+            "status": "processing" if is_started else "pending",
+            "stage": "submitting" if is_started else "queued",
+            "queue": queue.name,
+            "queue_position": admitted.position,
+            "created_at": iso(now),
+            "links": links(job_id),
+        }
+
+    def _check(self, request: SubmitRequest) -> Queue:
+        """What only the deployment knows: its queues, providers and rules for hooks."""
+        queue = next((q for q in self._settings.queue_list if q.name == request.queue), None)
+        if queue is None:
+            raise InvalidRequest("There is no such queue.", field="queue")
+        if request.provider not in REGISTRY:
+            raise InvalidRequest("There is no such provider.", field="provider")
+        if request.hook_url is not None:
+            from shared.hooks import (
+                check_hook_url,
+            )  # loads httpx, which a submit without a hook and a start never needs
+
+            check_hook_url(request.hook_url, self._settings)
+        return queue
+
+    def _job_id(self, caller: str, idempotency_key: str | None) -> str:
+        if idempotency_key is None:
+            return f"job_{secrets.token_hex(16)}"
+        return job_id_for(self._settings.signing_key, caller, idempotency_key)

@@ -1,0 +1,57 @@
+"""The FastAPI application around a function's routes: one way to answer errors, for all of them."""
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared import runtime
+from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
+from shared.log import log
+
+# Starlette's own refusals, before any function is reached.
+CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(*routers: APIRouter) -> FastAPI:
+    """An application with these routes. Reads the settings, so that a deployment with faulty ones does not start."""
+    runtime.settings()
+    app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_bug)
+    return app
+
+
+async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 (what the handler is registered for)
+    if isinstance(error, StoreScriptError):
+        log.error("store_script_error", text=error.text[:300])
+    return JSONResponse(error.document(), error.http_status, headers=error.headers(), media_type=PROBLEM_JSON)
+
+
+async def _answer_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    code = CODES.get(error.status_code, "http_error")
+    document = {
+        "type": f"urn:sluice:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": error.status_code,
+        "code": code,
+        "retryable": False,
+    }
+    headers = {"Cache-Control": "no-store", **(error.headers or {})}
+    return JSONResponse(document, error.status_code, headers=headers, media_type=PROBLEM_JSON)
+
+
+async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
+    log.error("bug", error=type(error).__name__, exc_info=error)
+    document = {
+        "type": "urn:sluice:problem:internal_error",
+        "title": "Internal error",
+        "status": 500,
+        "code": "internal_error",
+        "retryable": True,
+    }
+    return JSONResponse(document, 500, headers={"Cache-Control": "no-store"}, media_type=PROBLEM_JSON)

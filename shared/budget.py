@@ -1,0 +1,26 @@
+"""How much of a function's time is left."""
+
+import time
+
+from shared.settings import Settings
+from shared.timing import ANSWER_MARGIN
+
+
+class Budget:
+    """Counts down the seconds a function may still spend, the margin for answering already taken off."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    @classmethod
+    def of_function(cls, settings: Settings) -> "Budget":
+        """What a request may spend before the platform ends its function."""
+        return cls(settings.function_max_duration - ANSWER_MARGIN)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    def allows_submission(self, settings: Settings) -> bool:
+        """Whether a claim, a provider call with its full timeout and the record of its outcome still fit."""
+        return self.left >= 2 * settings.store_total_timeout + settings.provider_timeout

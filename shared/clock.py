@@ -1,0 +1,55 @@
+"""The one source of time: whole milliseconds since the epoch.
+
+Code asks a ``Clock``; nothing else calls ``time.time``. Leases are the exception: their deadlines are compared between
+machines, so the scripts take them from the store's own clock (``TIME``) unless a clock says to use its number instead,
+which only the tests' clock does.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the time is, for this process and for the scripts."""
+
+    def now(self) -> int:
+        """This process' time, ms since the epoch."""
+
+    def lease_now(self) -> str:
+        """What a script takes for the time of leases: '' means the store's own clock, else ms as text."""
+
+
+class SystemClock:
+    """The machine's clock; leases by the store's clock, since two machines' clocks may differ by minutes."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def lease_now(self) -> str:
+        return ""
+
+
+class ManualClock:
+    """A clock that a test moves by hand; scripts obey it too. ``skew`` (ms) is this process' error."""
+
+    def __init__(self, start: int = 1_800_000_000_000) -> None:
+        self.true_now = start
+        self.skew = 0
+
+    def advance(self, seconds: float) -> None:
+        self.true_now += round(seconds * 1000)
+
+    def now(self) -> int:
+        return self.true_now + self.skew
+
+    def lease_now(self) -> str:
+        return str(self.true_now)
+
+
+def iso(milliseconds: int | None) -> str | None:
+    """The moment as RFC 3339 text in UTC with milliseconds; None stays None."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,148 @@
+"""Starts jobs: claims what the limits allow and submits each to its provider, once."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from shared.budget import Budget
+from shared.clock import Clock
+from shared.jobqueue import Claimed, Ended, JobQueue, Overdue
+from shared.log import log
+from shared.providers import Providers
+from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
+from shared.reconciler import Reconciler
+from shared.settings import Settings
+from shared.signatures import nonce
+from shared.timing import SUBMIT_MARGIN
+
+MOST_AT_ONCE = 20  # jobs one round starts together
+MOST_ROUNDS = 50
+
+
+@dataclass
+class Report:
+    """What a run did, in jobs."""
+
+    rounds: int = 0
+    started: int = 0
+    looked_at: int = 0
+    missing: int = 0
+    failed: int = 0
+
+
+class Dispatcher:
+    """Moves jobs from the queue to their providers."""
+
+    def __init__(
+        self, queue: JobQueue, providers: Providers, reconciler: Reconciler, settings: Settings, clock: Clock
+    ) -> None:
+        self._queue = queue
+        self._providers = providers
+        self._reconciler = reconciler
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self, budget: Budget, *, tick: bool = False) -> Report:
+        """Claims and starts until nothing more can move or the budget forbids another submission.
+
+        A round follows only on one that freed a slot or took all it asked for, so that an idle run is one call.
+        """
+        report = Report()
+        want = min(MOST_AT_ONCE, self._settings.max_concurrent_tasks)
+        while report.rounds < MOST_ROUNDS and budget.allows_submission(self._settings):
+            claim = await self._queue.claim(want, tick=tick and report.rounds == 0)
+            report.rounds += 1
+            report.started += len(claim.started)
+            report.looked_at += len(claim.overdue)
+            if claim.missing:
+                report.missing += claim.missing
+                log.error("jobs_missing", count=claim.missing)
+            freed = await asyncio.gather(
+                *(self._guarded(job.id, self.start(job), report) for job in claim.started),
+                *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
+            )
+            if not any(freed) and len(claim.started) < want:
+                break
+        return report
+
+    async def _look_at(self, job: Overdue) -> bool:
+        ended = await self._reconciler.look_at(job)
+        return ended.word in ("finished", "delayed")
+
+    async def _guarded(self, job_id: str, work: Awaitable[bool], report: Report) -> bool:
+        """One job's trouble must not keep the others of its round from being recorded."""
+        try:
+            return await work
+        except Exception as error:
+            report.failed += 1
+            log.exception("round_job_failed", job=job_id, error=type(error).__name__)
+            return False
+
+    async def start(self, job: Claimed) -> bool:
+        """Submits a claimed job and records the outcome; says whether its slot is free again."""
+        if self._lease_left(job) < self._settings.provider_timeout + SUBMIT_MARGIN:
+            # This function was frozen or starved after its claim; a submission now could outlive the lease.
+            log.warning("lease_too_short", job=job.id, attempt=job.attempt)
+            return await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short") == "delayed"
+        began = time.monotonic()
+        outcome = await self._providers[job.provider].create(self._submission(job), self._settings.provider_timeout)
+        log.info(
+            "submission", job=job.id, attempt=job.attempt, user=job.user, queue=job.queue, provider=job.provider,
+            outcome=type(outcome).__name__.lower(), duration_ms=round((time.monotonic() - began) * 1000),
+        )  # fmt: skip
+        return await self._record(job, outcome)
+
+    def _lease_left(self, job: Claimed) -> float:
+        return self._settings.lease - (self._clock.now() - job.claimed_at) / 1000
+
+    def _submission(self, job: Claimed) -> Submission:
+        s = self._settings
+        url = None
+        if s.webhooks_wanted and s.public_base_url:
+            query = urlencode(
+                {
+                    "job": job.id,
+                    "attempt": job.attempt,
+                    "nonce": nonce(s.signing_key, job.id, job.attempt),
+                }
+            )
+            url = f"{s.public_base_url.rstrip('/')}/api/webhook/{job.provider}?{query}"
+        return Submission(
+            job_id=job.id,
+            attempt=job.attempt,
+            model=job.model,
+            input=json.loads(job.input),
+            webhook_url=url,
+            cancel_after=int(s.cancel_after),
+        )
+
+    async def _record(self, job: Claimed, outcome: SubmissionOutcome) -> bool:
+        match outcome:
+            case Accepted(prediction):
+                word = await self._queue.record(job.id, job.attempt, prediction.id)
+                if word in ("cancel_requested", "stale"):
+                    told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
+                    if told is not None and word == "cancel_requested":
+                        return self._is_free(await self._reconciler.apply(job.id, job.attempt, job.provider, told))
+                return False
+            case Rejected(code, detail):
+                return self._is_free(
+                    await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)
+                )
+            case Throttled(code, retry_after):
+                if code in ("billing", "provider_auth"):
+                    log.error("provider_account", provider=job.provider, code=code)
+                delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
+                return await self._queue.snooze(job.id, job.attempt, delay=delay, code=code) in ("delayed", "finished")
+            case Unknown(detail):
+                # The slot stays taken: what may be running at the provider counts.
+                log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
+                return False
+
+    @staticmethod
+    def _is_free(ended: Ended) -> bool:
+        return ended.word in ("finished", "delayed")

@@ -1,0 +1,165 @@
+"""Every error an answer can carry, as RFC 9457 problem documents.
+
+    Problem                         code, http_status, retryable; detail, field, retry_after
+      InvalidRequest                400 / 413 / 415 / 422: the caller's input; names the field, never echoes it
+      Unauthenticated               401
+      JobNotFound                   404, the same for a job of somebody else
+      UserLimitReached              429 with Retry-After
+      QueueFull                     503 with Retry-After
+      IdempotencyConflict           422
+      StoreError                    503 with Retry-After
+        StoreUnavailable            surely not applied
+          StoreRefused              answered, and refused: quota, capacity, read-only or wrong token
+        StoreUncertain              maybe applied
+        StoreScriptError            the store ran the command and it failed: a bug of ours, or foreign keys in the way
+
+No message holds a secret, a token, a signed URL or what the caller sent.
+"""
+
+from typing import Any, ClassVar
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Problem(Exception):
+    """Base of all errors that reach a caller."""
+
+    code: ClassVar[str]
+    http_status: int
+    title: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, field: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.retry_after = retry_after
+
+    def document(self) -> dict[str, Any]:
+        """The problem document: RFC 9457's members plus ``code``, ``retryable`` and, where known, ``field``."""
+        body: dict[str, Any] = {
+            "type": f"urn:sluice:problem:{self.code}",
+            "title": self.title,
+            "status": self.http_status,
+            "code": self.code,
+            "detail": self.detail,
+            "retryable": self.retryable,
+        }
+        if self.field is not None:
+            body["field"] = self.field
+        return body
+
+    def headers(self) -> dict[str, str]:
+        headers = {"Cache-Control": "no-store"}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return headers
+
+
+class InvalidRequest(Problem):
+    """The request cannot be accepted as it is; sending it again unchanged cannot help."""
+
+    code = "invalid_request"
+    title = "The request is not valid"
+
+    def __init__(self, detail: str, *, field: str | None = None, http_status: int = 422) -> None:
+        super().__init__(detail, field=field)
+        self.http_status = http_status
+
+
+class Unauthenticated(Problem):
+    """The credentials are missing or wrong."""
+
+    code = "unauthenticated"
+    http_status = 401
+    title = "Authentication is required"
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", Basic realm="sluice"'}
+
+
+class JobNotFound(Problem):
+    """There is no such job for this caller."""
+
+    code = "job_not_found"
+    http_status = 404
+    title = "No such job"
+
+    def __init__(self) -> None:
+        super().__init__("There is no job with this id.")
+
+
+class UserLimitReached(Problem):
+    """The user has as many live tasks as he may have; one must end first."""
+
+    code = "user_limit_reached"
+    http_status = 429
+    title = "The user has reached the limit of live tasks"
+    retryable = True
+
+
+class QueueFull(Problem):
+    """As many jobs wait as the deployment allows."""
+
+    code = "queue_full"
+    http_status = 503
+    title = "The queue is full"
+    retryable = True
+
+
+class IdempotencyConflict(Problem):
+    """The Idempotency-Key was used before with another body."""
+
+    code = "idempotency_conflict"
+    http_status = 422
+    title = "The idempotency key belongs to another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was already used with a different body. Use a new key.", field="Idempotency-Key"
+        )
+
+
+class StoreError(Problem):
+    """The store could not be used; nothing is known to be wrong with the request."""
+
+    code = "store_unavailable"
+    http_status = 503
+    title = "The store cannot be used right now"
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    """Surely not applied: the request never reached the store."""
+
+    def __init__(self, detail: str = "The store could not be reached.", *, retry_after: int = 5) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class StoreRefused(StoreUnavailable):
+    """Surely not applied: the store answered that it will not serve. ``reason`` names why, for the log."""
+
+    code = "store_refused"
+
+    def __init__(self, reason: str, *, retry_after: int = 60) -> None:
+        super().__init__(f"The store refuses requests: {reason}.", retry_after=retry_after)
+        self.reason = reason
+
+
+class StoreUncertain(StoreError):
+    """Maybe applied: the request went out and no usable answer came back."""
+
+    code = "store_uncertain"
+
+    def __init__(self) -> None:
+        super().__init__("The store did not answer in time; the request may have been applied.", retry_after=2)
+
+
+class StoreScriptError(StoreError):
+    """The store answered a command with an error of its own. ``text`` goes to the log only."""
+
+    code = "store_error"
+
+    def __init__(self, text: str) -> None:
+        super().__init__("The store answered with an error.", retry_after=5)
+        self.text = text

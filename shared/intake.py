@@ -1,0 +1,113 @@
+"""Reading requests: bounded bodies, strict JSON, and validation errors that name the field and echo nothing.
+
+Python's JSON reader takes NaN, 1e999, lone surrogates, duplicate keys and any nesting; each of these fails later, in an
+answer or on the way to the store. So they are refused here, where the caller can still be told.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import InvalidRequest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_DEPTH = 8
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The request's body; 413 as soon as it has more than ``limit`` bytes, whatever Content-Length claims."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
+    """The request's JSON object as a model; InvalidRequest names the first field at fault."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        raise InvalidRequest("The body must be sent as application/json.", field="Content-Type", http_status=415)
+    document = parse_json(await read_body(request, limit))
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON document in ``body``; InvalidRequest for anything that could not be written out again as JSON."""
+    try:
+        document = json.loads(
+            body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
+        )
+    except RecursionError:
+        raise _too_deep(None) from None
+    except ValueError:
+        raise InvalidRequest("The body is not valid JSON.", http_status=400) from None
+    _inspect(document, 1, None)
+    return document
+
+
+def _refuse(constant: str) -> Any:
+    raise InvalidRequest("Numbers must be finite.", http_status=400)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise InvalidRequest("Numbers must be finite.", http_status=400)
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise InvalidRequest("An object names a member twice.", http_status=400)
+    return document
+
+
+def _too_deep(field: str | None) -> InvalidRequest:
+    return InvalidRequest(f"The body may be nested at most {MAX_DEPTH} deep.", field=field, http_status=422)
+
+
+def _inspect(value: Any, depth: int, field: str | None) -> None:
+    """Refuses what is nested too deep and text that UTF-8 cannot carry; ``field`` is the top-level member."""
+    if isinstance(value, str):
+        if SURROGATE.search(value):
+            raise InvalidRequest("Text must be valid Unicode, without lone surrogates.", field=field)
+        return
+    if not isinstance(value, dict | list):
+        return
+    if depth > MAX_DEPTH:
+        raise _too_deep(field)
+    members: Iterable[tuple[str | None, Any]]
+    members = value.items() if isinstance(value, dict) else ((None, item) for item in value)
+    for name, member in members:
+        if name is not None:
+            _inspect(name, depth, field)
+        _inspect(member, depth + 1, name if depth == 1 else field)
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    """The first fault in pydantic's words, which do not quote the input; its context and input stay behind."""
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if fault["type"] == "extra_forbidden":
+        # The name is the caller's; what comes back is only that something is too much.
+        return InvalidRequest("The body has a field that is not known.", field=_known_part(fault["loc"][:-1]))
+    message = fault["msg"].removeprefix("Value error, ")
+    return InvalidRequest(message, field=_known_part(fault["loc"]))
+
+
+def _known_part(location: tuple[int | str, ...]) -> str | None:
+    return str(location[0]) if location else None

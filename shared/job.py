@@ -1,0 +1,121 @@
+"""A job as the store holds it and as its owner sees it.
+
+    submit ──▶ queued ──claim──▶ submitting ──record──▶ running ──finish──▶ done: completed | failed | canceled
+                 ▲  ▲                │  │                  │
+                 │  └──due──  delayed ◀─┴── snooze, fail ──┘
+                 └──────── rescue ◀──┘
+
+state       who moves it in                who moves it out        if nobody does
+queued      enqueue, rescue, claim (due)   claim, cancel           whatever runs next claims: submit, webhook, poll, tick
+submitting  claim, enqueue (immediate)     record, finish, fail,   its lease lapses; after the adoption window rescue
+                                           snooze, rescue          puts it back or ends it
+running     record                         finish, fail            it becomes overdue: ticks and polls ask the provider
+delayed     fail, snooze                   claim, cancel           as queued, once due
+done        finish, fail, cancel, rescue   nobody                  it expires after TASK_TTL
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from shared.clock import iso
+
+PUBLIC_STATUS = {"queued": "pending", "delayed": "pending", "submitting": "processing", "running": "processing"}
+READ_FIELDS = (
+    "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
+    "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
+    "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job; ``fields`` are the store's, each text, absent ones missing."""
+
+    id: str
+    fields: dict[str, str]
+
+    @classmethod
+    def of(cls, job_id: str, fields: dict[str, str]) -> "Job":
+        return cls(job_id, fields)
+
+    @property
+    def owner(self) -> str:
+        return self.fields["owner"]
+
+    @property
+    def state(self) -> str:
+        return self.fields["state"]
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def status(self) -> str:
+        """pending, processing, completed, failed or canceled."""
+        return self.fields["outcome"] if self.is_terminal else PUBLIC_STATUS[self.state]
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were begun; those put back without a submission do not count."""
+        return int(self.fields.get("attempt", "0")) - int(self.fields.get("snoozes", "0"))
+
+    def moment(self, name: str) -> int | None:
+        """A time field in ms."""
+        value = self.fields.get(name)
+        return int(value) if value else None
+
+    def is_due(self, now: int) -> bool:
+        """Whether a delayed job's time has come."""
+        return self.state == "delayed" and (self.moment("due_at") or 0) <= now
+
+    def is_overdue(self, now: int, gap: int) -> bool:
+        """Whether the provider may be asked about a running job; ``gap`` ms at least lie between two questions."""
+        if self.state != "running":
+            return False
+        return now >= (self.moment("overdue_at") or 0) and now >= (self.moment("checked_at") or 0) + gap
+
+    def document(self, max_attempts: int) -> dict[str, Any]:
+        """What the owner sees. Nothing in it depends on when it is read, so that its ETag stands while the job does."""
+        f = self.fields
+        progress = 100 if self.status == "completed" else int(f["progress"]) if f.get("progress") else None
+        return {
+            "id": self.id,
+            "status": self.status,
+            "stage": self.state,
+            "progress": progress,
+            "queue": f["queue"],
+            "provider": f["provider"],
+            "model": f["model"],
+            "user_id": f["user"],
+            "tier": f["tier"],
+            "priority": int(f["priority"]),
+            "attempts": self.attempts,
+            "max_attempts": max_attempts,
+            "cancel_requested": f.get("cancel_requested") == "1",
+            "created_at": iso(self.moment("created_at")),
+            "started_at": iso(self.moment("started_at")),
+            "due_at": iso(self.moment("due_at")) if self.state == "delayed" else None,
+            "ended_at": iso(self.moment("ended_at")),
+            "output": json.loads(f["output"]) if f.get("output") else None,
+            "error": self._error(),
+            "metadata": json.loads(f["metadata"]),
+            "links": links(self.id),
+        }
+
+    def _error(self) -> dict[str, Any] | None:
+        """Why the job failed, or why its last attempt did; None once it completed."""
+        f = self.fields
+        if not f.get("error_code") or self.status == "completed":
+            return None
+        return {
+            "code": f["error_code"],
+            "detail": f.get("error_detail", ""),
+            "retryable": f.get("error_retryable") == "1",
+        }
+
+
+def links(job_id: str) -> dict[str, str]:
+    """Where the job can be followed and cancelled."""
+    return {"status": f"/api/status/{job_id}", "cancel": f"/api/jobs/{job_id}/cancel"}

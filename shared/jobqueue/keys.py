@@ -1,0 +1,43 @@
+"""The names of all keys the job queue owns; built here and nowhere else."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key names under one prefix; see prelude.lua for what the index holds."""
+
+    prefix: str
+
+    @property
+    def index(self) -> str:
+        """ZSET: every live job once; the score's band says where it is."""
+        return f"{self.prefix}:z"
+
+    @property
+    def stats(self) -> str:
+        """HASH: how many jobs ended how, and when the last tick ran."""
+        return f"{self.prefix}:st"
+
+    @property
+    def dead(self) -> str:
+        """ZSET: ids of dead letters by the time they died."""
+        return f"{self.prefix}:d"
+
+    @property
+    def jobs(self) -> str:
+        """What every job's key begins with."""
+        return f"{self.prefix}:j:"
+
+    @property
+    def users(self) -> str:
+        """What every user's key begins with."""
+        return f"{self.prefix}:u:"
+
+    def job(self, job_id: str) -> str:
+        """HASH: the whole job."""
+        return self.jobs + job_id
+
+    def user(self, owner: str, user: str) -> str:
+        """ZSET: the user's live jobs. Owners are API key names, which hold no colon."""
+        return f"{self.users}{owner}:{user}"

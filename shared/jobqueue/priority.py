@@ -1,0 +1,31 @@
+"""What a job waits with: a score in milliseconds, lowest first.
+
+offset: the time of submission minus a head start, so that priority ages by itself and nothing starves: a job that came
+a head start earlier always goes first. multiplicative: ``timestamp * (6 - priority)``, in which a low priority can wait
+for ever behind a steady stream of high ones; it is offered because existing deployments order by it.
+"""
+
+from typing import Literal
+
+Tier = Literal["free", "premium", "pro"]
+
+TIER_POINTS: dict[str, int] = {"free": 0, "premium": 100, "pro": 200}
+POINTS_PER_PRIORITY = 100
+RETRY_POINTS = 10
+NEUTRAL_PRIORITY = 3
+
+
+def points(priority: int, tier: str, prompt_length: int) -> float:
+    """The head start in points: explicit priority, tier of the user, and up to 10 for a long prompt."""
+    explicit = (priority - NEUTRAL_PRIORITY) * POINTS_PER_PRIORITY
+    return explicit + TIER_POINTS[tier] + min(prompt_length / 100, 10)
+
+
+def offset(now: int, head_start: float, seconds_per_point: float) -> int:
+    """The score under PRIORITY_POLICY=offset; ``now`` in ms."""
+    return max(0, now - round(head_start * seconds_per_point * 1000))
+
+
+def multiplicative(now: int, priority: int) -> int:
+    """The score under PRIORITY_POLICY=multiplicative; ``now`` in ms."""
+    return now * (6 - priority)

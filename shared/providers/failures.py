@@ -1,0 +1,25 @@
+"""What a provider's error text means for the job: its class, and whether another attempt can help."""
+
+import re
+
+CLASSES: tuple[tuple[str, bool, "re.Pattern[str]"], ...] = (
+    ("content_policy", False, re.compile(r"nsfw|sensitive|flagged|content policy|safety|moderation|E005", re.I)),
+    ("invalid_input", False, re.compile(r"invalid (?:input|image|url)|validation|unsupported|must be|too large", re.I)),
+    ("timeout", True, re.compile(r"timed? ?out|deadline", re.I)),
+    ("provider_down", True, re.compile(r"interrupted|out of memory|unavailable|internal error|director", re.I)),
+)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+MAX_DETAIL = 500
+
+
+def classify_failure(text: str) -> tuple[str, bool]:
+    """The error class, and whether another attempt is worth it; it is for what nobody can classify."""
+    for code, retryable, pattern in CLASSES:
+        if pattern.search(text):
+            return code, retryable
+    return "unknown", True
+
+
+def clean(text: str) -> str:
+    """The text on one line, short enough to keep."""
+    return CONTROL.sub(" ", text).strip()[:MAX_DETAIL]

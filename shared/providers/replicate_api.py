@@ -1,0 +1,225 @@
+"""Replicate over its HTTP API, without its SDK.
+
+Facts relied on, from Replicate's documentation: no idempotency key for creates (HTTP reference); the query of a webhook
+URL is preserved (topics/webhooks); ``Cancel-After`` bounds a prediction from its creation, 5 s at least (changelog,
+2025-10-16); 600 creates and 3000 other calls a minute, refused with 429 and "Your rate limit resets in ~30s"
+(topics/predictions/rate-limits); outputs are deleted after an hour (topics/predictions/data-retention). The SDK's 1.x
+does not know the status ``aborted`` and its 2.x sends creates again by itself, each of which would break a promise.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from shared.log import log
+from shared.providers.base import (
+    Accepted,
+    Prediction,
+    PredictionGone,
+    PredictionStatus,
+    ProviderUnavailable,
+    Rejected,
+    Submission,
+    SubmissionOutcome,
+    Throttled,
+    Unknown,
+)
+from shared.providers.failures import clean
+from shared.settings import Settings
+from shared.signatures import verify
+
+STATUSES: dict[str, PredictionStatus] = {
+    "starting": "running",
+    "processing": "running",
+    "succeeded": "completed",
+    "failed": "failed",
+    "canceled": "canceled",
+    "aborted": "canceled",  # the deadline passed before it started; not charged
+}
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+UNSURE = (408, 409, 425)  # 4xx that do not prove that nothing was created
+VERSION_ID = re.compile(r"[0-9a-f]{64}")
+PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
+RESETS_IN = re.compile(r"resets in ~?(\d+)\s*s")
+LONGEST_PAUSE = 120.0  # s
+DEFAULT_PAUSE = 30.0
+ACCOUNT_PAUSE = 60.0  # s; without credit or with a wrong token nothing changes sooner
+CONNECT_TIMEOUT = 5.0
+
+
+class Replicate:
+    """The provider ``replicate``. Belongs to one event loop; the HTTP client is built at the first call."""
+
+    name = "replicate"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._built: httpx.AsyncClient | None = None
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        if self._built is None:
+            token = self._settings.replicate_api_token
+            self._built = httpx.AsyncClient(
+                base_url=self._settings.replicate_base_url.rstrip("/") + "/",
+                headers={"Authorization": f"Bearer {token.get_secret_value() if token else ''}"},
+                timeout=httpx.Timeout(self._settings.provider_timeout, connect=CONNECT_TIMEOUT),
+                follow_redirects=False,
+            )
+        return self._built
+
+    async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
+        path, body = request_of(submission)
+        headers = {"Cancel-After": f"{submission.cancel_after}s"}
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._client.post(path, json=body, headers=headers)
+        except NEVER_SENT:
+            return Throttled("provider_down", DEFAULT_PAUSE)
+        except (TimeoutError, httpx.HTTPError) as error:
+            return Unknown(type(error).__name__)
+        return outcome_of(response)
+
+    async def get(self, prediction_id: str, timeout: float) -> Prediction:
+        response = await self._ask("GET", f"predictions/{quote(prediction_id, safe='')}", timeout)
+        if response.status_code == 404:
+            raise PredictionGone
+        return self._described(response)
+
+    async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
+        try:
+            response = await self._ask("POST", f"predictions/{quote(prediction_id, safe='')}/cancel", timeout)
+            return self._described(response)
+        except ProviderUnavailable:
+            return None
+
+    async def list_since(self, moment: datetime, timeout: float) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        path = f"predictions?created_after={quote(moment.isoformat())}"
+        while path:
+            response = await self._ask("GET", path, timeout)
+            if response.status_code != 200:
+                raise ProviderUnavailable(f"status {response.status_code}")
+            page = response.json()
+            found += page["results"]
+            path = page.get("next") or ""
+        return found
+
+    async def _ask(self, method: str, path: str, timeout: float) -> httpx.Response:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._client.request(method, path)
+        except (TimeoutError, httpx.HTTPError) as error:
+            raise ProviderUnavailable(type(error).__name__) from None
+
+    def _described(self, response: httpx.Response) -> Prediction:
+        if not response.is_success:
+            raise ProviderUnavailable(f"status {response.status_code}")
+        try:
+            return prediction_of(response.json())
+        except ValueError as error:
+            raise ProviderUnavailable("no prediction in the answer") from error
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
+        secrets = self._settings.replicate_webhook_secrets
+        verify(headers, body, secrets, now=now, tolerance=self._settings.webhook_tolerance)
+
+    def read_webhook(self, body: bytes) -> Prediction:
+        return prediction_of(json.loads(body))
+
+    async def close(self) -> None:
+        if self._built is not None:
+            await self._built.aclose()
+
+
+def request_of(submission: Submission) -> tuple[str, dict[str, Any]]:
+    """The path and body that create a prediction of this model: a version, a model or a deployment."""
+    body: dict[str, Any] = {"input": dict(submission.input)}
+    if submission.webhook_url is not None:
+        body |= {"webhook": submission.webhook_url, "webhook_events_filter": ["completed"]}
+    model = submission.model
+    if model.startswith("deployments/"):
+        return f"{model}/predictions", body
+    if ":" in model or VERSION_ID.fullmatch(model):
+        return "predictions", {"version": model.rpartition(":")[2], **body}
+    return f"models/{model}/predictions", body
+
+
+def outcome_of(response: httpx.Response) -> SubmissionOutcome:
+    """What the answer to a create proves."""
+    status = response.status_code
+    if response.is_success:
+        try:
+            return Accepted(prediction_of(response.json()))
+        except ValueError:
+            return Unknown("the answer holds no prediction")
+    if status == 429:
+        return Throttled("rate_limited", pause_of(response))
+    if status == 402:
+        return Throttled("billing", ACCOUNT_PAUSE)
+    if status in (401, 403):
+        return Throttled("provider_auth", ACCOUNT_PAUSE)
+    if 400 <= status < 500 and status not in UNSURE:
+        return Rejected("invalid_input", detail_of(response))
+    return Unknown(f"status {status}")
+
+
+def pause_of(response: httpx.Response) -> float:
+    """How long a 429 asks to wait, in s: its header, its ``retry_after``, or "resets in ~30s" in its text."""
+    body = _object(response)
+    told = [response.headers.get("retry-after"), body.get("retry_after")]
+    text = RESETS_IN.search(str(body.get("detail", "")))
+    told.append(text.group(1) if text else None)
+    for value in told:
+        try:
+            return min(LONGEST_PAUSE, max(1.0, float(value)))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+    return DEFAULT_PAUSE
+
+
+def detail_of(response: httpx.Response) -> str:
+    """The provider's reason for a refusal, cleaned."""
+    body = _object(response)
+    return clean(str(body.get("detail") or body.get("title") or f"status {response.status_code}"))
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def prediction_of(body: Any) -> Prediction:
+    """The prediction that an answer or a webhook describes; ValueError if it describes none.
+
+    A status that is not documented counts as running: it is not the end of anything we know.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("id"), str) or not isinstance(body.get("status"), str):
+        raise ValueError("not a prediction")
+    status = STATUSES.get(body["status"])
+    if status is None:
+        log.warning("provider_status_unknown", provider="replicate", prediction=body["id"][:64])
+        status = "running"
+    return Prediction(
+        id=body["id"],
+        status=status,
+        output=body.get("output"),
+        error=clean(str(body.get("error") or "")),
+        progress=progress_of(body.get("logs")) if status == "running" else None,
+        removed=body.get("data_removed") is True,
+    )
+
+
+def progress_of(logs: Any) -> int | None:
+    """The last percentage that the logs name, as progress bars such as tqdm's print it; 99 at most."""
+    found = PERCENT.findall(logs[-4000:]) if isinstance(logs, str) else []
+    return min(99, int(found[-1])) if found else None

@@ -1,0 +1,92 @@
+"""Brings the store in line with what a provider says: the same code for a webhook, a poll and a cancellation."""
+
+import json
+
+from shared.jobqueue import Ended, JobQueue, Overdue
+from shared.log import log
+from shared.providers import Providers
+from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable
+from shared.providers.failures import classify_failure
+from shared.settings import Settings
+
+MAX_OUTPUT = 1_000_000  # bytes of output kept in the store; media are URLs, so only text models could come near
+NOTHING = Ended("stale")
+
+
+class Reconciler:
+    """Applies predictions to jobs, and looks at jobs that are overdue."""
+
+    def __init__(self, queue: JobQueue, providers: Providers, settings: Settings) -> None:
+        self._queue = queue
+        self._providers = providers
+        self._settings = settings
+
+    async def apply(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
+        """Records what the provider says of an attempt's prediction; repeats and latecomers change nothing."""
+        match prediction.status:
+            case "running":
+                if prediction.progress is not None:
+                    await self._queue.progress(job_id, attempt, prediction.id, prediction.progress)
+                return NOTHING
+            case "failed":
+                code, retryable = classify_failure(prediction.error)
+                ended = await self._queue.fail(
+                    job_id, attempt, prediction.id, code=code, detail=prediction.error, retryable=retryable
+                )
+            case "canceled":
+                ended = await self._queue.finish(job_id, attempt, prediction.id, "canceled", {})
+            case "completed":
+                ended = await self._complete(job_id, attempt, prediction)
+        log.info("attempt_ended", job=job_id, attempt=attempt, said=prediction.status, word=ended.word,
+                 outcome=ended.outcome)  # fmt: skip
+        if ended.other:
+            # An earlier attempt's prediction won; what the later one makes would be for nobody.
+            await self.cancel_prediction(provider, ended.other, job_id)
+        return ended
+
+    async def _complete(self, job_id: str, attempt: int, prediction: Prediction) -> Ended:
+        output = json.dumps(prediction.output, separators=(",", ":"))
+        if prediction.removed and prediction.output is None:
+            detail = "The provider had deleted the result before it could be fetched."
+            return await self._queue.fail(
+                job_id, attempt, prediction.id, code="result_expired", detail=detail, retryable=False
+            )
+        if len(output.encode()) > MAX_OUTPUT:
+            log.error("output_too_large", job=job_id, attempt=attempt, bytes=len(output))
+            detail = f"The result has more than {MAX_OUTPUT} bytes; fetch it from the provider: {prediction.id}."
+            return await self._queue.finish(
+                job_id, attempt, prediction.id, "completed",
+                {"output": "null", "error_code": "output_too_large", "error_detail": detail},
+            )  # fmt: skip
+        return await self._queue.finish(job_id, attempt, prediction.id, "completed", {"output": output})
+
+    async def look_at(self, job: Overdue) -> Ended:
+        """Does for one overdue job what its webhook or its function did not."""
+        if job.state == "submitting":
+            word = await self._queue.rescue(job.id, job.attempt)
+            log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=word)
+            return Ended("finished", waiting=True) if word in ("requeued", "finished") else NOTHING
+        if job.state != "running":
+            log.error("slot_without_run", job=job.id, attempt=job.attempt, state=job.state)
+            return NOTHING
+        return await self.ask(job, self._settings.provider_timeout)
+
+    async def ask(self, job: Overdue, timeout: float) -> Ended:
+        """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""
+        try:
+            prediction = await self._providers[job.provider].get(job.prediction, timeout)
+        except ProviderUnavailable as error:
+            log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
+            return NOTHING
+        except PredictionGone:
+            detail = "The provider no longer knows this prediction."
+            return await self._queue.fail(
+                job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
+            )
+        return await self.apply(job.id, job.attempt, job.provider, prediction)
+
+    async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:
+        """Ends a prediction that nobody wants; if the provider cannot be told, its own deadline ends it."""
+        prediction = await self._providers[provider].cancel(prediction_id, self._settings.provider_timeout)
+        log.info("prediction_canceled", job=job_id, provider=provider, told=prediction is not None)
+        return prediction

@@ -1,0 +1,82 @@
+"""Puts the parts together, once for each event loop.
+
+Clients are built when first used and kept between invocations: building one costs as much as thirty calls, most of it
+for reading the certificates. They belong to the loop they were built on, so a new loop gets its own.
+"""
+
+import asyncio
+import functools
+from weakref import WeakKeyDictionary
+
+from shared.admission import Admission
+from shared.cache import Cache
+from shared.clock import Clock, SystemClock
+from shared.dispatcher import Dispatcher
+from shared.jobqueue import Canceled, JobQueue
+from shared.log import configure_logs, log
+from shared.providers import Providers
+from shared.reconciler import Reconciler
+from shared.settings import Settings, load_settings
+from shared.statuses import Statuses
+from shared.store import Store, open_store
+
+
+@functools.cache
+def settings() -> Settings:
+    """The deployment's settings; SettingsError stops the start of whatever imports a function."""
+    loaded = load_settings()
+    configure_logs(loaded.log_level)
+    log.info("start", storage_mode=loaded.storage_mode, environment=loaded.environment, prefix=loaded.prefix)
+    return loaded
+
+
+class Runtime:
+    """The verbs that functions call, on one event loop."""
+
+    def __init__(self, configured: Settings, store: Store, clock: Clock) -> None:
+        self.settings = configured
+        self.store = store
+        self.clock = clock
+        self.providers = Providers(configured)
+        self.queue = JobQueue(store, configured, clock)
+        self.reconciler = Reconciler(self.queue, self.providers, configured)
+        self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, configured, clock)
+        self.admission = Admission(self.queue, self.dispatcher, configured, clock)
+        self.cache = Cache(store=store, prefix=configured.prefix)
+        self.statuses = Statuses(self.queue, self.reconciler, self.dispatcher, self.cache, configured, clock)
+
+    async def cancel(self, caller: str, job_id: str) -> Canceled:
+        """Ends a waiting job; tells the provider to end a running one, whose slot is free once the provider has."""
+        canceled = await self.queue.cancel(job_id, caller)
+        self.statuses.forget(job_id)
+        log.info("cancel", job=job_id, owner=caller, word=canceled.word)
+        if canceled.prediction:
+            told = await self.reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
+            if told is not None:
+                ended = await self.reconciler.apply(job_id, canceled.attempt, canceled.provider, told)
+                if ended.word == "finished" and ended.outcome == "canceled":
+                    return Canceled("canceled")
+        return canceled
+
+    async def close(self) -> None:
+        """Gives back all connections."""
+        await self.providers.close()
+        await self.store.close()
+
+
+_of_loop: "WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]" = WeakKeyDictionary()
+
+
+def current() -> Runtime:
+    """The running loop's runtime, built at the first call."""
+    loop = asyncio.get_running_loop()
+    runtime = _of_loop.get(loop)
+    if runtime is None:
+        configured = settings()
+        runtime = _of_loop[loop] = Runtime(configured, open_store(configured), SystemClock())
+    return runtime
+
+
+def install(runtime: Runtime) -> None:
+    """Makes the running loop use this runtime: for tests and benches, which bring their own clock and settings."""
+    _of_loop[asyncio.get_running_loop()] = runtime

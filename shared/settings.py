@@ -1,0 +1,242 @@
+"""Every setting of a deployment, read once from the environment, checked before anything starts."""
+
+import functools
+import os
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.timing import contradictions
+
+Environment = Literal["development", "test", "preview", "production"]
+Policy = Literal["offset", "multiplicative"]
+Seconds = Annotated[float, Field(gt=0)]
+Milliseconds = Annotated[int, Field(ge=0)]
+
+# What people leave in a copied example file. Matched against the whole value, lower case.
+PLACEHOLDER = re.compile(
+    r"^$|change.?me|placeholder|your[-_ ]|example|xxx|\.\.\.|^<.*>$|^secret$|^token$|^test$|^dev|todo"
+)
+# Names outside development whose absence stops the start, in the order they are reported.
+REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
+QUEUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+MAX_QUEUES = 20
+
+
+class SettingsError(Exception):
+    """The deployment cannot start as it is configured; the message names each setting at fault and no value."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue, how many of its jobs may be at the provider at once, and its place in the store for good."""
+
+    name: str
+    number: int
+    concurrency: int
+
+
+class Settings(BaseSettings):
+    """The configuration of one deployment. Field names are the environment variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    environment: Environment = Field("production", validation_alias=AliasChoices("sluice_env", "vercel_env"))
+
+    # The store
+    upstash_redis_rest_url: str | None = Field(
+        None, validation_alias=AliasChoices("upstash_redis_rest_url", "kv_rest_api_url")
+    )
+    upstash_redis_rest_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("upstash_redis_rest_token", "kv_rest_api_token")
+    )
+    use_redis_for_tasks: bool = True
+    queue_prefix: str = Field("", pattern=r"^[A-Za-z0-9:_.-]{0,64}$")
+    task_ttl: int = Field(604_800, ge=86_400)  # s; a terminal job is its own idempotency record, so never below a day
+
+    # Who may call
+    api_keys: SecretStr | None = None  # name:key[,name:key...]
+    signing_secret: SecretStr | None = None  # job ids from idempotency keys, and the nonce in webhook URLs
+    queue_processor_token: SecretStr | None = None
+    cron_secret: SecretStr | None = None  # Vercel wants 16 characters or more
+
+    # The provider, and how it reaches us
+    replicate_api_token: SecretStr | None = None
+    replicate_base_url: str = "https://api.replicate.com/v1"
+    replicate_webhook_secret: SecretStr | None = None  # several, separated by commas, while one is being rotated
+    public_base_url: str | None = None
+
+    # Limits and order
+    max_concurrent_tasks: int = Field(5, ge=1, le=1000)
+    max_user_tasks: int = Field(3, ge=1, le=1000)
+    max_queue_size: int = Field(1000, ge=1)
+    queue_concurrency: int | None = Field(None, ge=1)  # of each queue that names none; default: the system's limit
+    storyboard_concurrency: int = Field(3, ge=1)
+    queues: str = ""  # more queues, name:concurrency[,...]; append only: a queue's place here is its place in the store
+    default_priority: int = Field(3, ge=1, le=5)
+    priority_policy: Policy = "offset"
+    priority_seconds_per_point: Seconds = 1.0
+    queue_max_retries: int = Field(3, ge=0, le=20)
+    queue_retry_delay: Milliseconds = 60_000
+    dispatch_on_submit: bool = True
+    status_cache_ttl: Seconds = 2.0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # Timing margins; shared/timing.py says how they must stand to each other
+    store_connect_timeout: Seconds = 1.0
+    store_try_timeout: Seconds = 2.0
+    store_total_timeout: Seconds = 5.0
+    provider_timeout: Seconds = 15.0
+    function_max_duration: Seconds = 60.0
+    lease: Seconds = 120.0
+    cancel_after: Seconds = Field(1800.0, ge=5)
+    adoption_margin: Seconds = 90.0
+    webhook_tolerance: Seconds = 300.0
+    first_check_after: Seconds = 30.0  # a running job younger than this is not asked about where webhooks work
+    check_interval: Seconds = 30.0  # between two questions of ticks about one job
+    status_check_interval: Seconds = 2.0  # between two questions of status reads about one job, fleet-wide
+    waiting_check_interval: Seconds = 10.0  # how long a job waits before reading its status looks for free capacity
+    tick_period: Seconds = 60.0
+    tick_budget: Seconds = 45.0
+
+    @property
+    def is_development(self) -> bool:
+        return self.environment in ("development", "test")
+
+    @property
+    def storage_mode(self) -> Literal["redis", "memory"]:
+        return "redis" if self.use_redis_for_tasks else "memory"
+
+    @property
+    def prefix(self) -> str:
+        """What every key begins with; differs per environment, so that a preview never claims production's jobs."""
+        return self.queue_prefix or f"sluice:{self.environment}"
+
+    @property
+    def signing_key(self) -> str:
+        """The key of ids and nonces; only development may do without a secret one."""
+        return self.signing_secret.get_secret_value() if self.signing_secret else "development"
+
+    @functools.cached_property
+    def callers(self) -> dict[str, str]:
+        """The API keys by name."""
+        raw = self.api_keys.get_secret_value() if self.api_keys else ""
+        pairs = (pair.strip().partition(":") for pair in raw.split(",") if pair.strip())
+        return {name.strip(): key.strip() for name, _, key in pairs}
+
+    @functools.cached_property
+    def queue_list(self) -> tuple[Queue, ...]:
+        """All queues in the order of their numbers."""
+        common = self.queue_concurrency or self.max_concurrent_tasks
+        named = [("video", common), ("storyboard", self.storyboard_concurrency)]
+        for entry in filter(None, (part.strip() for part in self.queues.split(","))):
+            name, _, concurrency = entry.partition(":")
+            named.append((name.strip(), int(concurrency) if concurrency.strip() else common))
+        return tuple(Queue(name, number, concurrency) for number, (name, concurrency) in enumerate(named))
+
+    @property
+    def replicate_webhook_secrets(self) -> tuple[str, ...]:
+        raw = self.replicate_webhook_secret.get_secret_value() if self.replicate_webhook_secret else ""
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+    @property
+    def webhooks_wanted(self) -> bool:
+        """Whether providers are given a webhook URL: they demand https; only a simulator on loopback takes http."""
+        base = self.public_base_url or ""
+        if base.startswith("https://"):
+            return True
+        return self.is_development and is_loopback(base) and is_loopback(self.replicate_base_url)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Settings":
+        problems = [*self._missing(), *self._malformed(), *contradictions(self)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _missing(self) -> list[str]:
+        if self.is_development:
+            return []
+        wanted = list(REQUIRED)
+        if self.use_redis_for_tasks:
+            wanted = ["upstash_redis_rest_url", "upstash_redis_rest_token", *wanted]
+        if self.webhooks_wanted:
+            wanted.append("replicate_webhook_secret")
+        if self.cron_secret is not None:
+            wanted.append("cron_secret")
+        problems = [f"{name.upper()} {fault}" for name in wanted if (fault := _fault_of_secret(getattr(self, name)))]
+        weak = [name for name, key in self.callers.items() if len(key) < 16 or PLACEHOLDER.search(key.lower())]
+        return problems + [f"API_KEYS: the key named {name!r} is a placeholder or shorter than 16" for name in weak]
+
+    def _malformed(self) -> list[str]:
+        problems = []
+        if any(not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or not key for name, key in self.callers.items()):
+            problems.append("API_KEYS must be name:key[,name:key...] with names of letters, digits, . _ -")
+        if len(self.callers) != len(set(self.callers.values())):
+            problems.append("API_KEYS gives two names the same key")
+        if self.cron_secret and self.cron_secret == self.queue_processor_token:
+            problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
+        names = [queue.name for queue in self.queue_list]
+        if len(names) != len(set(names)) or any(not QUEUE_NAME.fullmatch(name) for name in names):
+            problems.append("QUEUES must be name:concurrency[,...], each name once")
+        if len(names) > MAX_QUEUES or any(queue.concurrency < 1 for queue in self.queue_list):
+            problems.append(f"QUEUES: at most {MAX_QUEUES} queues, each with a concurrency of at least 1")
+        return problems + self._misplaced()
+
+    def _misplaced(self) -> list[str]:
+        problems = []
+        url = self.upstash_redis_rest_url or ""
+        if url.startswith(("redis://", "rediss://")):
+            problems.append("UPSTASH_REDIS_REST_URL is a TCP address; use the REST URL, which begins with https://")
+        if not self.use_redis_for_tasks and on_a_platform():
+            problems.append("USE_REDIS_FOR_TASKS=false keeps jobs in one process and cannot run on Vercel or Lambda")
+        return problems
+
+
+def _fault_of_secret(value: SecretStr | str | None) -> str | None:
+    if value is None:
+        return "is missing"
+    text = value if isinstance(value, str) else value.get_secret_value()
+    return "is a placeholder" if PLACEHOLDER.search(text.strip().lower()) else None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def on_a_platform() -> bool:
+    """Whether this process is a function of Vercel or AWS Lambda."""
+    return bool(os.environ.get("VERCEL") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+
+
+def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any]:
+    """What the platform itself knows: Vercel's own variables give the public address."""
+    if environ.get("PUBLIC_BASE_URL"):
+        return {}
+    name = "VERCEL_PROJECT_PRODUCTION_URL" if environ.get("VERCEL_ENV") == "production" else "VERCEL_URL"
+    host = environ.get(name)
+    return {"public_base_url": f"https://{host}"} if host else {}
+
+
+def load_settings() -> Settings:
+    """Reads the environment, and in development a ``.env`` file; raises SettingsError naming every setting at fault."""
+    environment = os.environ.get("SLUICE_ENV") or os.environ.get("VERCEL_ENV") or "production"
+    env_file = ".env" if environment == "development" else None
+    try:
+        return Settings(_env_file=env_file, **from_platform(os.environ))
+    except ValidationError as error:
+        faults = [f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
+        raise SettingsError("Sluice cannot start: " + "; ".join(faults)) from None
+    except ValueError as error:
+        raise SettingsError(f"Sluice cannot start: {error}") from None
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return f"{str(location[0]).upper()}: " if location else ""

@@ -1,0 +1,111 @@
+"""Reads a job's status through the cache, and repairs on the way what a lost webhook or a dead function left."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from shared.budget import Budget
+from shared.cache import Cache, Remembered
+from shared.clock import Clock
+from shared.dispatcher import Dispatcher
+from shared.errors import JobNotFound, StoreError
+from shared.job import Job
+from shared.jobqueue import JobQueue
+from shared.log import log
+from shared.reconciler import Reconciler
+from shared.settings import Settings
+
+TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
+ASK_TIMEOUT = 5.0  # s; somebody waits for this answer
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """A job's public document, written out once for all who poll it."""
+
+    owner: str
+    body: bytes
+    etag: str
+    is_terminal: bool
+
+
+class Statuses:
+    """Answers polls. In one process and ``STATUS_CACHE_TTL``, any number of polls of a job cost one store read."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        reconciler: Reconciler,
+        dispatcher: Dispatcher,
+        cache: Cache,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._reconciler = reconciler
+        self._dispatcher = dispatcher
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+        self._dispatched_at = 0
+
+    async def view(self, caller: str, job_id: str) -> Remembered[StatusView]:
+        """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's."""
+        remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id))
+        if remembered.value.owner != caller:
+            raise JobNotFound
+        return remembered
+
+    def left(self, remembered: Remembered[StatusView]) -> float:
+        """For how many seconds a poller may keep the view."""
+        return self._cache.left(remembered)
+
+    def forget(self, job_id: str) -> None:
+        """Makes the next poll in this process read the store, after a change made here."""
+        self._cache.forget(job_id)
+
+    def _ttl(self, view: StatusView) -> float:
+        return TERMINAL_TTL if view.is_terminal else self._settings.status_cache_ttl
+
+    async def _load(self, job_id: str) -> StatusView:
+        job = await self._queue.read(job_id)
+        try:
+            if await self._repair(job):
+                job = await self._queue.read(job_id)
+        except StoreError as error:
+            log.warning("repair_failed", job=job_id, code=error.code)
+        body = json.dumps(job.document(1 + self._settings.queue_max_retries), separators=(",", ":")).encode()
+        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+        return StatusView(job.owner, body, etag, job.is_terminal)
+
+    async def _repair(self, job: Job) -> bool:
+        """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
+        now = self._clock.now()
+        if job.is_overdue(now, round(self._settings.status_check_interval * 1000)):
+            overdue = await self._queue.check(job.id)
+            if overdue is None:
+                return False
+            ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
+            if ended.waiting:
+                await self._dispatch()
+            return True
+        if self._waits_for_dispatch(job, now):
+            self._dispatched_at = now
+            await self._dispatch()
+            return True
+        return False
+
+    def _waits_for_dispatch(self, job: Job, now: int) -> bool:
+        """Whether this poll looks for work: rarely in each process, since mostly nothing but patience is missing."""
+        s = self._settings
+        since = now - self._dispatched_at
+        if job.is_due(now):
+            return since >= s.status_check_interval * 1000
+        if since < s.waiting_check_interval * 1000:
+            return False
+        if job.state == "submitting":
+            return now >= (job.moment("submitted_at") or now) + s.lease * 1000
+        return job.state == "queued" and now >= (job.moment("created_at") or now) + s.waiting_check_interval * 1000
+
+    async def _dispatch(self) -> None:
+        await self._dispatcher.run(Budget.of_function(self._settings))

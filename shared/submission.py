@@ -1,0 +1,82 @@
+"""What a caller may submit, and the fields a job begins with."""
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.jobqueue import priority
+from shared.settings import Settings
+
+MODEL = re.compile(
+    r"deployments/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
+    r"|[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}(?::[0-9a-f]{8,64})?"
+    r"|[0-9a-f]{64}"
+)
+MAX_METADATA = 20
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must not hold control characters or begin or end with a space")
+    return value
+
+
+def _model(value: str) -> str:
+    if not MODEL.fullmatch(value):
+        raise ValueError("must be owner/name, owner/name:version, a version id or deployments/owner/name")
+    return value
+
+
+Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+
+
+class SubmitRequest(BaseModel):
+    """The body of ``POST /api/submit``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    model: Annotated[str, Field(max_length=200), AfterValidator(_model)]
+    input: dict[str, Any]
+    user_id: Id
+    tier: Literal["free", "premium", "pro"] = "free"
+    priority: Annotated[int, Field(ge=1, le=5)] | None = None
+    queue: Annotated[str, Field(max_length=32)] = "video"
+    provider: Annotated[str, Field(max_length=32)] = "replicate"
+    hook_url: Annotated[str, Field(max_length=2000)] | None = None
+    metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """The same for every spelling of the same request."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def score(self, settings: Settings, now: int) -> int:
+        """What the job waits with; see shared/jobqueue/priority.py."""
+        explicit = self.priority or settings.default_priority
+        if settings.priority_policy == "multiplicative":
+            return priority.multiplicative(now, explicit)
+        prompt = self.input.get("prompt")
+        head_start = priority.points(explicit, self.tier, len(prompt) if isinstance(prompt, str) else 0)
+        return priority.offset(now, head_start, settings.priority_seconds_per_point)
+
+    def fields(self, settings: Settings, owner: str, queue_number: int, now: int) -> dict[str, str]:
+        """The job's first fields in the store."""
+        return {
+            "schema": "1",
+            "owner": owner,
+            "user": self.user_id,
+            "queue": self.queue,
+            "queue_number": str(queue_number),
+            "provider": self.provider,
+            "model": self.model,
+            "input": json.dumps(self.input, separators=(",", ":"), ensure_ascii=False),
+            "tier": self.tier,
+            "priority": str(self.priority or settings.default_priority),
+            "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
+            "hook_url": self.hook_url or "",
+            "created_at": str(now),
+        }

@@ -1,0 +1,54 @@
+"""The inequalities between the timing settings, checked at start and tabled in DESIGN.md.
+
+|-- connect --|
+|-- one try of a store call --|
+|-- the call with its one repeat (total) ------|
+                                               |-- provider call --------------------|-- margin --|
+|-- a function's longest life (the platform kills it here) ----------------------------------------|-- 30 s --|
+|-- lease: nobody rescues the job before --------------------------------------------------------------------->|
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+ZOMBIE_MARGIN = 30.0  # s; a function is surely dead this long after its platform's limit
+SUBMIT_MARGIN = 5.0  # s; what must be left of a lease beyond a provider call's timeout when the call begins
+ANSWER_MARGIN = 2.0  # s; kept for answering when a function plans its calls
+MODEL_LIMIT = 1800.0  # s; Replicate ends a run after 30 minutes
+LAST_WEBHOOK_RETRY = 60.0  # s; Replicate's last try to deliver, counted from completion
+TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it
+
+
+def contradictions(s: "Settings") -> list[str]:
+    """Each inequality that does not hold, as a sentence with the two numbers; empty when all hold."""
+    submit_needs = 2 * s.store_total_timeout + s.provider_timeout + ANSWER_MARGIN
+    rules = [
+        (s.store_connect_timeout < s.store_try_timeout, "STORE_CONNECT_TIMEOUT", s.store_connect_timeout,
+         "must be below STORE_TRY_TIMEOUT", s.store_try_timeout),
+        (2 * s.store_try_timeout <= s.store_total_timeout, "twice STORE_TRY_TIMEOUT", 2 * s.store_try_timeout,
+         "must be at most STORE_TOTAL_TIMEOUT", s.store_total_timeout),
+        (s.store_total_timeout < s.provider_timeout, "STORE_TOTAL_TIMEOUT", s.store_total_timeout,
+         "must be below PROVIDER_TIMEOUT", s.provider_timeout),
+        (s.provider_timeout < s.function_max_duration, "PROVIDER_TIMEOUT", s.provider_timeout,
+         "must be below FUNCTION_MAX_DURATION", s.function_max_duration),
+        (s.lease >= s.function_max_duration + ZOMBIE_MARGIN, "LEASE", s.lease,
+         "must be at least FUNCTION_MAX_DURATION plus 30", s.function_max_duration + ZOMBIE_MARGIN),
+        (s.lease > s.provider_timeout + SUBMIT_MARGIN, "LEASE", s.lease,
+         "must be above PROVIDER_TIMEOUT plus 5", s.provider_timeout + SUBMIT_MARGIN),
+        (s.cancel_after <= MODEL_LIMIT, "CANCEL_AFTER", s.cancel_after,
+         "must be at most the provider's run limit", MODEL_LIMIT),
+        (s.adoption_margin > LAST_WEBHOOK_RETRY, "ADOPTION_MARGIN", s.adoption_margin,
+         "must be above the provider's last webhook retry", LAST_WEBHOOK_RETRY),
+        (s.webhook_tolerance > 2 * LAST_WEBHOOK_RETRY, "WEBHOOK_TOLERANCE", s.webhook_tolerance,
+         "must be above twice the provider's last webhook retry", 2 * LAST_WEBHOOK_RETRY),
+        (s.tick_budget <= s.function_max_duration - TICK_MARGIN, "TICK_BUDGET", s.tick_budget,
+         "must be at most FUNCTION_MAX_DURATION minus 10", s.function_max_duration - TICK_MARGIN),
+        (s.status_cache_ttl <= s.check_interval, "STATUS_CACHE_TTL", s.status_cache_ttl,
+         "must be at most CHECK_INTERVAL", s.check_interval),
+        (not s.dispatch_on_submit or submit_needs <= s.function_max_duration,
+         "DISPATCH_ON_SUBMIT needs two store calls, one provider call and 2 s, in all", submit_needs,
+         "which must be at most FUNCTION_MAX_DURATION", s.function_max_duration),
+    ]  # fmt: skip
+    return [f"{left} ({a:g} s) {rule} ({b:g} s)" for holds, left, a, rule, b in rules if not holds]
