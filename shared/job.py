@@ -6,7 +6,7 @@
                  └──────── rescue ◀──┘
 
 state       who moves it in                who moves it out        if nobody does
-queued      enqueue, rescue, claim (due)   claim, cancel           whatever runs next claims: submit, webhook, poll, tick
+queued      enqueue, rescue, claim (due)   claim, cancel           any later submit, webhook, poll or tick claims
 submitting  claim, enqueue (immediate)     record, finish, fail,   its lease lapses; after the adoption window rescue
                                            snooze, rescue          puts it back or ends it
 running     record                         finish, fail            it becomes overdue: ticks and polls ask the provider

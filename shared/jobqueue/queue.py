@@ -88,8 +88,8 @@ class JobQueue:
         )  # fmt: skip
         started, overdue, missing = reply
         return Claim(
-            started=tuple(Claimed(row[0], int(row[1]), *row[2:], claimed_at=claimed_at) for row in started),
-            overdue=tuple(Overdue(row[0], int(row[1]), *row[2:]) for row in overdue),
+            started=tuple(Claimed.of(row, claimed_at) for row in started),
+            overdue=tuple(Overdue.of(row) for row in overdue),
             missing=int(missing),
         )
 

@@ -1,5 +1,6 @@
 """What the verbs answer, as types."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,11 @@ class Claimed:
     queue: str
     claimed_at: int
 
+    @classmethod
+    def of(cls, row: Sequence[str], claimed_at: int) -> "Claimed":
+        job_id, attempt, provider, model, given, owner, user, queue = row
+        return cls(job_id, int(attempt), provider, model, given, owner, user, queue, claimed_at)
+
 
 @dataclass(frozen=True)
 class Overdue:
@@ -31,6 +37,11 @@ class Overdue:
     provider: str
     state: str
     prediction: str
+
+    @classmethod
+    def of(cls, row: Sequence[str]) -> "Overdue":
+        job_id, attempt, provider, state, prediction = row
+        return cls(job_id, int(attempt), provider, state, prediction)
 
 
 @dataclass(frozen=True)

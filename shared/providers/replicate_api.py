@@ -178,7 +178,7 @@ def pause_of(response: httpx.Response) -> float:
     told.append(text.group(1) if text else None)
     for value in told:
         try:
-            return min(LONGEST_PAUSE, max(1.0, float(value)))  # type: ignore[arg-type]
+            return min(LONGEST_PAUSE, max(1.0, float(value)))
         except (TypeError, ValueError):
             continue
     return DEFAULT_PAUSE

@@ -22,7 +22,7 @@ class MemoryStore:
         import redis.exceptions
 
         try:
-            return self._redis.execute_command(*command)
+            return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
         except redis.exceptions.ResponseError as error:
             raise StoreScriptError(str(error)) from None
 

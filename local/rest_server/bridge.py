@@ -1,0 +1,109 @@
+"""Runs commands on the engine for the REST server, and keeps the bill."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from .bill import Bill, Ledger, read_command_stats
+from .catalogue import Catalogue, fixed_answer
+from .connections import Command, Connection, Connections, Failure, Reply
+from .scripts import Scripts
+
+Guard: TypeAlias = Callable[[Command], Failure | None]
+"""Returns the error to answer in place of running a command, or None to let it run."""
+
+
+class Bridge:
+    """Takes commands as a request carries them and returns the engine's replies."""
+
+    def __init__(self, engine_socket: str) -> None:
+        self._connections = Connections(engine_socket)
+        self._scripts = Scripts()
+        self._catalogue: Catalogue | None = None
+        self.ledger = Ledger()
+
+    async def open(self) -> None:
+        """Asks the engine what it offers and starts the bill; to be called before anything else."""
+        async with self._connections.lend() as connection:
+            self._catalogue = await Catalogue.ask(connection)
+        await self.reset_bill()
+
+    async def close(self) -> None:
+        """Lets go of the engine."""
+        await self._connections.close()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the engine said about its commands."""
+        if self._catalogue is None:
+            raise RuntimeError("the bridge is not open; is the app's lifespan running?")
+        return self._catalogue
+
+    async def run(self, command: Command, guard: Guard) -> Reply:
+        """Runs one command."""
+        refused = guard(command)
+        if refused is not None:
+            return refused
+        async with self._connections.lend() as connection:
+            return await self._run_on(connection, command)
+
+    async def run_in_order(self, commands: list[Command], guard: Guard) -> list[Reply]:
+        """Runs the commands one after another; other clients may come in between, and an error stops nothing."""
+        replies: list[Reply] = []
+        async with self._connections.lend() as connection:
+            for command in commands:
+                refused = guard(command)
+                replies.append(refused if refused is not None else await self._run_on(connection, command))
+        return replies
+
+    async def run_atomically(self, commands: list[Command], guard: Guard) -> list[Reply] | Failure:
+        """Runs the commands as one MULTI/EXEC; returns the first refusal, with nothing applied, if any is refused.
+
+        The engine refuses what it can see is wrong while queueing: unknown commands and wrong numbers of arguments.
+        """
+        for command in commands:
+            refused = guard(command)
+            if refused is not None:
+                return refused
+        sent = [self._scripts.to_engine(command) for command in commands]
+        async with self._connections.lend() as connection:
+            _, *queued, executed = await connection.ask_all([[b"MULTI"], *sent, [b"EXEC"]])
+        if not isinstance(executed, list):
+            return self._discarded(commands, queued) or _whole(executed)
+        for command in commands:
+            self.ledger.add_command(command)
+        return [self._scripts.to_caller(command, reply) for command, reply in zip(commands, executed, strict=True)]
+
+    async def ask(self, *command: bytes) -> Reply:
+        """Runs a command that nobody is billed for: the server's own, or a test's look into the engine."""
+        self.ledger.add_unbilled(list(command))
+        async with self._connections.lend() as connection:
+            return await connection.ask(*command)
+
+    async def bill(self) -> Bill:
+        """Returns what was used since the last reset; exact while no request is under way."""
+        return self.ledger.settle(read_command_stats(await self.ask(b"INFO", b"commandstats")))
+
+    async def reset_bill(self) -> None:
+        """Starts the bill over."""
+        self.ledger.reset(read_command_stats(await self.ask(b"INFO", b"commandstats")))
+
+    async def _run_on(self, connection: Connection, command: Command) -> Reply:
+        fixed = fixed_answer(command)
+        if fixed is not None:
+            return fixed[0]
+        self.ledger.add_command(command)
+        return self._scripts.to_caller(command, await connection.ask(*self._scripts.to_engine(command)))
+
+    def _discarded(self, commands: list[Command], queued: list[Reply]) -> Failure | None:
+        """Bills what the engine refused to queue, for its counters hold those too, and returns the first refusal."""
+        refused = [
+            (command, reply) for command, reply in zip(commands, queued, strict=True) if isinstance(reply, Failure)
+        ]
+        for command, _ in refused:
+            self.ledger.add_command(command)
+        return refused[0][1] if refused else None
+
+
+def _whole(executed: Reply) -> Failure:
+    """Returns the error EXEC itself answered."""
+    return executed if isinstance(executed, Failure) else Failure(f"ERR EXEC answered {executed!r}")

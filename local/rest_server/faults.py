@@ -1,0 +1,132 @@
+"""Named faults: what can go wrong between a client and Upstash, one answer at a time and on purpose."""
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .catalogue import no_permission
+from .connections import Command, Failure
+
+UNTIL_CLEARED = -1
+
+QUOTA_TEXT = (
+    "ERR max requests limit exceeded. Limit: 500000, Usage: 500007. "
+    "See https://upstash.com/docs/redis/troubleshooting/max_requests_limit for details"
+)
+CAPACITY_TEXT = "ERR DB capacity quota exceeded"
+
+
+class Fault(StrEnum):
+    """What happens to a request that is struck.
+
+    The commands of `apply_then_...` faults and of `delay` reach the engine, those of the other faults do not. The
+    HTTP status of quota errors is not documented by Upstash; here it is 400, as for any error text.
+    """
+
+    DROP_BEFORE = "drop_before"
+    """The connection is closed without an answer."""
+    APPLY_THEN_DROP = "apply_then_drop"
+    """Applied, then the connection is closed without an answer."""
+    DELAY = "delay"
+    """Waits `seconds`, then all is normal."""
+    HANG = "hang"
+    """No answer until the client goes away."""
+    APPLY_THEN_HANG = "apply_then_hang"
+    """Applied, then no answer until the client goes away."""
+    HTML_502 = "html_502"
+    """A proxy's HTML page with status 502."""
+    APPLY_THEN_HTML_502 = "apply_then_html_502"
+    """Applied, then a proxy's HTML page with status 502."""
+    QUOTA = "quota"
+    """The month's commands are used up: each command is refused, a transaction as a whole."""
+    CAPACITY = "capacity"
+    """The database is full: commands that may write are refused, scripts and deletions among them."""
+    READ_ONLY = "read_only"
+    """The token may only read: commands that may write are refused with NOPERM."""
+    WRONG_TOKEN = "wrong_token"
+    """401, as if the token had been revoked."""
+    THROTTLED = "throttled"
+    """429 with plain text."""
+
+    @property
+    def refuses(self) -> bool:
+        """Tells whether the answer is sound JSON in which commands are refused, rather than no answer to them."""
+        return self in (Fault.QUOTA, Fault.CAPACITY, Fault.READ_ONLY)
+
+
+@dataclass
+class Injection:
+    """One order to break requests: which, how often, and how many it has struck so far."""
+
+    fault: Fault
+    times: int = 1
+    """How many requests are struck; -1 for all until cleared."""
+    match: str | None = None
+    """Only requests whose text contains this: arguments joined by spaces, commands of a batch by newlines."""
+    seconds: float = 0.0
+    """How long `delay` waits."""
+    probability: float = 1.0
+    seed: int = 0
+    """Makes the same requests fall under the same `probability` in every run."""
+    fired: int = 0
+    _random: random.Random = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    @property
+    def is_spent(self) -> bool:
+        """Tells whether it will strike no more."""
+        return self.times != UNTIL_CLEARED and self.fired >= self.times
+
+    def strikes(self, text: str) -> bool:
+        """Decides about one request, and counts it when it is struck."""
+        if self.is_spent or (self.match is not None and self.match not in text):
+            return False
+        if self._random.random() >= self.probability:
+            return False
+        self.fired += 1
+        return True
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the order as `GET /-/faults` shows it."""
+        shown = ("fault", "times", "match", "seconds", "probability", "seed", "fired")
+        return {name: getattr(self, name) for name in shown}
+
+
+class Faults:
+    """The orders in force, oldest first; the first that strikes a request decides about it."""
+
+    def __init__(self) -> None:
+        self._injections: list[Injection] = []
+
+    def inject(self, injection: Injection) -> Injection:
+        """Puts an order in force and returns it, so that its `fired` can be read later."""
+        self._injections.append(injection)
+        return injection
+
+    def clear(self) -> None:
+        """Lifts all orders; requests already struck stay struck."""
+        self._injections.clear()
+
+    def active(self) -> list[Injection]:
+        """Returns the orders that may still strike."""
+        return [injection for injection in self._injections if not injection.is_spent]
+
+    def strike(self, commands: list[Command]) -> Injection | None:
+        """Returns the order this request falls under, or None."""
+        if not self._injections:
+            return None
+        text = "\n".join(b" ".join(command).decode(errors="replace") for command in commands)
+        return next((injection for injection in self._injections if injection.strikes(text)), None)
+
+
+def refusal_by(fault: Fault, command: Command, writes: bool) -> Failure | None:
+    """Returns the error this fault puts in place of the command's answer, or None when the command may run."""
+    if fault is Fault.QUOTA:
+        return Failure(QUOTA_TEXT)
+    if fault is Fault.CAPACITY and writes:
+        return Failure(CAPACITY_TEXT)
+    if fault is Fault.READ_ONLY and writes:
+        return no_permission(command)
+    return None

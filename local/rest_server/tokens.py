@@ -1,0 +1,33 @@
+"""Who asks: the standard token, the read-only token, or nobody known."""
+
+from enum import Enum, auto
+from hmac import compare_digest
+
+# The text of Upstash's REST API page, for a missing token and a wrong one alike.
+UNAUTHORIZED = {"error": "WRONGPASS invalid or missing auth token"}
+
+
+class Role(Enum):
+    """What a token permits."""
+
+    OWNER = auto()
+    READER = auto()
+
+
+class Tokens:
+    """Recognises the server's tokens in constant time."""
+
+    def __init__(self, token: str, read_only_token: str | None = None) -> None:
+        self._roles = [(token.encode(), Role.OWNER)]
+        if read_only_token is not None:
+            self._roles.append((read_only_token.encode(), Role.READER))
+
+    def role(self, authorization: str | None, token_in_query: bytes | None = None) -> Role | None:
+        """Returns the role of `Authorization: Bearer TOKEN`, or of `?_token=TOKEN` without that header."""
+        scheme, _, credentials = (authorization or "").partition(" ")
+        # Starlette decodes headers as latin-1; the bytes are what was sent, and compare_digest takes no other text
+        # than ASCII.
+        shown = credentials.strip().encode("latin-1") if scheme.lower() == "bearer" else token_in_query
+        if not shown:
+            return None
+        return next((role for token, role in self._roles if compare_digest(token, shown)), None)

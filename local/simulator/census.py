@@ -1,0 +1,63 @@
+"""Counts over all predictions: how many ran at the same time, and how often each work was created."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from pydantic import BaseModel
+
+from local.simulator.prediction import Prediction
+
+
+class Creates(BaseModel):
+    """How often one model was asked for one prompt: create calls received, and predictions they made."""
+
+    model: str
+    prompt: str
+    calls: int
+    predictions: int
+
+
+class Census(BaseModel):
+    """Counts since the last reset; a prediction runs from its creation until it is terminal, whether started or not."""
+
+    running: int
+    max_running_total: int
+    max_running: dict[str, int]
+    creates: list[Creates]
+
+    def creates_of(self, model: str, prompt: str) -> Creates:
+        """Returns the counts of one work, zeros if it was never asked for."""
+        none = Creates(model=model, prompt=prompt, calls=0, predictions=0)
+        return next((each for each in self.creates if (each.model, each.prompt) == (model, prompt)), none)
+
+
+def take_census(
+    predictions: Iterable[Prediction], calls: Counter[tuple[str, str]], made: Counter[tuple[str, str]], now: float
+) -> Census:
+    """Computes the exact maxima from the times of all predictions; nothing is sampled."""
+    everything = list(predictions)
+    labels = sorted({label for each in everything for label in each.behaviour.group})
+    return Census(
+        running=sum(not each.is_over(now) for each in everything),
+        max_running_total=_most_at_once(everything),
+        max_running={
+            label: _most_at_once(each for each in everything if label in each.behaviour.group) for label in labels
+        },
+        creates=[
+            Creates(model=model, prompt=prompt, calls=count, predictions=made[model, prompt])
+            for (model, prompt), count in calls.items()
+        ],
+    )
+
+
+def _most_at_once(predictions: Iterable[Prediction]) -> int:
+    """Sweeps over the beginnings and ends; at the same instant an end comes first, as its slot is free then."""
+    spans = [(each.created_at, each.ending.at) for each in predictions]
+    steps = sorted(
+        [(start, 1) for start, end in spans if end > start] + [(end, -1) for start, end in spans if end > start]
+    )
+    most = running = 0
+    for _, step in steps:
+        running += step
+        most = max(most, running)
+    return most

@@ -1,0 +1,136 @@
+"""The provider's side of every prediction: admits creates, counts them, and keeps what became of them."""
+
+import asyncio
+import math
+from collections import Counter, deque
+
+from local.simulator.behaviour import Behaviour, StandingBehaviour
+from local.simulator.census import Census, take_census
+from local.simulator.clock import Clock
+from local.simulator.media import Gallery
+from local.simulator.order import CreateBody, Target, behaviour_of
+from local.simulator.prediction import Prediction
+from local.simulator.refusals import not_found, throttled
+from local.simulator.webhooks import Courier
+
+CREATES_A_MINUTE = 600
+"""Replicate's rate limits page; other endpoints allow 3000, which is not simulated."""
+
+
+class Simulation:
+    """Holds all predictions of one simulated account; everything runs on one event loop, so nothing is locked."""
+
+    def __init__(self, token: str, webhook_secret: str, rate_limit: int = CREATES_A_MINUTE) -> None:
+        self.token = token
+        self.webhook_secret = webhook_secret
+        self.clock = Clock()
+        self.gallery = Gallery()
+        self.standing: StandingBehaviour | None = None
+        self._rate_limit = rate_limit
+        self._courier = Courier(self.clock, webhook_secret)
+        self._following: set[asyncio.Task[None]] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._predictions: dict[str, Prediction] = {}
+        self._recent: deque[float] = deque()
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._made: Counter[tuple[str, str]] = Counter()
+
+    def throttle(self) -> None:
+        """Refuses a create call beyond the limit of the last minute; a limit of 0 refuses none."""
+        now = self.clock.now()
+        while self._recent and self._recent[0] <= now - 60:
+            self._recent.popleft()
+        if self._rate_limit and len(self._recent) >= self._rate_limit:
+            raise throttled(math.ceil(self._recent[0] + 60 - now))
+        self._recent.append(now)
+
+    def choose(self, body: CreateBody, target: Target) -> Behaviour:
+        """Counts a create call and returns how it is to be answered."""
+        behaviour = behaviour_of(self.standing.take() if self.standing else {}, body.input)
+        work = (target.model, body.prompt)
+        self._calls[work] += 1
+        if behaviour.create_times is not None and self._calls[work] > behaviour.create_times:
+            return behaviour.model_copy(update={"create": "accept"})
+        return behaviour
+
+    async def create(
+        self, body: CreateBody, target: Target, behaviour: Behaviour, cancel_after: float | None, origin: str
+    ) -> Prediction:
+        """Makes a prediction and lets its webhooks run; returns after the webhook's answer if it is to overtake."""
+        work = (target.model, body.prompt)
+        prediction = Prediction(
+            serial=len(self._predictions),
+            origin=origin,
+            model=target.model,
+            version=target.version,
+            deployment=target.deployment,
+            prompt=body.prompt,
+            input=body.input,
+            webhook=body.webhook,
+            events=body.events,
+            behaviour=behaviour,
+            fails=behaviour.outcome == "fail" or self._made[work] < behaviour.fail_times,
+            # Rounded as it is shown, so that created_after with a shown time finds it.
+            created_at=round(self.clock.now(), 6),
+            cancel_after=cancel_after,
+        )
+        self._made[work] += 1
+        self._predictions[prediction.id] = prediction
+        following = asyncio.create_task(self._courier.follow(prediction))
+        self._following.add(following)
+        following.add_done_callback(self._following.discard)
+        # Also when nothing was sent, or a reset came first: a create call must not wait for ever.
+        following.add_done_callback(lambda _: prediction.told.set())
+        if behaviour.webhook == "overtake":
+            await prediction.told.wait()
+        return prediction
+
+    def find(self, prediction_id: str) -> Prediction:
+        """Returns a prediction by id."""
+        if prediction_id not in self._predictions:
+            raise not_found()
+        return self._predictions[prediction_id]
+
+    def cancel(self, prediction: Prediction) -> None:
+        """Ends a prediction now; one that is already over stays as it is."""
+        now = self.clock.now()
+        if not prediction.is_over(now):
+            prediction.canceled_at = now
+            self.clock.nudge()
+
+    def newest_first(self) -> list[Prediction]:
+        """Returns every prediction."""
+        return list(reversed(self._predictions.values()))
+
+    async def media(self, prediction: Prediction, name: str) -> bytes:
+        """Renders an output file, or finds none: before success, after removal, or under another name."""
+        now = self.clock.now()
+        if prediction.status(now) != "succeeded" or prediction.is_removed(now) or name not in prediction.files():
+            raise not_found()
+        index = prediction.files().index(name)
+        caption = prediction.prompt if index == 0 else f"{prediction.prompt} #{index + 1}"
+        return await self.gallery.render(name.rpartition(".")[2], caption)
+
+    def census(self) -> Census:
+        """Returns the counts and maxima since the last reset."""
+        return take_census(self._predictions.values(), self._calls, self._made, self.clock.now())
+
+    async def reset(self) -> None:
+        """Forgets every prediction, count and default, stops their webhooks, and returns to real time."""
+        await self._stop_following()
+        self.standing = None
+        self._forget()
+        self.clock.rewind()
+
+    async def close(self) -> None:
+        """Stops every webhook and closes the connections."""
+        await self._stop_following()
+        await self._courier.close()
+
+    async def _stop_following(self) -> None:
+        following = list(self._following)
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)

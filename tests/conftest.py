@@ -1,0 +1,81 @@
+"""Servers that several tests share, and the world a test lives in."""
+
+import os
+
+# Before any function is imported: its module reads the settings.
+os.environ["SLUICE_ENV"] = "test"
+os.environ["USE_REDIS_FOR_TASKS"] = "false"
+os.environ["API_KEYS"] = "app:key-of-the-app-in-tests,other:key-of-another-app-in-tests"
+os.environ["QUEUE_PROCESSOR_TOKEN"] = "processor-token-in-tests"
+os.environ["CRON_SECRET"] = "cron-secret-in-tests"
+os.environ["LOG_LEVEL"] = "ERROR"
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.rest_server.running import RunningServer, running_server
+from local.simulator.running import RunningSimulator, running_simulator
+from shared.clock import ManualClock
+from tests.world import World, make_world
+
+REDIS_SERVER = shutil.which("redis-server")
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[RunningServer]:
+    """The Upstash-compatible server over the packaged Valkey."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def debian_redis() -> Iterator[RunningServer]:
+    """The Upstash-compatible server over the redis-server on PATH."""
+    assert REDIS_SERVER is not None
+    with running_server(binary=Path(REDIS_SERVER)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[RunningSimulator]:
+    with running_simulator() as running:
+        yield running
+
+
+STORES = [
+    "valkey",
+    "memory",
+    pytest.param(
+        "redis",
+        marks=pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not on PATH (apt install redis-server)"),
+    ),
+]
+
+
+@pytest.fixture(params=STORES)
+def any_store(request: pytest.FixtureRequest) -> RunningServer | None:
+    """Each of the three stores in turn; None stands for memory mode."""
+    name = {"valkey": "valkey", "redis": "debian_redis"}.get(request.param)
+    return request.getfixturevalue(name) if name else None
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def world(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
+    """A queue on each store in turn, with a clock moved by hand and a provider that does as it is told."""
+    async with make_world(any_store, clock) as made:
+        yield made
+
+
+@pytest.fixture
+async def valkey_world(valkey: RunningServer, clock: ManualClock) -> AsyncIterator[World]:
+    """The same on Valkey alone."""
+    async with make_world(valkey, clock) as made:
+        yield made

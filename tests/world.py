@@ -1,0 +1,154 @@
+"""A whole deployment inside a test: real scripts on a real store, time moved by hand, a provider that obeys."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from local.rest_server.running import RunningServer
+from shared import runtime
+from shared.clock import Clock, ManualClock
+from shared.jobqueue import Admitted
+from shared.providers.base import (
+    Accepted,
+    Prediction,
+    PredictionGone,
+    ProviderUnavailable,
+    Submission,
+    SubmissionOutcome,
+)
+from shared.runtime import Runtime
+from shared.settings import Settings
+from shared.store import open_store
+from shared.submission import SubmitRequest
+
+API_KEY = "key-of-the-app-in-tests"
+AUTH = {"Authorization": f"Bearer {API_KEY}"}
+OTHER_AUTH = {"Authorization": "Bearer key-of-another-app-in-tests"}
+PROCESSOR = {"Authorization": "Bearer processor-token-in-tests"}
+
+
+def settings_for(server: RunningServer | None, **changes: Any) -> Settings:
+    """Test settings on a server, or in memory mode without one."""
+    values: dict[str, Any] = {"environment": "test", "use_redis_for_tasks": server is not None}
+    if server is not None:
+        values |= {"upstash_redis_rest_url": server.url, "upstash_redis_rest_token": server.token}
+    return Settings(**(values | changes))
+
+
+@dataclass
+class ObedientProvider:
+    """Creates, reports and cancels predictions as a test says, and counts what it was asked."""
+
+    name: str = "replicate"
+    created: list[Submission] = field(default_factory=list)
+    outcomes: list[SubmissionOutcome] = field(default_factory=list)  # of the next creates; accepted when none is left
+    states: dict[str, Prediction] = field(default_factory=dict)
+    canceled: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    is_silent: bool = False
+
+    async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
+        self.created.append(submission)
+        if self.outcomes:
+            return self.outcomes.pop(0)
+        prediction = Prediction(f"p{len(self.created)}", "running")
+        self.states[prediction.id] = prediction
+        return Accepted(prediction)
+
+    async def get(self, prediction_id: str, timeout: float) -> Prediction:
+        self.asked.append(prediction_id)
+        if self.is_silent:
+            raise ProviderUnavailable("silent")
+        if prediction_id not in self.states:
+            raise PredictionGone
+        return self.states[prediction_id]
+
+    async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
+        self.canceled.append(prediction_id)
+        if self.is_silent:
+            return None
+        self.states[prediction_id] = Prediction(prediction_id, "canceled")
+        return self.states[prediction_id]
+
+    async def list_since(self, moment: datetime, timeout: float) -> list[dict[str, Any]]:
+        return []
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
+        """Everything passes."""
+
+    def read_webhook(self, body: bytes) -> Prediction:
+        return self.states[body.decode()]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class World:
+    """The parts of one deployment, for a test to drive."""
+
+    runtime: Runtime
+    provider: ObedientProvider
+    clock: Clock
+    server: RunningServer | None
+    submitted: int = 0
+
+    @property
+    def manual(self) -> ManualClock:
+        assert isinstance(self.clock, ManualClock)
+        return self.clock
+
+    async def enqueue(self, user: str = "ada", *, start: bool = False, job_id: str = "", **changes: Any) -> str:
+        """Enqueues a job through the queue's own verb; returns its id."""
+        job_id = job_id or f"job_{self.submitted}"
+        self.submitted += 1
+        await self.admit(job_id, user, start=start, **changes)
+        return job_id
+
+    async def admit(self, job_id: str, user: str = "ada", *, start: bool = False, **changes: Any) -> Admitted:
+        settings = self.runtime.settings
+        request = SubmitRequest(model="acme/video", input={"prompt": "a lighthouse"}, user_id=user, **changes)
+        number = next(q.number for q in settings.queue_list if q.name == request.queue)
+        now = self.clock.now()
+        return await self.runtime.queue.enqueue(
+            job_id,
+            request.fingerprint(),
+            request.fields(settings, "app", number, now),
+            score=request.score(settings, now),
+            start=start,
+        )
+
+    async def raw(self, *command: str) -> Any:
+        """Executes a command on the store, past the queue."""
+        return await self.runtime.store.execute(*command)
+
+
+@asynccontextmanager
+async def make_world(server: RunningServer | None, clock: Clock, **changes: Any) -> AsyncIterator[World]:
+    """A world on an emptied store."""
+    if server is not None:
+        server.clear_faults()
+        server.flush()
+    settings = settings_for(server, **changes)
+    made = Runtime(settings, open_store(settings), clock)
+    provider = ObedientProvider()
+    made.providers._loaded["replicate"] = provider
+    runtime.install(made)
+    try:
+        yield World(made, provider, clock, server)
+    finally:
+        await made.close()
+
+
+@asynccontextmanager
+async def http_client(**headers: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the composed application, in this process and loop."""
+    from functions.index import app
+
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://sluice.test", headers=headers) as client:
+        yield client
