@@ -1,0 +1,1 @@
+"""Measurements the README quotes: ratios within one run, so that they mean the same on every machine."""

@@ -93,7 +93,7 @@ async def test_a_queued_job_costs_what_the_table_says(queued: Bench) -> None:
     await queued.poll(job_id)
     counted["poll from the cache"] = queued.count()
     total = tuple(sum(parts) for parts in zip(*counted.values(), strict=True))
-    counted["queued job: submit, claim, record, complete, one poll"] = total  # type: ignore[assignment]
+    counted["queued job: submit, claim, record, complete, one poll"] = total
     assert counted == {name: COSTS[name] for name in counted}
     assert total <= (5, 28)
 

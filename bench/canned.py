@@ -1,0 +1,103 @@
+"""A store that answers without thinking: Upstash's REST shape over HTTP/1.1 keep-alive, in a process of its own.
+
+What a function costs is measured against it, so it must cost the same for every case: it parses no JSON, and picks the
+reply by a piece of text in the request.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from bench.environment import ROOT
+
+STOP_DEADLINE = 10.0  # s
+Answers = list[tuple[bytes, bytes]]
+
+
+def encoded(reply: Any) -> Any:
+    """The reply as Upstash sends it under ``Upstash-Encoding: base64``: every text encoded, except OK."""
+    if isinstance(reply, list):
+        return [encoded(part) for part in reply]
+    if isinstance(reply, str) and reply != "OK":
+        return b64encode(reply.encode()).decode()
+    return reply
+
+
+def http_answer(document: dict[str, Any], status: str = "200 OK") -> bytes:
+    """A whole HTTP answer with the headers that Upstash's clients look at."""
+    body = json.dumps(document, separators=(",", ":")).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        "Upstash-Sync-Token: MTp3ZWU0MmhqOnN5bmMtdG9rZW4=\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+UNKNOWN = http_answer({"error": "ERR no reply is canned for this"}, "400 Bad Request")
+
+
+class CannedStore:
+    """Answers each request with the first reply whose mark its body contains."""
+
+    def __init__(self, replies: Mapping[str, Any]) -> None:
+        self._answers: Answers = [
+            (mark.encode(), http_answer({"result": encoded(reply)})) for mark, reply in replies.items()
+        ]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until the client closes it."""
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(_content_length(head))
+                writer.write(self._answer(body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    def _answer(self, body: bytes) -> bytes:
+        return next((answer for mark, answer in self._answers if mark in body), UNKNOWN)
+
+
+def _content_length(head: bytes) -> int:
+    return int(head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+
+
+async def _run() -> None:
+    """Serves the replies that come as the first line of standard input, until that ends with the parent."""
+    store = CannedStore(json.loads(sys.stdin.buffer.readline()))
+    # By host and port and not by a socket of our own: asyncio turns Nagle's algorithm off only on accepted connections
+    # whose listener names IPPROTO_TCP; without that each call waits 40 ms for a delayed ACK.
+    server = await asyncio.start_server(store.serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+    server.close()
+
+
+@contextmanager
+def canned_store(replies: Mapping[str, Any]) -> Iterator[str]:
+    """The URL of a store in another process that answers a request containing a key of ``replies`` with its value."""
+    command = [sys.executable, "-m", "bench.canned"]
+    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        child.stdin.write(json.dumps(dict(replies)).encode() + b"\n")
+        child.stdin.flush()
+        yield f"http://127.0.0.1:{int(child.stdout.readline())}"
+    finally:
+        child.stdin.close()
+        child.stdout.close()
+        try:
+            child.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run())

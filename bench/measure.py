@@ -1,0 +1,71 @@
+"""Times several cases in turn, so that whatever slows the machine for a while slows all of them."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to time. ``prepare`` makes its input, and ``is_right`` judges its result, while no clock runs."""
+
+    name: str
+    call: Callable[[Any], Any]
+    prepare: Callable[[], Any] = lambda: None
+    is_right: Callable[[Any], bool] = lambda result: True
+
+
+@dataclass
+class Timing:
+    """How long a case took: wall times in ns one by one; CPU time of this process, all threads, in ns in all."""
+
+    walls: list[int] = field(default_factory=list)
+    cpu_sum: int = 0
+
+    def add(self, wall: int, cpu: int) -> None:
+        self.walls.append(wall)
+        self.cpu_sum += cpu
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.walls)
+
+    @property
+    def p95(self) -> float:
+        return sorted(self.walls)[min(len(self.walls) - 1, int(len(self.walls) * 0.95))]
+
+    @property
+    def cpu(self) -> float:
+        """CPU time of one call; a mean, since one call's is not much above the clock's own cost."""
+        return self.cpu_sum / len(self.walls)
+
+
+class WrongResult(Exception):
+    """A case did not do what its time would stand for."""
+
+
+def time_in_turn(cases: Sequence[Case], rounds: int) -> dict[str, Timing]:
+    """Each case's timing over ``rounds`` rounds, after a tenth as many that warm up; WrongResult if one misbehaves."""
+    for _ in range(max(1, rounds // 10)):
+        for case in cases:
+            _time_once(case, Timing())
+    timings = {case.name: Timing() for case in cases}
+    order, shuffle = list(cases), random.Random(0).shuffle
+    for _ in range(rounds):
+        shuffle(order)  # or each case would always find the caches as the same other one left them
+        for case in order:
+            _time_once(case, timings[case.name])
+    return timings
+
+
+def _time_once(case: Case, timing: Timing) -> None:
+    given = case.prepare()
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    result = case.call(given)
+    wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+    if not case.is_right(result):
+        raise WrongResult(f"{case.name}: {result}")
+    timing.add(wall, cpu)
