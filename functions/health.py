@@ -4,10 +4,9 @@ import time
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from mangum import Mangum
 
 from shared import runtime
-from shared.application import create_app
+from shared.application import create_app, create_handler
 from shared.errors import StoreError
 
 router = APIRouter()
@@ -34,4 +33,4 @@ async def health() -> JSONResponse:
 
 
 app = create_app(router)
-handler = Mangum(app, lifespan="off")
+handler = create_handler(app)

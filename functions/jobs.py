@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from mangum import Mangum
 
 from shared import runtime
-from shared.application import create_app
+from shared.application import create_app, create_handler
 from shared.auth import caller_of
+from shared.budget import Budget
 from shared.job import links
 
 router = APIRouter()
@@ -18,7 +18,9 @@ STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 async def cancel(request: Request, job_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while the provider still has it; 409 ``already_terminal``."""
     sluice = runtime.current()
-    canceled = await sluice.cancel(caller_of(request, sluice.settings), job_id)
+    budget = Budget.of_function(sluice.settings)
+    canceled = await sluice.cancellation.cancel(caller_of(request, sluice.settings), job_id, budget)
+    sluice.statuses.forget(job_id)
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
         body["status"] = canceled.outcome
@@ -26,4 +28,4 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
 
 
 app = create_app(router)
-handler = Mangum(app, lifespan="off")
+handler = create_handler(app)

@@ -6,10 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from mangum import Mangum
 
 from shared import runtime
-from shared.application import create_app
+from shared.application import create_app, create_handler
 from shared.auth import bears
 from shared.budget import Budget
 from shared.errors import Unauthenticated
@@ -70,7 +69,7 @@ async def statistics(request: Request) -> JSONResponse:
 
 
 app = create_app(router)
-_http = Mangum(app, lifespan="off")
+_http = create_handler(app)
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:

@@ -3,10 +3,9 @@
 import math
 
 from fastapi import APIRouter, Request, Response
-from mangum import Mangum
 
 from shared import runtime
-from shared.application import create_app
+from shared.application import create_app, create_handler
 from shared.auth import caller_of
 
 router = APIRouter()
@@ -31,4 +30,4 @@ async def status(request: Request, job_id: str) -> Response:
 
 
 app = create_app(router)
-handler = Mangum(app, lifespan="off")
+handler = create_handler(app)

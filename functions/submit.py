@@ -2,10 +2,9 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from mangum import Mangum
 
 from shared import runtime
-from shared.application import create_app
+from shared.application import create_app, create_handler
 from shared.auth import caller_of
 from shared.budget import Budget
 from shared.errors import InvalidRequest
@@ -39,4 +38,4 @@ def idempotency_key(request: Request) -> str | None:
 
 
 app = create_app(router)
-handler = Mangum(app, lifespan="off")
+handler = create_handler(app)

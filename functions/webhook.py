@@ -2,10 +2,9 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from mangum import Mangum
 
 from shared import runtime
-from shared.application import create_app
+from shared.application import create_app, create_handler
 from shared.budget import Budget
 from shared.errors import InvalidRequest, Unauthenticated
 from shared.intake import read_body
@@ -55,4 +54,4 @@ def _addressee(request: Request, settings: Settings) -> tuple[str, int]:
 
 
 app = create_app(router)
-handler = Mangum(app, lifespan="off")
+handler = create_handler(app)

@@ -6,7 +6,7 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, StoreError
 from shared.job import links
 from shared.jobqueue import Claimed, JobQueue
 from shared.log import log
@@ -42,24 +42,34 @@ class Admission:
         )
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
-            return (await self._queue.read(job_id)).document(1 + self._settings.queue_max_retries)
-        if admitted.word == "started":
-            await self._dispatcher.start(
-                Claimed(
-                    id=job_id, attempt=1, provider=request.provider, model=request.model, input=fields["input"],
-                    owner=caller, user=request.user_id, queue=queue.name, claimed_at=now,
-                )
-            )  # fmt: skip
-        elif admitted.attention and start:
-            await self._dispatcher.run(budget)
-        is_started = admitted.word == "started"
+            job = await self._queue.read(job_id)
+            return self._receipt(job_id, job.status, queue, None, job.moment("created_at"))
+        status = "processing" if admitted.word == "started" else "pending"
+        receipt = self._receipt(job_id, status, queue, admitted.position, now)
+        claimed = Claimed(
+            id=job_id, attempt=1, provider=request.provider, model=request.model, input=fields["input"],
+            owner=caller, user=request.user_id, queue=queue.name, claimed_at=now,
+        )  # fmt: skip
+        try:
+            if admitted.word == "started":
+                await self._dispatcher.start(claimed)
+            elif admitted.attention and start:
+                await self._dispatcher.run(budget)
+        except StoreError as error:
+            # The job is in the store; what could not be recorded now is found by whoever comes next.
+            log.error("start_failed", job=job_id, code=error.code)
+        return receipt
+
+    @staticmethod
+    def _receipt(
+        job_id: str, status: str, queue: Queue, position: int | None, created_at: int | None
+    ) -> dict[str, Any]:
         return {
             "id": job_id,
-            "status": "processing" if is_started else "pending",
-            "stage": "submitting" if is_started else "queued",
+            "status": status,
             "queue": queue.name,
-            "queue_position": admitted.position,
-            "created_at": iso(now),
+            "queue_position": position,
+            "created_at": iso(created_at),
             "links": links(job_id),
         }
 

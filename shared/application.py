@@ -2,6 +2,8 @@
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
+from mangum import Mangum
+from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.exceptions import HTTPException
 
 from shared import runtime
@@ -22,6 +24,11 @@ def create_app(*routers: APIRouter) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
+
+
+def create_handler(app: FastAPI) -> Mangum:
+    """The application as AWS Lambda calls it. Lifespan events would run at every invocation; there are none."""
+    return Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
 
 
 async def _answer_problem(_: Request, error: Exception) -> JSONResponse:

@@ -18,6 +18,7 @@ from shared.errors import InvalidRequest
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_DEPTH = 8
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -102,12 +103,14 @@ def _inspect(value: Any, depth: int, field: str | None) -> None:
 def _invalid(error: ValidationError) -> InvalidRequest:
     """The first fault in pydantic's words, which do not quote the input; its context and input stay behind."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if fault["type"] == "extra_forbidden":
-        # The name is the caller's; what comes back is only that something is too much.
-        return InvalidRequest("The body has a field that is not known.", field=_known_part(fault["loc"][:-1]))
     message = fault["msg"].removeprefix("Value error, ")
-    return InvalidRequest(message, field=_known_part(fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        message = "This field is not known."
+    if fault["type"] == "model_type":
+        message = "The body must be a JSON object."
+    return InvalidRequest(message, field=_name(fault["loc"]))
 
 
-def _known_part(location: tuple[int | str, ...]) -> str | None:
-    return str(location[0]) if location else None
+def _name(location: tuple[int | str, ...]) -> str | None:
+    """The top-level field, unless the caller called it something that is no name."""
+    return str(location[0]) if location and NAME.fullmatch(str(location[0])) else None

@@ -15,11 +15,13 @@ done        finish, fail, cancel, rescue   nobody                  it expires af
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso
 
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PUBLIC_STATUS = {"queued": "pending", "delayed": "pending", "submitting": "processing", "running": "processing"}
 READ_FIELDS = (
     "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
@@ -114,6 +116,11 @@ class Job:
             "detail": f.get("error_detail", ""),
             "retryable": f.get("error_retryable") == "1",
         }
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a job could have this id; what could not is not looked up."""
+    return JOB_ID.fullmatch(text) is not None
 
 
 def links(job_id: str) -> dict[str, str]:

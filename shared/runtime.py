@@ -10,9 +10,10 @@ from weakref import WeakKeyDictionary
 
 from shared.admission import Admission
 from shared.cache import Cache
+from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
 from shared.dispatcher import Dispatcher
-from shared.jobqueue import Canceled, JobQueue
+from shared.jobqueue import JobQueue
 from shared.log import configure_logs, log
 from shared.providers import Providers
 from shared.reconciler import Reconciler
@@ -42,21 +43,9 @@ class Runtime:
         self.reconciler = Reconciler(self.queue, self.providers, configured)
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, configured, clock)
         self.admission = Admission(self.queue, self.dispatcher, configured, clock)
+        self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(store=store, prefix=configured.prefix)
         self.statuses = Statuses(self.queue, self.reconciler, self.dispatcher, self.cache, configured, clock)
-
-    async def cancel(self, caller: str, job_id: str) -> Canceled:
-        """Ends a waiting job; tells the provider to end a running one, whose slot is free once the provider has."""
-        canceled = await self.queue.cancel(job_id, caller)
-        self.statuses.forget(job_id)
-        log.info("cancel", job=job_id, owner=caller, word=canceled.word)
-        if canceled.prediction:
-            told = await self.reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
-            if told is not None:
-                ended = await self.reconciler.apply(job_id, canceled.attempt, canceled.provider, told)
-                if ended.word == "finished" and ended.outcome == "canceled":
-                    return Canceled("canceled")
-        return canceled
 
     async def close(self) -> None:
         """Gives back all connections."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.signatures import secret_key
 from shared.timing import contradictions
 
 Environment = Literal["development", "test", "preview", "production"]
@@ -23,7 +24,6 @@ PLACEHOLDER = re.compile(
 )
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
-QUEUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 MAX_QUEUES = 20
 
 
@@ -78,7 +78,8 @@ class Settings(BaseSettings):
     max_queue_size: int = Field(1000, ge=1)
     queue_concurrency: int | None = Field(None, ge=1)  # of each queue that names none; default: the system's limit
     storyboard_concurrency: int = Field(3, ge=1)
-    queues: str = ""  # more queues, name:concurrency[,...]; append only: a queue's place here is its place in the store
+    # More queues, name:concurrency[,...]. Append only: a queue's place here is its place in the store.
+    queues: str = Field("", pattern=r"^([a-z][a-z0-9_-]{0,31}(:[1-9][0-9]{0,3})?( *, *|$))*$")
     default_priority: int = Field(3, ge=1, le=5)
     priority_policy: Policy = "offset"
     priority_seconds_per_point: Seconds = 1.0
@@ -183,11 +184,17 @@ class Settings(BaseSettings):
         if self.cron_secret and self.cron_secret == self.queue_processor_token:
             problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
         names = [queue.name for queue in self.queue_list]
-        if len(names) != len(set(names)) or any(not QUEUE_NAME.fullmatch(name) for name in names):
-            problems.append("QUEUES must be name:concurrency[,...], each name once")
-        if len(names) > MAX_QUEUES or any(queue.concurrency < 1 for queue in self.queue_list):
-            problems.append(f"QUEUES: at most {MAX_QUEUES} queues, each with a concurrency of at least 1")
-        return problems + self._misplaced()
+        if len(names) != len(set(names)) or len(names) > MAX_QUEUES:
+            problems.append(f"QUEUES names a queue twice, or makes more than {MAX_QUEUES} of them")
+        return problems + self._misplaced() + self._webhook_secrets()
+
+    def _webhook_secrets(self) -> list[str]:
+        try:
+            for secret in self.replicate_webhook_secrets:
+                secret_key(secret)
+        except ValueError:
+            return ["REPLICATE_WEBHOOK_SECRET must be whsec_ followed by base64; several are separated by commas"]
+        return []
 
     def _misplaced(self) -> list[str]:
         problems = []

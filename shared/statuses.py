@@ -9,7 +9,7 @@ from shared.cache import Cache, Remembered
 from shared.clock import Clock
 from shared.dispatcher import Dispatcher
 from shared.errors import JobNotFound, StoreError
-from shared.job import Job
+from shared.job import Job, is_job_id
 from shared.jobqueue import JobQueue
 from shared.log import log
 from shared.reconciler import Reconciler
@@ -51,6 +51,8 @@ class Statuses:
 
     async def view(self, caller: str, job_id: str) -> Remembered[StatusView]:
         """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's."""
+        if not is_job_id(job_id):
+            raise JobNotFound
         remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id))
         if remembered.value.owner != caller:
             raise JobNotFound

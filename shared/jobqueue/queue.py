@@ -199,8 +199,8 @@ class JobQueue:
     async def stats(self) -> Stats:
         """What waits and runs in each queue, and the counters."""
         queues = self._settings.queue_list
-        arguments = [str(len(queues)), str(self._clock.now())]
-        reply = await self._run("stats", [self.keys.index, self.keys.stats, self.keys.dead], arguments)
+        keys = [self.keys.index, self.keys.stats, self.keys.dead]
+        reply = await self._run("stats", keys, [str(len(queues))])
         delayed, dead, counts, flat = reply
         per_queue = tuple(
             QueueCounts(queue.name, int(counts[2 * n]), int(counts[2 * n + 1]), queue.concurrency)

@@ -1,6 +1,6 @@
 -- stats: counts what waits and runs, and what ended so far.
 -- KEYS: 1 index  2 stats  3 dead
--- ARGV: 1 queues  2 now
+-- ARGV: 1 queues
 -- Returns: {delayed, dead, {running, ready, ... of each queue}, {counter, value, ...}}
 local counts = {}
 for k = 0, tonumber(ARGV[1]) - 1 do

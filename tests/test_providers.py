@@ -1,0 +1,254 @@
+"""Replicate: what each answer proves, against canned answers and the simulator."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from local.simulator.running import RunningSimulator
+from shared.errors import InvalidRequest, Unauthenticated
+from shared.providers import Providers
+from shared.providers.base import (
+    Accepted,
+    Prediction,
+    PredictionGone,
+    ProviderUnavailable,
+    Rejected,
+    Submission,
+    Throttled,
+    Unknown,
+)
+from shared.providers.failures import classify_failure, clean
+from shared.providers.replicate_api import Replicate, prediction_of, progress_of, request_of
+from tests.world import settings_for
+
+BASE = "https://api.replicate.com/v1"
+VERSION = "ab" * 32
+
+
+def submission(
+    model: str = "acme/video", webhook: str | None = "https://s.example/w?job=1", **given: Any
+) -> Submission:
+    return Submission("job_1", 1, model, {"prompt": "x", **given}, webhook, 90)
+
+
+@pytest.fixture
+async def replicate() -> AsyncIterator[Replicate]:
+    provider = Replicate(settings_for(None, replicate_api_token="r8_token"))
+    yield provider
+    await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "version"),
+    [
+        ("acme/video", "models/acme/video/predictions", None),
+        ("deployments/acme/prod", "deployments/acme/prod/predictions", None),
+        (f"acme/video:{VERSION}", "predictions", VERSION),
+        (VERSION, "predictions", VERSION),
+    ],
+)
+def test_each_form_of_a_model_has_its_path(model: str, path: str, version: str | None) -> None:
+    got, body = request_of(submission(model))
+    assert got == path and body.get("version") == version
+    assert body["webhook_events_filter"] == ["completed"]
+    assert "webhook" not in request_of(submission(model, webhook=None))[1]
+
+
+@respx.mock
+async def test_a_create_sends_token_input_webhook_and_deadline(replicate: Replicate) -> None:
+    route = respx.post(f"{BASE}/models/acme/video/predictions").respond(201, json={"id": "p1", "status": "starting"})
+    assert await replicate.create(submission(), 15) == Accepted(Prediction("p1", "running"))
+    request = route.calls.last.request
+    assert request.headers["authorization"] == "Bearer r8_token" and request.headers["cancel-after"] == "90s"
+    assert json.loads(request.content)["input"] == {"prompt": "x"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (429, {"detail": "Request was throttled. Your rate limit resets in ~30s."}, Throttled("rate_limited", 30)),
+        (429, {"detail": "slow down", "retry_after": 7}, Throttled("rate_limited", 7)),
+        (429, {"retry_after": 1e9}, Throttled("rate_limited", 120)),
+        (429, {"retry_after": "nan"}, Throttled("rate_limited", 1)),
+        (429, "busy", Throttled("rate_limited", 30)),
+        (402, {"title": "Insufficient credit"}, Throttled("billing", 60)),
+        (401, {}, Throttled("provider_auth", 60)),
+        (403, {}, Throttled("provider_auth", 60)),
+        (422, {"detail": "prompt is\nrequired"}, Rejected("invalid_input", "prompt is required")),
+        (404, {"detail": "no such model"}, Rejected("invalid_input", "no such model")),
+        (400, [], Rejected("invalid_input", "status 400")),
+        (408, {}, Unknown("status 408")),
+        (409, {}, Unknown("status 409")),
+        (302, {}, Unknown("status 302")),
+        (500, {"detail": "oops"}, Unknown("status 500")),
+        (503, {}, Unknown("status 503")),
+        (201, {"status": "starting"}, Unknown("the answer holds no prediction")),
+        (201, "<html>", Unknown("the answer holds no prediction")),
+    ],
+)
+@respx.mock
+async def test_the_answer_to_a_create_proves_so_much_and_no_more(
+    replicate: Replicate, status: int, body: Any, outcome: Any
+) -> None:
+    respx.post(f"{BASE}/models/acme/video/predictions").respond(status, json=body)
+    assert await replicate.create(submission(), 15) == outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "is_sure"),
+    [
+        (httpx.ConnectError, True),
+        (httpx.ConnectTimeout, True),
+        (httpx.PoolTimeout, True),
+        (httpx.ReadTimeout, False),
+        (httpx.WriteTimeout, False),
+        (httpx.ReadError, False),
+        (httpx.WriteError, False),
+        (httpx.RemoteProtocolError, False),
+    ],
+)
+@respx.mock
+async def test_only_what_was_never_sent_is_surely_not_created(
+    replicate: Replicate, error: type[httpx.TransportError], is_sure: bool
+) -> None:
+    route = respx.post(f"{BASE}/models/acme/video/predictions").mock(side_effect=error("x"))
+    outcome = await replicate.create(submission(), 15)
+    assert isinstance(outcome, Throttled if is_sure else Unknown)
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "ours"),
+    [
+        ("starting", "running"),
+        ("processing", "running"),
+        ("succeeded", "completed"),
+        ("failed", "failed"),
+        ("canceled", "canceled"),
+        ("aborted", "canceled"),
+        ("brand-new", "running"),
+    ],
+)
+def test_every_status_is_understood_and_an_unknown_one_ends_nothing(status: str, ours: str) -> None:
+    assert prediction_of({"id": "p", "status": status}).status == ours
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], "x", {}, {"id": "p"}, {"id": 1, "status": "x"}, {"id": "p", "status": None}]
+)
+def test_what_is_no_prediction_is_refused(body: Any) -> None:
+    with pytest.raises(ValueError, match="prediction"):
+        prediction_of(body)
+
+
+@pytest.mark.parametrize(
+    ("logs", "percent"),
+    [
+        (" 12%|█▏        | 6/50 [00:01<00:10]\n 42%|████▏     | 21/50", 42),
+        ("100%|██████████| 50/50", 99),
+        ("done: 7.5%", 7),
+        ("no numbers", None),
+        (None, None),
+        ({"a": 1}, None),
+    ],
+)
+def test_progress_is_the_last_percentage_of_the_logs(logs: Any, percent: int | None) -> None:
+    assert progress_of(logs) == percent
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "retryable"),
+    [
+        ("NSFW content detected", "content_policy", False),
+        ("The input or output was flagged as sensitive (E005)", "content_policy", False),
+        ("invalid image: could not decode", "invalid_input", False),
+        ("Prediction timed out", "timeout", True),
+        ("CUDA out of memory", "provider_down", True),
+        ("Prediction interrupted; please retry (code: PA)", "provider_down", True),
+        ("something odd", "unknown", True),
+        ("", "unknown", True),
+    ],
+)
+def test_failures_are_classified(text: str, code: str, retryable: bool) -> None:
+    assert classify_failure(text) == (code, retryable)
+
+
+def test_foreign_text_is_kept_short_and_on_one_line() -> None:
+    assert clean("a\r\nb\x1b[31m" + "x" * 1000).startswith("a b [31mxxx")
+    assert len(clean("x" * 1000)) == 500
+
+
+def test_a_provider_nobody_registered_is_refused() -> None:
+    with pytest.raises(InvalidRequest):
+        Providers(settings_for(None))["acme"]
+
+
+@pytest.fixture
+async def simulated(simulator: RunningSimulator) -> AsyncIterator[Replicate]:
+    simulator.reset()
+    provider = Replicate(
+        settings_for(
+            None,
+            replicate_api_token=simulator.token,
+            replicate_base_url=simulator.url,
+            replicate_webhook_secret=simulator.webhook_secret,
+        )
+    )
+    yield provider
+    await provider.close()
+
+
+async def test_a_prediction_of_the_simulator_runs_to_its_end(simulated: Replicate, simulator: RunningSimulator) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=5)
+    outcome = await simulated.create(submission(webhook=None, simulate={"seconds": 50, "start_delay": 0}), 15)
+    assert isinstance(outcome, Accepted)
+    simulator.advance(25)
+    running = await simulated.get(outcome.prediction.id, 5)
+    assert running.status == "running" and running.progress is not None and 30 <= running.progress <= 70
+    simulator.advance(26)
+    done = await simulated.get(outcome.prediction.id, 5)
+    assert done.status == "completed" and done.output
+    assert [p["id"] for p in await simulated.list_since(began, 5)] == [done.id]
+    simulator.advance(3700)
+    assert (await simulated.get(done.id, 5)).removed
+
+
+async def test_a_prediction_of_the_simulator_can_be_cancelled(simulated: Replicate) -> None:
+    outcome = await simulated.create(submission(webhook=None, simulate={"seconds": 50}), 15)
+    assert isinstance(outcome, Accepted)
+    told = await simulated.cancel(outcome.prediction.id, 5)
+    assert told is not None and told.status == "canceled"
+
+
+async def test_the_list_of_the_simulator_is_read_page_by_page(simulated: Replicate) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=5)
+    for number in range(103):
+        await simulated.create(submission(webhook=None, prompt=str(number)), 15)
+    assert len({p["id"] for p in await simulated.list_since(began, 15)}) == 103
+
+
+async def test_the_deadline_of_a_create_is_kept(simulated: Replicate) -> None:
+    outcome = await simulated.create(submission(webhook=None, simulate={"create": "apply_then_hang"}), 0.3)
+    assert outcome == Unknown("TimeoutError")
+
+
+async def test_questions_fail_in_two_ways_only(simulated: Replicate) -> None:
+    with pytest.raises(PredictionGone):
+        await simulated.get("nosuchprediction", 5)
+    unreachable = Replicate(settings_for(None, replicate_base_url="http://127.0.0.1:1"))
+    with pytest.raises(ProviderUnavailable):
+        await unreachable.get("p", 5)
+    assert await unreachable.cancel("p", 5) is None
+    with pytest.raises(ProviderUnavailable):
+        await unreachable.list_since(datetime.now(UTC), 5)
+    await unreachable.close()
+
+
+async def test_a_webhook_without_a_configured_secret_is_refused() -> None:
+    with pytest.raises(Unauthenticated):
+        Replicate(settings_for(None)).verify({}, b"", 0)

@@ -1,0 +1,120 @@
+"""The scripts' headers against their bodies and callers, and what a script does to keys it did not expect."""
+
+import re
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.errors import StoreScriptError
+from shared.jobqueue.scripts import FOLDER, VERBS, script
+from tests.world import World
+
+RETURNS = re.compile(r"\{([a-z_]+)[,}]")
+
+
+def body(verb: str) -> str:
+    return (FOLDER / f"{verb}.lua").read_text()
+
+
+def test_every_script_file_is_a_verb_and_every_verb_has_one() -> None:
+    assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, "prelude"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_header_begins_with_its_verb_and_names_all_keys_and_arguments_in_order(verb: str) -> None:
+    text, parsed = body(verb), script(verb)
+    assert text.startswith(f"-- {verb}: ")
+    for kind, names in (("KEYS", parsed.keys), ("ARGV", parsed.arguments)):
+        assert len(names) == len(set(names))
+        used = {int(number) for number in re.findall(rf"{kind}\[(\d+)\]", text)}
+        used |= {int(number) for number in re.findall(rf"unpack\({kind}, (\d+)\)", text)}
+        assert used == set(range(1, len(names) + 1)), f"{kind} used: {used}, named: {names}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_header_names_every_word_the_script_returns(verb: str) -> None:
+    header, code = body(verb).split("\nlocal ", 1)
+    said = set(re.findall(r"return \{'([a-z_]+)'", code))
+    assert said <= set(RETURNS.findall(header))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_script_sets_no_global(verb: str) -> None:
+    """fakeredis, for one, refuses every later script once one has assigned a global."""
+    code = script(verb).text
+    local = set(re.findall(r"local (?:function )?([\w, ]+)", code))
+    names = {name.strip() for names in local for name in names.split(",")}
+    names |= {name.strip() for names in re.findall(r"for ([\w, ]+) (?:=|in)", code) for name in names.split(",")}
+    assigned = set(re.findall(r"^([a-z_]\w*)(?:, \w+)* = ", code, re.M))
+    assert assigned <= names
+
+
+async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, sent = world.runtime.queue, dict[str, tuple[int, int]]()
+    run = queue._run
+
+    async def counted(verb: str, keys: list[str], arguments: list[str]) -> object:
+        sent[verb] = (len(keys), len(arguments))
+        return await run(verb, keys, arguments)
+
+    monkeypatch.setattr(queue, "_run", counted)
+    job = await world.enqueue()
+    await queue.claim(1)
+    await queue.record(job, 1, "p")
+    await queue.check(job)
+    await queue.progress(job, 1, "p", 1)
+    await queue.fail(job, 1, "p", code="", detail="", retryable=True)
+    await queue.snooze(job, 1, delay=1, code="")
+    await queue.rescue(job, 1)
+    await queue.cancel(job, "app")
+    await queue.finish(job, 1, "p", "completed", {})
+    await queue.stats()
+    assert set(sent) == set(VERBS)
+    for verb, (keys, arguments) in sent.items():
+        parsed = script(verb)
+        assert keys == len(parsed.keys), verb
+        if parsed.arguments[-1] == "fields":
+            assert arguments >= len(parsed.arguments) - 1
+        else:
+            assert arguments == len(parsed.arguments), verb
+
+
+@pytest.mark.parametrize(
+    "verb", ["enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check"]
+)
+async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_world: World, verb: str) -> None:
+    """Redis undoes nothing when a script fails, so each must have read all it needs before its first write."""
+    world, queue = valkey_world, valkey_world.runtime.queue
+    server = world.server
+    assert server is not None
+    job = await world.enqueue(start=verb != "enqueue")
+    if verb in ("finish", "fail", "check"):
+        await queue.record(job, 1, "p")
+    world.manual.advance(10_000)
+    target = job if verb != "claim" else await world.enqueue("bob")
+    await world.raw("DEL", queue.keys.job(target))
+    await world.raw("SET", queue.keys.job(target), "not a hash")
+    before = dump(server)
+    calls = {
+        "enqueue": lambda: world.admit(job),
+        "claim": lambda: queue.claim(5),
+        "record": lambda: queue.record(job, 1, "p"),
+        "finish": lambda: queue.finish(job, 1, "p", "completed", {}),
+        "fail": lambda: queue.fail(job, 1, "p", code="", detail="", retryable=True),
+        "snooze": lambda: queue.snooze(job, 1, delay=1, code=""),
+        "cancel": lambda: queue.cancel(job, "app"),
+        "rescue": lambda: queue.rescue(job, 1),
+        "check": lambda: queue.check(job),
+    }
+    with pytest.raises(StoreScriptError):
+        await calls[verb]()
+    assert dump(server) == before
+
+
+def dump(server: RunningServer) -> dict[bytes, object]:
+    """Everything in the store, as the engine serialises it."""
+    keys = server.ask("KEYS", "*")
+    assert isinstance(keys, list)
+    return {key: server.ask("DUMP", key) for key in keys if isinstance(key, bytes)}

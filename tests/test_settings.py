@@ -1,0 +1,192 @@
+"""What a deployment must be told, and which contradictions stop its start."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import settings as settings_module
+from shared.settings import Settings, SettingsError, load_settings
+
+GOOD = {
+    "SLUICE_ENV": "production",
+    "UPSTASH_REDIS_REST_URL": "https://eu1-good-12345.upstash.io",
+    "UPSTASH_REDIS_REST_TOKEN": "AXw1ASQgN2Y0ZTk5",
+    "API_KEYS": "web:9b1c7f0e2d3a4b5c6d7e,worker:0f1e2d3c4b5a69788796",
+    "SIGNING_SECRET": "b4c1d0e9f8a7b6c5d4e3",
+    "QUEUE_PROCESSOR_TOKEN": "c5d4e3f2a1b0c9d8e7f6",
+    "REPLICATE_API_TOKEN": "r8_1a2b3c4d5e6f7a8b9c",
+    "REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "PUBLIC_BASE_URL": "https://sluice.acme.dev",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A production deployment's environment and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(settings_module.os.environ):
+        monkeypatch.delenv(name)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_a_complete_production_deployment_starts(environment: pytest.MonkeyPatch) -> None:
+    loaded = load_settings()
+    assert loaded.environment == "production" and loaded.prefix == "sluice:production"
+    assert loaded.callers == {"web": "9b1c7f0e2d3a4b5c6d7e", "worker": "0f1e2d3c4b5a69788796"}
+    assert loaded.webhooks_wanted
+
+
+@pytest.mark.parametrize("name", [n for n in GOOD if n not in ("SLUICE_ENV", "PUBLIC_BASE_URL")])
+@pytest.mark.parametrize("value", [None, "", "changeme", "your-token-here", "<token>", "placeholder"])
+def test_a_missing_or_placeholder_secret_stops_the_start_and_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    if value is None:
+        environment.delenv(name)
+    else:
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_no_message_shows_a_value(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("QUEUE_PROCESSOR_TOKEN", "changeme-CANARY")
+    environment.setenv("MAX_USER_TASKS", "CANARY")
+    environment.setenv("API_KEYS", "web:CANARY")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert "CANARY" not in str(raised.value) and "MAX_USER_TASKS" in str(raised.value)
+    assert "CANARY" not in repr(raised.value.__context__)
+
+
+def test_without_a_word_about_the_environment_it_is_production(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SLUICE_ENV")
+    assert load_settings().environment == "production"
+
+
+def test_the_names_of_vercels_upstash_integration_are_understood(environment: pytest.MonkeyPatch) -> None:
+    for name, alias in (
+        ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL"),
+        ("UPSTASH_REDIS_REST_TOKEN", "KV_REST_API_TOKEN"),
+    ):
+        environment.setenv(alias, GOOD[name])
+        environment.delenv(name)
+    assert load_settings().upstash_redis_rest_url == GOOD["UPSTASH_REDIS_REST_URL"]
+
+
+def test_vercel_tells_the_public_address_and_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("PUBLIC_BASE_URL")
+    environment.delenv("SLUICE_ENV")
+    environment.setenv("VERCEL_URL", "sluice-git-x.vercel.app")
+    environment.setenv("VERCEL_PROJECT_PRODUCTION_URL", "sluice.vercel.app")
+    environment.setenv("VERCEL_ENV", "preview")
+    assert load_settings().public_base_url == "https://sluice-git-x.vercel.app"
+    assert load_settings().prefix == "sluice:preview"
+    environment.setenv("VERCEL_ENV", "production")
+    assert load_settings().public_base_url == "https://sluice.vercel.app"
+
+
+def test_a_dotenv_file_is_read_in_development_only(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_USER_TASKS=7\n")
+    assert load_settings().max_user_tasks == 3
+    environment.setenv("SLUICE_ENV", "development")
+    assert load_settings().max_user_tasks == 7
+
+
+@pytest.mark.parametrize("platform", ["VERCEL", "AWS_LAMBDA_FUNCTION_NAME"])
+def test_memory_mode_refuses_to_run_on_a_platform(environment: pytest.MonkeyPatch, platform: str) -> None:
+    environment.setenv("USE_REDIS_FOR_TASKS", "false")
+    assert load_settings().storage_mode == "memory"
+    environment.setenv(platform, "1")
+    with pytest.raises(SettingsError, match="USE_REDIS_FOR_TASKS"):
+        load_settings()
+
+
+CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
+    ({"STORE_CONNECT_TIMEOUT": "2"}, r"STORE_CONNECT_TIMEOUT \(2 s\) must be below STORE_TRY_TIMEOUT \(2 s\)"),
+    ({"STORE_TOTAL_TIMEOUT": "3"}, r"twice STORE_TRY_TIMEOUT \(4 s\) must be at most STORE_TOTAL_TIMEOUT \(3 s\)"),
+    ({"PROVIDER_TIMEOUT": "5"}, r"STORE_TOTAL_TIMEOUT \(5 s\) must be below PROVIDER_TIMEOUT \(5 s\)"),
+    ({"FUNCTION_MAX_DURATION": "15"}, r"PROVIDER_TIMEOUT \(15 s\) must be below FUNCTION_MAX_DURATION \(15 s\)"),
+    ({"LEASE": "80"}, r"LEASE \(80 s\) must be at least FUNCTION_MAX_DURATION plus 30 \(90 s\)"),
+    ({"CANCEL_AFTER": "3600"}, r"CANCEL_AFTER \(3600 s\) must be at most the provider's run limit \(1800 s\)"),
+    ({"ADOPTION_MARGIN": "60"}, r"ADOPTION_MARGIN \(60 s\) must be above"),
+    ({"WEBHOOK_TOLERANCE": "60"}, r"WEBHOOK_TOLERANCE \(60 s\) must be above"),
+    ({"TICK_BUDGET": "55"}, r"TICK_BUDGET \(55 s\) must be at most FUNCTION_MAX_DURATION minus 10 \(50 s\)"),
+    ({"STATUS_CACHE_TTL": "31"}, r"STATUS_CACHE_TTL \(31 s\) must be at most CHECK_INTERVAL \(30 s\)"),
+    (
+        {"FUNCTION_MAX_DURATION": "25", "TICK_BUDGET": "10"},
+        r"in all \(27 s\) which must be at most FUNCTION_MAX_DURATION",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CONTRADICTIONS, ids=[next(iter(row[0])) for row in CONTRADICTIONS])
+def test_a_contradictory_deployment_does_not_start_and_names_the_two_numbers(
+    environment: pytest.MonkeyPatch, change: dict[str, str], message: str
+) -> None:
+    for name, value in change.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
+
+
+def test_without_immediate_starts_a_short_function_is_enough(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("FUNCTION_MAX_DURATION", "25")
+    environment.setenv("TICK_BUDGET", "10")
+    environment.setenv("DISPATCH_ON_SUBMIT", "false")
+    assert load_settings().dispatch_on_submit is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEYS", "just-one-key"),
+        ("API_KEYS", "a b:0f1e2d3c4b5a69788796"),
+        ("API_KEYS", "a:0f1e2d3c4b5a69788796,b:0f1e2d3c4b5a69788796"),
+        ("API_KEYS", "a:short"),
+        ("CRON_SECRET", GOOD["QUEUE_PROCESSOR_TOKEN"]),
+        ("QUEUES", "video:2"),
+        ("QUEUES", "Not A Name:2"),
+        ("QUEUES", "image:0"),
+        ("QUEUES", "image:many"),
+        ("QUEUES", ",".join(f"q{n}" for n in range(19))),
+        ("UPSTASH_REDIS_REST_URL", "rediss://default:pw@eu1-good-12345.upstash.io:6379"),
+        ("REPLICATE_WEBHOOK_SECRET", "whsec_!!!!"),
+        ("QUEUE_PREFIX", "with space"),
+    ],
+)
+def test_a_malformed_setting_stops_the_start_and_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_queues_are_numbered_in_the_order_in_which_they_were_added(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("QUEUES", "image:2, audio")
+    environment.setenv("QUEUE_CONCURRENCY", "4")
+    assert [(q.name, q.number, q.concurrency) for q in load_settings().queue_list] == [
+        ("video", 0, 4),
+        ("storyboard", 1, 3),
+        ("image", 2, 2),
+        ("audio", 3, 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("public", "replicate", "wanted"),
+    [
+        ("https://sluice.acme.dev", "https://api.replicate.com/v1", True),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8090/v1", True),
+        ("http://127.0.0.1:8000", "https://api.replicate.com/v1", False),
+        ("http://sluice.acme.dev", "http://127.0.0.1:8090/v1", False),
+        (None, "https://api.replicate.com/v1", False),
+    ],
+)
+def test_a_provider_gets_a_webhook_url_only_where_it_can_call(public: str | None, replicate: str, wanted: bool) -> None:
+    values: dict[str, Any] = {"environment": "test", "public_base_url": public, "replicate_base_url": replicate}
+    assert Settings(**values).webhooks_wanted is wanted

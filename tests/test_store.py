@@ -1,0 +1,216 @@
+"""The store client against a server that misbehaves in every way we know."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.errors import StoreRefused, StoreScriptError, StoreUnavailable, StoreUncertain
+from shared.runtime import Runtime, install
+from shared.store import open_store
+from shared.store.rest import RestStore, classify
+from tests.world import AUTH, PROCESSOR, ManualClock, World, http_client, settings_for
+
+FAST = {"store_connect_timeout": 0.2, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
+
+
+@pytest.fixture
+async def store(valkey: RunningServer):  # type: ignore[no-untyped-def]
+    valkey.clear_faults()
+    valkey.flush()
+    opened = RestStore(settings_for(valkey, **FAST))
+    yield opened
+    await opened.close()
+    valkey.clear_faults()
+
+
+async def test_values_come_back_as_they_were(store: RestStore) -> None:
+    text = 'é "quoted" \u2028 \x00 \U0001f3ac'
+    await store.execute("SET", "k", text)
+    assert await store.execute("GET", "k") == text
+    assert await store.execute("EVAL", "return {1, {'a', false}, 'OK'}", "0") == [1, ["a", None], "OK"]
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "apply_then_drop", "html_502", "apply_then_html_502", "hang"])
+async def test_one_lost_answer_is_survived_by_one_repeat(store: RestStore, valkey: RunningServer, fault: str) -> None:
+    valkey.inject(fault)
+    await store.execute("SET", "k", "v")
+    assert valkey.ask("GET", "k") == b"v"
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "apply_then_drop", "html_502", "apply_then_hang"])
+async def test_two_lost_answers_are_uncertain(store: RestStore, valkey: RunningServer, fault: str) -> None:
+    valkey.inject(fault, times=2)
+    with pytest.raises(StoreUncertain):
+        await store.execute("SET", "k", "v")
+
+
+async def test_a_lost_answer_followed_by_a_refused_connection_is_still_uncertain(
+    store: RestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [httpx.ReadError("lost"), httpx.ConnectError("refused")]
+
+    async def execute(command: list[str]) -> None:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(store._redis, "execute", execute)
+    with pytest.raises(StoreUncertain):
+        await store.execute("SET", "k", "v")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("quota", "quota"), ("capacity", "full"), ("read_only", "read"), ("wrong_token", "token")],
+)
+async def test_a_refusal_is_surely_not_applied_and_not_repeated(
+    store: RestStore, valkey: RunningServer, fault: str, reason: str
+) -> None:
+    valkey.inject(fault)
+    with pytest.raises(StoreRefused, match=reason):
+        await store.execute("SET", "k", "v")
+    assert valkey.ask("GET", "k") is None
+
+
+async def test_an_unreachable_store_is_surely_not_applied(valkey: RunningServer) -> None:
+    settings = settings_for(valkey, **FAST).model_copy(update={"upstash_redis_rest_url": "http://127.0.0.1:1"})
+    store = RestStore(settings)
+    with pytest.raises(StoreUnavailable):
+        await store.execute("GET", "k")
+    await store.close()
+
+
+async def test_an_error_of_a_command_keeps_its_text_for_the_log_only(store: RestStore) -> None:
+    with pytest.raises(StoreScriptError) as raised:
+        await store.execute("EVAL", "return redis.call('NOSUCH')", "0")
+    assert "NOSUCH" not in raised.value.detail and raised.value.text
+
+
+def test_refusals_are_told_by_their_text() -> None:
+    assert isinstance(classify("ERR max requests limit exceeded. Limit: 500000, Usage: 500007"), StoreRefused)
+    assert isinstance(classify("ERR max daily request limit exceeded. Limit: 10000"), StoreRefused)
+    assert isinstance(classify("WRONGPASS invalid or missing auth token"), StoreRefused)
+    assert isinstance(classify("NOPERM this user has no permissions to run the 'eval' command"), StoreRefused)
+    assert isinstance(classify("ERR user_script:1: attempt to index nil"), StoreScriptError)
+
+
+async def test_a_silent_store_is_given_up_within_the_deadline(store: RestStore, valkey: RunningServer) -> None:
+    valkey.inject("hang", times=-1)
+    began = time.monotonic()
+    with pytest.raises(StoreUncertain):
+        await store.execute("GET", "k")
+    assert time.monotonic() - began < FAST["store_total_timeout"] + 1
+    valkey.clear_faults()
+
+
+async def test_the_client_is_built_with_deadlines_and_without_repeats_of_its_own(store: RestStore) -> None:
+    http = store._redis._http
+    assert http._retries == 0
+    assert http._client.timeout == httpx.Timeout(FAST["store_try_timeout"], connect=FAST["store_connect_timeout"])
+    assert http._client._transport._pool._keepalive_expiry > 30
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "html_502", "quota", "capacity", "read_only", "wrong_token", "hang"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/submit"), ("GET", "/api/status/job_1"), ("POST", "/api/process-queue"), ("GET", "/api/health")],
+)
+async def test_store_trouble_is_a_503_with_retry_after_and_never_a_500(
+    valkey: RunningServer, fault: str, method: str, path: str
+) -> None:
+    valkey.clear_faults()
+    settings = settings_for(valkey, **FAST)
+    made = Runtime(settings, open_store(settings), ManualClock())
+    install(made)
+    # Statuses and health only read, which a full or read-only store still serves.
+    serves = fault in ("capacity", "read_only") and method == "GET"
+    valkey.inject(fault, times=-1)
+    try:
+        async with http_client() as client:
+            headers = PROCESSOR if "process" in path else AUTH
+            body = {"model": "acme/video", "input": {}, "user_id": "ada"}
+            answer = await client.request(method, path, json=body, headers=headers)
+    finally:
+        valkey.clear_faults()
+        await made.close()
+    if serves:
+        assert answer.status_code in (200, 404)
+    else:
+        assert answer.status_code == 503, answer.text
+        assert "health" in path or (int(answer.headers["retry-after"]) > 0 and answer.json()["retryable"] is True)
+
+
+@pytest.mark.parametrize("verb", ["enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue"])
+async def test_a_verb_whose_answer_was_lost_answers_the_same_when_repeated(valkey_world: World, verb: str) -> None:
+    """apply-then-drop on each verb: what the repeat answers is what the lost answer said."""
+    world, queue = valkey_world, valkey_world.runtime.queue
+    assert world.server is not None
+    s = world.runtime.settings
+
+    async def lossy(mark: str) -> None:
+        assert world.server is not None
+        world.server.inject("apply_then_drop", match=mark)
+
+    if verb == "enqueue":
+        await lossy("EVAL")
+        assert (await world.admit("a", start=True)).word == "started"
+        assert (await queue.stats()).queues[0].running == 1
+        return
+    await world.enqueue(job_id="a")
+    if verb == "cancel":
+        await lossy("EVAL")
+        assert (await queue.cancel("a", "app")).word == "canceled"
+        return
+    if verb == "claim":
+        await world.enqueue("bob", job_id="b")
+        await lossy("EVAL")
+        claim = await queue.claim(1)
+        assert [(job.id, job.attempt) for job in claim.started] == [("a", 1)]
+        assert (await queue.stats()).queues[0].running == 1
+        return
+    await queue.claim(1)
+    if verb == "rescue":
+        world.manual.advance(s.lease + s.cancel_after + s.adoption_margin + 1)
+        await lossy("EVAL")
+        assert await queue.rescue("a", 1) in ("requeued", "already")
+        assert (await queue.read("a")).state == "queued"
+        return
+    if verb == "snooze":
+        await lossy("EVAL")
+        assert await queue.snooze("a", 1, delay=5, code="x") == "delayed"
+        assert (await queue.read("a")).fields["snoozes"] == "1"
+        return
+    if verb == "record":
+        await lossy("EVAL")
+        assert await queue.record("a", 1, "p1") == "recorded"
+        return
+    await queue.record("a", 1, "p1")
+    await lossy("EVAL")
+    if verb == "finish":
+        ended = await queue.finish("a", 1, "p1", "completed", {"output": "1"})
+        assert (ended.word, ended.outcome) == ("already", "completed")
+        assert (await queue.stats()).counters["completed"] == 1
+    else:
+        ended = await queue.fail("a", 1, "p1", code="unknown", detail="", retryable=True)
+        assert ended.word == "delayed"
+        assert (await queue.stats()).counters["retried"] == 1
+
+
+async def test_each_event_loop_gets_a_client_of_its_own(valkey: RunningServer) -> None:
+    from shared import runtime
+
+    async def built() -> int:
+        return id(runtime.current().store)
+
+    first = runtime.current()
+    assert runtime.current() is first
+    other = await asyncio.to_thread(lambda: asyncio.run(built()))
+    assert other != id(first.store)
+
+
+async def test_memory_mode_reports_a_failing_command(clock: ManualClock) -> None:
+    store = open_store(settings_for(None))
+    with pytest.raises(StoreScriptError):
+        await store.execute("EVAL", "return redis.call('INCR', KEYS[1], 'x', 'y')", "1", "k")
+    await store.close()
