@@ -38,7 +38,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_deployment(
-    server: RunningServer, simulator: RunningSimulator, instances: int = 1, **settings: str
+    server: RunningServer, simulator: RunningSimulator, settings: dict[str, str], *, instances: int = 1
 ) -> Iterator[Deployment]:
     """Runs the composed application ``instances`` times until the block ends."""
     server.clear_faults()

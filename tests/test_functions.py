@@ -121,7 +121,7 @@ async def test_wrong_credentials_get_401_before_the_store_is_touched(
     assert valkey_world.server is not None
     valkey_world.server.reset_bill()
     async with http_client() as client:
-        answer = await client.request(method, path, json=BODY, headers={"Authorization": authorization.encode()})
+        answer = await client.request(method, path, json=BODY, headers={b"Authorization": authorization.encode()})
     problem(answer, 401, "unauthenticated")
     assert "www-authenticate" in answer.headers
     assert valkey_world.server.bill().calls == 0
@@ -207,7 +207,11 @@ async def test_no_body_whatever_makes_submit_fail(valkey_world: World, content: 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\u00e9", "tab\there"])
 async def test_a_malformed_idempotency_key_is_refused(valkey_world: World, key: str) -> None:
     async with http_client() as client:
-        answer = await client.post("/api/submit", json=BODY, headers=AUTH | {"Idempotency-Key": key.encode()})
+        answer = await client.post(
+            "/api/submit",
+            json=BODY,
+            headers={b"Authorization": AUTH["Authorization"].encode(), b"Idempotency-Key": key.encode()},
+        )
     assert problem(answer, 422, "invalid_request")["field"] == "Idempotency-Key"
 
 

@@ -88,12 +88,8 @@ def test_a_scheduled_event_is_a_tick(deployed: Runtime, scheduled: dict[str, Any
     handler = importlib.import_module("functions.process_queue").handler
     for _ in range(2):  # warm, on the same loop
         assert handler(scheduled, None)["rounds"] == 1
-    status, stats = call("process_queue", event("GET", "/api/process-queue", **_lower(PROCESSOR)))
+    status, stats = call("process_queue", event("GET", "/api/process-queue", authorization=PROCESSOR["Authorization"]))
     assert status == 200 and stats["last_tick_age_seconds"] is not None
-
-
-def _lower(headers: dict[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def test_a_wrong_token_is_401_through_lambda_too(deployed: Runtime) -> None:

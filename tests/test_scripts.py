@@ -1,6 +1,7 @@
 """The scripts' headers against their bodies and callers, and what a script does to keys it did not expect."""
 
 import re
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -97,7 +98,7 @@ async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_wo
     await world.raw("DEL", queue.keys.job(target))
     await world.raw("SET", queue.keys.job(target), "not a hash")
     before = dump(server)
-    calls = {
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "enqueue": lambda: world.admit(job),
         "claim": lambda: queue.claim(5),
         "record": lambda: queue.record(job, 1, "p"),

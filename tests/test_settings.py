@@ -1,11 +1,11 @@
 """What a deployment must be told, and which contradictions stop its start."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared import settings as settings_module
 from shared.settings import Settings, SettingsError, load_settings
 
 GOOD = {
@@ -25,7 +25,7 @@ GOOD = {
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A production deployment's environment and nothing else."""
     monkeypatch.chdir(tmp_path)
-    for name in list(settings_module.os.environ):
+    for name in list(os.environ):
         monkeypatch.delenv(name)
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)

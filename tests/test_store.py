@@ -7,11 +7,12 @@ import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
 from shared.errors import StoreRefused, StoreScriptError, StoreUnavailable, StoreUncertain
 from shared.runtime import Runtime, install
 from shared.store import open_store
 from shared.store.rest import RestStore, classify
-from tests.world import AUTH, PROCESSOR, ManualClock, World, http_client, settings_for
+from tests.world import AUTH, PROCESSOR, World, http_client, settings_for
 
 FAST = {"store_connect_timeout": 0.2, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
 
@@ -108,7 +109,7 @@ async def test_the_client_is_built_with_deadlines_and_without_repeats_of_its_own
     http = store._redis._http
     assert http._retries == 0
     assert http._client.timeout == httpx.Timeout(FAST["store_try_timeout"], connect=FAST["store_connect_timeout"])
-    assert http._client._transport._pool._keepalive_expiry > 30
+    assert http._client._transport._pool._keepalive_expiry > 30  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "html_502", "quota", "capacity", "read_only", "wrong_token", "hang"])
@@ -141,60 +142,69 @@ async def test_store_trouble_is_a_503_with_retry_after_and_never_a_500(
         assert "health" in path or (int(answer.headers["retry-after"]) > 0 and answer.json()["retryable"] is True)
 
 
-@pytest.mark.parametrize("verb", ["enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue"])
-async def test_a_verb_whose_answer_was_lost_answers_the_same_when_repeated(valkey_world: World, verb: str) -> None:
-    """apply-then-drop on each verb: what the repeat answers is what the lost answer said."""
-    world, queue = valkey_world, valkey_world.runtime.queue
+async def lose_next_answer(world: World) -> None:
+    """The next script is applied and its answer lost, so that the client sends it again."""
     assert world.server is not None
-    s = world.runtime.settings
+    world.server.inject("apply_then_drop", match="EVAL")
 
-    async def lossy(mark: str) -> None:
-        assert world.server is not None
-        world.server.inject("apply_then_drop", match=mark)
 
-    if verb == "enqueue":
-        await lossy("EVAL")
-        assert (await world.admit("a", start=True)).word == "started"
-        assert (await queue.stats()).queues[0].running == 1
-        return
-    await world.enqueue(job_id="a")
-    if verb == "cancel":
-        await lossy("EVAL")
-        assert (await queue.cancel("a", "app")).word == "canceled"
-        return
-    if verb == "claim":
-        await world.enqueue("bob", job_id="b")
-        await lossy("EVAL")
-        claim = await queue.claim(1)
-        assert [(job.id, job.attempt) for job in claim.started] == [("a", 1)]
-        assert (await queue.stats()).queues[0].running == 1
-        return
-    await queue.claim(1)
-    if verb == "rescue":
-        world.manual.advance(s.lease + s.cancel_after + s.adoption_margin + 1)
-        await lossy("EVAL")
-        assert await queue.rescue("a", 1) in ("requeued", "already")
-        assert (await queue.read("a")).state == "queued"
-        return
-    if verb == "snooze":
-        await lossy("EVAL")
-        assert await queue.snooze("a", 1, delay=5, code="x") == "delayed"
-        assert (await queue.read("a")).fields["snoozes"] == "1"
-        return
-    if verb == "record":
-        await lossy("EVAL")
-        assert await queue.record("a", 1, "p1") == "recorded"
-        return
+async def test_a_repeated_enqueue_starts_the_job_once(valkey_world: World) -> None:
+    await lose_next_answer(valkey_world)
+    assert (await valkey_world.admit("a", start=True)).word == "started"
+    assert (await valkey_world.runtime.queue.stats()).queues[0].running == 1
+
+
+async def test_a_repeated_claim_answers_the_same_jobs_and_takes_no_more(valkey_world: World) -> None:
+    await valkey_world.enqueue(job_id="a")
+    await valkey_world.enqueue("bob", job_id="b")
+    await lose_next_answer(valkey_world)
+    claim = await valkey_world.runtime.queue.claim(1)
+    assert [(job.id, job.attempt) for job in claim.started] == [("a", 1)]
+    assert (await valkey_world.runtime.queue.stats()).queues[0].running == 1
+
+
+async def test_a_repeated_cancel_says_canceled(valkey_world: World) -> None:
+    await valkey_world.enqueue(job_id="a")
+    await lose_next_answer(valkey_world)
+    assert (await valkey_world.runtime.queue.cancel("a", "app")).word == "canceled"
+
+
+async def test_a_repeated_record_says_recorded(valkey_world: World) -> None:
+    await valkey_world.enqueue(job_id="a", start=True)
+    await lose_next_answer(valkey_world)
+    assert await valkey_world.runtime.queue.record("a", 1, "p1") == "recorded"
+
+
+async def test_a_repeated_snooze_counts_once(valkey_world: World) -> None:
+    await valkey_world.enqueue(job_id="a", start=True)
+    await lose_next_answer(valkey_world)
+    assert await valkey_world.runtime.queue.snooze("a", 1, delay=5, code="x") == "delayed"
+    assert (await valkey_world.runtime.queue.read("a")).fields["snoozes"] == "1"
+
+
+async def test_a_repeated_rescue_counts_once(valkey_world: World) -> None:
+    settings = valkey_world.runtime.settings
+    await valkey_world.enqueue(job_id="a", start=True)
+    valkey_world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
+    await lose_next_answer(valkey_world)
+    assert await valkey_world.runtime.queue.rescue("a", 1) == "already"
+    assert (await valkey_world.runtime.queue.read("a")).state == "queued"
+    assert (await valkey_world.runtime.queue.stats()).counters["rescued"] == 1
+
+
+@pytest.mark.parametrize("verb", ["finish", "fail"])
+async def test_a_repeated_end_of_an_attempt_counts_once(valkey_world: World, verb: str) -> None:
+    queue = valkey_world.runtime.queue
+    await valkey_world.enqueue(job_id="a", start=True)
     await queue.record("a", 1, "p1")
-    await lossy("EVAL")
+    await lose_next_answer(valkey_world)
     if verb == "finish":
         ended = await queue.finish("a", 1, "p1", "completed", {"output": "1"})
         assert (ended.word, ended.outcome) == ("already", "completed")
-        assert (await queue.stats()).counters["completed"] == 1
     else:
-        ended = await queue.fail("a", 1, "p1", code="unknown", detail="", retryable=True)
-        assert ended.word == "delayed"
-        assert (await queue.stats()).counters["retried"] == 1
+        assert (await queue.fail("a", 1, "p1", code="unknown", detail="", retryable=True)).word == "delayed"
+    counters = (await queue.stats()).counters
+    assert counters == ({"completed": 1} if verb == "finish" else {"retried": 1})
 
 
 async def test_each_event_loop_gets_a_client_of_its_own(valkey: RunningServer) -> None:

@@ -35,7 +35,7 @@ async def test_three_hundred_jobs_and_five_tickers_exceed_no_limit_and_submit_no
     valkey: RunningServer, simulator: RunningSimulator
 ) -> None:
     limits = {"MAX_CONCURRENT_TASKS": "20", "QUEUE_CONCURRENCY": "14", "STORYBOARD_CONCURRENCY": "8"}
-    with running_deployment(valkey, simulator, instances=2, **limits) as deployment:
+    with running_deployment(valkey, simulator, limits, instances=2) as deployment:
         async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=60)) as client:
             works = [(f"user{n % 100}", f"work {n}", "storyboard" if n % 3 == 0 else "video") for n in range(300)]
             submits = asyncio.gather(
@@ -76,7 +76,7 @@ async def test_without_any_tick_retries_and_lost_webhooks_come_to_their_end(
         "CHECK_INTERVAL": "2",
         "WAITING_CHECK_INTERVAL": "1",
     }
-    with running_deployment(valkey, simulator, MAX_CONCURRENT_TASKS="2", **timing) as deployment:
+    with running_deployment(valkey, simulator, {"MAX_CONCURRENT_TASKS": "2", **timing}) as deployment:
         async with httpx.AsyncClient(timeout=60) as client:
             url = deployment.urls[0]
             failing = {"fail_times": 1, "error": "CUDA out of memory"}
@@ -97,7 +97,7 @@ async def test_jobs_of_one_instance_are_not_lost_when_nobody_polls_them(
     valkey: RunningServer, simulator: RunningSimulator
 ) -> None:
     timing = {"FIRST_CHECK_AFTER": "1", "CHECK_INTERVAL": "2"}
-    with running_deployment(valkey, simulator, MAX_CONCURRENT_TASKS="1", **timing) as deployment:
+    with running_deployment(valkey, simulator, {"MAX_CONCURRENT_TASKS": "1", **timing}) as deployment:
         async with httpx.AsyncClient(timeout=60) as client:
             url = deployment.urls[0]
             unwatched = await submit(client, url, "ada", "loses its webhook", webhook="lose")
