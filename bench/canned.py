@@ -57,7 +57,8 @@ class CannedStore:
                 body = await reader.readexactly(_content_length(head))
                 writer.write(self._answer(body))
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        # Cancelled while a client that has not said goodbye is still connected; asyncio would print a traceback for it.
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
 
     def _answer(self, body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 
+from shared.clock import Clock
 from shared.jobqueue import Ended, JobQueue, Overdue
 from shared.log import log
 from shared.providers import Providers
@@ -9,17 +10,18 @@ from shared.providers.base import Prediction, PredictionGone, ProviderUnavailabl
 from shared.providers.failures import classify_failure
 from shared.settings import Settings
 
-MAX_OUTPUT = 1_000_000  # bytes of output kept in the store; media are URLs, so only text models could come near
+MAX_OUTPUT = 8_000_000  # bytes; Upstash takes requests of 10 MB (its pricing page), and media come as URLs
 NOTHING = Ended("stale")
 
 
 class Reconciler:
     """Applies predictions to jobs, and looks at jobs that are overdue."""
 
-    def __init__(self, queue: JobQueue, providers: Providers, settings: Settings) -> None:
+    def __init__(self, queue: JobQueue, providers: Providers, settings: Settings, clock: Clock) -> None:
         self._queue = queue
         self._providers = providers
         self._settings = settings
+        self._clock = clock
 
     async def apply(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
         """Records what the provider says of an attempt's prediction; repeats and latecomers change nothing."""
@@ -53,11 +55,10 @@ class Reconciler:
             )
         if len(output.encode()) > MAX_OUTPUT:
             log.error("output_too_large", job=job_id, attempt=attempt, bytes=len(output))
-            detail = f"The result has more than {MAX_OUTPUT} bytes; fetch it from the provider: {prediction.id}."
-            return await self._queue.finish(
-                job_id, attempt, prediction.id, "completed",
-                {"output": "null", "error_code": "output_too_large", "error_detail": detail},
-            )  # fmt: skip
+            detail = f"The result has more than {MAX_OUTPUT} bytes; the provider still has it as {prediction.id}."
+            return await self._queue.fail(
+                job_id, attempt, prediction.id, code="output_too_large", detail=detail, retryable=False
+            )
         return await self._queue.finish(job_id, attempt, prediction.id, "completed", {"output": output})
 
     async def look_at(self, job: Overdue) -> Ended:
@@ -79,6 +80,11 @@ class Reconciler:
             log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
             return NOTHING
         except PredictionGone:
+            # Not yet a sure failure: until its deadline has passed the prediction may exist and be paid for.
+            over_after = self._settings.cancel_after + self._settings.adoption_margin
+            if self._clock.now() - job.submitted_at < over_after * 1000:
+                log.warning("prediction_not_found", job=job.id, attempt=job.attempt, provider=job.provider)
+                return NOTHING
             detail = "The provider no longer knows this prediction."
             return await self._queue.fail(
                 job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True

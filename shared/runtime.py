@@ -27,7 +27,7 @@ def settings() -> Settings:
     """The deployment's settings; SettingsError stops the start of whatever imports a function."""
     loaded = load_settings()
     configure_logs(loaded.log_level)
-    log.info("start", storage_mode=loaded.storage_mode, environment=loaded.environment, prefix=loaded.prefix)
+    log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)
     return loaded
 
 
@@ -40,11 +40,11 @@ class Runtime:
         self.clock = clock
         self.providers = Providers(configured)
         self.queue = JobQueue(store, configured, clock)
-        self.reconciler = Reconciler(self.queue, self.providers, configured)
+        self.reconciler = Reconciler(self.queue, self.providers, configured, clock)
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, configured, clock)
         self.admission = Admission(self.queue, self.dispatcher, configured, clock)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
-        self.cache = Cache(store=store, prefix=configured.prefix)
+        self.cache = Cache(256, store=store, prefix=configured.prefix)
         self.statuses = Statuses(self.queue, self.reconciler, self.dispatcher, self.cache, configured, clock)
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from shared.reconciler import Reconciler
 from shared.settings import Settings
 
 TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
+MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
 ASK_TIMEOUT = 5.0  # s; somebody waits for this answer
 
 
@@ -67,12 +68,14 @@ class Statuses:
         self._cache.forget(job_id)
 
     def _ttl(self, view: StatusView) -> float:
+        if len(view.body) > MOST_KEPT:
+            return 0.0
         return TERMINAL_TTL if view.is_terminal else self._settings.status_cache_ttl
 
     async def _load(self, job_id: str) -> StatusView:
         job = await self._queue.read(job_id)
         try:
-            if await self._repair(job):
+            if await self._repair(job, Budget.of_function(self._settings)):
                 job = await self._queue.read(job_id)
         except StoreError as error:
             log.warning("repair_failed", job=job_id, code=error.code)
@@ -80,7 +83,7 @@ class Statuses:
         etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
         return StatusView(job.owner, body, etag, job.is_terminal)
 
-    async def _repair(self, job: Job) -> bool:
+    async def _repair(self, job: Job, budget: Budget) -> bool:
         """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
         now = self._clock.now()
         if job.is_overdue(now, round(self._settings.status_check_interval * 1000)):
@@ -89,11 +92,11 @@ class Statuses:
                 return False
             ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
             if ended.waiting:
-                await self._dispatch()
+                await self._dispatcher.run(budget)
             return True
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now
-            await self._dispatch()
+            await self._dispatcher.run(budget)
             return True
         return False
 
@@ -108,6 +111,3 @@ class Statuses:
         if job.state == "submitting":
             return now >= (job.moment("submitted_at") or now) + s.lease * 1000
         return job.state == "queued" and now >= (job.moment("created_at") or now) + s.waiting_check_interval * 1000
-
-    async def _dispatch(self) -> None:
-        await self._dispatcher.run(Budget.of_function(self._settings))

@@ -371,3 +371,37 @@ async def test_unknown_paths_and_methods_are_problem_documents(valkey_world: Wor
         problem(await client.get("/api/nowhere"), 404, "not_found")
         problem(await client.delete("/api/submit"), 405, "method_not_allowed")
         problem(await client.post("/api/webhook/acme"), 401, "unauthenticated")
+
+
+async def test_a_prediction_that_is_not_found_is_given_up_only_after_its_deadline(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
+    del world.provider.states["p1"]
+    world.manual.advance(60)
+    await client.post("/api/process-queue", headers=PROCESSOR)
+    assert (await world.runtime.queue.read(job["id"])).state == "running"
+    s = world.runtime.settings
+    world.manual.advance(s.cancel_after + s.adoption_margin)
+    await client.post("/api/process-queue", headers=PROCESSOR)
+    assert (await world.runtime.queue.read(job["id"])).state == "delayed"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "code"),
+    [
+        (Prediction("p1", "completed", output=None, removed=True), "result_expired"),
+        (Prediction("p1", "completed", output="x" * 8_000_001), "output_too_large"),
+        (Prediction("p1", "failed", error="NSFW content detected"), "content_policy"),
+        (Prediction("p1", "canceled"), "expired"),
+    ],
+)
+async def test_an_end_without_a_result_is_failed_and_says_why(
+    valkey_world: World, prediction: Prediction, code: str
+) -> None:
+    job_id = await valkey_world.enqueue(start=True)
+    valkey_world.provider.states["p1"] = prediction
+    async with http_client() as client:
+        await client.post(webhook_url(valkey_world, job_id), content=b"p1")
+        document = await status_of(client, job_id)
+    assert (document["status"], document["error"]["code"], document["error"]["retryable"]) == ("failed", code, False)

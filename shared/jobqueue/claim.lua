@@ -4,7 +4,7 @@
 --       11 tick
 -- Returns: {{started ...}, {overdue ...}, missing}
 --   started: {id, attempt, provider, model, input, owner, user, queue}
---   overdue: {id, attempt, provider, state, prediction}
+--   overdue: {id, attempt, provider, state, prediction, submitted_at}
 -- A repeat with the same token answers the same started jobs: their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local index, stats, jobs = KEYS[1], KEYS[2], KEYS[3]
@@ -55,9 +55,9 @@ end
 
 local handed = {}
 for _, row in ipairs(overdue) do
-  local f = redis.call('HMGET', jobs .. row.id, 'attempt', 'provider', 'state', 'prediction')
+  local f = redis.call('HMGET', jobs .. row.id, 'attempt', 'provider', 'state', 'prediction', 'submitted_at')
   if f[1] then
-    handed[#handed + 1] = {row.id, f[1], f[2], f[3], f[4] or ''}
+    handed[#handed + 1] = {row.id, f[1], f[2], f[3], f[4] or '', f[5] or '0'}
     move(row.id, score_of(row.band, math.floor((time + interval) / 1000) * 1000))
   else
     lost[#lost + 1] = row.id

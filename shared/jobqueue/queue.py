@@ -98,7 +98,9 @@ class JobQueue:
 
         After 'cancel_requested' and 'stale' the prediction has to be cancelled at the provider.
         """
-        check = self._settings.first_check_after
+        s = self._settings
+        # Without webhooks nothing but questions brings news.
+        check = s.first_check_after if s.webhooks_wanted else s.status_check_interval
         arguments = [job_id, str(attempt), prediction, str(self._clock.now()), ms(check)]
         reply = await self._run("record", [self.keys.index, self.keys.job(job_id)], arguments)
         return "cancel_requested" if reply == ["recorded", "1"] else str(reply[0])
@@ -182,7 +184,7 @@ class JobQueue:
         reply = await self._run("check", [self.keys.index, self.keys.job(job_id)], arguments)
         if reply[0] != "ask":
             return None
-        return Overdue(job_id, int(reply[1]), provider=reply[3], state="running", prediction=reply[2])
+        return Overdue.of([job_id, *reply[1:]])
 
     async def progress(self, job_id: str, attempt: int, prediction: str, percent: int) -> None:
         """Notes how far a running prediction has come, 0 to 100."""

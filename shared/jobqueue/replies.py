@@ -37,11 +37,12 @@ class Overdue:
     provider: str
     state: str
     prediction: str
+    submitted_at: int
 
     @classmethod
     def of(cls, row: Sequence[str]) -> "Overdue":
-        job_id, attempt, provider, state, prediction = row
-        return cls(job_id, int(attempt), provider, state, prediction)
+        job_id, attempt, provider, state, prediction, submitted_at = row
+        return cls(job_id, int(attempt), provider, state, prediction, int(submitted_at))
 
 
 @dataclass(frozen=True)

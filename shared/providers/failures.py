@@ -22,4 +22,5 @@ def classify_failure(text: str) -> tuple[str, bool]:
 
 def clean(text: str) -> str:
     """The text on one line, short enough to keep."""
-    return CONTROL.sub(" ", text).strip()[:MAX_DETAIL]
+    encodable = text.encode("utf-8", "replace").decode()
+    return CONTROL.sub(" ", encodable).strip()[:MAX_DETAIL]

@@ -44,6 +44,7 @@ STATUSES: dict[str, PredictionStatus] = {
 }
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 UNSURE = (408, 409, 425)  # 4xx that do not prove that nothing was created
+PREDICTION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
 PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
 RESETS_IN = re.compile(r"resets in ~?(\d+)\s*s")
@@ -122,7 +123,7 @@ class Replicate:
         if not response.is_success:
             raise ProviderUnavailable(f"status {response.status_code}")
         try:
-            return prediction_of(response.json())
+            return prediction_of(_read(response.content))
         except ValueError as error:
             raise ProviderUnavailable("no prediction in the answer") from error
 
@@ -131,7 +132,7 @@ class Replicate:
         verify(headers, body, secrets, now=now, tolerance=self._settings.webhook_tolerance)
 
     def read_webhook(self, body: bytes) -> Prediction:
-        return prediction_of(json.loads(body))
+        return prediction_of(_read(body))
 
     async def close(self) -> None:
         if self._built is not None:
@@ -156,7 +157,7 @@ def outcome_of(response: httpx.Response) -> SubmissionOutcome:
     status = response.status_code
     if response.is_success:
         try:
-            return Accepted(prediction_of(response.json()))
+            return Accepted(prediction_of(_read(response.content)))
         except ValueError:
             return Unknown("the answer holds no prediction")
     if status == 429:
@@ -198,16 +199,23 @@ def _object(response: httpx.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
+def _read(body: bytes) -> Any:
+    """The JSON document; NaN and infinities, which could not be passed on as JSON, become null."""
+    return json.loads(body, parse_constant=lambda _: None)
+
+
 def prediction_of(body: Any) -> Prediction:
     """The prediction that an answer or a webhook describes; ValueError if it describes none.
 
     A status that is not documented counts as running: it is not the end of anything we know.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("id"), str) or not isinstance(body.get("status"), str):
+    if not isinstance(body, dict) or not isinstance(body.get("status"), str):
         raise ValueError("not a prediction")
+    if not isinstance(body.get("id"), str) or not PREDICTION_ID.fullmatch(body["id"]):
+        raise ValueError("not a prediction's id")
     status = STATUSES.get(body["status"])
     if status is None:
-        log.warning("provider_status_unknown", provider="replicate", prediction=body["id"][:64])
+        log.warning("provider_status_unknown", provider="replicate", prediction=body["id"])
         status = "running"
     return Prediction(
         id=body["id"],
