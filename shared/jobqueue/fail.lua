@@ -24,7 +24,7 @@ if ARGV[8] == '1' and used < tonumber(ARGV[9]) and f[6] ~= '1' then
   local wait = tonumber(ARGV[10]) * 2 ^ (used - 1) * (1 + tonumber(ARGV[11]) / 2)
   local due_at = text(now + wait)
   redis.call('ZADD', KEYS[1], score_of(DELAYED, now + wait), id)
-  redis.call('HSET', KEYS[2], 'state', 'delayed', 'due_at', due_at, 'prediction', '',
+  redis.call('HSET', KEYS[2], 'state', 'delayed', 'due_at', due_at, 'prediction', '', 'progress', '',
     'score', text(math.max(0, tonumber(f[8]) - tonumber(ARGV[12]))), unpack(error_fields))
   redis.call('HINCRBY', KEYS[3], 'retried', 1)
   return {'delayed', due_at}
