@@ -9,6 +9,8 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.errors import StoreError
 
+LATE_AFTER_PERIODS = 3  # a schedule may miss a run, or begin one late, without anything being wrong
+
 router = APIRouter()
 
 
@@ -28,6 +30,7 @@ async def health() -> JSONResponse:
         "status": "ok",
         "store": {"mode": sluice.settings.storage_mode, "reachable": True, "latency_ms": latency},
         "last_tick_age_seconds": age,
+        "tick_is_late": age is None or age > LATE_AFTER_PERIODS * sluice.settings.tick_period,
     }
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 

@@ -31,7 +31,8 @@ async def tick() -> dict[str, Any]:
         "rounds": report.rounds,
         "duration_ms": round((time.monotonic() - began) * 1000),
     }
-    log.info("tick", **summary)
+    is_idle = not (report.started or report.looked_at or report.missing or report.failed)
+    (log.debug if is_idle else log.info)("tick", **summary)
     return summary
 
 

@@ -362,7 +362,9 @@ async def test_health_tells_the_store_and_the_age_of_the_last_tick(world: World,
     await client.post("/api/process-queue", headers=PROCESSOR)
     world.manual.advance(90)
     body = (await client.get("/api/health")).json()
-    assert body["status"] == "ok" and body["last_tick_age_seconds"] == 90
+    assert body["status"] == "ok" and body["last_tick_age_seconds"] == 90 and body["tick_is_late"] is False
+    world.manual.advance(91)
+    assert (await client.get("/api/health")).json()["tick_is_late"] is True
     assert body["store"]["mode"] == world.runtime.settings.storage_mode
 
 

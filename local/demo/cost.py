@@ -1,0 +1,35 @@
+"""What the demo cost: calls and billed commands of the store, predictions of the provider."""
+
+from collections.abc import Sequence
+
+import httpx
+
+from local.demo.pursuit import Pursued
+from local.stack import Stack
+
+
+def start_bill(stack: Stack) -> None:
+    """Starts the store's bill over, so that only the jobs are on it."""
+    _ask("POST", f"{stack.urls.store}/-/bill/reset", stack.environment["UPSTASH_REDIS_REST_TOKEN"])
+
+
+def cost(stack: Stack, jobs: Sequence[Pursued]) -> str:
+    """Returns the bill in three lines."""
+    bill = _ask("GET", f"{stack.urls.store}/-/bill", stack.environment["UPSTASH_REDIS_REST_TOKEN"]).json()
+    root = str(stack.urls.provider).removesuffix("/v1")
+    predictions = _ask("GET", f"{root}/-/predictions", stack.environment["REPLICATE_API_TOKEN"]).json()
+    delivered = sum(any(sent["status_code"] == 200 for sent in each["deliveries"]) for each in predictions)
+    polls, unchanged = sum(job.polls for job in jobs), sum(job.unchanged for job in jobs)
+    each, commands = bill["calls"] / len(jobs), bill["billed"] / len(jobs)
+    return (
+        f"Store     {bill['calls']} HTTP calls and {bill['billed']} billed Redis commands: "
+        f"{each:.1f} and {commands:.0f} per job, every poll and tick included\n"
+        f"Status    {polls} polls, {unchanged} of them answered 304 Not Modified\n"
+        f"Provider  {len(predictions)} predictions; {delivered} announced by webhook, "
+        f"{len(predictions) - delivered} found by polling"
+    )
+
+
+def _ask(method: str, url: str, token: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.request(method, url, headers=headers, trust_env=False).raise_for_status()

@@ -1,0 +1,80 @@
+"""Shows the jobs moving: a live table in a terminal, a line for each change anywhere else."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from local.demo.pursuit import Pursued
+
+COLOURS = {"pending": "yellow", "processing": "cyan", "completed": "green", "failed": "red", "canceled": "magenta"}
+FRAMES_A_SECOND = 8
+ROOMY = 100  # columns of a terminal that has room to spare
+
+
+def short(job: Pursued) -> str:
+    """Returns enough of the id to tell five jobs apart."""
+    return job.id[:8]
+
+
+def rank(job: Pursued) -> str:
+    """Returns its priority, and its tier unless that is the usual one."""
+    return str(job.order.priority) if job.order.tier == "free" else f"{job.order.priority} {job.order.tier}"
+
+
+class LiveTable:
+    """Draws all jobs several times a second; what it draws changes only with what polls have told."""
+
+    def __init__(self, console: Console, jobs: Sequence[Pursued]) -> None:
+        self._console = console
+        self._jobs = jobs
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keeps the table on the screen until the block ends, then leaves its last state there."""
+        with Live(get_renderable=self._table, console=self._console, refresh_per_second=FRAMES_A_SECOND):
+            yield
+
+    def changed(self, job: Pursued) -> None:
+        """Does nothing: the next frame shows it."""
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2 if self._console.width >= ROOMY else 1, 0, 0), header_style="dim")
+        for title in ("job", "user", "priority", "status", "stage", "attempt", "progress"):
+            table.add_column(title, no_wrap=True)
+        table.add_column("note", style="dim")  # the one that wraps in a narrow terminal
+        for job in self._jobs:
+            table.add_row(
+                short(job), job.order.user, rank(job), f"[{COLOURS[job.status]}]{job.status}[/]",
+                job.stage, str(job.attempts or "-"),
+                ProgressBar(total=100, completed=job.percent, width=10), job.note,
+            )  # fmt: skip
+        return table
+
+
+class PlainLines:
+    """Prints one line for each change of a job."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._last: dict[str, str] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Prints the columns' titles; there is nothing to keep up or to clear."""
+        print("   time  job       user   priority   status      stage       attempt  progress  note", flush=True)
+        yield
+
+    def changed(self, job: Pursued) -> None:
+        """Prints the job as it is now, unless that is what was printed last."""
+        line = (
+            f"{short(job)}  {job.order.user:<5}  {rank(job):<9}  {job.status:<10}  {job.stage:<10}  "
+            f"{job.attempts or '-':<7}  {job.percent:>7}%  {job.note}"
+        )
+        if self._last.get(job.id) != line:
+            self._last[job.id] = line
+            print(f"{time.monotonic() - self._began:6.1f}s  {line}", flush=True)
