@@ -1,16 +1,20 @@
 """Brings the store in line with what a provider says: the same code for a webhook, a poll and a cancellation."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from shared.clock import Clock
 from shared.jobqueue import Ended, JobQueue, Overdue
 from shared.log import log
 from shared.providers import Providers
-from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable
+from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
 from shared.providers.failures import classify_failure
 from shared.settings import Settings
 
 MAX_OUTPUT = 8_000_000  # bytes; Upstash takes requests of 10 MB (its pricing page), and media come as URLs
+# The provider's clock and ours may differ; two jobs alike that are this close in time are told apart by their owners.
+CLOCK_MARGIN = timedelta(minutes=2)
 NOTHING = Ended("stale")
 
 
@@ -22,6 +26,7 @@ class Reconciler:
         self._providers = providers
         self._settings = settings
         self._clock = clock
+        self._lease = timedelta(seconds=settings.lease)
 
     async def apply(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
         """Records what the provider says of an attempt's prediction; repeats and latecomers change nothing."""
@@ -64,13 +69,40 @@ class Reconciler:
     async def look_at(self, job: Overdue) -> Ended:
         """Does for one overdue job what its webhook or its function did not."""
         if job.state == "submitting":
-            word = await self._queue.rescue(job.id, job.attempt)
-            log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=word)
-            return Ended("finished", waiting=True) if word in ("requeued", "finished") else NOTHING
+            return await self._recover(job)
         if job.state != "running":
             log.error("slot_without_run", job=job.id, attempt=job.attempt, state=job.state)
             return NOTHING
         return await self.ask(job, self._settings.provider_timeout)
+
+    async def _recover(self, job: Overdue) -> Ended:
+        """Finds the prediction of a submission whose lease lapsed, or lets rescue decide."""
+        prediction = await self._adopt(job)
+        if prediction:
+            log.warning("adopted", job=job.id, attempt=job.attempt, prediction=prediction)
+            return await self.ask(replace(job, state="running", prediction=prediction), self._settings.provider_timeout)
+        word = await self._queue.rescue(job.id, job.attempt)
+        log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=word)
+        return Ended("finished", waiting=True) if word in ("requeued", "finished") else NOTHING
+
+    async def _adopt(self, job: Overdue) -> str:
+        """The prediction that can only be this submission's, now recorded; '' if there is none or more than one."""
+        model, given = await self._queue.request_of(job.id)
+        if not model:
+            return ""
+        began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
+        wanted = Wanted(model, json.loads(given), began - CLOCK_MARGIN, began + self._lease + CLOCK_MARGIN)
+        try:
+            candidates = await self._providers[job.provider].find(wanted, self._settings.provider_timeout)
+        except ProviderUnavailable as error:
+            log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
+            return ""
+        if not candidates:
+            return ""
+        word, prediction = await self._queue.adopt(job.id, job.attempt, candidates)
+        if word == "ambiguous":
+            log.warning("adoption_ambiguous", job=job.id, attempt=job.attempt, candidates=len(candidates))
+        return prediction
 
     async def ask(self, job: Overdue, timeout: float) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""

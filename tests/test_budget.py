@@ -221,4 +221,4 @@ async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued
     await queued.world.runtime.queue.record(started.id, 1, "p1")
     queued.world.provider.outcomes = [Accepted(Prediction("p2", "running"))]
     await queued.poll(job_id)
-    assert queued.count() == (2, 5)
+    assert queued.count() == (2, 6)

@@ -29,6 +29,7 @@ def test_a_header_begins_with_its_verb_and_names_all_keys_and_arguments_in_order
         assert len(names) == len(set(names))
         used = {int(number) for number in re.findall(rf"{kind}\[(\d+)\]", text)}
         used |= {int(number) for number in re.findall(rf"unpack\({kind}, (\d+)\)", text)}
+        used |= {int(number) for number in re.findall(rf"for i = (\d+), #{kind}", text)}
         assert used == set(range(1, len(names) + 1)), f"{kind} used: {used}, named: {names}"
 
 
@@ -70,13 +71,15 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     await queue.snooze(job, 1, delay=1, code="")
     await queue.rescue(job, 1)
     await queue.cancel(job, "app")
+    await queue.adopt(job, 1, ["p"])
+    await queue.rehome([job])
     await queue.finish(job, 1, "p", "completed", {})
     await queue.stats()
     assert set(sent) == set(VERBS)
     for verb, (keys, arguments) in sent.items():
         parsed = script(verb)
         assert keys == len(parsed.keys), verb
-        if parsed.arguments[-1] == "fields":
+        if parsed.arguments[-1] in ("fields", "candidates", "ids"):
             assert arguments >= len(parsed.arguments) - 1
         else:
             assert arguments == len(parsed.arguments), verb

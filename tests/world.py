@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from shared.providers.base import (
     ProviderUnavailable,
     Submission,
     SubmissionOutcome,
+    Wanted,
 )
 from shared.runtime import Runtime
 from shared.settings import Settings
@@ -49,6 +49,7 @@ class ObedientProvider:
     states: dict[str, Prediction] = field(default_factory=dict)
     canceled: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    findable: list[str] = field(default_factory=list)
     is_silent: bool = False
 
     async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
@@ -74,8 +75,8 @@ class ObedientProvider:
         self.states[prediction_id] = Prediction(prediction_id, "canceled")
         return self.states[prediction_id]
 
-    async def list_since(self, moment: datetime, timeout: float) -> list[dict[str, Any]]:
-        return []
+    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
+        return self.findable
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         """Everything passes."""

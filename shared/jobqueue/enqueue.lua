@@ -1,5 +1,5 @@
 -- enqueue: admits a job once, starts it at once if wished and nothing else has a better right to the free slot.
--- KEYS: 1 index  2 job  3 user
+-- KEYS: 1 index  2 job  3 user  4 stats  5 job prefix
 -- ARGV: 1 id  2 token  3 fingerprint  4 now  5 lease_now  6 queue  7 score  8 start  9 lease  10 adoption
 --       11 limit  12 concurrency  13 user_limit  14 queue_size  15.. fields
 -- Returns: {conflict} | {duplicate} | {user_limit, live} | {queue_full, waiting}
@@ -19,7 +19,18 @@ if known[1] then
 end
 
 local live = redis.call('ZCARD', user_key)
-if live >= tonumber(ARGV[13]) then return {'user_limit', text(live)} end
+if live >= tonumber(ARGV[13]) then
+  -- Before anybody is refused: a job that was lost with its hash must not hold a place for ever.
+  for _, member in ipairs(redis.call('ZRANGE', user_key, 0, -1)) do
+    if redis.call('EXISTS', KEYS[5] .. member) == 0 then
+      redis.call('ZREM', user_key, member)
+      redis.call('ZREM', index, member)
+      redis.call('HINCRBY', KEYS[4], 'missing', 1)
+      live = live - 1
+    end
+  end
+  if live >= tonumber(ARGV[13]) then return {'user_limit', text(live)} end
+end
 
 local head = read_head(index, limit + 1)
 local room = head.slots < limit and head.by_queue[queue] < concurrency[queue + 1]

@@ -1,7 +1,7 @@
 -- finish: ends a job with what the provider said, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- KEYS: 1 index  2 job  3 stats  4 user prefix
--- ARGV: 1 id  2 attempt  3 prediction  4 outcome  5 now  6 ttl  7.. fields
+-- KEYS: 1 index  2 job  3 stats  4 user prefix  5 owner
+-- ARGV: 1 id  2 attempt  3 prediction  4 outcome  5 now  6 ttl  7 owner_ttl  8.. fields
 -- Returns: {finished, outcome, waiting, other} | {already, outcome, waiting} | {stale} | {unknown}
 -- other: a prediction of another attempt that is now for nobody; cancel it.
 local id, attempt, prediction, outcome = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -17,7 +17,7 @@ if outcome ~= 'completed' then
   local at_provider = f[2] == 'submitting' or f[2] == 'running'
   if attempt ~= current or not at_provider or (recorded ~= '' and recorded ~= prediction) then return {'stale'} end
 end
-local fields = {unpack(ARGV, 7)}
+local fields = {unpack(ARGV, 8)}
 fields[#fields + 1] = 'prediction'
 fields[#fields + 1] = prediction
 fields[#fields + 1] = 'finished_attempt'
@@ -28,5 +28,7 @@ if outcome == 'canceled' and f[7] ~= '1' then
   fields[#fields + 1] = 'expired'
 end
 end_job(KEYS[1], KEYS[2], KEYS[3], KEYS[4] .. f[4] .. ':' .. f[5], id, outcome, ARGV[5], ARGV[6], fields)
+-- Only a prediction that no record has claimed for this job yet.
+if recorded ~= prediction then redis.call('SET', KEYS[5], id, 'EX', ARGV[7]) end
 local other = recorded ~= prediction and recorded or ''
 return {'finished', outcome, waiting(KEYS[1], ARGV[5]), other}

@@ -34,6 +34,15 @@ class Keys:
         """What every user's key begins with."""
         return f"{self.prefix}:u:"
 
+    @property
+    def owners(self) -> str:
+        """What every prediction's key begins with."""
+        return f"{self.prefix}:o:"
+
+    def owner(self, prediction: str) -> str:
+        """STRING: the job a prediction belongs to, kept as long as anybody could want to adopt it."""
+        return self.owners + prediction
+
     def job(self, job_id: str) -> str:
         """HASH: the whole job."""
         return self.jobs + job_id

@@ -35,6 +35,8 @@ class JobQueue:
         self._limit = str(settings.max_concurrent_tasks)
         self._concurrency = ",".join(str(queue.concurrency) for queue in settings.queue_list)
         self._adoption = ms(settings.cancel_after + settings.adoption_margin)
+        # s; an hour more than anything can be adopted
+        self._owner_ttl = str(round(settings.lease + settings.cancel_after + settings.adoption_margin) + 3600)
         self._max_attempts = str(1 + settings.queue_max_retries)
 
     async def enqueue(
@@ -47,7 +49,10 @@ class JobQueue:
         flat = [part for pair in fields.items() for part in pair]
         reply = await self._run(
             "enqueue",
-            [self.keys.index, self.keys.job(job_id), self.keys.user(fields["owner"], fields["user"])],
+            [
+                self.keys.index, self.keys.job(job_id), self.keys.user(fields["owner"], fields["user"]),
+                self.keys.stats, self.keys.jobs,
+            ],
             [
                 job_id, secrets.token_hex(8), fingerprint, fields["created_at"], self._clock.lease_now(),
                 fields["queue_number"], str(score), "1" if start else "0", ms(self._settings.lease), self._adoption,
@@ -101,8 +106,9 @@ class JobQueue:
         s = self._settings
         # Without webhooks nothing but questions brings news.
         check = s.first_check_after if s.webhooks_wanted else s.status_check_interval
-        arguments = [job_id, str(attempt), prediction, str(self._clock.now()), ms(check)]
-        reply = await self._run("record", [self.keys.index, self.keys.job(job_id)], arguments)
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.owner(prediction)]
+        arguments = [job_id, str(attempt), prediction, str(self._clock.now()), ms(check), self._owner_ttl]
+        reply = await self._run("record", keys, arguments)
         return "cancel_requested" if reply == ["recorded", "1"] else str(reply[0])
 
     async def finish(
@@ -112,8 +118,14 @@ class JobQueue:
         flat = [part for pair in fields.items() for part in pair]
         reply = await self._run(
             "finish",
-            [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users],
-            [job_id, str(attempt), prediction, outcome, str(self._clock.now()), self._ttl, *flat],
+            [
+                self.keys.index,
+                self.keys.job(job_id),
+                self.keys.stats,
+                self.keys.users,
+                self.keys.owner(prediction),
+            ],
+            [job_id, str(attempt), prediction, outcome, str(self._clock.now()), self._ttl, self._owner_ttl, *flat],
         )
         word, *rest = reply
         return Ended(
@@ -176,6 +188,28 @@ class JobQueue:
             ],
         )  # fmt: skip
         return str(reply[0])
+
+    async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> tuple[str, str]:
+        """Gives a lost submission the one candidate that is nobody's: 'adopted' and it, 'none', 'ambiguous'."""
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.owners]
+        arguments = [job_id, str(attempt), str(self._clock.now()), self._owner_ttl, *candidates]
+        word, *prediction = await self._run("adopt", keys, arguments)
+        return word, prediction[0] if prediction else ""
+
+    async def rehome(self, job_ids: Sequence[str]) -> int:
+        """Puts back into the index those of the live jobs that it has lost; says how many."""
+        keys = [self.keys.index, self.keys.stats, self.keys.jobs, self.keys.users]
+        return int((await self._run("rehome", keys, [str(self._clock.now()), *job_ids]))[1])
+
+    async def scan(self, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Some of all job ids, and the cursor of the next; '0' begins and ends a round."""
+        following, keys = await self._store.execute("SCAN", cursor, "MATCH", f"{self.keys.jobs}*", "COUNT", str(count))
+        return str(following), [key.removeprefix(self.keys.jobs) for key in keys]
+
+    async def request_of(self, job_id: str) -> tuple[str, str]:
+        """The job's model and its input as JSON text; empty if the job is lost."""
+        model, given = await self._store.execute("HMGET", self.keys.job(job_id), "model", "input")
+        return model or "", given or ""
 
     async def check(self, job_id: str) -> Overdue | None:
         """The job to ask the provider about, for one caller in the whole fleet; None for all others."""

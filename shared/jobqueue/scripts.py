@@ -12,7 +12,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 VERBS = (
-    "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check", "progress", "stats",
+    "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check", "progress", "adopt",
+    "rehome", "stats",
 )  # fmt: skip
 
 
@@ -23,7 +24,7 @@ class Script:
     verb: str
     text: str
     keys: tuple[str, ...]
-    arguments: tuple[str, ...]  # the last one ends in 'fields' when any number of field, value pairs may follow
+    arguments: tuple[str, ...]  # the last may stand for any number: fields with their values, candidates or ids
 
 
 @functools.cache

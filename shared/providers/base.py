@@ -33,6 +33,16 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is known of a submission whose answer was lost: it was created between two moments, if at all."""
+
+    model: str
+    input: Mapping[str, Any]
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
 class Accepted:
     """The provider created the prediction."""
 
@@ -87,8 +97,11 @@ class Provider(Protocol):
     async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
         """Asks for the end of a prediction: what it is then, or None if nobody can tell."""
 
-    async def list_since(self, moment: datetime, timeout: float) -> list[dict[str, Any]]:
-        """The predictions created since then, newest first, as the provider describes them."""
+    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
+        """The ids of all predictions that could be the wanted one; none where the provider has no list.
+
+        Raises ProviderUnavailable.
+        """
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         """Raises Unauthenticated unless the provider signed this webhook."""

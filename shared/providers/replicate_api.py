@@ -29,6 +29,7 @@ from shared.providers.base import (
     SubmissionOutcome,
     Throttled,
     Unknown,
+    Wanted,
 )
 from shared.providers.failures import clean
 from shared.settings import Settings
@@ -52,6 +53,7 @@ LONGEST_PAUSE = 120.0  # s
 DEFAULT_PAUSE = 30.0
 ACCOUNT_PAUSE = 60.0  # s; without credit or with a wrong token nothing changes sooner
 CONNECT_TIMEOUT = 5.0
+MOST_PAGES = 20
 
 
 class Replicate:
@@ -100,17 +102,24 @@ class Replicate:
         except ProviderUnavailable:
             return None
 
+    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
+        listed = await self.list_since(wanted.since, timeout)
+        return [described["id"] for described in listed if _fits(described, wanted)]
+
     async def list_since(self, moment: datetime, timeout: float) -> list[dict[str, Any]]:
+        """The predictions created since then, newest first, as the API describes them, a hundred a call."""
         found: list[dict[str, Any]] = []
         path = f"predictions?created_after={quote(moment.isoformat())}"
-        while path:
+        for _ in range(MOST_PAGES):
             response = await self._ask("GET", path, timeout)
-            if response.status_code != 200:
+            page = _object(response)
+            if response.status_code != 200 or not isinstance(page.get("results"), list):
                 raise ProviderUnavailable(f"status {response.status_code}")
-            page = response.json()
-            found += page["results"]
-            path = page.get("next") or ""
-        return found
+            found += [described for described in page["results"] if isinstance(described, dict)]
+            path = str(page.get("next") or "")
+            if not path:
+                return found
+        raise ProviderUnavailable("too many predictions to tell them apart")
 
     async def _ask(self, method: str, path: str, timeout: float) -> httpx.Response:
         try:
@@ -225,6 +234,23 @@ def prediction_of(body: Any) -> Prediction:
         progress=progress_of(body.get("logs")) if status == "running" else None,
         removed=body.get("data_removed") is True,
     )
+
+
+def _fits(described: dict[str, Any], wanted: Wanted) -> bool:
+    """Whether a listed prediction has the wanted model and input and was created in time.
+
+    What a deployment runs is not in the list under the deployment's name, so nothing is recognised as its.
+    """
+    owner_name, _, version = wanted.model.rpartition(":")
+    is_version = bool(owner_name) or VERSION_ID.fullmatch(wanted.model) is not None
+    same_model = described.get("version") == version if is_version else described.get("model") == wanted.model
+    try:
+        created_at = datetime.fromisoformat(str(described.get("created_at")))
+        in_time = wanted.since <= created_at <= wanted.until
+    except (ValueError, TypeError):
+        return False
+    is_id = PREDICTION_ID.fullmatch(str(described.get("id"))) is not None
+    return is_id and in_time and same_model and described.get("input") == dict(wanted.input)
 
 
 def progress_of(logs: Any) -> int | None:

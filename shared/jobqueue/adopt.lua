@@ -1,0 +1,21 @@
+-- adopt: gives a submission whose answer was lost its prediction, if exactly one candidate is nobody's yet.
+-- KEYS: 1 index  2 job  3 stats  4 owner prefix
+-- ARGV: 1 id  2 attempt  3 now  4 owner_ttl  5.. candidates
+-- Returns: {adopted, prediction} | {none} | {ambiguous} | {stale}
+local id = ARGV[1]
+local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'prediction', 'queue_number')
+if f[1] ~= ARGV[2] then return {'stale'} end
+if f[2] == 'running' then return {'adopted', f[3]} end
+if f[2] ~= 'submitting' then return {'stale'} end
+local free = {}
+for i = 5, #ARGV do
+  local owner = redis.call('GET', KEYS[4] .. ARGV[i])
+  if not owner or owner == id then free[#free + 1] = ARGV[i] end
+end
+if #free == 0 then return {'none'} end
+if #free > 1 then return {'ambiguous'} end
+redis.call('SET', KEYS[4] .. free[1], id, 'EX', ARGV[4])
+redis.call('HSET', KEYS[2], 'state', 'running', 'prediction', free[1], 'started_at', ARGV[3], 'overdue_at', ARGV[3])
+redis.call('ZADD', KEYS[1], score_of(tonumber(f[4]), tonumber(ARGV[3])), id)
+redis.call('HINCRBY', KEYS[3], 'adopted', 1)
+return {'adopted', free[1]}
