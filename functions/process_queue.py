@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.auth import bears
-from shared.budget import Budget
 from shared.errors import Unauthenticated
 from shared.log import log
 
@@ -22,7 +21,7 @@ async def tick() -> dict[str, Any]:
     """One bounded run: starts what may start, looks at what is overdue, leaves a heartbeat."""
     sluice = runtime.current()
     began = time.monotonic()
-    report = await sluice.dispatcher.run(Budget(sluice.settings.tick_budget), tick=True)
+    report = await sluice.tick.run()
     summary = {
         "started": report.started,
         "looked_at": report.looked_at,

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 from shared.budget import Budget
 from shared.clock import Clock
+from shared.durations import Durations
+from shared.errors import InvalidRequest
 from shared.jobqueue import Claimed, Ended, JobQueue, Overdue
 from shared.log import log
 from shared.providers import Providers
@@ -38,11 +40,18 @@ class Dispatcher:
     """Moves jobs from the queue to their providers."""
 
     def __init__(
-        self, queue: JobQueue, providers: Providers, reconciler: Reconciler, settings: Settings, clock: Clock
+        self,
+        queue: JobQueue,
+        providers: Providers,
+        reconciler: Reconciler,
+        durations: Durations,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._queue = queue
         self._providers = providers
         self._reconciler = reconciler
+        self._durations = durations
         self._settings = settings
         self._clock = clock
 
@@ -89,7 +98,15 @@ class Dispatcher:
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
             return await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short") == "delayed"
         began = time.monotonic()
-        outcome = await self._providers[job.provider].create(self._submission(job), self._settings.provider_timeout)
+        try:
+            provider, submission = self._providers[job.provider], self._submission(job)
+        except (ValueError, InvalidRequest):
+            # A record that cannot be read would come back for ever; nothing was sent for it.
+            detail = "The stored job cannot be read."
+            return self._is_free(
+                await self._queue.fail(job.id, job.attempt, "", code="unreadable", detail=detail, retryable=False)
+            )
+        outcome = await provider.create(submission, self._settings.provider_timeout)
         log.info(
             "submission", job=job.id, attempt=job.attempt, user=job.user, queue=job.queue, provider=job.provider,
             outcome=type(outcome).__name__.lower(), duration_ms=round((time.monotonic() - began) * 1000),
@@ -123,7 +140,8 @@ class Dispatcher:
     async def _record(self, job: Claimed, outcome: SubmissionOutcome) -> bool:
         match outcome:
             case Accepted(prediction):
-                word = await self._queue.record(job.id, job.attempt, prediction.id)
+                check = self._durations.first_check(job.model, self._settings.first_check_after)
+                word = await self._queue.record(job.id, job.attempt, prediction.id, check)
                 if word in ("cancel_requested", "stale"):
                     told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
                     if told is not None and word == "cancel_requested":

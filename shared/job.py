@@ -46,6 +46,10 @@ class Job:
         return self.fields["owner"]
 
     @property
+    def user(self) -> str:
+        return self.fields["user"]
+
+    @property
     def state(self) -> str:
         return self.fields["state"]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from shared.clock import Clock
+from shared.durations import Durations
 from shared.jobqueue import Ended, JobQueue, Overdue
 from shared.log import log
 from shared.providers import Providers
@@ -21,9 +22,12 @@ NOTHING = Ended("stale")
 class Reconciler:
     """Applies predictions to jobs, and looks at jobs that are overdue."""
 
-    def __init__(self, queue: JobQueue, providers: Providers, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, queue: JobQueue, providers: Providers, durations: Durations, settings: Settings, clock: Clock
+    ) -> None:
         self._queue = queue
         self._providers = providers
+        self._durations = durations
         self._settings = settings
         self._clock = clock
         self._lease = timedelta(seconds=settings.lease)
@@ -43,6 +47,8 @@ class Reconciler:
             case "canceled":
                 ended = await self._queue.finish(job_id, attempt, prediction.id, "canceled", {})
             case "completed":
+                if prediction.model and prediction.seconds is not None:
+                    self._durations.learn(prediction.model, prediction.seconds)
                 ended = await self._complete(job_id, attempt, prediction)
         log.info("attempt_ended", job=job_id, attempt=attempt, said=prediction.status, word=ended.word,
                  outcome=ended.outcome)  # fmt: skip

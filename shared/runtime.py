@@ -13,6 +13,7 @@ from shared.cache import Cache
 from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
 from shared.dispatcher import Dispatcher
+from shared.durations import Durations
 from shared.jobqueue import JobQueue
 from shared.log import configure_logs, log
 from shared.providers import Providers
@@ -20,6 +21,7 @@ from shared.reconciler import Reconciler
 from shared.settings import Settings, load_settings
 from shared.statuses import Statuses
 from shared.store import Store, open_store
+from shared.tick import Tick
 
 
 @functools.cache
@@ -39,9 +41,11 @@ class Runtime:
         self.store = store
         self.clock = clock
         self.providers = Providers(configured)
+        durations = Durations()
         self.queue = JobQueue(store, configured, clock)
-        self.reconciler = Reconciler(self.queue, self.providers, configured, clock)
-        self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, configured, clock)
+        self.reconciler = Reconciler(self.queue, self.providers, durations, configured, clock)
+        self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
+        self.tick = Tick(self.queue, self.dispatcher, configured, clock)
         self.admission = Admission(self.queue, self.dispatcher, configured, clock)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)

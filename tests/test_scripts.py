@@ -72,7 +72,7 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     await queue.rescue(job, 1)
     await queue.cancel(job, "app")
     await queue.adopt(job, 1, ["p"])
-    await queue.rehome([job])
+    await queue.rehome(queue.keys.user("app", "ada"), [job])
     await queue.finish(job, 1, "p", "completed", {})
     await queue.stats()
     assert set(sent) == set(VERBS)

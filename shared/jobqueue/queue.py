@@ -98,14 +98,15 @@ class JobQueue:
             missing=int(missing),
         )
 
-    async def record(self, job_id: str, attempt: int, prediction: str) -> str:
+    async def record(self, job_id: str, attempt: int, prediction: str, first_check: float | None = None) -> str:
         """Notes the attempt's prediction: 'recorded', 'cancel_requested', 'already' or 'stale'.
 
-        After 'cancel_requested' and 'stale' the prediction has to be cancelled at the provider.
+        ``first_check`` s from now somebody asks about it; FIRST_CHECK_AFTER if not said. After 'cancel_requested'
+        and 'stale' the prediction has to be cancelled at the provider.
         """
         s = self._settings
         # Without webhooks nothing but questions brings news.
-        check = s.first_check_after if s.webhooks_wanted else s.status_check_interval
+        check = (first_check or s.first_check_after) if s.webhooks_wanted else s.status_check_interval
         keys = [self.keys.index, self.keys.job(job_id), self.keys.owner(prediction)]
         arguments = [job_id, str(attempt), prediction, str(self._clock.now()), ms(check), self._owner_ttl]
         reply = await self._run("record", keys, arguments)
@@ -196,15 +197,18 @@ class JobQueue:
         word, *prediction = await self._run("adopt", keys, arguments)
         return word, prediction[0] if prediction else ""
 
-    async def rehome(self, job_ids: Sequence[str]) -> int:
-        """Puts back into the index those of the live jobs that it has lost; says how many."""
-        keys = [self.keys.index, self.keys.stats, self.keys.jobs, self.keys.users]
+    async def rehome(self, user_key: str, job_ids: Sequence[str] = ()) -> int:
+        """Puts a user's live jobs back into the index where it has lost them; says how many."""
+        keys = [self.keys.index, self.keys.stats, self.keys.jobs, user_key]
         return int((await self._run("rehome", keys, [str(self._clock.now()), *job_ids]))[1])
 
-    async def scan(self, cursor: str, count: int) -> tuple[str, list[str]]:
-        """Some of all job ids, and the cursor of the next; '0' begins and ends a round."""
-        following, keys = await self._store.execute("SCAN", cursor, "MATCH", f"{self.keys.jobs}*", "COUNT", str(count))
-        return str(following), [key.removeprefix(self.keys.jobs) for key in keys]
+    async def sweep(self, count: int) -> int:
+        """Walks past ``count`` keys of the store from where the last sweep stopped, rehoming the users it meets."""
+        cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
+        cursor, users = await self._store.execute("SCAN", cursor, "MATCH", f"{self.keys.users}*", "COUNT", str(count))
+        rehomed = [await self.rehome(user) for user in users]
+        await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(cursor))
+        return sum(rehomed)
 
     async def request_of(self, job_id: str) -> tuple[str, str]:
         """The job's model and its input as JSON text; empty if the job is lost."""
@@ -242,7 +246,7 @@ class JobQueue:
             QueueCounts(queue.name, int(counts[2 * n]), int(counts[2 * n + 1]), queue.concurrency)
             for n, queue in enumerate(queues)
         )
-        counters = {flat[n]: int(flat[n + 1]) for n in range(0, len(flat), 2)}
+        counters = {flat[n]: int(flat[n + 1]) for n in range(0, len(flat), 2) if flat[n] != "sweep_cursor"}
         return Stats(per_queue, int(delayed), int(dead), counters)
 
     async def last_tick(self) -> int | None:

@@ -30,6 +30,8 @@ class Prediction:
     error: str = ""
     progress: int | None = None
     removed: bool = False  # the provider has deleted the output
+    model: str = ""
+    seconds: float | None = None  # from creation to completion
 
 
 @dataclass(frozen=True)

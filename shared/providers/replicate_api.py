@@ -233,7 +233,14 @@ def prediction_of(body: Any) -> Prediction:
         error=clean(str(body.get("error") or "")),
         progress=progress_of(body.get("logs")) if status == "running" else None,
         removed=body.get("data_removed") is True,
+        model=str(body.get("model") or ""),
+        seconds=_total_time(body.get("metrics")),
     )
+
+
+def _total_time(metrics: Any) -> float | None:
+    seconds = metrics.get("total_time") if isinstance(metrics, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < float("inf") else None
 
 
 def _fits(described: dict[str, Any], wanted: Wanted) -> bool:
