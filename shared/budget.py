@@ -15,7 +15,7 @@ class Budget:
     @classmethod
     def of_function(cls, settings: Settings) -> "Budget":
         """What a request may spend before the platform ends its function."""
-        return cls(settings.function_max_duration - ANSWER_MARGIN)
+        return cls(settings.function_max_duration - settings.timing_scale * ANSWER_MARGIN)
 
     @property
     def left(self) -> float:

@@ -93,7 +93,7 @@ class Dispatcher:
 
     async def start(self, job: Claimed) -> bool:
         """Submits a claimed job and records the outcome; says whether its slot is free again."""
-        if self._lease_left(job) < self._settings.provider_timeout + SUBMIT_MARGIN:
+        if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
             # This function was frozen or starved after its claim; a submission now could outlive the lease.
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
             return await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short") == "delayed"

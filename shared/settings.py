@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     status_check_interval: Seconds = 2.0  # between two questions of status reads about one job, fleet-wide
     waiting_check_interval: Seconds = 10.0  # how long a job waits before reading its status looks for free capacity
     tick_period: Seconds = 60.0
+    # What the fixed margins of shared/timing.py are multiplied with; below 1 only to let a test see hours in a minute.
+    timing_scale: float = Field(1.0, gt=0, le=1)
     tick_budget: Seconds = 45.0
 
     @property
@@ -201,6 +203,8 @@ class Settings(BaseSettings):
         url = self.upstash_redis_rest_url or ""
         if url.startswith(("redis://", "rediss://")):
             problems.append("UPSTASH_REDIS_REST_URL is a TCP address; use the REST URL, which begins with https://")
+        if self.timing_scale != 1 and not self.is_development:
+            problems.append("TIMING_SCALE is for tests: shorter margins than the platforms' own would break promises")
         if not self.use_redis_for_tasks and on_a_platform():
             problems.append("USE_REDIS_FOR_TASKS=false keeps jobs in one process and cannot run on Vercel or Lambda")
         return problems

@@ -23,7 +23,9 @@ TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform 
 
 def contradictions(s: "Settings") -> list[str]:
     """Each inequality that does not hold, as a sentence with the two numbers; empty when all hold."""
-    submit_needs = 2 * s.store_total_timeout + s.provider_timeout + ANSWER_MARGIN
+    zombie, submit, answer = (s.timing_scale * margin for margin in (ZOMBIE_MARGIN, SUBMIT_MARGIN, ANSWER_MARGIN))
+    last_retry, tick = s.timing_scale * LAST_WEBHOOK_RETRY, s.timing_scale * TICK_MARGIN
+    submit_needs = 2 * s.store_total_timeout + s.provider_timeout + answer
     rules = [
         (s.store_connect_timeout < s.store_try_timeout, "STORE_CONNECT_TIMEOUT", s.store_connect_timeout,
          "must be below STORE_TRY_TIMEOUT", s.store_try_timeout),
@@ -33,18 +35,18 @@ def contradictions(s: "Settings") -> list[str]:
          "must be below PROVIDER_TIMEOUT", s.provider_timeout),
         (s.provider_timeout < s.function_max_duration, "PROVIDER_TIMEOUT", s.provider_timeout,
          "must be below FUNCTION_MAX_DURATION", s.function_max_duration),
-        (s.lease >= s.function_max_duration + ZOMBIE_MARGIN, "LEASE", s.lease,
-         "must be at least FUNCTION_MAX_DURATION plus 30", s.function_max_duration + ZOMBIE_MARGIN),
-        (s.lease > s.provider_timeout + SUBMIT_MARGIN, "LEASE", s.lease,
-         "must be above PROVIDER_TIMEOUT plus 5", s.provider_timeout + SUBMIT_MARGIN),
+        (s.lease >= s.function_max_duration + zombie, "LEASE", s.lease,
+         "must be at least FUNCTION_MAX_DURATION plus 30", s.function_max_duration + zombie),
+        (s.lease > s.provider_timeout + submit, "LEASE", s.lease,
+         "must be above PROVIDER_TIMEOUT plus 5", s.provider_timeout + submit),
         (s.cancel_after <= MODEL_LIMIT, "CANCEL_AFTER", s.cancel_after,
          "must be at most the provider's run limit", MODEL_LIMIT),
-        (s.adoption_margin > LAST_WEBHOOK_RETRY, "ADOPTION_MARGIN", s.adoption_margin,
-         "must be above the provider's last webhook retry", LAST_WEBHOOK_RETRY),
-        (s.webhook_tolerance > 2 * LAST_WEBHOOK_RETRY, "WEBHOOK_TOLERANCE", s.webhook_tolerance,
-         "must be above twice the provider's last webhook retry", 2 * LAST_WEBHOOK_RETRY),
-        (s.tick_budget <= s.function_max_duration - TICK_MARGIN, "TICK_BUDGET", s.tick_budget,
-         "must be at most FUNCTION_MAX_DURATION minus 10", s.function_max_duration - TICK_MARGIN),
+        (s.adoption_margin > last_retry, "ADOPTION_MARGIN", s.adoption_margin,
+         "must be above the provider's last webhook retry", last_retry),
+        (s.webhook_tolerance > 2 * last_retry, "WEBHOOK_TOLERANCE", s.webhook_tolerance,
+         "must be above twice the provider's last webhook retry", 2 * last_retry),
+        (s.tick_budget <= s.function_max_duration - tick, "TICK_BUDGET", s.tick_budget,
+         "must be at most FUNCTION_MAX_DURATION minus 10", s.function_max_duration - tick),
         (s.status_cache_ttl <= s.check_interval, "STATUS_CACHE_TTL", s.status_cache_ttl,
          "must be at most CHECK_INTERVAL", s.check_interval),
         (not s.dispatch_on_submit or submit_needs <= s.function_max_duration,

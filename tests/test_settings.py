@@ -156,6 +156,7 @@ def test_without_immediate_starts_a_short_function_is_enough(environment: pytest
         ("UPSTASH_REDIS_REST_URL", "rediss://default:pw@eu1-good-12345.upstash.io:6379"),
         ("REPLICATE_WEBHOOK_SECRET", "whsec_!!!!"),
         ("QUEUE_PREFIX", "with space"),
+        ("TIMING_SCALE", "0.5"),
     ],
 )
 def test_a_malformed_setting_stops_the_start_and_is_named(
