@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+import replicate.webhook
 import standardwebhooks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,17 @@ def test_the_reference_library_accepts_what_we_sign_and_we_what_it_signs() -> No
     standardwebhooks.Webhook(SECRET).verify(BODY, headers)
     theirs = standardwebhooks.Webhook(SECRET).sign(ID, now, BODY.decode())
     check(HEADERS | {"webhook-timestamp": str(stamp), "webhook-signature": theirs}, now=stamp)
+
+
+def test_replicates_own_client_accepts_what_we_sign_and_we_what_it_was_built_for() -> None:
+    """Its check has no tolerance by default; the vector above is the one in its own tests, which we accept."""
+    secret = replicate.webhook.WebhookSigningSecret(key=SECRET)
+    for body in (BODY, b'{"id": "p1", "status": "succeeded"}'):
+        headers = HEADERS | {"webhook-signature": sign(SECRET, ID, STAMP, body)}
+        replicate.webhook.Webhooks.validate(headers=headers, body=body.decode(), secret=secret)
+        check(headers, body)
+        with pytest.raises(replicate.webhook.InvalidSignatureError):
+            replicate.webhook.Webhooks.validate(headers=headers, body=body.decode() + " ", secret=secret)
 
 
 def test_any_of_several_secrets_and_signatures_will_do() -> None:
