@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -38,7 +39,12 @@ def free_port() -> int:
 
 @contextmanager
 def running_deployment(
-    server: RunningServer, simulator: RunningSimulator, settings: dict[str, str], *, instances: int = 1
+    server: RunningServer,
+    simulator: RunningSimulator,
+    settings: dict[str, str],
+    *,
+    instances: int = 1,
+    output: IO[str] | None = None,
 ) -> Iterator[Deployment]:
     """Runs the composed application ``instances`` times until the block ends."""
     server.clear_faults()
@@ -70,7 +76,10 @@ def running_deployment(
         "--timeout-keep-alive",
         "120",
     ]
-    children = [subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=environment) for port in ports]
+    children = [
+        subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=environment, stdout=output, stderr=output)
+        for port in ports
+    ]
     try:
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:

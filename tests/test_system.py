@@ -22,9 +22,11 @@ async def submit(client: httpx.AsyncClient, url: str, user: str, prompt: str, **
     return str(answer.json()["id"])
 
 
-async def poll_until_terminal(client: httpx.AsyncClient, url: str, job_id: str) -> dict[str, Any]:
+async def poll_until_terminal(
+    client: httpx.AsyncClient, url: str, job_id: str, headers: dict[str, str] = AUTH
+) -> dict[str, Any]:
     while True:
-        answer = await client.get(f"{url}/api/status/{job_id}", headers=AUTH)
+        answer = await client.get(f"{url}/api/status/{job_id}", headers=headers)
         document: dict[str, Any] = answer.json()
         if document["status"] in ("completed", "failed", "canceled"):
             return document

@@ -1,0 +1,100 @@
+"""The deployment under test: production's settings with every time scaled down, and the limits that are watched."""
+
+import math
+
+from local.simulator.running import new_webhook_secret
+
+PREFIX = "soak"
+OWNER = "app"
+API_KEY = "key-of-the-app-in-the-soak"
+PROCESSOR_TOKEN = "processor-token-in-the-soak"
+SIGNING_SECRET = "signing-secret-in-the-soak"
+STORE_TOKEN = "store-token-in-the-soak"
+PROVIDER_TOKEN = "r8_token_in_the_soak"
+
+USERS = 40
+MAX_CONCURRENT_TASKS = 20
+QUEUES = {"video": 14, "storyboard": 8}  # their sum is beyond the limit above, so that each of the three can be reached
+MAX_USER_TASKS = 4
+MAX_RETRIES = 3
+MAX_RESCUES = 3  # after so many lost submissions a job is given up
+
+# In s. The inequalities of shared/timing.py hold, with its fixed margins multiplied by TIMING_SCALE.
+TIMES = {
+    "TIMING_SCALE": 0.02,
+    "STORE_CONNECT_TIMEOUT": 0.2,
+    "STORE_TRY_TIMEOUT": 0.4,
+    "STORE_TOTAL_TIMEOUT": 1.0,
+    "PROVIDER_TIMEOUT": 1.2,
+    "FUNCTION_MAX_DURATION": 5.0,
+    "LEASE": 5.8,
+    "CANCEL_AFTER": 5.0,
+    "ADOPTION_MARGIN": 2.0,
+    "WEBHOOK_TOLERANCE": 300.0,
+    "FIRST_CHECK_AFTER": 1.5,
+    "CHECK_INTERVAL": 2.0,
+    "STATUS_CHECK_INTERVAL": 1.0,
+    "WAITING_CHECK_INTERVAL": 1.0,
+    "STATUS_CACHE_TTL": 0.5,
+    "TICK_PERIOD": 1.0,
+    "TICK_BUDGET": 4.7,
+}
+RETRY_DELAY = 0.3  # s
+LONGEST_RUN = 2.0  # s; but for runs that stall, which CANCEL_AFTER ends
+
+
+def environment(store: str, provider: str, front: str, webhook_secret: str) -> dict[str, str]:
+    """What an instance is told; the arguments are base URLs and the secret of the provider's signatures."""
+    return {
+        "SLUICE_ENV": "test",
+        "QUEUE_PREFIX": PREFIX,
+        "UPSTASH_REDIS_REST_URL": store,
+        "UPSTASH_REDIS_REST_TOKEN": STORE_TOKEN,
+        "REPLICATE_BASE_URL": f"{provider}/v1",
+        "REPLICATE_API_TOKEN": PROVIDER_TOKEN,
+        "REPLICATE_WEBHOOK_SECRET": webhook_secret,
+        "PUBLIC_BASE_URL": front,
+        "API_KEYS": f"{OWNER}:{API_KEY}",
+        "QUEUE_PROCESSOR_TOKEN": PROCESSOR_TOKEN,
+        "SIGNING_SECRET": SIGNING_SECRET,
+        "LOG_LEVEL": "WARNING",
+        "MAX_CONCURRENT_TASKS": str(MAX_CONCURRENT_TASKS),
+        "QUEUE_CONCURRENCY": str(QUEUES["video"]),
+        "STORYBOARD_CONCURRENCY": str(QUEUES["storyboard"]),
+        "MAX_USER_TASKS": str(MAX_USER_TASKS),
+        "QUEUE_MAX_RETRIES": str(MAX_RETRIES),
+        "QUEUE_RETRY_DELAY": str(round(RETRY_DELAY * 1000)),
+        **{name: str(value) for name, value in TIMES.items()},
+    }
+
+
+def limits() -> dict[str, int]:
+    """The most predictions that may run at once, by the labels that the workload gives them."""
+    by_queue = {f"queue:{name}": limit for name, limit in QUEUES.items()}
+    return by_queue | {f"user:{user}": MAX_USER_TASKS for user in users()}
+
+
+def users() -> list[str]:
+    """Everybody who submits."""
+    return [f"user{number}" for number in range(USERS)]
+
+
+def settle_seconds(lost_submissions: int) -> float:
+    """Within what time every job is over once nothing breaks any more, if its last submissions were lost that often.
+
+    The longest way: each of these submissions waits for its adoption window to close and for the tick that sees it;
+    beside them every further attempt fails, told by no webhook; and before all this the job waited for a full queue
+    of others to pass.
+    """
+    t = TIMES
+    seen = t["CHECK_INTERVAL"] + t["TICK_PERIOD"]
+    window = t["LEASE"] + t["CANCEL_AFTER"] + t["ADOPTION_MARGIN"] + seen
+    attempt = t["PROVIDER_TIMEOUT"] + max(LONGEST_RUN, t["CANCEL_AFTER"]) + t["FIRST_CHECK_AFTER"] + seen
+    backoff = sum(RETRY_DELAY * 2**n * 1.5 for n in range(MAX_RETRIES))
+    turns = math.ceil(USERS * MAX_USER_TASKS / MAX_CONCURRENT_TASKS)
+    return lost_submissions * window + (1 + MAX_RETRIES) * attempt + backoff + turns * (LONGEST_RUN + 1.0)
+
+
+def webhook_secret() -> str:
+    """A secret as the provider hands it out."""
+    return new_webhook_secret()

@@ -1,0 +1,52 @@
+"""What may befall a job at the provider, how often, and how such a job must end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One behaviour of the simulated provider (``simulate``, see local/simulator) and the end it has to lead to.
+
+    ``code``: the job must fail with this error. ``is_hopeless``: it must fail once all its attempts are used up.
+    Neither: it must complete.
+    """
+
+    name: str
+    weight: float
+    simulate: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    is_hopeless: bool = False
+
+
+def _lost(create: str, **more: Any) -> dict[str, Any]:
+    """A first create whose answer nobody gets; the second is answered."""
+    return {"create": create, "create_times": 1, **more}
+
+
+LATE = 17.0  # s; after every adoption window
+MODES = (
+    Mode("plain", 49),
+    Mode("webhook lost", 6, {"webhook": "lose"}),
+    Mode("webhook twice", 5, {"webhook": "duplicate"}),
+    Mode("webhook delayed", 5, {"webhook": "delay", "webhook_delay": 1.2}),
+    Mode("webhook late", 3, {"webhook": "late", "webhook_delay": LATE}),
+    Mode("webhook overtakes", 6, {"webhook": "overtake"}),
+    Mode("fails once", 4, {"fail_times": 1, "error": "CUDA out of memory"}),
+    Mode("fails twice, webhooks lost", 1, {"fail_times": 2, "error": "interrupted", "webhook": "lose"}),
+    Mode("fails always", 1, {"outcome": "fail", "error": "Director: unexpected error"}, is_hopeless=True),
+    Mode("flagged", 1.5, {"outcome": "fail", "error": "NSFW content detected"}, code="content_policy"),
+    Mode("stalls", 0.7, {"outcome": "stall"}, code="expired"),
+    Mode("refused", 1.5, {"create": "422"}, code="invalid_input"),
+    Mode("throttled", 4, {"create": "429", "create_times": 1, "retry_after": 1}),
+    Mode("created, answer dropped", 2.5, _lost("apply_then_drop")),
+    Mode("created, answer hangs", 1.2, _lost("apply_then_hang")),
+    Mode("created, answer dropped, webhook lost", 1.7, _lost("apply_then_drop", webhook="lose")),
+    Mode("created, answer hangs, webhook late", 1, _lost("apply_then_hang", webhook="late", webhook_delay=LATE)),
+    Mode("created, answer dropped, fails", 1, _lost("apply_then_drop", fail_times=1, error="out of memory")),
+    Mode("dropped before", 1.3, _lost("drop_before")),
+    Mode("hangs", 1.1, _lost("hang")),
+    Mode("answers 500", 0.9, _lost("500")),
+    Mode("answers 503", 0.6, _lost("503")),
+)

@@ -1,0 +1,87 @@
+"""What the users intend: a function of the seed alone."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from shared.signatures import job_id_for
+from tests.soak.deployment import OWNER, SIGNING_SECRET, users
+from tests.soak.modes import MODES, Mode
+
+MODEL = "acme/text-to-video"
+BURST_EVERY = 15.0  # s
+BURST_SHARE = 0.3  # of all jobs come in bursts: without them no limit would be reached
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job that a user wants, and how he goes about it; times in s."""
+
+    number: int
+    at: float
+    user: str
+    queue: str
+    mode: Mode
+    prompt: str
+    key: str
+    body: dict[str, Any]
+    patience: float | None  # how long the first submit waits for its answer, where it is not as long as it takes
+    is_doubled: bool  # submits twice at the same time, as a double click does
+    gives_up: bool  # does not repeat a submit whose answer is lost
+    is_watched: bool  # polls; what nobody polls, ticks alone have to move
+    poll_every: float
+    cancel_after: float | None
+
+    @property
+    def job_id(self) -> str:
+        """The id that the key stands for, also where no answer ever told it."""
+        return job_id_for(SIGNING_SECRET, OWNER, self.key)
+
+
+def workload(seed: int, seconds: float, jobs_per_second: float) -> Iterator[Work]:
+    """Everything that is to be submitted, in order of time: a steady stream, and bursts."""
+    chance = random.Random(f"{seed}/arrivals")
+    moments = []
+    at = 0.0
+    while (at := at + chance.expovariate(jobs_per_second * (1 - BURST_SHARE))) < seconds:
+        moments.append(at)
+    burst = BURST_EVERY / 2
+    while burst < seconds:
+        size = round(jobs_per_second * BURST_SHARE * BURST_EVERY)
+        moments += [burst + chance.uniform(0, 0.5) for _ in range(size)]
+        burst += BURST_EVERY
+    for number, moment in enumerate(sorted(moments)):
+        yield _work(seed, number, moment)
+
+
+def _work(seed: int, number: int, at: float) -> Work:
+    chance = random.Random(f"{seed}/{number}")
+    user, queue = chance.choice(users()), chance.choice(("video", "video", "storyboard"))
+    mode = chance.choices(MODES, [mode.weight for mode in MODES])[0]
+    prompt = f"work {number} of {seed}"
+    simulate = {
+        "seconds": round(chance.uniform(0.1, 1.2), 2),
+        "start_delay": round(chance.uniform(0.0, 0.3), 2),
+        "output": "text",
+        "group": [f"user:{user}", f"queue:{queue}"],
+        **mode.simulate,
+    }
+    body = {
+        "model": MODEL,
+        "input": {"prompt": prompt, "simulate": simulate},
+        "user_id": user,
+        "queue": queue,
+        "priority": chance.randint(1, 5),
+        "tier": chance.choice(("free", "premium", "pro")),
+        "metadata": {"work": str(number)},
+    }
+    return Work(
+        number=number, at=at, user=user, queue=queue, mode=mode, prompt=prompt, key=f"key-{seed}-{number}", body=body,
+        patience=chance.choice((0.003, 0.01, 0.03, 0.1)) if chance.random() < 0.06 else None,
+        is_doubled=chance.random() < 0.03,
+        gives_up=chance.random() < 0.2,
+        is_watched=chance.random() < 0.7,
+        poll_every=chance.uniform(0.7, 2.5),
+        cancel_after=chance.choice((0.0, 0.1, 0.5, 1.5)) if chance.random() < 0.06 else None,
+    )  # fmt: skip
