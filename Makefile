@@ -28,12 +28,18 @@ dev: $(READY) ## the same stack, and stay: functions on 8000, store on 8079, pro
 	@$(BIN)/python -m local.stack $(ARGS)
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 check: $(READY) ## what CI checks besides the tests: lint, format, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+mutants: $(READY) ## deliberate bugs, and the test that kills each
+	@$(BIN)/python -m tests.mutants
+
+soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench: $(READY) ## the measurements the README quotes
 	@$(BIN)/python -m bench.handlers
@@ -42,4 +48,4 @@ bench: $(READY) ## the measurements the README quotes
 clean: ## remove .venv and the local data
 	@rm -rf $(VENV) .sluice
 
-.PHONY: help install demo dev test check bench clean
+.PHONY: help install demo dev test check mutants soak bench clean

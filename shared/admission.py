@@ -6,7 +6,7 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
-from shared.errors import InvalidRequest, StoreError
+from shared.errors import InvalidRequest, StoreError, StoreUncertain
 from shared.job import links
 from shared.jobqueue import Claimed, JobQueue
 from shared.log import log
@@ -33,13 +33,14 @@ class Admission:
         now = self._clock.now()
         job_id = self._job_id(caller, idempotency_key)
         start = self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
-        admitted = await self._queue.enqueue(
-            job_id,
-            request.fingerprint(),
-            fields := request.fields(self._settings, caller, queue.number, now),
-            score=request.score(self._settings, now),
-            start=start,
-        )
+        fields = request.fields(self._settings, caller, queue.number, now)
+        score = request.score(self._settings, now)
+        try:
+            admitted = await self._queue.enqueue(job_id, request.fingerprint(), fields, score=score, start=start)
+        except StoreUncertain:
+            if start:
+                await self._put_back(job_id)
+            raise
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
             job = await self._queue.read(job_id)
@@ -53,12 +54,19 @@ class Admission:
         try:
             if admitted.word == "started":
                 await self._dispatcher.start(claimed)
-            elif admitted.attention and start:
+            if admitted.attention and start:
                 await self._dispatcher.run(budget)
-        except StoreError as error:
-            # The job is in the store; what could not be recorded now is found by whoever comes next.
-            log.error("start_failed", job=job_id, code=error.code)
+        except Exception as error:
+            # The job is in the store; what could not be done or recorded now is found by whoever comes next.
+            log.exception("start_failed", job=job_id, error=type(error).__name__)
         return receipt
+
+    async def _put_back(self, job_id: str) -> None:
+        """If the lost answer was that the job has started: nothing was sent, so it need not wait for its lease."""
+        try:
+            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost")
+        except StoreError as error:
+            log.warning("put_back_failed", job=job_id, code=error.code)
 
     @staticmethod
     def _receipt(

@@ -23,4 +23,5 @@ class Budget:
 
     def allows_submission(self, settings: Settings) -> bool:
         """Whether a claim, a provider call with its full timeout and the record of its outcome still fit."""
+        # The same sum as in timing.py, where it is checked against the budgets.
         return self.left >= 2 * settings.store_total_timeout + settings.provider_timeout

@@ -34,6 +34,7 @@ class Report:
     looked_at: int = 0
     missing: int = 0
     failed: int = 0
+    throttled: bool = False
 
 
 class Dispatcher:
@@ -55,14 +56,15 @@ class Dispatcher:
         self._settings = settings
         self._clock = clock
 
-    async def run(self, budget: Budget, *, tick: bool = False) -> Report:
+    async def run(self, budget: Budget, *, tick: bool = False, most_rounds: int = MOST_ROUNDS) -> Report:
         """Claims and starts until nothing more can move or the budget forbids another submission.
 
-        A round follows only on one that freed a slot or took all it asked for, so that an idle run is one call.
+        A round follows only on one that freed a slot or took all it asked for, so that an idle run is one call; and
+        none follows on a provider's refusal to take more now.
         """
         report = Report()
         want = min(MOST_AT_ONCE, self._settings.max_concurrent_tasks)
-        while report.rounds < MOST_ROUNDS and budget.allows_submission(self._settings):
+        while report.rounds < most_rounds and not report.throttled and budget.allows_submission(self._settings):
             claim = await self._queue.claim(want, tick=tick and report.rounds == 0)
             report.rounds += 1
             report.started += len(claim.started)
@@ -71,10 +73,10 @@ class Dispatcher:
                 report.missing += claim.missing
                 log.error("jobs_missing", count=claim.missing)
             freed = await asyncio.gather(
-                *(self._guarded(job.id, self.start(job), report) for job in claim.started),
+                *(self._guarded(job.id, self.start(job, report), report) for job in claim.started),
                 *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
             )
-            if not any(freed) and len(claim.started) < want:
+            if not any(freed) and max(len(claim.started), len(claim.overdue)) < want:
                 break
         return report
 
@@ -91,7 +93,7 @@ class Dispatcher:
             log.exception("round_job_failed", job=job_id, error=type(error).__name__)
             return False
 
-    async def start(self, job: Claimed) -> bool:
+    async def start(self, job: Claimed, report: Report | None = None) -> bool:
         """Submits a claimed job and records the outcome; says whether its slot is free again."""
         if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
             # This function was frozen or starved after its claim; a submission now could outlive the lease.
@@ -111,6 +113,8 @@ class Dispatcher:
             "submission", job=job.id, attempt=job.attempt, user=job.user, queue=job.queue, provider=job.provider,
             outcome=type(outcome).__name__.lower(), duration_ms=round((time.monotonic() - began) * 1000),
         )  # fmt: skip
+        if report is not None and isinstance(outcome, Throttled):
+            report.throttled = True
         return await self._record(job, outcome)
 
     def _lease_left(self, job: Claimed) -> float:

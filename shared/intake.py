@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from shared.errors import InvalidRequest
 
@@ -26,11 +27,14 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The request's body; 413 as soon as it has more than ``limit`` bytes, whatever Content-Length claims."""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise InvalidRequest("The body did not arrive whole.", http_status=400) from None
     return b"".join(chunks)
 
 

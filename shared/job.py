@@ -26,7 +26,7 @@ PUBLIC_STATUS = {"queued": "pending", "delayed": "pending", "submitting": "proce
 READ_FIELDS = (
     "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
-    "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested",
+    "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code",
 )  # fmt: skip
 
 
@@ -102,6 +102,7 @@ class Job:
             "cancel_requested": f.get("cancel_requested") == "1",
             "created_at": iso(self.moment("created_at")),
             "started_at": iso(self.moment("started_at")),
+            "waiting_reason": f.get("snooze_code") or None if self.state == "delayed" else None,
             "due_at": iso(self.moment("due_at")) if self.state == "delayed" else None,
             "ended_at": iso(self.moment("ended_at")),
             "output": json.loads(f["output"]) if f.get("output") else None,

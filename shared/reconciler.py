@@ -13,7 +13,10 @@ from shared.providers.base import Prediction, PredictionGone, ProviderUnavailabl
 from shared.providers.failures import classify_failure
 from shared.settings import Settings
 
-MAX_OUTPUT = 8_000_000  # bytes; Upstash takes requests of 10 MB (its pricing page), and media come as URLs
+# bytes; media come as URLs. A status with more could not be delivered by Vercel (4.5 MB) or Lambda (6 MB), and quoted
+# once more for the script it must stay below the 10 MB that Upstash takes in a request (its pricing page).
+MAX_OUTPUT = 4_000_000
+RETENTION = 3600.0  # s; Replicate deletes results an hour after they were made (its page on data retention)
 # The provider's clock and ours may differ; two jobs alike that are this close in time are told apart by their owners.
 CLOCK_MARGIN = timedelta(minutes=2)
 NOTHING = Ended("stale")
@@ -112,22 +115,28 @@ class Reconciler:
 
     async def ask(self, job: Overdue, timeout: float) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""
+        provider, prediction = self._providers[job.provider], None
+        over_after = self._settings.cancel_after + self._settings.adoption_margin
         try:
-            prediction = await self._providers[job.provider].get(job.prediction, timeout)
+            if job.cancel_requested:
+                # Again, since the call that was made when it was asked for may have failed.
+                prediction = await provider.cancel(job.prediction, timeout)
+            if prediction is None:
+                prediction = await provider.get(job.prediction, timeout)
         except ProviderUnavailable as error:
             log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
-            return NOTHING
+            over_after += RETENTION  # for as long, a provider that comes back could still have the result
         except PredictionGone:
-            # Not yet a sure failure: until its deadline has passed the prediction may exist and be paid for.
-            over_after = self._settings.cancel_after + self._settings.adoption_margin
-            if self._clock.now() - job.submitted_at < over_after * 1000:
-                log.warning("prediction_not_found", job=job.id, attempt=job.attempt, provider=job.provider)
-                return NOTHING
-            detail = "The provider no longer knows this prediction."
-            return await self._queue.fail(
-                job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
-            )
-        return await self.apply(job.id, job.attempt, job.provider, prediction)
+            log.warning("prediction_not_found", job=job.id, attempt=job.attempt, provider=job.provider)
+        if prediction is not None:
+            return await self.apply(job.id, job.attempt, job.provider, prediction)
+        # Not a sure failure before its deadline has passed: until then it may exist and be paid for.
+        if self._clock.now() - job.submitted_at < over_after * 1000:
+            return NOTHING
+        detail = "The provider no longer tells what became of this prediction."
+        return await self._queue.fail(
+            job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
+        )
 
     async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:
         """Ends a prediction that nobody wants; if the provider cannot be told, its own deadline ends it."""

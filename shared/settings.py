@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.signatures import secret_key
@@ -15,7 +15,7 @@ from shared.timing import contradictions
 
 Environment = Literal["development", "test", "preview", "production"]
 Policy = Literal["offset", "multiplicative"]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Milliseconds = Annotated[int, Field(ge=0)]
 
 # What people leave in a copied example file. Matched against the whole value, lower case.
@@ -25,6 +25,7 @@ PLACEHOLDER = re.compile(
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
 MAX_QUEUES = 20
+SHORTEST_SECRET = 16
 
 
 class SettingsError(Exception):
@@ -47,7 +48,8 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
     )
 
-    environment: Environment = Field("production", validation_alias=AliasChoices("sluice_env", "vercel_env"))
+    # Not named `environment`: pydantic-settings would take a variable of that name, which many platforms set.
+    sluice_env: Environment = "production"
 
     # The store
     upstash_redis_rest_url: str | None = Field(
@@ -109,8 +111,12 @@ class Settings(BaseSettings):
     tick_budget: Seconds = 45.0
 
     @property
+    def environment(self) -> Environment:
+        return self.sluice_env
+
+    @property
     def is_development(self) -> bool:
-        return self.environment in ("development", "test")
+        return self.sluice_env in ("development", "test")
 
     @property
     def storage_mode(self) -> Literal["redis", "memory"]:
@@ -129,7 +135,7 @@ class Settings(BaseSettings):
     @functools.cached_property
     def callers(self) -> dict[str, str]:
         """The API keys by name."""
-        raw = self.api_keys.get_secret_value() if self.api_keys else ""
+        raw = self._secret("api_keys")
         pairs = (pair.strip().partition(":") for pair in raw.split(",") if pair.strip())
         return {name.strip(): key.strip() for name, _, key in pairs}
 
@@ -145,7 +151,7 @@ class Settings(BaseSettings):
 
     @property
     def replicate_webhook_secrets(self) -> tuple[str, ...]:
-        raw = self.replicate_webhook_secret.get_secret_value() if self.replicate_webhook_secret else ""
+        raw = self._secret("replicate_webhook_secret")
         return tuple(part.strip() for part in raw.split(",") if part.strip())
 
     @property
@@ -156,9 +162,19 @@ class Settings(BaseSettings):
             return True
         return self.is_development and is_loopback(base) and is_loopback(self.replicate_base_url)
 
+    def _secret(self, name: str) -> str:
+        value = getattr(self, name)
+        return value.get_secret_value() if value else ""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: Any) -> Any:
+        """Text without the blanks and newlines that pasting and ``echo`` leave at its ends."""
+        return value.strip() if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _check(self) -> "Settings":
-        problems = [*self._missing(), *self._malformed(), *contradictions(self)]
+        problems = [*self._missing(), *self._short(), *self._malformed(), *contradictions(self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -174,15 +190,33 @@ class Settings(BaseSettings):
         if self.cron_secret is not None:
             wanted.append("cron_secret")
         problems = [f"{name.upper()} {fault}" for name in wanted if (fault := _fault_of_secret(getattr(self, name)))]
-        weak = [name for name, key in self.callers.items() if len(key) < 16 or PLACEHOLDER.search(key.lower())]
-        return problems + [f"API_KEYS: the key named {name!r} is a placeholder or shorter than 16" for name in weak]
+        return problems
+
+    def _short(self) -> list[str]:
+        """Secrets that could be guessed, and those that could not be sent in a header."""
+        named = {name: getattr(self, name) for name in type(self).model_fields}
+        texts = {name: value.get_secret_value() for name, value in named.items() if isinstance(value, SecretStr)}
+        problems = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not _is_plain(text)]
+        if self.is_development:
+            return problems
+        ours = {name.upper(): texts[name] for name in ("signing_secret", "queue_processor_token") if name in texts}
+        ours |= {"CRON_SECRET": texts["cron_secret"]} if "cron_secret" in texts else {}
+        weak = [name for name, text in ours.items() if len(text) < SHORTEST_SECRET]
+        problems += [f"{name} must have {SHORTEST_SECRET} characters or more" for name in weak]
+        guessable = [
+            n for n, key in self.callers.items() if len(key) < SHORTEST_SECRET or PLACEHOLDER.search(key.lower())
+        ]
+        return problems + [
+            f"API_KEYS: the key named {name!r} is a placeholder or shorter than {SHORTEST_SECRET}" for name in guessable
+        ]
 
     def _malformed(self) -> list[str]:
         problems = []
         if any(not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or not key for name, key in self.callers.items()):
             problems.append("API_KEYS must be name:key[,name:key...] with names of letters, digits, . _ -")
-        if len(self.callers) != len(set(self.callers.values())):
-            problems.append("API_KEYS gives two names the same key")
+        pairs = len([pair for pair in (self._secret("api_keys")).split(",") if pair.strip()])
+        if pairs != len(self.callers) or pairs != len(set(self.callers.values())):
+            problems.append("API_KEYS names a key twice, or gives two names the same key")
         if self.cron_secret and self.cron_secret == self.queue_processor_token:
             problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
         names = [queue.name for queue in self.queue_list]
@@ -205,6 +239,8 @@ class Settings(BaseSettings):
             problems.append("UPSTASH_REDIS_REST_URL is a TCP address; use the REST URL, which begins with https://")
         if self.timing_scale != 1 and not self.is_development:
             problems.append("TIMING_SCALE is for tests: shorter margins than the platforms' own would break promises")
+        if self.is_development and on_a_platform() and os.environ.get("VERCEL_ENV") != "development":
+            problems.append("SLUICE_ENV is development or test, whose known secrets must not run on Vercel or Lambda")
         if not self.use_redis_for_tasks and on_a_platform():
             problems.append("USE_REDIS_FOR_TASKS=false keeps jobs in one process and cannot run on Vercel or Lambda")
         return problems
@@ -215,6 +251,10 @@ def _fault_of_secret(value: SecretStr | str | None) -> str | None:
         return "is missing"
     text = value if isinstance(value, str) else value.get_secret_value()
     return "is a placeholder" if PLACEHOLDER.search(text.strip().lower()) else None
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def is_loopback(url: str) -> bool:
@@ -228,12 +268,14 @@ def on_a_platform() -> bool:
 
 
 def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any]:
-    """What the platform itself knows: Vercel's own variables give the public address."""
-    if environ.get("PUBLIC_BASE_URL"):
-        return {}
+    """What the platform itself knows: Vercel's own variables give the environment and the public address."""
+    known: dict[str, Any] = {}
+    if not environ.get("SLUICE_ENV") and environ.get("VERCEL_ENV"):
+        known["sluice_env"] = environ["VERCEL_ENV"]
     name = "VERCEL_PROJECT_PRODUCTION_URL" if environ.get("VERCEL_ENV") == "production" else "VERCEL_URL"
-    host = environ.get(name)
-    return {"public_base_url": f"https://{host}"} if host else {}
+    if not environ.get("PUBLIC_BASE_URL") and environ.get(name):
+        known["public_base_url"] = f"https://{environ[name]}"
+    return known
 
 
 def load_settings() -> Settings:

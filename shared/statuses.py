@@ -17,7 +17,7 @@ from shared.settings import Settings
 
 TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
 MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
-ASK_TIMEOUT = 5.0  # s; somebody waits for this answer
+ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ class Statuses:
                 return False
             ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
             if ended.waiting:
-                await self._dispatcher.run(budget)
+                await self._dispatcher.run(budget, most_rounds=1)
             return True
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now
             # A job that waits for long may be one that the index has lost.
             await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id])
-            await self._dispatcher.run(budget)
+            await self._dispatcher.run(budget, most_rounds=1)
             return True
         return False
 

@@ -11,8 +11,9 @@ from shared.jobqueue import priority
 from shared.settings import Settings
 
 MODEL = re.compile(
-    r"deployments/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
-    r"|[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}(?::[0-9a-f]{8,64})?"
+    # No part may begin with a dot: it becomes part of the path of a call that carries our token.
+    r"deployments/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
+    r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?::[0-9a-f]{8,64})?"
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20

@@ -27,14 +27,19 @@ class Tick:
 
     async def run(self) -> Report:
         """Starts what may start, looks at what is overdue, leaves a heartbeat, and now and then sweeps."""
+        budget = Budget(self._settings.tick_budget)
+        report = await self._dispatcher.run(budget, tick=True)
         number = self._clock.now() // round(self._settings.tick_period * 1000)
         if number % SWEEP_EVERY == 0:
-            await self.sweep()
-        return await self._dispatcher.run(Budget(self._settings.tick_budget), tick=True)
+            await self._sweep(budget)
+        return report
 
-    async def sweep(self) -> int:
-        """Walks one step through the users' sets; says how many jobs found their way back into the index."""
-        rehomed = await self._queue.sweep(SWEEP_KEYS)
-        if rehomed:
-            log.error("jobs_rehomed", count=rehomed)
-        return rehomed
+    async def _sweep(self, budget: Budget) -> None:
+        """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again."""
+        users = await self._queue.walk_users(SWEEP_KEYS)
+        for user in users:
+            if budget.left < self._settings.store_total_timeout:
+                break
+            rehomed = await self._queue.rehome(user)
+            if rehomed:
+                log.error("jobs_rehomed", count=rehomed)

@@ -25,7 +25,8 @@ def contradictions(s: "Settings") -> list[str]:
     """Each inequality that does not hold, as a sentence with the two numbers; empty when all hold."""
     zombie, submit, answer = (s.timing_scale * margin for margin in (ZOMBIE_MARGIN, SUBMIT_MARGIN, ANSWER_MARGIN))
     last_retry, tick = s.timing_scale * LAST_WEBHOOK_RETRY, s.timing_scale * TICK_MARGIN
-    submit_needs = 2 * s.store_total_timeout + s.provider_timeout + answer
+    slack = s.timing_scale * ANSWER_MARGIN  # what may pass before a function comes to submit
+    round_needs = 2 * s.store_total_timeout + s.provider_timeout
     rules = [
         (s.store_connect_timeout < s.store_try_timeout, "STORE_CONNECT_TIMEOUT", s.store_connect_timeout,
          "must be below STORE_TRY_TIMEOUT", s.store_try_timeout),
@@ -49,8 +50,10 @@ def contradictions(s: "Settings") -> list[str]:
          "must be at most FUNCTION_MAX_DURATION minus 10", s.function_max_duration - tick),
         (s.status_cache_ttl <= s.check_interval, "STATUS_CACHE_TTL", s.status_cache_ttl,
          "must be at most CHECK_INTERVAL", s.check_interval),
-        (not s.dispatch_on_submit or submit_needs <= s.function_max_duration,
-         "DISPATCH_ON_SUBMIT needs two store calls, one provider call and 2 s, in all", submit_needs,
-         "which must be at most FUNCTION_MAX_DURATION", s.function_max_duration),
+        (round_needs <= s.tick_budget, "two store calls and one provider call with their full timeouts", round_needs,
+         "must fit into TICK_BUDGET", s.tick_budget),
+        (round_needs + answer + slack <= s.function_max_duration,
+         "two store calls and one provider call with their full timeouts, and 4 s", round_needs + answer + slack,
+         "must fit into FUNCTION_MAX_DURATION", s.function_max_duration),
     ]  # fmt: skip
     return [f"{left} ({a:g} s) {rule} ({b:g} s)" for holds, left, a, rule, b in rules if not holds]

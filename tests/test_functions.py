@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.errors import InvalidRequest
+from shared.hooks import check_hook_url
 from shared.providers.base import Prediction, Rejected, Throttled
 from shared.signatures import nonce
-from tests.world import API_KEY, AUTH, OTHER_AUTH, PROCESSOR, World, http_client
+from tests.world import API_KEY, AUTH, OTHER_AUTH, PROCESSOR, World, http_client, settings_for
 
 BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
 
@@ -148,6 +150,7 @@ BAD_BODIES: list[tuple[str, Any, str | None]] = [
     ("a hook over http", {**BODY, "hook_url": "http://example.com/h"}, "hook_url"),
     ("a hook with credentials", {**BODY, "hook_url": "https://u:p@example.com/h"}, "hook_url"),
     ("a hook of another scheme", {**BODY, "hook_url": "gopher://example.com"}, "hook_url"),
+    ("a hook of an impossible name", {**BODY, "hook_url": "https://xn--a"}, "hook_url"),
     ("a hook that is no URL", {**BODY, "hook_url": "https://exa\tmple.com"}, "hook_url"),
     ("deep nesting", {**BODY, "input": {"a": [[[[[[[1]]]]]]]}}, "input"),
     ("a list", [BODY], None),
@@ -312,6 +315,53 @@ async def test_a_tick_ends_a_run_whose_cancellation_the_provider_did_not_confirm
     world.provider.states["p1"] = Prediction("p1", "canceled")
     assert (await client.post("/api/process-queue", headers=PROCESSOR)).json()["looked_at"] == 1
     assert (await status_of(client, job))["status"] == "canceled"
+
+
+async def test_a_cancellation_that_did_not_reach_the_provider_is_sent_again(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()["id"]
+    world.provider.is_silent = True
+    await client.post(f"/api/jobs/{job}/cancel", headers=AUTH)
+    world.provider.is_silent = False
+    world.manual.advance(60)
+    await client.post("/api/process-queue", headers=PROCESSOR)
+    assert world.provider.canceled == ["p1", "p1"]
+    assert (await status_of(client, job))["status"] == "canceled"
+
+
+async def test_an_accepted_job_is_acknowledged_whatever_its_start_meets(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def explode(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(world.provider, "create", explode)
+    answer = await client.post("/api/submit", json=BODY, headers=AUTH)
+    assert answer.status_code == 202
+    assert (await status_of(client, answer.json()["id"]))["status"] == "processing"
+
+
+@pytest.mark.parametrize("model", ["../..", "../.", "a/..", "./b", "deployments/../x", ".a/b"])
+async def test_a_model_cannot_lead_elsewhere(valkey_world: World, model: str) -> None:
+    async with http_client() as client:
+        answer = await client.post("/api/submit", json={**BODY, "model": model}, headers=AUTH)
+    assert problem(answer, 422, "invalid_request")["field"] == "model"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost/h", "https://127.0.0.1/h", "https://169.254.169.254/latest", "https://[::1]/h",
+        "https://10.0.0.1:6379/", "https://example.com:8443/h", "https://example.com:99999/h", "https://xn--a/h",
+        "http://127.0.0.1/h",
+    ],
+)  # fmt: skip
+def test_in_production_a_hook_names_a_public_host(url: str) -> None:
+    production = settings_for(None).model_copy(update={"sluice_env": "production"})
+    check_hook_url("https://example.com/hooks/1?a=b", production)
+    with pytest.raises(InvalidRequest):
+        check_hook_url(url, production)
 
 
 async def test_a_tick_starts_what_waits_and_statistics_tell(world: World, client: httpx.AsyncClient) -> None:

@@ -202,7 +202,7 @@ async def test_a_write_of_an_old_attempt_changes_nothing(world: World) -> None:
     assert (await queue.fail(job_id, 1, "p1", code="late", detail="", retryable=False)).word == "already"
     assert (await queue.finish(job_id, 1, "p1", "canceled", {})).word == "stale"
     assert await queue.snooze(job_id, 1, delay=1, code="x") == "already"
-    assert await queue.rescue(job_id, 1) == "already"
+    assert await queue.rescue(job_id, 1) == "stale"
     assert await world.raw("HGETALL", queue.keys.job(job_id)) == before
 
 
@@ -286,7 +286,7 @@ async def test_a_lapsed_submission_is_put_back_only_after_its_adoption_window(wo
     assert (await queue.claim(5)).overdue == ()
     world.manual.advance(settings.cancel_after + settings.adoption_margin)
     assert await queue.rescue(job_id, 1) == "requeued"
-    assert await queue.rescue(job_id, 1) == "already"
+    assert await queue.rescue(job_id, 1) == "requeued"
     assert ids(await queue.claim(1)) == [job_id]
 
 
@@ -359,3 +359,70 @@ async def test_a_tick_leaves_its_heartbeat(world: World) -> None:
     assert await world.runtime.queue.last_tick() is None
     await world.runtime.queue.claim(5, tick=True)
     assert await world.runtime.queue.last_tick() == world.manual.true_now
+
+
+async def test_a_due_retry_goes_before_a_newcomer_of_less_right(world: World) -> None:
+    queue = world.runtime.queue
+    await world.admit("urgent", "ada", priority=5)
+    await queue.claim(1)
+    await queue.snooze("urgent", 1, delay=5, code="x")
+    world.manual.advance(6)
+    admitted = await world.admit("newcomer", "bob", start=True, priority=1)
+    assert (admitted.word, admitted.attention) == ("queued", True)
+    assert ids(await queue.claim(1)) == ["urgent"]
+
+
+async def test_a_due_retry_that_finds_no_room_is_ready_and_says_so(world: World) -> None:
+    queue = world.runtime.queue
+    late = await world.enqueue("late", priority=1)
+    await queue.claim(1)
+    await queue.snooze(late, 1, delay=5, code="x")
+    for number in range(4):
+        await world.enqueue(f"running{number}", start=True)
+    await world.enqueue("urgent", priority=5)
+    world.manual.advance(6)
+    assert late not in ids(await queue.claim(5))
+    job = await queue.read(late)
+    assert job.state == "queued" and job.document(4)["due_at"] is None
+
+
+async def test_a_newcomer_does_not_start_past_better_jobs_that_the_head_does_not_show(world: World) -> None:
+    for number in range(20):
+        await world.enqueue(f"v{number}", queue="video")
+    await world.enqueue("s", queue="storyboard", priority=5)
+    admitted = await world.admit("new", "eve", start=True, queue="storyboard", priority=1)
+    assert (admitted.word, admitted.attention) == ("queued", True)
+
+
+async def test_a_success_of_another_prediction_of_the_current_attempt_is_stale(world: World) -> None:
+    job_id = await run_one(world)
+    assert (await world.runtime.queue.finish(job_id, 1, "p9", "completed", {})).word == "stale"
+
+
+async def test_a_repeated_finish_names_the_prediction_to_cancel_again(world: World) -> None:
+    queue = world.runtime.queue
+    job_id = await run_one(world)
+    await queue.fail(job_id, 1, "p1", code="timeout", detail="", retryable=True)
+    world.manual.advance(100)
+    await queue.claim(1)
+    await queue.record(job_id, 2, "p2")
+    answers = [await queue.finish(job_id, 1, "p1", "completed", {}) for _ in range(2)]
+    assert [(ended.word, ended.other) for ended in answers] == [("finished", "p2"), ("already", "p2")]
+
+
+async def test_a_prediction_of_an_earlier_attempt_is_not_adopted(world: World) -> None:
+    queue = world.runtime.queue
+    job_id = await world.enqueue(start=True)
+    await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True)
+    world.manual.advance(100)
+    await queue.claim(1)
+    assert await queue.adopt(job_id, 2, ["p1"]) == ("none", "")
+    assert await queue.adopt(job_id, 2, ["p1", "p2"]) == ("adopted", "p2")
+    assert await queue.adopt(job_id, 2, ["p1", "p2"]) == ("adopted", "p2")
+
+
+async def test_a_run_handed_to_a_tick_is_not_asked_about_by_a_poll_at_once(world: World) -> None:
+    job_id = await run_one(world)
+    world.manual.advance(31)
+    assert len((await world.runtime.queue.claim(5)).overdue) == 1
+    assert await world.runtime.queue.check(job_id) is None

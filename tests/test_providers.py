@@ -76,6 +76,7 @@ async def test_a_create_sends_token_input_webhook_and_deadline(replicate: Replic
         (429, {"retry_after": 1e9}, Throttled("rate_limited", 120)),
         (429, {"retry_after": "nan"}, Throttled("rate_limited", 1)),
         (429, "busy", Throttled("rate_limited", 30)),
+        (429, {"retry_after": 10**400}, Throttled("rate_limited", 30)),
         (402, {"title": "Insufficient credit"}, Throttled("billing", 60)),
         (401, {}, Throttled("provider_auth", 60)),
         (403, {}, Throttled("provider_auth", 60)),
@@ -105,6 +106,8 @@ async def test_the_answer_to_a_create_proves_so_much_and_no_more(
         (httpx.ConnectError, True),
         (httpx.ConnectTimeout, True),
         (httpx.PoolTimeout, True),
+        (httpx.LocalProtocolError, True),
+        (httpx.UnsupportedProtocol, True),
         (httpx.ReadTimeout, False),
         (httpx.WriteTimeout, False),
         (httpx.ReadError, False),
@@ -252,3 +255,24 @@ async def test_questions_fail_in_two_ways_only(simulated: Replicate) -> None:
 async def test_a_webhook_without_a_configured_secret_is_refused() -> None:
     with pytest.raises(Unauthenticated):
         Replicate(settings_for(None)).verify({}, b"", 0)
+
+
+@respx.mock
+async def test_an_answer_nested_beyond_reading_is_unknown(replicate: Replicate) -> None:
+    respx.post(f"{BASE}/models/acme/video/predictions").respond(201, content=b"[" * 200_000)
+    assert isinstance(await replicate.create(submission(), 15), Unknown)
+
+
+@respx.mock
+async def test_numbers_that_json_cannot_carry_become_null(replicate: Replicate) -> None:
+    body = b'{"id": "p1", "status": "succeeded", "output": [NaN, 1e999, -Infinity, 1.5]}'
+    respx.get(f"{BASE}/predictions/p1").respond(200, content=body)
+    assert (await replicate.get("p1", 5)).output == [None, None, None, 1.5]
+
+
+@respx.mock
+async def test_a_next_page_elsewhere_is_not_fetched(replicate: Replicate) -> None:
+    page = {"results": [], "next": "https://elsewhere.example/v1/predictions?cursor=x"}
+    respx.get(url__startswith=f"{BASE}/predictions").respond(200, json=page)
+    with pytest.raises(ProviderUnavailable):
+        await replicate.list_since(datetime.now(UTC), 5)

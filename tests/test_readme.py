@@ -63,9 +63,7 @@ def test_make_demo_prints_what_the_readme_shows() -> None:
 
 def environment() -> dict[str, str]:
     """This machine's environment without the settings of the tests."""
-    return {
-        name: value for name, value in os.environ.items() if name.lower() not in {*Settings.model_fields, "sluice_env"}
-    }
+    return {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
@@ -112,7 +110,7 @@ def test_the_settings_table_is_the_settings() -> None:
     rows = {
         name: default.strip("` ") for name, default in re.findall(r"^\| `([A-Z_]+)` \| ([^|]*?) ?\|", section, re.M)
     }
-    fields = {("SLUICE_ENV" if name == "environment" else name.upper()): f for name, f in Settings.model_fields.items()}
+    fields = {name.upper(): field for name, field in Settings.model_fields.items()}
     assert list(rows) == list(fields) or set(rows) == set(fields), set(rows) ^ set(fields)
     elsewhere = {"QUEUE_PREFIX", "QUEUE_CONCURRENCY"}  # these defaults are told in words
     for name, field in fields.items():

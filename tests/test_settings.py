@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from shared.budget import Budget
 from shared.settings import Settings, SettingsError, load_settings
 
 GOOD = {
@@ -116,10 +118,8 @@ CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
     ({"WEBHOOK_TOLERANCE": "60"}, r"WEBHOOK_TOLERANCE \(60 s\) must be above"),
     ({"TICK_BUDGET": "55"}, r"TICK_BUDGET \(55 s\) must be at most FUNCTION_MAX_DURATION minus 10 \(50 s\)"),
     ({"STATUS_CACHE_TTL": "31"}, r"STATUS_CACHE_TTL \(31 s\) must be at most CHECK_INTERVAL \(30 s\)"),
-    (
-        {"FUNCTION_MAX_DURATION": "25", "TICK_BUDGET": "10"},
-        r"in all \(27 s\) which must be at most FUNCTION_MAX_DURATION",
-    ),
+    ({"TICK_BUDGET": "24"}, r"full timeouts \(25 s\) must fit into TICK_BUDGET \(24 s\)"),
+    ({"FUNCTION_MAX_DURATION": "28"}, r"and 4 s \(29 s\) must fit into FUNCTION_MAX_DURATION \(28 s\)"),
 ]
 
 
@@ -133,11 +133,43 @@ def test_a_contradictory_deployment_does_not_start_and_names_the_two_numbers(
         load_settings()
 
 
-def test_without_immediate_starts_a_short_function_is_enough(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("FUNCTION_MAX_DURATION", "25")
-    environment.setenv("TICK_BUDGET", "10")
-    environment.setenv("DISPATCH_ON_SUBMIT", "false")
-    assert load_settings().dispatch_on_submit is False
+@pytest.mark.parametrize("name", ["ENVIRONMENT", "environment", "VERCEL_TARGET_ENV"])
+def test_no_variable_of_another_name_switches_to_development(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.delenv("SLUICE_ENV")
+    environment.setenv(name, "development")
+    assert load_settings().sluice_env == "production"
+
+
+@pytest.mark.parametrize("environment_name", ["development", "test"])
+@pytest.mark.parametrize("platform", ["VERCEL", "AWS_LAMBDA_FUNCTION_NAME"])
+def test_development_is_refused_on_a_platform(
+    environment: pytest.MonkeyPatch, environment_name: str, platform: str
+) -> None:
+    environment.setenv("SLUICE_ENV", environment_name)
+    environment.setenv(platform, "1")
+    with pytest.raises(SettingsError, match="SLUICE_ENV"):
+        load_settings()
+
+
+def test_blanks_and_newlines_around_a_secret_are_not_part_of_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REPLICATE_API_TOKEN", " r8_1a2b3c4d5e6f7a8b9c\n")
+    token = load_settings().replicate_api_token
+    assert token is not None and token.get_secret_value() == "r8_1a2b3c4d5e6f7a8b9c"
+
+
+@pytest.mark.parametrize("function", ["submit", "process_queue"])
+def test_the_numbers_of_serverless_yml_are_settings_that_start(environment: pytest.MonkeyPatch, function: str) -> None:
+    document = yaml.safe_load((Path(__file__).parent.parent / "serverless.yml").read_text())
+    names = {"submit": "submit", "process_queue": "processQueue"}
+    own = document["functions"][names[function]]
+    for name, value in {**document["provider"]["environment"], **own.get("environment", {})}.items():
+        if not str(value).startswith("$"):
+            environment.setenv(name, value)
+    environment.setenv("AWS_LAMBDA_FUNCTION_NAME", function)
+    loaded = load_settings()
+    assert loaded.function_max_duration == own.get("timeout", document["provider"]["timeout"])
+    assert Budget.of_function(loaded).allows_submission(loaded)
+    assert Budget(loaded.tick_budget).allows_submission(loaded) or function != "process_queue"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +189,12 @@ def test_without_immediate_starts_a_short_function_is_enough(environment: pytest
         ("REPLICATE_WEBHOOK_SECRET", "whsec_!!!!"),
         ("QUEUE_PREFIX", "with space"),
         ("TIMING_SCALE", "0.5"),
+        ("SIGNING_SECRET", "short"),
+        ("QUEUE_PROCESSOR_TOKEN", "short"),
+        ("REPLICATE_API_TOKEN", "r8_t\u00f6ken-of-some-length"),
+        ("API_KEYS", "a:0f1e2d3c4b5a69788796,a:9b1c7f0e2d3a4b5c6d7e"),
+        ("LEASE", "inf"),
+        ("PRIORITY_SECONDS_PER_POINT", "1e10"),
     ],
 )
 def test_a_malformed_setting_stops_the_start_and_is_named(
@@ -189,5 +227,5 @@ def test_queues_are_numbered_in_the_order_in_which_they_were_added(environment: 
     ],
 )
 def test_a_provider_gets_a_webhook_url_only_where_it_can_call(public: str | None, replicate: str, wanted: bool) -> None:
-    values: dict[str, Any] = {"environment": "test", "public_base_url": public, "replicate_base_url": replicate}
+    values: dict[str, Any] = {"sluice_env": "test", "public_base_url": public, "replicate_base_url": replicate}
     assert Settings(**values).webhooks_wanted is wanted

@@ -187,7 +187,7 @@ async def test_a_repeated_rescue_counts_once(valkey_world: World) -> None:
     await valkey_world.enqueue(job_id="a", start=True)
     valkey_world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
     await lose_next_answer(valkey_world)
-    assert await valkey_world.runtime.queue.rescue("a", 1) == "already"
+    assert await valkey_world.runtime.queue.rescue("a", 1) == "requeued"
     assert (await valkey_world.runtime.queue.read("a")).state == "queued"
     assert (await valkey_world.runtime.queue.stats()).counters["rescued"] == 1
 
@@ -205,6 +205,35 @@ async def test_a_repeated_end_of_an_attempt_counts_once(valkey_world: World, ver
         assert (await queue.fail("a", 1, "p1", code="unknown", detail="", retryable=True)).word == "delayed"
     counters = (await queue.stats()).counters
     assert counters == ({"completed": 1} if verb == "finish" else {"retried": 1})
+
+
+async def test_a_claim_that_was_never_answered_is_asked_for_again_by_the_next_one(valkey_world: World) -> None:
+    world, queue = valkey_world, valkey_world.runtime.queue
+    assert world.server is not None
+    await world.enqueue(job_id="a")
+    await world.enqueue("bob", job_id="b")
+    world.server.inject("apply_then_drop", times=2, match="EVAL")
+    with pytest.raises(StoreUncertain):
+        await queue.claim(1)
+    claim = await queue.claim(1)
+    assert [(job.id, job.attempt) for job in claim.started] == [("a", 1)]
+    assert [job.id for job in (await queue.claim(1)).started] == ["b"]
+
+
+async def test_a_submit_that_was_never_answered_does_not_hold_its_slot(valkey_world: World) -> None:
+    world = valkey_world
+    assert world.server is not None
+    world.server.inject("apply_then_drop", times=2, match="EVAL")
+    headers = AUTH | {"Idempotency-Key": "k"}
+    body = {"model": "acme/video", "input": {}, "user_id": "ada"}
+    async with http_client() as client:
+        assert (await client.post("/api/submit", json=body, headers=headers)).status_code == 503
+        world.manual.advance(1)
+        answer = await client.post("/api/submit", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+        await world.runtime.tick.run()
+        assert (await client.get(f"/api/status/{answer.json()['id']}", headers=AUTH)).json()["attempts"] == 1
+    assert len(world.provider.created) == 1
 
 
 async def test_each_event_loop_gets_a_client_of_its_own(valkey: RunningServer) -> None:

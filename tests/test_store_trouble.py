@@ -7,7 +7,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
 from shared.errors import StoreRefused
-from shared.providers.base import Prediction
+from shared.providers.base import Prediction, Throttled
 from shared.tick import SWEEP_KEYS
 from tests.world import World, make_world
 
@@ -53,7 +53,8 @@ async def test_scripts_need_no_script_cache(world: World, valkey: RunningServer)
 async def sweep_round(world: World) -> None:
     """Sweeps until the walk over all keys is complete."""
     for _ in range(20):
-        await world.runtime.queue.sweep(SWEEP_KEYS)
+        for user in await world.runtime.queue.walk_users(SWEEP_KEYS):
+            await world.runtime.queue.rehome(user)
         if await world.raw("HGET", world.runtime.queue.keys.stats, "sweep_cursor") == "0":
             return
 
@@ -167,3 +168,48 @@ async def test_a_job_that_cannot_be_read_ends_and_does_not_block_the_others(worl
     await world.runtime.tick.run()
     assert (await queue.read(bad)).document(4)["error"]["code"] == "unreadable"
     assert (await queue.read(good)).state == "running"
+
+
+async def test_every_fifteenth_minutes_tick_sweeps_after_its_dispatch(world: World) -> None:
+    queue = world.runtime.queue
+    lost = await world.enqueue("ada")
+    await world.raw("DEL", queue.keys.index)
+    found = await world.enqueue("bob")
+    world.manual.true_now = (world.manual.true_now // 900_000 + 1) * 900_000
+    await world.runtime.tick.run()
+    assert (await queue.read(found)).state == "running"
+    assert await world.raw("ZSCORE", queue.keys.index, lost) is not None
+    world.manual.advance(60)
+    await world.runtime.tick.run()
+    assert (await queue.read(lost)).state == "running"
+
+
+async def test_a_tick_looks_at_every_overdue_run(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, max_concurrent_tasks=50) as world:
+        for number in range(45):
+            await world.enqueue(f"user{number}", start=True, job_id=f"j{number}")
+            await world.runtime.queue.record(f"j{number}", 1, f"p{number}")
+            world.provider.states[f"p{number}"] = Prediction(f"p{number}", "running")
+        clock.advance(60)
+        assert (await world.runtime.tick.run()).looked_at == 45
+
+
+async def test_a_provider_that_throttles_is_not_asked_again_in_the_same_run(world: World) -> None:
+    for number in range(30):
+        await world.enqueue(f"user{number}")
+    world.provider.outcomes = [Throttled("rate_limited", 30)] * 100
+    await world.runtime.tick.run()
+    assert len(world.provider.created) == 5
+
+
+async def test_a_run_nobody_can_tell_about_ends_once_its_result_must_be_gone(world: World) -> None:
+    queue, s = world.runtime.queue, world.runtime.settings
+    job_id = await world.enqueue(start=True)
+    await queue.record(job_id, 1, "p1")
+    world.provider.is_silent = True
+    world.manual.advance(s.cancel_after + s.adoption_margin + 60)
+    await world.runtime.tick.run()
+    assert (await queue.read(job_id)).state == "running"
+    world.manual.advance(3600)
+    await world.runtime.tick.run()
+    assert (await queue.read(job_id)).state == "delayed"

@@ -33,7 +33,7 @@ PROCESSOR = {"Authorization": "Bearer processor-token-in-tests"}
 
 def settings_for(server: RunningServer | None, **changes: Any) -> Settings:
     """Test settings on a server, or in memory mode without one."""
-    values: dict[str, Any] = {"environment": "test", "use_redis_for_tasks": server is not None}
+    values: dict[str, Any] = {"sluice_env": "test", "use_redis_for_tasks": server is not None}
     if server is not None:
         values |= {"upstash_redis_rest_url": server.url, "upstash_redis_rest_token": server.token}
     return Settings(**(values | changes))

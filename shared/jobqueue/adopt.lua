@@ -7,14 +7,15 @@ local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'prediction', 'queue_
 if f[1] ~= ARGV[2] then return {'stale'} end
 if f[2] == 'running' then return {'adopted', f[3]} end
 if f[2] ~= 'submitting' then return {'stale'} end
-local free = {}
+-- A prediction of an earlier attempt is as little this one's as a stranger's.
+local me, free = id .. ':' .. ARGV[2], {}
 for i = 5, #ARGV do
   local owner = redis.call('GET', KEYS[4] .. ARGV[i])
-  if not owner or owner == id then free[#free + 1] = ARGV[i] end
+  if not owner or owner == me then free[#free + 1] = ARGV[i] end
 end
 if #free == 0 then return {'none'} end
 if #free > 1 then return {'ambiguous'} end
-redis.call('SET', KEYS[4] .. free[1], id, 'EX', ARGV[4])
+redis.call('SET', KEYS[4] .. free[1], me, 'EX', ARGV[4])
 redis.call('HSET', KEYS[2], 'state', 'running', 'prediction', free[1], 'started_at', ARGV[3], 'overdue_at', ARGV[3])
 redis.call('ZADD', KEYS[1], score_of(tonumber(f[4]), tonumber(ARGV[3])), id)
 redis.call('HINCRBY', KEYS[3], 'adopted', 1)

@@ -4,7 +4,7 @@
 --       11 tick
 -- Returns: {{started ...}, {overdue ...}, missing}
 --   started: {id, attempt, provider, model, input, owner, user, queue}
---   overdue: {id, attempt, provider, state, prediction, submitted_at}
+--   overdue: {id, attempt, provider, state, prediction, submitted_at, cancel_requested}
 -- A repeat with the same token answers the same started jobs: their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local index, stats, jobs = KEYS[1], KEYS[2], KEYS[3]
@@ -55,9 +55,10 @@ end
 
 local handed = {}
 for _, row in ipairs(overdue) do
-  local f = redis.call('HMGET', jobs .. row.id, 'attempt', 'provider', 'state', 'prediction', 'submitted_at')
+  local f = redis.call('HMGET', jobs .. row.id, 'attempt', 'provider', 'state', 'prediction', 'submitted_at',
+      'cancel_requested')
   if f[1] then
-    handed[#handed + 1] = {row.id, f[1], f[2], f[3], f[4] or '', f[5] or '0'}
+    handed[#handed + 1] = {row.id, f[1], f[2], f[3], f[4] or '', f[5] or '0', f[6] or '0'}
     move(row.id, score_of(row.band, math.floor((time + interval) / 1000) * 1000))
   else
     lost[#lost + 1] = row.id
@@ -97,7 +98,7 @@ if room > 0 then
 end
 table.sort(candidates, function(a, b) if a.ms ~= b.ms then return a.ms < b.ms end return a.id < b.id end)
 
-local started, writes = {}, {}
+local started, writes, requeued = {}, {}, {}
 for _, job in ipairs(candidates) do
   local k = job.queue
   if #started < room and head.by_queue[k] < (concurrency[k + 1] or 0) then
@@ -113,6 +114,7 @@ for _, job in ipairs(candidates) do
     end
   elseif job.due then
     move(job.id, score_of(READY + k, job.ms))
+    requeued[#requeued + 1] = job.id
   end
 end
 
@@ -121,6 +123,8 @@ for _, write in ipairs(writes) do
     'lease_until', text(lease_until), 'adopt_until', text(lease_until + tonumber(ARGV[5])), 'submitted_at', ARGV[2],
     'progress', '')
 end
+for _, row in ipairs(handed) do redis.call('HSET', jobs .. row[1], 'checked_at', ARGV[2]) end
+for _, id in ipairs(requeued) do redis.call('HSET', jobs .. id, 'state', 'queued') end
 if #moves > 0 then redis.call('ZADD', index, unpack(moves)) end
 if #lost > 0 then
   redis.call('ZREM', index, unpack(lost))

@@ -3,7 +3,7 @@
 -- ARGV: 1 id  2 token  3 fingerprint  4 now  5 lease_now  6 queue  7 score  8 start  9 lease  10 adoption
 --       11 limit  12 concurrency  13 user_limit  14 queue_size  15.. fields
 -- Returns: {conflict} | {duplicate} | {user_limit, live} | {queue_full, waiting}
---        | {started} | {queued, position, attention}
+--        | {started, attention} | {queued, position, attention}
 -- attention is 1 when the caller saw something that a claim would move on: a free slot with a better job, an overdue slot.
 local index, job_key, user_key = KEYS[1], KEYS[2], KEYS[3]
 local id, token, now = ARGV[1], ARGV[2], tonumber(ARGV[4])
@@ -14,7 +14,7 @@ local known = redis.call('HMGET', job_key, 'fingerprint', 'token', 'state', 'att
 if known[1] then
   if known[1] ~= ARGV[3] then return {'conflict'} end
   if known[2] ~= token then return {'duplicate'} end
-  if known[3] == 'submitting' and known[4] == '1' then return {'started'} end
+  if known[3] == 'submitting' and known[4] == '1' then return {'started', '0'} end
   return {'queued', '', '1'}
 end
 
@@ -46,11 +46,17 @@ for _, row in ipairs(head.rows) do
       if k ~= queue or row.ms <= score then attention, room = true, false end
     end
     if k == queue and row.ms <= score then position = position + 1 end
-    if row.band == DELAYED and row.ms <= now then attention = true end
+    -- A due retry may have the better right; a claim, which reads its score, decides.
+    if row.band == DELAYED and row.ms <= now then attention, room = true, false end
   end
 end
--- What lies behind the head may be jobs of this queue with a better right.
-if room and not head.complete and last_band < READY + queue then attention, room = true, false end
+-- Behind the head may lie jobs with a better right: of this queue, or of another one that has room.
+if room and not head.complete then
+  for k = 0, #concurrency - 1 do
+    local hidden = last_band < READY + k or (last_band == READY + k and k ~= queue)
+    if hidden and head.by_queue[k] < concurrency[k + 1] then attention, room = true, false end
+  end
+end
 
 if ARGV[8] == '1' and room then
   local lease_until = lease_time(ARGV[5]) + tonumber(ARGV[9])
@@ -59,7 +65,7 @@ if ARGV[8] == '1' and room then
     'submitted_at', ARGV[4], unpack(ARGV, 15))
   redis.call('ZADD', index, score_of(queue, lease_until), id)
   redis.call('ZADD', user_key, -1, id)
-  return {'started'}
+  return {'started', attention and '1' or '0'}
 end
 
 if not head.complete then count = redis.call('ZCOUNT', index, score_of(READY, 0), '+inf') end

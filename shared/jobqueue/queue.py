@@ -14,6 +14,7 @@ from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, O
 from shared.jobqueue.scripts import script
 from shared.settings import Settings
 from shared.store import Store
+from shared.timing import SUBMIT_MARGIN
 
 MAX_RESCUES = 3  # a job whose submission was lost this often is poison
 
@@ -31,6 +32,7 @@ class JobQueue:
         self._settings = settings
         self._clock = clock
         self.keys = Keys(settings.prefix)
+        self._unanswered: tuple[str, int, int] | None = None
         self._ttl = str(settings.task_ttl)
         self._limit = str(settings.max_concurrent_tasks)
         self._concurrency = ",".join(str(queue.concurrency) for queue in settings.queue_list)
@@ -64,8 +66,8 @@ class JobQueue:
 
     def _admitted(self, reply: Sequence[str]) -> Admitted:
         match reply:
-            case ["started"]:
-                return Admitted("started")
+            case ["started", attention]:
+                return Admitted("started", attention=attention == "1")
             case ["queued", position, attention]:
                 return Admitted("queued", position=int(position) if position else None, attention=attention == "1")
             case ["duplicate"]:
@@ -81,22 +83,39 @@ class JobQueue:
 
     async def claim(self, want: int, *, tick: bool = False) -> Claim:
         """Takes up to ``want`` jobs to submit now, and up to as many overdue ones to look at."""
-        claimed_at = self._clock.now()
+        token, mark, claimed_at = self._claim_to_repeat() or (
+            secrets.token_hex(8),
+            random.randint(1, 999),  # noqa: S311 (a hint for replays, not a secret)
+            self._clock.now(),
+        )
+        self._unanswered = (token, mark, claimed_at)
         reply = await self._run(
             "claim",
             [self.keys.index, self.keys.stats, self.keys.jobs],
             [
-                secrets.token_hex(8), str(claimed_at), self._clock.lease_now(), ms(self._settings.lease),
-                self._adoption, str(random.randint(1, 999)),  # noqa: S311 (a hint for replays, not a secret)
-                str(want), self._limit, self._concurrency, ms(self._settings.check_interval), "1" if tick else "0",
+                token, str(self._clock.now()), self._clock.lease_now(), ms(self._settings.lease),
+                self._adoption, str(mark), str(want), self._limit, self._concurrency,
+                ms(self._settings.check_interval), "1" if tick else "0",
             ],
         )  # fmt: skip
+        self._unanswered = None
         started, overdue, missing = reply
         return Claim(
             started=tuple(Claimed.of(row, claimed_at) for row in started),
             overdue=tuple(Overdue.of(row) for row in overdue),
             missing=int(missing),
         )
+
+    def _claim_to_repeat(self) -> tuple[str, int, int] | None:
+        """The claim of this process that was never answered, if what it may have taken can still be submitted.
+
+        Repeating its token brings those jobs, of which otherwise nobody would know that nothing was sent for them.
+        """
+        if self._unanswered is None:
+            return None
+        s = self._settings
+        too_old = self._unanswered[2] + (s.lease - s.provider_timeout - s.timing_scale * SUBMIT_MARGIN) * 1000
+        return self._unanswered if self._clock.now() < too_old else None
 
     async def record(self, job_id: str, attempt: int, prediction: str, first_check: float | None = None) -> str:
         """Notes the attempt's prediction: 'recorded', 'cancel_requested', 'already' or 'stale'.
@@ -144,12 +163,15 @@ class JobQueue:
         bonus = round(RETRY_POINTS * s.priority_seconds_per_point * 1000) if s.priority_policy == "offset" else 0
         reply = await self._run(
             "fail",
-            [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users, self.keys.dead],
+            [
+                self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users, self.keys.dead,
+                self.keys.owner(prediction),
+            ],
             [
                 job_id, str(attempt), prediction, str(self._clock.now()), self._ttl, code, detail,
                 "1" if retryable else "0", self._max_attempts, str(s.queue_retry_delay),
                 f"{random.random():.4f}",  # noqa: S311 (jitter)
-                str(bonus),
+                str(bonus), self._owner_ttl,
             ],
         )  # fmt: skip
         outcome = reply[1] if reply[0] == "finished" else ""
@@ -179,7 +201,7 @@ class JobQueue:
                 raise JobNotFound
 
     async def rescue(self, job_id: str, attempt: int) -> str:
-        """Decides about a submission whose lease lapsed: 'waiting', 'requeued', 'finished', 'already' or 'stale'."""
+        """Decides about a submission whose lease lapsed: 'waiting', 'requeued', 'finished' or 'stale'."""
         reply = await self._run(
             "rescue",
             [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users, self.keys.dead],
@@ -202,13 +224,14 @@ class JobQueue:
         keys = [self.keys.index, self.keys.stats, self.keys.jobs, user_key]
         return int((await self._run("rehome", keys, [str(self._clock.now()), *job_ids]))[1])
 
-    async def sweep(self, count: int) -> int:
-        """Walks past ``count`` keys of the store from where the last sweep stopped, rehoming the users it meets."""
+    async def walk_users(self, count: int) -> list[str]:
+        """Walks past ``count`` keys of the store from where the last walk stopped: the users' keys among them."""
         cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
-        cursor, users = await self._store.execute("SCAN", cursor, "MATCH", f"{self.keys.users}*", "COUNT", str(count))
-        rehomed = [await self.rehome(user) for user in users]
-        await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(cursor))
-        return sum(rehomed)
+        following, users = await self._store.execute(
+            "SCAN", cursor, "MATCH", f"{self.keys.users}*", "COUNT", str(count)
+        )
+        await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
+        return list(users)
 
     async def request_of(self, job_id: str) -> tuple[str, str]:
         """The job's model and its input as JSON text; empty if the job is lost."""

@@ -12,6 +12,6 @@ end
 if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then return {'stale'} end
 local check_at = tonumber(ARGV[4]) + tonumber(ARGV[5])
 redis.call('HSET', KEYS[2], 'state', 'running', 'prediction', ARGV[3], 'started_at', ARGV[4], 'overdue_at', text(check_at))
-redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[6])
+redis.call('SET', KEYS[3], ARGV[1] .. ':' .. ARGV[2], 'EX', ARGV[6])
 redis.call('ZADD', KEYS[1], score_of(tonumber(f[4]), math.floor(check_at / 1000) * 1000), ARGV[1])
 return {'recorded', f[5] or '0'}

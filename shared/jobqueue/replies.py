@@ -38,11 +38,12 @@ class Overdue:
     state: str
     prediction: str
     submitted_at: int
+    cancel_requested: bool
 
     @classmethod
     def of(cls, row: Sequence[str]) -> "Overdue":
-        job_id, attempt, provider, state, prediction, submitted_at = row
-        return cls(job_id, int(attempt), provider, state, prediction, int(submitted_at))
+        job_id, attempt, provider, state, prediction, submitted_at, cancel_requested = row
+        return cls(job_id, int(attempt), provider, state, prediction, int(submitted_at), cancel_requested == "1")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Admitted:
     """The job was accepted, now or by an earlier call with the same idempotency key."""
 
     word: Literal["started", "queued", "duplicate"]
-    position: int | None = None
+    position: int | None = None  # known when queued
     attention: bool = False
 
 

@@ -2,13 +2,17 @@
 -- closes a webhook may still bring its prediction; then it is surely over at the provider and counts as a used attempt.
 -- KEYS: 1 index  2 job  3 stats  4 user prefix  5 dead
 -- ARGV: 1 id  2 attempt  3 now  4 lease_now  5 ttl  6 max_attempts  7 max_rescues
--- Returns: {waiting, adopt_until} | {requeued} | {finished, outcome} | {already} | {stale}
+-- Returns: {waiting, adopt_until} | {requeued} | {finished, outcome} | {stale}
 local id = ARGV[1]
 local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'owner', 'user', 'cancel_requested', 'snoozes', 'rescues',
-  'score', 'queue_number', 'adopt_until', 'closed_attempt', 'lease_until')
+  'score', 'queue_number', 'adopt_until', 'closed_attempt', 'lease_until', 'outcome')
 if not f[1] then return {'stale'} end
-if f[11] == ARGV[2] then return {'already'} end
-if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then return {'stale'} end
+if f[1] ~= ARGV[2] then return {'stale'} end
+if f[11] == ARGV[2] then
+  if f[2] == 'done' then return {'finished', f[13]} end
+  if f[2] == 'queued' then return {'requeued'} end
+end
+if f[2] ~= 'submitting' then return {'stale'} end
 local time = lease_time(ARGV[4])
 if time < tonumber(f[12]) or time < tonumber(f[10]) then return {'waiting', f[10]} end
 

@@ -9,6 +9,7 @@ does not know the status ``aborted`` and its 2.x sends creates again by itself, 
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -43,7 +44,10 @@ STATUSES: dict[str, PredictionStatus] = {
     "canceled": "canceled",
     "aborted": "canceled",  # the deadline passed before it started; not charged
 }
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NEVER_SENT = (
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout,
+    httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL,  # our own request is impossible
+)  # fmt: skip
 UNSURE = (408, 409, 425)  # 4xx that do not prove that nothing was created
 PREDICTION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
@@ -54,6 +58,7 @@ DEFAULT_PAUSE = 30.0
 ACCOUNT_PAUSE = 60.0  # s; without credit or with a wrong token nothing changes sooner
 CONNECT_TIMEOUT = 5.0
 MOST_PAGES = 20
+LONGEST_RUN = 86_400  # s
 
 
 class Replicate:
@@ -87,7 +92,12 @@ class Replicate:
             return Throttled("provider_down", DEFAULT_PAUSE)
         except (TimeoutError, httpx.HTTPError) as error:
             return Unknown(type(error).__name__)
-        return outcome_of(response)
+        try:
+            return outcome_of(response)
+        except Exception as error:
+            # Whatever an answer holds, the job must not be lost over reading it.
+            log.exception("answer_unreadable", provider=self.name, error=type(error).__name__)
+            return Unknown("the answer cannot be read")
 
     async def get(self, prediction_id: str, timeout: float) -> Prediction:
         response = await self._ask("GET", f"predictions/{quote(prediction_id, safe='')}", timeout)
@@ -110,16 +120,27 @@ class Replicate:
         """The predictions created since then, newest first, as the API describes them, a hundred a call."""
         found: list[dict[str, Any]] = []
         path = f"predictions?created_after={quote(moment.isoformat())}"
-        for _ in range(MOST_PAGES):
-            response = await self._ask("GET", path, timeout)
-            page = _object(response)
-            if response.status_code != 200 or not isinstance(page.get("results"), list):
-                raise ProviderUnavailable(f"status {response.status_code}")
-            found += [described for described in page["results"] if isinstance(described, dict)]
-            path = str(page.get("next") or "")
-            if not path:
-                return found
+        try:
+            async with asyncio.timeout(timeout):
+                for _ in range(MOST_PAGES):
+                    page = await self._page(path, timeout)
+                    found += [described for described in page["results"] if isinstance(described, dict)]
+                    path = str(page.get("next") or "")
+                    if not path:
+                        return found
+        except TimeoutError:
+            raise ProviderUnavailable("the list took too long") from None
         raise ProviderUnavailable("too many predictions to tell them apart")
+
+    async def _page(self, path: str, timeout: float) -> dict[str, Any]:
+        # The address of the next page comes from outside; our token goes nowhere but to the provider.
+        if "://" in path and not path.startswith(str(self._client.base_url)):
+            raise ProviderUnavailable("the next page is elsewhere")
+        response = await self._ask("GET", path, timeout)
+        page = _object(response)
+        if response.status_code != 200 or not isinstance(page.get("results"), list):
+            raise ProviderUnavailable(f"status {response.status_code}")
+        return page
 
     async def _ask(self, method: str, path: str, timeout: float) -> httpx.Response:
         try:
@@ -189,7 +210,7 @@ def pause_of(response: httpx.Response) -> float:
     for value in told:
         try:
             return min(LONGEST_PAUSE, max(1.0, float(value)))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     return DEFAULT_PAUSE
 
@@ -203,14 +224,22 @@ def detail_of(response: httpx.Response) -> str:
 def _object(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 
 
 def _read(body: bytes) -> Any:
     """The JSON document; NaN and infinities, which could not be passed on as JSON, become null."""
-    return json.loads(body, parse_constant=lambda _: None)
+    try:
+        return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def prediction_of(body: Any) -> Prediction:
@@ -240,7 +269,9 @@ def prediction_of(body: Any) -> Prediction:
 
 def _total_time(metrics: Any) -> float | None:
     seconds = metrics.get("total_time") if isinstance(metrics, dict) else None
-    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < float("inf") else None
+    if isinstance(seconds, int | float) and 0 <= seconds < LONGEST_RUN:
+        return float(seconds)
+    return None
 
 
 def _fits(described: dict[str, Any], wanted: Wanted) -> bool:
