@@ -220,6 +220,20 @@ async def test_a_claim_that_was_never_answered_is_asked_for_again_by_the_next_on
     assert [job.id for job in (await queue.claim(1)).started] == ["b"]
 
 
+async def test_claims_at_the_same_time_never_get_the_same_job(valkey_world: World) -> None:
+    queue = valkey_world.runtime.queue
+    for number in range(5):
+        await valkey_world.enqueue(f"user{number}")
+    assert valkey_world.server is not None
+    for lost in (0, 2):
+        valkey_world.server.inject("apply_then_drop", times=lost, match="EVAL") if lost else None
+        claims = await asyncio.gather(*(queue.claim(1) for _ in range(3)), return_exceptions=True)
+        valkey_world.server.clear_faults()
+        got = [job.id for claim in claims if not isinstance(claim, BaseException) for job in claim.started]
+        got += [job.id for job in (await queue.claim(5)).started]
+        assert len(got) == len(set(got))
+
+
 async def test_a_submit_that_was_never_answered_does_not_hold_its_slot(valkey_world: World) -> None:
     world = valkey_world
     assert world.server is not None

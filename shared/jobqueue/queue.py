@@ -3,10 +3,11 @@
 import random
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import Clock
-from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, UserLimitReached
+from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, StoreUncertain, UserLimitReached
 from shared.job import READ_FIELDS, Job
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.priority import RETRY_POINTS
@@ -17,6 +18,15 @@ from shared.store import Store
 from shared.timing import SUBMIT_MARGIN
 
 MAX_RESCUES = 3  # a job whose submission was lost this often is poison
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Who claims: what a claim is recognised by when it is sent again. ``claimed_at`` in ms of this process' clock."""
+
+    token: str
+    mark: int
+    claimed_at: int
 
 
 def ms(seconds: float) -> str:
@@ -32,7 +42,7 @@ class JobQueue:
         self._settings = settings
         self._clock = clock
         self.keys = Keys(settings.prefix)
-        self._unanswered: tuple[str, int, int] | None = None
+        self._unanswered: list[Ticket] = []
         self._ttl = str(settings.task_ttl)
         self._limit = str(settings.max_concurrent_tasks)
         self._concurrency = ",".join(str(queue.concurrency) for queue in settings.queue_list)
@@ -83,39 +93,44 @@ class JobQueue:
 
     async def claim(self, want: int, *, tick: bool = False) -> Claim:
         """Takes up to ``want`` jobs to submit now, and up to as many overdue ones to look at."""
-        token, mark, claimed_at = self._claim_to_repeat() or (
+        ticket = self._unanswered_ticket() or Ticket(
             secrets.token_hex(8),
             random.randint(1, 999),  # noqa: S311 (a hint for replays, not a secret)
             self._clock.now(),
         )
-        self._unanswered = (token, mark, claimed_at)
-        reply = await self._run(
-            "claim",
-            [self.keys.index, self.keys.stats, self.keys.jobs],
-            [
-                token, str(self._clock.now()), self._clock.lease_now(), ms(self._settings.lease),
-                self._adoption, str(mark), str(want), self._limit, self._concurrency,
-                ms(self._settings.check_interval), "1" if tick else "0",
-            ],
-        )  # fmt: skip
-        self._unanswered = None
+        try:
+            reply = await self._run(
+                "claim",
+                [self.keys.index, self.keys.stats, self.keys.jobs],
+                [
+                    ticket.token, str(self._clock.now()), self._clock.lease_now(), ms(self._settings.lease),
+                    self._adoption, str(ticket.mark), str(want), self._limit, self._concurrency,
+                    ms(self._settings.check_interval), "1" if tick else "0",
+                ],
+            )  # fmt: skip
+        except StoreUncertain:
+            self._unanswered.append(ticket)
+            raise
         started, overdue, missing = reply
         return Claim(
-            started=tuple(Claimed.of(row, claimed_at) for row in started),
+            started=tuple(Claimed.of(row, ticket.claimed_at) for row in started),
             overdue=tuple(Overdue.of(row) for row in overdue),
             missing=int(missing),
         )
 
-    def _claim_to_repeat(self) -> tuple[str, int, int] | None:
-        """The claim of this process that was never answered, if what it may have taken can still be submitted.
+    def _unanswered_ticket(self) -> Ticket | None:
+        """Takes out a claim of this process that was never answered, if what it may have got can still be submitted.
 
-        Repeating its token brings those jobs, of which otherwise nobody would know that nothing was sent for them.
+        Repeating its ticket brings those jobs, of which otherwise nobody would know that nothing was sent for them.
+        Taken out, since two claims under one ticket would both get the same jobs.
         """
-        if self._unanswered is None:
-            return None
         s = self._settings
-        too_old = self._unanswered[2] + (s.lease - s.provider_timeout - s.timing_scale * SUBMIT_MARGIN) * 1000
-        return self._unanswered if self._clock.now() < too_old else None
+        usable = (s.lease - s.provider_timeout - s.timing_scale * SUBMIT_MARGIN) * 1000
+        while self._unanswered:
+            ticket = self._unanswered.pop()
+            if self._clock.now() < ticket.claimed_at + usable:
+                return ticket
+        return None
 
     async def record(self, job_id: str, attempt: int, prediction: str, first_check: float | None = None) -> str:
         """Notes the attempt's prediction: 'recorded', 'cancel_requested', 'already' or 'stale'.
