@@ -35,11 +35,14 @@ class Admission:
         start = self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
         fields = request.fields(self._settings, caller, queue.number, now)
         score = request.score(self._settings, now)
+        token = secrets.token_hex(8)
         try:
-            admitted = await self._queue.enqueue(job_id, request.fingerprint(), fields, score=score, start=start)
+            admitted = await self._queue.enqueue(
+                job_id, request.fingerprint(), fields, score=score, start=start, token=token
+            )
         except StoreUncertain:
             if start:
-                await self._put_back(job_id)
+                await self._put_back(job_id, token)
             raise
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
@@ -61,10 +64,10 @@ class Admission:
             log.exception("start_failed", job=job_id, error=type(error).__name__)
         return receipt
 
-    async def _put_back(self, job_id: str) -> None:
+    async def _put_back(self, job_id: str, token: str) -> None:
         """If the lost answer was that the job has started: nothing was sent, so it need not wait for its lease."""
         try:
-            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost")
+            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token)
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
 

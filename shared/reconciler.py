@@ -100,7 +100,8 @@ class Reconciler:
         if not model:
             return ""
         began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
-        wanted = Wanted(model, json.loads(given), began - CLOCK_MARGIN, began + self._lease + CLOCK_MARGIN)
+        margin = CLOCK_MARGIN * self._settings.timing_scale
+        wanted = Wanted(model, json.loads(given), began - margin, began + self._lease + margin)
         try:
             candidates = await self._providers[job.provider].find(wanted, self._settings.provider_timeout)
         except ProviderUnavailable as error:

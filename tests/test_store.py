@@ -9,6 +9,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
 from shared.errors import StoreRefused, StoreScriptError, StoreUnavailable, StoreUncertain
+from shared.providers.base import Unknown
 from shared.runtime import Runtime, install
 from shared.store import open_store
 from shared.store.rest import RestStore, classify
@@ -248,6 +249,19 @@ async def test_a_submit_that_was_never_answered_does_not_hold_its_slot(valkey_wo
         await world.runtime.tick.run()
         assert (await client.get(f"/api/status/{answer.json()['id']}", headers=AUTH)).json()["attempts"] == 1
     assert len(world.provider.created) == 1
+
+
+async def test_a_submit_that_was_never_answered_leaves_anothers_submission_alone(valkey_world: World) -> None:
+    world = valkey_world
+    assert world.server is not None
+    headers = AUTH | {"Idempotency-Key": "k"}
+    body = {"model": "acme/video", "input": {}, "user_id": "ada"}
+    world.provider.outcomes = [Unknown("still under way")]
+    async with http_client() as client:
+        job = (await client.post("/api/submit", json=body, headers=headers)).json()["id"]
+        world.server.inject("apply_then_drop", times=2, match="EVAL")
+        assert (await client.post("/api/submit", json=body, headers=headers)).status_code == 503
+    assert (await world.runtime.queue.read(job)).state == "submitting"
 
 
 async def test_each_event_loop_gets_a_client_of_its_own(valkey: RunningServer) -> None:

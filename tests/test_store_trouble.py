@@ -213,3 +213,12 @@ async def test_a_run_nobody_can_tell_about_ends_once_its_result_must_be_gone(wor
     world.manual.advance(3600)
     await world.runtime.tick.run()
     assert (await queue.read(job_id)).state == "delayed"
+
+
+async def test_a_lost_submission_is_not_adopted_while_its_twin_is_lost_too(world: World) -> None:
+    queue = world.runtime.queue
+    for job_id in ("a", "b"):
+        await world.enqueue(job_id=job_id, start=True)
+    assert await queue.adopt("b", 1, ["p1"]) == ("ambiguous", "")
+    await queue.record("a", 1, "p1")
+    assert await queue.adopt("b", 1, ["p1", "p2"]) == ("adopted", "p2")

@@ -1,12 +1,17 @@
 -- adopt: gives a submission whose answer was lost its prediction, if exactly one candidate is nobody's yet.
--- KEYS: 1 index  2 job  3 stats  4 owner prefix
+-- KEYS: 1 index  2 job  3 stats  4 owner prefix  5 job prefix
 -- ARGV: 1 id  2 attempt  3 now  4 owner_ttl  5.. candidates
 -- Returns: {adopted, prediction} | {none} | {ambiguous} | {stale}
 local id = ARGV[1]
-local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'prediction', 'queue_number')
+local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'prediction', 'queue_number', 'model', 'input')
 if f[1] ~= ARGV[2] then return {'stale'} end
 if f[2] == 'running' then return {'adopted', f[3]} end
 if f[2] ~= 'submitting' then return {'stale'} end
+-- While a twin's answer is lost too, nobody can tell whose a prediction is.
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '(' .. score_of(READY, 0))) do
+  local g = redis.call('HMGET', KEYS[5] .. other, 'state', 'model', 'input')
+  if other ~= id and g[1] == 'submitting' and g[2] == f[5] and g[3] == f[6] then return {'ambiguous'} end
+end
 -- A prediction of an earlier attempt is as little this one's as a stranger's.
 local me, free = id .. ':' .. ARGV[2], {}
 for i = 5, #ARGV do

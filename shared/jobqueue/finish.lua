@@ -28,6 +28,9 @@ if outcome == 'canceled' and f[7] ~= '1' then
   outcome = 'failed'
   fields[#fields + 1] = 'error_code'
   fields[#fields + 1] = 'expired'
+  for _, part in ipairs({'error_detail', 'The provider ended the run before it was complete.', 'error_retryable', '0'}) do
+    fields[#fields + 1] = part
+  end
 end
 local other = recorded ~= prediction and recorded or ''
 if other ~= '' then

@@ -52,10 +52,18 @@ class JobQueue:
         self._max_attempts = str(1 + settings.queue_max_retries)
 
     async def enqueue(
-        self, job_id: str, fingerprint: str, fields: Mapping[str, str], *, score: int, start: bool
+        self,
+        job_id: str,
+        fingerprint: str,
+        fields: Mapping[str, str],
+        *,
+        score: int,
+        start: bool,
+        token: str = "",
     ) -> Admitted:
         """Admits the job whose first fields are given (owner, user and queue_number among them).
 
+        By ``token``, chosen anew for each call, a repeat of this call is told from another with the same id.
         Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
         """
         flat = [part for pair in fields.items() for part in pair]
@@ -66,7 +74,7 @@ class JobQueue:
                 self.keys.stats, self.keys.jobs,
             ],
             [
-                job_id, secrets.token_hex(8), fingerprint, fields["created_at"], self._clock.lease_now(),
+                job_id, token or secrets.token_hex(8), fingerprint, fields["created_at"], self._clock.lease_now(),
                 fields["queue_number"], str(score), "1" if start else "0", ms(self._settings.lease), self._adoption,
                 self._limit, self._concurrency, str(self._settings.max_user_tasks), str(self._settings.max_queue_size),
                 *flat,
@@ -192,10 +200,13 @@ class JobQueue:
         outcome = reply[1] if reply[0] == "finished" else ""
         return Ended(reply[0], outcome=outcome, waiting=reply[0] in ("finished", "delayed"))
 
-    async def snooze(self, job_id: str, attempt: int, *, delay: float, code: str) -> str:
-        """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up."""
+    async def snooze(self, job_id: str, attempt: int, *, delay: float, code: str, token: str = "") -> str:
+        """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up.
+
+        With a ``token``, only if the attempt was begun by the enqueue that bore it.
+        """
         keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users]
-        arguments = [job_id, str(attempt), str(self._clock.now()), ms(delay), code, self._ttl]
+        arguments = [job_id, str(attempt), str(self._clock.now()), ms(delay), code, self._ttl, token]
         return str((await self._run("snooze", keys, arguments))[0])
 
     async def cancel(self, job_id: str, owner: str) -> Canceled:
@@ -229,7 +240,7 @@ class JobQueue:
 
     async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> tuple[str, str]:
         """Gives a lost submission the one candidate that is nobody's: 'adopted' and it, 'none', 'ambiguous'."""
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.owners]
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.owners, self.keys.jobs]
         arguments = [job_id, str(attempt), str(self._clock.now()), self._owner_ttl, *candidates]
         word, *prediction = await self._run("adopt", keys, arguments)
         return word, prediction[0] if prediction else ""

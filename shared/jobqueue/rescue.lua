@@ -26,7 +26,8 @@ if f[5] == '1' then
 end
 if rescues >= tonumber(ARGV[7]) or used >= tonumber(ARGV[6]) then
   end_job(KEYS[1], KEYS[2], KEYS[3], user_key, id, 'failed', ARGV[3], ARGV[5], {'closed_attempt', ARGV[2],
-    'error_code', 'submission_unknown', 'error_retryable', '1', 'rescues', text(rescues)})
+    'error_code', 'submission_unknown', 'error_retryable', '1',
+    'error_detail', 'Nobody knows whether the provider took the job.', 'rescues', text(rescues)})
   bury(KEYS[5], id, ARGV[3], ARGV[5])
   return {'finished', 'failed'}
 end

@@ -113,13 +113,17 @@ class Replicate:
             return None
 
     async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        listed = await self.list_since(wanted.since, timeout)
+        listed = await self.list_since(wanted.since, timeout, until=wanted.until)
         return [described["id"] for described in listed if _fits(described, wanted)]
 
-    async def list_since(self, moment: datetime, timeout: float) -> list[dict[str, Any]]:
+    async def list_since(
+        self, moment: datetime, timeout: float, *, until: datetime | None = None
+    ) -> list[dict[str, Any]]:
         """The predictions created since then, newest first, as the API describes them, a hundred a call."""
         found: list[dict[str, Any]] = []
         path = f"predictions?created_after={quote(moment.isoformat())}"
+        if until is not None:
+            path += f"&created_before={quote(until.isoformat())}"
         try:
             async with asyncio.timeout(timeout):
                 for _ in range(MOST_PAGES):
