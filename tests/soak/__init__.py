@@ -8,7 +8,9 @@
                                                                     (every call takes its time)
 
 It prints its seed first, and ends with a report in the words of Jepsen's queue checker. The seed fixes the workload and
-what the nemesis intends; how the processes interleave, nobody can fix. The exit status is 0 if the run was valid: no job
-lost, none unexpected, none duplicated, no limit exceeded, all ended within a computed time, nothing left in the store,
-and each way out of a lost submission (adoption, rescue, resubmission) was taken at least once.
+what the nemesis intends; how the processes interleave, nobody can fix. The exit status is 0 if the run was valid: no
+job lost, none unexpected, none duplicated, no limit exceeded, all ended within a computed time, nothing left in the
+store, and each way out of a lost submission (adoption, rescue, resubmission) was taken at least once.
+
+Killed instances start again from the files as they are then: a run while somebody edits them proves nothing.
 """

@@ -2,18 +2,20 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 HOST = "127.0.0.1"
 CHUNK = 65_536
+SAME_MESSAGE = 0.01  # s; what follows on a chunk so soon belongs to it
 
 
 class Door:
     """Listens on a port of its own and passes each connection on to one of the ports that ``behind`` names.
 
     A port where nobody listens is passed over, as a platform's load balancer does; what was sent to an instance that
-    then dies is lost. Each chunk takes between ``latency``'s two numbers of seconds, in each direction.
+    then dies is lost. Each message takes between ``latency``'s two numbers of seconds, in each direction.
     """
 
     def __init__(self, behind: Callable[[], Sequence[int]], latency: tuple[float, float] = (0.0, 0.0)) -> None:
@@ -83,9 +85,11 @@ class Door:
             await asyncio.gather(*ways, return_exceptions=True)
 
     async def _one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        passed = 0.0
         with suppress(OSError):
             while chunk := await reader.read(CHUNK):
-                if self._latency[1]:
+                if self._latency[1] and time.monotonic() - passed > SAME_MESSAGE:
                     await asyncio.sleep(self._random.uniform(*self._latency))
                 writer.write(chunk)
                 await writer.drain()
+                passed = time.monotonic()

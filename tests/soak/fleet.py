@@ -118,9 +118,13 @@ class Fleet:
         """Where instances listen, or did until a moment ago."""
         return [instance.port for instance in self.instances if instance.runs]
 
+    async def stop_instances(self) -> None:
+        """Ends the instances and leaves the store and the provider."""
+        await asyncio.gather(*(instance.stop() for instance in self.instances))
+
     async def stop(self) -> None:
         """Ends everything."""
-        await asyncio.gather(*(instance.stop() for instance in self.instances))
+        await self.stop_instances()
         await asyncio.gather(self.store.stop(), *((self.provider.stop(),) if self.provider else ()))
         for file in self._files:
             file.close()

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.signatures import job_id_for
-from tests.soak.deployment import OWNER, SIGNING_SECRET, users
-from tests.soak.modes import MODES, Mode
+from tests.soak.deployment import OWNER, SIGNING_SECRET, USERS, users
+from tests.soak.modes import LOST, MODES, Mode
 
 MODEL = "acme/text-to-video"
 BURST_EVERY = 15.0  # s
-BURST_SHARE = 0.3  # of all jobs come in bursts: without them no limit would be reached
+BURST_SHARE = 0.35  # of all jobs come in bursts: without them no limit would be reached
+# Of so many works the second is the first over again, under a key of its own: the same user wants the same thing twice.
+# Then the provider's list cannot tell the two submissions apart.
+TWINS_EVERY = 25
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,28 @@ def workload(seed: int, seconds: float, jobs_per_second: float) -> Iterator[Work
 
 def _work(seed: int, number: int, at: float) -> Work:
     chance = random.Random(f"{seed}/{number}")
-    user, queue = chance.choice(users()), chance.choice(("video", "video", "storyboard"))
-    mode = chance.choices(MODES, [mode.weight for mode in MODES])[0]
+    is_twin = number % TWINS_EVERY == 1
+    mode, prompt, body = _wish(seed, number - 1 if is_twin else number)
+    return Work(
+        number=number, at=at, user=body["user_id"], queue=body["queue"], mode=mode, prompt=prompt,
+        key=f"key-{seed}-{number}", body=body,
+        patience=chance.choice((0.003, 0.01, 0.03, 0.1)) if chance.random() < 0.06 else None,
+        is_doubled=chance.random() < 0.03,
+        gives_up=chance.random() < 0.2,
+        is_watched=chance.random() < 0.7,
+        poll_every=chance.uniform(0.7, 2.5),
+        cancel_after=chance.choice((0.0, 0.1, 0.5, 1.5)) if chance.random() < 0.06 else None,
+    )  # fmt: skip
+
+
+def _wish(seed: int, number: int) -> tuple[Mode, str, dict[str, Any]]:
+    """What is wanted: the same for twins."""
+    chance = random.Random(f"{seed}/{number}/wish")
+    # Some users want much more than others, so that their limit is reached too.
+    user, queue = users()[int(USERS * chance.random() ** 1.5)], chance.choice(("video", "video", "storyboard"))
+    has_twin = number % TWINS_EVERY == 0
+    modes = LOST if has_twin and chance.random() < 0.5 else MODES
+    mode = chance.choices(modes, [mode.weight for mode in modes])[0]
     prompt = f"work {number} of {seed}"
     simulate = {
         "seconds": round(chance.uniform(0.1, 1.2), 2),
@@ -67,6 +90,8 @@ def _work(seed: int, number: int, at: float) -> Work:
         "group": [f"user:{user}", f"queue:{queue}"],
         **mode.simulate,
     }
+    if has_twin and "create_times" in simulate:
+        simulate["create_times"] = 2  # creates are counted by the prompt
     body = {
         "model": MODEL,
         "input": {"prompt": prompt, "simulate": simulate},
@@ -76,12 +101,4 @@ def _work(seed: int, number: int, at: float) -> Work:
         "tier": chance.choice(("free", "premium", "pro")),
         "metadata": {"work": str(number)},
     }
-    return Work(
-        number=number, at=at, user=user, queue=queue, mode=mode, prompt=prompt, key=f"key-{seed}-{number}", body=body,
-        patience=chance.choice((0.003, 0.01, 0.03, 0.1)) if chance.random() < 0.06 else None,
-        is_doubled=chance.random() < 0.03,
-        gives_up=chance.random() < 0.2,
-        is_watched=chance.random() < 0.7,
-        poll_every=chance.uniform(0.7, 2.5),
-        cancel_after=chance.choice((0.0, 0.1, 0.5, 1.5)) if chance.random() < 0.06 else None,
-    )  # fmt: skip
+    return mode, prompt, body

@@ -1,0 +1,89 @@
+"""Which I/O of a run goes wrong, and how.
+
+kind          at the store                                          at the provider
+crash         the process ends                                      the same
+timeout       one try is lost, its repeat is answered               the call times out
+silence       both tries are lost: StoreUncertain                   as timeout, so left out
+pause         the process is frozen past its lease                  the same
+long_pause    the process is frozen past the adoption window        the same
+stale_repeat  applied, frozen past the lease, lost, and repeated    made, frozen past the lease, and timed out
+
+before: the command was not applied, the call not received. after: it was, and only the answer is missing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["crash", "timeout", "silence", "pause", "long_pause", "stale_repeat"]
+When = Literal["before", "after"]
+
+KINDS: tuple[Kind, ...] = ("crash", "timeout", "silence", "pause", "long_pause", "stale_repeat")
+WHENS: tuple[When, ...] = ("before", "after")
+LOSES_ANSWER = ("timeout", "silence", "stale_repeat")
+FREEZES = ("pause", "long_pause")
+
+
+class Crash(BaseException):
+    """The process is gone. No ``except Exception`` may hold it up."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at one I/O; they are numbered from 1 in the order in which a run makes them."""
+
+    number: int
+    when: When
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.when} I/O {self.number}"
+
+
+@dataclass
+class FaultPlan:
+    """Numbers the I/O of one run and says which of them go wrong."""
+
+    faults: tuple[Fault, ...] = ()
+    points: list[str] = field(default_factory=list)  # what was done, in order
+    struck: list[Fault] = field(default_factory=list)
+
+    def next(self, point: str) -> Fault | None:
+        """The fault of the I/O that is about to be done."""
+        self.points.append(point)
+        for fault in self.faults:
+            if fault.number == len(self.points):
+                self.struck.append(fault)
+                return fault
+        return None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every fault has struck."""
+        return len(self.struck) == len(self.faults)
+
+    def __str__(self) -> str:
+        named = (f"{fault} ({self._point(fault.number)})" for fault in self.faults)
+        return " + ".join(named) or "no fault"
+
+    def _point(self, number: int) -> str:
+        return self.points[number - 1] if number <= len(self.points) else "never reached"
+
+
+def is_of_use(point: str, when: When, kind: Kind) -> bool:
+    """Whether the fault can differ from another in the list at this I/O.
+
+    A provider has no repeat, so its silence is its timeout; a repeat is only stale if something was applied before.
+    """
+    if kind == "silence":
+        return is_store(point)
+    return kind != "stale_repeat" or when == "after"
+
+
+def is_store(point: str) -> bool:
+    """Whether the I/O is a command of the store: those are named in capitals or by their script."""
+    return point.rpartition(" ")[2].startswith("store:")
+
+
+def faults_at(number: int, point: str, kinds: tuple[Kind, ...] = KINDS) -> list[Fault]:
+    """All faults worth trying at this I/O."""
+    return [Fault(number, when, kind) for kind in kinds for when in WHENS if is_of_use(point, when, kind)]

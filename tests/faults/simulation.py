@@ -1,0 +1,284 @@
+"""One run: the events in their order, each a process of its own, and the invariants after every I/O.
+
+Every submit, tick, webhook, poll and cancel has a runtime of its own on the shared store, unless instances are kept.
+Events happen one after the other; two processes overlap where one is frozen, and where a webhook overtakes a create;
+duplicate webhooks arrive at one instance at the same time. True time stands still while a process runs.
+"""
+
+import asyncio
+import heapq
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared.budget import Budget
+from shared.clock import ManualClock
+from shared.errors import JobNotFound, StoreUncertain
+from shared.runtime import Runtime
+from shared.settings import Settings
+from shared.signatures import job_id_for
+from shared.submission import SubmitRequest
+from tests.faults.books import Books, Outcome
+from tests.faults.engines import Engine
+from tests.faults.hearing import heard
+from tests.faults.instance import Instance
+from tests.faults.plan import Crash, Fault, FaultPlan
+from tests.faults.process import Process
+from tests.faults.provider import RETRIES, FakeProvider
+from tests.faults.scenarios import Scenario, WebhookMode, Work
+from tests.invariants import Limits, Made, check, final, spend
+from tests.world import settings_for
+
+CALLER = "app"
+START = 1_800_000_000_000 - 60_000  # ms; a quarter of an hour is full at the first tick, so that it sweeps
+TIMING: dict[str, Any] = {
+    "public_base_url": "https://sluice.test", "cancel_after": 240.0, "queue_max_retries": 2,
+    "queue_retry_delay": 40_000, "max_concurrent_tasks": 2,
+}  # fmt: skip
+PATIENCE = (5.0, 30.0, 200.0)  # s; when a client that was not answered tries again
+REFUSALS = (Crash, StoreUncertain, JobNotFound)  # what a process may end with that did not answer
+LONGEST_RUN = 200.0  # s; of a prediction that ends by itself
+
+
+def settings_of(scenario: Scenario) -> Settings:
+    """Defaults, but for a short deadline of predictions: an adoption window is a few ticks long."""
+    return settings_for(None, **(TIMING | scenario.settings))
+
+
+def ticks_until_quiet(s: Settings, jobs: int) -> int:
+    """How many ticks after the last fault every job must have ended.
+
+    In turns of MAX_CONCURRENT_TASKS jobs, each may have to sit out one adoption window (lease + cancel_after +
+    adoption_margin, noticed up to a check_interval later), to run each of its attempts (the first check or the run
+    itself, then a check) and to wait between them (retry delay x 2^n, half as much again for jitter); each of these
+    ends at a tick, so each is rounded up and takes one more.
+    """
+
+    def ticks(seconds: float) -> int:
+        return math.ceil(seconds / s.tick_period) + 1
+
+    window = ticks(s.lease + s.cancel_after + s.adoption_margin + s.check_interval)
+    runs = (1 + s.queue_max_retries) * ticks(max(s.first_check_after, LONGEST_RUN) + s.check_interval)
+    waits = sum(ticks(1.5 * s.queue_retry_delay / 1000 * 2**n) for n in range(s.queue_max_retries))
+    return math.ceil(jobs / s.max_concurrent_tasks) * (window + runs + waits)
+
+
+class Simulation:
+    """A deployment with its clients, its schedule and its provider."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        mode: WebhookMode,
+        plan: FaultPlan,
+        engine: Engine,
+        settings: Settings,
+        books: Books | None = None,
+        *,
+        is_warm: bool = False,
+    ) -> None:
+        self.scenario = scenario
+        self.mode = mode
+        self.plan = plan
+        self.settings = settings
+        self.books = books or self._new_books()
+        self.names = {job_id_for(settings.signing_key, CALLER, name): name for name in scenario.works}
+        self._ids = {name: job_id for job_id, name in self.names.items()}
+        self._engine = engine
+        self._clock = ManualClock()
+        self._limits = Limits.of(settings)
+        self._provider = FakeProvider(self, self._webhook)
+        self._is_warm = is_warm
+        self._idle: list[Instance] = []
+        self._frozen: set[Process] = set()
+        self._most_ticks = ticks_until_quiet(settings, len(scenario.works))
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no process is under way, so that the books are all there is to know."""
+        return not self._frozen
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to happen, or has been awaited for too long."""
+        books = self.books
+        return not (books.events or books.state.live) or books.outcome.ticks > self._most_ticks
+
+    async def step(self) -> None:
+        """Lets the next event happen, or the next tick if that comes first."""
+        books = self.books
+        is_tick = not books.events or books.next_tick <= books.events[0][0]
+        books.now = self._clock.true_now = max(books.now, books.next_tick if is_tick else books.events[0][0])
+        random.seed(books.now)
+        if is_tick:
+            await self._tick()
+        else:
+            name, *details = heapq.heappop(books.events)[2]
+            await getattr(self, f"_{name}")(*details)
+
+    def judge(self) -> Outcome:
+        """Checks how it all ended."""
+        self._look()
+        state, outcome = self.books.state, self.books.outcome
+        for fault in final(state, self.books.made.values(), self.books.acknowledged, set(self.names)):
+            self.complain(fault)
+        for job_id, job in state.jobs.items():
+            name, end = self.names[job_id], job.get("outcome", "")
+            outcome.ends[name] = end
+            outcome.attempts[name] = int(job["attempt"])
+            if name in self.books.canceled and end not in ("canceled", "completed"):
+                self.complain(f"I2 {job_id} was canceled and ended {end} {job.get('error_code')}")
+            if len(self.plan.faults) <= 1 and end not in self.scenario.works[name].ends:
+                self.complain(f"I2 {job_id} ended {end} {job.get('error_code', '')}")
+        return outcome
+
+    def work(self, job_id: str) -> Work:
+        return self.scenario.works[self.names[job_id]]
+
+    def complain(self, fault: str) -> None:
+        for job_id, name in self.names.items():
+            fault = fault.replace(job_id, name)
+        place = f"{(self.books.now - START) / 1000:.0f} s, I/O {len(self.plan.points)} ({self.plan.points[-1]})"
+        self.books.outcome.violations.append(f"{fault}, at {place}")
+
+    def on_create(self, made: Made, *, was_frozen: bool) -> None:
+        self._look()
+        books = self.books
+        alive = [p for p in books.made.values() if p.job == made.job and p.status in ("running", "completed")]
+        was_findable = any(self._provider.could_be_found(p) for p in alive if not p.is_zombie)
+        kind, fault = spend(books.state, made, books.made.values(), was_frozen=was_frozen, was_findable=was_findable)
+        made.is_zombie = kind == "zombie"
+        books.outcome.zombies += kind == "zombie"
+        books.outcome.doubles += kind == "double"
+        if fault:
+            self.complain(fault)
+
+    def _new_books(self) -> Books:
+        books = Books(START, START + round(self.settings.tick_period * 1000), len(self.scenario.steps))
+        for step in self.scenario.steps:
+            books.plan(step.at, step.verb, step.job, 0)
+        return books
+
+    async def _tick(self) -> None:
+        """A tick; those of a deployment without any live job are left out."""
+        books = self.books
+        books.next_tick += round(self.settings.tick_period * 1000)
+        if books.state.live:
+            books.outcome.ticks += self.plan.is_over and not self._frozen and not books.steps_left
+            await self._process("tick", lambda runtime: runtime.tick.run())
+
+    async def _submit(self, name: str, tries: int) -> None:
+        work = self.scenario.works[name]
+        prompt = work.prompt or name
+        request = SubmitRequest(model="acme/video", input={"prompt": prompt}, user_id=work.user, queue=work.queue)
+
+        async def submit(runtime: Runtime) -> Any:
+            return await runtime.admission.submit(CALLER, request, name, Budget.of_function(self.settings))
+
+        self.books.steps_left -= tries == 0
+        receipt = await self._process("submit", submit)
+        if receipt is not None:
+            self.books.acknowledged.add(receipt["id"])
+        elif tries < len(PATIENCE):
+            self.books.plan(PATIENCE[tries], "submit", name, tries + 1)
+
+    async def _cancel(self, name: str, tries: int) -> None:
+        async def cancel(runtime: Runtime) -> Any:
+            return await runtime.cancellation.cancel(CALLER, self._ids[name], Budget.of_function(self.settings))
+
+        self.books.steps_left -= tries == 0
+        canceled = await self._process("cancel", cancel)
+        if canceled is not None and canceled.word != "already_terminal":
+            self.books.canceled.add(name)
+        elif canceled is None and tries < len(PATIENCE):
+            self.books.plan(PATIENCE[tries], "cancel", name, tries + 1)
+
+    async def _poll(self, name: str, _: int) -> None:
+        self.books.steps_left -= 1
+        await self._process("poll", lambda runtime: runtime.statuses.view(CALLER, self._ids[name]))
+
+    async def _end(self, prediction: str) -> None:
+        self._provider.end(prediction)
+
+    async def _webhook(self, prediction: str, tries: int, copies: int) -> None:
+        """Does what functions/webhook.py does once it knows who speaks; the provider repeats what got no 200."""
+        made = self.books.made[prediction]
+        said = self._provider.described(prediction)
+
+        async def webhook(runtime: Runtime) -> str:
+            ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said)
+            runtime.statuses.forget(made.job)
+            if ended.waiting:
+                await runtime.dispatcher.run(Budget.of_function(self.settings))
+            return ended.word
+
+        async def webhooks(runtime: Runtime) -> Any:
+            answers = await asyncio.gather(*(webhook(runtime) for _ in range(copies)), return_exceptions=True)
+            for error in (answer for answer in answers if isinstance(answer, BaseException)):
+                raise error  # requests do not end each other
+            return answers
+
+        if await self._process("webhook", webhooks) is None and tries < len(RETRIES):
+            self.books.plan(RETRIES[tries], "webhook", prediction, tries + 1, 1)
+
+    async def _process(self, name: str, body: Callable[[Runtime], Awaitable[Any]]) -> Any:
+        """Runs a function until it ends or is frozen; its answer, or None if there was none in time or an error."""
+        process = Process(name, self.plan, self._on_freeze, self._look)
+        instance = self._instance()
+        instance.host(process)
+
+        async def main() -> Any:
+            return await body(instance.runtime)
+
+        task = asyncio.get_running_loop().create_task(main())
+        task.add_done_callback(process.end)
+        await process.until_still()
+        return await self._still(process, task, instance)
+
+    def _instance(self) -> Instance:
+        if self._idle:
+            return self._idle.pop()
+        return Instance(self.settings, self._engine, self._provider, self._clock)
+
+    async def _still(self, process: Process, task: "asyncio.Task[Any]", instance: Instance) -> Any:
+        if task.done():
+            if self._is_warm and not process.is_dead:
+                self._idle.append(instance)
+            return await self._result(process, task)
+        s = self.settings
+        is_long = process.frozen_by is not None and process.frozen_by.kind == "long_pause"
+        length = s.lease + 25 + (s.cancel_after + s.adoption_margin + s.tick_period if is_long else 0)
+        self.books.plan(length, "thaw", process, task, instance)
+        return None
+
+    def _on_freeze(self, process: Process, fault: Fault) -> None:
+        self._frozen.add(process)
+        process.frozen_by = fault
+        self._look()  # what was done before has to be seen before others go on
+
+    async def _thaw(self, process: Process, task: "asyncio.Task[Any]", instance: Instance) -> None:
+        self._frozen.discard(process)
+        await process.thaw()
+        await self._still(process, task, instance)
+
+    async def _result(self, process: Process, task: "asyncio.Task[Any]") -> Any:
+        if await process.bury() and not process.is_dead:
+            self.complain(f"a {process.name} ended and left work behind")
+        for trouble in heard():
+            self.complain(f"a {process.name} went on after {trouble}")
+        error = task.exception()
+        if process.is_dead != isinstance(error, Crash):
+            self.complain(f"the crash of a {process.name} ended as {error!r}")
+        elif error is None:
+            return task.result()
+        elif not isinstance(error, REFUSALS):
+            self.complain(f"a {process.name} ended with {error!r} {getattr(error, 'text', '')}")
+        return None
+
+    def _look(self) -> None:
+        """Checks the store as it is now against what it was."""
+        state = self._engine.state()
+        for fault in check(self.books.state, state, self.books.made, self.books.now, self._limits):
+            self.complain(fault)
+        self.books.state = state

@@ -1,0 +1,55 @@
+"""A process' way to the store: RestStore's own handling of lost answers, over an engine that loses none."""
+
+from typing import Any
+
+from shared.errors import StoreUncertain
+from shared.jobqueue.scripts import VERBS, script
+from shared.store.rest import RestStore
+from tests.faults.engines import Engine
+from tests.faults.process import Passage, Process
+
+NEVER = 3600.0  # s of real time; what times out here is decided by the plan
+
+
+class FaultyStore:
+    """The store as an instance sees it; ``process`` is the one that it runs at the moment."""
+
+    process: Process
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._verbs = {script(verb).text: verb for verb in VERBS}
+
+    async def execute(self, *command: str) -> Any:
+        process = self.process
+
+        async def sent(passage: Passage) -> Any:
+            return await Call(self._engine, process, passage).execute(*command)
+
+        verb = self._verbs.get(command[1], command[0]) if command[0] == "EVAL" else command[0]
+        return await process.io(f"store:{verb}", sent)
+
+    async def close(self) -> None:
+        """The engine outlives its processes."""
+
+
+class Call(RestStore):
+    """One call of RestStore, repeat and all; only its single tries are replaced."""
+
+    def __init__(self, engine: Engine, process: Process, passage: Passage) -> None:
+        self._try_timeout = self._total_timeout = NEVER
+        self._engine = engine
+        self._process = process
+        self._loss = passage.loss
+
+    async def _once(self, command: list[str]) -> Any:
+        loss = self._loss
+        if loss is None:
+            return await self._engine.execute(*command)
+        if loss.kind != "silence":
+            self._loss = None
+        if loss.when == "after":
+            await self._engine.execute(*command)
+        if loss.kind == "stale_repeat":
+            await self._process.freeze(loss)
+        raise StoreUncertain

@@ -1,0 +1,67 @@
+"""What a mutant is: small textual edits, and the tests that must fail once they are made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+QUEUE_TESTS = "tests/test_jobqueue.py"
+TARGETED = "tests/test_mutants.py"
+
+
+class EditDoesNotApply(Exception):
+    """The text to replace is not found exactly once; the mutant has to follow the code."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replaces a text that its file holds exactly once."""
+
+    file: str
+    before: str
+    after: str
+
+    def applied_to(self, source: str) -> str:
+        """The source with the edit made; raises EditDoesNotApply."""
+        found = source.count(self.before)
+        if found != 1:
+            raise EditDoesNotApply(f"{self.file} holds {self.before!r} {found} times, not once")
+        return source.replace(self.before, self.after)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One deliberate bug. ``tests`` are node ids; at least one of them must fail."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(edit.file for edit in self.edits))
+
+    def apply(self, root: Path) -> None:
+        """Makes all its edits in the project under ``root``, or raises EditDoesNotApply."""
+        for edit in self.edits:
+            path = root / edit.file
+            path.write_text(edit.applied_to(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def lua(name: str, verb: str, before: str, after: str, *tests: str) -> Mutant:
+    """A mutant of one verb's script."""
+    return Mutant(name, (Edit(f"shared/jobqueue/{verb}.lua", before, after),), tests)
+
+
+def python(name: str, file: str, before: str, after: str, *tests: str) -> Mutant:
+    """A mutant of one Python module."""
+    return Mutant(name, (Edit(file, before, after),), tests)
+
+
+def contract(*names: str) -> Sequence[str]:
+    """Tests of the verbs' contract, on memory mode: the scripts are the same, and no server has to start."""
+    return [f"{QUEUE_TESTS}::test_{name}[memory]" for name in names]
+
+
+def targeted(name: str) -> str:
+    """A test that was written for this mutant."""
+    return f"{TARGETED}::test_{name}"

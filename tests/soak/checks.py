@@ -1,0 +1,117 @@
+"""What the run as a whole must show beside its jobs: a clean store, true counters, every way out taken."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.soak.deployment import CLEAN_COUNTERS
+from tests.soak.evidence import OVER, Evidence
+
+
+@dataclass(frozen=True)
+class Tallies:
+    """How often what the soak is about has happened."""
+
+    adopted: int  # by the provider's list
+    adopted_by_webhook: int
+    rescued: int
+    resubmitted: int  # attempts that followed on a rescue
+    retried: int
+    snoozed: int
+    webhooks_lost: int  # predictions of whose end no webhook was taken
+    webhooks_twice: int
+    webhooks_late: int
+    webhooks_overtaking: int
+    paid_twice: int  # successes beyond a job's first
+    rescues: int  # of all jobs: the bound of the above
+
+
+LATE = 2.0  # s after the end
+
+
+def tally(evidence: Evidence) -> Tallies:
+    """Counts."""
+    jobs, counters = evidence.jobs.values(), evidence.counters
+    taken = [sum((d["status_code"] or 599) < 400 for d in each["deliveries"]) for each in evidence.predictions]
+    behaviours = [str(each["behaviour"]["webhook"]) for each in evidence.predictions]
+    succeeded: Counter[str] = Counter()
+    for (job_id, _), predictions in evidence.by_attempt().items():
+        succeeded[job_id] += sum(each["status"] == "succeeded" for each in predictions)
+    rescues = [int(fields.get("rescues", "0")) for fields in jobs]
+    return Tallies(
+        adopted=counters.get("adopted", 0),
+        adopted_by_webhook=sum(_was_adopted_by_webhook(fields) for fields in jobs) - behaviours.count("overtake"),
+        rescued=counters.get("rescued", 0),
+        resubmitted=evidence.counters.get("rescued", 0) - _ended_by_rescue(evidence),
+        retried=counters.get("retried", 0),
+        snoozed=counters.get("snoozed", 0),
+        webhooks_lost=taken.count(0),
+        webhooks_twice=sum(count > 1 for count in taken),
+        webhooks_late=sum(name in ("delay", "late") for name in behaviours),
+        webhooks_overtaking=behaviours.count("overtake"),
+        paid_twice=sum(count - 1 for count in succeeded.values() if count > 1),
+        rescues=sum(rescues),
+    )
+
+
+def _was_adopted_by_webhook(fields: dict[str, str]) -> bool:
+    """Whether the job completed without its prediction ever having been recorded."""
+    return fields.get("outcome") == "completed" and "started_at" not in fields
+
+
+def _ended_by_rescue(evidence: Evidence) -> int:
+    """How many rescues ended their jobs: those given up as unknown, and those that were to be cancelled anyway."""
+    ended = 0
+    for fields in evidence.jobs.values():
+        is_unknown = fields.get("error_code") == "submission_unknown" and fields.get("outcome") == "failed"
+        ended += is_unknown
+    by_cancel = evidence.counters.get("rescued", 0) - sum(int(f.get("rescues", "0")) for f in evidence.jobs.values())
+    return ended + by_cancel
+
+
+def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
+    """Everything that speaks against the run, as sentences."""
+    yield from _unclean(evidence)
+    yield from _false_counters(evidence)
+    running = [each["id"] for each in evidence.predictions if each["status"] not in OVER]
+    if running:
+        yield f"{len(running)} predictions still run, for nobody"
+    refused = Counter(d["status_code"] for each in evidence.predictions for d in each["deliveries"])
+    for status in (400, 401, 404, 422, 500):
+        if refused[status]:
+            yield f"{refused[status]} genuine webhooks were answered {status}"
+    if tallies.paid_twice > tallies.rescues:
+        yield f"{tallies.paid_twice} payments too many, with {tallies.rescues} rescues"
+    for name in ("adopted", "rescued", "resubmitted"):
+        if not getattr(tallies, name):
+            yield f"nothing was {name}: the run does not show what it is for"
+
+
+def _unclean(evidence: Evidence) -> Iterator[str]:
+    if evidence.live:
+        yield f"{evidence.live} jobs are still in the index"
+    if evidence.users:
+        yield f"users' sets are left: {evidence.users[:5]}"
+    if evidence.lasting:
+        yield f"keys without an end: {evidence.lasting[:5]}"
+    alive = [job_id for job_id, fields in evidence.jobs.items() if fields.get("state") != "done"]
+    if alive:
+        yield f"{len(alive)} jobs are not over: {alive[:5]}"
+
+
+def _false_counters(evidence: Evidence) -> Iterator[str]:
+    jobs, counters = list(evidence.jobs.values()), evidence.counters
+    ends = Counter(fields.get("outcome", "") for fields in jobs)
+    true = {name: ends[name] for name in ("completed", "failed", "canceled")}
+    true["snoozed"] = sum(int(fields.get("snoozes", "0")) for fields in jobs)
+    true |= dict.fromkeys(CLEAN_COUNTERS, 0)
+    for name, expected in true.items():
+        if counters.get(name, 0) != expected:
+            yield f"the counter {name} is {counters.get(name, 0)}, and should be {expected}"
+    given_up = sum(
+        fields.get("outcome") == "failed" and fields.get("error_retryable") == "1"
+        for fields in jobs
+        if fields.get("error_code") != "expired"  # may follow on a failure that left its mark
+    )
+    if evidence.dead != given_up:
+        yield f"{evidence.dead} dead letters, and {given_up} jobs given up"

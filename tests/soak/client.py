@@ -1,0 +1,146 @@
+"""A user's side of one job: submit until answered, poll, perhaps cancel. What he was told is kept."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.soak.deployment import API_KEY
+from tests.soak.workload import Work
+
+AUTH = {"Authorization": f"Bearer {API_KEY}"}
+TIMEOUT = 9.0  # s; beyond the longest life of a function
+# s before a repeat; less than Retry-After asks, for the soak is short as well, but more each time: users who wait for
+# their limit must not become the load.
+PAUSE, LONGEST_PAUSE = 0.5, 4.0
+TERMINAL = ("completed", "failed", "canceled")
+# Codes of 503 after which nothing can have been applied.
+SURELY_NOT = ("store_unavailable", "store_refused", "queue_full")
+
+
+@dataclass
+class Told:
+    """What a user was told of one job. An answer is uncertain when it is lost, or says itself that it does not know."""
+
+    work: Work
+    tries: int = 0
+    uncertain: int = 0
+    gave_up: bool = False
+    ids: set[str] = field(default_factory=set)
+    ends: list[tuple[str, Any]] = field(default_factory=list)  # each terminal status and output that was read
+    not_found: int = 0
+    asked_to_cancel: bool = False
+    was_canceled: bool = False
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether a 202 came."""
+        return bool(self.ids)
+
+
+@dataclass
+class Desk:
+    """What all users share: the connections, and the tallies of answers."""
+
+    client: httpx.AsyncClient
+    answers: Counter[str] = field(default_factory=Counter)
+    surprises: Counter[str] = field(default_factory=Counter)  # answers that no fault explains
+
+    async def call(self, name: str, method: str, path: str, **more: Any) -> httpx.Response | None:
+        """The answer, None if it was lost."""
+        try:
+            answer = await self.client.request(method, path, headers={**AUTH, **more.pop("headers", {})}, **more)
+        except httpx.TransportError as error:
+            self.answers[f"{name} lost"] += 1
+            # Never sent: as good as an answer that says so.
+            return httpx.Response(503, json={"code": "queue_full"}) if isinstance(error, httpx.ConnectError) else None
+        self.answers[f"{name} {answer.status_code}"] += 1
+        if answer.status_code not in EXPECTED[name]:
+            self.surprises[f"{name} {answer.status_code}: {answer.text[:200]}"] += 1
+        return answer
+
+
+EXPECTED = {"submit": (202, 429, 503), "poll": (200, 503), "cancel": (200, 202, 409, 503), "tick": (200, 503)}
+
+
+class Pursuit:
+    """Pursues one work to its end."""
+
+    def __init__(self, desk: Desk, work: Work, is_calm: Callable[[], bool]) -> None:
+        self.told = Told(work)
+        self._desk = desk
+        self._work = work
+        self._is_calm = is_calm
+
+    async def run(self) -> None:
+        """Returns when the user has read the end of his job, or has no interest any more."""
+        await self._submit()
+        if not self.told.is_acknowledged:
+            return
+        if self._work.cancel_after is not None:
+            await asyncio.sleep(self._work.cancel_after)
+            await self._cancel()
+        if self._work.is_watched:
+            while not await self.poll():
+                await asyncio.sleep(self._work.poll_every)
+
+    async def _submit(self) -> None:
+        if self._work.is_doubled:
+            await asyncio.gather(self._submit_once(None), self._submit_once(None))
+        patience, pause = self._work.patience, PAUSE
+        while not self.told.is_acknowledged:
+            before = self.told.uncertain
+            await self._submit_once(patience)
+            patience = None
+            if self.told.is_acknowledged:
+                return
+            if self.told.uncertain > before and self._work.gives_up and not self._is_calm():
+                self.told.gave_up = True
+                return
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, 1.5 * pause)
+
+    async def _submit_once(self, patience: float | None) -> None:
+        self.told.tries += 1
+        more: dict[str, Any] = {} if patience is None else {"timeout": patience}
+        headers = {"Idempotency-Key": self._work.key}
+        answer = await self._desk.call(
+            "submit", "POST", "/api/submit", json=self._work.body, headers=headers, **more
+        )  # fmt: skip
+        if answer is not None and answer.status_code == 202:
+            self.told.ids.add(answer.json()["id"])
+        elif answer is None or (answer.status_code >= 500 and _code(answer) not in SURELY_NOT):
+            self.told.uncertain += 1
+
+    async def _cancel(self) -> None:
+        while True:
+            self.told.asked_to_cancel = True
+            answer = await self._desk.call("cancel", "POST", f"/api/jobs/{self._work.job_id}/cancel")
+            if answer is not None and answer.status_code < 500:
+                self.told.was_canceled = answer.json().get("status") == "canceled" or (
+                    answer.json().get("result") == "canceled"
+                )
+                return
+            await asyncio.sleep(PAUSE)
+
+    async def poll(self) -> bool:
+        """Whether the job is over, as far as this poll tells."""
+        answer = await self._desk.call("poll", "GET", f"/api/status/{self._work.job_id}")
+        if answer is None or answer.status_code != 200:
+            self.told.not_found += answer is not None and answer.status_code == 404
+            return False
+        document = answer.json()
+        if document["status"] in TERMINAL:
+            self.told.ends.append((document["status"], document["output"]))
+            return True
+        return False
+
+
+def _code(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json().get("code", ""))
+    except (ValueError, AttributeError):
+        return ""

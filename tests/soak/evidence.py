@@ -1,0 +1,162 @@
+"""What the store and the provider hold when all is over, read past the functions."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from local.simulator.census import Census
+from shared.jobqueue.keys import Keys
+from tests.soak.deployment import PREFIX, PROVIDER_TOKEN, STORE_TOKEN
+
+KEYS = Keys(PREFIX)
+AT_ONCE = 200
+PATIENCE = 60.0  # s; thousands of predictions are shown at once
+OVER = ("succeeded", "failed", "canceled", "aborted")
+
+
+class Store:
+    """Reads the store over its REST API."""
+
+    def __init__(self, port: int) -> None:
+        headers = {"Authorization": f"Bearer {STORE_TOKEN}"}
+        self._client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=PATIENCE, trust_env=False
+        )
+
+    async def ask(self, *commands: Sequence[str]) -> list[Any]:
+        """The results, in order."""
+        answer = await self._client.post("/pipeline", json=[list(command) for command in commands])
+        return [entry["result"] for entry in answer.raise_for_status().json()]
+
+    async def live(self) -> int:
+        """How many jobs are not over."""
+        return int((await self.ask(["ZCARD", KEYS.index]))[0])
+
+    async def keys(self) -> list[str]:
+        """Every key of the deployment."""
+        found: set[str] = set()
+        cursor = "0"
+        while True:
+            cursor, some = (await self.ask(["SCAN", cursor, "MATCH", f"{PREFIX}:*", "COUNT", "1000"]))[0]
+            found.update(some)
+            if cursor == "0":
+                return sorted(found)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class Provider:
+    """Reads the simulator over its admin routes."""
+
+    def __init__(self, port: int) -> None:
+        headers = {"Authorization": f"Bearer {PROVIDER_TOKEN}"}
+        self._client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}/-", headers=headers, timeout=PATIENCE, trust_env=False
+        )
+
+    async def census(self) -> Census:
+        """Counts and maxima."""
+        return Census.model_validate_json((await self._client.get("/census")).raise_for_status().content)
+
+    async def predictions(self) -> list[dict[str, Any]]:
+        """Every prediction, with its webhook's URL and deliveries."""
+        found: list[dict[str, Any]] = (await self._client.get("/predictions")).raise_for_status().json()
+        return found
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+@dataclass
+class Evidence:
+    """Everything the verdict is found from, beside what the users were told."""
+
+    jobs: dict[str, dict[str, str]]  # hashes by job id
+    lasting: list[str]  # keys without TTL, beside the counters and the dead letters
+    live: int
+    users: list[str]
+    dead: int
+    counters: dict[str, int]
+    census: Census
+    predictions: list[dict[str, Any]]
+    events: Counter[str] = field(default_factory=Counter)
+
+    def by_attempt(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """The predictions of each job and attempt, as their webhooks' URLs name them."""
+        found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        for prediction in self.predictions:
+            query = parse_qs(urlsplit(str(prediction["webhook"])).query)
+            found[query["job"][0], int(query["attempt"][0])].append(prediction)
+        return found
+
+
+async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
+    """Reads everything, once."""
+    keys = await store.keys()
+    jobs = [key for key in keys if key.startswith(KEYS.jobs)]
+    hashes: list[dict[str, str]] = []
+    for some in _portions(jobs):
+        hashes += [_pairs(flat) for flat in await store.ask(*(["HGETALL", key] for key in some))]
+    ttls: dict[str, int] = {}
+    for some in _portions(keys):
+        ttls |= zip(some, await store.ask(*(["TTL", key] for key in some)), strict=True)
+    live, dead, counters = await store.ask(["ZCARD", KEYS.index], ["ZCARD", KEYS.dead], ["HGETALL", KEYS.stats])
+    return Evidence(
+        jobs={key.removeprefix(KEYS.jobs): fields for key, fields in zip(jobs, hashes, strict=True)},
+        lasting=[key for key, ttl in ttls.items() if ttl == -1 and key not in (KEYS.stats, KEYS.dead)],
+        live=live,
+        users=[key for key in keys if key.startswith(KEYS.users)],
+        dead=dead,
+        counters={name: int(value) for name, value in _pairs(counters).items()},
+        census=await provider.census(),
+        predictions=await provider.predictions(),
+        events=events_in(log.read_text(errors="replace").splitlines()),
+    )
+
+
+def records(evidence: Evidence, job_ids: Iterable[str]) -> dict[str, Any]:
+    """Everything that is known of some jobs, to be written down."""
+    by_attempt = evidence.by_attempt()
+    return {
+        job_id: {
+            "fields": evidence.jobs.get(job_id),
+            "predictions": [
+                {"attempt": attempt, **{name: value for name, value in each.items() if name != "logs"}}
+                for (job, attempt), predictions in by_attempt.items()
+                for each in predictions
+                if job == job_id
+            ],
+        }
+        for job_id in job_ids
+    }
+
+
+def events_in(lines: Iterable[str]) -> Counter[str]:
+    """How often each event was logged; a killed instance's last line may be cut."""
+    found: Counter[str] = Counter()
+    for line in lines:
+        if not line.startswith("{"):
+            found["not an event"] += bool(line.strip())
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        detail = event.get("word") or event.get("code") or event.get("error") or ""
+        found[f"{event.get('event')} {detail}".strip()] += 1
+    return found
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _portions(everything: list[str]) -> list[list[str]]:
+    return [everything[n : n + AT_ONCE] for n in range(0, len(everything), AT_ONCE)]

@@ -1,0 +1,132 @@
+"""What goes wrong, at moments and in ways that its seed chooses: in the store, and with the instances."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+
+from tests.soak.deployment import STORE_TOKEN
+from tests.soak.fleet import Fleet, Process
+
+# Of all calls to the store, throughout.
+STANDING: tuple[dict[str, Any], ...] = (
+    {"fault": "apply_then_drop", "probability": 0.05},
+    {"fault": "drop_before", "probability": 0.01},
+    {"fault": "html_502", "probability": 0.01},
+    {"fault": "delay", "probability": 0.02, "seconds": 0.15},
+)
+# For a number of calls in a row.
+BURSTS: tuple[dict[str, Any], ...] = (
+    {"fault": "apply_then_drop", "times": 12},
+    {"fault": "apply_then_hang", "times": 6},
+    {"fault": "apply_then_html_502", "times": 12},
+    {"fault": "hang", "times": 6},
+    {"fault": "quota", "times": 15},
+    {"fault": "capacity", "times": 15},
+    {"fault": "throttled", "times": 12},
+)
+# Mean time between two, in s.
+KILLS_EVERY, FREEZES_EVERY, BURSTS_EVERY = 4.0, 9.0, 8.0
+DOWN = (0.0, 1.5)  # s an instance stays away
+# s a frozen instance is away; less than a lease lasts, for a platform ends a function that is away for longer
+FROZEN = (0.3, 2.5)
+
+
+class Nemesis:
+    """Breaks things until it is told to stop, and then heals them."""
+
+    def __init__(self, seed: int, fleet: Fleet) -> None:
+        self.kills = 0
+        self.freezes = 0
+        self.store_faults: Counter[str] = Counter()
+        self.failures: list[str] = []  # its own: what it could not break or start as it meant to
+        self._seed = seed
+        self._fleet = fleet
+        self._hands: list[asyncio.Task[None]] = []
+        self._busy: set[Process] = set()
+        self._admin = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{fleet.store.port}/-/",
+            headers={"Authorization": f"Bearer {STORE_TOKEN}"},
+            trust_env=False,
+        )
+
+    async def start(self) -> None:
+        """Begins."""
+        for number, order in enumerate(STANDING):
+            await self._inject({**order, "times": -1, "seed": self._seed + number})
+        self._hands = [
+            asyncio.create_task(self._now_and_then(KILLS_EVERY, self._kill)),
+            asyncio.create_task(self._now_and_then(FREEZES_EVERY, self._freeze)),
+            asyncio.create_task(self._now_and_then(BURSTS_EVERY, self._burst)),
+        ]
+
+    async def heal(self) -> None:
+        """Ends all faults; returns when every instance runs."""
+        for hand in self._hands:
+            hand.cancel()
+        await asyncio.gather(*self._hands, return_exceptions=True)
+        for order in (await self._admin.get("faults")).json():
+            # Spent bursts are not listed any more; what is left of one has not struck.
+            self.store_faults[order["fault"]] += (
+                order["fired"] if order["times"] < 0 else order["fired"] - order["times"]
+            )
+        (await self._admin.delete("faults")).raise_for_status()
+        await self._admin.aclose()
+        for instance in self._fleet.instances:
+            instance.thaw()
+        for instance in self._fleet.instances:
+            # One that was just being killed or started is in no known state: once more from the beginning.
+            if instance in self._busy or not instance.runs:
+                await instance.stop()
+                await instance.start()
+
+    async def _now_and_then(self, mean: float, strike: Callable[[random.Random], Awaitable[None]]) -> None:
+        chance = random.Random(f"{self._seed}/{strike.__name__}")
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await asyncio.sleep(min(chance.expovariate(1 / mean), 3 * mean))
+                struck = asyncio.create_task(self._carefully(strike, chance))
+                under_way.add(struck)
+                struck.add_done_callback(under_way.discard)
+        finally:
+            for struck in under_way:
+                struck.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _carefully(self, strike: Callable[[random.Random], Awaitable[None]], chance: random.Random) -> None:
+        try:
+            await strike(chance)
+        except (RuntimeError, OSError, httpx.HTTPError) as error:
+            self.failures.append(f"the nemesis failed: {error!r}")
+
+    async def _kill(self, chance: random.Random) -> None:
+        instance, down = chance.choice(self._fleet.instances), chance.uniform(*DOWN)
+        if instance in self._busy:
+            return
+        self._busy.add(instance)
+        self.kills += 1
+        await instance.kill()
+        await asyncio.sleep(down)
+        await instance.start()
+        self._busy.discard(instance)
+
+    async def _freeze(self, chance: random.Random) -> None:
+        instance, away = chance.choice(self._fleet.instances), chance.uniform(*FROZEN)
+        if instance in self._busy:
+            return
+        self.freezes += 1
+        instance.freeze()
+        await asyncio.sleep(away)
+        instance.thaw()
+
+    async def _burst(self, chance: random.Random) -> None:
+        order = chance.choice(BURSTS)
+        await self._inject(order)
+        self.store_faults[order["fault"]] += order["times"]
+
+    async def _inject(self, order: dict[str, Any]) -> None:
+        (await self._admin.post("faults", json=order)).raise_for_status()

@@ -1,0 +1,70 @@
+"""Prints a run."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.soak.checks import Tallies
+from tests.soak.deployment import MAX_CONCURRENT_TASKS, MAX_USER_TASKS, QUEUES
+from tests.soak.run import Run
+from tests.soak.verdict import Verdict
+
+WIDTH = 22
+
+
+def lines(run: Run, verdict: Verdict, tallies: Tallies) -> Iterator[str]:
+    """The report."""
+    yield ""
+    yield from _row_by_row(_sets(run, verdict))
+    yield ""
+    yield from _row_by_row(_counts(run, tallies))
+    yield ""
+    yield f"{'answers':{WIDTH}}{_told(run.answers)}"
+    yield f"{'logged':{WIDTH}}{_told(run.evidence.events)}"
+    yield ""
+    yield from (f"  {objection}" for objection in verdict.objections)
+    yield f"{'VALID' if verdict.is_valid else 'INVALID'}  (seed {run.options.seed})"
+
+
+def _sets(run: Run, verdict: Verdict) -> dict[str, str]:
+    never = sum(not each.is_acknowledged and each.work.job_id in verdict.recovered for each in run.told)
+    return {
+        "attempted": f"{len(verdict.attempted)}",
+        "acknowledged": f"{len(verdict.acknowledged)}",
+        "ok": f"{len(verdict.ok)}",
+        "wrong": f"{len(verdict.wrong)}",
+        "lost": f"{len(verdict.lost)}",
+        "unexpected": f"{len(verdict.unexpected)}",
+        "duplicated": f"{len(verdict.duplicated)}",
+        "recovered": f"{len(verdict.recovered)}, {never} of them never acknowledged",
+    }
+
+
+def _counts(run: Run, tallies: Tallies) -> dict[str, str]:
+    t, census, nemesis = tallies, run.evidence.census, run.nemesis
+    ended = run.evidence.counters
+    busiest = max((most for label, most in census.max_running.items() if label.startswith("user:")), default=0)
+    by_queue = ", ".join(f"{name} {census.max_running.get(f'queue:{name}', 0)} of {QUEUES[name]}" for name in QUEUES)
+    settled = "never" if run.settled_after is None else f"{run.settled_after:.1f} s after the last fault"
+    return {
+        "ended": ", ".join(f"{ended.get(name, 0)} {name}" for name in ("completed", "failed", "canceled")),
+        "adopted": f"{t.adopted} by the provider's list, {t.adopted_by_webhook} by a webhook",
+        "rescued": f"{t.rescued}",
+        "resubmitted": f"{t.resubmitted} after a lost submission, {t.retried} after a failure, {t.snoozed} snoozed",
+        "paid twice": f"{t.paid_twice}, at most {t.rescues}",
+        "most running": f"{census.max_running_total} of {MAX_CONCURRENT_TASKS} ({by_queue}; "
+        f"one user {busiest} of {MAX_USER_TASKS})",
+        "webhooks": f"{t.webhooks_lost} lost, {t.webhooks_twice} twice, {t.webhooks_late} late, "
+        f"{t.webhooks_overtaking} overtaking",
+        "instances": f"{nemesis.kills} killed, {nemesis.freezes} frozen",
+        "store faults": _told(nemesis.store_faults),
+        "settled": f"{settled}, at most {run.settle_limit:.0f} s",
+        "jobs per second": f"{len(run.evidence.jobs) / run.elapsed:.1f} in {run.elapsed:.0f} s",
+    }
+
+
+def _row_by_row(rows: dict[str, str]) -> Iterator[str]:
+    return (f"{name:{WIDTH}}{text}" for name, text in rows.items())
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count) or "none"

@@ -1,0 +1,176 @@
+"""One run: everything is started, used, broken, healed, and looked at."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from local.simulator.running import new_webhook_secret
+from tests.soak.client import TIMEOUT, Desk, Pursuit, Told
+from tests.soak.deployment import PROCESSOR_TOKEN, TIMES, environment, settle_seconds
+from tests.soak.door import Door
+from tests.soak.evidence import Evidence, Provider, Store, gather
+from tests.soak.fleet import Fleet
+from tests.soak.nemesis import Nemesis
+from tests.soak.workload import workload
+
+PROVIDER_LATENCY = (0.01, 0.1)  # s a message, each way: what a kill must be able to fall into
+TICKERS = 3
+SAY_EVERY = 15.0  # s
+# The submission under way when all is healed may be lost, and two more that the workload itself loses (see workload.py:
+# twins share what create calls do).
+LOST_AT_MOST = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is: how long jobs are submitted, how many, and where the processes log."""
+
+    seconds: float
+    seed: int
+    jobs_per_second: float
+    instances: int
+    logs: Path
+
+
+@dataclass
+class Run:
+    """What came of it."""
+
+    options: Options
+    told: list[Told]
+    evidence: Evidence
+    nemesis: Nemesis
+    answers: Counter[str]
+    surprises: Counter[str]
+    elapsed: float
+    settled_after: float | None  # s from the end of all faults until no job was live; None if that took too long
+    settle_limit: float
+
+
+class Soak:
+    """The parts of a run while it lasts."""
+
+    def __init__(self, options: Options, fleet: Fleet, desk: Desk) -> None:
+        self.pursuits: list[Pursuit] = []
+        self.is_calm = False
+        self._options = options
+        self._fleet = fleet
+        self._desk = desk
+        self._began = time.monotonic()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._others: list[asyncio.Task[None]] = []
+
+    async def run(self) -> Run:
+        """Submits and breaks for so many seconds, heals, and waits until all is over."""
+        assert self._fleet.provider is not None
+        nemesis = Nemesis(self._options.seed, self._fleet)
+        await nemesis.start()
+        self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
+        self._others.append(asyncio.create_task(self._say_for_ever(nemesis)))
+        await self._submit_everything()
+        await nemesis.heal()
+        self.is_calm = True
+        limit = settle_seconds(LOST_AT_MOST)
+        store, provider = Store(self._fleet.store.port), Provider(self._fleet.provider.port)
+        settled_after = await self._settle(store, limit)
+        await self.stop()
+        await self._read_unwatched()
+        await self._outlast_orphans(provider)
+        await self._fleet.stop_instances()  # so that nothing moves between the looks
+        evidence = await gather(store, provider, self._fleet.log_of_instances)
+        await asyncio.gather(store.close(), provider.close())
+        return Run(
+            self._options, [each.told for each in self.pursuits], evidence, nemesis, self._desk.answers,
+            self._desk.surprises, time.monotonic() - self._began, settled_after, limit,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """Ends users and tickers where they are."""
+        for task in (*self._tasks, *self._others):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._others, return_exceptions=True)
+
+    async def _submit_everything(self) -> None:
+        o = self._options
+        for work in workload(o.seed, o.seconds, o.jobs_per_second):
+            await asyncio.sleep(max(0.0, work.at - (time.monotonic() - self._began)))
+            pursuit = Pursuit(self._desk, work, lambda: self.is_calm)
+            self.pursuits.append(pursuit)
+            self._tasks.append(asyncio.create_task(pursuit.run()))
+        await asyncio.sleep(max(0.0, o.seconds - (time.monotonic() - self._began)))
+
+    async def _settle(self, store: Store, limit: float) -> float | None:
+        """Waits until every user is done and no job is live; returns how long that took."""
+        healed = time.monotonic()
+        while time.monotonic() - healed < limit:
+            await asyncio.sleep(0.25)
+            if all(task.done() for task in self._tasks) and not await store.live():
+                for task in self._tasks:
+                    task.result()  # a user who stumbled is a fault of the soak, and must show
+                return time.monotonic() - healed
+        return None
+
+    async def _read_unwatched(self) -> None:
+        """Everybody reads at last how his job has ended."""
+        for pursuit in self.pursuits:
+            if pursuit.told.is_acknowledged and not pursuit.told.ends:
+                _ = await pursuit.poll() or await pursuit.poll()
+
+    async def _outlast_orphans(self, provider: Provider) -> None:
+        """Predictions of nobody end by their deadlines."""
+        deadline = time.monotonic() + TIMES["CANCEL_AFTER"] + TIMES["PROVIDER_TIMEOUT"]
+        while (await provider.census()).running and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+
+    async def _tick_for_ever(self, number: int) -> None:
+        chance = random.Random(f"{self._options.seed}/ticker {number}")
+        headers = {"Authorization": f"Bearer {PROCESSOR_TOKEN}"}
+        while True:
+            await asyncio.sleep(chance.uniform(0.2, 2 * TIMES["TICK_PERIOD"]))
+            await self._desk.call("tick", "POST", "/api/process-queue", headers=headers)
+
+    async def _say_for_ever(self, nemesis: Nemesis) -> None:
+        while True:
+            await asyncio.sleep(SAY_EVERY)
+            over = sum(task.done() for task in self._tasks)
+            seconds = time.monotonic() - self._began
+            print(
+                f"{seconds:6.0f} s  {len(self._tasks)} jobs begun, {over} users done, {nemesis.kills} kills", flush=True
+            )
+
+
+async def soak(options: Options) -> Run:
+    """Runs once, from nothing to nothing."""
+    async with _grounds(options) as grounds:
+        return await grounds.run()
+
+
+@asynccontextmanager
+async def _grounds(options: Options) -> AsyncIterator[Soak]:
+    fleet = Fleet(options.logs)
+    front = Door(fleet.ports)
+    provider_door = Door(lambda: [fleet.provider.port] if fleet.provider else [], PROVIDER_LATENCY)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=2)
+    try:
+        await asyncio.gather(front.open(), provider_door.open())
+        secret = new_webhook_secret()
+        await fleet.start_servers(secret)
+        store_url = f"http://127.0.0.1:{fleet.store.port}"
+        variables = environment(store_url, provider_door.url, front.url, secret)
+        await fleet.start_instances(options.instances, variables)
+        async with httpx.AsyncClient(base_url=front.url, timeout=TIMEOUT, limits=limits, trust_env=False) as client:
+            grounds = Soak(options, fleet, Desk(client))
+            try:
+                yield grounds
+            finally:
+                await grounds.stop()
+    finally:
+        await asyncio.gather(front.close(), provider_door.close())
+        await fleet.stop()

@@ -1,0 +1,120 @@
+"""What the contract's own tests leave open and a deliberate bug has shown: see tests/mutants."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.clock import ManualClock
+from tests.mutants.__main__ import MUTANTS
+from tests.mutants.mutant import Mutant
+from tests.mutants.workshop import ROOT
+from tests.world import World, make_world
+
+
+@pytest.fixture
+async def world(clock: ManualClock) -> AsyncIterator[World]:
+    """On memory mode alone: what matters here is in the scripts, which are the same everywhere."""
+    async with make_world(None, clock) as made:
+        yield made
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_can_still_be_made(mutant: Mutant) -> None:
+    for edit in mutant.edits:
+        assert edit.applied_to((ROOT / edit.file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("verb", ["fail", "snooze", "rescue", "record", "finish"])
+async def test_a_write_of_an_attempt_before_the_last_is_stale(world: World, verb: str) -> None:
+    queue, settings = world.runtime.queue, world.runtime.settings
+    job = await world.enqueue()
+    for attempt in (1, 2):
+        await queue.claim(1)
+        await queue.snooze(job, attempt, delay=0, code="x")
+    await queue.claim(1)
+    world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin)
+    before = await world.raw("HGETALL", queue.keys.job(job))
+    match verb:
+        case "fail":
+            assert (await queue.fail(job, 1, "", code="x", detail="", retryable=False)).word == "stale"
+        case "snooze":
+            assert await queue.snooze(job, 1, delay=0, code="x") == "stale"
+        case "rescue":
+            assert await queue.rescue(job, 1) == "stale"
+        case "record":
+            assert await queue.record(job, 1, "p1") == "stale"
+        case "finish":
+            assert (await queue.finish(job, 1, "p1", "canceled", {})).word == "stale"
+    assert await world.raw("HGETALL", queue.keys.job(job)) == before
+
+
+async def test_an_end_of_another_prediction_of_the_attempt_is_stale(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=True)
+    await queue.record(job, 1, "p1")
+    assert (await queue.fail(job, 1, "p9", code="x", detail="", retryable=False)).word == "stale"
+    for outcome in ("completed", "canceled"):
+        assert (await queue.finish(job, 1, "p9", outcome, {})).word == "stale"
+    assert (await queue.read(job)).state == "running"
+
+
+async def test_a_prediction_of_an_earlier_attempt_is_not_adopted(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=True)
+    await queue.record(job, 1, "p1")
+    await queue.fail(job, 1, "p1", code="unknown", detail="", retryable=True)
+    world.manual.advance(100)
+    await queue.claim(1)
+    assert await queue.adopt(job, 2, ["p1"]) == ("none", "")
+    assert await queue.adopt(job, 2, ["p1", "p2"]) == ("adopted", "p2")
+
+
+async def test_a_repeated_finish_still_names_the_prediction_to_cancel(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=True)
+    await queue.record(job, 1, "p1")
+    await queue.fail(job, 1, "p1", code="timeout", detail="", retryable=True)
+    world.manual.advance(100)
+    await queue.claim(1)
+    await queue.record(job, 2, "p2")
+    for word in ("finished", "already"):
+        ended = await queue.finish(job, 1, "p1", "completed", {})
+        assert (ended.word, ended.outcome, ended.other) == (word, "completed", "p2")
+
+
+@pytest.mark.parametrize("verb", ["claim", "enqueue"])
+async def test_nobody_looks_at_a_submission_before_its_lease_is_over(world: World, verb: str) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=verb == "enqueue")
+    if verb == "claim":
+        await queue.claim(1)
+    world.manual.advance(world.runtime.settings.lease - 1)
+    assert (await queue.claim(5)).overdue == ()
+    world.manual.advance(2)
+    assert [overdue.id for overdue in (await queue.claim(5)).overdue] == [job]
+
+
+async def test_a_claim_keeps_the_limit_of_a_queue_that_others_leave_room_for(world: World) -> None:
+    for number in range(5):
+        await world.enqueue(f"user{number}", queue="storyboard")
+    assert len((await world.runtime.queue.claim(5)).started) == 3
+    assert (await world.runtime.queue.claim(5)).started == ()
+
+
+async def test_a_frozen_callers_claim_is_put_back_and_not_submitted(world: World) -> None:
+    job = await world.enqueue()
+    claim = await world.runtime.queue.claim(1)
+    world.manual.advance(world.runtime.settings.lease - world.runtime.settings.provider_timeout)
+    assert await world.runtime.dispatcher.start(claim.started[0])
+    assert world.provider.created == []
+    assert (await world.runtime.queue.read(job)).state == "delayed"
+
+
+async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue()
+    claim = await queue.claim(1)
+    await queue.finish(job, 1, "told by its webhook", "completed", {})
+    await world.runtime.dispatcher.start(claim.started[0])
+    assert world.provider.canceled == ["p1"]
+    assert (await queue.read(job)).fields["prediction"] == "told by its webhook"
