@@ -7,6 +7,7 @@ I/O.
 
 import ast
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -173,7 +174,10 @@ async def test_memory_and_valkey_run_the_same(memory: MemoryEngine, valkey: Runn
     for scenario in (ORDINARY, UNKNOWN):
         async with on_server(valkey, scenario) as engine:
             real = await Exploration(scenario, "lost", engine).base()
-        assert (await Exploration(scenario, "lost", memory).base()).plan.points == real.plan.points
+        modelled = await Exploration(scenario, "lost", memory).base()
+        # What runs at the same time may take turns in another order over real sockets.
+        assert Counter(modelled.plan.points) == Counter(real.plan.points)
+        assert (modelled.outcome.ends, modelled.outcome.attempts) == (real.outcome.ends, real.outcome.attempts)
 
 
 async def test_a_run_is_a_function_of_its_plan_and_shortcuts_change_nothing(memory: MemoryEngine) -> None:
@@ -205,23 +209,22 @@ def test_nothing_holds_up_the_end_of_a_process() -> None:
             assert not (isinstance(node, ast.keyword) and node.arg == "return_exceptions"), path.name
 
 
-BREAKABLE: tuple[tuple[Scenario, WebhookMode], ...] = ((ORDINARY, "ok"), (UNKNOWN, "lost"), (TWINS, "ok"))
-NOT_SUBMITTING = "if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then return {'stale'} end"
-BREAKAGES = {
-    "the end leaves the index alone": ("prelude", "redis.call('ZREM', index, id)\n", ""),
-    "the end leaves the user's set alone": ("prelude", "redis.call('ZREM', user_key, id)\n", ""),
-    "the end sets no time to live": ("prelude", "redis.call('EXPIRE', job_key, ttl)\n", ""),
-    "a stale record counts": ("record", NOT_SUBMITTING, ""),
-    "a second end counts": ("finish", "if f[2] == 'done' then", "if false then"),
-    "rescue does not wait": ("rescue", "or time < tonumber(f[10]) then", "then"),
-    "adoption is a guess": ("adopt", "if #free > 1 then return {'ambiguous'} end", ""),
+NOT_SUBMITTING = "if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then"
+BREAKAGES: dict[str, tuple[str, str, str, Scenario, WebhookMode]] = {
+    "the end leaves the index alone": ("prelude", "redis.call('ZREM', index, id)\n", "", ORDINARY, "ok"),
+    "the end leaves the user's set alone": ("prelude", "redis.call('ZREM', user_key, id)\n", "", ORDINARY, "ok"),
+    "the end sets no time to live": ("prelude", "redis.call('EXPIRE', job_key, ttl)\n", "", ORDINARY, "ok"),
+    "a stale record counts": ("record", NOT_SUBMITTING, "if false then", ORDINARY, "ok"),
+    "a second end counts": ("finish", "if f[2] == 'done' then", "if false then", ORDINARY, "ok"),
+    "rescue does not wait": ("rescue", "or time < tonumber(f[10]) then", "then", UNKNOWN, "lost"),
+    "adoption is a guess": ("adopt", "g[1] == 'submitting'", "false", TWINS, "lost"),
 }
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
 async def test_broken_scripts_are_noticed(breakage: str, memory: MemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Single faults have to find each of these bugs; a proof that would miss them would prove nothing."""
-    verb, old, new = BREAKAGES[breakage]
+    verb, old, new, scenario, mode = BREAKAGES[breakage]
 
     def broken(name: str) -> Script:
         whole = script(name)
@@ -232,9 +235,6 @@ async def test_broken_scripts_are_noticed(breakage: str, memory: MemoryEngine, m
 
     monkeypatch.setattr("shared.jobqueue.queue.script", broken)
     monkeypatch.setattr("tests.faults.store.script", broken)
-    for scenario, mode in BREAKABLE:
-        exploration = Exploration(scenario, mode, memory)
-        await every_fault(exploration, most_failures=1)
-        if exploration.failures:
-            return
-    pytest.fail("nothing was noticed")
+    exploration = Exploration(scenario, mode, memory)
+    await every_fault(exploration, most_failures=1)
+    assert exploration.failures

@@ -73,8 +73,8 @@ ALLOWED = {
 # What the model knows of a job and the store must hold; absent is ''.
 MODELLED = (
     "state", "attempt", "prediction", "outcome", "fingerprint", "token", "user", "input", "queue_number", "score",
-    "snoozes", "rescues", "closed_attempt", "cancel_requested", "due_at", "overdue_at", "checked_at", "lease_until", "adopt_until",
-    "progress",
+    "snoozes", "rescues", "closed_attempt", "cancel_requested", "due_at", "overdue_at", "checked_at", "lease_until",
+    "adopt_until", "progress",
 )  # fmt: skip
 
 Content = dict[str, tuple[str, Any, int]]  # key: type, value, TTL in ms
@@ -730,6 +730,21 @@ class WatchedProvider(ObedientProvider):
     async def find(self, wanted: Wanted, timeout: float) -> list[str]:
         listed = [(name, *what) for name, what in self.made.items() if wanted.since <= what[1] <= wanted.until]
         return [name for name, prompt, _ in listed if prompt == wanted.input["prompt"]]
+
+
+def same_news(verb: str, first: Any, again: Any) -> bool:
+    """Whether a repeat tells its caller what the lost answer would have told him."""
+    match verb:
+        case "claim":
+            return sorted(first[0]) == sorted(again[0])
+        case "enqueue" | "rehome":
+            return bool(first[0] == again[0])  # the position, or how many came back, is told once
+        case "check":
+            return bool(again == ["wait"])  # one caller asks; a lost answer costs patience
+        case "finish" if first[0] == "finished":
+            return bool(again == ["already", *first[1:]])
+        case _:
+            return bool(first == again)
 
 
 @dataclass(frozen=True)
