@@ -42,8 +42,8 @@ soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 -
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench: $(READY) ## the measurements the README quotes
-	@$(BIN)/python -m bench.handlers
-	@$(BIN)/python -m bench.cold
+	@$(BIN)/python -m bench.handlers $(ARGS)
+	@$(BIN)/python -m bench.cold $(ARGS)
 
 clean: ## remove .venv and the local data
 	@rm -rf $(VENV) .sluice

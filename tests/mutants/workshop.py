@@ -14,7 +14,7 @@ from tests.mutants.mutant import EditDoesNotApply, Mutant
 
 ROOT = Path(__file__).parent.parent.parent
 NEEDED = ("functions", "shared", "local", "tests", "pyproject.toml")
-TIMEOUT = 90.0  # s
+TIMEOUT = 120.0  # s
 TESTS_FAILED = 1  # pytest's exit code; others mean that the tests could not be run
 FAILED = "FAILED "  # how a line of pytest's summary begins
 
