@@ -62,8 +62,13 @@ def test_make_demo_prints_what_the_readme_shows() -> None:
 
 
 def environment() -> dict[str, str]:
-    """This machine's environment without the settings of the tests."""
-    return {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    """This machine's environment without the settings of the tests, and without what `make test` was called with."""
+    others = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in others and name.lower() not in Settings.model_fields
+    }
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
