@@ -18,7 +18,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.jobqueue.scripts import Script, script
 from tests.faults.engines import MemoryEngine, ServerEngine
-from tests.faults.exploration import Base, Exploration
+from tests.faults.exploration import Exploration
 from tests.faults.hearing import listening
 from tests.faults.plan import Fault, faults_at, is_store
 from tests.faults.scenarios import (
@@ -73,19 +73,8 @@ async def every_fault(exploration: Exploration, most_failures: int = 10_000) -> 
     """Runs the scenario undisturbed, and then once with each single fault, until too much went wrong."""
     base = await exploration.base()
     for fault in faults_of(base.plan.points):
-        if len(exploration.failures) < most_failures and not is_beyond_reach(exploration.scenario, base, fault):
+        if len(exploration.failures) < most_failures:
             await exploration.disturb(base, fault)
-
-
-def is_beyond_reach(scenario: Scenario, base: Base, fault: Fault) -> bool:
-    """Whether a dead function would send a create after its whole adoption window, while one like it is searched for.
-
-    No provider knows a fencing token, so what it makes then is taken for what is searched for. The platforms exclude
-    it: they end a function half a minute before its lease does. Where nothing is searched for, it is tried.
-    """
-    point = base.plan.points[fault.number - 1]
-    is_late_create = fault.kind == "long_pause" and fault.when == "before" and point.endswith("provider:create")
-    return is_late_create and scenario in (UNKNOWN, RETRY_UNKNOWN, TWINS)
 
 
 def report(exploration: Exploration) -> None:

@@ -203,8 +203,11 @@ class Model:
         if reply[0] == "queue_full":
             assert waits >= SETTINGS.max_queue_size
             return ["queue_full", str(waits)]
+        was_there = name in self.index
         self._admit(argv, members, reply)
-        return ["started", reply[1]] if reply[0] == "started" else ["queued", self._position(argv), reply[2]]
+        if reply[0] == "started":
+            return ["started", reply[1]]
+        return ["queued", self._position(argv, reply, was_there), reply[2]]
 
     def _admit(self, argv: list[str], members: set[str], reply: Any) -> None:
         name, token, fingerprint = argv[:3]
@@ -236,9 +239,11 @@ class Model:
         self.strays.discard((f"app:{job['user']}", name))
         members.add(name)
 
-    def _position(self, argv: list[str]) -> str:
+    def _position(self, argv: list[str], reply: Any, was_there: bool) -> str:
         queue, score = int(argv[5]), int(argv[6])
-        return str(sum(self.index[other] <= (READY + queue) * BAND + score for other in self.ready(queue)))
+        place = sum(self.index[other] <= (READY + queue) * BAND + score for other in self.ready(queue))
+        # Its own entry from before its key was evicted may be counted as somebody ahead.
+        return str(place + 1) if was_there and reply[1] == str(place + 1) else str(place)
 
     def claim(self, keys: list[str], argv: list[str], reply: Any) -> Any:
         token, time, mark, want = argv[0], int(argv[2]), int(argv[5]), int(argv[6])
@@ -716,6 +721,7 @@ class WatchedProvider(ObedientProvider):
         self._make = make
         self.made: dict[str, tuple[str, datetime]] = {}  # prompt, and when
         self.hurries = False
+        self.lists = True
 
     async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
         if self.outcomes:
@@ -729,7 +735,7 @@ class WatchedProvider(ObedientProvider):
 
     async def find(self, wanted: Wanted, timeout: float) -> list[str]:
         listed = [(name, *what) for name, what in self.made.items() if wanted.since <= what[1] <= wanted.until]
-        return [name for name, prompt, _ in listed if prompt == wanted.input["prompt"]]
+        return [name for name, prompt, _ in listed if prompt == wanted.input["prompt"]] if self.lists else []
 
 
 def same_news(verb: str, first: Any, again: Any) -> bool:
@@ -843,6 +849,10 @@ class QueueMachine(RuleBasedStateMachine):
     def jobs(self, *states: str) -> list[str]:
         return sorted(name for name, job in self.model.jobs.items() if job["state"] in states or not states)
 
+    def is_current(self, claim: Held) -> bool:
+        """Whether the claim is still honoured."""
+        return claim.job in self.jobs("submitting") and claim.attempt == self.attempt_of(claim.job)
+
     def a_job(self, pick: int, *states: str) -> str:
         """Mostly a job in one of these states, sometimes any; one that does not exist if there is none."""
         fitting = self.jobs(*states) if pick % 8 else self.jobs()
@@ -929,18 +939,18 @@ class QueueMachine(RuleBasedStateMachine):
             self.prediction_of(claim.job, claim.attempt)
 
     @precondition(lambda self: self.held)
-    @rule(
-        pick=PICKS,
-        meanwhile=st.lists(SUBMISSIONS, min_size=1, max_size=3),
-        hows=st.lists(ACTS, min_size=1, max_size=3),
-        caller=CALLERS,
-    )
-    def pause(self, pick: int, meanwhile: list[list[SubmissionOutcome]], hows: list[str], caller: Caller) -> None:
-        """A caller is frozen with its claim until others have tried the job, once or oftener, and then acts on it."""
-        claim = self.held[pick % len(self.held)]
+    @rule(pick=PICKS, meanwhile=st.tuples(SUBMISSIONS, SUBMISSIONS), hows=st.tuples(ACTS, ACTS, ACTS), caller=CALLERS)
+    def pause(
+        self, pick: int, meanwhile: tuple[list[SubmissionOutcome], ...], hows: tuple[str, ...], caller: Caller
+    ) -> None:
+        """A caller is frozen with its claim until others have tried the job, mostly more than once, and then acts."""
+        lost = [claim for claim in self.held if self.is_current(claim)] or self.held
+        claim = lost[pick % len(lost)]
+        self.provider.lists = False  # or what was lost would be adopted, and not tried again
         for outcomes in meanwhile:
             self.clock.advance((LEASE + ADOPTION) / 1000 + 1)
             self.tick(outcomes, SOUND)
+        self.provider.lists = True
         for how in hows:
             self.act(claim, how, caller)
 

@@ -9,7 +9,11 @@ if f[3] == ARGV[3] then
   if f[1] == ARGV[2] and f[2] == 'running' then return {'recorded', f[5] or '0'} end
   return {'already'}
 end
-if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then return {'stale'} end
+-- Owned all the same: what comes too late and is cancelled must not be adopted by a submission that is searched for.
+if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then
+  redis.call('SET', KEYS[3], ARGV[1] .. ':' .. ARGV[2], 'EX', ARGV[6])
+  return {'stale'}
+end
 local check_at = tonumber(ARGV[4]) + tonumber(ARGV[5])
 redis.call('HSET', KEYS[2], 'state', 'running', 'prediction', ARGV[3], 'started_at', ARGV[4], 'overdue_at', text(check_at))
 redis.call('SET', KEYS[3], ARGV[1] .. ':' .. ARGV[2], 'EX', ARGV[6])

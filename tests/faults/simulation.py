@@ -38,6 +38,7 @@ TIMING: dict[str, Any] = {
 }  # fmt: skip
 PATIENCE = (5.0, 30.0, 200.0)  # s; when a client that was not answered tries again
 REFUSALS = (Crash, StoreUncertain, JobNotFound)  # what a process may end with that did not answer
+LONGEST = 6 * 3_600_000  # ms; of any simulation, whatever keeps its faults from being over
 LONGEST_RUN = 200.0  # s; of a prediction that ends by itself
 
 
@@ -103,7 +104,8 @@ class Simulation:
     def is_over(self) -> bool:
         """Whether nothing is left to happen, or has been awaited for too long."""
         books = self.books
-        return not (books.events or books.state.live) or books.outcome.ticks > self._most_ticks
+        is_late = books.outcome.ticks > self._most_ticks or books.now > START + LONGEST
+        return is_late or not (books.events or books.state.live)
 
     async def step(self) -> None:
         """Lets the next event happen, or the next tick if that comes first."""
