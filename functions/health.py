@@ -20,7 +20,7 @@ async def health() -> JSONResponse:
     sluice = runtime.current()
     began = time.monotonic()
     try:
-        tick_at = await sluice.queue.last_tick()
+        tick_at = await sluice.records.last_tick()
     except StoreError as error:
         store = {"mode": sluice.settings.storage_mode, "reachable": False, "code": error.code}
         return JSONResponse({"status": "unavailable", "store": store}, 503, headers={"Cache-Control": "no-store"})

@@ -1,6 +1,9 @@
 """All functions as one application: what Vercel hosts and what uvicorn serves (``uvicorn functions.index:app``)."""
 
-from functions import health, jobs, process_queue, status, submit, webhook
+from functions import health, jobs, operate, process_queue, status, submit, webhook
 from shared.application import create_app
 
-app = create_app(submit.router, status.router, jobs.router, process_queue.router, webhook.router, health.router)
+ROUTERS = (
+    submit.router, status.router, jobs.router, process_queue.router, webhook.router, health.router, operate.router,
+)  # fmt: skip
+app = create_app(*ROUTERS)

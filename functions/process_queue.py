@@ -26,6 +26,7 @@ async def tick() -> dict[str, Any]:
         "started": report.started,
         "looked_at": report.looked_at,
         "missing": report.missing,
+        "expired": report.expired,
         "failed": report.failed,
         "rounds": report.rounds,
         "duration_ms": round((time.monotonic() - began) * 1000),
@@ -51,7 +52,7 @@ async def statistics(request: Request) -> JSONResponse:
         return JSONResponse(await tick(), headers={"Cache-Control": "no-store"})
     if not bears(request, sluice.settings.queue_processor_token):
         raise Unauthenticated(REFUSED)
-    stats = await sluice.queue.stats()
+    stats = await sluice.records.stats()
     now = sluice.clock.now()
     body = {
         "queues": {
@@ -60,9 +61,11 @@ async def statistics(request: Request) -> JSONResponse:
         "running": sum(q.running for q in stats.queues),
         "max_running": sluice.settings.max_concurrent_tasks,
         "delayed": stats.delayed,
+        "backlog": stats.backlog,
         "dead": stats.dead,
         "counters": {name: value for name, value in sorted(stats.counters.items()) if name != "tick_at"},
         "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),
+        "limits": sluice.limits.shown(stats.gates),
         "storage_mode": sluice.settings.storage_mode,
     }
     return JSONResponse(body, headers={"Cache-Control": "no-store"})

@@ -15,7 +15,8 @@ router = APIRouter()
 async def status(request: Request, job_id: str) -> Response:
     """200 with the job, or 304 when the caller's ETag still stands; tells how long the answer is good."""
     sluice = runtime.current()
-    remembered = await sluice.statuses.view(caller_of(request, sluice.settings), job_id)
+    known_etag = request.headers.get("if-none-match", "")
+    remembered = await sluice.statuses.view(caller_of(request, sluice.settings), job_id, known_etag)
     view = remembered.value
     headers = {
         "ETag": view.etag,
@@ -24,7 +25,7 @@ async def status(request: Request, job_id: str) -> Response:
     }
     if not view.is_terminal:
         headers["Retry-After"] = str(math.ceil(sluice.settings.status_cache_ttl))
-    if view.etag in request.headers.get("if-none-match", ""):
+    if view.etag in known_etag:
         return Response(status_code=304, headers=headers)
     return Response(view.body, media_type="application/json", headers=headers)
 

@@ -9,7 +9,6 @@ from shared.budget import Budget
 from shared.errors import InvalidRequest, Unauthenticated
 from shared.intake import read_body
 from shared.log import log
-from shared.providers import REGISTRY
 from shared.settings import Settings
 from shared.signatures import nonce_is_valid
 
@@ -23,7 +22,7 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
     """200 once the end is recorded, or for an unknown job; 401 unless the provider sent it for this very attempt."""
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
-    if provider not in REGISTRY:
+    if provider not in sluice.providers:
         raise Unauthenticated("There is no such provider.")
     body = await read_body(request, BODY_LIMIT)
     sluice.providers[provider].verify(request.headers, body, sluice.clock.now())
@@ -33,7 +32,7 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is no prediction.", http_status=400) from None
     ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction)
-    sluice.statuses.forget(job_id)
+    sluice.statuses.forget(job_id, ended=ended.word in ("finished", "already"))
     if ended.word == "unknown":
         log.error("webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id)
     if ended.waiting:

@@ -16,7 +16,8 @@ from pydantic import AliasChoices
 from local.children import ROOT
 from local.configuration import Configuration
 from local.ports import HOST
-from local.simulator.running import new_webhook_secret
+from local.simulator.running import new_text_secret, new_webhook_secret
+from shared.providers.wavespeed import WaveSpeedSettings
 from shared.settings import PLACEHOLDER, Settings
 
 STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")
@@ -27,7 +28,7 @@ IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000"}
 
 def setting_names() -> frozenset[str]:
     """Returns every environment variable the functions read a setting from."""
-    names = set(Settings.model_fields)
+    names = set(Settings.model_fields) | set(WaveSpeedSettings.model_fields)
     for field in Settings.model_fields.values():
         if isinstance(field.validation_alias, AliasChoices):
             names.update(str(choice) for choice in field.validation_alias.choices)
@@ -44,6 +45,7 @@ class Environment:
         self.in_memory = configuration.memory or self._given.get("USE_REDIS_FOR_TASKS", "").lower() in FALSE
         self.needs_store = not self.in_memory and not any(name in self._given for name in STORE_URLS)
         self.needs_simulator = "REPLICATE_API_TOKEN" not in self._given
+        self.simulates_wavespeed = self.needs_simulator and "WAVESPEED_API_KEY" not in self._given
 
     def variables(self, ports: Mapping[str, int]) -> dict[str, str]:
         """Returns the whole environment of a child, with the addresses that these ports give."""
@@ -65,6 +67,11 @@ class Environment:
             forced["REPLICATE_BASE_URL"] = f"http://{HOST}:{ports['provider']}/v1"
         else:
             del made["REPLICATE_API_TOKEN"], made["REPLICATE_WEBHOOK_SECRET"]
+        if self.simulates_wavespeed:
+            made["PROVIDERS"] = "replicate,wavespeed"
+            forced["WAVESPEED_BASE_URL"] = f"http://{HOST}:{ports['provider']}/api/v3"
+        else:
+            del made["WAVESPEED_API_KEY"], made["WAVESPEED_WEBHOOK_SECRET"]
         return {**others, **_beside_any_proxy(), **made, **self._given, **forced, "PYTHONUNBUFFERED": "1"}
 
 
@@ -78,7 +85,7 @@ def given_settings(environ: Mapping[str, str], env_file: Path) -> dict[str, str]
 
 
 def _is_placeholder(name: str, value: str) -> bool:
-    is_secret = name.endswith(("_TOKEN", "_SECRET", "_KEYS", "_URL"))
+    is_secret = name.endswith(("_TOKEN", "_SECRET", "_KEYS", "_KEY", "_URL"))
     return is_secret and PLACEHOLDER.search(value.strip().lower()) is not None
 
 
@@ -92,6 +99,8 @@ def local_secrets(kept_in: Path | None) -> dict[str, str]:
         "UPSTASH_REDIS_REST_TOKEN": secrets.token_hex(16),
         "REPLICATE_API_TOKEN": f"r8_simulated_{secrets.token_hex(8)}",
         "REPLICATE_WEBHOOK_SECRET": new_webhook_secret(),
+        "WAVESPEED_API_KEY": f"simulated_{secrets.token_hex(16)}",
+        "WAVESPEED_WEBHOOK_SECRET": new_text_secret(),
     }
     if kept_in is None:
         return made

@@ -8,10 +8,10 @@ from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
 from shared.errors import InvalidRequest, StoreError, StoreUncertain
 from shared.job import links
-from shared.jobqueue import Claimed, JobQueue
+from shared.jobqueue import Claimed, JobQueue, Records
 from shared.log import log
-from shared.providers import REGISTRY
-from shared.settings import Queue, Settings
+from shared.queues import Queue
+from shared.settings import Settings
 from shared.signatures import job_id_for
 from shared.submission import SubmitRequest
 
@@ -19,8 +19,11 @@ from shared.submission import SubmitRequest
 class Admission:
     """Takes submitted jobs in."""
 
-    def __init__(self, queue: JobQueue, dispatcher: Dispatcher, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, queue: JobQueue, records: Records, dispatcher: Dispatcher, settings: Settings, clock: Clock
+    ) -> None:
         self._queue = queue
+        self._records = records
         self._dispatcher = dispatcher
         self._settings = settings
         self._clock = clock
@@ -33,12 +36,12 @@ class Admission:
         now = self._clock.now()
         job_id = self._job_id(caller, idempotency_key)
         start = self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
-        fields = request.fields(self._settings, caller, queue.number, now)
-        score = request.score(self._settings, now)
+        fields = request.fields(self._settings, caller, queue, now)
+        score, cost = request.standing(self._settings, now)
         token = secrets.token_hex(8)
         try:
             admitted = await self._queue.enqueue(
-                job_id, request.fingerprint(), fields, score=score, start=start, token=token
+                job_id, request.fingerprint(), fields, score=score, cost=cost, start=start, token=token
             )
         except StoreUncertain:
             if start:
@@ -46,13 +49,13 @@ class Admission:
             raise
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
-            job = await self._queue.read(job_id)
+            job = await self._records.read(job_id)
             return self._receipt(job_id, job.status, queue, None, job.moment("created_at"))
         status = "processing" if admitted.word == "started" else "pending"
         receipt = self._receipt(job_id, status, queue, admitted.position, now)
         claimed = Claimed(
             id=job_id, attempt=1, provider=request.provider, model=request.model, input=fields["input"],
-            owner=caller, user=request.user_id, queue=queue.name, claimed_at=now,
+            owner=caller, user=request.user_id, queue=queue.name, deadline=queue.deadline, claimed_at=now,
         )  # fmt: skip
         try:
             if admitted.word == "started":
@@ -89,7 +92,7 @@ class Admission:
         queue = next((q for q in self._settings.queue_list if q.name == request.queue), None)
         if queue is None:
             raise InvalidRequest("There is no such queue.", field="queue")
-        if request.provider not in REGISTRY:
+        if request.provider not in self._settings.provider_names:
             raise InvalidRequest("There is no such provider.", field="provider")
         if request.hook_url is not None:
             from shared.hooks import (

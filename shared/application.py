@@ -11,6 +11,7 @@ from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
 
 # Starlette's own refusals, before any function is reached.
+MOST_LANGUAGES = 16  # of a header that are looked at
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -31,11 +32,30 @@ def create_handler(app: FastAPI) -> Mangum:
     return Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
 
 
-async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
+async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 (what the handler is registered for)
     if isinstance(error, StoreScriptError):
         log.error("store_script_error", text=error.text[:300])
-    return JSONResponse(error.document(), error.http_status, headers=error.headers(), media_type=PROBLEM_JSON)
+    headers, language = error.headers(), "en"
+    if error.translations:
+        language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))
+        headers |= {"Content-Language": language, "Vary": "Accept-Language"}
+    return JSONResponse(error.document(language), error.http_status, headers=headers, media_type=PROBLEM_JSON)
+
+
+def preferred(accepted: str, offered: tuple[str, ...]) -> str:
+    """The offered language that an Accept-Language header likes best; the first one offered if it names none."""
+    best, weight = offered[0], 0.0
+    for part in accepted.split(",")[:MOST_LANGUAGES]:
+        name, _, quality = part.strip().partition(";q=")
+        language = name.partition("-")[0].lower()
+        try:
+            given = float(quality or 1)
+        except ValueError:
+            continue
+        if language in offered and given > weight:
+            best, weight = language, given
+    return best
 
 
 async def _answer_http(_: Request, error: Exception) -> JSONResponse:

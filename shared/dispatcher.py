@@ -11,11 +11,10 @@ from urllib.parse import urlencode
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.durations import Durations
-from shared.errors import InvalidRequest
 from shared.jobqueue import Claimed, Ended, JobQueue, Overdue
 from shared.log import log
-from shared.providers import Providers
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
+from shared.providers.loading import Providers
 from shared.reconciler import Reconciler
 from shared.settings import Settings
 from shared.signatures import nonce
@@ -33,6 +32,7 @@ class Report:
     started: int = 0
     looked_at: int = 0
     missing: int = 0
+    expired: int = 0
     failed: int = 0
     throttled: bool = False
 
@@ -72,17 +72,24 @@ class Dispatcher:
             if claim.missing:
                 report.missing += claim.missing
                 log.error("jobs_missing", count=claim.missing)
+            report.expired += len(claim.expired)
             freed = await asyncio.gather(
                 *(self._guarded(job.id, self.start(job, report), report) for job in claim.started),
                 *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
+                *(self._guarded(job_id, self._expire(job_id), report) for job_id in claim.expired),
             )
-            if not any(freed) and max(len(claim.started), len(claim.overdue)) < want:
+            # Parked jobs made way for others.
+            if not any(freed) and not claim.parked and max(len(claim.started), len(claim.overdue)) < want:
                 break
         return report
 
     async def _look_at(self, job: Overdue) -> bool:
         ended = await self._reconciler.look_at(job)
         return ended.word in ("finished", "delayed")
+
+    async def _expire(self, job_id: str) -> bool:
+        log.warning("expired", job=job_id)
+        return await self._queue.expire(job_id) == "finished"
 
     async def _guarded(self, job_id: str, work: Awaitable[bool], report: Report) -> bool:
         """One job's trouble must not keep the others of its round from being recorded."""
@@ -102,7 +109,7 @@ class Dispatcher:
         began = time.monotonic()
         try:
             provider, submission = self._providers[job.provider], self._submission(job)
-        except (ValueError, InvalidRequest):
+        except (ValueError, KeyError):
             # A record that cannot be read would come back for ever; nothing was sent for it.
             detail = "The stored job cannot be read."
             return self._is_free(
@@ -114,7 +121,8 @@ class Dispatcher:
             outcome=type(outcome).__name__.lower(), duration_ms=round((time.monotonic() - began) * 1000),
         )  # fmt: skip
         if report is not None and isinstance(outcome, Throttled):
-            report.throttled = True
+            # A pause holds back this provider's other jobs by itself; an unreachable one would get them all.
+            report.throttled = outcome.code == "provider_down" or len(self._settings.provider_names) == 1
         return await self._record(job, outcome)
 
     def _lease_left(self, job: Claimed) -> float:
@@ -138,14 +146,14 @@ class Dispatcher:
             model=job.model,
             input=json.loads(job.input),
             webhook_url=url,
-            cancel_after=int(s.cancel_after),
+            cancel_after=int(job.deadline),
         )
 
     async def _record(self, job: Claimed, outcome: SubmissionOutcome) -> bool:
         match outcome:
             case Accepted(prediction):
                 check = self._durations.first_check(job.model, self._settings.first_check_after)
-                word = await self._queue.record(job.id, job.attempt, prediction.id, check)
+                word = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
                 if word in ("cancel_requested", "stale"):
                     told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
                     if told is not None and word == "cancel_requested":
@@ -159,10 +167,15 @@ class Dispatcher:
                 if code in ("billing", "provider_auth"):
                     log.error("provider_account", provider=job.provider, code=code)
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
-                return await self._queue.snooze(job.id, job.attempt, delay=delay, code=code) in ("delayed", "finished")
+                # What refuses one job refuses all; only an unreachable provider may be unreachable just from here.
+                word = await self._queue.snooze(
+                    job.id, job.attempt, delay=delay, code=code, pause=code != "provider_down"
+                )
+                return word in ("delayed", "queued", "finished")
             case Unknown(detail):
                 # The slot stays taken: what may be running at the provider counts.
                 log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
+                await self._queue.trip(job.id, job.attempt)
                 return False
 
     @staticmethod

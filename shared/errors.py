@@ -4,6 +4,7 @@
       InvalidRequest                400 / 413 / 415 / 422: the caller's input; names the field, never echoes it
       Unauthenticated               401
       JobNotFound                   404, the same for a job of somebody else
+      NotWaiting                    409
       UserLimitReached              429 with Retry-After
       QueueFull                     503 with Retry-After
       IdempotencyConflict           422
@@ -28,21 +29,24 @@ class Problem(Exception):
     http_status: int
     title: ClassVar[str]
     retryable: ClassVar[bool] = False
+    translations: dict[str, tuple[str, str]]  # title and detail by language; English is what there is otherwise
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
         self.retry_after = retry_after
+        self.translations = {}
 
-    def document(self) -> dict[str, Any]:
+    def document(self, language: str = "en") -> dict[str, Any]:
         """The problem document: RFC 9457's members plus ``code``, ``retryable`` and, where known, ``field``."""
+        title, detail = self.translations.get(language, (self.title, self.detail))
         body: dict[str, Any] = {
             "type": f"urn:sluice:problem:{self.code}",
-            "title": self.title,
+            "title": title,
             "status": self.http_status,
             "code": self.code,
-            "detail": self.detail,
+            "detail": detail,
             "retryable": self.retryable,
         }
         if self.field is not None:
@@ -89,6 +93,17 @@ class JobNotFound(Problem):
         super().__init__("There is no job with this id.")
 
 
+class NotWaiting(Problem):
+    """The job has started or ended, so that its place in the queue cannot change any more."""
+
+    code = "not_waiting"
+    http_status = 409
+    title = "The job does not wait"
+
+    def __init__(self) -> None:
+        super().__init__("The job has started or ended; its priority decides nothing any more.")
+
+
 class UserLimitReached(Problem):
     """The user has as many live tasks as he may have; one must end first."""
 
@@ -96,6 +111,18 @@ class UserLimitReached(Problem):
     http_status = 429
     title = "The user has reached the limit of live tasks"
     retryable = True
+
+    def __init__(self, live: int, allowed: int) -> None:
+        super().__init__(
+            f"This user has {live} live tasks and may have {allowed}. Wait until one has ended.",
+            field="user_id", retry_after=5,
+        )  # fmt: skip
+        self.translations = {
+            "zh": (
+                "该用户的进行中任务已达上限",
+                f"该用户已有 {live} 个进行中的任务，最多允许 {allowed} 个。请等待其中一个任务结束后再提交。",  # noqa: RUF001
+            )
+        }
 
 
 class QueueFull(Problem):

@@ -1,12 +1,14 @@
 """A job as the store holds it and as its owner sees it.
 
     submit ──▶ queued ──claim──▶ submitting ──record──▶ running ──finish──▶ done: completed | failed | canceled
-                 ▲  ▲                │  │                  │
+       │         ▲  ▲                │  │                  │
                  │  └──due──  delayed ◀─┴── snooze, fail ──┘
                  └──────── rescue ◀──┘
 
 state       who moves it in                who moves it out        if nobody does
-queued      enqueue, rescue, claim (due)   claim, cancel           any later submit, webhook, poll or tick claims
+backlog     enqueue                        an end of its user's    the walk, or a poll of it, makes ready who may be
+queued      enqueue, rescue, claim (due),  claim, cancel, expire   any later submit, webhook, poll or tick claims
+            the end of another job
 submitting  claim, enqueue (immediate)     record, finish, fail,   its lease lapses; after the adoption window rescue
                                            snooze, rescue          puts it back or ends it
 running     record                         finish, fail            it becomes overdue: ticks and polls ask the provider
@@ -20,13 +22,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso
+from shared.providers.failures import error_class
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-PUBLIC_STATUS = {"queued": "pending", "delayed": "pending", "submitting": "processing", "running": "processing"}
+PUBLIC_STATUS = {
+    "queued": "pending", "backlog": "pending", "delayed": "pending",
+    "submitting": "processing", "running": "processing",
+}  # fmt: skip
 READ_FIELDS = (
     "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
-    "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code",
+    "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
+    "expire_at", "max_attempts", "history", "batch",
 )  # fmt: skip
 
 
@@ -82,14 +89,19 @@ class Job:
             return False
         return now >= (self.moment("overdue_at") or 0) and now >= (self.moment("checked_at") or 0) + gap
 
-    def document(self, max_attempts: int) -> dict[str, Any]:
-        """What the owner sees. Nothing in it depends on when it is read, so that its ETag stands while the job does."""
+    @property
+    def waits(self) -> bool:
+        """Whether somebody else has to make room, or time to pass, before it can start."""
+        return self.state in ("queued", "backlog", "delayed")
+
+    def document(self, explained: dict[str, Any]) -> dict[str, Any]:
+        """What the owner sees; ``explained`` is what explanation.py adds."""
         f = self.fields
         progress = 100 if self.status == "completed" else int(f["progress"]) if f.get("progress") else None
         return {
             "id": self.id,
             "status": self.status,
-            "stage": self.state,
+            "stage": "queued" if self.state == "backlog" else self.state,
             "progress": progress,
             "queue": f["queue"],
             "provider": f["provider"],
@@ -98,18 +110,27 @@ class Job:
             "tier": f["tier"],
             "priority": int(f["priority"]),
             "attempts": self.attempts,
-            "max_attempts": max_attempts,
+            "max_attempts": int(f["max_attempts"]),
             "cancel_requested": f.get("cancel_requested") == "1",
             "created_at": iso(self.moment("created_at")),
+            "submitted_at": iso(self.moment("submitted_at")),
             "started_at": iso(self.moment("started_at")),
-            "waiting_reason": f.get("snooze_code") or None if self.state == "delayed" else None,
+            **explained,
             "due_at": iso(self.moment("due_at")) if self.state == "delayed" else None,
+            "expires_at": iso(self.moment("expire_at")) if self.waits else None,
+            "batch_id": f.get("batch"),
             "ended_at": iso(self.moment("ended_at")),
             "output": json.loads(f["output"]) if f.get("output") else None,
             "error": self._error(),
+            "failed_attempts": self._failed_attempts(),
             "metadata": json.loads(f["metadata"]),
             "links": links(self.id),
         }
+
+    def _failed_attempts(self) -> list[dict[str, Any]]:
+        """Each attempt that failed or was lost, with its error, oldest first."""
+        history = json.loads(f"[{self.fields.get('history', '')}]")
+        return [{**entry, "at": iso(entry["at"]), "class": error_class(entry["code"])} for entry in history]
 
     def _error(self) -> dict[str, Any] | None:
         """Why the job failed, or why its last attempt did; None once it completed."""
@@ -118,6 +139,7 @@ class Job:
             return None
         return {
             "code": f["error_code"],
+            "class": error_class(f["error_code"]),
             "detail": f.get("error_detail", ""),
             "retryable": f.get("error_retryable") == "1",
         }

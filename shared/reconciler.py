@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from shared.clock import Clock
 from shared.durations import Durations
-from shared.jobqueue import Ended, JobQueue, Overdue
+from shared.jobqueue import Ended, JobQueue, Overdue, Records
 from shared.log import log
-from shared.providers import Providers
 from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
 from shared.providers.failures import classify_failure
+from shared.providers.loading import Providers
+from shared.providers.registry import NUMBERS, REGISTRY
 from shared.settings import Settings
 
 # bytes; media come as URLs. A status with more could not be delivered by Vercel (4.5 MB) or Lambda (6 MB), and quoted
@@ -26,9 +27,16 @@ class Reconciler:
     """Applies predictions to jobs, and looks at jobs that are overdue."""
 
     def __init__(
-        self, queue: JobQueue, providers: Providers, durations: Durations, settings: Settings, clock: Clock
+        self,
+        queue: JobQueue,
+        records: Records,
+        providers: Providers,
+        durations: Durations,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._queue = queue
+        self._records = records
         self._providers = providers
         self._durations = durations
         self._settings = settings
@@ -96,7 +104,7 @@ class Reconciler:
 
     async def _adopt(self, job: Overdue) -> str:
         """The prediction that can only be this submission's, now recorded; '' if there is none or more than one."""
-        model, given = await self._queue.request_of(job.id)
+        model, given = await self._records.request_of(job.id)
         if not model:
             return ""
         began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
@@ -117,7 +125,9 @@ class Reconciler:
     async def ask(self, job: Overdue, timeout: float) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""
         provider, prediction = self._providers[job.provider], None
-        over_after = self._settings.cancel_after + self._settings.adoption_margin
+        listing, margin = REGISTRY[NUMBERS[job.provider]], self._settings.adoption_margin
+        over_after = max(job.deadline, listing.run_limit) + margin
+        ran_for = (self._clock.now() - job.submitted_at) / 1000
         try:
             if job.cancel_requested:
                 # Again, since the call that was made when it was asked for may have failed.
@@ -129,14 +139,25 @@ class Reconciler:
             over_after += RETENTION  # for as long, a provider that comes back could still have the result
         except PredictionGone:
             log.warning("prediction_not_found", job=job.id, attempt=job.attempt, provider=job.provider)
+        if prediction is not None and prediction.status == "running" and ran_for >= job.deadline + margin:
+            return await self._overrun(job)
         if prediction is not None:
             return await self.apply(job.id, job.attempt, job.provider, prediction)
         # Not a sure failure before its deadline has passed: until then it may exist and be paid for.
-        if self._clock.now() - job.submitted_at < over_after * 1000:
+        if ran_for < over_after:
             return NOTHING
         detail = "The provider no longer tells what became of this prediction."
         return await self._queue.fail(
             job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
+        )
+
+    async def _overrun(self, job: Overdue) -> Ended:
+        """Gives up a run that its provider did not end in time: one that cannot be told a deadline, or forgot it."""
+        log.error("run_overdue", job=job.id, attempt=job.attempt, provider=job.provider)
+        await self.cancel_prediction(job.provider, job.prediction, job.id)
+        detail = f"The run took longer than the {job.deadline:g} s that its queue allows."
+        return await self._queue.fail(
+            job.id, job.attempt, job.prediction, code="expired", detail=detail, retryable=False
         )
 
     async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:

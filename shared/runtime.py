@@ -14,9 +14,10 @@ from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
 from shared.dispatcher import Dispatcher
 from shared.durations import Durations
-from shared.jobqueue import JobQueue
+from shared.jobqueue import Controls, JobQueue, Records
+from shared.limits import Limits
 from shared.log import configure_logs, log
-from shared.providers import Providers
+from shared.providers.loading import Providers
 from shared.reconciler import Reconciler
 from shared.settings import Settings, load_settings
 from shared.statuses import Statuses
@@ -43,13 +44,18 @@ class Runtime:
         self.providers = Providers(configured)
         durations = Durations()
         self.queue = JobQueue(store, configured, clock)
-        self.reconciler = Reconciler(self.queue, self.providers, durations, configured, clock)
+        self.records = Records(store, configured, clock)
+        self.controls = Controls(store, configured, clock)
+        self.limits = Limits(self.controls, configured, clock)
+        self.reconciler = Reconciler(self.queue, self.records, self.providers, durations, configured, clock)
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
-        self.tick = Tick(self.queue, self.dispatcher, configured, clock)
-        self.admission = Admission(self.queue, self.dispatcher, configured, clock)
+        self.tick = Tick(self.queue, self.records, self.dispatcher, configured, clock)
+        self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)
-        self.statuses = Statuses(self.queue, self.reconciler, self.dispatcher, self.cache, configured, clock)
+        self.statuses = Statuses(
+            self.queue, self.records, self.reconciler, self.dispatcher, self.cache, configured, clock
+        )
 
     async def close(self) -> None:
         """Gives back all connections."""

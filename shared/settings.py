@@ -3,42 +3,34 @@
 import functools
 import os
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY, Listing
+from shared.queues import MAX_QUEUES, Queue, QueueOptions
 from shared.signatures import secret_key
 from shared.timing import contradictions
 
 Environment = Literal["development", "test", "preview", "production"]
-Policy = Literal["offset", "multiplicative"]
+Policy = Literal["offset", "fair", "multiplicative"]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Milliseconds = Annotated[int, Field(ge=0)]
 
 # What people leave in a copied example file. Matched against the whole value, lower case.
+PER_NAME = r"^([a-z0-9_-]+:[0-9]+([.][0-9]+)?( *, *|$))*$"
 PLACEHOLDER = re.compile(
     r"^$|change.?me|placeholder|your[-_ ]|example|xxx|\.\.\.|^<.*>$|^secret$|^token$|^test$|^dev|todo"
 )
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
-MAX_QUEUES = 20
 SHORTEST_SECRET = 16
 
 
 class SettingsError(Exception):
     """The deployment cannot start as it is configured; the message names each setting at fault and no value."""
-
-
-@dataclass(frozen=True)
-class Queue:
-    """A queue, how many of its jobs may be at the provider at once, and its place in the store for good."""
-
-    name: str
-    number: int
-    concurrency: int
 
 
 class Settings(BaseSettings):
@@ -66,9 +58,14 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = None  # name:key[,name:key...]
     signing_secret: SecretStr | None = None  # job ids from idempotency keys, and the nonce in webhook URLs
     queue_processor_token: SecretStr | None = None
+    operator_token: SecretStr | None = None  # who may pause, limit and redrive; without it nobody may
     cron_secret: SecretStr | None = None  # Vercel wants 16 characters or more
 
-    # The provider, and how it reaches us
+    # The providers, and how they reach us
+    providers: str = Field("replicate", pattern=r"^[a-z0-9_-]+( *, *[a-z0-9_-]+)*$")  # those this deployment has
+    # Below what an account allows: name:creates a minute[,...], and name:predictions at once[,...]
+    provider_rates: str = Field("", pattern=PER_NAME)
+    provider_concurrency: str = Field("", pattern=PER_NAME)
     replicate_api_token: SecretStr | None = None
     replicate_base_url: str = "https://api.replicate.com/v1"
     replicate_webhook_secret: SecretStr | None = None  # several, separated by commas, while one is being rotated
@@ -76,17 +73,28 @@ class Settings(BaseSettings):
 
     # Limits and order
     max_concurrent_tasks: int = Field(5, ge=1, le=1000)
-    max_user_tasks: int = Field(3, ge=1, le=1000)
+    max_user_tasks: int = Field(3, ge=1, le=1000)  # that may be ready or at the provider
+    max_user_queued: int | None = Field(None, ge=1)  # tasks a user may have in all; default: MAX_USER_TASKS
     max_queue_size: int = Field(1000, ge=1)
     queue_concurrency: int | None = Field(None, ge=1)  # of each queue that names none; default: the system's limit
     storyboard_concurrency: int = Field(3, ge=1)
     # More queues, name:concurrency[,...]. Append only: a queue's place here is its place in the store.
     queues: str = Field("", pattern=r"^([a-z][a-z0-9_-]{0,31}(:[1-9][0-9]{0,3})?( *, *|$))*$")
+    # JSON: {"video": {"concurrency": 4, "retries": 1, "retry_delay": 5000, "ttl": 3600, "deadline": 900}, ...}
+    queue_options: dict[str, QueueOptions] = Field(default_factory=dict)
+    queue_ttl: float = Field(86_400.0, gt=0, le=2_592_000)  # s; a job that has waited so long ends failed, `expired`
     default_priority: int = Field(3, ge=1, le=5)
     priority_policy: Policy = "offset"
     priority_seconds_per_point: Seconds = 1.0
+    # The fair policy: a head start in grants for each point, and how many grants each tier gets in the same time
+    priority_grants_per_point: float = Field(0.01, ge=0, le=10)
+    tier_weights: str = Field(
+        "free:1,premium:2,pro:4", pattern=r"^(free|premium|pro):[1-9][0-9]?(,(free|premium|pro):[1-9][0-9]?)*$"
+    )
     queue_max_retries: int = Field(3, ge=0, le=20)
     queue_retry_delay: Milliseconds = 60_000
+    circuit_failures: int = Field(5, ge=0)  # of a model in a row that stop its jobs for a while; 0: never
+    circuit_pause: Seconds = 30.0  # at first; doubled each time its probe fails, up to 16 times as long
     dispatch_on_submit: bool = True
     status_cache_ttl: Seconds = 2.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -147,7 +155,47 @@ class Settings(BaseSettings):
         for entry in filter(None, (part.strip() for part in self.queues.split(","))):
             name, _, concurrency = entry.partition(":")
             named.append((name.strip(), int(concurrency) if concurrency.strip() else common))
-        return tuple(Queue(name, number, concurrency) for number, (name, concurrency) in enumerate(named))
+        return tuple(self._queue(name, number, concurrency) for number, (name, concurrency) in enumerate(named))
+
+    def _queue(self, name: str, number: int, concurrency: int) -> Queue:
+        said = self.queue_options.get(name, QueueOptions())
+        retries = self.queue_max_retries if said.retries is None else said.retries
+        return Queue(
+            name, number,
+            concurrency=said.concurrency or concurrency,
+            max_attempts=1 + retries,
+            retry_delay=self.queue_retry_delay if said.retry_delay is None else said.retry_delay,
+            ttl=said.ttl or self.queue_ttl,
+            deadline=said.deadline or self.cancel_after,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def provider_names(self) -> tuple[str, ...]:
+        """The providers that jobs may name."""
+        return tuple(name.strip() for name in self.providers.split(","))
+
+    def provider_limits(self, listing: Listing) -> tuple[int, float, int]:
+        """How many predictions may run at the provider at once, its creates a minute, and how many of them at once."""
+        rate, most = _per_name(self.provider_rates), _per_name(self.provider_concurrency)
+        per_minute = rate.get(listing.name, listing.per_minute)
+        # Replicate: "6 requests per minute with a burst of 1" for accounts low in credit; so a tenth, and 1 at least.
+        burst = max(1, int(per_minute / 10)) if listing.name in rate else listing.burst
+        concurrency = int(most.get(listing.name, listing.concurrency or self.max_concurrent_tasks))
+        return concurrency, per_minute, burst
+
+    def adoption(self, queue: Queue, listing: Listing) -> float:
+        """After how many s beyond its lease a submission is surely over at its provider, and has been told of."""
+        return max(queue.deadline, listing.run_limit) + self.adoption_margin
+
+    @property
+    def user_queued(self) -> int:
+        """How many tasks a user may have in all."""
+        return max(self.max_user_queued or 0, self.max_user_tasks)
+
+    @functools.cached_property
+    def weights(self) -> dict[str, int]:
+        """Under the fair policy, how many grants each tier gets in the time in which weight 1 gets one."""
+        return {"free": 1, "premium": 1, "pro": 1} | {k: int(v) for k, v in _per_name(self.tier_weights).items()}
 
     @property
     def replicate_webhook_secrets(self) -> tuple[str, ...]:
@@ -182,10 +230,10 @@ class Settings(BaseSettings):
     def _missing(self) -> list[str]:
         if self.is_development:
             return []
-        wanted = list(REQUIRED)
+        wanted = [name for name in REQUIRED if name != "replicate_api_token" or "replicate" in self.provider_names]
         if self.use_redis_for_tasks:
             wanted = ["upstash_redis_rest_url", "upstash_redis_rest_token", *wanted]
-        if self.webhooks_wanted:
+        if self.webhooks_wanted and "replicate" in self.provider_names:
             wanted.append("replicate_webhook_secret")
         if self.cron_secret is not None:
             wanted.append("cron_secret")
@@ -199,7 +247,11 @@ class Settings(BaseSettings):
         problems = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not _is_plain(text)]
         if self.is_development:
             return problems
-        ours = {name.upper(): texts[name] for name in ("signing_secret", "queue_processor_token") if name in texts}
+        ours = {
+            name.upper(): texts[name]
+            for name in ("signing_secret", "queue_processor_token", "operator_token")
+            if name in texts
+        }
         ours |= {"CRON_SECRET": texts["cron_secret"]} if "cron_secret" in texts else {}
         weak = [name for name, text in ours.items() if len(text) < SHORTEST_SECRET]
         problems += [f"{name} must have {SHORTEST_SECRET} characters or more" for name in weak]
@@ -219,10 +271,21 @@ class Settings(BaseSettings):
             problems.append("API_KEYS names a key twice, or gives two names the same key")
         if self.cron_secret and self.cron_secret == self.queue_processor_token:
             problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
+        return problems + self._queue_faults() + self._misplaced() + self._webhook_secrets()
+
+    def _queue_faults(self) -> list[str]:
+        problems = []
         names = [queue.name for queue in self.queue_list]
         if len(names) != len(set(names)) or len(names) > MAX_QUEUES:
             problems.append(f"QUEUES names a queue twice, or makes more than {MAX_QUEUES} of them")
-        return problems + self._misplaced() + self._webhook_secrets()
+        if not set(self.queue_options) <= set(names):
+            problems.append("QUEUE_OPTIONS names a queue that does not exist")
+        limited = {*_per_name(self.provider_rates), *_per_name(self.provider_concurrency)}
+        if not {*self.provider_names, *limited} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
+            problems.append(f"PROVIDERS, PROVIDER_RATES and PROVIDER_CONCURRENCY may name: {', '.join(NUMBERS)}")
+        if any(rate <= 0 for rate in _per_name(self.provider_rates).values()):
+            problems.append("PROVIDER_RATES must be above 0; to stop a provider, pause it")
+        return problems
 
     def _webhook_secrets(self) -> list[str]:
         try:
@@ -251,6 +314,12 @@ def _fault_of_secret(value: SecretStr | str | None) -> str | None:
         return "is missing"
     text = value if isinstance(value, str) else value.get_secret_value()
     return "is a placeholder" if PLACEHOLDER.search(text.strip().lower()) else None
+
+
+def _per_name(text: str) -> dict[str, float]:
+    """The numbers of ``name:number[,...]``."""
+    pairs = (part.strip().partition(":") for part in text.split(",") if part.strip())
+    return {name: float(number) for name, _, number in pairs}
 
 
 def _is_plain(text: str) -> bool:

@@ -1,28 +1,37 @@
 """Signatures of webhooks, and the nonce that ties a webhook to the attempt it was made for.
 
-The scheme is Standard Webhooks (specification, "Signature scheme"): HMAC-SHA256 over ``id.timestamp.body`` with the
-base64-decoded secret, sent as ``v1,<base64>`` in a list separated by spaces. Replicate uses it unchanged. The nonce
-is ours: a provider signs the body and not the URL, so without it a captured delivery could be sent again under another
-job's id.
+Two schemes sign ``id.timestamp.body`` with HMAC-SHA256 and send a list, separated by spaces, of versioned digests:
+
+    v1,<base64>  keyed with the base64-decoded secret: Standard Webhooks (specification, "Signature scheme"); Replicate
+    v3,<hex>     keyed with the secret's text after whsec_, not decoded: WaveSpeed (its page on verifying webhooks)
+
+The nonce is ours: a provider signs the body and not the URL, so without it a captured delivery could be sent again
+under another job's id.
 """
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from shared.errors import Unauthenticated
 
 MAX_SIGNATURES = 16
 
 
-def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The ``webhook-signature`` value for a body; ``secret`` is ``whsec_`` and base64."""
-    return "v1," + base64.b64encode(_digest(secret_key(secret), message_id, str(timestamp), body)).decode()
+@dataclass(frozen=True)
+class Scheme:
+    """How signatures of a version make a key of a secret and write a digest; ``key`` and ``read`` raise ValueError."""
+
+    version: str
+    key: Callable[[str], bytes]
+    write: Callable[[bytes], str]
+    read: Callable[[str], bytes]
 
 
 def secret_key(secret: str) -> bytes:
-    """The HMAC key that a ``whsec_`` secret stands for; raises ValueError when it is none."""
+    """The HMAC key that a ``whsec_`` secret stands for in v1; raises ValueError when it is none."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:  # binascii.Error is one; text beyond ASCII is another
@@ -32,32 +41,66 @@ def secret_key(secret: str) -> bytes:
     return key
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], *, now: int, tolerance: float) -> None:
+def secret_text(secret: str) -> bytes:
+    """The HMAC key of a secret in v3; raises ValueError when it is none, as anybody could sign with an empty key."""
+    key = secret.removeprefix("whsec_").encode("utf-8", "surrogateescape")
+    if not key:
+        raise ValueError("a webhook secret is whsec_ followed by text")
+    return key
+
+
+def _to_base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+V1 = Scheme("v1", secret_key, _to_base64, _from_base64)
+V3 = Scheme("v3", secret_text, bytes.hex, bytes.fromhex)
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes, scheme: Scheme = V1) -> str:
+    """The ``webhook-signature`` value for a body; ``secret`` begins with ``whsec_``."""
+    return f"{scheme.version},{scheme.write(_digest(scheme.key(secret), message_id, str(timestamp), body))}"
+
+
+def verify(
+    headers: Mapping[str, str],
+    body: bytes,
+    secrets: Sequence[str],
+    *,
+    now: int,
+    tolerance: float,
+    scheme: Scheme = V1,
+) -> None:
     """Returns if one of the secrets signed this very body within ``tolerance`` s of ``now`` (ms); else Unauthenticated.
 
     Whatever the headers hold, no other error leaves here.
     """
     message_id = headers.get("webhook-id", "")
     stamp = headers.get("webhook-timestamp", "")
-    candidates = [_candidate(part) for part in headers.get("webhook-signature", "").split(" ")[:MAX_SIGNATURES]]
+    parts = headers.get("webhook-signature", "").split(" ")[:MAX_SIGNATURES]
+    candidates = [_candidate(part, scheme) for part in parts]
     if not message_id or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
         raise Unauthenticated("The webhook carries no valid signature.")
     if abs(now / 1000 - int(stamp)) > tolerance:
         raise Unauthenticated("The webhook's timestamp is outside the tolerance.")
     for secret in secrets:
-        expected = _digest(secret_key(secret), message_id, stamp, body)
+        expected = _digest(scheme.key(secret), message_id, stamp, body)
         if any(hmac.compare_digest(expected, candidate) for candidate in candidates):
             return
     raise Unauthenticated("The webhook carries no valid signature.")
 
 
-def _candidate(part: str) -> bytes:
-    """The bytes of one ``v1,<base64>``; empty, which equals no digest, for anything else."""
-    version, _, encoded = part.partition(",")
-    if version != "v1":
+def _candidate(part: str, scheme: Scheme) -> bytes:
+    """The digest of one ``version,digest``; empty, which equals no digest, for anything else."""
+    version, _, written = part.partition(",")
+    if version != scheme.version:
         return b""
     try:
-        return base64.b64decode(encoded, validate=True)
+        return scheme.read(written)
     except ValueError:
         return b""
 

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from shared.budget import Budget
 from shared.cache import Cache, Remembered
 from shared.clock import Clock
 from shared.dispatcher import Dispatcher
 from shared.errors import JobNotFound, StoreError
+from shared.explanation import explain
 from shared.job import Job, is_job_id
-from shared.jobqueue import JobQueue
+from shared.jobqueue import JobQueue, Place, Records
 from shared.log import log
 from shared.reconciler import Reconciler
 from shared.settings import Settings
@@ -18,6 +21,15 @@ from shared.settings import Settings
 TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
 MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
 ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
+
+
+MOST_PLACES = 4096
+WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # what an ETag begins with
+NO_ESTIMATE = {"eta_seconds": None, "eta_p90_seconds": None}
+
+
+def _written(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Statuses:
     def __init__(
         self,
         queue: JobQueue,
+        records: Records,
         reconciler: Reconciler,
         dispatcher: Dispatcher,
         cache: Cache,
@@ -43,17 +56,24 @@ class Statuses:
         clock: Clock,
     ) -> None:
         self._queue = queue
+        self._records = records
         self._reconciler = reconciler
         self._dispatcher = dispatcher
         self._cache = cache
         self._settings = settings
         self._clock = clock
         self._dispatched_at = 0
+        self._places: OrderedDict[str, Place] = OrderedDict()  # of jobs seen here that do not wait: nothing to explain
 
-    async def view(self, caller: str, job_id: str) -> Remembered[StatusView]:
-        """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's."""
+    async def view(self, caller: str, job_id: str, known_etag: str = "") -> Remembered[StatusView]:
+        """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's.
+
+        ``known_etag``, of an earlier view, tells a process that has not seen the job whether it waited then.
+        """
         if not is_job_id(job_id):
             raise JobNotFound
+        if known_etag.startswith(NOT_WAITING):
+            self._places.setdefault(job_id, Place())
         remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id))
         if remembered.value.owner != caller:
             raise JobNotFound
@@ -63,9 +83,11 @@ class Statuses:
         """For how many seconds a poller may keep the view."""
         return self._cache.left(remembered)
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, *, ended: bool = False) -> None:
         """Makes the next poll in this process read the store, after a change made here."""
         self._cache.forget(job_id)
+        if ended:
+            self._remember_place(job_id, Place())
 
     def _ttl(self, view: StatusView) -> float:
         if len(view.body) > MOST_KEPT:
@@ -73,15 +95,41 @@ class Statuses:
         return TERMINAL_TTL if view.is_terminal else self._settings.status_cache_ttl
 
     async def _load(self, job_id: str) -> StatusView:
-        job = await self._queue.read(job_id)
+        job, place = await self._read(job_id)
         try:
             if await self._repair(job, Budget.of_function(self._settings)):
-                job = await self._queue.read(job_id)
+                job, place = await self._read(job_id)
         except StoreError as error:
             log.warning("repair_failed", job=job_id, code=error.code)
-        body = json.dumps(job.document(1 + self._settings.queue_max_retries), separators=(",", ":")).encode()
-        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
-        return StatusView(job.owner, body, etag, job.is_terminal)
+        explained = explain(job, place, self._settings, self._clock.now())
+        body = _written(job.document(explained))
+        # Weak, and without the estimates: a document stands while nothing but the time has changed.
+        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}))
+        tag = hashlib.sha256(lasting).hexdigest()[:24]
+        return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', job.is_terminal)
+
+    async def _read(self, job_id: str) -> tuple[Job, Place]:
+        """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
+        if job_id in self._places:
+            job, place = await self._records.read(job_id), self._places[job_id]
+            if not job.waits:
+                return job, place
+        try:
+            job, place = await self._records.explain(job_id)
+        except StoreError:
+            # A store that takes no scripts (full, or a token that may only read) still answers a plain read.
+            return await self._records.read(job_id), Place()
+        if job.waits:
+            self._places.pop(job_id, None)
+        else:
+            self._remember_place(job_id, place)
+        return job, place
+
+    def _remember_place(self, job_id: str, place: Place) -> None:
+        self._places[job_id] = place
+        self._places.move_to_end(job_id)
+        while len(self._places) > MOST_PLACES:
+            self._places.popitem(last=False)
 
     async def _repair(self, job: Job, budget: Budget) -> bool:
         """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
@@ -112,4 +160,7 @@ class Statuses:
             return False
         if job.state == "submitting":
             return now >= (job.moment("submitted_at") or now) + s.lease * 1000
-        return job.state == "queued" and now >= (job.moment("created_at") or now) + s.waiting_check_interval * 1000
+        return (
+            job.state in ("queued", "backlog")
+            and now >= (job.moment("created_at") or now) + s.waiting_check_interval * 1000
+        )

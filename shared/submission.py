@@ -8,12 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.jobqueue import priority
+from shared.jobqueue.terms import lane_of, ms
+from shared.providers.registry import NUMBERS, REGISTRY
+from shared.queues import Queue
 from shared.settings import Settings
 
 MODEL = re.compile(
     # No part may begin with a dot: it becomes part of the path of a call that carries our token.
     r"deployments/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
     r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?::[0-9a-f]{8,64})?"
+    r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}){2,4}"  # WaveSpeed's have more parts
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20
@@ -33,6 +37,14 @@ def _model(value: str) -> str:
 
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+
+
+class JobChange(BaseModel):
+    """The body of ``PATCH /api/jobs/{id}``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    priority: Annotated[int, Field(ge=1, le=5)]
 
 
 class SubmitRequest(BaseModel):
@@ -55,23 +67,32 @@ class SubmitRequest(BaseModel):
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
-    def score(self, settings: Settings, now: int) -> int:
-        """What the job waits with; see shared/jobqueue/priority.py."""
+    def standing(self, settings: Settings, now: int) -> tuple[int, str]:
+        """What the job waits with, and what it costs its user under the fair policy; see jobqueue/priority.py."""
         explicit = self.priority or settings.default_priority
         if settings.priority_policy == "multiplicative":
-            return priority.multiplicative(now, explicit)
+            return priority.multiplicative(now, explicit), ""
         prompt = self.input.get("prompt")
         head_start = priority.points(explicit, self.tier, len(prompt) if isinstance(prompt, str) else 0)
-        return priority.offset(now, head_start, settings.priority_seconds_per_point)
+        if settings.priority_policy == "offset":
+            return priority.offset(now, head_start, settings.priority_seconds_per_point), ""
+        cost = priority.fair_cost(settings.weights[self.tier])
+        return priority.fair_head_start(head_start, settings.priority_grants_per_point), str(cost)
 
-    def fields(self, settings: Settings, owner: str, queue_number: int, now: int) -> dict[str, str]:
-        """The job's first fields in the store."""
+    def fields(self, settings: Settings, owner: str, queue: Queue, now: int) -> dict[str, str]:
+        """The job's first fields in the store. Its queue's terms go with it: what it was promised stays."""
+        listing = REGISTRY[NUMBERS[self.provider]]
         return {
-            "schema": "1",
+            "schema": "2",
             "owner": owner,
             "user": self.user_id,
             "queue": self.queue,
-            "queue_number": str(queue_number),
+            "lane": str(lane_of(queue.number, self.provider)),
+            "deadline": f"{queue.deadline:g}",
+            "adoption": ms(settings.adoption(queue, listing)),
+            "max_attempts": str(queue.max_attempts),
+            "retry_delay": str(queue.retry_delay),
+            "expire_at": str(now + round(queue.ttl * 1000)),
             "provider": self.provider,
             "model": self.model,
             "input": json.dumps(self.input, separators=(",", ":"), ensure_ascii=False),

@@ -8,7 +8,7 @@ what no other path would notice for a job that nobody asks about.
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.dispatcher import Dispatcher, Report
-from shared.jobqueue import JobQueue
+from shared.jobqueue import JobQueue, Records
 from shared.log import log
 from shared.settings import Settings
 
@@ -19,8 +19,11 @@ SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' se
 class Tick:
     """What the schedule calls."""
 
-    def __init__(self, queue: JobQueue, dispatcher: Dispatcher, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, queue: JobQueue, records: Records, dispatcher: Dispatcher, settings: Settings, clock: Clock
+    ) -> None:
         self._queue = queue
+        self._records = records
         self._dispatcher = dispatcher
         self._settings = settings
         self._clock = clock
@@ -36,7 +39,7 @@ class Tick:
 
     async def _sweep(self, budget: Budget) -> None:
         """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again."""
-        users = await self._queue.walk_users(SWEEP_KEYS)
+        users = await self._records.walk_users(SWEEP_KEYS)
         for user in users:
             if budget.left < self._settings.store_total_timeout:
                 break

@@ -272,10 +272,20 @@ async def test_progress_shows_while_a_job_runs(world: World, client: httpx.Async
     assert (await status_of(client, job["id"]))["progress"] == 42
 
 
-async def test_a_due_retry_is_started_by_a_status_read(world: World, client: httpx.AsyncClient) -> None:
-    world.provider.outcomes = [Throttled("rate_limited", 5)]
+@pytest.mark.parametrize(
+    ("code", "stage", "reason"),
+    [
+        ("rate_limited", "queued", "provider replicate paused until "),
+        ("provider_down", "delayed", "provider_down, retry at "),
+    ],
+)
+async def test_a_job_that_was_put_off_is_started_by_a_status_read(
+    world: World, client: httpx.AsyncClient, code: Any, stage: str, reason: str
+) -> None:
+    world.provider.outcomes = [Throttled(code, 5)]
     job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
-    assert (await status_of(client, job["id"]))["stage"] == "delayed"
+    document = await status_of(client, job["id"])
+    assert document["stage"] == stage and document["waiting_reason"].startswith(reason)
     world.manual.advance(10)
     world.runtime.statuses.forget(job["id"])
     document = await status_of(client, job["id"])
@@ -287,7 +297,8 @@ async def test_a_job_the_provider_rejects_has_failed_with_its_reason(world: Worl
     job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
     document = await status_of(client, job["id"])
     assert document["status"] == "failed"
-    assert document["error"] == {"code": "invalid_input", "detail": "prompt is required", "retryable": False}
+    error = {"code": "invalid_input", "class": "invalid_input", "detail": "prompt is required", "retryable": False}
+    assert document["error"] == error
 
 
 async def test_cancel_answers_for_a_waiting_a_running_and_an_ended_job(world: World, client: httpx.AsyncClient) -> None:
@@ -391,7 +402,7 @@ async def test_a_webhook_of_another_attempt_is_401_and_changes_nothing(valkey_wo
     url = httpx.URL("http://x" + webhook_url(valkey_world, job_id)).copy_set_param(name, value)
     async with http_client() as client:
         problem(await client.post(str(url.copy_with(host="sluice.test")), content=b"p1"), 401, "unauthenticated")
-    assert (await valkey_world.runtime.queue.read(job_id)).state == "submitting"
+    assert (await valkey_world.runtime.records.read(job_id)).state == "submitting"
 
 
 async def test_a_webhook_for_an_unknown_job_is_200(world: World, client: httpx.AsyncClient) -> None:
@@ -405,7 +416,7 @@ async def test_a_repeated_webhook_has_no_effect(world: World, client: httpx.Asyn
     world.provider.states["p1"] = Prediction("p1", "completed", output="x")
     words = [(await client.post(webhook_url(world, job["id"]), content=b"p1")).json()["result"] for _ in range(3)]
     assert words == ["finished", "already", "already"]
-    assert (await world.runtime.queue.stats()).counters["completed"] == 1
+    assert (await world.runtime.records.stats()).counters["completed"] == 1
 
 
 async def test_health_tells_the_store_and_the_age_of_the_last_tick(world: World, client: httpx.AsyncClient) -> None:
@@ -432,11 +443,11 @@ async def test_a_prediction_that_is_not_found_is_given_up_only_after_its_deadlin
     del world.provider.states["p1"]
     world.manual.advance(60)
     await client.post("/api/process-queue", headers=PROCESSOR)
-    assert (await world.runtime.queue.read(job["id"])).state == "running"
+    assert (await world.runtime.records.read(job["id"])).state == "running"
     s = world.runtime.settings
     world.manual.advance(s.cancel_after + s.adoption_margin)
     await client.post("/api/process-queue", headers=PROCESSOR)
-    assert (await world.runtime.queue.read(job["id"])).state == "delayed"
+    assert (await world.runtime.records.read(job["id"])).state == "delayed"
 
 
 @pytest.mark.parametrize(

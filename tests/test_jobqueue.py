@@ -21,17 +21,17 @@ async def run_one(world: World, **changes: str) -> str:
 async def test_a_job_goes_through_its_whole_life(world: World) -> None:
     queue = world.runtime.queue
     job_id = await world.enqueue()
-    assert (await queue.read(job_id)).status == "pending"
+    assert (await world.runtime.records.read(job_id)).status == "pending"
     claim = await queue.claim(5)
     assert ids(claim) == [job_id] and claim.started[0].attempt == 1
-    assert (await queue.read(job_id)).state == "submitting"
+    assert (await world.runtime.records.read(job_id)).state == "submitting"
     assert await queue.record(job_id, 1, "p1") == "recorded"
-    assert (await queue.read(job_id)).state == "running"
+    assert (await world.runtime.records.read(job_id)).state == "running"
     ended = await queue.finish(job_id, 1, "p1", "completed", {"output": '["url"]'})
     assert (ended.word, ended.outcome, ended.waiting) == ("finished", "completed", False)
-    job = await queue.read(job_id)
-    assert job.document(4)["output"] == ["url"] and job.document(4)["progress"] == 100
-    assert await world.raw("ZCARD", queue.keys.index) == 0
+    job = await world.runtime.records.read(job_id)
+    assert job.document({})["output"] == ["url"] and job.document({})["progress"] == 100
+    assert await world.indexed() == 0
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
 
 
@@ -138,15 +138,15 @@ async def test_a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_de
         await queue.record(job_id, attempt, f"p{attempt}")
         ended = await queue.fail(job_id, attempt, f"p{attempt}", code="unknown", detail="", retryable=True)
         assert ended.word == "delayed"
-        due_at = (await queue.read(job_id)).moment("due_at") or 0
+        due_at = (await world.runtime.records.read(job_id)).moment("due_at") or 0
         assert low <= (due_at - world.clock.now()) / 1000 <= high
         assert ids(await queue.claim(1)) == []
         world.manual.advance(high)
     assert ids(await queue.claim(1)) == [job_id]
     ended = await queue.fail(job_id, 4, "", code="unknown", detail="again", retryable=True)
     assert (ended.word, ended.outcome) == ("finished", "failed")
-    job = await queue.read(job_id)
-    assert job.attempts == 4 and job.document(4)["error"]["detail"] == "again"
+    job = await world.runtime.records.read(job_id)
+    assert job.attempts == 4 and job.document({})["error"]["detail"] == "again"
     assert await world.raw("ZRANGE", queue.keys.dead, "0", "-1") == [job_id]
 
 
@@ -163,11 +163,11 @@ async def test_a_snooze_uses_up_no_attempt(world: World) -> None:
     for attempt in range(1, 7):
         assert ids(await queue.claim(1)) == [job_id]
         assert await queue.snooze(job_id, attempt, delay=10, code="rate_limited") == "delayed"
-        assert (await queue.read(job_id)).attempts == 0
+        assert (await world.runtime.records.read(job_id)).attempts == 0
         world.manual.advance(10)
     claim = await queue.claim(1)
     assert claim.started[0].attempt == 7
-    assert (await queue.read(job_id)).attempts == 1
+    assert (await world.runtime.records.read(job_id)).attempts == 1
 
 
 async def test_every_end_of_an_attempt_is_safe_to_send_twice(world: World) -> None:
@@ -175,20 +175,20 @@ async def test_every_end_of_an_attempt_is_safe_to_send_twice(world: World) -> No
     job_id = await run_one(world)
     assert await queue.record(job_id, 1, "p1") == "recorded"
     first = await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True)
-    due_at = (await queue.read(job_id)).moment("due_at")
+    due_at = (await world.runtime.records.read(job_id)).moment("due_at")
     assert await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True) == first
-    assert (await queue.read(job_id)).moment("due_at") == due_at
+    assert (await world.runtime.records.read(job_id)).moment("due_at") == due_at
     world.manual.advance(100)
     await queue.claim(1)
     assert await queue.snooze(job_id, 2, delay=5, code="x") == "delayed"
     assert await queue.snooze(job_id, 2, delay=5, code="x") == "delayed"
-    assert (await queue.read(job_id)).fields["snoozes"] == "1"
+    assert (await world.runtime.records.read(job_id)).fields["snoozes"] == "1"
     world.manual.advance(5)
     await queue.claim(1)
     await queue.record(job_id, 3, "p3")
     assert (await queue.finish(job_id, 3, "p3", "completed", {})).word == "finished"
     assert (await queue.finish(job_id, 3, "p3", "completed", {})).word == "already"
-    assert (await queue.stats()).counters == {"completed": 1, "retried": 1, "snoozed": 1}
+    assert (await world.runtime.records.stats()).counters == {"completed": 1, "retried": 1, "snoozed": 1}
 
 
 async def test_a_write_of_an_old_attempt_changes_nothing(world: World) -> None:
@@ -216,7 +216,7 @@ async def test_a_late_success_of_an_older_attempt_wins_and_names_the_prediction_
     ended = await queue.finish(job_id, 1, "p1", "completed", {"output": "1"})
     assert (ended.word, ended.outcome, ended.other) == ("finished", "completed", "p2")
     assert (await queue.finish(job_id, 2, "p2", "completed", {"output": "2"})).word == "stale"
-    assert (await queue.read(job_id)).fields["output"] == "1"
+    assert (await world.runtime.records.read(job_id)).fields["output"] == "1"
 
 
 async def test_a_webhook_that_overtakes_the_record_ends_the_job(world: World) -> None:
@@ -231,7 +231,7 @@ async def test_a_provider_that_ends_a_run_unasked_has_let_it_expire(world: World
     job_id = await run_one(world)
     ended = await world.runtime.queue.finish(job_id, 1, "p1", "canceled", {})
     assert ended.outcome == "failed"
-    assert (await world.runtime.queue.read(job_id)).document(4)["error"]["code"] == "expired"
+    assert (await world.runtime.records.read(job_id)).document({})["error"]["code"] == "expired"
 
 
 async def test_cancelling_a_waiting_job_ends_it_at_once(world: World) -> None:
@@ -248,9 +248,9 @@ async def test_cancelling_a_running_job_keeps_its_slot_until_the_provider_confir
     job_id = await run_one(world)
     canceled = await queue.cancel(job_id, "app")
     assert (canceled.word, canceled.prediction, canceled.provider) == ("cancel_requested", "p1", "replicate")
-    assert (await queue.stats()).queues[0].running == 1
+    assert (await world.runtime.records.stats()).queues[0].running == 1
     assert (await queue.finish(job_id, 1, "p1", "canceled", {})).outcome == "canceled"
-    assert (await queue.stats()).queues[0].running == 0
+    assert (await world.runtime.records.stats()).queues[0].running == 0
 
 
 async def test_a_cancellation_during_the_submission_is_told_when_it_is_recorded(world: World) -> None:
@@ -265,7 +265,7 @@ async def test_a_cancelled_submission_that_did_not_happen_ends_the_job(world: Wo
     job_id = await world.enqueue(start=True)
     await queue.cancel(job_id, "app")
     assert await queue.snooze(job_id, 1, delay=5, code="rate_limited") == "finished"
-    assert (await queue.read(job_id)).status == "canceled"
+    assert (await world.runtime.records.read(job_id)).status == "canceled"
 
 
 async def test_a_job_of_somebody_else_cannot_be_cancelled(world: World) -> None:
@@ -273,7 +273,7 @@ async def test_a_job_of_somebody_else_cannot_be_cancelled(world: World) -> None:
     for name in (job_id, "job_nobody"):
         with pytest.raises(JobNotFound):
             await world.runtime.queue.cancel(name, "other")
-    assert (await world.runtime.queue.read(job_id)).status == "pending"
+    assert (await world.runtime.records.read(job_id)).status == "pending"
 
 
 async def test_a_lapsed_submission_is_put_back_only_after_its_adoption_window(world: World) -> None:
@@ -297,7 +297,7 @@ async def test_a_job_whose_submission_is_lost_three_times_is_a_dead_letter(world
         assert ids(await queue.claim(1)) == [job_id]
         world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
         assert await queue.rescue(job_id, attempt) == word
-    assert (await queue.read(job_id)).document(4)["error"]["code"] == "submission_unknown"
+    assert (await world.runtime.records.read(job_id)).document({})["error"]["code"] == "submission_unknown"
     assert await world.raw("ZCARD", queue.keys.dead) == 1
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
 
@@ -327,7 +327,7 @@ async def test_progress_is_noted_for_the_current_prediction_only(world: World) -
     job_id = await run_one(world)
     await queue.progress(job_id, 1, "p1", 40)
     await queue.progress(job_id, 1, "p9", 80)
-    assert (await queue.read(job_id)).document(4)["progress"] == 40
+    assert (await world.runtime.records.read(job_id)).document({})["progress"] == 40
 
 
 async def test_an_index_entry_without_its_job_is_dropped_and_counted(world: World) -> None:
@@ -337,7 +337,7 @@ async def test_an_index_entry_without_its_job_is_dropped_and_counted(world: Worl
     await world.raw("DEL", queue.keys.job(lost))
     claim = await queue.claim(5)
     assert ids(claim) == [kept] and claim.missing == 1
-    assert (await queue.stats()).counters["missing"] == 1
+    assert (await world.runtime.records.stats()).counters["missing"] == 1
 
 
 async def test_a_slot_whose_job_is_lost_becomes_free(world: World) -> None:
@@ -346,19 +346,19 @@ async def test_a_slot_whose_job_is_lost_becomes_free(world: World) -> None:
     await world.raw("DEL", queue.keys.job(lost))
     world.manual.advance(31)
     assert (await queue.claim(5)).missing == 1
-    assert (await queue.stats()).queues[0].running == 0
+    assert (await world.runtime.records.stats()).queues[0].running == 0
 
 
 async def test_an_unknown_job_is_not_found(world: World) -> None:
     with pytest.raises(JobNotFound):
-        await world.runtime.queue.read("job_nobody")
+        await world.runtime.records.read("job_nobody")
     assert (await world.runtime.queue.finish("job_nobody", 1, "p", "completed", {})).word == "unknown"
 
 
 async def test_a_tick_leaves_its_heartbeat(world: World) -> None:
-    assert await world.runtime.queue.last_tick() is None
+    assert await world.runtime.records.last_tick() is None
     await world.runtime.queue.claim(5, tick=True)
-    assert await world.runtime.queue.last_tick() == world.manual.true_now
+    assert await world.runtime.records.last_tick() == world.manual.true_now
 
 
 async def test_a_due_retry_goes_before_a_newcomer_of_less_right(world: World) -> None:
@@ -382,8 +382,8 @@ async def test_a_due_retry_that_finds_no_room_is_ready_and_says_so(world: World)
     await world.enqueue("urgent", priority=5)
     world.manual.advance(6)
     assert late not in ids(await queue.claim(5))
-    job = await queue.read(late)
-    assert job.state == "queued" and job.document(4)["due_at"] is None
+    job = await world.runtime.records.read(late)
+    assert job.state == "queued" and job.document({})["due_at"] is None
 
 
 async def test_a_newcomer_does_not_start_past_better_jobs_that_the_head_does_not_show(world: World) -> None:

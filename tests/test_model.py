@@ -1031,7 +1031,7 @@ class QueueMachine(RuleBasedStateMachine):
     def rehome(self, user: str | None, pick: int) -> None:
         """One user's jobs, as a poll does, or those of all users that a sweep meets."""
         if user is None:
-            for key in self.run(self.queue.walk_users(1000)):
+            for key in self.run(self.records.walk_users(1000)):
                 self.run(self.queue.rehome(key))
         else:
             own = [name for name in self.jobs() if self.model.jobs[name]["user"] == user]

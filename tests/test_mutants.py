@@ -55,7 +55,7 @@ async def test_an_end_of_another_prediction_of_the_attempt_is_stale(world: World
     assert (await queue.fail(job, 1, "p9", code="x", detail="", retryable=False)).word == "stale"
     for outcome in ("completed", "canceled"):
         assert (await queue.finish(job, 1, "p9", outcome, {})).word == "stale"
-    assert (await queue.read(job)).state == "running"
+    assert (await world.runtime.records.read(job)).state == "running"
 
 
 async def test_a_prediction_of_an_earlier_attempt_is_not_adopted(world: World) -> None:
@@ -107,7 +107,7 @@ async def test_a_frozen_callers_claim_is_put_back_and_not_submitted(world: World
     world.manual.advance(world.runtime.settings.lease - world.runtime.settings.provider_timeout)
     assert await world.runtime.dispatcher.start(claim.started[0])
     assert world.provider.created == []
-    assert (await world.runtime.queue.read(job)).state == "delayed"
+    assert (await world.runtime.records.read(job)).state == "delayed"
 
 
 async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> None:
@@ -117,4 +117,4 @@ async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> Non
     await queue.finish(job, 1, "told by its webhook", "completed", {})
     await world.runtime.dispatcher.start(claim.started[0])
     assert world.provider.canceled == ["p1"]
-    assert (await queue.read(job)).fields["prediction"] == "told by its webhook"
+    assert (await world.runtime.records.read(job)).fields["prediction"] == "told by its webhook"

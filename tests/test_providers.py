@@ -10,8 +10,7 @@ import pytest
 import respx
 
 from local.simulator.running import RunningSimulator
-from shared.errors import InvalidRequest, Unauthenticated
-from shared.providers import Providers
+from shared.errors import Unauthenticated
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -23,6 +22,7 @@ from shared.providers.base import (
     Unknown,
 )
 from shared.providers.failures import classify_failure, clean
+from shared.providers.loading import Providers
 from shared.providers.replicate_api import Replicate, prediction_of, progress_of, request_of
 from tests.world import settings_for
 
@@ -187,7 +187,7 @@ def test_foreign_text_is_kept_short_and_on_one_line() -> None:
 
 
 def test_a_provider_nobody_registered_is_refused() -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(KeyError):
         Providers(settings_for(None))["acme"]
 
 

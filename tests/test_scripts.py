@@ -7,7 +7,8 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue.scripts import FOLDER, VERBS, script
+from shared.jobqueue.scripted import Scripted
+from shared.jobqueue.scripts import FOLDER, LIBRARIES, VERBS, script
 from tests.world import World
 
 RETURNS = re.compile(r"\{([a-z_]+)[,}]")
@@ -18,7 +19,7 @@ def body(verb: str) -> str:
 
 
 def test_every_script_file_is_a_verb_and_every_verb_has_one() -> None:
-    assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, "prelude"}
+    assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, *LIBRARIES}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -47,21 +48,22 @@ def test_a_script_sets_no_global(verb: str) -> None:
     local = set(re.findall(r"local (?:function )?([\w, ]+)", code))
     names = {name.strip() for names in local for name in names.split(",")}
     names |= {name.strip() for names in re.findall(r"for ([\w, ]+) (?:=|in)", code) for name in names.split(",")}
-    assigned = set(re.findall(r"^([a-z_]\w*)(?:, \w+)* = ", code, re.M))
+    outside_tables = re.sub(r"\{[^{}]*\}", "{}", code)
+    assigned = set(re.findall(r"^([a-z_]\w*)(?:, \w+)* = ", outside_tables, re.M))
     assert assigned <= names
 
 
 async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue, sent = world.runtime.queue, dict[str, tuple[int, int]]()
-    run = queue._run
+    queue, controls, sent = world.runtime.queue, world.runtime.controls, dict[str, tuple[int, int]]()
+    run = Scripted._run
 
-    async def counted(verb: str, keys: list[str], arguments: list[str]) -> object:
+    async def counted(self: Scripted, verb: str, keys: list[str], arguments: list[str]) -> object:
         sent[verb] = (len(keys), len(arguments))
-        return await run(verb, keys, arguments)
+        return await run(self, verb, keys, arguments)
 
-    monkeypatch.setattr(queue, "_run", counted)
+    monkeypatch.setattr(Scripted, "_run", counted)
     job = await world.enqueue()
     await queue.claim(1)
     await queue.record(job, 1, "p")
@@ -74,12 +76,18 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     await queue.adopt(job, 1, ["p"])
     await queue.rehome(queue.keys.user("app", "ada"), [job])
     await queue.finish(job, 1, "p", "completed", {})
-    await queue.stats()
+    await queue.expire(job)
+    await queue.trip(job, 1)
+    await controls.set_gates({"=s": 1})
+    await controls.limit_user("app", "ada", 1)
+    await controls.reprioritize(job, "app", 5)
+    await world.runtime.records.explain(job)
+    await world.runtime.records.stats()
     assert set(sent) == set(VERBS)
     for verb, (keys, arguments) in sent.items():
         parsed = script(verb)
         assert keys == len(parsed.keys), verb
-        if parsed.arguments[-1] in ("fields", "candidates", "ids"):
+        if parsed.arguments[-1] in ("fields", "candidates", "ids", "names", "gates"):
             assert arguments >= len(parsed.arguments) - 1
         else:
             assert arguments == len(parsed.arguments), verb

@@ -152,7 +152,7 @@ async def lose_next_answer(world: World) -> None:
 async def test_a_repeated_enqueue_starts_the_job_once(valkey_world: World) -> None:
     await lose_next_answer(valkey_world)
     assert (await valkey_world.admit("a", start=True)).word == "started"
-    assert (await valkey_world.runtime.queue.stats()).queues[0].running == 1
+    assert (await valkey_world.runtime.records.stats()).queues[0].running == 1
 
 
 async def test_a_repeated_claim_answers_the_same_jobs_and_takes_no_more(valkey_world: World) -> None:
@@ -161,7 +161,7 @@ async def test_a_repeated_claim_answers_the_same_jobs_and_takes_no_more(valkey_w
     await lose_next_answer(valkey_world)
     claim = await valkey_world.runtime.queue.claim(1)
     assert [(job.id, job.attempt) for job in claim.started] == [("a", 1)]
-    assert (await valkey_world.runtime.queue.stats()).queues[0].running == 1
+    assert (await valkey_world.runtime.records.stats()).queues[0].running == 1
 
 
 async def test_a_repeated_cancel_says_canceled(valkey_world: World) -> None:
@@ -180,7 +180,7 @@ async def test_a_repeated_snooze_counts_once(valkey_world: World) -> None:
     await valkey_world.enqueue(job_id="a", start=True)
     await lose_next_answer(valkey_world)
     assert await valkey_world.runtime.queue.snooze("a", 1, delay=5, code="x") == "delayed"
-    assert (await valkey_world.runtime.queue.read("a")).fields["snoozes"] == "1"
+    assert (await valkey_world.runtime.records.read("a")).fields["snoozes"] == "1"
 
 
 async def test_a_repeated_rescue_counts_once(valkey_world: World) -> None:
@@ -189,8 +189,8 @@ async def test_a_repeated_rescue_counts_once(valkey_world: World) -> None:
     valkey_world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
     await lose_next_answer(valkey_world)
     assert await valkey_world.runtime.queue.rescue("a", 1) == "requeued"
-    assert (await valkey_world.runtime.queue.read("a")).state == "queued"
-    assert (await valkey_world.runtime.queue.stats()).counters["rescued"] == 1
+    assert (await valkey_world.runtime.records.read("a")).state == "queued"
+    assert (await valkey_world.runtime.records.stats()).counters["rescued"] == 1
 
 
 @pytest.mark.parametrize("verb", ["finish", "fail"])
@@ -204,7 +204,7 @@ async def test_a_repeated_end_of_an_attempt_counts_once(valkey_world: World, ver
         assert (ended.word, ended.outcome) == ("already", "completed")
     else:
         assert (await queue.fail("a", 1, "p1", code="unknown", detail="", retryable=True)).word == "delayed"
-    counters = (await queue.stats()).counters
+    counters = (await valkey_world.runtime.records.stats()).counters
     assert counters == ({"completed": 1} if verb == "finish" else {"retried": 1})
 
 
@@ -261,7 +261,7 @@ async def test_a_submit_that_was_never_answered_leaves_anothers_submission_alone
         job = (await client.post("/api/submit", json=body, headers=headers)).json()["id"]
         world.server.inject("apply_then_drop", times=2, match="EVAL")
         assert (await client.post("/api/submit", json=body, headers=headers)).status_code == 503
-    assert (await world.runtime.queue.read(job)).state == "submitting"
+    assert (await world.runtime.records.read(job)).state == "submitting"
 
 
 async def test_each_event_loop_gets_a_client_of_its_own(valkey: RunningServer) -> None:

@@ -39,7 +39,7 @@ async def test_a_full_store_takes_no_job_but_lets_every_live_one_end(world: Worl
     assert (await queue.cancel("asked", "app")).word == "cancel_requested"
     assert (await queue.finish("asked", 1, "p-asked", "canceled", {})).outcome == "canceled"
     assert (await queue.fail("failed", 1, "p-failed", code="x", detail="", retryable=False)).outcome == "failed"
-    assert await world.raw("ZCARD", queue.keys.index) == 0
+    assert await world.indexed() == 0
 
 
 async def test_scripts_need_no_script_cache(world: World, valkey: RunningServer) -> None:
@@ -47,13 +47,13 @@ async def test_scripts_need_no_script_cache(world: World, valkey: RunningServer)
     for _ in range(2):
         valkey.ask("SCRIPT", "FLUSH")
         await world.runtime.queue.claim(1)
-    assert (await world.runtime.queue.read(job_id)).state == "submitting"
+    assert (await world.runtime.records.read(job_id)).state == "submitting"
 
 
 async def sweep_round(world: World) -> None:
     """Sweeps until the walk over all keys is complete."""
     for _ in range(20):
-        for user in await world.runtime.queue.walk_users(SWEEP_KEYS):
+        for user in await world.runtime.records.walk_users(SWEEP_KEYS):
             await world.runtime.queue.rehome(user)
         if await world.raw("HGET", world.runtime.queue.keys.stats, "sweep_cursor") == "0":
             return
@@ -71,12 +71,12 @@ async def test_a_job_the_index_has_lost_finds_its_way_back(world: World, state: 
     before = await world.raw("ZSCORE", queue.keys.index, job_id)
     await world.raw("DEL", queue.keys.index)
     await sweep_round(world)
-    assert (await queue.read(job_id)).state == state
+    assert (await world.runtime.records.read(job_id)).state == state
     after = await world.raw("ZSCORE", queue.keys.index, job_id)
     assert int(float(after)) // 10**14 == int(float(before)) // 10**14
-    assert (await queue.stats()).counters["rehomed"] == 1
+    assert (await world.runtime.records.stats()).counters["rehomed"] == 1
     await sweep_round(world)
-    assert (await queue.stats()).counters["rehomed"] == 1
+    assert (await world.runtime.records.stats()).counters["rehomed"] == 1
 
 
 async def test_a_waiting_job_the_index_has_lost_is_started_by_reading_its_status(world: World) -> None:
@@ -85,7 +85,7 @@ async def test_a_waiting_job_the_index_has_lost_is_started_by_reading_its_status
     await world.raw("DEL", queue.keys.index, queue.keys.user("app", "ada"))
     world.manual.advance(world.runtime.settings.waiting_check_interval + 1)
     await world.runtime.statuses.view("app", job_id)
-    assert (await queue.read(job_id)).state == "running"
+    assert (await world.runtime.records.read(job_id)).state == "running"
     assert await world.raw("ZRANGE", queue.keys.user("app", "ada"), "0", "-1") == [job_id]
 
 
@@ -96,7 +96,7 @@ async def test_lost_jobs_do_not_hold_their_users_places(world: World) -> None:
     await world.raw("DEL", queue.keys.job("a"), queue.keys.job("b"))
     await world.enqueue(job_id="d")
     assert sorted(await world.raw("ZRANGE", queue.keys.user("app", "ada"), "0", "-1")) == ["c", "d"]
-    assert (await queue.stats()).counters["missing"] == 2
+    assert (await world.runtime.records.stats()).counters["missing"] == 2
 
 
 async def test_a_lost_users_set_comes_back_when_one_of_his_jobs_waits(world: World) -> None:
@@ -121,12 +121,12 @@ async def test_an_older_snapshot_completes_a_job_once_more_and_crashes_nothing(
     for key, value in snapshot:
         assert isinstance(value, bytes)
         valkey.ask("RESTORE", key, "0", value)
-    assert (await queue.read(job_id)).state == "running"
+    assert (await world.runtime.records.read(job_id)).state == "running"
     world.manual.advance(60)
     await world.runtime.tick.run()
-    assert (await queue.read(job_id)).status == "completed"
+    assert (await world.runtime.records.read(job_id)).status == "completed"
     assert world.provider.created == []
-    assert (await queue.stats()).counters["completed"] == 1
+    assert (await world.runtime.records.stats()).counters["completed"] == 1
 
 
 def keys(server: RunningServer) -> list[bytes]:
@@ -142,9 +142,9 @@ async def test_a_lost_submission_is_adopted_when_exactly_one_prediction_fits(wor
     world.provider.findable = ["p7"]
     world.manual.advance(world.runtime.settings.lease + 1)
     await world.runtime.tick.run()
-    job = await queue.read(job_id)
+    job = await world.runtime.records.read(job_id)
     assert (job.status, job.fields["prediction"]) == ("completed", "p7")
-    assert (await queue.stats()).counters == {"adopted": 1, "completed": 1, "tick_at": world.manual.true_now}
+    assert (await world.runtime.records.stats()).counters == {"adopted": 1, "completed": 1, "tick_at": world.manual.true_now}
 
 
 @pytest.mark.parametrize("findable", [[], ["p7", "p8"], ["owned"]])
@@ -157,7 +157,7 @@ async def test_a_lost_submission_is_not_adopted_when_none_or_several_fit(world: 
     world.provider.findable = findable
     world.manual.advance(world.runtime.settings.lease + 1)
     await world.runtime.tick.run()
-    assert (await queue.read(job_id)).state == "submitting"
+    assert (await world.runtime.records.read(job_id)).state == "submitting"
 
 
 async def test_a_job_that_cannot_be_read_ends_and_does_not_block_the_others(world: World) -> None:
@@ -166,8 +166,8 @@ async def test_a_job_that_cannot_be_read_ends_and_does_not_block_the_others(worl
     good = await world.enqueue("bob")
     await world.raw("HSET", queue.keys.job(bad), "input", "{not json")
     await world.runtime.tick.run()
-    assert (await queue.read(bad)).document(4)["error"]["code"] == "unreadable"
-    assert (await queue.read(good)).state == "running"
+    assert (await world.runtime.records.read(bad)).document({})["error"]["code"] == "unreadable"
+    assert (await world.runtime.records.read(good)).state == "running"
 
 
 async def test_every_fifteenth_minutes_tick_sweeps_after_its_dispatch(world: World) -> None:
@@ -177,11 +177,11 @@ async def test_every_fifteenth_minutes_tick_sweeps_after_its_dispatch(world: Wor
     found = await world.enqueue("bob")
     world.manual.true_now = (world.manual.true_now // 900_000 + 1) * 900_000
     await world.runtime.tick.run()
-    assert (await queue.read(found)).state == "running"
+    assert (await world.runtime.records.read(found)).state == "running"
     assert await world.raw("ZSCORE", queue.keys.index, lost) is not None
     world.manual.advance(60)
     await world.runtime.tick.run()
-    assert (await queue.read(lost)).state == "running"
+    assert (await world.runtime.records.read(lost)).state == "running"
 
 
 async def test_a_tick_looks_at_every_overdue_run(valkey: RunningServer, clock: ManualClock) -> None:
@@ -209,10 +209,10 @@ async def test_a_run_nobody_can_tell_about_ends_once_its_result_must_be_gone(wor
     world.provider.is_silent = True
     world.manual.advance(s.cancel_after + s.adoption_margin + 60)
     await world.runtime.tick.run()
-    assert (await queue.read(job_id)).state == "running"
+    assert (await world.runtime.records.read(job_id)).state == "running"
     world.manual.advance(3600)
     await world.runtime.tick.run()
-    assert (await queue.read(job_id)).state == "delayed"
+    assert (await world.runtime.records.read(job_id)).state == "delayed"
 
 
 async def test_a_lost_submission_is_not_adopted_while_its_twin_is_lost_too(world: World) -> None:

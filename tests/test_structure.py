@@ -56,7 +56,7 @@ def test_only_the_store_client_talks_to_redis() -> None:
 
 def test_only_the_store_and_providers_open_connections() -> None:
     # hooks.py parses URLs with httpx and opens nothing.
-    assert users_of("httpx") == {"shared/store/rest.py", "shared/providers/replicate_api.py", "shared/hooks.py"}
+    assert users_of("httpx") == {"shared/store/rest.py", "shared/providers/calls.py", "shared/hooks.py"}
     assert users_of("socket", "urllib.request", "requests", "aiohttp") == set()
 
 

@@ -72,7 +72,7 @@ async def test_a_body_beyond_ten_megabytes_is_413(real: World) -> None:
 async def test_a_genuine_webhook_that_comes_too_late_is_401_and_a_poll_finds_the_end(real: World) -> None:
     body = json.dumps({"id": "p1", "status": "succeeded", "output": 1}).encode()
     assert await post(real, body, signed(real, body, offset=-301), query_of(real)) == 401
-    assert (await real.runtime.queue.read("job_1")).state == "submitting"
+    assert (await real.runtime.records.read("job_1")).state == "submitting"
 
 
 @LIMITED

@@ -113,15 +113,21 @@ class World:
     async def admit(self, job_id: str, user: str = "ada", *, start: bool = False, **changes: Any) -> Admitted:
         settings = self.runtime.settings
         request = SubmitRequest(model="acme/video", input={"prompt": "a lighthouse"}, user_id=user, **changes)
-        number = next(q.number for q in settings.queue_list if q.name == request.queue)
+        queue = next(q for q in settings.queue_list if q.name == request.queue)
         now = self.clock.now()
+        score, cost = request.standing(settings, now)
         return await self.runtime.queue.enqueue(
             job_id,
             request.fingerprint(),
-            request.fields(settings, "app", number, now),
-            score=request.score(settings, now),
+            request.fields(settings, "app", queue, now),
+            score=score,
+            cost=cost,
             start=start,
         )
+
+    async def indexed(self) -> int:
+        """How many jobs the index holds; the history, which outlives them, not counted."""
+        return int(await self.raw("ZCOUNT", self.runtime.queue.keys.index, "0", f"({322 * 2e13:.0f}"))
 
     async def raw(self, *command: str) -> Any:
         """Executes a command on the store, past the queue."""

@@ -1,8 +1,12 @@
-"""A provider simulator that answers like Replicate's HTTP API, makes real media, and misbehaves on request.
+"""A provider simulator that answers like the HTTP APIs of Replicate and WaveSpeed, makes real media, and misbehaves.
 
 The routes under `/v1`, their fields, statuses, error bodies, limits and retention follow Replicate's HTTP reference
 and its pages on webhooks, rate limits and data retention. Nothing is shown that the real API does not show: the webhook
 URL, for example, is never echoed. Left out: `Prefer: wait`, streaming, trainings and the model catalogue.
+
+The routes under `/api/v3` are WaveSpeed's, as its pages on submitting, results, webhooks and their verification show
+them, on the same clock and in the same census: its tasks are these predictions in other words (task.py). There the
+fields below are in the input itself, which is the whole body. Left out: `enable_sync_mode`, its list and its deletion.
 
 How a prediction behaves is chosen by the optional object `input["simulate"]`. All its fields are optional:
 

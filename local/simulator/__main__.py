@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from local.simulator.connection import server_of
-from local.simulator.running import TOKEN, new_webhook_secret
+from local.simulator.running import KEY, TOKEN, new_text_secret, new_webhook_secret
 from local.simulator.server import build_app
-from local.simulator.simulation import CREATES_A_MINUTE, Simulation
+from local.simulator.simulation import CREATES_A_MINUTE, Account, Simulation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,19 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     print(f"simulator: http://{chosen.host}:{listening.getsockname()[1]}/v1", flush=True)
-    simulation = Simulation(chosen.token, chosen.webhook_secret, chosen.rate_limit)
+    replicate = Account(chosen.token, chosen.webhook_secret)
+    wavespeed = Account(chosen.wavespeed_key, chosen.wavespeed_webhook_secret)
+    simulation = Simulation(replicate, wavespeed, chosen.rate_limit)
     server_of(build_app(simulation)).run(sockets=[listening])
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local.simulator", description="A provider like Replicate's API.")
+    parser = argparse.ArgumentParser(
+        prog="python -m local.simulator", description="Providers like Replicate's API (/v1) and WaveSpeed's (/api/v3)."
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--token", default=os.environ.get("REPLICATE_API_TOKEN") or TOKEN)
     parser.add_argument(
         "--webhook-secret",
         default=os.environ.get("REPLICATE_WEBHOOK_SECRET") or new_webhook_secret(),
+        metavar="whsec_...",
+    )
+    parser.add_argument("--wavespeed-key", default=os.environ.get("WAVESPEED_API_KEY") or KEY, metavar="KEY")
+    parser.add_argument(
+        "--wavespeed-webhook-secret",
+        default=os.environ.get("WAVESPEED_WEBHOOK_SECRET") or new_text_secret(),
         metavar="whsec_...",
     )
     parser.add_argument(

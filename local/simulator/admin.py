@@ -60,6 +60,7 @@ def _everything(prediction: Prediction, now: float) -> dict[str, Any]:
     """Returns the API's object and beside it what the API keeps to itself."""
     return {
         **prediction.shown(now),
+        "api": prediction.api,
         "prompt": prediction.prompt,
         "webhook": prediction.webhook,
         "webhook_events_filter": sorted(prediction.events),

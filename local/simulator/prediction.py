@@ -11,14 +11,11 @@ import asyncio
 import math
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from local.simulator import progress
 from local.simulator.behaviour import Behaviour
 from local.simulator.clock import iso
-
-RETENTION_S = 3600
-"""Replicate's data retention page: input, output, files and logs of API predictions are removed after an hour."""
 
 Event = Literal["start", "output", "logs", "completed"]
 Outcome = Literal["succeeded", "failed", "canceled", "aborted"]
@@ -50,7 +47,11 @@ class Delivery(NamedTuple):
 
 @dataclass(eq=False)
 class Prediction:
-    """Records one create call; times are unix seconds of the simulator's clock."""
+    """Records one create call, and speaks as Replicate's API does; times are unix seconds of the simulator's clock."""
+
+    api: ClassVar[str] = "replicate"
+    retention_s: ClassVar[int] = 3600
+    """Replicate's data retention page: input, output, files and logs of API predictions are removed after an hour."""
 
     serial: int
     origin: str
@@ -100,7 +101,7 @@ class Prediction:
 
     def is_removed(self, at: float) -> bool:
         """Says whether the retention has passed at that time."""
-        return at >= self.ending.at + RETENTION_S
+        return at >= self.ending.at + self.retention_s
 
     def has_started(self, at: float) -> bool:
         """Says whether the model had begun by that time, and before the prediction ended."""
@@ -127,7 +128,7 @@ class Prediction:
             "model": self.model,
             "version": self.version,
             "input": {} if removed else self.input,
-            "output": self._output() if succeeded and not removed else None,
+            "output": self.output() if succeeded and not removed else None,
             "error": self.behaviour.error if over and ending.status == "failed" else None,
             "logs": "" if removed else self._logs(at),
             "metrics": self._metrics() if over else {},
@@ -145,7 +146,8 @@ class Prediction:
             shown["deadline"] = iso(self.deadline)
         return shown
 
-    def _output(self) -> str | list[str]:
+    def output(self) -> str | list[str]:
+        """Returns what a successful one has made: the URLs of its files, or a text."""
         urls = [f"{self.origin}/files/{self.id}/{name}" for name in self.files()]
         if self.behaviour.output == "list":
             return urls

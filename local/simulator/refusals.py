@@ -5,6 +5,9 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+ENVELOPED = "/api/v3"
+"""The prefix of the routes whose answers are envelopes."""
+
 
 class Refusal(Exception):
     """The request is answered with an error status."""
@@ -65,12 +68,17 @@ def chosen(create: str, retry_after: int | None) -> Refusal:
     }[create]
 
 
-async def answer(_: Request, refusal: Exception) -> Response:
-    """Turns a refusal into its response; a 503 is a gateway's page, so callers must not count on JSON."""
+async def answer(request: Request, refusal: Exception) -> Response:
+    """Turns a refusal into its response; a 503 is a gateway's page, so callers must not count on JSON.
+
+    What Replicate's API tells in a problem document, WaveSpeed's tells in an envelope.
+    """
     if not isinstance(refusal, Refusal):
         raise refusal
     headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
     if refusal.status == 503:
         page = f"<html><body><h1>503 {refusal.body['title']}</h1></body></html>"
         return HTMLResponse(page, refusal.status, headers)
-    return JSONResponse(refusal.body, refusal.status, headers)
+    is_enveloped = request.url.path.startswith(f"{ENVELOPED}/")
+    body = {"code": refusal.status, "message": refusal.body["detail"]} if is_enveloped else refusal.body
+    return JSONResponse(body, refusal.status, headers)

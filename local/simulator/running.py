@@ -14,10 +14,13 @@ import httpx
 from local.simulator.census import Census
 from local.simulator.connection import server_of
 from local.simulator.server import build_app
-from local.simulator.simulation import Simulation
+from local.simulator.simulation import Account, Simulation
 
 TOKEN = "r8_simulated"
-"""The token the simulator expects unless it is told another."""
+"""The token that the simulated Replicate expects unless it is told another."""
+
+KEY = "wavespeed_simulated"
+"""The key that the simulated WaveSpeed expects unless it is told another."""
 
 _START_S = 10
 
@@ -25,16 +28,17 @@ _START_S = 10
 class RunningSimulator:
     """Steers a running simulator over its admin routes; safe to call from any thread, and from tests with a loop."""
 
-    def __init__(self, root: str, token: str, webhook_secret: str, client: httpx.Client) -> None:
+    def __init__(self, root: str, replicate: Account, wavespeed: Account, client: httpx.Client) -> None:
         self.root = root
         self.url = f"{root}/v1"
-        self.token = token
-        self.webhook_secret = webhook_secret
+        self.token, self.webhook_secret = replicate
+        self.wavespeed_url = f"{root}/api/v3"
+        self.wavespeed_key, self.wavespeed_secret = wavespeed
         self._client = client
 
     @property
     def headers(self) -> dict[str, str]:
-        """Returns the headers an authenticated request carries."""
+        """Returns the headers an authenticated request carries, at Replicate's API and the admin routes."""
         return {"Authorization": f"Bearer {self.token}"}
 
     def census(self) -> Census:
@@ -70,26 +74,36 @@ class RunningSimulator:
 
 
 def new_webhook_secret() -> str:
-    """Returns a secret of the form the API hands out."""
+    """Returns a secret of the form that Replicate's API hands out."""
     return "whsec_" + b64encode(secrets.token_bytes(24)).decode()
+
+
+def new_text_secret() -> str:
+    """Returns a secret of WaveSpeed's form: no base64, so that nobody decodes it by mistake."""
+    return "whsec_" + secrets.token_hex(33)
 
 
 @contextmanager
 def running_simulator(
-    token: str = TOKEN, webhook_secret: str | None = None, rate_limit: int = 0
+    token: str = TOKEN,
+    webhook_secret: str | None = None,
+    rate_limit: int = 0,
+    wavespeed_key: str = KEY,
+    wavespeed_secret: str | None = None,
 ) -> Iterator[RunningSimulator]:
     """Runs a simulator in a thread of this process until the block ends; a rate limit of 0 is none."""
-    secret = webhook_secret or new_webhook_secret()
+    replicate = Account(token, webhook_secret or new_webhook_secret())
+    wavespeed = Account(wavespeed_key, wavespeed_secret or new_text_secret())
     listening = socket.create_server(("127.0.0.1", 0))
     root = f"http://127.0.0.1:{listening.getsockname()[1]}"
     # Made here, used in the server's thread: events and connections belong to the loop that first waits on them.
-    server = server_of(build_app(Simulation(token, secret, rate_limit)))
+    server = server_of(build_app(Simulation(replicate, wavespeed, rate_limit)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="simulator", daemon=True)
     thread.start()
     try:
         _wait_until(server, thread)
         with httpx.Client(trust_env=False, timeout=_START_S) as client:
-            yield RunningSimulator(root, token, secret, client)
+            yield RunningSimulator(root, replicate, wavespeed, client)
     finally:
         server.should_exit = True
         thread.join(_START_S)

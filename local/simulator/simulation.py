@@ -2,7 +2,9 @@
 
 import asyncio
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from functools import partial
+from typing import NamedTuple
 
 from local.simulator.behaviour import Behaviour, StandingBehaviour
 from local.simulator.census import Census, take_census
@@ -11,40 +13,50 @@ from local.simulator.media import Gallery
 from local.simulator.order import CreateBody, Target, behaviour_of
 from local.simulator.prediction import Prediction
 from local.simulator.refusals import not_found, throttled
-from local.simulator.webhooks import Courier
+from local.simulator.task import Task
+from local.simulator.webhooks import Courier, signature, signature_v3
 
 CREATES_A_MINUTE = 600
 """Replicate's rate limits page; other endpoints allow 3000, which is not simulated."""
 
 
-class Simulation:
-    """Holds all predictions of one simulated account; everything runs on one event loop, so nothing is locked."""
+class Account(NamedTuple):
+    """What one of the simulated APIs and its user share."""
 
-    def __init__(self, token: str, webhook_secret: str, rate_limit: int = CREATES_A_MINUTE) -> None:
-        self.token = token
-        self.webhook_secret = webhook_secret
+    token: str
+    webhook_secret: str
+
+
+class Simulation:
+    """Holds all predictions of one user at both APIs; everything runs on one event loop, so nothing is locked."""
+
+    def __init__(self, replicate: Account, wavespeed: Account, rate_limit: int = CREATES_A_MINUTE) -> None:
+        self.accounts = {Prediction.api: replicate, Task.api: wavespeed}
         self.clock = Clock()
         self.gallery = Gallery()
         self.standing: StandingBehaviour | None = None
         self._rate_limit = rate_limit
-        self._courier = Courier(self.clock, webhook_secret)
+        self._couriers = {
+            Prediction.api: Courier(self.clock, partial(signature, replicate.webhook_secret)),
+            Task.api: Courier(self.clock, partial(signature_v3, wavespeed.webhook_secret)),
+        }
         self._following: set[asyncio.Task[None]] = set()
         self._forget()
 
     def _forget(self) -> None:
         self._predictions: dict[str, Prediction] = {}
-        self._recent: deque[float] = deque()
+        self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._calls: Counter[tuple[str, str]] = Counter()
         self._made: Counter[tuple[str, str]] = Counter()
 
-    def throttle(self) -> None:
-        """Refuses a create call beyond the limit of the last minute; a limit of 0 refuses none."""
-        now = self.clock.now()
-        while self._recent and self._recent[0] <= now - 60:
-            self._recent.popleft()
-        if self._rate_limit and len(self._recent) >= self._rate_limit:
-            raise throttled(math.ceil(self._recent[0] + 60 - now))
-        self._recent.append(now)
+    def throttle(self, api: str) -> None:
+        """Refuses a create call beyond the API's limit of the last minute; a limit of 0 refuses none."""
+        now, recent = self.clock.now(), self._recent[api]
+        while recent and recent[0] <= now - 60:
+            recent.popleft()
+        if self._rate_limit and len(recent) >= self._rate_limit:
+            raise throttled(math.ceil(recent[0] + 60 - now))
+        recent.append(now)
 
     def choose(self, body: CreateBody, target: Target) -> Behaviour:
         """Counts a create call and returns how it is to be answered."""
@@ -56,11 +68,17 @@ class Simulation:
         return behaviour
 
     async def create(
-        self, body: CreateBody, target: Target, behaviour: Behaviour, cancel_after: float | None, origin: str
+        self,
+        kind: type[Prediction],
+        body: CreateBody,
+        target: Target,
+        behaviour: Behaviour,
+        cancel_after: float | None,
+        origin: str,
     ) -> Prediction:
         """Makes a prediction and lets its webhooks run; returns after the webhook's answer if it is to overtake."""
         work = (target.model, body.prompt)
-        prediction = Prediction(
+        prediction = kind(
             serial=len(self._predictions),
             origin=origin,
             model=target.model,
@@ -78,7 +96,7 @@ class Simulation:
         )
         self._made[work] += 1
         self._predictions[prediction.id] = prediction
-        following = asyncio.create_task(self._courier.follow(prediction))
+        following = asyncio.create_task(self._couriers[kind.api].follow(prediction))
         self._following.add(following)
         following.add_done_callback(self._following.discard)
         # Also when nothing was sent, or a reset came first: a create call must not wait for ever.
@@ -87,11 +105,12 @@ class Simulation:
             await prediction.told.wait()
         return prediction
 
-    def find(self, prediction_id: str) -> Prediction:
-        """Returns a prediction by id."""
-        if prediction_id not in self._predictions:
+    def find(self, prediction_id: str, api: str | None = None) -> Prediction:
+        """Returns a prediction by id, if it is one of that API."""
+        found = self._predictions.get(prediction_id)
+        if found is None or api not in (None, found.api):
             raise not_found()
-        return self._predictions[prediction_id]
+        return found
 
     def cancel(self, prediction: Prediction) -> None:
         """Ends a prediction now; one that is already over stays as it is."""
@@ -100,9 +119,9 @@ class Simulation:
             prediction.canceled_at = now
             self.clock.nudge()
 
-    def newest_first(self) -> list[Prediction]:
-        """Returns every prediction."""
-        return list(reversed(self._predictions.values()))
+    def newest_first(self, api: str | None = None) -> list[Prediction]:
+        """Returns every prediction, or every one of that API."""
+        return [each for each in reversed(self._predictions.values()) if api in (None, each.api)]
 
     async def media(self, prediction: Prediction, name: str) -> bytes:
         """Renders an output file, or finds none: before success, after removal, or under another name."""
@@ -127,7 +146,8 @@ class Simulation:
     async def close(self) -> None:
         """Stops every webhook and closes the connections."""
         await self._stop_following()
-        await self._courier.close()
+        for courier in self._couriers.values():
+            await courier.close()
 
     async def _stop_following(self) -> None:
         following = list(self._following)

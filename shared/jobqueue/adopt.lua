@@ -3,14 +3,14 @@
 -- ARGV: 1 id  2 attempt  3 now  4 owner_ttl  5.. candidates
 -- Returns: {adopted, prediction} | {none} | {ambiguous} | {stale}
 local id = ARGV[1]
-local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'prediction', 'queue_number', 'model', 'input')
-if f[1] ~= ARGV[2] then return {'stale'} end
-if f[2] == 'running' then return {'adopted', f[3]} end
-if f[2] ~= 'submitting' then return {'stale'} end
+local f = read(KEYS[2], 'attempt', 'state', 'prediction', 'lane', 'model', 'input')
+if f.attempt ~= ARGV[2] then return {'stale'} end
+if f.state == 'running' then return {'adopted', f.prediction} end
+if f.state ~= 'submitting' then return {'stale'} end
 -- While a twin's answer is lost too, nobody can tell whose a prediction is.
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '(' .. score_of(READY, 0))) do
-  local g = redis.call('HMGET', KEYS[5] .. other, 'state', 'model', 'input')
-  if other ~= id and g[1] == 'submitting' and g[2] == f[5] and g[3] == f[6] then return {'ambiguous'} end
+  local g = read(KEYS[5] .. other, 'state', 'model', 'input')
+  if other ~= id and g.state == 'submitting' and g.model == f.model and g.input == f.input then return {'ambiguous'} end
 end
 -- A prediction of an earlier attempt is as little this one's as a stranger's.
 local me, free = id .. ':' .. ARGV[2], {}
@@ -22,6 +22,6 @@ if #free == 0 then return {'none'} end
 if #free > 1 then return {'ambiguous'} end
 redis.call('SET', KEYS[4] .. free[1], me, 'EX', ARGV[4])
 redis.call('HSET', KEYS[2], 'state', 'running', 'prediction', free[1], 'started_at', ARGV[3], 'overdue_at', ARGV[3])
-redis.call('ZADD', KEYS[1], score_of(tonumber(f[4]), tonumber(ARGV[3])), id)
+redis.call('ZADD', KEYS[1], score_of(tonumber(f.lane), tonumber(ARGV[3])), id)
 redis.call('HINCRBY', KEYS[3], 'adopted', 1)
 return {'adopted', free[1]}

@@ -1,80 +1,155 @@
--- enqueue: admits a job once, starts it at once if wished and nothing else has a better right to the free slot.
--- KEYS: 1 index  2 job  3 user  4 stats  5 job prefix
--- ARGV: 1 id  2 token  3 fingerprint  4 now  5 lease_now  6 queue  7 score  8 start  9 lease  10 adoption
---       11 limit  12 concurrency  13 user_limit  14 queue_size  15.. fields
--- Returns: {conflict} | {duplicate} | {user_limit, live} | {queue_full, waiting}
---        | {started, attention} | {queued, position, attention}
+-- enqueue: admits a job once, starts it at once if wished and nothing else has a better right to the free slot. A job
+-- that its user's concurrency does not admit goes to his backlog, unless it is better than one of his that waits.
+-- KEYS: 1 index  2 job  3 user  4 stats  5 prefix
+-- ARGV: 1 id  2 token  3 fingerprint  4 now  5 lease_now  6 lane  7 score  8 start  9 lease  10 adoption
+--       11 limit  12 concurrency  13 providers  14 lanes  15 user_limit  16 user_queued  17 queue_size
+--       18 expire_at  19 model  20 cost  21 heirs  22.. fields
+-- Returns: {conflict} | {duplicate} | {user_limit, live, allowed} | {queue_full, waiting}
+--        | {started, attention} | {queued, position, attention} | {backlog, position, attention}
 -- attention is 1 when the caller saw something that a claim would move on: a free slot with a better job, an overdue slot.
+-- cost, unless empty, makes `score` a head start in grants: the fair policy's tag is made here. heirs: see below.
 local index, job_key, user_key = KEYS[1], KEYS[2], KEYS[3]
 local id, token, now = ARGV[1], ARGV[2], tonumber(ARGV[4])
-local queue, score = tonumber(ARGV[6]), tonumber(ARGV[7])
-local limit, concurrency = tonumber(ARGV[11]), numbers(ARGV[12])
+local lane, score = tonumber(ARGV[6]), tonumber(ARGV[7])
+local concurrency, providers = numbers(ARGV[12]), numbers(ARGV[13])
 
-local known = redis.call('HMGET', job_key, 'fingerprint', 'token', 'state', 'attempt')
-if known[1] then
-  if known[1] ~= ARGV[3] then return {'conflict'} end
-  if known[2] ~= token then return {'duplicate'} end
-  if known[3] == 'submitting' and known[4] == '1' then return {'started', '0'} end
+local known = read(job_key, 'fingerprint', 'token', 'state', 'attempt')
+if known.fingerprint then
+  if known.fingerprint ~= ARGV[3] then return {'conflict'} end
+  if known.token ~= token then return {'duplicate'} end
+  if known.state == 'submitting' and known.attempt == '1' then return {'started', '0'} end
   return {'queued', '', '1'}
 end
 
-local live = redis.call('ZCARD', user_key)
-if live >= tonumber(ARGV[13]) then
+local user = read_user(user_key, tonumber(ARGV[15]))
+local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[16]), user.cap)
+if tasks >= allowed then
   -- Before anybody is refused: a job that was lost with its hash must not hold a place for ever.
-  for _, member in ipairs(redis.call('ZRANGE', user_key, 0, -1)) do
-    if redis.call('EXISTS', KEYS[5] .. member) == 0 then
+  for _, member in ipairs(redis.call('ZRANGE', user_key, 0, 2 * user.cap + 4)) do
+    local kind, key = string.sub(member, 1, 1), KEYS[5] .. 'j:' .. member
+    if kind == '#' then key = KEYS[5] .. 'b:' .. string.sub(member, 2) end
+    if kind ~= '=' and kind ~= '~' and redis.call('EXISTS', key) == 0 then
       redis.call('ZREM', user_key, member)
-      redis.call('ZREM', index, member)
+      redis.call('ZREM', index, member, '!' .. member)
       redis.call('HINCRBY', KEYS[4], 'missing', 1)
-      live = live - 1
     end
   end
-  if live >= tonumber(ARGV[13]) then return {'user_limit', text(live)} end
+  user = read_user(user_key, tonumber(ARGV[15]))
+  tasks = tasks_of(user_key, user)
+  if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
 end
 
-local head = read_head(index, limit + 1)
-local room = head.slots < limit and head.by_queue[queue] < concurrency[queue + 1]
-local attention, count, position, last_band = false, 0, 1, -1
+local head = read_head(index, tonumber(ARGV[11]) + 1)
+local special = {}
+if ARGV[20] ~= '' then
+  -- Start-time fair queueing: a user's next job comes one grant after his last one, or after the last grant of all.
+  local tag = math.max(head.gates['~v'] or FIRST_TAG, user.tag) + tonumber(ARGV[20])
+  -- Of equal tags the one submitted first is lower, by up to a hundredth of a grant for the time since the last one.
+  local tie = math.max(0, math.min(99, math.floor((now - (head.gates['~w'] or now)) / 100)))
+  score = math.max(0, tag + tie - score)
+  special = {text(SPECIAL + tag), '~'}
+end
+local room = read_room(head, tonumber(ARGV[11]), concurrency, providers, now)
+local is_admitted = #user.admitted < user.cap
+local may_start = is_admitted and has_room(room, lane) and not room.probe[provider_of(lane)]
+  and not head.gates[circuit_of(provider_of(lane), ARGV[19])]
+local attention, count, position, slots = false, 0, 1, {}
 for _, row in ipairs(head.rows) do
-  last_band = row.band
   if row.band < READY then
+    slots[row.id] = true
     attention = attention or row.ms <= now
-  else
+  elseif row.band < ALARMS then
     count = count + 1
-    local k = row.band - READY
-    if k < QUEUES and head.slots < limit and head.by_queue[k] < (concurrency[k + 1] or 0) then
-      if k ~= queue or row.ms <= score then attention, room = true, false end
-    end
-    if k == queue and row.ms <= score then position = position + 1 end
+    local l = row.band - READY
+    if l < LANES and has_room(room, l) and (l ~= lane or row.ms <= score) then attention, may_start = true, false end
+    if l < LANES and queue_of(l) == queue_of(lane) and row.ms <= score then position = position + 1 end
     -- A due retry may have the better right; a claim, which reads its score, decides.
-    if row.band == DELAYED and row.ms <= now then attention, room = true, false end
+    if row.band == DELAYED and row.ms <= now then attention, may_start = true, false end
   end
 end
--- Behind the head may lie jobs with a better right: of this queue, or of another one that has room.
-if room and not head.complete then
-  for k = 0, #concurrency - 1 do
-    local hidden = last_band < READY + k or (last_band == READY + k and k ~= queue)
-    if hidden and head.by_queue[k] < concurrency[k + 1] then attention, room = true, false end
+-- Behind the head may lie jobs with a better right: of this lane, or of another one that has room.
+if not head.complete then
+  for _, l in ipairs(numbers(ARGV[14])) do
+    local hidden = head.last_band < READY + l or (head.last_band == READY + l and l ~= lane)
+    if hidden and has_room(room, l) then attention, may_start = true, false end
   end
 end
 
-if ARGV[8] == '1' and room then
-  local lease_until = lease_time(ARGV[5]) + tonumber(ARGV[9])
-  redis.call('HSET', job_key, 'state', 'submitting', 'attempt', '1', 'token', token, 'fingerprint', ARGV[3],
-    'score', ARGV[7], 'lease_until', text(lease_until), 'adopt_until', text(lease_until + tonumber(ARGV[10])),
-    'submitted_at', ARGV[4], unpack(ARGV, 15))
-  redis.call('ZADD', index, score_of(queue, lease_until), id)
-  redis.call('ZADD', user_key, -1, id)
+-- The alarm goes when the job ends; the entry in the history stays.
+local moves = {score_of(ALARMS, tonumber(ARGV[18])), '!' .. id,
+  score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[5] + 3) .. '|' .. id}
+local function write(state, heirs, band, ms, seat, more)
+  local fields = {'state', state, 'token', token, 'fingerprint', ARGV[3], 'score', text(score), 'heirs', heirs}
+  for _, list in ipairs({more, {unpack(ARGV, 22)}}) do
+    for _, part in ipairs(list) do fields[#fields + 1] = part end
+  end
+  redis.call('HSET', job_key, unpack(fields))
+  redis.call('ZADD', index, score_of(band, ms), id, unpack(moves))
+  redis.call('ZADD', user_key, text(seat), id, unpack(special))
+end
+
+if ARGV[8] == '1' and may_start then
+  local time = lease_time(ARGV[5])
+  local lease_until = time + tonumber(ARGV[9])
+  for _, part in ipairs({bucket_after(head, providers, provider_of(lane), 1, time), '~r' .. text(provider_of(lane))}) do
+    moves[#moves + 1] = part
+  end
+  if ARGV[20] ~= '' then
+    for _, part in ipairs({text(-BAND + math.max(head.gates['~v'] or FIRST_TAG, score)), '~v', text(-BAND + now), '~w'}) do
+      moves[#moves + 1] = part
+    end
+  end
+  write('submitting', ARGV[21], lane, lease_until, ADMITTED + score, {'attempt', '1', 'lease_until', text(lease_until),
+    'adopt_until', text(lease_until + tonumber(ARGV[10])), 'submitted_at', ARGV[4]})
   return {'started', attention and '1' or '0'}
 end
 
-if not head.complete then count = redis.call('ZCOUNT', index, score_of(READY, 0), '+inf') end
-if count >= tonumber(ARGV[14]) then return {'queue_full', text(count)} end
-redis.call('HSET', job_key, 'state', 'queued', 'attempt', '0', 'token', token, 'fingerprint', ARGV[3],
-  'score', ARGV[7], unpack(ARGV, 15))
-redis.call('ZADD', index, score_of(READY + queue, score), id)
-redis.call('ZADD', user_key, -1, id)
-if not head.complete then
-  position = redis.call('ZCOUNT', index, score_of(READY + queue, 0), score_of(READY + queue, score))
+if not head.complete then count = redis.call('ZCOUNT', index, score_of(READY, 0), '(' .. score_of(ALARMS, 0)) end
+if count >= tonumber(ARGV[17]) then return {'queue_full', text(count)} end
+
+-- A better job than one of the user's that waits with his concurrency takes its place.
+local worse
+if not is_admitted then
+  for _, job in ipairs(user.admitted) do
+    local is_single = string.sub(job.id, 1, 4) ~= 'bat_'
+    if is_single and not slots[job.id] and job.score > score and (not worse or job.score > worse.score) then worse = job end
+  end
+  if worse then
+    local other = read(KEYS[5] .. 'j:' .. worse.id, 'state', 'lane')
+    if other.state ~= 'queued' then worse = nil end
+    if worse then worse.lane = tonumber(other.lane) end
+  end
 end
-return {'queued', text(position), (attention or room) and '1' or '0'}
+if worse then
+  moves[#moves + 1] = score_of(BACKLOG, worse.score)
+  moves[#moves + 1] = worse.id
+  special[#special + 1] = text(worse.score)
+  special[#special + 1] = worse.id
+end
+local more = {'attempt', '0'}
+if not head.complete then
+  -- Far from the head a poll has no command left to ask how long runs of this model take.
+  local p50, p90 = usual_times(KEYS[5] .. 'm:' .. text(provider_of(lane)) .. ':' .. ARGV[19])
+  more = {'attempt', '0', 'p50', p50, 'p90', p90}
+end
+local is_ready = is_admitted or worse
+write(is_ready and 'queued' or 'backlog', is_admitted and ARGV[21] or '1', is_ready and READY + lane or BACKLOG, score,
+  is_ready and ADMITTED + score or score, more)
+if worse then redis.call('HSET', KEYS[5] .. 'j:' .. worse.id, 'state', 'backlog', 'heirs', '1') end
+-- Who is put before an empty backlog must know that somebody waits for his place when he ends.
+if not is_admitted and #user.waiting == 0 and ARGV[21] ~= '1' then
+  for _, job in ipairs(user.admitted) do redis.call('HSET', KEYS[5] .. 'j:' .. job.id, 'heirs', '1') end
+end
+
+if not is_ready then
+  return {'backlog', text(redis.call('ZCOUNT', user_key, 0, text(score))), attention and '1' or '0'}
+end
+if not head.complete then
+  position = 0
+  for _, l in ipairs(numbers(ARGV[14])) do
+    if queue_of(l) == queue_of(lane) then
+      position = position + redis.call('ZCOUNT', index, score_of(READY + l, 0), score_of(READY + l, score))
+    end
+  end
+end
+return {'queued', text(position), (attention or has_room(room, lane)) and '1' or '0'}

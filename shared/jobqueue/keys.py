@@ -11,7 +11,7 @@ class Keys:
 
     @property
     def index(self) -> str:
-        """ZSET: every live job once; the score's band says where it is."""
+        """ZSET: every live job once; the score's band says where it is. Also gates, alarms and the history."""
         return f"{self.prefix}:z"
 
     @property
@@ -23,6 +23,11 @@ class Keys:
     def dead(self) -> str:
         """ZSET: ids of dead letters by the time they died."""
         return f"{self.prefix}:d"
+
+    @property
+    def root(self) -> str:
+        """What every key of the queue begins with; scripts build the keys from it that only they can know."""
+        return f"{self.prefix}:"
 
     @property
     def jobs(self) -> str:
@@ -48,5 +53,13 @@ class Keys:
         return self.jobs + job_id
 
     def user(self, owner: str, user: str) -> str:
-        """ZSET: the user's live jobs. Owners are API key names, which hold no colon."""
+        """ZSET: the user's live jobs, those his concurrency admits below zero. Owners' names hold no colon."""
         return f"{self.users}{owner}:{user}"
+
+    def batch(self, batch_id: str) -> str:
+        """HASH: a batch, and how each of its ended jobs ended."""
+        return f"{self.prefix}:b:{batch_id}"
+
+    def batch_queue(self, batch_id: str) -> str:
+        """ZSET: a batch's live jobs; those in its user's backlog from zero on."""
+        return f"{self.prefix}:q:{batch_id}"

@@ -2,7 +2,8 @@
 
 offset: the time of submission minus a head start, so that priority ages by itself and nothing starves: a job that came
 a head start earlier always goes first. multiplicative: ``timestamp * (6 - priority)``, in which a low priority can wait
-for ever behind a steady stream of high ones; it is offered because existing deployments order by it.
+for ever behind a steady stream of high ones; it is offered because existing deployments order by it. fair: a tag in
+virtual time, made inside the script from what it finds there; here only what it needs: a head start and a price.
 """
 
 from typing import Literal
@@ -13,6 +14,7 @@ TIER_POINTS: dict[str, int] = {"free": 0, "premium": 100, "pro": 200}
 POINTS_PER_PRIORITY = 100
 RETRY_POINTS = 10
 NEUTRAL_PRIORITY = 3
+GRANT = 10_000  # tag units; one grant to a user of weight 1
 
 
 def points(priority: int, tier: str, prompt_length: int) -> float:
@@ -29,3 +31,13 @@ def offset(now: int, head_start: float, seconds_per_point: float) -> int:
 def multiplicative(now: int, priority: int) -> int:
     """The score under PRIORITY_POLICY=multiplicative; ``now`` in ms."""
     return now * (6 - priority)
+
+
+def fair_head_start(points: float, grants_per_point: float) -> int:
+    """The head start under PRIORITY_POLICY=fair, in tag units."""
+    return round(points * grants_per_point * GRANT)
+
+
+def fair_cost(weight: int) -> int:
+    """How far one job moves its user's tag on under PRIORITY_POLICY=fair."""
+    return GRANT // weight

@@ -1,23 +1,23 @@
 """The job queue's verbs. Each is one script, one call, and safe to send twice."""
 
+import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from shared.clock import Clock
 from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, StoreUncertain, UserLimitReached
-from shared.job import READ_FIELDS, Job
-from shared.jobqueue.keys import Keys
-from shared.jobqueue.priority import RETRY_POINTS
-from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue, QueueCounts, Stats
-from shared.jobqueue.scripts import script
+from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue
+from shared.jobqueue.scripted import Scripted
+from shared.jobqueue.terms import ms, provider_in
+from shared.providers.failures import speaks_of_model
 from shared.settings import Settings
 from shared.store import Store
 from shared.timing import SUBMIT_MARGIN
 
 MAX_RESCUES = 3  # a job whose submission was lost this often is poison
+MAX_ENTRY = 200  # characters of an attempt's error that its history keeps
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,12 @@ class Ticket:
     claimed_at: int
 
 
-def ms(seconds: float) -> str:
-    """A duration in s as the scripts take it."""
-    return str(round(seconds * 1000))
-
-
-class JobQueue:
-    """All state of all jobs, in one store under one prefix."""
+class JobQueue(Scripted):
+    """What moves jobs, from the submit to the end."""
 
     def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
-        self._store = store
-        self._settings = settings
-        self._clock = clock
-        self.keys = Keys(settings.prefix)
+        super().__init__(store, settings, clock)
         self._unanswered: list[Ticket] = []
-        self._ttl = str(settings.task_ttl)
-        self._limit = str(settings.max_concurrent_tasks)
-        self._concurrency = ",".join(str(queue.concurrency) for queue in settings.queue_list)
-        self._adoption = ms(settings.cancel_after + settings.adoption_margin)
-        # s; an hour more than anything can be adopted
-        self._owner_ttl = str(round(settings.lease + settings.cancel_after + settings.adoption_margin) + 3600)
-        self._max_attempts = str(1 + settings.queue_max_retries)
 
     async def enqueue(
         self,
@@ -60,24 +45,28 @@ class JobQueue:
         score: int,
         start: bool,
         token: str = "",
+        cost: str = "",
+        user_queued: int | None = None,
     ) -> Admitted:
-        """Admits the job whose first fields are given (owner, user and queue_number among them).
+        """Admits the job whose first fields are given; see SubmitRequest.fields.
 
-        By ``token``, chosen anew for each call, a repeat of this call is told from another with the same id.
-        Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
+        By ``token``, chosen anew for each call, a repeat of this call is told from another with the same id. With a
+        ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have, if
+        not what the settings say. Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
         """
         flat = [part for pair in fields.items() for part in pair]
+        t, s = self._terms, self._settings
         reply = await self._run(
             "enqueue",
             [
                 self.keys.index, self.keys.job(job_id), self.keys.user(fields["owner"], fields["user"]),
-                self.keys.stats, self.keys.jobs,
+                self.keys.stats, self.keys.root,
             ],
             [
                 job_id, token or secrets.token_hex(8), fingerprint, fields["created_at"], self._clock.lease_now(),
-                fields["queue_number"], str(score), "1" if start else "0", ms(self._settings.lease), self._adoption,
-                self._limit, self._concurrency, str(self._settings.max_user_tasks), str(self._settings.max_queue_size),
-                *flat,
+                fields["lane"], str(score), "1" if start else "0", t.lease, fields["adoption"], t.limit, t.concurrency,
+                t.providers, t.lanes, t.user_limit, str(user_queued or s.user_queued), t.queue_size,
+                fields["expire_at"], fields["model"], cost, t.heirs, *flat,
             ],
         )  # fmt: skip
         return self._admitted(reply)
@@ -86,14 +75,12 @@ class JobQueue:
         match reply:
             case ["started", attention]:
                 return Admitted("started", attention=attention == "1")
-            case ["queued", position, attention]:
-                return Admitted("queued", position=int(position) if position else None, attention=attention == "1")
+            case ["queued" | "backlog" as word, position, attention]:
+                return Admitted(word, position=int(position) if position else None, attention=attention == "1")
             case ["duplicate"]:
                 return Admitted("duplicate")
-            case ["user_limit", live]:
-                allowed = self._settings.max_user_tasks
-                detail = f"This user has {live} live tasks and may have {allowed}. Wait until one has ended."
-                raise UserLimitReached(detail, field="user_id", retry_after=5)
+            case ["user_limit", live, allowed]:
+                raise UserLimitReached(int(live), int(allowed))
             case ["queue_full", waiting]:
                 raise QueueFull(f"{waiting} jobs are waiting, which is all this deployment holds.", retry_after=30)
             case _:
@@ -106,24 +93,26 @@ class JobQueue:
             random.randint(1, 999),  # noqa: S311 (a hint for replays, not a secret)
             self._clock.now(),
         )
+        t = self._terms
         try:
             reply = await self._run(
                 "claim",
-                [self.keys.index, self.keys.stats, self.keys.jobs],
+                [self.keys.index, self.keys.stats, self.keys.root],
                 [
-                    ticket.token, str(self._clock.now()), self._clock.lease_now(), ms(self._settings.lease),
-                    self._adoption, str(ticket.mark), str(want), self._limit, self._concurrency,
-                    ms(self._settings.check_interval), "1" if tick else "0",
+                    ticket.token, self._now(), self._clock.lease_now(), t.lease, str(ticket.mark), str(want), t.limit,
+                    t.concurrency, t.providers, t.lanes, t.check_interval, "1" if tick else "0", t.is_fair,
                 ],
             )  # fmt: skip
         except StoreUncertain:
             self._unanswered.append(ticket)
             raise
-        started, overdue, missing = reply
+        started, overdue, missing, expired, parked = reply
         return Claim(
             started=tuple(Claimed.of(row, ticket.claimed_at) for row in started),
             overdue=tuple(Overdue.of(row) for row in overdue),
             missing=int(missing),
+            expired=tuple(expired),
+            parked=int(parked),
         )
 
     def _unanswered_ticket(self) -> Ticket | None:
@@ -140,17 +129,20 @@ class JobQueue:
                 return ticket
         return None
 
-    async def record(self, job_id: str, attempt: int, prediction: str, first_check: float | None = None) -> str:
+    async def record(
+        self, job_id: str, attempt: int, prediction: str, first_check: float | None = None, *, probe: str = ""
+    ) -> str:
         """Notes the attempt's prediction: 'recorded', 'cancel_requested', 'already' or 'stale'.
 
         ``first_check`` s from now somebody asks about it; FIRST_CHECK_AFTER if not said. After 'cancel_requested'
-        and 'stale' the prediction has to be cancelled at the provider.
+        and 'stale' the prediction has to be cancelled at the provider. A ``probe`` that was accepted lifts its gate.
         """
         s = self._settings
         # Without webhooks nothing but questions brings news.
         check = (first_check or s.first_check_after) if s.webhooks_wanted else s.status_check_interval
         keys = [self.keys.index, self.keys.job(job_id), self.keys.owner(prediction)]
-        arguments = [job_id, str(attempt), prediction, str(self._clock.now()), ms(check), self._owner_ttl]
+        gate = probe if probe.startswith("~p") else ""  # a model's circuit closes when a run has succeeded
+        arguments = [job_id, str(attempt), prediction, self._now(), ms(check), self._terms.owner_ttl, gate]
         reply = await self._run("record", keys, arguments)
         return "cancel_requested" if reply == ["recorded", "1"] else str(reply[0])
 
@@ -159,16 +151,11 @@ class JobQueue:
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it."""
         flat = [part for pair in fields.items() for part in pair]
+        t = self._terms
         reply = await self._run(
             "finish",
-            [
-                self.keys.index,
-                self.keys.job(job_id),
-                self.keys.stats,
-                self.keys.users,
-                self.keys.owner(prediction),
-            ],
-            [job_id, str(attempt), prediction, outcome, str(self._clock.now()), self._ttl, self._owner_ttl, *flat],
+            [*self._ending_keys(job_id), self.keys.owner(prediction)],
+            [job_id, str(attempt), prediction, outcome, self._now(), t.ttl, t.owner_ttl, t.user_limit, *flat],
         )
         word, *rest = reply
         return Ended(
@@ -182,44 +169,49 @@ class JobQueue:
         self, job_id: str, attempt: int, prediction: str, *, code: str, detail: str, retryable: bool
     ) -> Ended:
         """Ends a failed attempt: the job waits for its next one, or ends failed."""
-        s = self._settings
-        bonus = round(RETRY_POINTS * s.priority_seconds_per_point * 1000) if s.priority_policy == "offset" else 0
+        t = self._terms
         reply = await self._run(
             "fail",
+            [*self._ending_keys(job_id), self.keys.owner(prediction)],
             [
-                self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users, self.keys.dead,
-                self.keys.owner(prediction),
-            ],
-            [
-                job_id, str(attempt), prediction, str(self._clock.now()), self._ttl, code, detail,
-                "1" if retryable else "0", self._max_attempts, str(s.queue_retry_delay),
+                job_id, str(attempt), prediction, self._now(), t.ttl, code, detail, "1" if retryable else "0",
                 f"{random.random():.4f}",  # noqa: S311 (jitter)
-                str(bonus), self._owner_ttl,
+                t.retry_bonus, t.owner_ttl, t.user_limit, self._entry(attempt, code, detail, prediction),
+                t.circuit_failures if speaks_of_model(code) else "0", t.circuit_pause,
             ],
         )  # fmt: skip
         outcome = reply[1] if reply[0] == "finished" else ""
         return Ended(reply[0], outcome=outcome, waiting=reply[0] in ("finished", "delayed"))
 
-    async def snooze(self, job_id: str, attempt: int, *, delay: float, code: str, token: str = "") -> str:
+    def _entry(self, attempt: int, code: str, detail: str, prediction: str) -> str:
+        """One attempt in a job's history; the entries joined by commas are the inside of a JSON array."""
+        entry = {"attempt": attempt, "at": self._clock.now(), "code": code, "detail": detail[:MAX_ENTRY],
+                 "prediction": prediction}  # fmt: skip
+        return json.dumps(entry, separators=(",", ":"))
+
+    async def snooze(
+        self, job_id: str, attempt: int, *, delay: float, code: str, token: str = "", pause: bool = False
+    ) -> str:
         """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up.
 
-        With a ``token``, only if the attempt was begun by the enqueue that bore it.
+        With a ``token``, only if the attempt was begun by the enqueue that bore it. With ``pause``, its provider takes
+        nothing from anybody for so long: all its jobs wait, and then one of them is the probe.
         """
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users]
-        arguments = [job_id, str(attempt), str(self._clock.now()), ms(delay), code, self._ttl, token]
-        return str((await self._run("snooze", keys, arguments))[0])
+        t = self._terms
+        arguments = [
+            job_id, str(attempt), self._now(), ms(delay), code, t.ttl, token, t.user_limit, "1" if pause else "0",
+        ]  # fmt: skip
+        return str((await self._run("snooze", self._ending_keys(job_id), arguments))[0])
 
     async def cancel(self, job_id: str, owner: str) -> Canceled:
         """Ends a waiting job, or asks for the end of a running one; raises JobNotFound for a job of somebody else."""
-        reply = await self._run(
-            "cancel",
-            [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users],
-            [job_id, owner, secrets.token_hex(8), str(self._clock.now()), self._ttl],
-        )
-        match reply:
+        t = self._terms
+        arguments = [job_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit]
+        match await self._run("cancel", self._ending_keys(job_id), arguments):
             case ["canceled"]:
                 return Canceled("canceled")
-            case ["cancel_requested", attempt, prediction, provider]:
+            case ["cancel_requested", attempt, prediction, lane]:
+                provider = provider_in(int(lane))
                 return Canceled("cancel_requested", attempt=int(attempt), prediction=prediction, provider=provider)
             case ["already_terminal", outcome]:
                 return Canceled("already_terminal", outcome=outcome)
@@ -228,46 +220,41 @@ class JobQueue:
 
     async def rescue(self, job_id: str, attempt: int) -> str:
         """Decides about a submission whose lease lapsed: 'waiting', 'requeued', 'finished' or 'stale'."""
-        reply = await self._run(
-            "rescue",
-            [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.users, self.keys.dead],
-            [
-                job_id, str(attempt), str(self._clock.now()), self._clock.lease_now(), self._ttl, self._max_attempts,
-                str(MAX_RESCUES),
-            ],
-        )  # fmt: skip
-        return str(reply[0])
+        t = self._terms
+        entry = self._entry(attempt, "submission_unknown", "", "")
+        arguments = [
+            job_id, str(attempt), self._now(), self._clock.lease_now(), t.ttl, str(MAX_RESCUES), t.user_limit, entry,
+        ]  # fmt: skip
+        return str((await self._run("rescue", self._ending_keys(job_id), arguments))[0])
+
+    async def expire(self, job_id: str) -> str:
+        """Ends a job that has waited longer than its queue allows: 'finished', or 'stale' if it does not any more."""
+        arguments = [job_id, self._now(), self._clock.lease_now(), self._terms.ttl, self._terms.user_limit]
+        return str((await self._run("expire", self._ending_keys(job_id), arguments))[0])
+
+    async def trip(self, job_id: str, attempt: int) -> None:
+        """Counts a submission with no usable answer against its model's circuit, once."""
+        t = self._terms
+        if self._settings.circuit_failures:
+            arguments = [str(attempt), self._now(), t.ttl, t.user_limit, t.circuit_failures, t.circuit_pause]
+            await self._run("trip", self._ending_keys(job_id), arguments)
 
     async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> tuple[str, str]:
         """Gives a lost submission the one candidate that is nobody's: 'adopted' and it, 'none', 'ambiguous'."""
         keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.owners, self.keys.jobs]
-        arguments = [job_id, str(attempt), str(self._clock.now()), self._owner_ttl, *candidates]
+        arguments = [job_id, str(attempt), self._now(), self._terms.owner_ttl, *candidates]
         word, *prediction = await self._run("adopt", keys, arguments)
         return word, prediction[0] if prediction else ""
 
     async def rehome(self, user_key: str, job_ids: Sequence[str] = ()) -> int:
-        """Puts a user's live jobs back into the index where it has lost them; says how many."""
-        keys = [self.keys.index, self.keys.stats, self.keys.jobs, user_key]
-        return int((await self._run("rehome", keys, [str(self._clock.now()), *job_ids]))[1])
-
-    async def walk_users(self, count: int) -> list[str]:
-        """Walks past ``count`` keys of the store from where the last walk stopped: the users' keys among them."""
-        cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
-        following, users = await self._store.execute(
-            "SCAN", cursor, "MATCH", f"{self.keys.users}*", "COUNT", str(count)
-        )
-        await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
-        return list(users)
-
-    async def request_of(self, job_id: str) -> tuple[str, str]:
-        """The job's model and its input as JSON text; empty if the job is lost."""
-        model, given = await self._store.execute("HMGET", self.keys.job(job_id), "model", "input")
-        return model or "", given or ""
+        """Puts a user's live jobs back into the index where it has lost them, and makes ready who may be; says how
+        many had been lost."""
+        keys = [self.keys.index, self.keys.stats, self.keys.root, user_key]
+        return int((await self._run("rehome", keys, [self._now(), self._terms.user_limit, *job_ids]))[1])
 
     async def check(self, job_id: str) -> Overdue | None:
         """The job to ask the provider about, for one caller in the whole fleet; None for all others."""
-        s = self._settings
-        arguments = [job_id, str(self._clock.now()), ms(s.status_check_interval), ms(s.check_interval)]
+        arguments = [job_id, self._now(), ms(self._settings.status_check_interval), self._terms.check_interval]
         reply = await self._run("check", [self.keys.index, self.keys.job(job_id)], arguments)
         if reply[0] != "ask":
             return None
@@ -277,31 +264,5 @@ class JobQueue:
         """Notes how far a running prediction has come, 0 to 100."""
         await self._run("progress", [self.keys.job(job_id)], [str(attempt), prediction, str(percent)])
 
-    async def read(self, job_id: str) -> Job:
-        """The job as it stands, without its input; one command. Raises JobNotFound."""
-        values = await self._store.execute("HMGET", self.keys.job(job_id), *READ_FIELDS)
-        fields = {name: value for name, value in zip(READ_FIELDS, values, strict=True) if value is not None}
-        if "state" not in fields:
-            raise JobNotFound
-        return Job.of(job_id, fields)
-
-    async def stats(self) -> Stats:
-        """What waits and runs in each queue, and the counters."""
-        queues = self._settings.queue_list
-        keys = [self.keys.index, self.keys.stats, self.keys.dead]
-        reply = await self._run("stats", keys, [str(len(queues))])
-        delayed, dead, counts, flat = reply
-        per_queue = tuple(
-            QueueCounts(queue.name, int(counts[2 * n]), int(counts[2 * n + 1]), queue.concurrency)
-            for n, queue in enumerate(queues)
-        )
-        counters = {flat[n]: int(flat[n + 1]) for n in range(0, len(flat), 2) if flat[n] != "sweep_cursor"}
-        return Stats(per_queue, int(delayed), int(dead), counters)
-
-    async def last_tick(self) -> int | None:
-        """When the last tick ran, ms by the store's clock; one command, which also shows that the store answers."""
-        value = await self._store.execute("HGET", self.keys.stats, "tick_at")
-        return int(value) if value else None
-
-    async def _run(self, verb: str, keys: list[str], arguments: list[str]) -> Any:
-        return await self._store.execute("EVAL", script(verb).text, str(len(keys)), *keys, *arguments)
+    def _ending_keys(self, job_id: str) -> list[str]:
+        return [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.root]

@@ -1,29 +1,55 @@
 -- rehome: sets right what a user's set and the index say of his live jobs, after either lost something. Also considers
--- jobs that the set has lost.
--- KEYS: 1 index  2 stats  3 job prefix  4 user
--- ARGV: 1 now  2.. ids
+-- jobs that the set has lost, and moves on whoever has a right to be ready.
+-- With: ending
+-- KEYS: 1 index  2 stats  3 prefix  4 user
+-- ARGV: 1 now  2 user_limit  3.. ids
 -- Returns: {checked, rehomed, missing}
-local index, user_key = KEYS[1], KEYS[4]
-local ids, seen, lost, homes = redis.call('ZRANGE', user_key, 0, -1), {}, {}, {}
-for i = 2, #ARGV do ids[#ids + 1] = ARGV[i] end
+-- It looks at the first 1,000 of them: of a backlog that is longer, those whose turn comes first.
+local MOST = 1000
+local index, user = KEYS[1], KEYS[4]
+local ending = ending_of(KEYS[1], KEYS[2], KEYS[3], ARGV[1], '0', ARGV[2])
+local members, ids, seen, lost, homes = redis.call('ZRANGE', user, 0, MOST - 1), {}, {}, {}, {}
+for _, member in ipairs(members) do
+  local kind = string.sub(member, 1, 1)
+  if kind == '#' then
+    local waiting_jobs = redis.call('ZRANGE', KEYS[3] .. 'q:' .. string.sub(member, 2), 0, -1)
+    for _, id in ipairs(waiting_jobs) do ids[#ids + 1] = id end
+    if #waiting_jobs == 0 then lost[#lost + 1] = member end
+  elseif kind == '~' then
+    -- The fair policy's tag says nothing any more once all others have come as far.
+    local now_at = redis.call('ZSCORE', index, '~v')
+    local tag = tonumber(redis.call('ZSCORE', user, '~')) - SPECIAL
+    if not now_at or tonumber(now_at) + BAND >= tag then redis.call('ZREM', user, '~') end
+  elseif kind ~= '=' then
+    ids[#ids + 1] = member
+  end
+end
+for _, id in ipairs({unpack(ARGV, 3)}) do ids[#ids + 1] = id end
 for _, id in ipairs(ids) do
-  local f = redis.call('HMGET', KEYS[3] .. id, 'state', 'queue_number', 'score', 'due_at')
-  if not f[1] or f[1] == 'done' then
-    lost[#lost + 1] = id
+  local f = read(KEYS[3] .. 'j:' .. id, 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
+  if not f.state or f.state == 'done' then
+    if not seen[id] then lost[#lost + 1] = id end
   elseif not seen[id] and not redis.call('ZSCORE', index, id) then
-    local queue, now = tonumber(f[2]), tonumber(ARGV[1])
+    local lane, score = tonumber(f.lane), tonumber(f.score)
     -- A job that may be at the provider keeps its slot, and somebody looks at it first of all.
-    local score = score_of(queue, now)
-    if f[1] == 'queued' then score = score_of(READY + queue, tonumber(f[3])) end
-    if f[1] == 'delayed' then score = score_of(DELAYED, tonumber(f[4])) end
-    homes[#homes + 1] = {score, id}
+    local home, seat = score_of(lane, tonumber(ARGV[1])), ADMITTED + score
+    if f.state == 'queued' then home = score_of(READY + lane, score) end
+    if f.state == 'delayed' then home = score_of(DELAYED, tonumber(f.due_at)) end
+    if f.state == 'backlog' then home, seat = score_of(BACKLOG, score), score end
+    homes[#homes + 1] = {id, home, text(seat), f.expire_at, f.batch, f.state}
   end
   seen[id] = true
 end
 for _, home in ipairs(homes) do
-  redis.call('ZADD', index, home[1], home[2])
-  redis.call('ZADD', user_key, -1, home[2])
+  redis.call('ZADD', index, home[2], home[1], score_of(ALARMS, tonumber(home[4])), '!' .. home[1])
+  if home[5] then redis.call('ZADD', KEYS[3] .. 'q:' .. home[5], home[6] == 'backlog' and home[3] or -1, home[1]) end
+  if home[5] and home[6] == 'backlog' then
+    redis.call('ZADD', user, home[3], '#' .. home[5])
+  else
+    redis.call('ZADD', user, home[3], home[1])
+  end
 end
-if #lost > 0 then redis.call('ZREM', user_key, unpack(lost)) end
+if #lost > 0 then redis.call('ZREM', user, unpack(lost)) end
 if #homes > 0 then redis.call('HINCRBY', KEYS[2], 'rehomed', #homes) end
+promote(ending, user)
 return {'checked', text(#homes), text(#lost)}

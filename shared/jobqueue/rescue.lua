@@ -1,36 +1,36 @@
 -- rescue: decides about a submission whose lease ran out and whose outcome nobody knows. Until its adoption window
 -- closes a webhook may still bring its prediction; then it is surely over at the provider and counts as a used attempt.
--- KEYS: 1 index  2 job  3 stats  4 user prefix  5 dead
--- ARGV: 1 id  2 attempt  3 now  4 lease_now  5 ttl  6 max_attempts  7 max_rescues
+-- With: ending
+-- KEYS: 1 index  2 job  3 stats  4 prefix
+-- ARGV: 1 id  2 attempt  3 now  4 lease_now  5 ttl  6 max_rescues  7 user_limit  8 entry
 -- Returns: {waiting, adopt_until} | {requeued} | {finished, outcome} | {stale}
 local id = ARGV[1]
-local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'owner', 'user', 'cancel_requested', 'snoozes', 'rescues',
-  'score', 'queue_number', 'adopt_until', 'closed_attempt', 'lease_until', 'outcome')
-if not f[1] then return {'stale'} end
-if f[1] ~= ARGV[2] then return {'stale'} end
-if f[11] == ARGV[2] then
-  if f[2] == 'done' then return {'finished', f[13]} end
-  if f[2] == 'queued' then return {'requeued'} end
+local f = read(KEYS[2], 'attempt', 'cancel_requested', 'snoozes', 'rescues', 'score', 'adopt_until', 'closed_attempt',
+  'lease_until', 'outcome', 'max_attempts', 'history', unpack(ENDING))
+if not f.attempt then return {'stale'} end
+if f.attempt ~= ARGV[2] then return {'stale'} end
+if f.closed_attempt == ARGV[2] then
+  if f.state == 'done' then return {'finished', f.outcome} end
+  if f.state == 'queued' then return {'requeued'} end
 end
-if f[2] ~= 'submitting' then return {'stale'} end
+if f.state ~= 'submitting' then return {'stale'} end
 local time = lease_time(ARGV[4])
-if time < tonumber(f[12]) or time < tonumber(f[10]) then return {'waiting', f[10]} end
+if time < tonumber(f.lease_until) or time < tonumber(f.adopt_until) then return {'waiting', f.adopt_until} end
 
-local rescues = tonumber(f[7] or '0') + 1
-local used = tonumber(f[1]) - tonumber(f[6] or '0')
-local user_key = KEYS[4] .. f[3] .. ':' .. f[4]
+local ending = ending_of(KEYS[1], KEYS[3], KEYS[4], ARGV[3], ARGV[5], ARGV[7])
+local rescues, used = tonumber(f.rescues or '0') + 1, tonumber(f.attempt) - tonumber(f.snoozes or '0')
+local closed = {'closed_attempt', ARGV[2], 'rescues', text(rescues), 'history', f.history and f.history .. ',' .. ARGV[8] or ARGV[8]}
 redis.call('HINCRBY', KEYS[3], 'rescued', 1)
-if f[5] == '1' then
-  end_job(KEYS[1], KEYS[2], KEYS[3], user_key, id, 'canceled', ARGV[3], ARGV[5], {'closed_attempt', ARGV[2]})
+if f.cancel_requested == '1' then
+  end_job(ending, id, f, 'canceled', closed)
   return {'finished', 'canceled'}
 end
-if rescues >= tonumber(ARGV[7]) or used >= tonumber(ARGV[6]) then
-  end_job(KEYS[1], KEYS[2], KEYS[3], user_key, id, 'failed', ARGV[3], ARGV[5], {'closed_attempt', ARGV[2],
-    'error_code', 'submission_unknown', 'error_retryable', '1',
-    'error_detail', 'Nobody knows whether the provider took the job.', 'rescues', text(rescues)})
-  bury(KEYS[5], id, ARGV[3], ARGV[5])
+if rescues >= tonumber(ARGV[6]) or used >= tonumber(f.max_attempts) then
+  end_job(ending, id, f, 'failed', {'error_code', 'submission_unknown', 'error_retryable', '1',
+    'error_detail', 'Nobody knows whether the provider took the job.', unpack(closed)})
+  bury(ending, id)
   return {'finished', 'failed'}
 end
-redis.call('ZADD', KEYS[1], score_of(READY + tonumber(f[9]), tonumber(f[8])), id)
-redis.call('HSET', KEYS[2], 'state', 'queued', 'rescues', text(rescues), 'closed_attempt', ARGV[2])
+redis.call('ZADD', KEYS[1], score_of(READY + tonumber(f.lane), tonumber(f.score)), id)
+redis.call('HSET', KEYS[2], 'state', 'queued', unpack(closed))
 return {'requeued'}

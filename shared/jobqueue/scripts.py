@@ -1,4 +1,4 @@
-"""The queue's Lua scripts: one file a verb, each sent whole with EVAL behind the common prelude.
+"""The queue's Lua scripts: one file a verb, each sent whole with EVAL behind the libraries it needs.
 
 Plain EVAL and not EVALSHA: Upstash's script cache may be empty on the replica that answers, and a script of a few
 kilobytes is small beside the request itself. No shebang: Upstash's ``allow-key-locking`` flag would forbid the job and
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+LIBRARIES = ("prelude", "ending", "seats")  # each may use those before it
 VERBS = (
-    "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check", "progress", "adopt",
-    "rehome", "stats",
+    "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
+    "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats",
 )  # fmt: skip
 
 
@@ -29,15 +30,20 @@ class Script:
 
 @functools.cache
 def script(verb: str) -> Script:
-    """The verb's script, ready to send: prelude and body without comments."""
-    source = (FOLDER / f"{verb}.lua").read_text(encoding="utf-8")
-    prelude = (FOLDER / "prelude.lua").read_text(encoding="utf-8")
+    """The verb's script, ready to send: the libraries it names and its body, without comments."""
+    source = _source(verb)
+    said = re.search(r"^-- With: (.*)$", source, re.M)
+    libraries = ["prelude", *(said.group(1).split(", ") if said else [])]
     return Script(
         verb=verb,
-        text=_without_comments(prelude) + _without_comments(source),
+        text="".join(_without_comments(_source(name)) for name in (*libraries, verb)),
         keys=_names("KEYS", source),
         arguments=_names("ARGV", source),
     )
+
+
+def _source(name: str) -> str:
+    return (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _names(kind: str, source: str) -> tuple[str, ...]:

@@ -1,27 +1,37 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
--- KEYS: 1 index  2 job  3 stats  4 user prefix
--- ARGV: 1 id  2 attempt  3 now  4 delay  5 code  6 ttl  7 token
--- Returns: {delayed, due_at} | {finished, outcome} | {already} | {stale}
+-- With: ending
+-- KEYS: 1 index  2 job  3 stats  4 prefix
+-- ARGV: 1 id  2 attempt  3 now  4 delay  5 code  6 ttl  7 token  8 user_limit  9 pause
+-- Returns: {delayed, due_at} | {queued} | {finished, outcome} | {already} | {stale}
 -- token, unless empty: only if the attempt was begun by the call that bore it.
+-- pause: 1 when the whole provider takes nothing for `delay` ms; the job keeps its place, and all wait together.
 -- finished: a cancellation was asked for meanwhile, and nothing runs at the provider.
-local f = redis.call('HMGET', KEYS[2], 'attempt', 'state', 'owner', 'user', 'cancel_requested', 'snoozes', 'closed_attempt',
-  'due_at', 'outcome', 'token')
-if not f[1] then return {'stale'} end
-if f[7] == ARGV[2] then
-  if f[2] == 'delayed' then return {'delayed', f[8]} end
-  if f[2] == 'done' then return {'finished', f[9]} end
+local f = read(KEYS[2], 'attempt', 'cancel_requested', 'snoozes', 'closed_attempt', 'due_at', 'outcome', 'token', 'score',
+  unpack(ENDING))
+if not f.attempt then return {'stale'} end
+if f.closed_attempt == ARGV[2] then
+  if f.state == 'delayed' then return {'delayed', f.due_at} end
+  if f.state == 'queued' then return {'queued'} end
+  if f.state == 'done' then return {'finished', f.outcome} end
   return {'already'}
 end
-if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then return {'stale'} end
-if ARGV[7] ~= '' and f[10] ~= ARGV[7] then return {'stale'} end
-if f[5] == '1' then
-  end_job(KEYS[1], KEYS[2], KEYS[3], KEYS[4] .. f[3] .. ':' .. f[4], ARGV[1], 'canceled', ARGV[3], ARGV[6],
-    {'closed_attempt', ARGV[2]})
+if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then return {'stale'} end
+if ARGV[7] ~= '' and f.token ~= ARGV[7] then return {'stale'} end
+local due, lane = tonumber(ARGV[3]) + tonumber(ARGV[4]), tonumber(f.lane)
+local pause, pauses = '~p' .. text(provider_of(lane)), ARGV[9] == '1'
+if f.cancel_requested == '1' then
+  end_job(ending_of(KEYS[1], KEYS[3], KEYS[4], ARGV[3], ARGV[6], ARGV[8]), ARGV[1], f, 'canceled', {'closed_attempt', ARGV[2]})
+  if pauses then redis.call('ZADD', KEYS[1], text(-BAND + due), pause) end
   return {'finished', 'canceled'}
 end
-local due = tonumber(ARGV[3]) + tonumber(ARGV[4])
-redis.call('ZADD', KEYS[1], score_of(DELAYED, due), ARGV[1])
-redis.call('HSET', KEYS[2], 'state', 'delayed', 'due_at', text(due), 'snoozes', text(tonumber(f[6] or '0') + 1),
-  'snooze_code', ARGV[5], 'closed_attempt', ARGV[2])
+local snoozes = {'snoozes', text(tonumber(f.snoozes or '0') + 1), 'snooze_code', ARGV[5], 'closed_attempt', ARGV[2]}
+if pauses then
+  redis.call('ZADD', KEYS[1], score_of(READY + lane, tonumber(f.score)), ARGV[1], text(-BAND + due), pause)
+  redis.call('HSET', KEYS[2], 'state', 'queued', unpack(snoozes))
+else
+  redis.call('ZADD', KEYS[1], score_of(DELAYED, due), ARGV[1])
+  redis.call('HSET', KEYS[2], 'state', 'delayed', 'due_at', text(due), unpack(snoozes))
+end
 redis.call('HINCRBY', KEYS[3], 'snoozed', 1)
+if pauses then return {'queued'} end
 return {'delayed', text(due)}

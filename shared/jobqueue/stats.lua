@@ -1,11 +1,17 @@
 -- stats: counts what waits and runs, and what ended so far.
 -- KEYS: 1 index  2 stats  3 dead
 -- ARGV: 1 queues
--- Returns: {delayed, dead, {running, ready, ... of each queue}, {counter, value, ...}}
+-- Returns: {delayed, dead, {running, ready, ... of each queue}, {counter, value, ...}, backlog, {gate, value, ...}}
 local counts = {}
 for k = 0, tonumber(ARGV[1]) - 1 do
-  counts[#counts + 1] = redis.call('ZCOUNT', KEYS[1], score_of(k, 0), '(' .. score_of(k + 1, 0))
-  counts[#counts + 1] = redis.call('ZCOUNT', KEYS[1], score_of(READY + k, 0), '(' .. score_of(READY + k + 1, 0))
+  local first, last = k * PROVIDERS, (k + 1) * PROVIDERS
+  counts[#counts + 1] = redis.call('ZCOUNT', KEYS[1], score_of(first, 0), '(' .. score_of(last, 0))
+  counts[#counts + 1] = redis.call('ZCOUNT', KEYS[1], score_of(READY + first, 0), '(' .. score_of(READY + last, 0))
 end
 local delayed = redis.call('ZCOUNT', KEYS[1], score_of(DELAYED, 0), '(' .. score_of(DELAYED + 1, 0))
-return {delayed, redis.call('ZCARD', KEYS[3]), counts, redis.call('HGETALL', KEYS[2])}
+local backlog = redis.call('ZCOUNT', KEYS[1], score_of(BACKLOG, 0), '(' .. score_of(BACKLOG + 1, 0))
+local flat, gates = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0', 'WITHSCORES'), {}
+for i = 1, #flat, 2 do
+  gates[i], gates[i + 1] = flat[i], text(tonumber(flat[i + 1]) + BAND)
+end
+return {delayed, redis.call('ZCARD', KEYS[3]), counts, redis.call('HGETALL', KEYS[2]), backlog, gates}

@@ -8,6 +8,21 @@ CLASSES: tuple[tuple[str, bool, "re.Pattern[str]"], ...] = (
     ("timeout", True, re.compile(r"timed? ?out|deadline", re.I)),
     ("provider_down", True, re.compile(r"interrupted|out of memory|unavailable|internal error|director", re.I)),
 )
+# What an error's code says of the failure: whose fault it is, and so what can be done about it.
+ERROR_CLASSES = {
+    "output_too_large": "unknown",
+    "result_expired": "provider_down",
+    "provider_lost": "provider_down",
+    "submission_unknown": "unknown",
+    "unreadable": "unknown",
+    "provider_auth": "billing",
+}
+KNOWN_CLASSES = (
+    "invalid_input", "content_policy", "rate_limited", "billing", "provider_down", "timeout", "expired", "canceled",
+    "unknown",
+)  # fmt: skip
+# Failures after which the model's next job is likely to fail as well; a bad input or a refused content says nothing.
+OF_MODEL = ("provider_down", "timeout", "unknown")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MAX_DETAIL = 500
 
@@ -24,3 +39,13 @@ def clean(text: str) -> str:
     """The text on one line, short enough to keep."""
     encodable = text.encode("utf-8", "replace").decode()
     return CONTROL.sub(" ", encodable).strip()[:MAX_DETAIL]
+
+
+def error_class(code: str) -> str:
+    """The class of an error's code, one of KNOWN_CLASSES."""
+    return code if code in KNOWN_CLASSES else ERROR_CLASSES.get(code, "unknown")
+
+
+def speaks_of_model(code: str) -> bool:
+    """Whether a failure with this code counts towards opening its model's circuit."""
+    return error_class(code) in OF_MODEL

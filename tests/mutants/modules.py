@@ -13,7 +13,7 @@ TWICE = """try:
 
 MUTANTS: tuple[Mutant, ...] = (
     python(
-        "a create is sent again after a timeout", "shared/providers/replicate_api.py",
+        "a create is sent again after a timeout", "shared/providers/calls.py",
         "            return Unknown(type(error).__name__)\n",
         "            try:\n"
         "                response = await self._client.post(path, json=body, headers=headers)\n"
@@ -22,7 +22,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
-        "a create that timed out counts as surely not sent", "shared/providers/replicate_api.py",
+        "a create that timed out counts as surely not sent", "shared/providers/calls.py",
         "        except NEVER_SENT:\n            return Throttled(",
         "        except httpx.HTTPError:\n            return Throttled(",
         "tests/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",

@@ -1,0 +1,55 @@
+-- explain: a job, and why it waits and for how long; at most four commands, however long the queue is.
+-- KEYS: 1 index  2 job  3 prefix
+-- ARGV: 1 id  2 limit  3 user_limit  4.. names
+-- Returns: {values, place}
+--   values: of the job's fields `names`, in their order
+--   place: {position, p50, p90, slots, of its queue, of its provider, admitted, cap, {gate, value, ...}} as far as known
+-- position: among the ready jobs of its queue, or among its user's own in his backlog; '' for a job that is neither.
+local SEEN = 200 -- so many of the next jobs are looked at one by one; who is further behind is counted
+local names = {unpack(ARGV, 4)}
+for _, name in ipairs({'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch'}) do names[#names + 1] = name end
+local values = redis.call('HMGET', KEYS[2], unpack(names))
+local f = {}
+for i, name in ipairs(names) do
+  if values[i] then f[name] = values[i] end
+end
+local given = {}
+for i = 1, #ARGV - 3 do given[i] = values[i] or false end
+if not f.state or f.state == 'done' then return {given, {}} end
+local lane, score = tonumber(f.lane), tonumber(f.score)
+local runs = KEYS[3] .. 'm:' .. text(provider_of(lane)) .. ':' .. f.model
+if f.state == 'backlog' then
+  local user, ahead = read_user(KEYS[3] .. 'u:' .. f.owner .. ':' .. f.user, tonumber(ARGV[3])), 1
+  local me = f.batch and '#' .. f.batch or ARGV[1]
+  for _, job in ipairs(user.waiting) do
+    if job.id ~= me and job.score <= score then ahead = ahead + 1 end
+  end
+  local p50, p90 = usual_times(runs)
+  return {given, {text(ahead), p50, p90, '', '', '', text(#user.admitted), text(user.cap), {}}}
+end
+if f.state ~= 'queued' then
+  local p50, p90 = usual_times(runs)
+  return {given, {'', p50, p90, '', '', '', '', '', {}}}
+end
+local head, position, seen = read_head(KEYS[1], tonumber(ARGV[2]) + SEEN), 0, false
+for _, row in ipairs(head.rows) do
+  local l = row.band - READY
+  if l >= 0 and l < LANES and queue_of(l) == queue_of(lane) and (row.ms < score or (row.ms == score and row.id <= ARGV[1])) then
+    position = position + 1
+  end
+  seen = seen or row.id == ARGV[1]
+end
+local p50, p90
+if seen or head.complete then
+  p50, p90 = usual_times(runs)
+else
+  -- Other lanes of its queue are counted as far as they were seen.
+  position, p50, p90 = redis.call('ZCOUNT', KEYS[1], score_of(READY + lane, 0), score_of(READY + lane, score)), f.p50, f.p90
+end
+local gates = {}
+for name, value in pairs(head.gates) do
+  gates[#gates + 1] = name
+  gates[#gates + 1] = text(value)
+end
+return {given, {text(position), p50 or '0', p90 or '0', text(head.slots), text(head.by_queue[queue_of(lane)] or 0),
+  text(head.by_provider[provider_of(lane)] or 0), '', '', gates}}

@@ -1,0 +1,62 @@
+"""What the queue can tell: jobs, statistics, and the walk that looks for what was lost."""
+
+from collections.abc import Sequence
+
+from shared.errors import JobNotFound
+from shared.job import READ_FIELDS, Job
+from shared.jobqueue.replies import Place, QueueCounts, Stats
+from shared.jobqueue.scripted import Scripted
+
+
+class Records(Scripted):
+    """Reads, and changes nothing but the walk's own cursor."""
+
+    async def read(self, job_id: str) -> Job:
+        """The job as it stands, without its input; one command. Raises JobNotFound."""
+        return self._job(job_id, await self._store.execute("HMGET", self.keys.job(job_id), *READ_FIELDS))
+
+    async def explain(self, job_id: str) -> tuple[Job, Place]:
+        """The job, and what its owner may want to know while it waits or runs. Raises JobNotFound."""
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.root]
+        arguments = [job_id, self._terms.limit, self._terms.user_limit, *READ_FIELDS]
+        values, place = await self._run("explain", keys, arguments)
+        return self._job(job_id, values), Place.of(place)
+
+    @staticmethod
+    def _job(job_id: str, values: Sequence[str | None]) -> Job:
+        fields = {name: value for name, value in zip(READ_FIELDS, values, strict=True) if value is not None}
+        if "state" not in fields:
+            raise JobNotFound
+        return Job.of(job_id, fields)
+
+    async def request_of(self, job_id: str) -> tuple[str, str]:
+        """The job's model and its input as JSON text; empty if the job is lost."""
+        model, given = await self._store.execute("HMGET", self.keys.job(job_id), "model", "input")
+        return model or "", given or ""
+
+    async def walk_users(self, count: int) -> list[str]:
+        """Walks past ``count`` keys of the store from where the last walk stopped: the users' keys among them."""
+        cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
+        following, users = await self._store.execute(
+            "SCAN", cursor, "MATCH", f"{self.keys.users}*", "COUNT", str(count)
+        )
+        await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
+        return list(users)
+
+    async def stats(self) -> Stats:
+        """What waits and runs in each queue, the live limits and pauses, and the counters."""
+        queues = self._settings.queue_list
+        keys = [self.keys.index, self.keys.stats, self.keys.dead]
+        delayed, dead, counts, flat, backlog, gates = await self._run("stats", keys, [str(len(queues))])
+        per_queue = tuple(
+            QueueCounts(queue.name, int(counts[2 * n]), int(counts[2 * n + 1]), queue.concurrency)
+            for n, queue in enumerate(queues)
+        )
+        counters = {flat[n]: int(flat[n + 1]) for n in range(0, len(flat), 2) if flat[n] != "sweep_cursor"}
+        named = {gates[n]: int(gates[n + 1]) for n in range(0, len(gates), 2)}
+        return Stats(per_queue, int(delayed), int(dead), counters, int(backlog), named)
+
+    async def last_tick(self) -> int | None:
+        """When the last tick ran, ms by the store's clock; one command, which also shows that the store answers."""
+        value = await self._store.execute("HGET", self.keys.stats, "tick_at")
+        return int(value) if value else None

@@ -1,0 +1,64 @@
+"""The deployment's limits as the scripts take them, written out once."""
+
+from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
+from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY
+from shared.settings import Settings
+
+
+def ms(seconds: float) -> str:
+    """A duration in s as the scripts take it."""
+    return str(round(seconds * 1000))
+
+
+def lane_of(queue_number: int, provider: str) -> int:
+    """The number of the lane that the jobs of a queue wait in for a provider."""
+    return queue_number * MAX_PROVIDERS + NUMBERS[provider]
+
+
+def provider_in(lane: int) -> str:
+    """The name of a lane's provider."""
+    return REGISTRY[lane % MAX_PROVIDERS].name
+
+
+class Terms:
+    """Arguments of scripts that do not change while a deployment runs; all of them text."""
+
+    def __init__(self, s: Settings) -> None:
+        self.ttl = str(s.task_ttl)
+        self.limit = str(s.max_concurrent_tasks)
+        self.concurrency = ",".join(str(queue.concurrency) for queue in s.queue_list)
+        self.providers = ",".join(self._provider(s, number) for number in range(len(REGISTRY)))
+        self.lanes = ",".join(str(lane_of(q.number, name)) for q in s.queue_list for name in s.provider_names)
+        self.user_limit = str(s.max_user_tasks)
+        self.user_queued = str(s.user_queued)
+        self.queue_size = str(s.max_queue_size)
+        # Where users may queue more than they may run, each end looks for the next of its user.
+        self.heirs = "1" if s.user_queued > s.max_user_tasks else "0"
+        self.is_fair = "1" if s.priority_policy == "fair" else "0"
+        self.lease = ms(s.lease)
+        self.check_interval = ms(s.check_interval)
+        self.circuit_failures = str(s.circuit_failures)
+        self.circuit_pause = ms(s.circuit_pause)
+        self.retry_bonus = str(self._units(s, RETRY_POINTS))
+        # '' where a priority is a factor and not a head start
+        self.priority_unit = "" if s.priority_policy == "multiplicative" else str(self._units(s, POINTS_PER_PRIORITY))
+        # s; an hour more than anything can be adopted
+        longest = max(s.adoption(queue, REGISTRY[NUMBERS[name]]) for queue in s.queue_list for name in s.provider_names)
+        self.owner_ttl = str(round(s.lease + longest) + 3600)
+
+    @staticmethod
+    def _provider(s: Settings, number: int) -> str:
+        """Concurrency, ms for a token, and burst of one provider."""
+        concurrency, per_minute, burst = s.provider_limits(REGISTRY[number])
+        return f"{concurrency},{60_000 / per_minute:.0f},{burst}"
+
+    @staticmethod
+    def _units(s: Settings, points: int) -> int:
+        """What so many points are worth in the unit of the policy's scores."""
+        match s.priority_policy:
+            case "offset":
+                return round(points * s.priority_seconds_per_point * 1000)
+            case "fair":
+                return fair_head_start(points, s.priority_grants_per_point)
+            case _:
+                return 0

@@ -1,0 +1,244 @@
+"""WaveSpeed over its HTTP API, without its SDK.
+
+Facts relied on, from WaveSpeed's documentation: a create posts the inputs to the model's path, with the webhook's URL
+as the query parameter ``webhook`` (how-to-use-webhooks); answers are envelopes ``{"code", "message", "data"}`` with an
+HTTP status for a code (shared/submit-response), while a task's own code is 0, 1xxx or 5xxx (error-codes); results are
+kept for 7 days (what-are-predictions); a webhook's body is the task itself, signed with v3
+(docs-api/verifying_webhook).
+
+No idempotency key and no deadline are documented: what was created runs until it ends. Nor is an end by request that
+surely ends a running task, and the documented list does not show inputs, by which alone one of ours could be told from
+another; so nothing is cancelled and nothing is found.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.providers.base import (
+    Accepted,
+    Prediction,
+    PredictionGone,
+    PredictionStatus,
+    Rejected,
+    Submission,
+    SubmissionOutcome,
+    Throttled,
+    Wanted,
+)
+from shared.providers.calls import (
+    ACCOUNT_PAUSE,
+    Answer,
+    Calls,
+    described,
+    detail_of,
+    identify,
+    read_json,
+    refusal_of,
+    run_time,
+)
+from shared.providers.failures import clean
+from shared.settings import Settings, _fault_of_secret, _is_plain, is_loopback
+from shared.signatures import V3, verify
+
+STATUSES: dict[str, PredictionStatus] = {
+    "created": "running",
+    "processing": "running",
+    "completed": "completed",
+    "failed": "failed",
+    "timeout": "failed",
+    "cancelled": "canceled",
+    "canceled": "canceled",
+    "deleted": "canceled",
+}
+# What a task's code means (WaveSpeed's page on error codes), in words that failures.py classifies.
+MEANINGS = {
+    1200: "content moderation",
+    1400: "invalid input",
+    1401: "invalid input",
+    1402: "invalid input",
+    5003: "unavailable",
+    5004: "timed out",
+}
+SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")  # no part may begin with a dot: it becomes part of a path
+# Paths of the API that are no models; a create for a model of such a name could delete other jobs' results.
+RESERVED = {
+    *("predictions", "webhook", "webhooks", "media", "model", "models", "balance", "billing", "billings"),
+    *("user", "users", "account", "accounts", "api", "auth", "key", "keys"),
+}
+# A refusal for want of money that is told under another code than 402. Only as the message's own words: what it quotes
+# after a colon or a quotation mark can be the caller's.
+NO_CREDIT = re.compile(r"[^:'\"`]{0,60}insufficient (?:account )?(?:credit|balance|fund)", re.I)
+SYNC_MODE = "enable_sync_mode"  # would hold the create call open until the task has ended
+
+
+class WaveSpeedSettings(BaseSettings):
+    """What a deployment that uses WaveSpeed sets beside its other settings."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    wavespeed_api_key: SecretStr | None = None
+    wavespeed_base_url: str = "https://api.wavespeed.ai/api/v3"
+    wavespeed_webhook_secret: SecretStr | None = None  # several, separated by commas, while one is being rotated
+
+    @classmethod
+    def beside(cls, settings: Settings) -> "WaveSpeedSettings":
+        """Reads the environment, and in development the ``.env`` file, as the other settings were read."""
+        return cls(_env_file=".env" if settings.environment == "development" else None)
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Without those that hold no key."""
+        return tuple(part for part in self._webhook_parts() if part.removeprefix("whsec_"))
+
+    def faults(self, settings: Settings) -> list[str]:
+        """What keeps this deployment from starting with WaveSpeed; names settings and no value."""
+        named = {"wavespeed_api_key": self.wavespeed_api_key}
+        if settings.webhooks_wanted or self.wavespeed_webhook_secret:
+            named["wavespeed_webhook_secret"] = self.wavespeed_webhook_secret
+        texts = {name: value.get_secret_value() if value else "" for name, value in named.items()}
+        faults = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not _is_plain(text)]
+        if len(self.webhook_secrets) < len(self._webhook_parts()):
+            faults.append("WAVESPEED_WEBHOOK_SECRET must be whsec_ followed by text; several are separated by commas")
+        if not settings.is_development:
+            faults += [f"{name.upper()} {fault}" for name, value in named.items() if (fault := _fault_of_secret(value))]
+        return faults
+
+    def _webhook_parts(self) -> list[str]:
+        raw = self.wavespeed_webhook_secret.get_secret_value() if self.wavespeed_webhook_secret else ""
+        return [part.strip() for part in raw.split(",") if part.strip()]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+
+class WaveSpeed:
+    """The provider ``wavespeed``. Belongs to one event loop; the HTTP client is built at the first call."""
+
+    name = "wavespeed"
+
+    def __init__(self, settings: Settings, own: WaveSpeedSettings | None = None) -> None:
+        self._settings = settings
+        self._own = own or WaveSpeedSettings.beside(settings)
+        base_url, key = self._own.wavespeed_base_url, self._own.wavespeed_api_key
+        self._calls = Calls(self.name, base_url, key, settings.provider_timeout)
+
+    @staticmethod
+    def faults(settings: Settings) -> list[str]:
+        """What keeps this deployment from starting with WaveSpeed; names settings and no value."""
+        return WaveSpeedSettings.beside(settings).faults(settings)
+
+    async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
+        try:
+            path = path_of(submission.model)
+        except ValueError as error:
+            return Rejected("invalid_input", str(error))
+        if submission.webhook_url is not None and self._takes(submission.webhook_url):
+            path += f"?webhook={quote(submission.webhook_url, safe='')}"
+        inputs = {name: value for name, value in submission.input.items() if name != SYNC_MODE}
+        return await self._calls.create(path, inputs, timeout, outcome_of)
+
+    def _takes(self, webhook_url: str) -> bool:
+        """WaveSpeed wants https; only a simulator on loopback takes http."""
+        return webhook_url.startswith("https://") or is_loopback(self._own.wavespeed_base_url)
+
+    async def get(self, prediction_id: str, timeout: float) -> Prediction:
+        answer = await self._calls.ask("GET", f"predictions/{quote(prediction_id, safe='')}/result", timeout)
+        if _judged(answer).status == 404:
+            raise PredictionGone
+        return described(answer, prediction_of)
+
+    async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
+        return None
+
+    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
+        return []
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
+        secrets, tolerance = self._own.webhook_secrets, self._settings.webhook_tolerance
+        verify(headers, body, secrets, now=now, tolerance=tolerance, scheme=V3)
+
+    def read_webhook(self, body: bytes) -> Prediction:
+        return prediction_of(read_json(body))
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+
+def path_of(model: str) -> str:
+    """The path, below the base URL, that creates a task of this model; raises ValueError if none can be a model's."""
+    segments = model.split("/")
+    if len(segments) < 2 or not all(SEGMENT.fullmatch(segment) for segment in segments):
+        raise ValueError("WaveSpeed's models are named vendor/model.")
+    if segments[0].lower() in RESERVED:
+        raise ValueError("WaveSpeed has no model of this name.")
+    return "/".join(segments)
+
+
+def outcome_of(answer: Answer) -> SubmissionOutcome:
+    """What the answer to a create proves. One that names a task proves it, whatever its codes say."""
+    task, judged = _task_in(answer.document), _judged(answer)
+    with suppress(ValueError):
+        if judged.is_success or task.get("status") in list(STATUSES):
+            return Accepted(prediction_of(task))
+    refuses = not judged.is_success and not 500 <= judged.status < 600
+    if refuses and NO_CREDIT.match(detail_of(judged)):
+        return Throttled("billing", ACCOUNT_PAUSE)
+    return refusal_of(judged)
+
+
+def _judged(answer: Answer) -> Answer:
+    """The answer with its envelope's code for a status, where only that tells of an error."""
+    code = answer.document.get("code")
+    if answer.is_success and type(code) is int and code != 0 and not 200 <= code < 300:
+        return replace(answer, status=code)
+    return answer
+
+
+def _task_in(document: Any) -> dict[str, Any]:
+    """The task in an envelope; webhooks come without one."""
+    if not isinstance(document, dict):
+        return {}
+    inner = document.get("data")
+    return inner if isinstance(inner, dict) else document
+
+
+def prediction_of(document: Any) -> Prediction:
+    """The prediction that an answer or a webhook describes; ValueError if it describes none."""
+    task = _task_in(document)
+    prediction_id, status = identify(task, STATUSES, WaveSpeed.name)
+    outputs = task.get("outputs")
+    return Prediction(
+        id=prediction_id,
+        status=status,
+        output=outputs if isinstance(outputs, list) and outputs else None,
+        error=_error_of(task) if status == "failed" else "",
+        model=str(task.get("model") or ""),
+        seconds=_seconds_of(task) if status == "completed" else None,
+    )
+
+
+def _error_of(task: dict[str, Any]) -> str:
+    """The error's text, led by what the task's code or status means."""
+    code, text = task.get("code"), clean(str(task.get("error") or ""))
+    meaning = MEANINGS.get(code, "") if type(code) is int else ""
+    if task["status"] == "timeout":
+        meaning = MEANINGS[5004]
+    return clean(": ".join(filter(None, (meaning, text))))
+
+
+def _seconds_of(task: dict[str, Any]) -> float | None:
+    """How long the task took; told in ms."""
+    timings = task.get("timings")
+    told = task.get("executionTime") or (timings.get("inference") if isinstance(timings, dict) else None)
+    return run_time(told, per_second=1000)
