@@ -49,8 +49,8 @@ async def enqueue_command(settings: Settings) -> list[str]:
     await JobQueue(store, settings, clock).enqueue(
         f"job_{0:032x}",
         request.fingerprint(),
-        request.fields(settings, "app", 0, clock.now()),
-        score=request.score(settings, clock.now()),
+        request.fields(settings, "app", settings.queue_list[0], clock.now()),
+        score=request.standing(settings, clock.now())[0],
         start=False,
     )
     return list(store.command)

@@ -7,12 +7,10 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.auth import caller_of
 from shared.budget import Budget
-from shared.errors import InvalidRequest
-from shared.intake import read_model
+from shared.intake import read_idempotency_key, read_model
 from shared.submission import SubmitRequest
 
 BODY_LIMIT = 64 * 1024
-KEY_LIMIT = 255
 
 router = APIRouter()
 
@@ -23,18 +21,10 @@ async def submit(request: Request) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     caller = caller_of(request, sluice.settings)
-    key = idempotency_key(request)
+    key = read_idempotency_key(request)
     submission = await read_model(request, BODY_LIMIT, SubmitRequest)
     job = await sluice.admission.submit(caller, submission, key, budget)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], "Cache-Control": "no-store"})
-
-
-def idempotency_key(request: Request) -> str | None:
-    """The request's Idempotency-Key, None without one."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()):
-        raise InvalidRequest(f"must be 1 to {KEY_LIMIT} printable ASCII characters", field="Idempotency-Key")
-    return key
 
 
 app = create_app(router)

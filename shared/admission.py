@@ -6,14 +6,13 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
-from shared.errors import InvalidRequest, StoreError, StoreUncertain
+from shared.errors import StoreError, StoreUncertain
 from shared.job import links
 from shared.jobqueue import Claimed, JobQueue, Records
 from shared.log import log
-from shared.queues import Queue
 from shared.settings import Settings
 from shared.signatures import job_id_for
-from shared.submission import SubmitRequest
+from shared.submission import SubmitRequest, queue_for
 
 
 class Admission:
@@ -32,16 +31,35 @@ class Admission:
         self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget
     ) -> dict[str, Any]:
         """The accepted job, with its links and place in the queue; the same job for the same key and body."""
-        queue = self._check(request)
+        return await self.admit(self._job_id(caller, idempotency_key), caller, request, budget)
+
+    async def admit(
+        self,
+        job_id: str,
+        caller: str,
+        request: SubmitRequest,
+        budget: Budget,
+        *,
+        retry_of: str = "",
+        start: bool = True,
+        user_queued: int | None = None,
+    ) -> dict[str, Any]:
+        """Takes the request in as the job of this id, unless there is one. ``retry_of`` names the failed job that it
+        repeats; without ``start`` the job waits for a dispatch; ``user_queued`` is as for JobQueue.enqueue.
+        """
+        queue = queue_for(self._settings, request.queue, request.provider, request.hook_url)
         now = self._clock.now()
-        job_id = self._job_id(caller, idempotency_key)
-        start = self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
+        start = start and self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
         fields = request.fields(self._settings, caller, queue, now)
+        fingerprint = request.fingerprint()
+        if retry_of:
+            # The id is derived from the job's; however its request is written down then, it is the same one.
+            fields["retry_of"] = fingerprint = retry_of
         score, cost = request.standing(self._settings, now)
         token = secrets.token_hex(8)
         try:
             admitted = await self._queue.enqueue(
-                job_id, request.fingerprint(), fields, score=score, cost=cost, start=start, token=token
+                job_id, fingerprint, fields, score=score, cost=cost, start=start, token=token, user_queued=user_queued
             )
         except StoreUncertain:
             if start:
@@ -49,10 +67,9 @@ class Admission:
             raise
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
-            job = await self._records.read(job_id)
-            return self._receipt(job_id, job.status, queue, None, job.moment("created_at"))
+            return await self.receipt(job_id)
         status = "processing" if admitted.word == "started" else "pending"
-        receipt = self._receipt(job_id, status, queue, admitted.position, now)
+        receipt = self._receipt(job_id, status, queue.name, admitted.position, now)
         claimed = Claimed(
             id=job_id, attempt=1, provider=request.provider, model=request.model, input=fields["input"],
             owner=caller, user=request.user_id, queue=queue.name, deadline=queue.deadline, claimed_at=now,
@@ -74,33 +91,23 @@ class Admission:
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
 
+    async def receipt(self, job_id: str) -> dict[str, Any]:
+        """The receipt of a job that was taken in before. Raises JobNotFound."""
+        job = await self._records.read(job_id)
+        return self._receipt(job_id, job.status, job.fields["queue"], None, job.moment("created_at"))
+
     @staticmethod
     def _receipt(
-        job_id: str, status: str, queue: Queue, position: int | None, created_at: int | None
+        job_id: str, status: str, queue: str, position: int | None, created_at: int | None
     ) -> dict[str, Any]:
         return {
             "id": job_id,
             "status": status,
-            "queue": queue.name,
+            "queue": queue,
             "queue_position": position,
             "created_at": iso(created_at),
             "links": links(job_id),
         }
-
-    def _check(self, request: SubmitRequest) -> Queue:
-        """What only the deployment knows: its queues, providers and rules for hooks."""
-        queue = next((q for q in self._settings.queue_list if q.name == request.queue), None)
-        if queue is None:
-            raise InvalidRequest("There is no such queue.", field="queue")
-        if request.provider not in self._settings.provider_names:
-            raise InvalidRequest("There is no such provider.", field="provider")
-        if request.hook_url is not None:
-            from shared.hooks import (
-                check_hook_url,
-            )  # loads httpx, which a submit without a hook and a start never needs
-
-            check_hook_url(request.hook_url, self._settings)
-        return queue
 
     def _job_id(self, caller: str, idempotency_key: str | None) -> str:
         if idempotency_key is None:

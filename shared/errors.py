@@ -4,7 +4,8 @@
       InvalidRequest                400 / 413 / 415 / 422: the caller's input; names the field, never echoes it
       Unauthenticated               401
       JobNotFound                   404, the same for a job of somebody else
-      NotWaiting                    409
+      BatchNotFound                 404, likewise
+      NotWaiting, NotFailed, NotTerminal, NotCompleted, BelongsToBatch, AlreadyRedriven   409
       UserLimitReached              429 with Retry-After
       QueueFull                     503 with Retry-After
       IdempotencyConflict           422
@@ -93,6 +94,17 @@ class JobNotFound(Problem):
         super().__init__("There is no job with this id.")
 
 
+class BatchNotFound(Problem):
+    """There is no such batch for this caller."""
+
+    code = "batch_not_found"
+    http_status = 404
+    title = "No such batch"
+
+    def __init__(self) -> None:
+        super().__init__("There is no batch with this id.")
+
+
 class NotWaiting(Problem):
     """The job has started or ended, so that its place in the queue cannot change any more."""
 
@@ -102,6 +114,70 @@ class NotWaiting(Problem):
 
     def __init__(self) -> None:
         super().__init__("The job has started or ended; its priority decides nothing any more.")
+
+
+class NotFailed(Problem):
+    """The job lives, or ended otherwise than failed, so that there is nothing to redrive."""
+
+    code = "not_failed"
+    http_status = 409
+    title = "The job has not failed"
+
+    def __init__(self) -> None:
+        super().__init__("Only a job that has failed can be redriven.")
+
+
+class AlreadyRedriven(Problem):
+    """The one job that a redrive makes of another was made, and is gone."""
+
+    code = "already_redriven"
+    http_status = 409
+    title = "The job was redriven before"
+
+    def __init__(self) -> None:
+        super().__init__("The job was redriven, and what this made has been deleted since. Submit a new job.")
+
+
+class BelongsToBatch(Problem):
+    """The job is part of a batch, which counts on it."""
+
+    code = "belongs_to_batch"
+    http_status = 409
+    title = "The job belongs to a batch"
+
+    def __init__(self) -> None:
+        super().__init__("The job belongs to a batch; only the batch as a whole can be retried or forgotten.")
+
+
+class NotTerminal(Problem):
+    """The job lives."""
+
+    code = "not_terminal"
+    http_status = 409
+    title = "The job has not ended"
+
+    def __init__(self) -> None:
+        super().__init__("The job has not ended; cancel it first.")
+
+
+class NotCompleted(Problem):
+    """The job has no result and never will have one."""
+
+    code = "not_completed"
+    http_status = 409
+    title = "The job has no result"
+
+    def __init__(self) -> None:
+        super().__init__("The job ended without a result; its status tells why.")
+
+
+class NotCompletedYet(NotCompleted):
+    """The job may have a result later."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        Problem.__init__(self, "The job has not been completed yet.", retry_after=2)
 
 
 class UserLimitReached(Problem):

@@ -19,6 +19,7 @@ from shared.errors import InvalidRequest
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_DEPTH = 8
+KEY_LIMIT = 255
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -46,6 +47,35 @@ async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
     document = parse_json(await read_body(request, limit))
     try:
         return model.model_validate(document)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """The request's Idempotency-Key, None without one."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()):
+        raise InvalidRequest(f"must be 1 to {KEY_LIMIT} printable ASCII characters", field="Idempotency-Key")
+    return key
+
+
+def read_number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """A whole number in the query; InvalidRequest names the parameter."""
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
+        raise InvalidRequest(f"must be a whole number from {least} to {most}", field=name)
+    return int(text)
+
+
+def read_query(request: Request, model: type[Model]) -> Model:
+    """The request's query as a model, each parameter once; InvalidRequest names the first one at fault."""
+    given: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in given:
+            raise InvalidRequest("This parameter is given twice.", field=_name((name,)))
+        given[name] = value
+    try:
+        return model.model_validate(given)
     except ValidationError as error:
         raise _invalid(error) from None
 

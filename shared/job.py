@@ -34,7 +34,14 @@ READ_FIELDS = (
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
     "expire_at", "max_attempts", "history", "batch",
+    "retry_of", "redriven_as",
 )  # fmt: skip
+# What a list tells of a job; and of a dead letter, to the operator.
+SUMMARY_FIELDS = (
+    "owner", "user", "queue", "provider", "model", "priority", "state", "outcome", "batch", "created_at", "ended_at",
+    "error_code", "error_retryable",
+)  # fmt: skip
+LETTER_FIELDS = (*SUMMARY_FIELDS, "error_detail", "attempt", "snoozes", "history")
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class Job:
         return {
             "id": self.id,
             "status": self.status,
-            "stage": "queued" if self.state == "backlog" else self.state,
+            "stage": self._stage,
             "progress": progress,
             "queue": f["queue"],
             "provider": f["provider"],
@@ -119,6 +126,8 @@ class Job:
             "due_at": iso(self.moment("due_at")) if self.state == "delayed" else None,
             "expires_at": iso(self.moment("expire_at")) if self.waits else None,
             "batch_id": f.get("batch"),
+            "retry_of": f.get("retry_of"),
+            "redriven_as": f.get("redriven_as"),
             "ended_at": iso(self.moment("ended_at")),
             "output": json.loads(f["output"]) if f.get("output") else None,
             "error": self._error(),
@@ -126,6 +135,39 @@ class Job:
             "metadata": json.loads(f["metadata"]),
             "links": links(self.id),
         }
+
+    def summary(self) -> dict[str, Any]:
+        """What a list tells of it."""
+        f, error = self.fields, self._error()
+        return {
+            "id": self.id,
+            "status": self.status,
+            "stage": self._stage,
+            "queue": f["queue"],
+            "provider": f["provider"],
+            "model": f["model"],
+            "user_id": f["user"],
+            "priority": int(f["priority"]),
+            "batch_id": f.get("batch"),
+            "created_at": iso(self.moment("created_at")),
+            "ended_at": iso(self.moment("ended_at")),
+            "error": error and {name: error[name] for name in ("code", "class", "retryable")},
+            "links": links(self.id),
+        }
+
+    def letter(self) -> dict[str, Any]:
+        """What the operator is told of a dead letter; ``key`` names the application's API key."""
+        return {
+            **self.summary(),
+            "key": self.owner,
+            "attempts": self.attempts,
+            "error": self._error(),
+            "failed_attempts": self._failed_attempts(),
+        }
+
+    @property
+    def _stage(self) -> str:
+        return "queued" if self.state == "backlog" else self.state
 
     def _failed_attempts(self) -> list[dict[str, Any]]:
         """Each attempt that failed or was lost, with its error, oldest first."""
@@ -137,12 +179,13 @@ class Job:
         f = self.fields
         if not f.get("error_code") or self.status == "completed":
             return None
-        return {
-            "code": f["error_code"],
-            "class": error_class(f["error_code"]),
-            "detail": f.get("error_detail", ""),
-            "retryable": f.get("error_retryable") == "1",
-        }
+        document = error_document(f["error_code"], f.get("error_detail", ""))
+        return {**document, "retryable": f.get("error_retryable") == "1"}
+
+
+def error_document(code: str, detail: str) -> dict[str, Any]:
+    """A stored error as its owner sees it."""
+    return {"code": code, "class": error_class(code), "detail": detail}
 
 
 def is_job_id(text: str) -> bool:
@@ -151,5 +194,6 @@ def is_job_id(text: str) -> bool:
 
 
 def links(job_id: str) -> dict[str, str]:
-    """Where the job can be followed and cancelled."""
-    return {"status": f"/api/status/{job_id}", "cancel": f"/api/jobs/{job_id}/cancel"}
+    """Where the job can be followed and cancelled, and where its result will be."""
+    job = f"/api/jobs/{job_id}"
+    return {"status": f"/api/status/{job_id}", "cancel": f"{job}/cancel", "result": f"{job}/result"}

@@ -9,17 +9,19 @@ import functools
 from weakref import WeakKeyDictionary
 
 from shared.admission import Admission
+from shared.batches import Batches
 from shared.cache import Cache
 from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
+from shared.configuration import load_settings
 from shared.dispatcher import Dispatcher
 from shared.durations import Durations
-from shared.jobqueue import Controls, JobQueue, Records
+from shared.jobqueue import BatchQueue, Controls, JobQueue, Records
 from shared.limits import Limits
 from shared.log import configure_logs, log
 from shared.providers.loading import Providers
 from shared.reconciler import Reconciler
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from shared.statuses import Statuses
 from shared.store import Store, open_store
 from shared.tick import Tick
@@ -53,6 +55,8 @@ class Runtime:
         self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)
+        self.batch_queue = BatchQueue(store, configured, clock)
+        self.batches = Batches(self.batch_queue, self.dispatcher, self.cache, configured, clock)
         self.statuses = Statuses(
             self.queue, self.records, self.reconciler, self.dispatcher, self.cache, configured, clock
         )

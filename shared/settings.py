@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY, Listing
@@ -27,10 +27,6 @@ PLACEHOLDER = re.compile(
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
 SHORTEST_SECRET = 16
-
-
-class SettingsError(Exception):
-    """The deployment cannot start as it is configured; the message names each setting at fault and no value."""
 
 
 class Settings(BaseSettings):
@@ -334,31 +330,3 @@ def is_loopback(url: str) -> bool:
 def on_a_platform() -> bool:
     """Whether this process is a function of Vercel or AWS Lambda."""
     return bool(os.environ.get("VERCEL") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
-
-
-def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any]:
-    """What the platform itself knows: Vercel's own variables give the environment and the public address."""
-    known: dict[str, Any] = {}
-    if not environ.get("SLUICE_ENV") and environ.get("VERCEL_ENV"):
-        known["sluice_env"] = environ["VERCEL_ENV"]
-    name = "VERCEL_PROJECT_PRODUCTION_URL" if environ.get("VERCEL_ENV") == "production" else "VERCEL_URL"
-    if not environ.get("PUBLIC_BASE_URL") and environ.get(name):
-        known["public_base_url"] = f"https://{environ[name]}"
-    return known
-
-
-def load_settings() -> Settings:
-    """Reads the environment, and in development a ``.env`` file; raises SettingsError naming every setting at fault."""
-    environment = os.environ.get("SLUICE_ENV") or os.environ.get("VERCEL_ENV") or "production"
-    env_file = ".env" if environment == "development" else None
-    try:
-        return Settings(_env_file=env_file, **from_platform(os.environ))
-    except ValidationError as error:
-        faults = [f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
-        raise SettingsError("Sluice cannot start: " + "; ".join(faults)) from None
-    except ValueError as error:
-        raise SettingsError(f"Sluice cannot start: {error}") from None
-
-
-def _name(location: tuple[int | str, ...]) -> str:
-    return f"{str(location[0]).upper()}: " if location else ""

@@ -126,6 +126,21 @@ def job_id_for(signing_secret: str, caller: str, idempotency_key: str) -> str:
     return "job_" + _derived(signing_secret, "job", caller, idempotency_key)
 
 
+def batch_id_for(signing_secret: str, caller: str, idempotency_key: str) -> str:
+    """The id of the batch that this caller submits under this key."""
+    return "bat_" + _derived(signing_secret, "batch", caller, idempotency_key)
+
+
+def redriven_id(signing_secret: str, job_id: str) -> str:
+    """The id of the job that a redrive makes of this one; the same each time, so that it makes one job and no more."""
+    return "job_" + _derived(signing_secret, "redrive", job_id)
+
+
+def page_tag(signing_secret: str, *parts: str) -> str:
+    """What shows that a place to go on from was given out by this deployment, for the walk that the parts name."""
+    return _derived(signing_secret, "page", *parts)
+
+
 def _derived(secret: str, *parts: str) -> str:
     # Lengths in front of the parts: ("a", "bc") and ("ab", "c") must differ.
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.errors import InvalidRequest
 from shared.jobqueue import priority
 from shared.jobqueue.terms import lane_of, ms
 from shared.providers.registry import NUMBERS, REGISTRY
@@ -35,6 +36,22 @@ def _model(value: str) -> str:
     return value
 
 
+def queue_for(settings: Settings, queue: str, provider: str, hook_url: str | None) -> Queue:
+    """Checks what only the deployment knows: its queues, its providers, its rules for hooks."""
+    found = next((q for q in settings.queue_list if q.name == queue), None)
+    if found is None:
+        raise InvalidRequest("There is no such queue.", field="queue")
+    if provider not in settings.provider_names:
+        raise InvalidRequest("There is no such provider.", field="provider")
+    if hook_url is not None:
+        from shared.hooks import check_hook_url  # loads httpx, which a submit without a hook and a start never needs
+
+        check_hook_url(hook_url, settings)
+    return found
+
+
+Model = Annotated[str, Field(max_length=200), AfterValidator(_model)]
+Tier = Literal["free", "premium", "pro"]
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
 
@@ -52,10 +69,10 @@ class SubmitRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    model: Annotated[str, Field(max_length=200), AfterValidator(_model)]
+    model: Model
     input: dict[str, Any]
     user_id: Id
-    tier: Literal["free", "premium", "pro"] = "free"
+    tier: Tier = "free"
     priority: Annotated[int, Field(ge=1, le=5)] | None = None
     queue: Annotated[str, Field(max_length=32)] = "video"
     provider: Annotated[str, Field(max_length=32)] = "replicate"

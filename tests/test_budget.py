@@ -112,7 +112,10 @@ async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Benc
     assert counted["job started at submit: submit, record, complete, one poll"] <= (4, 23)
 
 
-async def test_an_empty_tick_costs_one_call_and_at_most_five_commands(immediate: Bench) -> None:
+async def test_an_empty_tick_costs_one_call_and_at_most_five_commands(
+    immediate: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.tick.SWEEP_EVERY", 1 << 60)  # the sweep comes every 15th minute and is counted apart
     assert (await immediate.client.post("/api/process-queue", headers=PROCESSOR)).status_code == 200
     assert immediate.count() == COSTS["empty tick, heartbeat included"] <= (1, 5)
 

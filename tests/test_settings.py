@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from shared.budget import Budget
-from shared.settings import Settings, SettingsError, load_settings
+from shared.configuration import SettingsError, load_settings
+from shared.settings import Settings
 
 GOOD = {
     "SLUICE_ENV": "production",

@@ -136,7 +136,6 @@ def keys(server: RunningServer) -> list[bytes]:
 
 
 async def test_a_lost_submission_is_adopted_when_exactly_one_prediction_fits(world: World) -> None:
-    queue = world.runtime.queue
     job_id = await world.enqueue(start=True)
     world.provider.states["p7"] = Prediction("p7", "completed", output="x")
     world.provider.findable = ["p7"]
@@ -144,7 +143,8 @@ async def test_a_lost_submission_is_adopted_when_exactly_one_prediction_fits(wor
     await world.runtime.tick.run()
     job = await world.runtime.records.read(job_id)
     assert (job.status, job.fields["prediction"]) == ("completed", "p7")
-    assert (await world.runtime.records.stats()).counters == {"adopted": 1, "completed": 1, "tick_at": world.manual.true_now}
+    counters = (await world.runtime.records.stats()).counters
+    assert counters == {"adopted": 1, "completed": 1, "tick_at": world.manual.true_now}
 
 
 @pytest.mark.parametrize("findable", [[], ["p7", "p8"], ["owned"]])

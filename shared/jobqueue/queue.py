@@ -250,7 +250,9 @@ class JobQueue(Scripted):
         """Puts a user's live jobs back into the index where it has lost them, and makes ready who may be; says how
         many had been lost."""
         keys = [self.keys.index, self.keys.stats, self.keys.root, user_key]
-        return int((await self._run("rehome", keys, [self._now(), self._terms.user_limit, *job_ids]))[1])
+        return int(
+            (await self._run("rehome", keys, [self._now(), self._terms.user_limit, self._terms.ttl, *job_ids]))[1]
+        )
 
     async def check(self, job_id: str) -> Overdue | None:
         """The job to ask the provider about, for one caller in the whole fleet; None for all others."""

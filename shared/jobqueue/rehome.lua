@@ -2,13 +2,13 @@
 -- jobs that the set has lost, and moves on whoever has a right to be ready.
 -- With: ending
 -- KEYS: 1 index  2 stats  3 prefix  4 user
--- ARGV: 1 now  2 user_limit  3.. ids
+-- ARGV: 1 now  2 user_limit  3 ttl  4.. ids
 -- Returns: {checked, rehomed, missing}
 -- It looks at the first 1,000 of them: of a backlog that is longer, those whose turn comes first.
 local MOST = 1000
 local index, user = KEYS[1], KEYS[4]
-local ending = ending_of(KEYS[1], KEYS[2], KEYS[3], ARGV[1], '0', ARGV[2])
-local members, ids, seen, lost, homes = redis.call('ZRANGE', user, 0, MOST - 1), {}, {}, {}, {}
+local ending = ending_of(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[2])
+local members, ids, seen, lost, homes, gone = redis.call('ZRANGE', user, 0, MOST - 1), {}, {}, {}, {}, {}
 for _, member in ipairs(members) do
   local kind = string.sub(member, 1, 1)
   if kind == '#' then
@@ -24,11 +24,13 @@ for _, member in ipairs(members) do
     ids[#ids + 1] = member
   end
 end
-for _, id in ipairs({unpack(ARGV, 3)}) do ids[#ids + 1] = id end
+for _, id in ipairs({unpack(ARGV, 4)}) do ids[#ids + 1] = id end
 for _, id in ipairs(ids) do
   local f = read(KEYS[3] .. 'j:' .. id, 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
   if not f.state or f.state == 'done' then
     if not seen[id] then lost[#lost + 1] = id end
+    local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
+    if batch and not f.state and not seen[id] then gone[#gone + 1] = {id, batch, number} end
   elseif not seen[id] and not redis.call('ZSCORE', index, id) then
     local lane, score = tonumber(f.lane), tonumber(f.score)
     -- A job that may be at the provider keeps its slot, and somebody looks at it first of all.
@@ -50,6 +52,11 @@ for _, home in ipairs(homes) do
   end
 end
 if #lost > 0 then redis.call('ZREM', user, unpack(lost)) end
+-- A batch must not wait for a job that was lost with its hash.
+local owner, name = string.match(string.sub(user, #KEYS[3] + 3), '^([^:]*):(.*)$')
+for _, job in ipairs(gone) do
+  settle(ending, job[1], {batch = job[2], number = job[3], owner = owner, user = name}, 'failed')
+end
 if #homes > 0 then redis.call('HINCRBY', KEYS[2], 'rehomed', #homes) end
 promote(ending, user)
 return {'checked', text(#homes), text(#lost)}

@@ -1,9 +1,10 @@
 """The providers of one event loop, each loaded when first asked for."""
 
 import importlib
+from typing import Any
 
 from shared.providers.base import Provider
-from shared.providers.registry import listing_of
+from shared.providers.registry import NUMBERS, REGISTRY
 from shared.settings import Settings
 
 
@@ -24,13 +25,18 @@ class Providers:
         return name in self._settings.provider_names
 
     def _load(self, name: str) -> Provider:
-        listing = listing_of(name)
-        if listing is None or name not in self:
+        if name not in self:
             raise KeyError(name)
-        module, _, attribute = listing.target.partition(":")
-        provider: Provider = getattr(importlib.import_module(module), attribute)(self._settings)
+        provider: Provider = provider_class(name)(self._settings)
         return provider
 
     async def close(self) -> None:
         for provider in self._loaded.values():
             await provider.close()
+
+
+def provider_class(name: str) -> Any:
+    """The class of a registered provider: called with the settings it makes a Provider, and ``faults(settings)`` of one
+    with settings of its own names those that keep a deployment from starting. Raises KeyError."""
+    module, _, attribute = REGISTRY[NUMBERS[name]].target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

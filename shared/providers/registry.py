@@ -30,8 +30,3 @@ REGISTRY = (
     Listing("wavespeed", "shared.providers.wavespeed:WaveSpeed", per_minute=5, burst=3, concurrency=3, run_limit=3600),
 )
 NUMBERS = {listing.name: number for number, listing in enumerate(REGISTRY)}
-
-
-def listing_of(name: str) -> Listing | None:
-    """The provider's listing; None for a name that is not registered."""
-    return REGISTRY[NUMBERS[name]] if name in NUMBERS else None

@@ -1,0 +1,63 @@
+-- batch_create: admits all jobs of a batch, or none. The batch is one task of its user; as many of its jobs are ready as
+-- his concurrency admits, the others wait in his backlog, in their order.
+-- KEYS: 1 index  2 batch  3 user  4 stats  5 prefix  6 batch_queue
+-- ARGV: 1 batch_id  2 fingerprint  3 now  4 user_limit  5 user_queued  6 queue_size  7 cost  8 heirs  9 limit  10 lane
+--       11 expire_at  12 widths  13.. fields
+-- Returns: {created} | {duplicate} | {conflict} | {user_limit, live, allowed} | {queue_full, waiting}
+-- fields: the batch's, those that all jobs have in common, then each job's: id and score, and what it has of its own;
+-- widths: how many parts each of these takes. cost: as for enqueue; the tags of the jobs follow each other.
+local index, batch_key, user_key = KEYS[1], KEYS[2], KEYS[3]
+local now, lane, widths = tonumber(ARGV[3]), tonumber(ARGV[10]), numbers(ARGV[12])
+local known = redis.call('HGET', batch_key, 'fingerprint')
+if known then return {known == ARGV[2] and 'duplicate' or 'conflict'} end
+
+local user = read_user(user_key, tonumber(ARGV[4]))
+local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[5]), user.cap)
+if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
+local count = redis.call('ZCOUNT', index, score_of(READY, 0), '(' .. score_of(ALARMS, 0))
+if count + #widths - 2 > tonumber(ARGV[6]) then return {'queue_full', text(count)} end
+local gates = ARGV[7] ~= '' and read_head(index, tonumber(ARGV[9])).gates or {}
+
+local parts, at = {}, 0
+for i = 13, #ARGV do parts[#parts + 1] = ARGV[i] end
+local function take(width)
+  local list = {unpack(parts, at + 1, at + width)}
+  at = at + width
+  return list
+end
+local function put(list, ...)
+  for _, part in ipairs({...}) do list[#list + 1] = part end
+end
+
+local moves, seats, queued, first_waiting = {}, {}, {}, nil
+-- A batch comes behind what waits in its user's backlog already.
+local free = #user.waiting == 0 and user.cap - #user.admitted or 0
+local tag = math.max(gates['~v'] or FIRST_TAG, user.tag)
+local batch_fields, common = take(widths[1]), take(widths[2])
+for n = 0, #widths - 3 do
+  local own = take(widths[n + 3])
+  local id, score, is_ready = own[1], tonumber(own[2]), n < free
+  if ARGV[7] ~= '' then
+    tag = tag + tonumber(ARGV[7])
+    score = math.max(0, tag - score)
+  end
+  local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', ARGV[2], 'score', text(score),
+    'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
+  put(fields, unpack(own, 3))
+  redis.call('HSET', KEYS[5] .. 'j:' .. id, unpack(fields))
+  put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id, score_of(ALARMS, tonumber(ARGV[11])), '!' .. id,
+    score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[5] + 3) .. '|' .. id)
+  put(queued, is_ready and '-1' or text(score), id)
+  if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = first_waiting or score end
+end
+put(seats, first_waiting and text(first_waiting) or text(SPENT), '#' .. ARGV[1])
+if ARGV[7] ~= '' then put(seats, text(SPECIAL + tag), '~') end
+redis.call('HSET', batch_key, 'fingerprint', ARGV[2], unpack(batch_fields))
+redis.call('ZADD', KEYS[6], unpack(queued))
+redis.call('ZADD', index, unpack(moves))
+redis.call('ZADD', user_key, unpack(seats))
+-- Who is put before an empty backlog must know that somebody waits for his place when he ends.
+if first_waiting and #user.waiting == 0 and ARGV[8] ~= '1' then
+  for _, job in ipairs(user.admitted) do redis.call('HSET', KEYS[5] .. 'j:' .. job.id, 'heirs', '1') end
+end
+return {'created'}

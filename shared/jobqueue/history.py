@@ -1,0 +1,147 @@
+"""What was submitted and what died, page by page; and what becomes of jobs that have ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import BelongsToBatch, JobNotFound, NotTerminal
+from shared.job import LETTER_FIELDS, SUMMARY_FIELDS, Job
+from shared.jobqueue.scripted import Scripted
+
+LATEST = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
+MOST_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
+REQUEST_FIELDS = (
+    "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "state",
+    "outcome", "batch", "redriven_as",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a walk goes on: at the moment ``ms``, with what comes below ``bound`` there."""
+
+    ms: int
+    bound: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, and where the next page begins; None when there is no more. A page may be empty and not the last."""
+
+    jobs: tuple[Job, ...]
+    following: Position | None
+
+
+@dataclass(frozen=True)
+class Letters(Page):
+    """Dead letters; for each, also the position behind it."""
+
+    behind: tuple[Position, ...] = ()
+
+
+class History(Scripted):
+    """Lists jobs, and forgets them."""
+
+    async def jobs(
+        self,
+        owner: str,
+        *,
+        user: str = "",
+        status: str = "",
+        queue: str = "",
+        model: str = "",
+        batch: str = "",
+        after: int = 0,
+        before: int = LATEST + 1,
+        start: Position | None = None,
+        limit: int = 20,
+    ) -> Page:
+        """The owner's jobs submitted from ``after`` on and before ``before``, newest first; '' is any.
+
+        One call and 2 billed commands, plus one for each job read: as many as are listed, where nothing but owner,
+        user and time is asked for; 100 at most otherwise.
+        """
+        at = start or Position(before - 1, "")
+        reply = await self._run(
+            "list",
+            [self.keys.index, self.keys.root],
+            [owner, user, status, queue, model, batch, str(at.ms), str(after), at.bound, str(limit), *SUMMARY_FIELDS],
+        )
+        rows, ms, bound = reply
+        return Page(tuple(_job(row[0], SUMMARY_FIELDS, row[1]) for row in rows), _position(ms, bound))
+
+    async def letters(
+        self,
+        *,
+        owner: str = "",
+        user: str = "",
+        queue: str = "",
+        model: str = "",
+        code: str = "",
+        after: int = 0,
+        before: int = LATEST + 1,
+        start: Position | None = None,
+        limit: int = 20,
+    ) -> Letters:
+        """Jobs that used up their attempts from ``after`` on and before ``before``, the last to die first; '' is any.
+
+        One call and 2 billed commands, plus one for each job read, 100 at most.
+        """
+        at = start or Position(before - 1, "")
+        reply = await self._run(
+            "letters",
+            [self.keys.dead, self.keys.root],
+            [owner, user, queue, model, code, str(at.ms), str(after), at.bound, str(limit), *LETTER_FIELDS],
+        )
+        rows, ms, bound = reply
+        return Letters(
+            tuple(_job(row[0], LETTER_FIELDS, row[2]) for row in rows),
+            _position(ms, bound),
+            tuple(Position(int(row[1]), row[0]) for row in rows),
+        )
+
+    async def request(self, job_id: str) -> Job:
+        """A job with what was asked for, to ask for it again; one command. Raises JobNotFound."""
+        values = await self._store.execute("HMGET", self.keys.job(job_id), *REQUEST_FIELDS)
+        job = _job(job_id, REQUEST_FIELDS, values)
+        if "state" not in job.fields:
+            raise JobNotFound
+        return job
+
+    async def note_redriven(self, job_id: str, new_id: str) -> None:
+        """Tells a failed job which new one was made of it; it is no dead letter any more."""
+        await self._run("redrive", [self.keys.job(job_id), self.keys.dead], [job_id, new_id])
+
+    async def drop_letter(self, job_id: str) -> bool:
+        """Removes a dead letter, of which nothing but the job is left then; False if there is none."""
+        return bool(await self._store.execute("ZREM", self.keys.dead, job_id))
+
+    async def delete(self, job_id: str, owner: str) -> None:
+        """Forgets an ended job; with it goes what its idempotency key was used for.
+
+        Raises JobNotFound, NotTerminal or BelongsToBatch; nothing is changed then.
+        """
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.dead, self.keys.root]
+        match (await self._run("delete", keys, [job_id, owner]))[0]:
+            case "not_found":
+                raise JobNotFound
+            case "not_terminal":
+                raise NotTerminal
+            case "belongs_to_batch":
+                raise BelongsToBatch
+
+    async def trim(self) -> int:
+        """Drops what is older than TASK_TTL from the history, and the oldest beyond MOST_LISTED; says how many.
+
+        One call and 3 billed commands, 4 when there were too many.
+        """
+        oldest = self._clock.now() - self._settings.task_ttl * 1000
+        return int(await self._run("trim", [self.keys.index], [str(oldest), str(MOST_LISTED)]))
+
+
+def _job(job_id: str, names: Sequence[str], values: Sequence[Any]) -> Job:
+    return Job.of(job_id, {name: value for name, value in zip(names, values, strict=True) if value is not None})
+
+
+def _position(ms: str, bound: str) -> Position | None:
+    return Position(int(ms), bound) if ms else None
