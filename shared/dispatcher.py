@@ -101,7 +101,7 @@ class Dispatcher:
             return False
 
     async def start(self, job: Claimed, report: Report | None = None) -> bool:
-        """Submits a claimed job and records the outcome; says whether its slot is free again."""
+        """Submits a claimed job and records the outcome; says whether there is room for another one now."""
         if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
             # This function was frozen or starved after its claim; a submission now could outlive the lease.
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
@@ -158,7 +158,7 @@ class Dispatcher:
                     told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
                     if told is not None and word == "cancel_requested":
                         return self._is_free(await self._reconciler.apply(job.id, job.attempt, job.provider, told))
-                return False
+                return bool(job.probe)  # what it tried has room for the others now
             case Rejected(code, detail):
                 return self._is_free(
                     await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)

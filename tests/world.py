@@ -28,6 +28,7 @@ from shared.submission import SubmitRequest
 API_KEY = "key-of-the-app-in-tests"
 AUTH = {"Authorization": f"Bearer {API_KEY}"}
 OTHER_AUTH = {"Authorization": "Bearer key-of-another-app-in-tests"}
+OPERATOR = {"Authorization": "Bearer operator-token-in-tests"}
 PROCESSOR = {"Authorization": "Bearer processor-token-in-tests"}
 
 
@@ -112,7 +113,8 @@ class World:
 
     async def admit(self, job_id: str, user: str = "ada", *, start: bool = False, **changes: Any) -> Admitted:
         settings = self.runtime.settings
-        request = SubmitRequest(model="acme/video", input={"prompt": "a lighthouse"}, user_id=user, **changes)
+        asked = {"model": "acme/video", "input": {"prompt": "a lighthouse"}} | changes
+        request = SubmitRequest(user_id=user, **asked)
         queue = next(q for q in settings.queue_list if q.name == request.queue)
         now = self.clock.now()
         score, cost = request.standing(settings, now)

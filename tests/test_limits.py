@@ -1,0 +1,121 @@
+"""Live limits over HTTP: pause, resume and override without a deploy, and how they are shown."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
+from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
+
+LIMITS = "/api/operate/limits"
+CASES: list[tuple[dict[str, Any], int]] = [
+    ({"system": 2}, 2),
+    ({"queues": {"video": 1}}, 1),
+    ({"providers": {"replicate": 1}}, 1),
+    ({"system": 0}, 0),
+    ({"queues": {"video": 0}}, 0),
+    ({"providers": {"replicate": 0}}, 0),
+    ({"users": [{"key": "app", "user_id": "user0", "concurrency": 0}]}, 4),
+    ({"system": 6}, 6),
+]
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with http_client(**OPERATOR) as made:
+        yield made
+
+
+async def patch(client: httpx.AsyncClient, **change: Any) -> dict[str, Any]:
+    answer = await client.patch(LIMITS, json=change)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def lifted(change: dict[str, Any]) -> dict[str, Any]:
+    """The same change with null for every limit."""
+    if "users" in change:
+        return {"users": [{**user, "concurrency": None} for user in change["users"]]}
+    return {name: None if isinstance(value, int) else dict.fromkeys(value) for name, value in change.items()}
+
+
+@pytest.mark.parametrize(("change", "starts"), CASES)
+async def test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited(
+    any_store: RunningServer | None, clock: ManualClock, change: dict[str, Any], starts: int
+) -> None:
+    changes: dict[str, Any] = {"max_concurrent_tasks": 5, "queue_concurrency": 7}
+    async with make_world(any_store, clock, **changes) as world, http_client(**OPERATOR) as client:
+        jobs = [await world.enqueue(f"user{n}") for n in range(5)]
+        await patch(client, **change)
+        running = [job for job in jobs if (await world.runtime.records.read(job)).state == "running"]
+        assert len(running) == min(starts, 5)
+        await patch(client, **lifted(change))
+        assert {(await world.runtime.records.read(job)).state for job in jobs} == {"running"}
+
+
+async def test_limits_are_shown_as_configured_and_as_set(client: httpx.AsyncClient) -> None:
+    await patch(client, system=9, queues={"video": 0, "storyboard": 2}, providers={"replicate": 4})
+    shown = (await client.get(LIMITS)).json()
+    assert shown["system"] == {"concurrency": 9, "configured": 5, "paused": False}
+    assert shown["queues"]["video"] == {"concurrency": 0, "configured": 5, "paused": True}
+    assert shown["queues"]["storyboard"]["concurrency"] == 2
+    replicate = {"concurrency": 4, "configured": 5, "paused": False, "creates_per_minute": 540, "paused_until": None}
+    assert shown["providers"]["replicate"] == replicate
+    assert (await client.get("/api/process-queue", headers=PROCESSOR)).json()["limits"] == shown
+
+
+async def test_what_is_not_named_stays(client: httpx.AsyncClient) -> None:
+    await patch(client, system=9)
+    shown = await patch(client, queues={"video": 1})
+    assert (shown["system"]["concurrency"], shown["queues"]["video"]["concurrency"]) == (9, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"queues": {"nowhere": 1}}, "queues"),
+        ({"providers": {"nobody": 1}}, "providers"),
+        ({"system": -1}, "system"),
+        ({"system": 1001}, "system"),
+        ({"system": True}, "system"),
+        ({"users": [{"key": "app"}]}, "users"),
+        ({"users": [{"key": "a:b", "user_id": "x", "concurrency": 1}]}, "users"),
+        ({"circuit": 1}, "circuit"),
+    ],
+)
+async def test_a_limit_that_cannot_be_is_refused_by_name(
+    world: World, client: httpx.AsyncClient, change: dict[str, Any], field: str
+) -> None:
+    answer = await client.patch(LIMITS, json=change)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert (await world.runtime.records.stats()).gates == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+@pytest.mark.parametrize("headers", [{}, AUTH, PROCESSOR, {"Authorization": "Bearer "}])
+async def test_only_the_operator_may(world: World, method: str, headers: dict[str, str]) -> None:
+    async with http_client(**headers) as client:
+        assert (await client.request(method, LIMITS, json={"system": 0})).status_code == 401
+    assert (await world.runtime.records.stats()).gates == {}
+
+
+async def test_without_an_operators_token_nobody_may(any_store: RunningServer | None, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, operator_token=None) as _, http_client(**OPERATOR) as client:
+        assert (await client.get(LIMITS)).status_code == 401
+
+
+async def test_a_priority_can_be_changed_while_a_job_waits_and_by_its_owner_only(world: World) -> None:
+    first, second = [await world.enqueue(user) for user in ("ada", "bob")]
+    async with http_client(**AUTH) as client:
+        answer = await client.patch(f"/api/jobs/{second}", json={"priority": 5})
+        assert (answer.status_code, answer.json()["priority"]) == (200, 5)
+        started = [job.id for job in (await world.runtime.queue.claim(1)).started]
+        assert started == [second]
+        late = await client.patch(f"/api/jobs/{second}", json={"priority": 1})
+        assert (late.status_code, late.json()["code"]) == (409, "not_waiting")
+        assert (await client.patch(f"/api/jobs/{first}", json={"priority": 9})).json()["field"] == "priority"
+        stranger = {"Authorization": "Bearer key-of-another-app-in-tests"}
+        assert (await client.patch(f"/api/jobs/{first}", json={"priority": 5}, headers=stranger)).status_code == 404
