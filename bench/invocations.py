@@ -40,6 +40,9 @@ JOB = {
     "created_at": str(NOW),
     "submitted_at": str(NOW),
     "started_at": str(NOW),
+    "lane": "0",
+    "max_attempts": "4",
+    "expire_at": str(NOW + 86_400_000),
     "overdue_at": str(NOW + 365 * 86_400_000),  # never while a bench runs, or a poll would ask the provider
 }
 
@@ -48,8 +51,9 @@ def replies() -> dict[str, Any]:
     """The store's replies by a text that only the request for it contains."""
     by_verb = {
         "enqueue": ["queued", "1", "0"],
-        "claim": [[], [], "0"],
+        "claim": [[], [], "0", [], "0"],
         "finish": ["finished", "completed", "0", ""],
+        "explain": [[JOB.get(name) for name in READ_FIELDS], []],
     }
     marked = {json.dumps(script(verb).text)[1:-1][-MARK:]: reply for verb, reply in by_verb.items()}
     marked['"HMGET"'] = [JOB.get(name) for name in READ_FIELDS]

@@ -97,9 +97,7 @@ class Admission:
         return self._receipt(job_id, job.status, job.fields["queue"], None, job.moment("created_at"))
 
     @staticmethod
-    def _receipt(
-        job_id: str, status: str, queue: str, position: int | None, created_at: int | None
-    ) -> dict[str, Any]:
+    def _receipt(job_id: str, status: str, queue: str, position: int | None, created_at: int | None) -> dict[str, Any]:
         return {
             "id": job_id,
             "status": status,

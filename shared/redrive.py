@@ -5,7 +5,7 @@ of it. A crash after the new job was made and before the old one was told is hea
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -43,14 +43,14 @@ class RedriveOrder(BaseModel):
 
     ids: Annotated[list[JobId], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = None
     filter: LetterFilter | None = None
-    all: Literal[True] | None = None
+    all: bool = False
     dry_run: bool = False
     limit: Limit = MOST_AT_ONCE
     cursor: Cursor | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "RedriveOrder":
-        if sum(part is not None for part in (self.ids, self.filter, self.all)) != 1:
+        if (self.ids is not None) + (self.filter is not None) + self.all != 1:
             raise ValueError("must hold one of ids, filter and all")
         if self.filter is not None and not self.filter.model_fields_set:
             raise ValueError("must hold a filter that names something; for all dead letters say all")
@@ -60,6 +60,11 @@ class RedriveOrder(BaseModel):
     def walk(self) -> tuple[str, ...]:
         """What a cursor of this order is signed for."""
         return ("ids", *self.ids) if self.ids is not None else letters_walk(self.filter or LetterFilter())
+
+    @property
+    def beginning(self) -> Position:
+        """Where it begins; among given ids, the place in their list stands for the moment."""
+        return Position(0, "") if self.ids is not None else Position((self.filter or LetterFilter()).before - 1, "")
 
 
 class Redrive:
@@ -93,7 +98,7 @@ class Redrive:
         A dry run says what would be done, as far as that can be told. Each job costs three calls and some 12 billed
         commands; it stops early, with a cursor, when the function's time or the queue is full. Safe to repeat.
         """
-        start = self._cursors.read(order.cursor, *order.walk)
+        start = self._cursors.read(order.cursor, *order.walk) or order.beginning
         found, following = await self._found(order, start)
         report: dict[str, Any] = {"redriven": [], "skipped": [], "stopped_by": None}
         for job_id, behind in found:
@@ -110,16 +115,13 @@ class Redrive:
             await self._dispatcher.run(budget)
         return {**report, "next_cursor": self._cursors.write(following, *order.walk), "dry_run": order.dry_run}
 
-    async def _found(
-        self, order: RedriveOrder, start: Position | None
-    ) -> tuple[list[tuple[str, Position]], Position | None]:
+    async def _found(self, order: RedriveOrder, start: Position) -> tuple[list[tuple[str, Position]], Position | None]:
         """The ids this call is about, each with the position behind it, and the position where the next call begins."""
         if order.ids is None:
             page = await letters_page(self._history, order.filter or LetterFilter(), start, order.limit)
             return [(job.id, place) for job, place in zip(page.jobs, page.behind, strict=True)], page.following
-        first = start.ms if start else 0
-        last = min(first + order.limit, len(order.ids))
-        found = [(order.ids[n], Position(n + 1, "")) for n in range(first, last)]
+        last = min(start.ms + order.limit, len(order.ids))
+        found = [(order.ids[n], Position(n + 1, "")) for n in range(start.ms, last)]
         return found, Position(last, "") if last < len(order.ids) else None
 
     async def _one(self, job_id: str, dry_run: bool, budget: Budget, report: dict[str, Any]) -> None:

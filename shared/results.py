@@ -18,6 +18,11 @@ class Result:
     output: Any
     url: str | None
 
+    @property
+    def body(self) -> bytes:
+        """The output as a JSON document; ASCII, since a provider's text may hold what UTF-8 cannot carry."""
+        return json.dumps({"output": self.output}, separators=(",", ":")).encode()
+
 
 def result_of(view: StatusView) -> Result:
     """The result of the job in the view; NotCompleted if it has none."""

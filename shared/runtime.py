@@ -14,13 +14,16 @@ from shared.cache import Cache
 from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
 from shared.configuration import load_settings
+from shared.cursors import Cursors
 from shared.dispatcher import Dispatcher
 from shared.durations import Durations
-from shared.jobqueue import BatchQueue, Controls, JobQueue, Records
+from shared.jobqueue import BatchQueue, Controls, History, JobQueue, Records
 from shared.limits import Limits
+from shared.listing import Listing
 from shared.log import configure_logs, log
 from shared.providers.loading import Providers
 from shared.reconciler import Reconciler
+from shared.redrive import Redrive
 from shared.settings import Settings
 from shared.statuses import Statuses
 from shared.store import Store, open_store
@@ -51,8 +54,12 @@ class Runtime:
         self.limits = Limits(self.controls, configured, clock)
         self.reconciler = Reconciler(self.queue, self.records, self.providers, durations, configured, clock)
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
-        self.tick = Tick(self.queue, self.records, self.dispatcher, configured, clock)
+        self.history = History(store, configured, clock)
+        self.tick = Tick(self.queue, self.records, self.history, self.dispatcher, configured, clock)
         self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock)
+        cursors = Cursors(configured)
+        self.listing = Listing(self.history, cursors)
+        self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)
         self.batch_queue = BatchQueue(store, configured, clock)

@@ -27,6 +27,7 @@ PLACEHOLDER = re.compile(
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
 SHORTEST_SECRET = 16
+MOST_CREATES = 60_000  # a minute; the token bucket counts in whole ms
 
 
 class Settings(BaseSettings):
@@ -279,8 +280,8 @@ class Settings(BaseSettings):
         limited = {*_per_name(self.provider_rates), *_per_name(self.provider_concurrency)}
         if not {*self.provider_names, *limited} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
             problems.append(f"PROVIDERS, PROVIDER_RATES and PROVIDER_CONCURRENCY may name: {', '.join(NUMBERS)}")
-        if any(rate <= 0 for rate in _per_name(self.provider_rates).values()):
-            problems.append("PROVIDER_RATES must be above 0; to stop a provider, pause it")
+        if not all(0 < rate <= MOST_CREATES for rate in _per_name(self.provider_rates).values()):
+            problems.append(f"PROVIDER_RATES must be above 0 and at most {MOST_CREATES}; to stop a provider, pause it")
         return problems
 
     def _webhook_secrets(self) -> list[str]:

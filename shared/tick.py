@@ -1,14 +1,14 @@
 """One bounded scheduled run: whatever events have missed.
 
-Every tick dispatches, which also hands out what is overdue. Every SWEEP_EVERY-th minute's tick also walks on through
-the users' sets, to find jobs that the index or a set has lost: what an eviction or a failover can do to a store, and
-what no other path would notice for a job that nobody asks about.
+Every tick dispatches, which also hands out what is overdue. Every SWEEP_EVERY-th minute's tick also trims the history
+(1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost: what an
+eviction or a failover can do to a store, and what no other path would notice for a job that nobody asks about.
 """
 
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.dispatcher import Dispatcher, Report
-from shared.jobqueue import JobQueue, Records
+from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
 from shared.settings import Settings
 
@@ -20,10 +20,17 @@ class Tick:
     """What the schedule calls."""
 
     def __init__(
-        self, queue: JobQueue, records: Records, dispatcher: Dispatcher, settings: Settings, clock: Clock
+        self,
+        queue: JobQueue,
+        records: Records,
+        history: History,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._queue = queue
         self._records = records
+        self._history = history
         self._dispatcher = dispatcher
         self._settings = settings
         self._clock = clock
@@ -38,7 +45,13 @@ class Tick:
         return report
 
     async def _sweep(self, budget: Budget) -> None:
-        """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again."""
+        """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again.
+
+        First it trims the history.
+        """
+        trimmed = await self._history.trim()
+        if trimmed:
+            log.info("history_trimmed", count=trimmed)
         users = await self._records.walk_users(SWEEP_KEYS)
         for user in users:
             if budget.left < self._settings.store_total_timeout:

@@ -8,6 +8,6 @@ from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue, Place, QueueCounts, Stats
 
 __all__ = [
-    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Controls", "Ended", "History", "JobQueue", "Overdue", "Page", "Place", "Position",
-    "QueueCounts", "Records", "Stats",
+    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Controls", "Ended", "History", "JobQueue",
+    "Overdue", "Page", "Place", "Position", "QueueCounts", "Records", "Stats",
 ]  # fmt: skip

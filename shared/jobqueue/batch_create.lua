@@ -38,8 +38,8 @@ for n = 0, #widths - 3 do
   local own = take(widths[n + 3])
   local id, score, is_ready = own[1], tonumber(own[2]), n < free
   if ARGV[7] ~= '' then
-    tag = tag + tonumber(ARGV[7])
     score = math.max(0, tag - score)
+    tag = tag + tonumber(ARGV[7])
   end
   local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', ARGV[2], 'score', text(score),
     'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
@@ -48,7 +48,7 @@ for n = 0, #widths - 3 do
   put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id, score_of(ALARMS, tonumber(ARGV[11])), '!' .. id,
     score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[5] + 3) .. '|' .. id)
   put(queued, is_ready and '-1' or text(score), id)
-  if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = first_waiting or score end
+  if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = math.min(first_waiting or score, score) end
 end
 put(seats, first_waiting and text(first_waiting) or text(SPENT), '#' .. ARGV[1])
 if ARGV[7] ~= '' then put(seats, text(SPECIAL + tag), '~') end

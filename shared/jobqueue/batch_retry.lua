@@ -41,8 +41,8 @@ for i, copy in ipairs(copies) do
   local score = tonumber(copy.f.score) + waited
   if ARGV[9] == '' then score = now * (6 - tonumber(copy.f.priority)) end
   if ARGV[10] ~= '' then
-    tag = tag + tonumber(ARGV[10])
     score = tag
+    tag = tag + tonumber(ARGV[10])
   end
   local expire_at = tonumber(copy.f.expire_at) + waited
   local fields = {'state', 'backlog', 'attempt', '0', 'heirs', '1', 'score', text(score), 'created_at', ARGV[4], 'expire_at',

@@ -25,6 +25,7 @@ local user = read_user(user_key, tonumber(ARGV[15]))
 local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[16]), user.cap)
 if tasks >= allowed then
   -- Before anybody is refused: a job that was lost with its hash must not hold a place for ever.
+  local is_lost = false
   for _, member in ipairs(redis.call('ZRANGE', user_key, 0, 2 * user.cap + 4)) do
     local kind, key = string.sub(member, 1, 1), KEYS[5] .. 'j:' .. member
     if kind == '#' then key = KEYS[5] .. 'b:' .. string.sub(member, 2) end
@@ -32,22 +33,25 @@ if tasks >= allowed then
       redis.call('ZREM', user_key, member)
       redis.call('ZREM', index, member, '!' .. member)
       redis.call('HINCRBY', KEYS[4], 'missing', 1)
+      is_lost = true
     end
   end
-  user = read_user(user_key, tonumber(ARGV[15]))
-  tasks = tasks_of(user_key, user)
+  if is_lost then
+    user = read_user(user_key, tonumber(ARGV[15]))
+    tasks = tasks_of(user_key, user)
+  end
   if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
 end
 
 local head = read_head(index, tonumber(ARGV[11]) + 1)
 local special = {}
 if ARGV[20] ~= '' then
-  -- Start-time fair queueing: a user's next job comes one grant after his last one, or after the last grant of all.
-  local tag = math.max(head.gates['~v'] or FIRST_TAG, user.tag) + tonumber(ARGV[20])
+  -- Start-time fair queueing: a job begins where its user's last one ended, or now, at the last grant of all.
+  local begins = math.max(head.gates['~v'] or FIRST_TAG, user.tag)
   -- Of equal tags the one submitted first is lower, by up to a hundredth of a grant for the time since the last one.
   local tie = math.max(0, math.min(99, math.floor((now - (head.gates['~w'] or now)) / 100)))
-  score = math.max(0, tag + tie - score)
-  special = {text(SPECIAL + tag), '~'}
+  score = math.max(0, begins + tie - score)
+  special = {text(SPECIAL + begins + tonumber(ARGV[20])), '~'}
 end
 local room = read_room(head, tonumber(ARGV[11]), concurrency, providers, now)
 local is_admitted = #user.admitted < user.cap
@@ -88,8 +92,9 @@ local function write(state, heirs, band, ms, seat, more)
   redis.call('ZADD', user_key, text(seat), id, unpack(special))
 end
 
-if ARGV[8] == '1' and may_start then
-  local time = lease_time(ARGV[5])
+local time = ARGV[8] == '1' and may_start and lease_time(ARGV[5])
+-- By the store's clock once more: a caller's fast one must not end a pause or fill the bucket.
+if time and has_room(read_room(head, tonumber(ARGV[11]), concurrency, providers, time), lane) then
   local lease_until = time + tonumber(ARGV[9])
   for _, part in ipairs({bucket_after(head, providers, provider_of(lane), 1, time), '~r' .. text(provider_of(lane))}) do
     moves[#moves + 1] = part

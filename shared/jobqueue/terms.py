@@ -1,5 +1,7 @@
 """The deployment's limits as the scripts take them, written out once."""
 
+import math
+
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
 from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.settings import Settings
@@ -50,7 +52,7 @@ class Terms:
     def _provider(s: Settings, number: int) -> str:
         """Concurrency, ms for a token, and burst of one provider."""
         concurrency, per_minute, burst = s.provider_limits(REGISTRY[number])
-        return f"{concurrency},{60_000 / per_minute:.0f},{burst}"
+        return f"{concurrency},{math.ceil(60_000 / per_minute)},{burst}"
 
     @staticmethod
     def _units(s: Settings, points: int) -> int:

@@ -1,0 +1,64 @@
+"""The engine of the embedded store without its REST server in between, for benches that count or time scripts alone."""
+
+from typing import Any
+
+import redis
+
+from bench.environment import enter
+from local.rest_server.engine import Engine
+from shared.settings import Settings
+
+ADDRESS = "https://eu1-steady-heron-30871.upstash.io"  # what a deployment must name; nothing is sent there
+UNLIMITED = 1_000_000
+RATE = 60_000  # creates a minute: one a ms, the finest step that the token bucket knows
+OURS = ("config", "info")  # commands of the meter itself
+
+
+class EngineStore:
+    """A Store whose commands go straight to the engine's socket; the scripts are the same, byte for byte."""
+
+    def __init__(self, engine: Engine) -> None:
+        # Protocol 2 and no response callbacks: replies come as flat lists, as they do from the REST API.
+        self.client = redis.Redis(unix_socket_path=engine.socket_path, decode_responses=True, protocol=2)
+        self.client.response_callbacks.clear()
+
+    async def execute(self, *command: str) -> Any:
+        """One command."""
+        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        self.client.close()
+
+    @property
+    def version(self) -> str:
+        """The engine by name and number."""
+        said = dict(line.partition(":")[::2] for line in str(self.client.execute_command("INFO", "server")).split())  # type: ignore[no-untyped-call]
+        return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said['redis_version']}"
+
+
+class MeteredStore(EngineStore):
+    """Notes of each command what the engine says it cost: µs of its own time, and the commands that would be billed."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.usec = 0
+        self.commands = 0
+
+    async def execute(self, *command: str) -> Any:
+        pipe = self.client.pipeline(transaction=False)
+        pipe.execute_command("CONFIG", "RESETSTAT")  # type: ignore[no-untyped-call]
+        pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+        pipe.execute_command("INFO", "commandstats")  # type: ignore[no-untyped-call]
+        _, reply, said = pipe.execute()
+        stats = dict(line.removeprefix("cmdstat_").split(":") for line in said.splitlines() if "cmdstat_" in line)
+        counted = {name: dict(pair.split("=") for pair in rest.split(",")) for name, rest in stats.items()}
+        self.usec = int(counted[command[0].lower()]["usec"])
+        self.commands = sum(int(row["calls"]) for name, row in counted.items() if name.partition("|")[0] not in OURS)
+        return reply
+
+
+def bench_settings(**changes: Any) -> Settings:
+    """A deployment whose provider and queue bound nothing, and whose variables are none of this machine's."""
+    enter(ADDRESS)
+    values: dict[str, Any] = {"sluice_env": "test", "max_queue_size": 10 * UNLIMITED}
+    return Settings(**(values | {"provider_rates": f"replicate:{RATE}"} | changes))

