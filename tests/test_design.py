@@ -30,12 +30,14 @@ def test_every_key_is_in_the_table() -> None:
     table = section("The store")
     for key in (keys.index, keys.stats, keys.dead, keys.job("<id>"), keys.user("<key name>", "<user>")):
         assert f"| `{key.removeprefix('p:')}` |" in table
+    for key in (keys.batch("<batch>"), keys.batch_queue("<batch>")):
+        assert f"| `{key.removeprefix('p:')}` |" in table
     assert f"| `{keys.owner('<prediction>').removeprefix('p:')}` |" in table
 
 
 def test_the_state_table_names_only_verbs() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|", section("A job's states"), re.M)
-    assert [state for state, _, _ in rows] == ["queued", "submitting", "running", "delayed", "done"]
+    assert [state for state, _, _ in rows] == ["backlog", "queued", "submitting", "running", "delayed", "done"]
     for _, entering, leaving in rows:
-        words = re.findall(r"[a-z]+", re.sub(r"\(.*?\)", "", f"{entering}, {leaving}"))
+        words = re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", f"{entering}, {leaving}"))
         assert set(words) <= {*VERBS, "nobody"}
