@@ -44,6 +44,8 @@ soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 -
 bench: $(READY) ## the measurements the README quotes
 	@$(BIN)/python -m bench.handlers $(ARGS)
 	@$(BIN)/python -m bench.cold $(ARGS)
+	@$(BIN)/python -m bench.fairness $(ARGS)
+	@$(BIN)/python -m bench.claim_scale $(ARGS)
 
 clean: ## remove .venv and the local data
 	@rm -rf $(VENV) .sluice
