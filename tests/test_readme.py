@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench import fairness
 from local.configuration import Configuration
 from local.stack import Stack
 from shared.providers.wavespeed import WaveSpeedSettings
@@ -136,3 +137,17 @@ async def test_the_calls_table_names_every_route() -> None:
         (method.upper(), path.replace("{job_id}", "{id}")) for path, methods in paths.items() for method in methods
     }
     assert told == routes
+
+
+async def test_the_fairness_table_is_what_the_bench_counts_and_meets_its_targets() -> None:
+    rows, _ = await fairness.measure(fairness.JOBS)
+    assert all(is_met for row in rows for is_met in row.targets().values())
+    counted = {
+        (row.scenario, row.policy.strip("()"), row.cap): (str(row.first_serve), f"{row.jain:.3f}", f"{row.ratio:.3f}")
+        for row in rows
+    }
+    section = README.split("How fair it is", 1)[1]
+    shown = re.findall(r"^\| ([a-z0-9 ]+) \| `?(\w+)`? \| (\w+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", section, re.M)
+    assert len(shown) == 10
+    for scenario, policy, cap, *figures in shown:
+        assert counted[scenario, policy, cap] == tuple(figures), scenario
