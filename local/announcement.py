@@ -32,6 +32,7 @@ def announcement(stack: "Stack") -> str:
             f"  provider   {provider}",
             f"  schedule   a tick every {tick:g} s",
             f"  API key    {stack.api_key}",
+            f"  operator   {stack.environment['OPERATOR_TOKEN']}",
             "",
             "Submit a job, then follow it with the id in the answer:",
             "",

@@ -95,6 +95,7 @@ def local_secrets(kept_in: Path | None) -> dict[str, str]:
         "API_KEYS": f"local:{secrets.token_hex(16)}",
         "SIGNING_SECRET": secrets.token_hex(32),
         "QUEUE_PROCESSOR_TOKEN": secrets.token_hex(16),
+        "OPERATOR_TOKEN": secrets.token_hex(16),
         "CRON_SECRET": secrets.token_hex(16),
         "UPSTASH_REDIS_REST_TOKEN": secrets.token_hex(16),
         "REPLICATE_API_TOKEN": f"r8_simulated_{secrets.token_hex(8)}",

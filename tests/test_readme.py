@@ -34,7 +34,7 @@ def commands() -> dict[str, str]:
 
 def pattern(text: str) -> str:
     """Text without what differs from run to run."""
-    text = re.sub(r"job_[0-9a-f]+", "job_*", text)
+    text = re.sub(r"(job|bat)_[0-9a-f]+", r"\1_*", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "<time>", text)
     text = re.sub(r"\b[0-9a-f]{32}\b", "<key>", text)
     text = re.sub(r"\d+(\.\d+)?", "#", text)
