@@ -1,21 +1,68 @@
-"""/api/jobs/{id}: what an owner may still change about a job."""
+"""/api/jobs: an owner's jobs, and what he may do with one of them."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.auth import caller_of
 from shared.budget import Budget
 from shared.errors import JobNotFound, NotWaiting
-from shared.intake import read_model
+from shared.intake import read_model, read_query
 from shared.job import is_job_id, links
+from shared.listing import JobsQuery
+from shared.results import result_of
 from shared.submission import JobChange
 
 router = APIRouter()
 
 BODY_LIMIT = 4 * 1024
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
+PLAIN = {"Cache-Control": "no-store"}
+
+
+@router.get("/api/jobs")
+async def jobs(request: Request) -> JSONResponse:
+    """200 with a page of the caller's jobs, newest first, and ``next_cursor``; null on the last page alone."""
+    sluice = runtime.current()
+    caller = caller_of(request, sluice.settings)
+    return JSONResponse(await sluice.listing.jobs(caller, read_query(request, JobsQuery)), headers=PLAIN)
+
+
+@router.delete("/api/jobs/{job_id}")
+async def delete(request: Request, job_id: str) -> Response:
+    """204 once an ended job is forgotten; 409 while it lives, or its batch is known."""
+    sluice = runtime.current()
+    caller = caller_of(request, sluice.settings)
+    if not is_job_id(job_id):
+        raise JobNotFound
+    await sluice.history.delete(job_id, caller)
+    sluice.statuses.forget(job_id)
+    return Response(status_code=204, headers=PLAIN)
+
+
+@router.post("/api/jobs/{job_id}/retry")
+async def retry(request: Request, job_id: str) -> JSONResponse:
+    """202 with the new job made of a failed one, the same at each repeat; 409 for any other job."""
+    sluice = runtime.current()
+    budget = Budget.of_function(sluice.settings)
+    job = await sluice.redrive.retry(caller_of(request, sluice.settings), job_id, budget)
+    sluice.statuses.forget(job_id)
+    return JSONResponse(job, 202, headers={"Location": job["links"]["status"], **PLAIN})
+
+
+@router.get("/api/jobs/{job_id}/result")
+async def result(request: Request, job_id: str) -> Response:
+    """303 to a completed job's output if that is a URL, or a list with one; 200 with it otherwise; 409 without one.
+
+    It costs what a poll costs, and is found in the same cache.
+    """
+    sluice = runtime.current()
+    remembered = await sluice.statuses.view(caller_of(request, sluice.settings), job_id)
+    found = result_of(remembered.value)
+    if found.url is not None:
+        return RedirectResponse(found.url, 303, headers=PLAIN)
+    return Response(found.body, media_type="application/json", headers=PLAIN)
 
 
 @router.post("/api/jobs/{job_id}/cancel")

@@ -1,15 +1,18 @@
 """/api/operate/...: what the operator may do. Bearer OPERATOR_TOKEN; without that setting nobody may."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.auth import bears
 from shared.budget import Budget
-from shared.errors import Unauthenticated
-from shared.intake import read_model
+from shared.errors import JobNotFound, Unauthenticated
+from shared.intake import read_model, read_query
+from shared.job import is_job_id
 from shared.limits import LimitsChange
+from shared.listing import LettersQuery
+from shared.redrive import RedriveOrder
 
 BODY_LIMIT = 64 * 1024
 PLAIN = {"Cache-Control": "no-store"}
@@ -41,6 +44,34 @@ async def change_limits(request: Request) -> JSONResponse:
     shown = await sluice.limits.change(change)
     await sluice.dispatcher.run(budget)
     return JSONResponse(shown, headers=PLAIN)
+
+
+@router.get("/dead-letters")
+async def dead_letters(request: Request) -> JSONResponse:
+    """200 with a page of the dead letters, the last to die first, and ``next_cursor``; null on the last page alone."""
+    sluice = operator(request)
+    return JSONResponse(await sluice.listing.letters(read_query(request, LettersQuery)), headers=PLAIN)
+
+
+@router.delete("/dead-letters/{job_id}")
+async def drop_dead_letter(request: Request, job_id: str) -> Response:
+    """204 once it is no dead letter any more; its job stays until it expires. 404 when it is none."""
+    sluice = operator(request)
+    if not is_job_id(job_id) or not await sluice.history.drop_letter(job_id):
+        raise JobNotFound
+    return Response(status_code=204, headers=PLAIN)
+
+
+@router.post("/dead-letters/redrive")
+async def redrive(request: Request) -> JSONResponse:
+    """200 with the new jobs made of failed ones; a ``next_cursor`` says that there is more to do."""
+    sluice = operator(request)
+    budget = Budget.of_function(sluice.settings)
+    order = await read_model(request, BODY_LIMIT, RedriveOrder)
+    report = await sluice.redrive.run(order, budget)
+    for job in report["redriven"]:
+        sluice.statuses.forget(job["id"])
+    return JSONResponse(report, headers=PLAIN)
 
 
 app = create_app(router)

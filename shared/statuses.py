@@ -10,7 +10,7 @@ from shared.budget import Budget
 from shared.cache import Cache, Remembered
 from shared.clock import Clock
 from shared.dispatcher import Dispatcher
-from shared.errors import JobNotFound, StoreError
+from shared.errors import JobNotFound, StoreError, StoreRefused, StoreScriptError
 from shared.explanation import explain
 from shared.job import Job, is_job_id
 from shared.jobqueue import JobQueue, Place, Records
@@ -116,7 +116,7 @@ class Statuses:
                 return job, place
         try:
             job, place = await self._records.explain(job_id)
-        except StoreError:
+        except (StoreRefused, StoreScriptError):
             # A store that takes no scripts (full, or a token that may only read) still answers a plain read.
             return await self._records.read(job_id), Place()
         if job.waits:

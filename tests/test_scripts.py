@@ -83,6 +83,17 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     await controls.reprioritize(job, "app", 5)
     await world.runtime.records.explain(job)
     await world.runtime.records.stats()
+    history = world.runtime.history
+    await history.jobs("app")
+    await history.letters()
+    await history.note_redriven(job, "new")
+    await history.delete(job, "app")
+    await history.trim()
+    batches, common = world.runtime.batch_queue, {"owner": "app", "user": "ada", "created_at": "1", "lane": "0"}
+    await batches.create("bat_1", "f", {"owner": "app", "expected": "1"}, common | {"expire_at": "9"}, [(1, {})], "")
+    await batches.read("bat_1")
+    await batches.retry("bat_1", "app", "ada", canceled_too=True, cost="")
+    await batches.cancel("bat_1", "app")
     assert set(sent) == set(VERBS)
     for verb, (keys, arguments) in sent.items():
         parsed = script(verb)

@@ -1,6 +1,6 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user; as many of its jobs are ready as
 -- his concurrency admits, the others wait in his backlog, in their order.
--- KEYS: 1 index  2 batch  3 user  4 stats  5 prefix  6 batch_queue
+-- KEYS: 1 index  2 batch  3 user  4 prefix  5 batch_queue
 -- ARGV: 1 batch_id  2 fingerprint  3 now  4 user_limit  5 user_queued  6 queue_size  7 cost  8 heirs  9 limit  10 lane
 --       11 expire_at  12 widths  13.. fields
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live, allowed} | {queue_full, waiting}
@@ -44,20 +44,20 @@ for n = 0, #widths - 3 do
   local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', ARGV[2], 'score', text(score),
     'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
   put(fields, unpack(own, 3))
-  redis.call('HSET', KEYS[5] .. 'j:' .. id, unpack(fields))
+  redis.call('HSET', KEYS[4] .. 'j:' .. id, unpack(fields))
   put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id, score_of(ALARMS, tonumber(ARGV[11])), '!' .. id,
-    score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[5] + 3) .. '|' .. id)
+    score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[4] + 3) .. '|' .. id)
   put(queued, is_ready and '-1' or text(score), id)
   if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = math.min(first_waiting or score, score) end
 end
 put(seats, first_waiting and text(first_waiting) or text(SPENT), '#' .. ARGV[1])
 if ARGV[7] ~= '' then put(seats, text(SPECIAL + tag), '~') end
 redis.call('HSET', batch_key, 'fingerprint', ARGV[2], unpack(batch_fields))
-redis.call('ZADD', KEYS[6], unpack(queued))
+redis.call('ZADD', KEYS[5], unpack(queued))
 redis.call('ZADD', index, unpack(moves))
 redis.call('ZADD', user_key, unpack(seats))
 -- Who is put before an empty backlog must know that somebody waits for his place when he ends.
 if first_waiting and #user.waiting == 0 and ARGV[8] ~= '1' then
-  for _, job in ipairs(user.admitted) do redis.call('HSET', KEYS[5] .. 'j:' .. job.id, 'heirs', '1') end
+  for _, job in ipairs(user.admitted) do redis.call('HSET', KEYS[4] .. 'j:' .. job.id, 'heirs', '1') end
 end
 return {'created'}

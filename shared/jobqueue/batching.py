@@ -27,7 +27,7 @@ class BatchQueue(Scripted):
             "batch_create",
             [
                 self.keys.index, self.keys.batch(batch_id), self.keys.user(common["owner"], common["user"]),
-                self.keys.stats, self.keys.root, self.keys.batch_queue(batch_id),
+                self.keys.root, self.keys.batch_queue(batch_id),
             ],
             [
                 batch_id, fingerprint, common["created_at"], t.user_limit, t.user_queued, t.queue_size, cost, t.heirs,

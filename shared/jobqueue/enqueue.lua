@@ -143,7 +143,11 @@ write(is_ready and 'queued' or 'backlog', is_admitted and ARGV[21] or '1', is_re
 if worse then redis.call('HSET', KEYS[5] .. 'j:' .. worse.id, 'state', 'backlog', 'heirs', '1') end
 -- Who is put before an empty backlog must know that somebody waits for his place when he ends.
 if not is_admitted and #user.waiting == 0 and ARGV[21] ~= '1' then
-  for _, job in ipairs(user.admitted) do redis.call('HSET', KEYS[5] .. 'j:' .. job.id, 'heirs', '1') end
+  for _, job in ipairs(user.admitted) do
+    local key = KEYS[5] .. 'j:' .. job.id
+    -- One that was lost with its hash must not be made anew.
+    if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
+  end
 end
 
 if not is_ready then

@@ -22,7 +22,8 @@ local function reseat(ending, user)
   for _, job in ipairs(known.admitted) do
     local f = read(job_key(ending, job.id), 'state', 'lane', 'score', 'batch')
     if f.state == 'queued' then ready[#ready + 1] = {id = job.id, f = f, score = tonumber(f.score)} end
-    redis.call('HSET', job_key(ending, job.id), 'heirs', '1')
+    -- A job that was lost with its hash must not be made anew.
+    if f.state then redis.call('HSET', job_key(ending, job.id), 'heirs', '1') end
   end
   table.sort(ready, function(a, b) if a.score ~= b.score then return a.score > b.score end return a.id > b.id end)
   local best = known.waiting[1] and known.waiting[1].score
