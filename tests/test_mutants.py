@@ -118,3 +118,39 @@ async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> Non
     await world.runtime.dispatcher.start(claim.started[0])
     assert world.provider.canceled == ["p1"]
     assert (await world.runtime.records.read(job)).fields["prediction"] == "told by its webhook"
+
+
+async def test_a_repeated_trip_counts_once(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=True)
+    for _ in range(2):
+        await queue.trip(job, 1)
+    assert await world.raw("HGET", f"{queue.keys.root}m:0:acme/video", "failures") == "1"
+
+
+async def test_what_is_at_the_provider_does_not_expire(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=True)
+    await queue.record(job, 1, "p1")
+    world.manual.advance(world.runtime.settings.queue_ttl + 1)
+    assert await queue.expire(job) == "stale"
+    assert (await world.runtime.records.read(job)).state == "running"
+
+
+async def test_what_may_still_wait_does_not_expire(world: World) -> None:
+    job = await world.enqueue()
+    world.manual.advance(world.runtime.settings.queue_ttl - 1)
+    assert await world.runtime.queue.expire(job) == "stale"
+    assert (await world.runtime.records.read(job)).state == "queued"
+
+
+async def test_a_job_without_its_alarm_is_not_started_after_it_has_expired(world: World) -> None:
+    queue, settings = world.runtime.queue, world.runtime.settings
+    job = await world.enqueue(start=True)
+    await queue.record(job, 1, "p1")
+    world.manual.advance(settings.queue_ttl - 1)
+    await queue.fail(job, 1, "p1", code="unknown", detail="", retryable=True)
+    await world.raw("ZREM", queue.keys.index, f"!{job}")
+    world.manual.advance(2 * settings.queue_retry_delay / 1000)
+    claim = await queue.claim(1)
+    assert (claim.started, claim.expired) == ((), (job,))

@@ -52,7 +52,7 @@ def assert_shows(shown: str, printed: str) -> None:
 def test_every_command_is_known_to_this_test() -> None:
     known = ("make demo", "make test", "make dev", "curl ")
     assert all(command.startswith(known) for command in commands())
-    assert len(commands()) == 7
+    assert len(commands()) == 8
 
 
 def test_make_demo_prints_what_the_readme_shows() -> None:

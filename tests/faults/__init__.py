@@ -6,5 +6,6 @@ engines       the stores that the real scripts run on, and a cheap look at all t
 store         a process' way to the store, with RestStore's own repeat
 provider      predictions, their webhooks, and what the provider really did
 scenarios     who submits, polls and cancels what and when, and what the provider makes of it
+clients       how each of these steps is done
 simulation    one run: the clock, the events in their order, the invariants after every I/O
 """

@@ -4,6 +4,7 @@ import json
 from typing import Any, Protocol
 
 from local.rest_server.running import RunningServer
+from shared.errors import StoreScriptError
 from shared.jobqueue.keys import Keys
 from shared.store import Store
 from shared.store.memory import MemoryStore
@@ -23,6 +24,7 @@ return cjson.encode(all)
 """
 
 LIFETIME = "86400"  # s; longer than any run, as are the real ones
+MODELS = "m:"  # what the keys of models begin with after the root; only scripts name them
 
 
 class Engine(Protocol):
@@ -60,18 +62,41 @@ class _Loading:
         keys = self._keys
         await self.clear()
         sets = {keys.index: state.index, keys.dead: state.dead}
-        for key, scores in (sets | {keys.users + user: held for user, held in state.users.items()}).items():
+        sets |= {keys.users + user: held for user, held in state.users.items()}
+        sets |= {keys.batch_queue(batch): held for batch, held in state.batch_queues.items()}
+        for key, scores in sets.items():
             if scores:
                 flat = [part for member, score in scores.items() for part in (f"{score:.0f}", member)]
                 await self.execute("ZADD", key, *flat)
-        hashes = {keys.job(job_id): fields for job_id, fields in state.jobs.items()}
-        for key, fields in (hashes | {keys.stats: state.stats}).items():
+        hashes = {keys.stats: state.stats}
+        hashes |= {keys.job(job_id): fields for job_id, fields in state.jobs.items()}
+        hashes |= {keys.batch(batch): fields for batch, fields in state.batches.items()}
+        hashes |= {f"{keys.root}{MODELS}{model}": fields for model, fields in state.models.items()}
+        for key, fields in hashes.items():
             if fields:
                 await self.execute("HSET", key, *(part for pair in fields.items() for part in pair))
         for prediction, owner in state.owners.items():
             await self.execute("SET", keys.owner(prediction), owner, "EX", LIFETIME)
-        for job_id in state.expiring:
-            await self.execute("EXPIRE", keys.job(job_id), LIFETIME)
+        for name in state.expiring:
+            key = keys.batch(name) if name in state.batches else keys.job(name)
+            await self.execute("EXPIRE", key, LIFETIME)
+
+
+class Compiled:
+    """Fakeredis' Lua, without compiling each script anew and without collecting garbage after each."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+        self._functions: dict[bytes | str, Any] = {"collectgarbage()": lambda: None}
+
+    def execute(self, script: bytes | str) -> Any:
+        function = self._functions.get(script)
+        if function is None:
+            function = self._functions[script] = self._runtime.compile(script)
+        return function()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
 
 
 class MemoryEngine(_Loading):
@@ -80,7 +105,19 @@ class MemoryEngine(_Loading):
     def __init__(self, prefix: str) -> None:
         self._keys = Keys(prefix)
         self._store = store = MemoryStore()
-        self._held = store._redis.connection_pool.connection_kwargs["server"].dbs
+        server = store._redis.connection_pool.connection_kwargs["server"]
+        store._redis.execute_command("EVAL", "return 1", "0")  # type: ignore[no-untyped-call]
+        server._lua_runtime = Compiled(server._lua_runtime)
+        self._held = server.dbs
+        self._socket = store._redis.connection_pool.get_connection()._sock
+
+    async def execute(self, *command: str) -> Any:
+        """One command, without writing it out and reading it in again as a client does."""
+        self._socket._process_command([part.encode() for part in command])
+        reply = self._socket.responses.get()
+        if isinstance(reply, Exception):
+            raise StoreScriptError(str(reply))
+        return _decoded(reply)
 
     def state(self) -> State:
         state = State()
@@ -118,21 +155,26 @@ class ServerEngine(_Loading):
         return state
 
 
+def _decoded(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_decoded(part) for part in reply]
+    return reply.decode() if isinstance(reply, bytes) else reply
+
+
 def _sort_in(state: State, keys: Keys, name: str, held: Any, lasts: bool) -> None:
     """Puts one key of the store where it belongs; ``lasts`` says that it will expire."""
-    if name == keys.index:
-        state.index = held
-    elif name.startswith(keys.jobs):
-        state.jobs[name.removeprefix(keys.jobs)] = held
-        if lasts:
-            state.expiring.add(name.removeprefix(keys.jobs))
-    elif name.startswith(keys.users):
-        state.users[name.removeprefix(keys.users)] = held
-    elif name.startswith(keys.owners):
-        state.owners[name.removeprefix(keys.owners)] = held
-    elif name == keys.stats:
-        state.stats = held
-    elif name == keys.dead:
-        state.dead = held
-    else:
-        state.strangers.append(name)
+    single = {keys.index: "index", keys.stats: "stats", keys.dead: "dead"}.get(name)
+    if single is not None:
+        setattr(state, single, held)
+        return
+    for beginning, kind in (
+        (keys.jobs, "jobs"), (keys.users, "users"), (keys.owners, "owners"), (keys.root + MODELS, "models"),
+        (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"),
+    ):  # fmt: skip
+        if name.startswith(beginning):
+            rest = name.removeprefix(beginning)
+            getattr(state, kind)[rest] = held
+            if lasts and kind in ("jobs", "batches"):
+                state.expiring.add(rest)
+            return
+    state.strangers.append(name)

@@ -32,23 +32,49 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Several of the works, wanted together."""
+
+    user: str
+    works: tuple[str, ...]
+    policy: Literal["best_effort", "all_or_nothing"] = "best_effort"
+    queue: str = "video"
+
+
+Verb = Literal[
+    "submit", "poll", "cancel", "redrive", "reprioritize", "limit", "limit_user",
+    "submit_batch", "cancel_batch", "retry_batch", "poll_batch",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Step:
-    """Something that a client does at a moment, s from the beginning; a job submitted again is so with the same key."""
+    """Something that a client or the operator does at a moment, s from the beginning; see clients.py.
+
+    ``of`` names a work, a batch, a user or a limit; ``value`` is a priority or a limit, None to lift it. What is
+    submitted again is so with the same key.
+    """
 
     at: float
-    verb: Literal["submit", "poll", "cancel"]
-    job: str
+    verb: Verb
+    of: str
+    value: int | None = None
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A deployment's settings, its jobs and its clients."""
+    """A deployment's settings, its jobs and its clients.
+
+    The works named ``x~1`` and ``x~redriven`` are what a retry of x's batch and a redrive of x make.
+    """
 
     name: str
     works: dict[str, Work]
     steps: tuple[Step, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     is_listed: bool = True  # whether the provider's list shows predictions; it does not for those of deployments
+    batches: dict[str, Batch] = field(default_factory=dict)
+    width: int = 0  # how many jobs may surely be under way at once; the least of the limits unless given
 
 
 FAILS_ONCE = (Creation(seconds=15, verdict="failed"), Creation(seconds=10))
@@ -139,4 +165,205 @@ UNLISTED = Scenario(
     is_listed=False,
 )
 
-SCENARIOS = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
+# From here on: backlogs, live limits, pauses, circuits, expiry and batches.
+
+UNLUCKY = ("completed", "failed")  # without retries, a submission that is lost ends its job
+FAILS = Creation(seconds=5, verdict="failed")
+LOST = Creation("unknown_not_made")
+# The longest freeze is over by then: an operator who looks once more finds that his old order came last, and repeats.
+LATER = 700.0
+
+BACKLOG = Scenario(
+    "backlog",
+    {
+        "completes": Work("ada", ends=UNLUCKY),
+        "fails": Work("ada", (FAILS,), ends=("failed",)),
+        "lost": Work("ada", (LOST,), ends=("failed",)),
+        "last": Work("ada", (Creation(seconds=10),), ends=UNLUCKY),
+        "others": Work("bob", ends=UNLUCKY),
+    },
+    (
+        Step(0, "submit", "completes"), Step(1, "submit", "fails"), Step(2, "submit", "lost"),
+        Step(3, "submit", "others"), Step(4, "submit", "last"), Step(35, "poll", "lost"),
+    ),
+    {"max_user_tasks": 1, "max_user_queued": 5, "queue_max_retries": 0, "cancel_after": 60.0},
+)  # fmt: skip
+
+LIMITED = Scenario(
+    "limited",
+    {
+        "in_flight": Work("ada", (Creation(seconds=50),), ends=CANCELED),
+        "never": Work("ada", ends=CANCELED),
+        "promoted": Work("ada", (Creation(seconds=30),)),
+        "paused": Work("ada", (Creation(seconds=10),)),
+    },
+    (
+        Step(0, "submit", "in_flight"), Step(1, "submit", "never"), Step(2, "limit_user", "ada", 1),
+        Step(3, "submit", "promoted"), Step(5, "cancel", "never"), Step(20, "cancel", "in_flight"),
+        Step(22, "submit", "paused"), Step(30, "limit_user", "ada", 0), Step(56, "poll", "paused"),
+        Step(90, "limit_user", "ada"), Step(LATER, "limit_user", "ada"),
+    ),
+    {"max_concurrent_tasks": 1},
+)  # fmt: skip
+
+HEIRS = Scenario(
+    "heirs",
+    {
+        "before": Work("ada", (Creation(seconds=30),)),
+        "after": Work("ada", (FAILS, Creation(seconds=10))),
+    },
+    (
+        Step(0, "limit_user", "ada", 1), Step(1, "submit", "before"), Step(2, "submit", "after"),
+        Step(LATER, "limit_user", "ada"),
+    ),
+    width=1,
+)  # fmt: skip
+
+RACES = Scenario(
+    "races",
+    {
+        "ends": Work("ada", ends=CANCELED),
+        "ready": Work("bob", ends=CANCELED),
+        "delayed": Work("eve", (FAILS, Creation()), queue="storyboard", ends=CANCELED),
+        "backlog": Work("ada", ends=CANCELED),
+        "starts": Work("ada", (Creation("unknown_made"),), ends=CANCELED),
+    },
+    (
+        Step(0, "submit", "delayed"), Step(1, "submit", "ends"), Step(2, "submit", "ready"),
+        Step(3, "submit", "backlog"), Step(4, "submit", "starts"), Step(20.999, "cancel", "backlog"),
+        Step(21, "cancel", "ends"), Step(21, "cancel", "ready"), Step(60, "cancel", "delayed"), Step(60, "cancel", "starts"),
+    ),
+    {"storyboard_concurrency": 1, "max_user_tasks": 1, "max_user_queued": 5, "cancel_after": 60.0},
+)  # fmt: skip
+
+PAUSED = Scenario(
+    "paused",
+    {
+        "first": Work("ada", (Creation("throttled"), Creation("throttled"), LOST, Creation(seconds=10))),
+        "second": Work("bob", (Creation(seconds=10),)),
+        "third": Work("eve", queue="storyboard"),
+    },
+    (
+        Step(0, "submit", "first"), Step(1, "submit", "second"), Step(2, "submit", "third"), Step(15, "poll", "first"),
+        Step(45, "poll", "second"), Step(200, "poll", "third"),
+    ),
+    {"cancel_after": 60.0},
+)  # fmt: skip
+
+CIRCUIT = Scenario(
+    "circuit",
+    {
+        "hopeless": Work("ada", (FAILS,), ends=("failed",)),
+        "lost": Work("ada", (FAILS, LOST, Creation()), ends=UNLUCKY),
+        "parked": Work("bob", (Creation(seconds=10),)),
+        "behind": Work("eve", (Creation(seconds=10),), queue="storyboard"),
+    },
+    (
+        Step(0, "submit", "hopeless"), Step(1, "submit", "lost"), Step(10, "submit", "parked"),
+        Step(12, "submit", "behind"), Step(50, "poll", "parked"),
+    ),
+    {
+        "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 2, "circuit_pause": 40.0,
+        "cancel_after": 60.0,
+    },
+)  # fmt: skip
+
+EXPIRING = Scenario(
+    "expiring",
+    {
+        "holds": Work("ada", (Creation(seconds=125),), ends=UNLUCKY),
+        "backlog": Work("ada", ends=UNLUCKY),
+        "ready": Work("bob", ends=UNLUCKY),
+        "delayed": Work("eve", (FAILS,), queue="storyboard", ends=("failed",)),
+        "races": Work("bob", (Creation(seconds=10),), ends=UNLUCKY),
+    },
+    (
+        Step(0, "submit", "holds"), Step(1, "submit", "backlog"), Step(2, "submit", "ready"),
+        Step(3, "submit", "delayed"), Step(27, "submit", "races"), Step(131, "poll", "races"),
+    ),
+    {
+        "queue_concurrency": 1, "max_user_tasks": 1, "max_user_queued": 3, "queue_ttl": 100.0,
+        "queue_retry_delay": 120_000, "cancel_after": 200.0,
+    },
+)  # fmt: skip
+
+CONTROLLED = Scenario(
+    "controlled",
+    {
+        "runs": Work("ada", (Creation(seconds=40),)),
+        "story": Work("bob", queue="storyboard"),
+        "waits": Work("ada", (Creation(seconds=10),)),
+        "raised": Work("bob", (Creation(seconds=10),)),
+    },
+    (
+        Step(0, "submit", "runs"), Step(1, "limit", "video", 0), Step(2, "submit", "waits"),
+        Step(3, "submit", "raised"), Step(4, "submit", "story"), Step(5, "reprioritize", "raised", 5),
+        Step(10, "limit", "system", 1),
+        Step(12, "poll", "waits"), Step(30, "limit", "video"), Step(42, "reprioritize", "waits", 4),
+        Step(70, "limit", "system"), Step(LATER, "limit", "video"), Step(LATER + 1, "limit", "system"),
+    ),
+    width=1,
+)  # fmt: skip
+
+BATCH = Scenario(
+    "batch",
+    {
+        "one": Work("ada", (Creation(seconds=10),), ends=UNLUCKY),
+        "two": Work("ada", (FAILS,), ends=("failed",)),
+        "three": Work("ada", (Creation(seconds=10),), ends=UNLUCKY),
+        "single": Work("ada", (Creation(seconds=10),), ends=UNLUCKY),
+        **{f"{name}~1": Work("ada", prompt=name, ends=UNLUCKY) for name in ("one", "two", "three")},
+    },
+    (
+        Step(0, "submit_batch", "album"), Step(1, "submit", "single"), Step(2, "submit_batch", "album"),
+        Step(25, "poll_batch", "album"), Step(45, "retry_batch", "album"), Step(70, "poll_batch", "album"),
+    ),
+    {"max_user_tasks": 2, "queue_max_retries": 0, "cancel_after": 60.0},
+    batches={"album": Batch("ada", ("one", "two", "three"))},
+)  # fmt: skip
+
+ALL_OR_NOTHING = Scenario(
+    "all_or_nothing",
+    {
+        "one": Work("ada", (Creation(seconds=50),), ends=(*CANCELED, "failed")),
+        "two": Work("ada", (FAILS,), ends=("failed", "canceled")),
+        "three": Work("ada", ends=("canceled", "completed", "failed")),
+        **{f"{name}~1": Work("ada", prompt=name, ends=(*CANCELED, "failed")) for name in ("one", "two", "three")},
+    },
+    (Step(0, "submit_batch", "album"), Step(65, "retry_batch", "album"), Step(80, "poll_batch", "album")),
+    {"max_user_tasks": 2, "queue_max_retries": 0, "cancel_after": 60.0},
+    batches={"album": Batch("ada", ("one", "two", "three"), "all_or_nothing")},
+)
+
+BATCH_CANCELED = Scenario(
+    "batch_canceled",
+    {
+        "one": Work("ada", (Creation(seconds=30),), ends=CANCELED),
+        "two": Work("ada", (Creation(seconds=30),), ends=CANCELED),
+        "three": Work("ada", ends=CANCELED),
+        "single": Work("ada", (Creation(seconds=10),)),
+    },
+    (
+        Step(0, "submit_batch", "album"), Step(10, "cancel_batch", "album"), Step(11, "submit", "single"),
+        Step(50, "poll_batch", "album"),
+    ),
+    {"max_user_tasks": 2, "cancel_after": 60.0},
+    batches={"album": Batch("ada", ("one", "two", "three"))},
+)  # fmt: skip
+
+REDRIVEN = Scenario(
+    "redriven",
+    {
+        "fails": Work("ada", (FAILS,), ends=("failed",)),
+        "fails~redriven": Work("ada", (Creation(seconds=10),), prompt="fails", ends=UNLUCKY),
+    },
+    (Step(0, "submit", "fails"), Step(30, "redrive", "fails"), Step(31, "redrive", "fails"), Step(60, "poll", "fails")),
+    {"queue_max_retries": 0, "cancel_after": 60.0},
+)
+
+FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
+LATTER = (
+    BACKLOG, LIMITED, HEIRS, RACES, PAUSED, CIRCUIT, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING, BATCH_CANCELED,
+    REDRIVEN,
+)  # fmt: skip
+SCENARIOS = (*FORMER, *LATTER)

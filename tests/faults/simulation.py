@@ -14,30 +14,27 @@ from typing import Any
 
 from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.errors import JobNotFound, StoreUncertain
 from shared.runtime import Runtime
 from shared.settings import Settings
-from shared.signatures import job_id_for
-from shared.submission import SubmitRequest
 from tests.faults.books import Books, Outcome
+from tests.faults.clients import READS, REFUSALS, Clients
 from tests.faults.engines import Engine
 from tests.faults.hearing import heard
 from tests.faults.instance import Instance
 from tests.faults.plan import Crash, Fault, FaultPlan
 from tests.faults.process import Process
 from tests.faults.provider import RETRIES, FakeProvider
-from tests.faults.scenarios import Scenario, WebhookMode, Work
+from tests.faults.scenarios import Scenario, Step, WebhookMode, Work
 from tests.invariants import Limits, Made, check, final, spend
 from tests.world import settings_for
 
-CALLER = "app"
 START = 1_800_000_000_000 - 60_000  # ms; a quarter of an hour is full at the first tick, so that it sweeps
 TIMING: dict[str, Any] = {
     "public_base_url": "https://sluice.test", "cancel_after": 240.0, "queue_max_retries": 2,
     "queue_retry_delay": 40_000, "max_concurrent_tasks": 2,
 }  # fmt: skip
+THROTTLES, LONGEST_THROTTLE = 3, 12.5  # how often the provider throttles in a scenario, and for how many s
 PATIENCE = (5.0, 30.0, 200.0)  # s; when a client that was not answered tries again
-REFUSALS = (Crash, StoreUncertain, JobNotFound)  # what a process may end with that did not answer
 LONGEST = 6 * 3_600_000  # ms; of any simulation, whatever keeps its faults from being over
 LONGEST_RUN = 200.0  # s; of a prediction that ends by itself
 
@@ -47,22 +44,29 @@ def settings_of(scenario: Scenario) -> Settings:
     return settings_for(None, **(TIMING | scenario.settings))
 
 
-def ticks_until_quiet(s: Settings, jobs: int) -> int:
+def ticks_until_quiet(s: Settings, jobs: int, width: int = 0) -> int:
     """How many ticks after the last fault every job must have ended.
 
-    In turns of MAX_CONCURRENT_TASKS jobs, each may have to sit out one adoption window (lease + cancel_after +
-    adoption_margin, noticed up to a check_interval later), to run each of its attempts (the first check or the run
-    itself, then a check) and to wait between them (retry delay x 2^n, half as much again for jitter); each of these
-    ends at a tick, so each is rounded up and takes one more.
+    In turns of as many jobs as the system and a user's backlog let pass at once (``width``, where the least of these is
+    lowered on the way), each may have to sit out one adoption window (lease + cancel_after + adoption_margin, noticed
+    up to a check_interval later), to run each of its attempts (the first check or the run itself, then a check) and to
+    wait between them (retry delay x 2^n, half as much again for jitter); each of these ends at a tick, so each is
+    rounded up and takes one more. All of them may wait for each attempt's failure to open the circuit, for longer each
+    time, and for each probe of a circuit or of a paused provider to have been lost for a lease.
     """
 
     def ticks(seconds: float) -> int:
         return math.ceil(seconds / s.tick_period) + 1
 
+    attempts = 1 + s.queue_max_retries
     window = ticks(s.lease + s.cancel_after + s.adoption_margin + s.check_interval)
-    runs = (1 + s.queue_max_retries) * ticks(max(s.first_check_after, LONGEST_RUN) + s.check_interval)
+    runs = attempts * ticks(max(s.first_check_after, LONGEST_RUN) + s.check_interval)
     waits = sum(ticks(1.5 * s.queue_retry_delay / 1000 * 2**n) for n in range(s.queue_max_retries))
-    return math.ceil(jobs / s.max_concurrent_tasks) * (window + runs + waits)
+    openings = max(0, jobs * attempts - s.circuit_failures + 1) if s.circuit_failures else 0
+    gates = sum(ticks(s.circuit_pause * 2 ** min(n, 4)) + ticks(s.lease) for n in range(openings))
+    gates += THROTTLES * (ticks(LONGEST_THROTTLE) + ticks(s.lease))
+    width = width or min(s.max_concurrent_tasks, s.max_user_tasks)
+    return math.ceil(jobs / width) * (window + runs + waits) + gates
 
 
 class Simulation:
@@ -84,8 +88,8 @@ class Simulation:
         self.plan = plan
         self.settings = settings
         self.books = books or self._new_books()
-        self.names = {job_id_for(settings.signing_key, CALLER, name): name for name in scenario.works}
-        self._ids = {name: job_id for job_id, name in self.names.items()}
+        self._clients = Clients(scenario, settings)
+        self.names = self._clients.names
         self._engine = engine
         self._clock = ManualClock()
         self._limits = Limits.of(settings)
@@ -93,7 +97,7 @@ class Simulation:
         self._is_warm = is_warm
         self._idle: list[Instance] = []
         self._frozen: set[Process] = set()
-        self._most_ticks = ticks_until_quiet(settings, len(scenario.works))
+        self._most_ticks = ticks_until_quiet(settings, len(scenario.works), scenario.width)
 
     @property
     def is_between(self) -> bool:
@@ -158,8 +162,8 @@ class Simulation:
 
     def _new_books(self) -> Books:
         books = Books(START, START + round(self.settings.tick_period * 1000), len(self.scenario.steps))
-        for step in self.scenario.steps:
-            books.plan(step.at, step.verb, step.job, 0)
+        for number, step in enumerate(self.scenario.steps):
+            books.plan(step.at, "step", number, 0)
         return books
 
     async def _tick(self) -> None:
@@ -170,35 +174,24 @@ class Simulation:
             books.outcome.ticks += self.plan.is_over and not self._frozen and not books.steps_left
             await self._process("tick", lambda runtime: runtime.tick.run())
 
-    async def _submit(self, name: str, tries: int) -> None:
-        work = self.scenario.works[name]
-        prompt = work.prompt or name
-        request = SubmitRequest(model="acme/video", input={"prompt": prompt}, user_id=work.user, queue=work.queue)
-
-        async def submit(runtime: Runtime) -> Any:
-            return await runtime.admission.submit(CALLER, request, name, Budget.of_function(self.settings))
-
+    async def _step(self, number: int, tries: int) -> None:
+        """What the scenario says; a client that was not answered tries again, but for one who only reads."""
+        step = self.scenario.steps[number]
         self.books.steps_left -= tries == 0
-        receipt = await self._process("submit", submit)
-        if receipt is not None:
-            self.books.acknowledged.add(receipt["id"])
-        elif tries < len(PATIENCE):
-            self.books.plan(PATIENCE[tries], "submit", name, tries + 1)
+        answer = await self._process(step.verb, self._clients.act(step))
+        if answer is not None:
+            self._note(step, answer)
+        elif step.verb not in READS and tries < len(PATIENCE):
+            self.books.plan(PATIENCE[tries], "step", number, tries + 1)
 
-    async def _cancel(self, name: str, tries: int) -> None:
-        async def cancel(runtime: Runtime) -> Any:
-            return await runtime.cancellation.cancel(CALLER, self._ids[name], Budget.of_function(self.settings))
-
-        self.books.steps_left -= tries == 0
-        canceled = await self._process("cancel", cancel)
-        if canceled is not None and canceled.word != "already_terminal":
-            self.books.canceled.add(name)
-        elif canceled is None and tries < len(PATIENCE):
-            self.books.plan(PATIENCE[tries], "cancel", name, tries + 1)
-
-    async def _poll(self, name: str, _: int) -> None:
-        self.books.steps_left -= 1
-        await self._process("poll", lambda runtime: runtime.statuses.view(CALLER, self._ids[name]))
+    def _note(self, step: Step, answer: Any) -> None:
+        """Keeps what a client was promised."""
+        if step.verb in ("submit", "redrive"):
+            self.books.acknowledged.add(answer["id"])
+        elif step.verb == "submit_batch":
+            self.books.acknowledged.update(job["id"] for job in answer["jobs"])
+        elif step.verb == "cancel" and answer.word != "already_terminal":
+            self.books.canceled.add(step.of)
 
     async def _end(self, prediction: str) -> None:
         self._provider.end(prediction)
@@ -274,7 +267,7 @@ class Simulation:
             self.complain(f"the crash of a {process.name} ended as {error!r}")
         elif error is None:
             return task.result()
-        elif not isinstance(error, REFUSALS):
+        elif not isinstance(error, (Crash, *REFUSALS)):
             self.complain(f"a {process.name} ended with {error!r} {getattr(error, 'text', '')}")
         return None
 

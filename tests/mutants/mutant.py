@@ -62,6 +62,21 @@ def contract(*names: str) -> Sequence[str]:
     return [f"{QUEUE_TESTS}::test_{name}[memory]" for name in names]
 
 
+def backlog(name: str) -> Sequence[str]:
+    """A test of users' backlogs, on memory mode."""
+    return [f"tests/test_backlog.py::test_{name}[memory]"]
+
+
+def batches(name: str) -> Sequence[str]:
+    """A test of batches, on memory mode."""
+    return [f"tests/test_batches.py::test_{name}[memory]"]
+
+
+def pushback(name: str) -> Sequence[str]:
+    """A test of pauses, circuits, buckets and expiry; with the parameters that it needs."""
+    return [f"tests/test_pushback.py::test_{name}"]
+
+
 def targeted(name: str) -> str:
     """A test that was written for this mutant."""
     return f"{TARGETED}::test_{name}"

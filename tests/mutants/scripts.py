@@ -1,8 +1,11 @@
 """Mutants of the queue's scripts."""
 
-from tests.mutants.mutant import Edit, Mutant, contract, lua, targeted
+from tests.mutants.mutant import Mutant, backlog, batches, contract, lua, pushback, targeted
 
 STORE = "tests/test_store.py::test_"
+NOT_SUBMITTING = "if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then"
+UNINDEXED = "redis.call('ZREM', ending.index, unpack(gone))"
+UNSEATED = "redis.call('ZREM', user, id)\n  redis.call('HSET', key, 'state', 'done'"
 
 FENCING = (
     lua(
@@ -18,7 +21,7 @@ FENCING = (
     ),
     lua(
         "unfenced fail: a failure of any attempt counts", "fail",
-        "if f[1] ~= ARGV[2] or not at_provider then return {'stale'} end",
+        "if f.attempt ~= ARGV[2] or not at_provider then return {'stale'} end",
         "if not at_provider then return {'stale'} end",
         targeted("a_write_of_an_attempt_before_the_last_is_stale[fail]"),
     ),
@@ -29,17 +32,17 @@ FENCING = (
     ),
     lua(
         "unfenced snooze", "snooze",
-        "if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then", "if f[2] ~= 'submitting' then",
+        NOT_SUBMITTING, "if f.state ~= 'submitting' then",
         targeted("a_write_of_an_attempt_before_the_last_is_stale[snooze]"),
     ),
     lua(
         "unfenced rescue", "rescue",
-        "if f[1] ~= ARGV[2] then return {'stale'} end", "",
+        "if f.attempt ~= ARGV[2] then return {'stale'} end", "",
         targeted("a_write_of_an_attempt_before_the_last_is_stale[rescue]"),
     ),
     lua(
         "record accepts a stale attempt", "record",
-        "if f[1] ~= ARGV[2] or f[2] ~= 'submitting' then", "if f[2] ~= 'submitting' then",
+        NOT_SUBMITTING, "if f.state ~= 'submitting' then",
         *contract("a_write_of_an_old_attempt_changes_nothing"),
     ),
     lua(
@@ -49,56 +52,55 @@ FENCING = (
     ),
     lua(
         "progress of any prediction is noted", "progress",
-        "or f[3] ~= ARGV[2] then", "then",
+        "or f.prediction ~= ARGV[2] then", "then",
         *contract("progress_is_noted_for_the_current_prediction_only"),
     ),
 )  # fmt: skip
 
 ENDS = (
     lua(
-        "finish forgets to remove from the index", "prelude",
-        "redis.call('ZREM', index, id)", "",
+        "finish forgets to remove from the index", "ending",
+        UNINDEXED, "",
         *contract("a_job_goes_through_its_whole_life"),
     ),
     lua(
         "double completion: finish does not look whether the job is done", "finish",
-        "if f[2] == 'done' then", "if false then",
+        "if f.state == 'done' then", "if false then",
         *contract("every_end_of_an_attempt_is_safe_to_send_twice"),
     ),
     lua(
         "finish forgets what else to cancel when it is repeated", "finish",
-        "return {'already', f[6], waiting(KEYS[1], ARGV[5]), f[8] or ''}",
-        "return {'already', f[6], waiting(KEYS[1], ARGV[5]), ''}",
+        "waiting(KEYS[1], ARGV[5]), f.other or ''}", "waiting(KEYS[1], ARGV[5]), ''}",
         targeted("a_repeated_finish_still_names_the_prediction_to_cancel"),
     ),
     lua(
-        "leaked slot on cancel", "prelude",
-        "redis.call('ZREM', index, id)", "if outcome ~= 'canceled' then redis.call('ZREM', index, id) end",
+        "leaked slot on cancel", "ending",
+        UNINDEXED, f"if outcome ~= 'canceled' then {UNINDEXED} end",
         *contract("cancelling_a_running_job_keeps_its_slot_until_the_provider_confirms"),
     ),
     lua(
-        "leaked user slot on fail", "prelude",
-        "redis.call('ZREM', user_key, id)", "if outcome ~= 'failed' then redis.call('ZREM', user_key, id) end",
+        "leaked seat on fail", "ending",
+        UNSEATED, f"if outcome ~= 'failed' then {UNSEATED.replace(')', ') end', 1)}",
         *contract("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
     ),
     lua(
-        "a terminal job never expires", "prelude",
-        "redis.call('EXPIRE', job_key, ttl)", "",
+        "a terminal job never expires", "ending",
+        "redis.call('EXPIRE', key, ending.ttl)", "",
         *contract("only_terminal_jobs_have_a_time_to_live"),
     ),
     lua(
         "TTL on a live job", "record",
-        "redis.call('SET', KEYS[3]", "redis.call('EXPIRE', KEYS[2], '604800') redis.call('SET', KEYS[3]",
+        "local check_at =", "redis.call('EXPIRE', KEYS[2], '604800') local check_at =",
         *contract("only_terminal_jobs_have_a_time_to_live"),
     ),
     lua(
         "a job of somebody else can be cancelled", "cancel",
-        "if not f[1] or f[2] ~= ARGV[2] then", "if not f[1] then",
+        "if not f.state or f.owner ~= ARGV[2] then", "if not f.state then",
         *contract("a_job_of_somebody_else_cannot_be_cancelled"),
     ),
     lua(
         "retries without end", "fail",
-        "used < tonumber(ARGV[9])", "true",
+        "used < tonumber(f.max_attempts)", "true",
         *contract("a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_dead_letter"),
     ),
 )  # fmt: skip
@@ -111,27 +113,27 @@ LEASES = (
     ),
     lua(
         "the lease of an immediate start is 0", "enqueue",
-        "lease_time(ARGV[5]) + tonumber(ARGV[9])", "lease_time(ARGV[5])",
+        "local lease_until = time + tonumber(ARGV[9])", "local lease_until = time",
         targeted("nobody_looks_at_a_submission_before_its_lease_is_over[enqueue]"),
     ),
     lua(
         "rescue before the adoption window is over", "rescue",
-        " or time < tonumber(f[10])", "",
+        " or time < tonumber(f.adopt_until)", "",
         *contract("a_lapsed_submission_is_put_back_only_after_its_adoption_window"),
     ),
     lua(
         "rescue never gives up", "rescue",
-        "if rescues >= tonumber(ARGV[7]) or used >= tonumber(ARGV[6]) then", "if false then",
+        "if rescues >= tonumber(ARGV[6]) or used >= tonumber(f.max_attempts) then", "if false then",
         *contract("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
     ),
     lua(
         "snooze counts an attempt", "snooze",
-        "text(tonumber(f[6] or '0') + 1)", "'0'",
+        "text(tonumber(f.snoozes or '0') + 1)", "'0'",
         *contract("a_snooze_uses_up_no_attempt"),
     ),
     lua(
         "snooze gives the attempt's number back", "snooze",
-        "'state', 'delayed',", "'state', 'delayed', 'attempt', text(tonumber(f[1]) - 1),",
+        "'state', 'delayed',", "'state', 'delayed', 'attempt', text(tonumber(f.attempt) - 1),",
         *contract("a_snooze_uses_up_no_attempt"),
     ),
     lua(
@@ -147,34 +149,31 @@ LEASES = (
 )  # fmt: skip
 
 LIMITS = (
-    Mutant(
-        "claim ignores the queue's limit",
-        (
-            Edit("shared/jobqueue/claim.lua", "math.min(room, concurrency[k + 1] - head.by_queue[k])", "room"),
-            Edit("shared/jobqueue/claim.lua", " and head.by_queue[k] < (concurrency[k + 1] or 0) then", " then"),
-        ),
-        (targeted("a_claim_keeps_the_limit_of_a_queue_that_others_leave_room_for"),),
+    lua(
+        "claim ignores the queue's limit", "prelude",
+        "room.queue[k] = (gates['=q' .. text(k)] or concurrency[k + 1]) - (head.by_queue[k] or 0)",
+        "room.queue[k] = (gates['=q' .. text(k)] or concurrency[k + 1])",
+        targeted("a_claim_keeps_the_limit_of_a_queue_that_others_leave_room_for"),
     ),
     lua(
         "claim ignores the system's limit", "claim",
-        "local room = math.min(limit - head.slots, want)", "local room = want",
+        "room.all = math.min(room.all, want)", "room.all = want",
         *contract("claims_keep_the_system_and_the_queue_limits"),
     ),
     lua(
-        "an immediate start ignores the queue's limit", "enqueue",
-        "local room = head.slots < limit and head.by_queue[queue] < concurrency[queue + 1]",
-        "local room = head.slots < limit",
+        "an immediate start ignores the queue's limit", "prelude",
+        "return room.all > 0 and (room.queue[queue_of(lane)] or 0) > 0 and", "return room.all > 0 and",
         *contract("a_job_starts_beside_a_full_queue"),
     ),
     lua(
         "an immediate start ignores better waiting jobs", "enqueue",
-        "if k ~= queue or row.ms <= score then attention, room = true, false end",
-        "if k ~= queue or row.ms <= score then attention = true end",
+        "(l ~= lane or row.ms <= score) then attention, may_start = true, false end",
+        "(l ~= lane or row.ms <= score) then attention = true end",
         *contract("a_job_does_not_start_past_a_better_one"),
     ),
     lua(
-        "the user's limit is one too high", "enqueue",
-        "local live = redis.call('ZCARD', user_key)", "local live = redis.call('ZCARD', user_key) - 1",
+        "the user's limit is one too high", "prelude",
+        "local seen = #user.admitted - user.of_batches", "local seen = #user.admitted - 1 - user.of_batches",
         *contract("the_fourth_live_task_of_a_user_is_refused"),
     ),
     lua(
@@ -187,7 +186,7 @@ LIMITS = (
 REPEATS = (
     lua(
         "the fingerprint of a repeated submit is not compared", "enqueue",
-        "if known[1] ~= ARGV[3] then return {'conflict'} end", "",
+        "if known.fingerprint ~= ARGV[3] then return {'conflict'} end", "",
         *contract("a_repeated_submit_gets_the_same_job_and_another_body_a_conflict"),
     ),
     lua(
@@ -197,7 +196,7 @@ REPEATS = (
     ),
     lua(
         "a repeated snooze counts again", "snooze",
-        "if f[7] == ARGV[2] then", "if false then",
+        "if f.closed_attempt == ARGV[2] then", "if false then",
         f"{STORE}a_repeated_snooze_counts_once",
     ),
     lua(
@@ -207,4 +206,148 @@ REPEATS = (
     ),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = FENCING + ENDS + LEASES + LIMITS + REPEATS
+SEATS = (
+    lua(
+        "an end forgets to promote", "ending",
+        "if f.heirs == '1' and f.state ~= 'backlog' then promote(ending, user) end", "",
+        *backlog("an_end_makes_the_next_of_its_user_ready_in_their_order"),
+    ),
+    lua(
+        "it promotes beyond the cap", "ending",
+        "while #known.admitted + promoted < known.cap do", "while #known.admitted + promoted <= known.cap do",
+        *backlog("an_end_makes_the_next_of_its_user_ready_in_their_order"),
+    ),
+    lua(
+        "a job of the backlog is ready", "enqueue",
+        "local is_ready = is_admitted or worse", "local is_ready = true",
+        *backlog("what_a_user_may_not_run_waits_in_his_backlog"),
+    ),
+    lua(
+        "a job of the backlog is started", "claim",
+        "row.band == DELAYED and row.ms <= time", "(row.band == DELAYED or row.band == BACKLOG) and row.ms <= time",
+        *backlog("what_a_user_may_not_run_waits_in_his_backlog"),
+    ),
+    lua(
+        "nobody is told that somebody waits for his seat", "enqueue",
+        "redis.call('HSET', key, 'heirs', '1')", "redis.call('HSET', key, 'heirs', '0')",
+        *backlog("a_user_limited_live_has_a_backlog_though_the_deployment_allows_none"),
+    ),
+    lua(
+        "a paused user's ready jobs stay ready", "limit_user",
+        "reseat(ending, KEYS[2])", "promote(ending, KEYS[2])",
+        *backlog("a_paused_users_waiting_jobs_stay_until_he_is_resumed"),
+    ),
+    lua(
+        "a job keeps its place when its priority changes", "reprioritize",
+        "if f.state == 'queued' then redis.call('ZADD'", "if false then redis.call('ZADD'",
+        *backlog("a_waiting_job_moves_when_its_priority_changes"),
+    ),
+)  # fmt: skip
+
+PUSHBACK = (
+    lua(
+        "a pause is not honoured by claim", "prelude",
+        "if paused_until then", "if false then",
+        *pushback("one_refusal_pauses_the_provider_for_everybody[memory-rate_limited]"),
+    ),
+    lua(
+        "a probe is granted twice", "claim",
+        "move(probe, text(-BAND + lease_until))", "",
+        *pushback("while_the_probe_is_out_nobody_follows_and_a_probe_that_died_is_replaced[memory]"),
+    ),
+    lua(
+        "all may try a paused provider at once", "prelude",
+        "left = room.probe[p] and math.min(left, 1) or 0", "left = room.probe[p] and left or 0",
+        *pushback("while_the_probe_is_out_nobody_follows_and_a_probe_that_died_is_replaced[memory]"),
+    ),
+    lua(
+        "an accepted probe does not end the pause", "record",
+        "if ARGV[7] ~= '' then", "if false then",
+        *pushback("an_accepted_probe_ends_the_pause[memory]"),
+    ),
+    lua(
+        "a circuit never opens", "ending",
+        "if failures < threshold or", "if true or",
+        *pushback("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+    ),
+    lua(
+        "a circuit never closes", "ending",
+        "if outcome == 'completed' then gone[3] =", "if false then gone[3] =",
+        *pushback("after_its_pause_one_job_probes_the_model_and_success_closes_the_circuit[memory]"),
+    ),
+    lua(
+        "a success does not end a row of failures", "ending",
+        "redis.call('HSET', runs_key(ending, f), 'failures', '0',", "redis.call('HSET', runs_key(ending, f),",
+        *pushback("a_success_in_between_starts_the_count_anew[memory]"),
+    ),
+    lua(
+        "an open circuit is not honoured", "claim",
+        "if open_until and open_until > time then return open_until end", "",
+        *pushback("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+    ),
+    lua(
+        "a circuit opens as shortly each time", "ending",
+        "pause * 2 ^ math.min(opened, 4)", "pause",
+        *pushback("a_failed_probe_opens_the_circuit_for_twice_as_long[memory]"),
+    ),
+    lua(
+        "a lost submission counts twice against its model", "trip",
+        " or f.tripped == ARGV[1]", "",
+        targeted("a_repeated_trip_counts_once"),
+    ),
+    lua(
+        "a claim charges no token", "claim",
+        "move('~r' .. text(provider), bucket_after(head, providers, provider, count, time))", "",
+        *pushback("the_bucket_keeps_creates_below_the_configured_rate[memory]"),
+    ),
+    lua(
+        "a start at submit charges no token", "enqueue",
+        "provider_of(lane), 1, time)", "provider_of(lane), 0, time)",
+        *pushback("jobs_started_at_submit_are_counted_by_the_bucket[memory]"),
+    ),
+    lua(
+        "expire ends a running job", "expire",
+        "if f.state ~= 'queued' and f.state ~= 'delayed' and f.state ~= 'backlog' then", "if false then",
+        targeted("what_is_at_the_provider_does_not_expire"),
+    ),
+    lua(
+        "expire looks at no time", "expire",
+        "if lease_time(ARGV[3]) < tonumber(f.expire_at) then return {'stale'} end", "",
+        targeted("what_may_still_wait_does_not_expire"),
+    ),
+    lua(
+        "an expired job is started", "claim",
+        "elseif tonumber(f.expire_at) <= time then", "elseif false then",
+        targeted("a_job_without_its_alarm_is_not_started_after_it_has_expired"),
+    ),
+    lua(
+        "a live limit is not read", "prelude",
+        "room.all = (gates['=s'] or limit) - head.slots", "room.all = limit - head.slots",
+        "tests/test_limits.py::test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited",
+    ),
+)  # fmt: skip
+
+BATCHES = (
+    lua(
+        "an end is not counted in its batch", "ending",
+        "redis.call('HSET', batch, 's' .. f.number, outcome)", "",
+        *batches("a_batch_ends_once_with_results_in_order"),
+    ),
+    lua(
+        "a failure leaves the others of its batch alone", "ending",
+        "f.policy == 'all_or_nothing' then", "false then",
+        *batches("under_all_or_nothing_one_failure_ends_the_rest"),
+    ),
+    lua(
+        "a retry takes what has not failed too", "batch_retry",
+        "if outcome == 'failed' or", "if outcome or",
+        *batches("failed_jobs_are_tried_anew_in_their_places"),
+    ),
+    lua(
+        "each job of a batch counts as a task", "prelude",
+        "if string.sub(member, 1, 4) == 'bat_' then", "if false then",
+        *batches("ten_images_are_one_task_and_tell_their_progress"),
+    ),
+)  # fmt: skip
+
+MUTANTS: tuple[Mutant, ...] = FENCING + ENDS + LEASES + LIMITS + REPEATS + SEATS + PUSHBACK + BATCHES

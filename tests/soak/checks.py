@@ -90,6 +90,8 @@ def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
 def _unclean(evidence: Evidence) -> Iterator[str]:
     if evidence.live:
         yield f"{evidence.live} jobs are still in the index"
+    if evidence.alarmed:
+        yield f"{evidence.alarmed} alarms are still in the index"
     if evidence.users:
         yield f"users' sets are left: {evidence.users[:5]}"
     if evidence.lasting:

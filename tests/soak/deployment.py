@@ -14,6 +14,7 @@ USERS = 60
 MAX_CONCURRENT_TASKS = 20
 QUEUES = {"video": 14, "storyboard": 8}  # their sum is beyond the limit above, so that each of the three can be reached
 MAX_USER_TASKS = 4
+MAX_USER_QUEUED = 8  # so that users have backlogs
 MAX_RETRIES = 3
 MAX_RESCUES = 3  # after so many lost submissions a job is given up
 CLEAN_COUNTERS = ("missing", "rehomed")  # nothing is evicted here, so nothing may be found lost
@@ -37,6 +38,7 @@ TIMES = {
     "STATUS_CACHE_TTL": 0.5,
     "TICK_PERIOD": 1.0,
     "TICK_BUDGET": 5.7,
+    "CIRCUIT_PAUSE": 0.5,
 }
 RETRY_DELAY = 0.3  # s
 LONGEST_RUN = 2.0  # s; but for runs that stall, which CANCEL_AFTER ends, and their jobs with them
@@ -61,6 +63,7 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
         "QUEUE_CONCURRENCY": str(QUEUES["video"]),
         "STORYBOARD_CONCURRENCY": str(QUEUES["storyboard"]),
         "MAX_USER_TASKS": str(MAX_USER_TASKS),
+        "MAX_USER_QUEUED": str(MAX_USER_QUEUED),
         "QUEUE_MAX_RETRIES": str(MAX_RETRIES),
         "QUEUE_RETRY_DELAY": str(round(RETRY_DELAY * 1000)),
         **{name: str(value) for name, value in TIMES.items()},
@@ -82,12 +85,14 @@ def settle_seconds(lost_submissions: int) -> float:
     """Within what time every job is over once nothing breaks any more, if its last submissions were lost that often.
 
     The longest way: each of these submissions waits for its adoption window to close and for the tick that sees it;
-    beside them every attempt fails, told by no webhook; and before all this everybody else's jobs had their turn.
+    beside them every attempt fails, told by no webhook; and before all this everybody else's jobs had their turn. Each
+    lost submission may have been the probe of a paused provider or an open circuit, for whose lease nobody else starts.
     """
     t = TIMES
     seen = t["CHECK_INTERVAL"] + t["TICK_PERIOD"]
     window = t["LEASE"] + t["CANCEL_AFTER"] + t["ADOPTION_MARGIN"] + seen
     attempt = t["PROVIDER_TIMEOUT"] + LONGEST_RUN + t["FIRST_CHECK_AFTER"] + seen
     backoff = sum(RETRY_DELAY * 2.0**n * 1.5 for n in range(MAX_RETRIES))
-    turns = math.ceil(USERS * MAX_USER_TASKS / MAX_CONCURRENT_TASKS)
-    return lost_submissions * window + (1 + MAX_RETRIES) * attempt + backoff + turns * (LONGEST_RUN + 1.0)
+    turns = math.ceil(USERS * MAX_USER_QUEUED / MAX_CONCURRENT_TASKS)
+    probes = lost_submissions * (t["LEASE"] + t["TICK_PERIOD"] + 16 * t["CIRCUIT_PAUSE"])
+    return probes + lost_submissions * window + (1 + MAX_RETRIES) * attempt + backoff + turns * (LONGEST_RUN + 1.0)

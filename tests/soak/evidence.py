@@ -12,9 +12,12 @@ import httpx
 
 from local.simulator.census import Census
 from shared.jobqueue.keys import Keys
+from tests.invariants.state import ALARMS, BAND, HISTORY
 from tests.soak.deployment import PREFIX, PROVIDER_TOKEN, STORE_TOKEN
 
 KEYS = Keys(PREFIX)
+LIVE = ["ZCOUNT", KEYS.index, "0", f"({ALARMS * BAND:.0f}"]
+ALARMED = ["ZCOUNT", KEYS.index, f"{ALARMS * BAND:.0f}", f"({HISTORY * BAND:.0f}"]
 AT_ONCE = 200
 PATIENCE = 60.0  # s; thousands of predictions are shown at once
 OVER = ("succeeded", "failed", "canceled", "aborted")
@@ -35,8 +38,8 @@ class Store:
         return [entry["result"] for entry in answer.raise_for_status().json()]
 
     async def live(self) -> int:
-        """How many jobs are not over."""
-        return int((await self.ask(["ZCARD", KEYS.index]))[0])
+        """How many jobs are not over; gates stand below them in the index, alarms and the history above."""
+        return int((await self.ask(LIVE))[0])
 
     async def keys(self) -> list[str]:
         """Every key of the deployment."""
@@ -79,8 +82,11 @@ class Evidence:
     """Everything the verdict is found from, beside what the users were told."""
 
     jobs: dict[str, dict[str, str]]  # hashes by job id
-    lasting: list[str]  # keys without TTL, beside the counters and the dead letters
+    lasting: list[
+        str
+    ]  # keys without TTL, beside the index, the counters, the dead letters and what models are known by
     live: int
+    alarmed: int
     users: list[str]
     dead: int
     counters: dict[str, int]
@@ -107,11 +113,13 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
     ttls: dict[str, int] = {}
     for some in _portions(keys):
         ttls |= zip(some, await store.ask(*(["TTL", key] for key in some)), strict=True)
-    live, dead, counters = await store.ask(["ZCARD", KEYS.index], ["ZCARD", KEYS.dead], ["HGETALL", KEYS.stats])
+    live, alarmed, dead, counters = await store.ask(LIVE, ALARMED, ["ZCARD", KEYS.dead], ["HGETALL", KEYS.stats])
+    kept = (KEYS.index, KEYS.stats, KEYS.dead)
     return Evidence(
         jobs={key.removeprefix(KEYS.jobs): fields for key, fields in zip(jobs, hashes, strict=True)},
-        lasting=[key for key, ttl in ttls.items() if ttl == -1 and key not in (KEYS.stats, KEYS.dead)],
+        lasting=[k for k, ttl in ttls.items() if ttl == -1 and k not in kept and not k.startswith(f"{KEYS.root}m:")],
         live=live,
+        alarmed=alarmed,
         users=[key for key in keys if key.startswith(KEYS.users)],
         dead=dead,
         counters={name: int(value) for name, value in _pairs(counters).items()},

@@ -39,7 +39,7 @@ MODES = (
     Mode("flagged", 1.5, {"outcome": "fail", "error": "NSFW content detected"}, code="content_policy"),
     Mode("stalls", 0.7, {"outcome": "stall"}, code="expired"),
     Mode("refused", 1.5, {"create": "422"}, code="invalid_input"),
-    Mode("throttled", 4, {"create": "429", "create_times": 1, "retry_after": 1}),
+    Mode("throttled", 0.5, {"create": "429", "create_times": 1, "retry_after": 1}),
     Mode("created, answer dropped", 2.5, _lost("apply_then_drop")),
     Mode("created, answer hangs", 1.2, _lost("apply_then_hang")),
     Mode("created, answer dropped, webhook lost", 1.7, _lost("apply_then_drop", webhook="lose")),
