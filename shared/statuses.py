@@ -145,7 +145,7 @@ class Statuses:
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now
             # A job that waits for long may be one that the index has lost.
-            await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id])
+            await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
             await self._dispatcher.run(budget, most_rounds=1)
             return True
         return False

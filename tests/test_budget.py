@@ -268,7 +268,7 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
 
 
 async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued: Bench) -> None:
-    for number in range(60):
+    for number in range(100):
         await queued.world.enqueue(f"user{number}", priority=1 + number % 5)
         await queued.world.enqueue(f"other{number}", queue="storyboard")
     queued.count()

@@ -1,13 +1,13 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user; as many of its jobs are ready as
 -- his concurrency admits, the others wait in his backlog, in their order.
 -- KEYS: 1 index  2 batch  3 user  4 prefix  5 batch_queue
--- ARGV: 1 batch_id  2 fingerprint  3 now  4 user_limit  5 user_queued  6 queue_size  7 cost  8 heirs  9 limit  10 lane
---       11 expire_at  12 widths  13.. fields
+-- ARGV: 1 batch_id  2 fingerprint  3 now  4 user_limit  5 user_queued  6 queue_size  7 cost  8 heirs  9 lane
+--       10 expire_at  11 widths  12.. fields
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live, allowed} | {queue_full, waiting}
 -- fields: the batch's, those that all jobs have in common, then each job's: id and score, and what it has of its own;
 -- widths: how many parts each of these takes. cost: as for enqueue; the tags of the jobs follow each other.
 local index, batch_key, user_key = KEYS[1], KEYS[2], KEYS[3]
-local now, lane, widths = tonumber(ARGV[3]), tonumber(ARGV[10]), numbers(ARGV[12])
+local now, lane, widths = tonumber(ARGV[3]), tonumber(ARGV[9]), numbers(ARGV[11])
 local known = redis.call('HGET', batch_key, 'fingerprint')
 if known then return {known == ARGV[2] and 'duplicate' or 'conflict'} end
 
@@ -16,10 +16,10 @@ local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[5]), use
 if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
 local count = redis.call('ZCOUNT', index, score_of(READY, 0), '(' .. score_of(ALARMS, 0))
 if count + #widths - 2 > tonumber(ARGV[6]) then return {'queue_full', text(count)} end
-local gates = ARGV[7] ~= '' and read_head(index, tonumber(ARGV[9])).gates or {}
+local gates = ARGV[7] ~= '' and read_head(index, 0, 0).gates or {}
 
 local parts, at = {}, 0
-for i = 13, #ARGV do parts[#parts + 1] = ARGV[i] end
+for i = 12, #ARGV do parts[#parts + 1] = ARGV[i] end
 local function take(width)
   local list = {unpack(parts, at + 1, at + width)}
   at = at + width
@@ -45,7 +45,7 @@ for n = 0, #widths - 3 do
     'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
   put(fields, unpack(own, 3))
   redis.call('HSET', KEYS[4] .. 'j:' .. id, unpack(fields))
-  put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id, score_of(ALARMS, tonumber(ARGV[11])), '!' .. id,
+  put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id, score_of(ALARMS, tonumber(ARGV[10])), '!' .. id,
     score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[4] + 3) .. '|' .. id)
   put(queued, is_ready and '-1' or text(score), id)
   if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = math.min(first_waiting or score, score) end

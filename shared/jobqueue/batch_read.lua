@@ -8,7 +8,7 @@ if #flat == 0 then return {{}, {}, {}, {}} end
 for i = 1, #flat, 2 do batch[flat[i]] = flat[i + 1] end
 local running, mark, results = {}, ARGV[1] .. '_', {}
 if not batch.ended_at then
-  for _, row in ipairs(read_head(KEYS[1], tonumber(ARGV[2])).rows) do
+  for _, row in ipairs(read_head(KEYS[1], tonumber(ARGV[2]), 0).rows) do
     if row.band < READY and string.sub(row.id, 1, #mark) == mark then running[#running + 1] = row.id end
   end
 end

@@ -30,7 +30,7 @@ for n = 0, tonumber(b.expected) - 1 do
 end
 if #copies == 0 then return {'retried', '0'} end
 
-local gates = ARGV[10] ~= '' and read_head(KEYS[1], 0).gates or {}
+local gates = ARGV[10] ~= '' and read_head(KEYS[1], 0, 0).gates or {}
 local known = read_user(KEYS[6], ending.cap)
 local tag = math.max(gates['~v'] or FIRST_TAG, known.tag)
 redis.call('PERSIST', KEYS[2])

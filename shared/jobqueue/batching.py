@@ -31,7 +31,7 @@ class BatchQueue(Scripted):
             ],
             [
                 batch_id, fingerprint, common["created_at"], t.user_limit, t.user_queued, t.queue_size, cost, t.heirs,
-                t.limit, common["lane"], common["expire_at"], ",".join(str(len(part)) for part in parts),
+                common["lane"], common["expire_at"], ",".join(str(len(part)) for part in parts),
                 *(piece for part in parts for piece in part),
             ],
         )  # fmt: skip

@@ -17,7 +17,7 @@ local time = lease_time(ARGV[3])
 -- Slots of the same second and another mark belong to other claims.
 local lease_until = math.floor((time + tonumber(ARGV[4])) / 1000) * 1000 + mark
 
-local head = read_head(index, tonumber(ARGV[7]) + want)
+local head = read_head(index, tonumber(ARGV[7]), want)
 local replay, overdue, visible, due, alarms = {}, {}, {}, {}, {}
 for _, row in ipairs(head.rows) do
   if row.band < READY then
@@ -186,5 +186,13 @@ if #lost > 0 then
   redis.call('ZREM', index, unpack(lost))
   redis.call('HINCRBY', stats, 'missing', #lost / 2)
 end
-if is_tick then redis.call('HSET', stats, 'tick_at', text(time)) end
+if is_tick then
+  redis.call('HSET', stats, 'tick_at', text(time))
+  -- A circuit that nobody has tried for an hour is no news any more.
+  local old = {}
+  for gate, open_until in pairs(head.gates) do
+    if string.sub(gate, 1, 2) == '~o' and open_until < time - 3600000 then old[#old + 1] = gate end
+  end
+  if #old > 0 then redis.call('ZREM', index, unpack(old)) end
+end
 return {started, handed, text(#lost / 2), expired, text(#parked)}

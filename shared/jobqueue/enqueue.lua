@@ -43,7 +43,7 @@ if tasks >= allowed then
   if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
 end
 
-local head = read_head(index, tonumber(ARGV[11]) + 1)
+local head = read_head(index, tonumber(ARGV[11]), 1)
 local special = {}
 if ARGV[20] ~= '' then
   -- Start-time fair queueing: a job begins where its user's last one ended, or now, at the last grant of all.
@@ -115,14 +115,12 @@ if count >= tonumber(ARGV[17]) then return {'queue_full', text(count)} end
 -- A better job than one of the user's that waits with his concurrency takes its place.
 local worse
 if not is_admitted then
-  for _, job in ipairs(user.admitted) do
-    local is_single = string.sub(job.id, 1, 4) ~= 'bat_'
-    if is_single and not slots[job.id] and job.score > score and (not worse or job.score > worse.score) then worse = job end
-  end
-  if worse then
-    local other = read(KEYS[5] .. 'j:' .. worse.id, 'state', 'lane')
-    if other.state ~= 'queued' then worse = nil end
-    if worse then worse.lane = tonumber(other.lane) end
+  -- The last to have been admitted is the worst; who waits for a retry keeps his place.
+  for i = #user.admitted, 1, -1 do
+    local job = user.admitted[i]
+    if job.score <= score or worse then break end
+    local may_give_way = not slots[job.id] and string.sub(job.id, 1, 4) ~= 'bat_'
+    if may_give_way and read(KEYS[5] .. 'j:' .. job.id, 'state').state == 'queued' then worse = job end
   end
 end
 if worse then

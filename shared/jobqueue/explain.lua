@@ -31,7 +31,7 @@ if f.state ~= 'queued' then
   local p50, p90 = usual_times(runs)
   return {given, {'', p50, p90, '', '', '', '', '', {}}}
 end
-local head, position, seen = read_head(KEYS[1], tonumber(ARGV[2]) + SEEN), 0, false
+local head, position, seen = read_head(KEYS[1], tonumber(ARGV[2]), SEEN), 0, false
 for _, row in ipairs(head.rows) do
   local l = row.band - READY
   if l >= 0 and l < LANES and queue_of(l) == queue_of(lane) and (row.ms < score or (row.ms == score and row.id <= ARGV[1])) then

@@ -37,6 +37,9 @@ if ARGV[8] == '1' and used < tonumber(f.max_attempts) and f.cancel_requested ~= 
   redis.call('ZADD', KEYS[1], score_of(DELAYED, tonumber(due_at)), id)
   redis.call('HSET', KEYS[2], 'state', 'delayed', 'snooze_code', '', 'due_at', due_at, 'prediction', '', 'progress', '',
     'score', text(math.max(0, tonumber(f.score) - tonumber(ARGV[10]))), unpack(fields))
+  -- Its seat must say the same as its score, by which others are put before it or behind.
+  local score = math.max(0, tonumber(f.score) - tonumber(ARGV[10]))
+  if ARGV[10] ~= '0' then redis.call('ZADD', user_key(ending, f), text(ADMITTED + score), id) end
   redis.call('HINCRBY', KEYS[3], 'retried', 1)
   own()
   return {'delayed', due_at}

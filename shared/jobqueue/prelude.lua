@@ -19,7 +19,7 @@
 local BAND, LANES, PROVIDERS = 2e13, 160, 8
 local READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 local SPECIAL, SPENT, ADMITTED = -3e15, -2e15, -1e15
-local MOST_GATES = 64
+local MOST_GATES, MOST_CIRCUITS = 112, 64 -- at most 48 gates are no circuits
 local FIRST_TAG = 1e6
 
 -- Lua prints big numbers as 1.79e+12; the store must get every digit.
@@ -43,14 +43,15 @@ local function numbers(csv)
   return list
 end
 
--- The head of the index, parsed: gates, slots, and as many of the next jobs as `size` rows hold beyond them.
+-- The head of the index, parsed: gates, up to `limit` slots, and `more` of the next jobs at least.
 -- `complete` says that no job lies behind it. Gates:
 --   =s =q<queue> =p<provider>   live limits
 --   ~p<provider>                paused until; after that, one submission is the probe
 --   ~r<provider>                the token bucket, as the moment when it will be full
 --   ~o<provider>:<model>        circuit open until; after that, one job is the probe
 --   ~v ~w                       virtual time, which is the tag of the last grant, and when that was (fair policy)
-local function read_head(index, size)
+local function read_head(index, limit, more)
+  local size = limit + more
   local flat = redis.call('ZRANGE', index, 0, size + MOST_GATES - 1, 'WITHSCORES')
   local head = {rows = {}, slots = 0, by_queue = {}, by_provider = {}, gates = {}, last_band = -1}
   for i = 1, #flat, 2 do
@@ -70,6 +71,8 @@ local function read_head(index, size)
     end
   end
   head.complete = #flat / 2 < size + MOST_GATES or head.last_band >= ALARMS
+  -- A live limit above the configured one lets more slots be taken than were read.
+  if not head.complete and (head.gates['=s'] or 0) > limit then return read_head(index, head.gates['=s'], more) end
   return head
 end
 
@@ -114,9 +117,10 @@ local function waiting(index, now)
   return count > 0 and '1' or '0'
 end
 
--- What a user's set says, as far as it must be read for `cap`: his own concurrency, the jobs it admits, whether more wait.
-local function read_user(user_key, cap)
-  local size = 2 * cap + 4
+-- What a user's set says: his own concurrency, the jobs that are admitted, whether more wait. `most` of them are expected
+-- to be admitted; `cap` if not said.
+local function read_user(user_key, cap, most)
+  local size = 2 * (most or cap) + 4
   local flat = redis.call('ZRANGE', user_key, 0, size - 1, 'WITHSCORES')
   local user = {cap = cap, tag = 0, admitted = {}, waiting = {}, of_batches = 0, specials = 0, batches = 0}
   user.complete = #flat / 2 < size
@@ -135,8 +139,10 @@ local function read_user(user_key, cap)
       user.waiting[#user.waiting + 1] = {id = member, score = score}
     end
   end
-  -- His own concurrency may be far above the deployment's.
-  if not user.complete and user.cap > cap then return read_user(user_key, user.cap) end
+  -- His own concurrency may be far above the deployment's, or may have been so until now.
+  if not user.complete and (user.cap > (most or cap) or #user.waiting == 0) then
+    return read_user(user_key, cap, math.max(user.cap, size))
+  end
   return user
 end
 

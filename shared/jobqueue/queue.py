@@ -246,12 +246,20 @@ class JobQueue(Scripted):
         word, *prediction = await self._run("adopt", keys, arguments)
         return word, prediction[0] if prediction else ""
 
-    async def rehome(self, user_key: str, job_ids: Sequence[str] = ()) -> int:
-        """Puts a user's live jobs back into the index where it has lost them, and makes ready who may be; says how
-        many had been lost."""
+    async def rehome(self, user_key: str, job_ids: Sequence[str] = (), *, whole: bool = True) -> int:
+        """Puts a user's live jobs back where the index or his set has lost them, and makes ready who may be.
+
+        Looks at all that his set names, unless not ``whole``, and at the jobs named. Says how many had been lost.
+        """
         keys = [self.keys.index, self.keys.stats, self.keys.root, user_key]
         return int(
-            (await self._run("rehome", keys, [self._now(), self._terms.user_limit, self._terms.ttl, *job_ids]))[1]
+            (
+                await self._run(
+                    "rehome",
+                    keys,
+                    [self._now(), self._terms.user_limit, self._terms.ttl, "1" if whole else "0", *job_ids],
+                )
+            )[1]
         )
 
     async def check(self, job_id: str) -> Overdue | None:

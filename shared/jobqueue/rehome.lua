@@ -1,14 +1,16 @@
--- rehome: sets right what a user's set and the index say of his live jobs, after either lost something. Also considers
--- jobs that the set has lost, and moves on whoever has a right to be ready.
+-- rehome: sets right what a user's set and the index say of his live jobs, after either lost something, and makes ready
+-- whoever has a right to be.
 -- With: ending
 -- KEYS: 1 index  2 stats  3 prefix  4 user
--- ARGV: 1 now  2 user_limit  3 ttl  4.. ids
+-- ARGV: 1 now  2 user_limit  3 ttl  4 whole  5.. ids
 -- Returns: {checked, rehomed, missing}
--- It looks at the first 1,000 of them: of a backlog that is longer, those whose turn comes first.
+-- whole: 1 to look at all in his set, the first 1,000 of a backlog that is longer; else only at `ids`, which the set may
+-- have lost as well.
 local MOST = 1000
 local index, user = KEYS[1], KEYS[4]
 local ending = ending_of(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[2])
-local members, ids, seen, lost, homes, gone = redis.call('ZRANGE', user, 0, MOST - 1), {}, {}, {}, {}, {}
+local members = ARGV[4] == '1' and redis.call('ZRANGE', user, 0, MOST - 1) or {}
+local ids, seen, lost, homes, gone = {}, {}, {}, {}, {}
 for _, member in ipairs(members) do
   local kind = string.sub(member, 1, 1)
   if kind == '#' then
@@ -24,14 +26,19 @@ for _, member in ipairs(members) do
     ids[#ids + 1] = member
   end
 end
-for _, id in ipairs({unpack(ARGV, 4)}) do ids[#ids + 1] = id end
+local asked_for = {}
+for _, id in ipairs({unpack(ARGV, 5)}) do
+  ids[#ids + 1] = id
+  asked_for[id] = true
+end
 for _, id in ipairs(ids) do
   local f = read(KEYS[3] .. 'j:' .. id, 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
   if not f.state or f.state == 'done' then
     if not seen[id] then lost[#lost + 1] = id end
     local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
     if batch and not f.state and not seen[id] then gone[#gone + 1] = {id, batch, number} end
-  elseif not seen[id] and not redis.call('ZSCORE', index, id) then
+  elseif not seen[id] and (not redis.call('ZSCORE', index, id)
+      or (asked_for[id] and f.state ~= 'done' and not (f.batch and f.state == 'backlog') and not redis.call('ZSCORE', user, id))) then
     local lane, score = tonumber(f.lane), tonumber(f.score)
     -- A job that may be at the provider keeps its slot, and somebody looks at it first of all.
     local home, seat = score_of(lane, tonumber(ARGV[1])), ADMITTED + score
@@ -51,7 +58,10 @@ for _, home in ipairs(homes) do
     redis.call('ZADD', user, home[3], home[1])
   end
 end
-if #lost > 0 then redis.call('ZREM', user, unpack(lost)) end
+if #lost > 0 then
+  redis.call('ZREM', user, unpack(lost))
+  for _, id in ipairs(lost) do redis.call('ZREM', index, id, '!' .. id) end
+end
 -- A batch must not wait for a job that was lost with its hash.
 local owner, name = string.match(string.sub(user, #KEYS[3] + 3), '^([^:]*):(.*)$')
 for _, job in ipairs(gone) do
