@@ -1,6 +1,8 @@
 """/api/batches: many jobs with one progress."""
 
-from fastapi import APIRouter, Request
+import json
+
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from shared import runtime
@@ -30,13 +32,15 @@ async def create(request: Request) -> JSONResponse:
 
 
 @router.get("/api/batches/{batch_id}")
-async def status(request: Request, batch_id: str) -> JSONResponse:
+async def status(request: Request, batch_id: str) -> Response:
     """200 with the batch; ``?first=0&count=50`` adds the results of so many of its jobs, in their order."""
     sluice = runtime.current()
     caller = caller_of(request, sluice.settings)
     first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
     count = read_number(request, "count", 0, 0, MAX_RESULTS)
-    return JSONResponse(await sluice.batches.view(caller, batch_id, first, count), headers=PLAIN)
+    # Written as ASCII: what a provider put into an output may hold text that UTF-8 cannot carry.
+    body = json.dumps(await sluice.batches.view(caller, batch_id, first, count), separators=(",", ":"))
+    return Response(body, media_type="application/json", headers=PLAIN)
 
 
 @router.post("/api/batches/{batch_id}/cancel")

@@ -71,7 +71,7 @@ class Admission:
         status = "processing" if admitted.word == "started" else "pending"
         receipt = self._receipt(job_id, status, queue.name, admitted.position, now)
         claimed = Claimed(
-            id=job_id, attempt=1, provider=request.provider, model=request.model, input=fields["input"],
+            id=job_id, attempt=1, provider=fields["provider"], model=request.model, input=fields["input"],
             owner=caller, user=request.user_id, queue=queue.name, deadline=queue.deadline, claimed_at=now,
         )  # fmt: skip
         try:

@@ -47,8 +47,9 @@ def preferred(accepted: str, offered: tuple[str, ...]) -> str:
     """The offered language that an Accept-Language header likes best; the first one offered if it names none."""
     best, weight = offered[0], 0.0
     for part in accepted.split(",")[:MOST_LANGUAGES]:
-        name, _, quality = part.strip().partition(";q=")
-        language = name.partition("-")[0].lower()
+        name, _, parameter = part.partition(";")
+        language = name.strip().partition("-")[0].lower()
+        quality = parameter.strip().lower().removeprefix("q=")
         try:
             given = float(quality or 1)
         except ValueError:

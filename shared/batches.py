@@ -50,7 +50,7 @@ class BatchRequest(BaseModel):
     tier: Tier = "free"
     priority: Priority | None = None
     queue: Annotated[str, Field(max_length=32)] = "storyboard"
-    provider: Annotated[str, Field(max_length=32)] = "replicate"
+    provider: Annotated[str, Field(max_length=32)] | None = None
     hook_url: Annotated[str, Field(max_length=2000)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
@@ -110,7 +110,7 @@ class Batches:
         }  # fmt: skip
         word = await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
-        if word == "created" and self._settings.dispatch_on_submit:
+        if self._settings.dispatch_on_submit:
             await self._dispatch(budget)
         return document(await self._queue.read(batch_id))
 
@@ -198,7 +198,8 @@ def document(record: BatchRecord) -> dict[str, Any]:
         "created_at": iso(int(f["created_at"])),
         "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
         "jobs": [{"number": n, "id": record.job_id(n), "status": statuses[n]} for n in range(expected)],
-        "results": _results(record, statuses),
+        "results": (page := _results(record, statuses)),
+        "next_first": record.first + len(page) if page and record.first + len(page) < expected else None,
         "metadata": json.loads(f["metadata"]),
         "links": {
             "status": f"/api/batches/{record.id}",

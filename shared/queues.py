@@ -17,7 +17,7 @@ class QueueOptions(BaseModel):
 
     concurrency: Annotated[int, Field(ge=1)] | None = None
     retries: Annotated[int, Field(ge=0, le=20)] | None = None
-    retry_delay: Annotated[int, Field(ge=0)] | None = None  # ms
+    retry_delay: Annotated[int, Field(ge=0, le=DAY * 1000)] | None = None  # ms
     ttl: Annotated[float, Field(gt=0, le=30 * DAY)] | None = None  # s; how long a job may wait
     deadline: Annotated[float, Field(ge=5, le=1800)] | None = (
         None  # s; how long a run may take, at most Replicate's run limit

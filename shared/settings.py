@@ -17,7 +17,7 @@ from shared.timing import contradictions
 Environment = Literal["development", "test", "preview", "production"]
 Policy = Literal["offset", "fair", "multiplicative"]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Milliseconds = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
 # What people leave in a copied example file. Matched against the whole value, lower case.
 PER_NAME = r"^([a-z0-9_-]+:[0-9]+([.][0-9]+)?( *, *|$))*$"
@@ -27,7 +27,7 @@ PLACEHOLDER = re.compile(
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
 SHORTEST_SECRET = 16
-MOST_CREATES = 60_000  # a minute; the token bucket counts in whole ms
+LEAST_CREATES, MOST_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 
 class Settings(BaseSettings):
@@ -280,8 +280,17 @@ class Settings(BaseSettings):
         limited = {*_per_name(self.provider_rates), *_per_name(self.provider_concurrency)}
         if not {*self.provider_names, *limited} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
             problems.append(f"PROVIDERS, PROVIDER_RATES and PROVIDER_CONCURRENCY may name: {', '.join(NUMBERS)}")
-        if not all(0 < rate <= MOST_CREATES for rate in _per_name(self.provider_rates).values()):
-            problems.append(f"PROVIDER_RATES must be above 0 and at most {MOST_CREATES}; to stop a provider, pause it")
+        per_name = (self.provider_rates, self.provider_concurrency, self.tier_weights)
+        lists = [
+            self.provider_names,
+            *([part.partition(":")[0].strip() for part in text.split(",")] for text in per_name),
+        ]
+        if any(len(names) != len(set(names)) for names in lists):
+            problems.append("PROVIDERS, PROVIDER_RATES, PROVIDER_CONCURRENCY or TIER_WEIGHTS gives a name twice")
+        if any(most < 1 or most % 1 for most in _per_name(self.provider_concurrency).values()):
+            problems.append("PROVIDER_CONCURRENCY must be whole and at least 1; to stop a provider, pause it")
+        if not all(LEAST_CREATES <= rate <= MOST_CREATES for rate in _per_name(self.provider_rates).values()):
+            problems.append(f"PROVIDER_RATES must be {LEAST_CREATES} to {MOST_CREATES}; to stop a provider, pause it")
         return problems
 
     def _webhook_secrets(self) -> list[str]:

@@ -72,9 +72,8 @@ class Statuses:
         """
         if not is_job_id(job_id):
             raise JobNotFound
-        if known_etag.startswith(NOT_WAITING):
-            self._places.setdefault(job_id, Place())
-        remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id))
+        is_hinted = known_etag.startswith(NOT_WAITING)
+        remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id, is_hinted))
         if remembered.value.owner != caller:
             raise JobNotFound
         return remembered
@@ -94,8 +93,8 @@ class Statuses:
             return 0.0
         return TERMINAL_TTL if view.is_terminal else self._settings.status_cache_ttl
 
-    async def _load(self, job_id: str) -> StatusView:
-        job, place = await self._read(job_id)
+    async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
+        job, place = await self._read(job_id, is_hinted)
         try:
             if await self._repair(job, Budget.of_function(self._settings)):
                 job, place = await self._read(job_id)
@@ -108,10 +107,10 @@ class Statuses:
         tag = hashlib.sha256(lasting).hexdigest()[:24]
         return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', job.is_terminal)
 
-    async def _read(self, job_id: str) -> tuple[Job, Place]:
+    async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[Job, Place]:
         """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
-        if job_id in self._places:
-            job, place = await self._records.read(job_id), self._places[job_id]
+        if is_hinted or job_id in self._places:
+            job, place = await self._records.read(job_id), self._places.get(job_id, Place())
             if not job.waits:
                 return job, place
         try:

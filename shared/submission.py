@@ -36,12 +36,12 @@ def _model(value: str) -> str:
     return value
 
 
-def queue_for(settings: Settings, queue: str, provider: str, hook_url: str | None) -> Queue:
+def queue_for(settings: Settings, queue: str, provider: str | None, hook_url: str | None) -> Queue:
     """Checks what only the deployment knows: its queues, its providers, its rules for hooks."""
     found = next((q for q in settings.queue_list if q.name == queue), None)
     if found is None:
         raise InvalidRequest("There is no such queue.", field="queue")
-    if provider not in settings.provider_names:
+    if provider is not None and provider not in settings.provider_names:
         raise InvalidRequest("There is no such provider.", field="provider")
     if hook_url is not None:
         from shared.hooks import check_hook_url  # loads httpx, which a submit without a hook and a start never needs
@@ -75,7 +75,7 @@ class SubmitRequest(BaseModel):
     tier: Tier = "free"
     priority: Annotated[int, Field(ge=1, le=5)] | None = None
     queue: Annotated[str, Field(max_length=32)] = "video"
-    provider: Annotated[str, Field(max_length=32)] = "replicate"
+    provider: Annotated[str, Field(max_length=32)] | None = None  # the deployment's first
     hook_url: Annotated[str, Field(max_length=2000)] | None = None
     metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
 
@@ -98,19 +98,20 @@ class SubmitRequest(BaseModel):
 
     def fields(self, settings: Settings, owner: str, queue: Queue, now: int) -> dict[str, str]:
         """The job's first fields in the store. Its queue's terms go with it: what it was promised stays."""
-        listing = REGISTRY[NUMBERS[self.provider]]
+        provider = self.provider or settings.provider_names[0]
+        listing = REGISTRY[NUMBERS[provider]]
         return {
             "schema": "2",
             "owner": owner,
             "user": self.user_id,
             "queue": self.queue,
-            "lane": str(lane_of(queue.number, self.provider)),
+            "lane": str(lane_of(queue.number, provider)),
             "deadline": f"{queue.deadline:g}",
             "adoption": ms(settings.adoption(queue, listing)),
             "max_attempts": str(queue.max_attempts),
             "retry_delay": str(queue.retry_delay),
             "expire_at": str(now + round(queue.ttl * 1000)),
-            "provider": self.provider,
+            "provider": provider,
             "model": self.model,
             "input": json.dumps(self.input, separators=(",", ":"), ensure_ascii=False),
             "tier": self.tier,

@@ -12,7 +12,7 @@ from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
 from shared.settings import Settings
 
-SWEEP_EVERY = 15
+SWEEP_EVERY = 900.0  # s; where ticks come more rarely, each of them sweeps
 SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets among them cost further commands
 
 
@@ -39,8 +39,9 @@ class Tick:
         """Starts what may start, looks at what is overdue, leaves a heartbeat, and now and then sweeps."""
         budget = Budget(self._settings.tick_budget)
         report = await self._dispatcher.run(budget, tick=True)
-        number = self._clock.now() // round(self._settings.tick_period * 1000)
-        if number % SWEEP_EVERY == 0:
+        period = self._settings.tick_period
+        number = self._clock.now() // round(period * 1000)
+        if number % max(1, round(SWEEP_EVERY / period)) == 0:
             await self._sweep(budget)
         return report
 

@@ -8,6 +8,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
 from shared.errors import UserLimitReached
+from shared.runtime import Runtime
 from tests.world import World, make_world
 
 CAP = 3
@@ -205,3 +206,43 @@ async def test_changing_a_priority_and_back_leaves_everything_as_it_was(roomy: W
     for priority in (5, 1, 3):
         await roomy.runtime.controls.reprioritize(jobs[1], "app", priority)
     assert await roomy.raw("ZRANGE", roomy.runtime.queue.keys.index, "0", "-1", "WITHSCORES") == before
+
+
+async def test_under_fair_nobody_pays_for_what_was_cancelled(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    changes: dict[str, Any] = {"priority_policy": "fair", "max_user_tasks": 3, "max_user_queued": 300}
+    async with make_world(any_store, clock, **changes) as world:
+        for job in [await world.enqueue("bob") for _ in range(200)]:
+            await world.runtime.queue.cancel(job, "app")
+        for _ in range(3):
+            await world.enqueue("ada")
+        bob = await world.enqueue("bob")
+        assert bob in await claim(world, 3)
+
+
+async def test_what_waits_when_fair_is_switched_on_goes_first(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock) as world:
+        old = await world.enqueue("ada")
+        later = world.runtime.settings.model_copy(update={"priority_policy": "fair"})
+        world.runtime = Runtime(later, world.runtime.store, clock)
+        new = await world.enqueue("bob")
+        assert [job.id for job in (await world.runtime.queue.claim(2)).started] == [old, new]
+
+
+async def test_a_paused_users_refused_submission_goes_to_his_backlog(world: World) -> None:
+    job = await world.enqueue("ada", start=True)
+    await world.runtime.controls.limit_user("app", "ada", 0)
+    await world.runtime.queue.snooze(job, 1, delay=1, code="rate_limited", pause=True)
+    assert await states(world, job) == ["backlog"]
+
+
+async def test_a_refused_submit_looks_at_ten_of_a_users_jobs_at_most(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, max_user_tasks=200) as world:
+        await enqueue(world, 200)
+        valkey.reset_bill()
+        with pytest.raises(UserLimitReached):
+            await world.enqueue("ada")
+        assert valkey.bill().billed == 14

@@ -281,3 +281,33 @@ async def test_a_batch_ends_although_a_job_of_it_is_lost(world: World, client: h
     await world.runtime.queue.rehome(keys.user("app", "ada"))
     document = await read(world, client, batch)
     assert document["ended_at"] and document["counts"]["failed"] == 1
+
+
+async def test_results_hold_whatever_a_provider_wrote_and_no_page_is_too_large(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    batch = await created(client, jobs=[{"input": given} for given in INPUTS[:4]])
+    for number in range(4):
+        await world.runtime.dispatcher.run(Budget(60))
+        job = f"{batch['id']}_{number}"
+        prediction = (await world.runtime.records.read(job)).fields["prediction"]
+        output = {"output": '"\\ud800"' if number == 0 else f'"{"x" * 1_200_000}"'}
+        await world.runtime.queue.finish(job, 1, prediction, "completed", output)
+    document = await read(world, client, batch, "?first=0&count=50")
+    assert [result["number"] for result in document["results"]] == [0, 1, 2] and document["next_first"] == 3
+    document = await read(world, client, batch, "?first=3&count=50")
+    assert [result["number"] for result in document["results"]] == [3] and document["next_first"] is None
+
+
+async def test_a_retry_that_does_not_fit_into_the_queue_is_refused(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, max_queue_size=10) as world, http_client(**AUTH) as client:
+        batch = await created(client, policy="all_or_nothing")
+        await end(world, (await running(world, batch, client))[0], "failed")
+        await world.runtime.dispatcher.run(Budget(60))
+        await world.runtime.controls.set_gates({"=s": 0})
+        await world.enqueue("bob")
+        answer = await client.post(f"/api/batches/{batch['id']}/retry")
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
+        assert (await read(world, client, batch))["counts"]["failed"] == 1

@@ -66,6 +66,15 @@ async def test_a_users_own_limit_is_named(any_store: RunningServer | None, clock
         assert (document["status"], document["stage"]) == ("pending", "queued")
 
 
+async def test_places_in_a_long_backlog_are_exact(any_store: RunningServer | None, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, max_user_queued=200) as world, http_client(**AUTH) as client:
+        jobs = []
+        for _ in range(103):
+            jobs.append(await world.enqueue("ada"))
+            world.manual.true_now += 1
+        assert [(await poll(world, client, jobs[n]))["queue_position"] for n in (3, 20, 102)] == [1, 18, 100]
+
+
 async def test_a_paused_provider_is_named_until_when(world: World, client: httpx.AsyncClient) -> None:
     world.provider.outcomes = [Throttled("rate_limited", 30)]
     job = await world.enqueue("ada")

@@ -8,8 +8,9 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.providers.base import Throttled, Unknown
+from shared.providers.base import Prediction, Rejected, Throttled, Unknown
 from shared.providers.failures import KNOWN_CLASSES, error_class
+from shared.runtime import Runtime
 from tests.world import ObedientProvider, World, make_world
 
 
@@ -315,3 +316,81 @@ async def test_a_success_teaches_how_long_the_model_takes(world: World) -> None:
 def test_every_error_code_has_a_class_that_is_documented() -> None:
     codes = ("output_too_large", "result_expired", "provider_lost", "submission_unknown", "unreadable", "new_code")
     assert {error_class(code) for code in (*codes, *KNOWN_CLASSES)} == set(KNOWN_CLASSES)
+
+
+@pytest.mark.parametrize("outcome", [Rejected("invalid_input", "bad"), Throttled("provider_down", 5)])
+async def test_a_probe_that_tells_nothing_hands_on_to_the_next_job(world: World, outcome: Any) -> None:
+    world.provider.outcomes = [Throttled("rate_limited", 30), outcome]
+    await world.enqueue("first")
+    await run(world)
+    later = [await world.enqueue(f"user{n}") for n in range(2)]
+    world.manual.advance(40)
+    await run(world)
+    world.manual.advance(1)
+    await run(world)
+    assert {await state(world, job) for job in later} == {"running"} and "~p0" not in await gates(world)
+
+
+async def test_a_probe_whose_webhook_overtakes_its_record_ends_the_pause(world: World) -> None:
+    world.provider.outcomes = [Throttled("rate_limited", 30)]
+    await world.enqueue("first")
+    await run(world)
+    world.manual.advance(40)
+    (probe,) = (await world.runtime.queue.claim(5)).started
+    await world.runtime.queue.finish(probe.id, probe.attempt, "p1", "completed", {"output": "1"})
+    assert await world.runtime.queue.record(probe.id, probe.attempt, "p1", probe=probe.probe) == "already"
+    assert "~p0" not in await gates(world)
+
+
+async def test_jobs_of_a_provider_that_was_taken_away_still_end(two: World) -> None:
+    job = await two.enqueue("ada", provider="wavespeed")
+    await run(two)
+    later = two.runtime.settings.model_copy(update={"providers": "replicate"})
+    changed, provider = Runtime(later, two.runtime.store, two.clock), two.runtime.providers["wavespeed"]
+    del later.__dict__["provider_names"]  # it was read before
+    changed.providers._loaded["wavespeed"] = provider
+    assert isinstance(provider, ObedientProvider) and "wavespeed" not in changed.providers
+    provider.states["p1"] = Prediction("p1", "completed", output="x")
+    two.manual.advance(60)
+    await changed.dispatcher.run(Budget(60))
+    assert (await two.runtime.records.read(job)).status == "completed"
+
+
+async def test_a_tick_ends_many_that_have_waited_too_long(any_store: RunningServer | None, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, max_user_tasks=1000) as world:
+        await world.runtime.controls.set_gates({"=q0": 0})
+        for _ in range(180):
+            await world.enqueue("ada")
+        world.manual.advance(world.runtime.settings.queue_ttl + 1)
+        for _ in range(2):
+            await world.runtime.tick.run()
+        assert await world.indexed() == 0
+
+
+async def test_time_at_the_provider_is_no_waiting_and_a_retry_expires_too(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, queue_ttl=600.0, queue_retry_delay=1000) as world:
+        job = await world.enqueue("ada", start=True)
+        await world.runtime.queue.record(job, 1, "p1")
+        world.provider.states["p1"] = Prediction("p1", "running")
+        world.manual.advance(700)
+        await world.runtime.tick.run()  # its alarm goes off while it runs
+        await world.runtime.queue.fail(job, 1, "p1", code="timeout", detail="", retryable=True)
+        await world.runtime.controls.set_gates({"=q0": 0})
+        world.manual.advance(590)
+        await world.runtime.tick.run()
+        assert await state(world, job) != "done"
+        world.manual.advance(20)
+        await world.runtime.tick.run()
+        assert (await world.runtime.records.read(job)).fields["error_code"] == "expired"
+
+
+async def test_a_lost_submission_that_is_found_to_have_failed_counts_once(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, circuit_failures=2) as world:
+        job = await world.enqueue("ada", start=True)
+        await world.runtime.queue.trip(job, 1)
+        await world.runtime.queue.fail(job, 1, "p1", code="timeout", detail="", retryable=True)
+        assert not [name for name in await gates(world) if name.startswith("~o")]

@@ -34,6 +34,7 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
             CHINESE,
         ),
         ("en;q=0.1,zh", "zh", CHINESE),
+        ("en;q=0.1, ZH-tw ; Q=0.9", "zh", CHINESE),
     ],
 )
 async def test_the_fourth_live_task_of_a_user_is_refused_in_his_language(

@@ -58,6 +58,9 @@ redis.call('ZADD', index, unpack(moves))
 redis.call('ZADD', user_key, unpack(seats))
 -- Who is put before an empty backlog must know that somebody waits for his place when he ends.
 if first_waiting and #user.waiting == 0 and ARGV[8] ~= '1' then
-  for _, job in ipairs(user.admitted) do redis.call('HSET', KEYS[4] .. 'j:' .. job.id, 'heirs', '1') end
+  for _, job in ipairs(user.admitted) do
+    local key = KEYS[4] .. 'j:' .. job.id
+    if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
+  end
 end
 return {'created'}

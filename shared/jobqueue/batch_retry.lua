@@ -3,7 +3,8 @@
 -- With: ending
 -- KEYS: 1 index  2 batch  3 stats  4 prefix  5 batch_queue  6 user
 -- ARGV: 1 batch_id  2 owner  3 token  4 now  5 ttl  6 user_limit  7 user_queued  8 canceled_too  9 unit  10 cost
--- Returns: {not_found} | {retried, count} | {user_limit, live, allowed}
+--       11 queue_size
+-- Returns: {not_found} | {retried, count} | {user_limit, live, allowed} | {queue_full, waiting}
 -- unit, cost: as for reprioritize and enqueue: how a score is made under the policy.
 local flat, b = redis.call('HGETALL', KEYS[2]), {}
 for i = 1, #flat, 2 do b[flat[i]] = flat[i + 1] end
@@ -29,6 +30,8 @@ for n = 0, tonumber(b.expected) - 1 do
   end
 end
 if #copies == 0 then return {'retried', '0'} end
+local count = redis.call('ZCOUNT', KEYS[1], score_of(READY, 0), '(' .. score_of(ALARMS, 0))
+if count + #copies > tonumber(ARGV[11]) then return {'queue_full', text(count)} end
 
 local gates = ARGV[10] ~= '' and read_head(KEYS[1], 0, 0).gates or {}
 local known = read_user(KEYS[6], ending.cap)
@@ -64,6 +67,9 @@ redis.call('HSET', KEYS[2], 'rounds', text(rounds), 'retry_token', ARGV[3], 'ret
 if ARGV[10] ~= '' then redis.call('ZADD', KEYS[6], text(SPECIAL + tag), '~') end
 redis.call('ZADD', KEYS[6], redis.call('ZRANGEBYSCORE', KEYS[5], 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2], '#' .. ARGV[1])
 -- Whoever of the user's is at work must know that somebody waits for his place.
-for _, job in ipairs(known.admitted) do redis.call('HSET', ending.prefix .. 'j:' .. job.id, 'heirs', '1') end
+for _, job in ipairs(known.admitted) do
+  local key = ending.prefix .. 'j:' .. job.id
+  if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
+end
 promote(ending, KEYS[6])
 return {'retried', text(#copies)}

@@ -8,6 +8,7 @@ from shared.jobqueue.replies import BatchRecord
 from shared.jobqueue.scripted import Scripted
 
 Pairs = Mapping[str, str]
+NO_ROOM = "{} jobs are waiting, and this batch would not fit beside them."
 
 
 class BatchQueue(Scripted):
@@ -41,8 +42,7 @@ class BatchQueue(Scripted):
             case ["user_limit", live, allowed]:
                 raise UserLimitReached(int(live), int(allowed))
             case ["queue_full", waiting]:
-                detail = f"{waiting} jobs are waiting, and this batch would not fit beside them."
-                raise QueueFull(detail, retry_after=30)
+                raise QueueFull(NO_ROOM.format(waiting), retry_after=30)
             case _:
                 raise IdempotencyConflict
 
@@ -82,13 +82,15 @@ class BatchQueue(Scripted):
         ]  # fmt: skip
         arguments = [
             batch_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit, t.user_queued,
-            "1" if canceled_too else "0", t.priority_unit, cost,
+            "1" if canceled_too else "0", t.priority_unit, cost, t.queue_size,
         ]  # fmt: skip
         match await self._run("batch_retry", keys, arguments):
             case ["retried", count]:
                 return int(count)
             case ["user_limit", live, allowed]:
                 raise UserLimitReached(int(live), int(allowed))
+            case ["queue_full", waiting]:
+                raise QueueFull(NO_ROOM.format(waiting), retry_after=30)
             case _:
                 raise BatchNotFound
 

@@ -14,6 +14,7 @@ local token, mark, want = ARGV[1], tonumber(ARGV[5]), tonumber(ARGV[6])
 local concurrency, providers, lanes = numbers(ARGV[8]), numbers(ARGV[9]), numbers(ARGV[10])
 local interval, is_tick = tonumber(ARGV[11]), ARGV[12] == '1'
 local time = lease_time(ARGV[3])
+local MOST_EXPIRED = 100 -- of a tick
 -- Slots of the same second and another mark belong to other claims.
 local lease_until = math.floor((time + tonumber(ARGV[4])) / 1000) * 1000 + mark
 
@@ -76,7 +77,7 @@ end
 
 -- What has waited too long, whoever's turn it is.
 if is_tick and not head.complete then
-  alarms = redis.call('ZRANGEBYSCORE', index, score_of(ALARMS, 0), score_of(ALARMS, time), 'LIMIT', 0, want)
+  alarms = redis.call('ZRANGEBYSCORE', index, score_of(ALARMS, 0), score_of(ALARMS, time), 'LIMIT', 0, MOST_EXPIRED)
 end
 local is_expired = {}
 for _, alarm in ipairs(alarms) do
@@ -143,11 +144,12 @@ for _, job in ipairs(candidates) do
       parked[#parked + 1] = {job.id, text(open_until)}
       move(job.id, score_of(DELAYED, open_until))
     else
-      if room.probe[provider] then probe = '~p' .. text(provider) end
-      -- Until the probe has told, or could not tell any more, it is the only one.
-      if probe ~= '' then
-        probed[probe] = true
-        move(probe, text(-BAND + lease_until))
+      -- Until the probe has told, or could not tell any more, it is the only one; it may try a model and its provider.
+      for _, gate in ipairs({probe, room.probe[provider] and '~p' .. text(provider) or ''}) do
+        if gate ~= '' then
+          probe, probed[gate] = gate, true
+          move(gate, text(-BAND + lease_until))
+        end
       end
       local attempt = text(tonumber(f.attempt) + 1)
       started[#started + 1] = start_row(job.id, attempt, f, probe)

@@ -2,7 +2,8 @@
 -- index, stats, prefix (of all keys), now, ttl (s), and cap: the concurrency of a user who has none of his own.
 
 -- What a verb must have read of a job to end it.
-local ENDING = {'owner', 'user', 'lane', 'model', 'state', 'heirs', 'submitted_at', 'batch', 'number', 'policy'}
+local ENDING = {'owner', 'user', 'lane', 'model', 'state', 'heirs', 'submitted_at', 'batch', 'number', 'policy',
+  'probe', 'lease_until'}
 
 local function ending_of(index, stats, prefix, now, ttl, cap)
   return {index = index, stats = stats, prefix = prefix, now = now, ttl = ttl, cap = tonumber(cap)}
@@ -69,6 +70,15 @@ local function settle(ending, id, f, outcome)
   end
 end
 
+-- Lets another job be the probe, when this one was it and told nothing of what it tried.
+local function release(ending, f)
+  if (f.probe or '') == '' then return end
+  local set_at = redis.call('ZSCORE', ending.index, f.probe)
+  if set_at and tonumber(set_at) + BAND == tonumber(f.lease_until) then
+    redis.call('ZADD', ending.index, text(-BAND + tonumber(ending.now)), f.probe)
+  end
+end
+
 -- Ends a job: frees first and grows last, so that it works when the store takes no growth; only here a TTL is set.
 local function end_job(ending, id, f, outcome, fields)
   local user, key, gone = user_key(ending, f), job_key(ending, id), {id, '!' .. id}
@@ -81,9 +91,10 @@ local function end_job(ending, id, f, outcome, fields)
   if outcome == 'completed' and f.submitted_at then
     -- One of 32 places, taken by chance: figures of about the last 32 runs, at the price of one write.
     local took = math.max(0, tonumber(ending.now) - tonumber(f.submitted_at))
-    redis.call('HSET', runs_key(ending, f), 'failures', '0', 'opened', '0', 'at', ending.now,
-      'r' .. text(tonumber(ending.now) % 32), text(took))
+    redis.call('HSET', runs_key(ending, f), 'failures', '0', 'opened', '0', 'open_until', '0',
+      'at', ending.now, 'r' .. text(tonumber(ending.now) % 32), text(took))
   end
+  if outcome ~= 'completed' then release(ending, f) end
   if f.batch then settle(ending, id, f, outcome) end
   -- Told when it was put before others of its user; a set cannot be asked for nothing.
   if f.heirs == '1' and f.state ~= 'backlog' then promote(ending, user) end

@@ -25,8 +25,9 @@ local user = read_user(user_key, tonumber(ARGV[15]))
 local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[16]), user.cap)
 if tasks >= allowed then
   -- Before anybody is refused: a job that was lost with its hash must not hold a place for ever.
-  local is_lost = false
-  for _, member in ipairs(redis.call('ZRANGE', user_key, 0, 2 * user.cap + 4)) do
+  -- Ten each time, wherever they stand.
+  local is_lost, first = false, tasks > 10 and now % (tasks - 9) or 0
+  for _, member in ipairs(redis.call('ZRANGE', user_key, first, first + 9)) do
     local kind, key = string.sub(member, 1, 1), KEYS[5] .. 'j:' .. member
     if kind == '#' then key = KEYS[5] .. 'b:' .. string.sub(member, 2) end
     if kind ~= '=' and kind ~= '~' and redis.call('EXISTS', key) == 0 then
@@ -47,11 +48,14 @@ local head = read_head(index, tonumber(ARGV[11]), 1)
 local special = {}
 if ARGV[20] ~= '' then
   -- Start-time fair queueing: a job begins where its user's last one ended, or now, at the last grant of all.
-  local begins = math.max(head.gates['~v'] or FIRST_TAG, user.tag)
+  local virtual, cost = head.gates['~v'] or FIRST_TAG, tonumber(ARGV[20])
+  -- Nobody owes for more than he has live, and one: what was cancelled was not served.
+  local owed = user.batches > 0 and user.tag or math.min(user.tag, virtual + (tasks + 1) * cost)
+  local begins = math.max(virtual, owed)
   -- Of equal tags the one submitted first is lower, by up to a hundredth of a grant for the time since the last one.
   local tie = math.max(0, math.min(99, math.floor((now - (head.gates['~w'] or now)) / 100)))
   score = math.max(0, begins + tie - score)
-  special = {text(SPECIAL + begins + tonumber(ARGV[20])), '~'}
+  special = {text(SPECIAL + begins + cost), '~'}
 end
 local room = read_room(head, tonumber(ARGV[11]), concurrency, providers, now)
 local is_admitted = #user.admitted < user.cap
@@ -130,7 +134,7 @@ if worse then
   special[#special + 1] = worse.id
 end
 local more = {'attempt', '0'}
-if not head.complete then
+if not head.complete or not (is_admitted or user.complete) then
   -- Far from the head a poll has no command left to ask how long runs of this model take.
   local p50, p90 = usual_times(KEYS[5] .. 'm:' .. text(provider_of(lane)) .. ':' .. ARGV[19])
   more = {'attempt', '0', 'p50', p50, 'p90', p90}

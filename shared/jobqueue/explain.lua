@@ -4,7 +4,7 @@
 -- Returns: {values, place}
 --   values: of the job's fields `names`, in their order
 --   place: {position, p50, p90, slots, of its queue, of its provider, admitted, cap, {gate, value, ...}} as far as known
--- position: among the ready jobs of its queue, or among its user's own in his backlog; '' for a job that is neither.
+-- position: among the ready jobs of its queue; in a backlog among its user's own, or its batch's; '' for a job that is neither.
 local SEEN = 200 -- so many of the next jobs are looked at one by one; who is further behind is counted
 local names = {unpack(ARGV, 4)}
 for _, name in ipairs({'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch'}) do names[#names + 1] = name end
@@ -19,12 +19,16 @@ if not f.state or f.state == 'done' then return {given, {}} end
 local lane, score = tonumber(f.lane), tonumber(f.score)
 local runs = KEYS[3] .. 'm:' .. text(provider_of(lane)) .. ':' .. f.model
 if f.state == 'backlog' then
-  local user, ahead = read_user(KEYS[3] .. 'u:' .. f.owner .. ':' .. f.user, tonumber(ARGV[3])), 1
-  local me = f.batch and '#' .. f.batch or ARGV[1]
-  for _, job in ipairs(user.waiting) do
-    if job.id ~= me and job.score <= score then ahead = ahead + 1 end
+  local user_key = KEYS[3] .. 'u:' .. f.owner .. ':' .. f.user
+  local user, ahead, p50, p90 = read_user(user_key, tonumber(ARGV[3])), 1, f.p50 or '0', f.p90 or '0'
+  if f.batch or not user.complete then
+    ahead = redis.call('ZCOUNT', f.batch and KEYS[3] .. 'q:' .. f.batch or user_key, 0, text(score))
+  else
+    for _, job in ipairs(user.waiting) do
+      if job.id ~= ARGV[1] and job.score <= score then ahead = ahead + 1 end
+    end
+    p50, p90 = usual_times(runs)
   end
-  local p50, p90 = usual_times(runs)
   return {given, {text(ahead), p50, p90, '', '', '', text(#user.admitted), text(user.cap), {}}}
 end
 if f.state ~= 'queued' then

@@ -9,7 +9,7 @@
 -- circuit, for circuit_pause ms at first; 0 if this failure says nothing of the model.
 local id, now = ARGV[1], tonumber(ARGV[4])
 local f = read(KEYS[2], 'attempt', 'prediction', 'cancel_requested', 'snoozes', 'score', 'closed_attempt', 'due_at', 'outcome',
-  'max_attempts', 'retry_delay', 'history', unpack(ENDING))
+  'max_attempts', 'retry_delay', 'history', 'expire_at', 'tripped', unpack(ENDING))
 if not f.attempt then return {'unknown'} end
 if f.closed_attempt == ARGV[2] then
   if f.state == 'delayed' then return {'delayed', f.due_at} end
@@ -25,7 +25,7 @@ local ending = ending_of(KEYS[1], KEYS[3], KEYS[4], ARGV[4], ARGV[5], ARGV[12])
 local function own()
   -- No record has said yet whose prediction this is.
   if ARGV[3] ~= '' and recorded == '' then redis.call('SET', KEYS[5], id .. ':' .. ARGV[2], 'EX', ARGV[11]) end
-  if ARGV[14] ~= '0' then count_failure(ending, f, tonumber(ARGV[14]), tonumber(ARGV[15])) end
+  if ARGV[14] ~= '0' and f.tripped ~= ARGV[2] then count_failure(ending, f, tonumber(ARGV[14]), tonumber(ARGV[15])) end
 end
 
 local used = tonumber(f.attempt) - tonumber(f.snoozes or '0')
@@ -34,9 +34,12 @@ local fields = {'error_code', ARGV[6], 'error_detail', ARGV[7], 'error_retryable
   'history', history}
 if ARGV[8] == '1' and used < tonumber(f.max_attempts) and f.cancel_requested ~= '1' then
   local due_at = text(now + tonumber(f.retry_delay) * 2 ^ (used - 1) * (1 + tonumber(ARGV[9]) / 2))
-  redis.call('ZADD', KEYS[1], score_of(DELAYED, tonumber(due_at)), id)
+  -- The time at the provider was no waiting.
+  local expire_at = tonumber(f.expire_at) + math.max(0, now - tonumber(f.submitted_at))
+  redis.call('ZADD', KEYS[1], score_of(DELAYED, tonumber(due_at)), id, score_of(ALARMS, expire_at), '!' .. id)
   redis.call('HSET', KEYS[2], 'state', 'delayed', 'snooze_code', '', 'due_at', due_at, 'prediction', '', 'progress', '',
-    'score', text(math.max(0, tonumber(f.score) - tonumber(ARGV[10]))), unpack(fields))
+    'score', text(math.max(0, tonumber(f.score) - tonumber(ARGV[10]))), 'expire_at', text(expire_at), unpack(fields))
+  release(ending, f)
   -- Its seat must say the same as its score, by which others are put before it or behind.
   local score = math.max(0, tonumber(f.score) - tonumber(ARGV[10]))
   if ARGV[10] ~= '0' then redis.call('ZADD', user_key(ending, f), text(ADMITTED + score), id) end

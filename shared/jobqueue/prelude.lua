@@ -20,7 +20,7 @@ local BAND, LANES, PROVIDERS = 2e13, 160, 8
 local READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 local SPECIAL, SPENT, ADMITTED = -3e15, -2e15, -1e15
 local MOST_GATES, MOST_CIRCUITS = 112, 64 -- at most 48 gates are no circuits
-local FIRST_TAG = 1e6
+local FIRST_TAG = 1e13 -- above every score of the other policies: what waits when `fair` is switched on goes first
 
 -- Lua prints big numbers as 1.79e+12; the store must get every digit.
 local function text(number) return string.format('%.0f', number) end
@@ -71,8 +71,8 @@ local function read_head(index, limit, more)
     end
   end
   head.complete = #flat / 2 < size + MOST_GATES or head.last_band >= ALARMS
-  -- A live limit above the configured one lets more slots be taken than were read.
-  if not head.complete and (head.gates['=s'] or 0) > limit then return read_head(index, head.gates['=s'], more) end
+  -- A live limit above the configured one has let more slots be taken than were read.
+  if not head.complete and head.last_band < READY then return read_head(index, 2 * limit + MOST_GATES, more) end
   return head
 end
 

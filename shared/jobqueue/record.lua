@@ -5,6 +5,8 @@
 -- already: a webhook of this very prediction came first. stale: this prediction is nobody's; cancel it.
 -- probe: the provider's gate, '' if none: its pause is over, since it took this submission.
 local f = read(KEYS[2], 'attempt', 'state', 'prediction', 'lane', 'cancel_requested')
+-- Whatever has become of the job: the provider took this submission.
+if ARGV[7] ~= '' then redis.call('ZREM', KEYS[1], ARGV[7]) end
 if not f.attempt then return {'stale'} end
 if f.prediction == ARGV[3] then
   if f.attempt == ARGV[2] and f.state == 'running' then return {'recorded', f.cancel_requested or '0'} end
@@ -19,5 +21,4 @@ local check_at = tonumber(ARGV[4]) + tonumber(ARGV[5])
 redis.call('HSET', KEYS[2], 'state', 'running', 'prediction', ARGV[3], 'started_at', ARGV[4], 'overdue_at', text(check_at))
 redis.call('SET', KEYS[3], ARGV[1] .. ':' .. ARGV[2], 'EX', ARGV[6])
 redis.call('ZADD', KEYS[1], score_of(tonumber(f.lane), math.floor(check_at / 1000) * 1000), ARGV[1])
-if ARGV[7] ~= '' then redis.call('ZREM', KEYS[1], ARGV[7]) end
 return {'recorded', f.cancel_requested or '0'}

@@ -1,12 +1,12 @@
 -- rescue: decides about a submission whose lease ran out and whose outcome nobody knows. Until its adoption window
 -- closes a webhook may still bring its prediction; then it is surely over at the provider and counts as a used attempt.
--- With: ending
+-- With: ending, seats
 -- KEYS: 1 index  2 job  3 stats  4 prefix
 -- ARGV: 1 id  2 attempt  3 now  4 lease_now  5 ttl  6 max_rescues  7 user_limit  8 entry
 -- Returns: {waiting, adopt_until} | {requeued} | {finished, outcome} | {stale}
 local id = ARGV[1]
 local f = read(KEYS[2], 'attempt', 'cancel_requested', 'snoozes', 'rescues', 'score', 'adopt_until', 'closed_attempt',
-  'lease_until', 'outcome', 'max_attempts', 'history', unpack(ENDING))
+  'outcome', 'max_attempts', 'history', 'expire_at', unpack(ENDING))
 if not f.attempt then return {'stale'} end
 if f.attempt ~= ARGV[2] then return {'stale'} end
 if f.closed_attempt == ARGV[2] then
@@ -31,6 +31,9 @@ if rescues >= tonumber(ARGV[6]) or used >= tonumber(f.max_attempts) then
   bury(ending, id)
   return {'finished', 'failed'}
 end
-redis.call('ZADD', KEYS[1], score_of(READY + tonumber(f.lane), tonumber(f.score)), id)
-redis.call('HSET', KEYS[2], 'state', 'queued', unpack(closed))
+-- The time at the provider was no waiting.
+local expire_at = tonumber(f.expire_at) + math.max(0, tonumber(ARGV[3]) - tonumber(f.submitted_at))
+redis.call('ZADD', KEYS[1], score_of(READY + tonumber(f.lane), tonumber(f.score)), id, score_of(ALARMS, expire_at), '!' .. id)
+redis.call('HSET', KEYS[2], 'state', 'queued', 'expire_at', text(expire_at), unpack(closed))
+reseat(ending, user_key(ending, f))
 return {'requeued'}

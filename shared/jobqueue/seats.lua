@@ -20,10 +20,10 @@ local function reseat(ending, user)
   local known, ready = read_user(user, ending.cap), {}
   if #known.admitted <= known.cap and #known.waiting == 0 then return end
   for _, job in ipairs(known.admitted) do
-    local f = read(job_key(ending, job.id), 'state', 'lane', 'score', 'batch')
+    local f = read(job_key(ending, job.id), 'state', 'lane', 'score', 'batch', 'heirs')
     if f.state == 'queued' then ready[#ready + 1] = {id = job.id, f = f, score = tonumber(f.score)} end
     -- A job that was lost with its hash must not be made anew.
-    if f.state then redis.call('HSET', job_key(ending, job.id), 'heirs', '1') end
+    if f.state and f.heirs ~= '1' then redis.call('HSET', job_key(ending, job.id), 'heirs', '1') end
   end
   table.sort(ready, function(a, b) if a.score ~= b.score then return a.score > b.score end return a.id > b.id end)
   local best = known.waiting[1] and known.waiting[1].score

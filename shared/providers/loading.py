@@ -16,7 +16,7 @@ class Providers:
         self._loaded: dict[str, Provider] = {}
 
     def __getitem__(self, name: str) -> Provider:
-        """Raises KeyError for a provider that this deployment does not have."""
+        """Also one that jobs may name no more, as long as some are still there; KeyError if none is registered so."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
@@ -25,8 +25,6 @@ class Providers:
         return name in self._settings.provider_names
 
     def _load(self, name: str) -> Provider:
-        if name not in self:
-            raise KeyError(name)
         provider: Provider = provider_class(name)(self._settings)
         return provider
 
