@@ -206,6 +206,54 @@ def test_a_malformed_setting_stops_the_start_and_is_named(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROVIDERS", "replicate,replicate"),
+        ("PROVIDERS", "nobody"),
+        ("PROVIDER_RATES", "replicate:0"),
+        ("PROVIDER_RATES", "replicate:0.001"),
+        ("PROVIDER_RATES", "replicate:60001"),
+        ("PROVIDER_RATES", "nobody:5"),
+        ("PROVIDER_RATES", "replicate:5,replicate:6"),
+        ("PROVIDER_CONCURRENCY", "replicate:0"),
+        ("PROVIDER_CONCURRENCY", "replicate:1.5"),
+        ("TIER_WEIGHTS", "pro:1,pro:2"),
+        ("TIER_WEIGHTS", "gold:1"),
+        ("QUEUE_OPTIONS", '{"nowhere": {}}'),
+        ("QUEUE_OPTIONS", '{"video": {"retries": -1}}'),
+        ("QUEUE_OPTIONS", '{"video": {"deadline": 1801}}'),
+        ("QUEUE_OPTIONS", '{"video": {"colour": 1}}'),
+        ("QUEUE_OPTIONS", "video"),
+        ("QUEUE_RETRY_DELAY", "86400001"),
+        ("QUEUE_TTL", "0"),
+    ],
+)
+def test_flow_control_that_cannot_be_stops_the_start_and_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name.lower() if value == "video" else name):
+        load_settings()
+
+
+def test_queues_have_terms_of_their_own(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("QUEUE_OPTIONS", '{"video": {"concurrency": 4, "retries": 0, "ttl": 60, "deadline": 900}}')
+    video, storyboard = load_settings().queue_list
+    assert (video.concurrency, video.max_attempts, video.ttl, video.deadline) == (4, 1, 60, 900)
+    assert (storyboard.max_attempts, storyboard.ttl, storyboard.deadline) == (4, 86_400, 1800)
+
+
+def test_wavespeeds_own_settings_are_checked_where_it_is_switched_on(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PROVIDERS", "wavespeed")
+    environment.delenv("REPLICATE_API_TOKEN")
+    with pytest.raises(SettingsError, match="WAVESPEED_API_KEY is missing"):
+        load_settings()
+    environment.setenv("WAVESPEED_API_KEY", "ws-0123456789abcdef")
+    environment.setenv("WAVESPEED_WEBHOOK_SECRET", "whsec_0123456789abcdef0123456789abcdef")
+    assert load_settings().provider_names == ("wavespeed",)
+
+
 def test_queues_are_numbered_in_the_order_in_which_they_were_added(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("QUEUES", "image:2, audio")
     environment.setenv("QUEUE_CONCURRENCY", "4")
