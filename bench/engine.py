@@ -3,12 +3,11 @@
 from typing import Any
 
 import redis
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from bench.environment import enter
 from local.rest_server.engine import Engine
 from shared.settings import Settings
 
-ADDRESS = "https://eu1-steady-heron-30871.upstash.io"  # what a deployment must name; nothing is sent there
 UNLIMITED = 1_000_000
 RATE = 60_000  # creates a minute: one a ms, the finest step that the token bucket knows
 OURS = ("config", "info")  # commands of the meter itself
@@ -57,8 +56,17 @@ class MeteredStore(EngineStore):
         return reply
 
 
+class BareSettings(Settings):
+    """Settings that read nothing of this machine's environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *others: Any, **more: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def bench_settings(**changes: Any) -> Settings:
     """A deployment whose provider and queue bound nothing, and whose variables are none of this machine's."""
-    enter(ADDRESS)
     values: dict[str, Any] = {"sluice_env": "test", "max_queue_size": 10 * UNLIMITED}
-    return Settings(**(values | {"provider_rates": f"replicate:{RATE}"} | changes))
+    return BareSettings(**(values | {"provider_rates": f"replicate:{RATE}"} | changes))

@@ -21,77 +21,27 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 from shared.budget import Budget
 from shared.job import PUBLIC_STATUS
 from shared.jobqueue import Claim
-from shared.providers.base import Prediction, Rejected, SubmissionOutcome, Throttled, Unknown
+from shared.providers.base import Prediction, SubmissionOutcome
 from shared.submission import SubmitRequest
 from tests.model.call import VERB_OF
 from tests.model.content import Content
-from tests.model.deployment import Deployment
-from tests.model.driver import MAX_SKEW, OUT_OF_MEMORY, SOUND, Caller, Driver, Held
+from tests.model.driver import SOUND, Caller, Driver, Held
 from tests.model.state import Model
-from tests.world import settings_for
-
-
-def deployment_of(most_gates: int = 64, **changes: Any) -> Deployment:
-    values: dict[str, Any] = {
-        "providers": "replicate,wavespeed", "provider_concurrency": "wavespeed:1", "max_concurrent_tasks": 3,
-        "queue_concurrency": 2, "storyboard_concurrency": 2, "max_queue_size": 9, "queue_max_retries": 2,
-        "queue_retry_delay": 10_000, "queue_options": {"video": {"ttl": 900, "deadline": 30}}, "lease": 90,
-        "cancel_after": 45, "adoption_margin": 61, "tick_period": 300, "circuit_failures": 2,
-    }  # fmt: skip
-    return Deployment(settings_for(None, **(values | changes)), most_gates)
-
-
-DEPLOYMENTS = {
-    # As it is by default: nobody may have more than he may run, until his limit is lowered.
-    "plain": deployment_of(max_user_tasks=3, max_queue_size=6),
-    "backlog": deployment_of(max_user_tasks=2, max_user_queued=5),
-    "fair": deployment_of(max_user_tasks=2, max_user_queued=4, priority_policy="fair", priority_grants_per_point=0.02),
-    # Scripts that see little more of the index than the slots: as with a long queue. Its gates must still fit.
-    "short-sighted": deployment_of(
-        4, max_user_tasks=4, max_user_queued=6, max_queue_size=14, priority_policy="multiplicative", circuit_failures=0
-    ),
-}
-USERS = ["ada", "bob", "eve"]
-MODELS = ["acme/video", "acme/image"]
-
-
-def outcomes() -> st.SearchStrategy[list[SubmissionOutcome]]:
-    """What the providers say to the next creates; they accept when nothing is left."""
-    refusals = [
-        Throttled("rate_limited", 5),
-        Throttled("provider_down", 5),
-        Unknown("timeout"),
-        Rejected("invalid_input", "no"),
-    ]
-    return st.lists(st.sampled_from(refusals), max_size=2)
-
-
-CALLERS = st.sampled_from(
-    [
-        SOUND,
-        SOUND,
-        Caller(MAX_SKEW),
-        Caller(-MAX_SKEW),
-        Caller(loses_answers=True),
-        Caller(MAX_SKEW, loses_answers=True),
-    ]
-)
-ACTS = st.sampled_from(
-    [
-        "record", "record", "another", "reject", "snooze", "pause", "put back", "rescue", "trip", "completed",
-        "canceled", "failed",
-    ]
-)  # fmt: skip
-SUBMISSIONS = st.sampled_from([[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, []])
-SLOTS = st.integers(0, 17)
-PICKS = st.integers(0, 10**6)
-Request = tuple[str, str, int]  # queue, provider, priority
-REQUESTS = st.tuples(
-    st.sampled_from(["video", "storyboard"]), st.sampled_from(["replicate", "wavespeed"]), st.sampled_from([1, 3, 5])
-)
-ERRORS = [OUT_OF_MEMORY, OUT_OF_MEMORY, OUT_OF_MEMORY, "NSFW content"]
-GATES = st.dictionaries(
-    st.sampled_from(["=s", "=q0", "=q1", "=p0", "=p1"]), st.sampled_from([0, 1, 1, 2, None]), min_size=1, max_size=3
+from tests.model.strategies import (
+    ACTS,
+    CALLERS,
+    DEPLOYMENTS,
+    ERRORS,
+    GATES,
+    MODELS,
+    PICKS,
+    RANKS,
+    REQUESTS,
+    SLOTS,
+    SUBMISSIONS,
+    USERS,
+    Request,
+    outcomes,
 )
 
 
@@ -134,11 +84,12 @@ class QueueMachine(Driver):
         if admitted is not None and admitted.word == "started":
             self.held.append(Held(name, 1))
 
-    @rule(user=st.sampled_from([0, 1, 2]), requests=st.lists(REQUESTS, min_size=2, max_size=6), caller=CALLERS)
-    def submit_several(self, user: int, requests: list[Request], caller: Caller) -> None:
-        """One user fills his seats, and what is behind them."""
-        for number, request in enumerate(requests):
-            self.submit(user + len(USERS) * number, request, number % 2 == 1, False, caller)
+    @rule(user=st.sampled_from([0, 1, 2]), request=REQUESTS, ranks=RANKS, start=st.booleans(), caller=CALLERS)
+    def submit_several(self, user: int, request: Request, ranks: list[int], start: bool, caller: Caller) -> None:
+        """One user fills his seats in one lane, and what is behind them."""
+        queue, provider, _ = request
+        for number, rank in enumerate(ranks):
+            self.submit(user + len(USERS) * number, (queue, provider, rank), start, False, caller)
 
     @rule(want=st.integers(1, 3), requests=st.sampled_from([1, 1, 2]), tick=st.booleans(), caller=CALLERS)
     def claim(self, want: int, requests: int, tick: bool, caller: Caller) -> None:
@@ -355,7 +306,7 @@ def test_the_verbs_do_what_the_model_says_and_every_job_ends(name: str) -> None:
         settings=settings(
             derandomize=True,
             stateful_step_count=30,
-            max_examples=50,
+            max_examples=120,
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
             deadline=None,
             database=None,

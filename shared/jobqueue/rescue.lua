@@ -11,7 +11,7 @@ if not f.attempt then return {'stale'} end
 if f.attempt ~= ARGV[2] then return {'stale'} end
 if f.closed_attempt == ARGV[2] then
   if f.state == 'done' then return {'finished', f.outcome} end
-  if f.state == 'queued' then return {'requeued'} end
+  if f.state == 'queued' or f.state == 'backlog' then return {'requeued'} end
 end
 if f.state ~= 'submitting' then return {'stale'} end
 local time = lease_time(ARGV[4])

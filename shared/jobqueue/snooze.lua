@@ -11,7 +11,7 @@ local f = read(KEYS[2], 'attempt', 'cancel_requested', 'snoozes', 'closed_attemp
 if not f.attempt then return {'stale'} end
 if f.closed_attempt == ARGV[2] then
   if f.state == 'delayed' then return {'delayed', f.due_at} end
-  if f.state == 'queued' then return {'queued'} end
+  if f.state == 'queued' or f.state == 'backlog' then return {'queued'} end
   if f.state == 'done' then return {'finished', f.outcome} end
   return {'already'}
 end

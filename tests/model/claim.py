@@ -1,0 +1,149 @@
+"""What claim should do: start the best that may start, hand out what is overdue or has waited too long."""
+
+from collections import Counter
+from typing import Any
+
+from tests.model.call import Call
+from tests.model.deployment import ALARMS, BAND, DELAYED, FIRST_TAG, OLD_CIRCUIT, READY, provider_of, queue_of
+from tests.model.state import Job, Model, Row
+from tests.model.users import circuit_of
+
+MOST_EXPIRED = 100
+
+
+def claim(model: Model, call: Call, reply: Any) -> Any:
+    time, want = call.number("lease_now"), call.number("want")
+    rows, complete, _ = model.head(want)
+    slots = [row for row in rows if row.band < READY]
+    mark = call.number("mark")
+    mine = [r for r in slots if r.ms % 1000 == mark and model.jobs.get(r.id, {}).get("token") == call["token"]]
+    if mine:
+        again = [r.id for r in mine if model.jobs[r.id]["state"] == "submitting"]
+        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0"]
+    lost: list[str] = []
+    old = [n for n, s in model.index.items() if n.startswith("~o") and s + BAND < time - OLD_CIRCUIT]
+    handed = _hand_out([row for row in slots if row.ms <= time][:want], model, call, lost, reply)
+    expired = _expired(model, call, rows, complete)
+    started, parked = Starts(model, call, lost, expired).run(_candidates(model, call, rows, complete, lost))
+    model.drop(lost)
+    for gate in old if call["tick"] == "1" else ():
+        model.index.pop(gate, None)
+    return [started, handed, str(len(lost)), expired, str(parked)]
+
+
+def _started(name: str, job: Job) -> list[str]:
+    asked = [job.get(part, "") for part in ("lane", "model", "input", "owner", "user", "queue", "deadline", "probe")]
+    return [name, *(str(part) for part in (job["attempt"], *asked))]
+
+
+def _hand_out(rows: list[Row], model: Model, call: Call, lost: list[str], reply: Any) -> list[list[str]]:
+    handed = []
+    for row in rows:
+        job = model.jobs.get(row.id)
+        if job is None:
+            lost.append(row.id)
+            continue
+        said = [job.get("submitted_at", "0"), job.get("cancel_requested", "0"), job["deadline"]]
+        said = [row.id, job["attempt"], row.band, job["state"], job.get("prediction", ""), *said]
+        handed.append([str(part) for part in said])
+        job["checked_at"] = call.number("now")
+        model.put(row.id, row.band, (call.number("lease_now") + model.deployment.check) // 1000 * 1000)
+    return handed
+
+
+def _expired(model: Model, call: Call, rows: list[Row], complete: bool) -> list[str]:
+    """Whose alarm has gone off: as far as any claim sees it, and behind that as far as a tick asks."""
+    time = call.number("lease_now")
+    ringing = [row for row in rows if row.band == ALARMS and row.ms <= time]
+    if call["tick"] == "1" and not complete:
+        ringing = [row for row in model.rows() if row.band == ALARMS and row.ms <= time][:MOST_EXPIRED]
+    return [row.id[1:] for row in ringing]
+
+
+def _candidates(
+    model: Model, call: Call, rows: list[Row], complete: bool, lost: list[str]
+) -> list[tuple[int, str, bool]]:
+    """The jobs among which it chooses, best first: score, id, and whether it has been delayed."""
+    time, want = call.number("lease_now"), call.number("want")
+    room = model.room(time)
+    if min(room.all, want) <= 0:
+        return []
+    everything = model.rows()
+    due = [row.id for row in everything if row.band == DELAYED and row.ms <= time]
+    found = [(model.jobs[n]["score"], n, True) for n in (due if complete else due[:want]) if n in model.jobs]
+    lost += [name for name in (due if complete else due[:want]) if name not in model.jobs]
+    for lane in model.deployment.lanes:
+        if room.has(lane):
+            ready = [row for row in everything if row.band == READY + lane]
+            # So many at least are looked at, of those that lie behind the rows that it sees anyway
+            need = min(room.all, want, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
+            seen = len(ready) if complete else max(need, len({r.id for r in ready} & {r.id for r in rows}))
+            found += [(row.ms, row.id, False) for row in ready[:seen]]
+    return sorted(found)
+
+
+class Starts:
+    """Goes through the candidates and does with each what the limits, its circuit and its age allow."""
+
+    def __init__(self, model: Model, call: Call, lost: list[str], expired: list[str]) -> None:
+        self.model, self.call, self.lost, self.expired = model, call, lost, expired
+        self.time = call.number("lease_now")
+        self.room = model.room(self.time)
+        self.room.all = min(self.room.all, call.number("want"))
+        self.lease_until = (self.time + model.deployment.lease) // 1000 * 1000 + call.number("mark")
+        self.probed: set[str] = set()
+        self.started: list[list[str]] = []
+        self.granted: Counter[int] = Counter()
+        self.parked = 0
+        self.gates = {row: model.gate(row) for row in model.index}
+        self.tag = model.gate("~v") or FIRST_TAG
+
+    def run(self, candidates: list[tuple[int, str, bool]]) -> tuple[list[list[str]], int]:
+        alarmed = set(self.expired)
+        for score, name, is_due in candidates:
+            lane = self.model.jobs[name]["lane"] if is_due else self.model.index[name] // BAND - READY
+            if not self.room.has(lane) or name in alarmed:
+                if is_due:
+                    self.model.put(name, READY + lane, score)
+                    self.model.jobs[name]["state"] = "queued"
+            elif name not in self.model.jobs:
+                self.lost.append(name)
+            elif self.model.jobs[name]["expire_at"] <= self.time:
+                self.expired.append(name)
+            else:
+                self._start(name, score)
+        for provider, count in self.granted.items():
+            self.model.take_tokens(provider, count, self.time)
+        if self.started and self.model.deployment.is_fair:
+            self.model.set_gate("~v", self.tag)
+            self.model.set_gate("~w", self.time)
+        return self.started, self.parked
+
+    def _start(self, name: str, score: int) -> None:
+        job = self.model.jobs[name]
+        provider, circuit = provider_of(job["lane"]), circuit_of(job)
+        open_until, probe = self.gates.get(circuit), ""
+        if circuit in self.probed:
+            open_until = self.time + self.model.deployment.check
+        elif open_until is not None and open_until <= self.time:
+            open_until, probe = None, circuit
+        if open_until is not None:
+            self.parked += 1
+            job.update(state="delayed", due_at=open_until, snooze_code="circuit_open")
+            self.model.put(name, DELAYED, open_until)
+            return
+        # It may try a model and its provider in one.
+        for gate in filter(None, (probe, f"~p{provider}" if provider in self.room.probe else "")):
+            probe = gate
+            self.probed.add(gate)
+            self.model.set_gate(gate, self.lease_until)
+        job.update(
+            state="submitting", attempt=job["attempt"] + 1, token=self.call["token"], prediction="", progress="",
+            lease_until=self.lease_until, adopt_until=self.lease_until + job["adoption"], probe=probe,
+            submitted_at=self.call.number("now"),
+        )  # fmt: skip
+        self.model.put(name, job["lane"], self.lease_until)
+        self.room.take(job["lane"])
+        self.granted[provider] += 1
+        self.tag = max(self.tag, score)
+        self.started.append(_started(name, job))

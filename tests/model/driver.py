@@ -1,0 +1,254 @@
+"""Those who call: processes with wrong clocks, providers that lose things, and the world they meet in."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from shared.clock import ManualClock
+from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, UserLimitReached
+from shared.providers.base import Accepted, Prediction, Submission, SubmissionOutcome, Wanted
+from shared.runtime import Runtime
+from tests.model.deployment import BACKLOG, BAND, Deployment
+from tests.model.judge import JudgedStore
+from tests.model.state import Model
+from tests.world import ObedientProvider
+
+OUT_OF_MEMORY = "CUDA out of memory"
+MAX_SKEW = 120_000
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A process: its clock's error in ms, and whether the store's answers to it are lost once each, and so repeated."""
+
+    skew: int = 0
+    loses_answers: bool = False
+
+
+SOUND = Caller()
+
+
+@dataclass
+class Held:
+    """A claim in somebody's hands, who may act on it at once, late, twice or never."""
+
+    job: str
+    attempt: int
+    probe: str = ""
+
+
+class WatchedProvider(ObedientProvider):
+    """Creates predictions that the machine knows, at most one an attempt, and finishes them when told to hurry."""
+
+    def __init__(self, name: str, make: Callable[[str, int], str], states: dict[str, Prediction]) -> None:
+        super().__init__(name, states=states)
+        self._make = make
+        self.made: dict[str, tuple[str, datetime]] = {}  # prompt, and when
+        self.hurries = False
+        self.lists = True
+
+    async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
+        if self.outcomes:
+            return self.outcomes.pop(0)
+        return Accepted(self.states[self._make(submission.job_id, submission.attempt)])
+
+    async def get(self, prediction_id: str, timeout: float) -> Prediction:
+        if self.hurries and prediction_id in self.states and self.states[prediction_id].status == "running":
+            self.states[prediction_id] = Prediction(prediction_id, "completed", output="late")
+        return await super().get(prediction_id, timeout)
+
+    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
+        listed = [(name, *what) for name, what in self.made.items() if wanted.since <= what[1] <= wanted.until]
+        return [name for name, prompt, _ in listed if prompt == wanted.input["prompt"]] if self.lists else []
+
+
+class Driver(RuleBasedStateMachine):
+    """One deployment on a judged store, with what its callers hold and its providers have made."""
+
+    deployment: Deployment
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = self.deployment.settings
+        self.loop = asyncio.new_event_loop()
+        self.clock = ManualClock()
+        self.store = JudgedStore(Model(self.deployment), self.clock)
+        self.sluice = Runtime(settings, self.store, self.clock)
+        self.states: dict[str, Prediction] = {}
+        self.providers = {
+            name: WatchedProvider(name, self.prediction_of, self.states) for name in settings.provider_names
+        }
+        self.sluice.providers._loaded.update(self.providers)
+        self.queue, self.controls = self.sluice.queue, self.sluice.controls
+        self.held: list[Held] = []
+        self.predictions: dict[str, tuple[int, str, int]] = {}  # whose: epoch, life of a job and attempt
+        self.lost_something = False
+
+    @property
+    def model(self) -> Model:
+        return self.store.model
+
+    def run(self, work: Coroutine[Any, Any, Any], caller: Caller = SOUND) -> Any:
+        """The work's result, None if it was refused as it may be; raises what the judge found on the way."""
+        self.clock.skew, self.store.loses_answers = caller.skew, caller.loses_answers
+        try:
+            return self.loop.run_until_complete(work)
+        except (JobNotFound, IdempotencyConflict, UserLimitReached, QueueFull):
+            return None
+        finally:
+            if self.store.failure is not None:
+                raise self.store.failure
+
+    def prompt_of(self, job: str) -> str:
+        """Two jobs of one user are alike, so that nobody can tell their predictions from each other."""
+        return f"a lighthouse for {self.model.jobs[job]['user'] if job in self.model.jobs else ''}"
+
+    def prediction_of(self, job: str, attempt: int) -> str:
+        """The attempt's prediction, created now if the provider has none."""
+        whose = self.store.submission(job, attempt)
+        for known, owner in self.predictions.items():
+            if owner == whose:
+                return known
+        name = f"p{len(self.predictions)}"
+        self.predictions[name] = whose
+        self.states[name] = Prediction(name, "running")
+        created_at = datetime.fromtimestamp(self.clock.true_now / 1000, UTC)
+        self.providers[self.provider_of(job)].made[name] = (self.prompt_of(job), created_at)
+        return name
+
+    def provider_of(self, job: str) -> str:
+        return str(self.model.jobs.get(job, {}).get("provider", "replicate"))
+
+    def jobs(self, *states: str) -> list[str]:
+        return sorted(name for name, job in self.model.jobs.items() if job["state"] in states or not states)
+
+    def is_current(self, claim: Held) -> bool:
+        """Whether the claim is still honoured."""
+        return claim.job in self.jobs("submitting") and claim.attempt == self.attempt_of(claim.job)
+
+    def a_job(self, pick: int, *states: str) -> str:
+        """Mostly a job in one of these states, sometimes any; one that does not exist if there is none."""
+        fitting = self.jobs(*states) if pick % 8 else self.jobs()
+        return fitting[pick // 8 % len(fitting)] if fitting else "job_nobody"
+
+    def attempt_of(self, job: str) -> int:
+        return int(self.model.jobs.get(job, {}).get("attempt", 0))
+
+    def act(self, claim: Held, how: str, caller: Caller) -> None:
+        """Somebody who was told to submit an attempt tells what became of it."""
+        job, attempt, queue = claim.job, claim.attempt, self.queue
+        match how:
+            case "record":
+                self.run(queue.record(job, attempt, self.prediction_of(job, attempt), 30, probe=claim.probe), caller)
+            case "another":
+                self.states["another"] = Prediction("another", "running")
+                self.run(queue.record(job, attempt, "another"), caller)
+            case "completed" | "canceled" | "failed":
+                self.tell(job, attempt, Prediction("", how, error=OUT_OF_MEMORY), caller)
+            case _:
+                self.run(self._put_back(job, attempt, how), caller)
+
+    def _put_back(self, job: str, attempt: int, how: str) -> Coroutine[Any, Any, Any]:
+        """What somebody does who has no prediction, or does not know whether there is one."""
+        match how:
+            case "reject":
+                return self.queue.fail(job, attempt, "", code="x", detail="", retryable=False)
+            case "put back":
+                token = self.store.starts.get(self.store.submission(job, attempt), "another")
+                return self.queue.snooze(job, attempt, delay=0, code="x", token=token)
+            case "rescue":
+                return self.queue.rescue(job, attempt)
+            case "trip":
+                return self.queue.trip(job, attempt)
+            case _:
+                return self.queue.snooze(job, attempt, delay=5, code="x", pause=how == "pause")
+
+    def tell(self, job: str, attempt: int, said: Prediction, caller: Caller) -> None:
+        """The provider says this of the attempt's prediction, or of the one that is named."""
+        if not said.id:
+            said = replace(said, id=self.prediction_of(job, attempt))
+            self.states[said.id] = said
+        self.run(self.sluice.reconciler.apply(job, attempt, self.provider_of(job), said), caller)
+
+    def be_silent(self, is_silent: bool) -> None:
+        for provider in self.providers.values():
+            provider.is_silent = is_silent
+
+    def run_tick(self, outcomes: list[SubmissionOutcome], caller: Caller = SOUND) -> None:
+        """A tick to whose first creations the providers answer this."""
+        for provider in self.providers.values():
+            provider.outcomes = outcomes.copy()
+        self.run(self.sluice.tick.run(), caller)
+        for provider in self.providers.values():
+            provider.outcomes = []
+
+    def lose(self, key: str) -> None:
+        """The store loses a key."""
+        self.lost_something = True
+        self.run(self.store.raw("DEL", key))
+        self.store.look_again()
+
+    # The end
+
+    def teardown(self) -> None:
+        """Faults stop, limits are lifted, and within a computed number of ticks every job has ended."""
+        try:
+            if self.store.failure is None:
+                self._come_to_an_end()
+        finally:
+            self.loop.run_until_complete(self.sluice.close())
+            self.loop.close()
+
+    def _come_to_an_end(self) -> None:
+        gates = [name for name in self.model.index if name.startswith("=")]
+        self.run(self.controls.set_gates(dict.fromkeys(gates)))
+        for key in list(self.model.sets):
+            owner, _, user = key.partition(":")
+            self.run(self.controls.limit_user(owner, user, None))
+        for provider in self.providers.values():
+            provider.hurries = True
+        allowed = self.most_ticks()
+        ticks = 0
+        while not self.is_over():
+            ticks += 1
+            assert ticks <= allowed, f"not over after {allowed} ticks: {self.left()}, {self.model.relaxed}"
+            self.clock.advance(self.deployment.settings.tick_period)
+            self.run_tick([])
+            self.remind_of_the_lost()
+
+    def is_over(self) -> bool:
+        """Nothing lives, and nothing is left of what lived but histories and what is known of models and users."""
+        return not any(self.left())
+
+    def left(self) -> tuple[dict[str, str], list[str], set[str]]:
+        members = {member for members in self.model.sets.values() for member in members}
+        states = {name: self.model.jobs[name]["state"] for name in self.model.live}
+        # Of a job that was lost while it waited in the backlog, no claim ever sees the entries; its alarm takes them.
+        waiting = {name for name, score in self.model.index.items() if score // BAND == BACKLOG}
+        lost = {entry for name in waiting & self.model.relaxed.ghosts for entry in (name, f"!{name}")}
+        return states, [name for name in self.model.index if name[0] not in "@~" and name not in lost], members - {"~"}
+
+    def remind_of_the_lost(self) -> None:
+        """What no tick finds: jobs that their user's set has lost, and the index too, or that wait to be promoted."""
+        lost = self.model.relaxed.unset & self.model.live
+        for job in sorted(lost):
+            known = self.model.jobs[job]
+            if job not in self.model.index or known["state"] == "backlog":
+                self.run(self.queue.rehome(self.queue.keys.user("app", known["user"]), [job]))
+
+    def most_ticks(self) -> int:
+        """How many ticks suffice once nothing goes wrong any more.
+
+        The longest that any job can make others wait is a lost submission: lease, adoption window and one check, seen
+        by clocks that differ; then the longest pause of a circuit. Then each live job needs at most two ticks, one that
+        starts it and one that asks about it. After a loss there is a sweep every 15 ticks, and one after the jobs have
+        ended.
+        """
+        d, s = self.deployment, self.deployment.settings
+        circuit = s.circuit_pause * 1000 * 16 if s.circuit_failures else 0
+        patience = (d.lease + d.longest_adoption + d.check + 2 * MAX_SKEW + circuit) / (s.tick_period * 1000)
+        return round(patience) + 2 * len(self.model.live) + 1 + (2 * 15 if self.lost_something else 0)

@@ -1,0 +1,166 @@
+"""Memory mode under the model's eyes."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from shared.clock import ManualClock
+from shared.store.memory import MemoryStore
+from tests.model.call import VERB_OF, Call
+from tests.model.content import Content, content_of, put_back
+from tests.model.deployment import MOST_GATES
+from tests.model.invariants import follow, hold, relax, started
+from tests.model.state import UNMODELLED, Model, View
+from tests.model.verbs import MODELLED
+
+
+class Violation(AssertionError):
+    """The store did something the model does not allow."""
+
+
+class JudgedStore:
+    """Every EVAL that anybody sends is compared with the model at once."""
+
+    def __init__(self, model: Model, clock: ManualClock) -> None:
+        self._inner = MemoryStore()
+        self._clock = clock
+        self._prefix = model.deployment.settings.prefix + ":"
+        self.model = model
+        self.previous = View()  # the store at last sight
+        self.sent: list[tuple[tuple[str, ...], Any]] = []  # EVALs and their replies
+        self.starts: dict[tuple[int, str, int], str] = {}  # who was told to submit an attempt
+        self.loses_answers = False
+        self.epoch = 0
+        self.lives: Counter[str] = Counter()  # how often a job's key was evicted
+        self.failure: BaseException | None = None
+
+    async def execute(self, *command: str) -> Any:
+        """Executes and judges. A failure is kept as well as raised: production code survives one job's trouble."""
+        await asyncio.sleep(0)  # a network call: others may come in between
+        try:
+            if command[0] != "EVAL":
+                return await self._inner.execute(*command)
+            reply = await self._evaluate(command)
+            return await self.again() if self.loses_answers else reply
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+
+    async def _evaluate(self, command: tuple[str, ...]) -> Any:
+        assert MOST_GATES in command[1]
+        most_gates = f"MOST_GATES, MOST_CIRCUITS = {self.model.deployment.most_gates}"
+        text = command[1].replace(MOST_GATES, most_gates)
+        reply = await self._inner.execute("EVAL", text, *command[2:])
+        self.sent.append((command, reply))
+        await self._judge(Call.of(command), reply)
+        return reply
+
+    async def again(self) -> Any:
+        """The reply to the last EVAL when it is sent again: it changes nothing, and says what matters again."""
+        (command, first), before, verb = self.sent[-1], self.previous, VERB_OF[self.sent[-1][0][1]]
+        reply = await self._evaluate(command)
+        # A claim that started nothing has left nothing to be recognised by: it is a new one.
+        if verb != "claim" or first[0]:
+            assert self.previous == before, f"a repeated {verb} changed something"
+            assert same_news(verb, first, reply), f"a repeated {verb} answered {reply} after {first}"
+        return reply
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def submission(self, job: str, attempt: int) -> tuple[int, str, int]:
+        """What one attempt is told by, also after its number was handed out again."""
+        return self.epoch, f"{job}/{self.lives[job]}", attempt
+
+    async def raw(self, *command: str) -> Any:
+        return await self._inner.execute(*command)
+
+    async def _judge(self, call: Call, reply: Any) -> None:
+        before, unset = self.previous, set(self.model.relaxed.unset)
+        expected = MODELLED[call.verb](self.model, call, reply)
+        view = View.of(self.content(), self._prefix)
+        if bare(reply) != bare(expected):
+            raise Violation(f"{call} answered {reply}, the model says {expected}")
+        names = self._count_starts(call, reply)
+        begun = [name for name in names if before.jobs.get(name) != view.jobs[name]]
+        started(begun, before, view, self.model.deployment, self._clock.true_now)
+        self.inspect(view)
+        follow(call.verb, before, view, self.model.deployment, unset)
+        self.previous = view
+
+    def _count_starts(self, call: Call, reply: Any) -> list[str]:
+        """Each attempt is handed to one caller only. A caller is told by its token."""
+        if call.verb == "enqueue" and reply[0] == "started":
+            begun = [(call["id"], 1)]
+        else:
+            begun = [(row[0], int(row[1])) for row in reply[0]] if call.verb == "claim" else []
+        for name, attempt in begun:
+            assert self.starts.setdefault(self.submission(name, attempt), call["token"]) == call["token"], (
+                f"attempt {attempt} of {name} was handed out twice"
+            )
+        return [name for name, _ in begun]
+
+    def inspect(self, view: View) -> None:
+        """Compares the store with the model, and with the invariants."""
+        compare(view, self.model)
+        relax(self.model)
+        hold(view, self.model, self._clock.true_now)
+
+    def look_again(self) -> None:
+        """Compares after a fault, whose own change is no job's move."""
+        self.previous = view = View.of(self.content(), self._prefix)
+        self.inspect(view)
+
+    def content(self) -> Content:
+        return content_of(self._inner)
+
+    async def put_back(self, content: Content) -> None:
+        """A failover to this: attempts that were handed out since are handed out again."""
+        await put_back(self._inner, content)
+        self.epoch += 1
+
+
+def bare(reply: Any) -> Any:
+    """The reply without empty words at its end, which say as much as their absence."""
+    while isinstance(reply, list) and reply and reply[-1] == "":
+        reply = reply[:-1]
+    return reply
+
+
+def compare(view: View, model: Model) -> None:
+    """The store holds what the model says."""
+    assert view.index == model.index, difference(view.index, model.index)
+    assert set(view.jobs) == set(model.jobs), set(view.jobs) ^ set(model.jobs)
+    for name, job in model.jobs.items():
+        held = {part: value for part, value in view.jobs[name].items() if part not in UNMODELLED}
+        expected = {part: str(value) for part, value in job.items()}
+        assert held == expected, (name, difference(held, expected))
+    assert view.sets == {user: members for user, members in model.sets.items() if members}
+    assert view.runs == {name: {part: str(v) for part, v in runs.items()} for name, runs in model.runs.items()}
+    assert view.owners == model.owners
+    assert view.counters == {name: str(count) for name, count in model.counters.items()}
+    assert view.dead == model.dead
+
+
+def difference(held: dict[str, Any], expected: dict[str, Any]) -> str:
+    names = {name for name in {*held, *expected} if held.get(name) != expected.get(name)}
+    return ", ".join(f"{name}: {held.get(name)} and not {expected.get(name)}" for name in sorted(names))
+
+
+def same_news(verb: str, first: Any, again: Any) -> bool:
+    """Whether a repeat tells its caller what the lost answer would have told him."""
+    match verb:
+        case "claim":
+            return sorted(first[0]) == sorted(again[0])
+        case "enqueue" if first[0] == "backlog":
+            return bool(again[0] == "queued")  # said of all that wait
+        case "enqueue" | "rehome":
+            return bool(first[0] == again[0])  # the position, or how many came back, is told once
+        case "check":
+            return bool(again == ["wait"])  # one caller asks; a lost answer costs patience
+        case "trip":
+            return bool(again == ["stale"])
+        case "finish" if first[0] == "finished":
+            return bool(again == ["already", *first[1:]])
+        case _:
+            return bool(first == again)

@@ -1,0 +1,233 @@
+"""What the store holds, and what the model says it should."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.model.content import Content
+from tests.model.deployment import (
+    ADMITTED,
+    ALARMS,
+    BAND,
+    DELAYED,
+    READY,
+    SPECIAL,
+    Deployment,
+    provider_of,
+    queue_of,
+)
+
+Job = dict[str, Any]
+# Fields of a job that the model leaves alone: what is told and not used, and what is left to chance.
+UNMODELLED = {"error_detail", "error_retryable", "history", "started_at", "ended_at", "output", "p50", "p90"}
+
+
+@dataclass
+class View:
+    """What the store holds, read past the verbs."""
+
+    index: dict[str, int] = field(default_factory=dict)  # score
+    jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+    has_ttl: dict[str, bool] = field(default_factory=dict)
+    sets: dict[str, dict[str, int]] = field(default_factory=dict)
+    runs: dict[str, dict[str, str]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    counters: dict[str, str] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, content: Content, prefix: str) -> "View":
+        view = cls()
+        for key, (_, value, expires) in content.items():
+            kind, _, name = key.removeprefix(prefix).partition(":")
+            if kind == "z":
+                view.index = value
+            elif kind == "st":
+                view.counters = {n: v for n, v in value.items() if n not in ("tick_at", "sweep_cursor")}
+            elif kind == "d":
+                view.dead = set(value)
+            else:
+                kept: Any = {"j": view.jobs, "u": view.sets, "m": view.runs, "o": view.owners}[kind]
+                kept[name] = value
+                view.has_ttl |= {name: expires} if kind == "j" else {}
+        return view
+
+    def live(self) -> dict[str, dict[str, str]]:
+        return {name: job for name, job in self.jobs.items() if job["state"] != "done"}
+
+
+class Row(NamedTuple):
+    """An entry of the index, parsed."""
+
+    id: str
+    band: int
+    ms: int
+
+
+@dataclass
+class User:
+    """A user's set, parsed."""
+
+    cap: int
+    tag: int
+    admitted: list[tuple[str, int]]  # best first
+    waiting: list[tuple[str, int]]
+
+
+@dataclass
+class Room:
+    """How many more jobs may start."""
+
+    all: int
+    queue: dict[int, int]
+    provider: dict[int, int]
+    probe: set[int]  # providers whose next submission tries whether they take any
+
+    def has(self, lane: int) -> bool:
+        return self.all > 0 and self.queue[queue_of(lane)] > 0 and self.provider[provider_of(lane)] > 0
+
+    def take(self, lane: int) -> None:
+        self.all -= 1
+        self.queue[queue_of(lane)] -= 1
+        self.provider[provider_of(lane)] -= 1
+
+
+@dataclass
+class Relaxed:
+    """What a fault has made untrue for a while."""
+
+    ghosts: set[str] = field(default_factory=set)  # index entries whose job was evicted, and their alarms
+    strays: set[tuple[str, str]] = field(default_factory=set)  # the same in users' sets, with the user
+    unset: set[str] = field(default_factory=set)  # live jobs whose user's set was evicted
+    unindexed: set[str] = field(default_factory=set)  # live jobs that the index has lost
+    unalarmed: set[str] = field(default_factory=set)  # live jobs whose alarm the index has lost
+    unpromoted: set[str] = field(default_factory=set)  # users of whom somebody waits though he could be ready
+
+
+@dataclass
+class Model:
+    """What the store should hold, as plain dicts."""
+
+    deployment: Deployment
+    jobs: dict[str, Job] = field(default_factory=dict)
+    index: dict[str, int] = field(default_factory=dict)
+    sets: dict[str, dict[str, int]] = field(default_factory=dict)
+    runs: dict[str, Job] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
+    dead: set[str] = field(default_factory=set)
+    relaxed: Relaxed = field(default_factory=Relaxed)
+
+    @property
+    def live(self) -> set[str]:
+        return {name for name, job in self.jobs.items() if job["state"] != "done"}
+
+    # The index
+
+    def rows(self) -> list[Row]:
+        """All of it, gates first."""
+        ordered = sorted(self.index.items(), key=lambda entry: (entry[1], entry[0]))
+        return [Row(name, score // BAND, score % BAND) for name, score in ordered]
+
+    def head(self, more: int) -> tuple[list[Row], bool, int]:
+        """What a script sees of it beside the gates; whether that is all there is; and the last band it sees."""
+        limit, everything = self.deployment.limit, self.rows()
+        while True:
+            size = limit + more + self.deployment.most_gates
+            rows = everything[:size]
+            last = rows[-1].band if rows else -1
+            complete = len(rows) < size or last >= ALARMS
+            if complete or last >= READY:
+                break
+            # More slots are taken than the limit allows.
+            limit = 2 * limit + self.deployment.most_gates
+        return [row for row in rows if row.band >= 0], complete, last
+
+    def put(self, name: str, band: int, ms: int) -> None:
+        self.index[name] = band * BAND + ms
+
+    def gate(self, name: str) -> int | None:
+        return self.index[name] + BAND if name in self.index else None
+
+    def set_gate(self, name: str, value: int) -> None:
+        self.index[name] = value - BAND
+
+    def slots(self) -> list[Row]:
+        return [row for row in self.rows() if 0 <= row.band < READY]
+
+    def waiting(self, now: int) -> str:
+        """Whether something could be claimed, as an ending verb says."""
+        low, high = READY * BAND, DELAYED * BAND + now
+        return "1" if any(low <= score <= high for score in self.index.values()) else "0"
+
+    def room(self, time: int) -> Room:
+        d, slots = self.deployment, self.slots()
+        of_queue = Counter(queue_of(row.band) for row in slots)
+        at = Counter(provider_of(row.band) for row in slots)
+        room = Room(self._limit("=s", d.limit) - len(slots), {}, {}, set())
+        for k, queue in enumerate(d.queues):
+            room.queue[k] = self._limit(f"=q{k}", queue.concurrency) - of_queue[k]
+        for p, most in enumerate(d.at_provider):
+            room.provider[p] = min(self._limit(f"=p{p}", most) - at[p], self._tokens(p, time))
+            paused_until = self.gate(f"~p{p}")
+            if paused_until is not None and paused_until <= time:
+                room.probe.add(p)
+                room.provider[p] = min(room.provider[p], 1)
+            elif paused_until is not None:
+                room.provider[p] = 0
+        return room
+
+    def _limit(self, gate: str, configured: int) -> int:
+        live = self.gate(gate)
+        return configured if live is None else live
+
+    def _tokens(self, provider: int, time: int) -> int:
+        """Each creation takes an interval's time of a bucket that holds as many intervals as the burst."""
+        d = self.deployment
+        behind = max(0, (self.gate(f"~r{provider}") or 0) - time)
+        missing = -(-behind // d.intervals[provider])
+        return max(0, d.bursts[provider] - missing)
+
+    def take_tokens(self, provider: int, count: int, time: int) -> None:
+        full_at = max(self.gate(f"~r{provider}") or 0, time)
+        self.set_gate(f"~r{provider}", full_at + count * self.deployment.intervals[provider])
+
+    # Users
+
+    def user(self, key: str) -> User:
+        user = User(self.deployment.cap, 0, [], [])
+        for member, score in self.ranked(key):
+            if member == "=":
+                user.cap = score - SPECIAL
+            elif member == "~":
+                user.tag = score - SPECIAL
+            elif score < 0:
+                user.admitted.append((member, score - ADMITTED))
+            else:
+                user.waiting.append((member, score))
+        return user
+
+    def ranked(self, key: str) -> list[tuple[str, int]]:
+        """The set's entries in the store's order."""
+        return sorted(self.sets.get(key, {}).items(), key=lambda entry: (entry[1], entry[0]))
+
+    def seat(self, key: str, name: str, score: int) -> None:
+        self.sets.setdefault(key, {})[name] = score
+
+    def has_seat(self, key: str, name: str) -> bool:
+        return name in self.sets.get(key, {})
+
+    def unseat(self, key: str, name: str) -> None:
+        self.sets.get(key, {}).pop(name, None)
+
+    def drop(self, names: list[str]) -> None:
+        """Forgets entries of the index that have no job."""
+        for name in names:
+            self.index.pop(name, None)
+            self.index.pop(f"!{name}", None)
+        if names:
+            self.counters["missing"] += len(names)
+
+
+def user_of(job: Job | dict[str, str]) -> str:
+    return f"{job['owner']}:{job['user']}"

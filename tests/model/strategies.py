@@ -1,0 +1,75 @@
+"""The deployments that the machine runs on, and what its rules draw from."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from shared.providers.base import Rejected, SubmissionOutcome, Throttled, Unknown
+from tests.model.deployment import Deployment
+from tests.model.driver import MAX_SKEW, OUT_OF_MEMORY, SOUND, Caller
+from tests.world import settings_for
+
+
+def deployment_of(most_gates: int = 112, **changes: Any) -> Deployment:
+    values: dict[str, Any] = {
+        "providers": "replicate,wavespeed", "provider_concurrency": "wavespeed:1", "max_concurrent_tasks": 3,
+        "queue_concurrency": 2, "storyboard_concurrency": 2, "max_queue_size": 9, "queue_max_retries": 2,
+        "queue_retry_delay": 10_000, "queue_options": {"video": {"ttl": 900, "deadline": 30}}, "lease": 90,
+        "cancel_after": 45, "adoption_margin": 61, "tick_period": 300, "circuit_failures": 2,
+    }  # fmt: skip
+    return Deployment(settings_for(None, **(values | changes)), most_gates)
+
+
+DEPLOYMENTS = {
+    # As it is by default: nobody may have more than he may run, until his limit is lowered.
+    "plain": deployment_of(max_user_tasks=3, max_queue_size=6),
+    "backlog": deployment_of(max_user_tasks=2, max_user_queued=5),
+    "fair": deployment_of(max_user_tasks=2, max_user_queued=4, priority_policy="fair", priority_grants_per_point=0.02),
+    # Scripts that see little more of the index than the slots: as with a long queue. Its gates must still fit.
+    "short-sighted": deployment_of(
+        4, max_user_tasks=4, max_user_queued=6, max_queue_size=14, priority_policy="multiplicative", circuit_failures=0
+    ),
+}
+USERS = ["ada", "bob", "eve"]
+MODELS = ["acme/video", "acme/image"]
+
+
+def outcomes() -> st.SearchStrategy[list[SubmissionOutcome]]:
+    """What the providers say to the next creates; they accept when nothing is left."""
+    refusals = [
+        Throttled("rate_limited", 5),
+        Throttled("provider_down", 5),
+        Unknown("timeout"),
+        Rejected("invalid_input", "no"),
+    ]
+    return st.lists(st.sampled_from(refusals), max_size=2)
+
+
+CALLERS = st.sampled_from(
+    [
+        SOUND,
+        SOUND,
+        Caller(MAX_SKEW),
+        Caller(-MAX_SKEW),
+        Caller(loses_answers=True),
+        Caller(MAX_SKEW, loses_answers=True),
+    ]
+)
+ACTS = st.sampled_from(
+    [
+        "record", "record", "another", "reject", "snooze", "pause", "put back", "rescue", "trip", "completed",
+        "canceled", "failed",
+    ]
+)  # fmt: skip
+SUBMISSIONS = st.sampled_from([[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, []])
+SLOTS = st.integers(0, 17)
+PICKS = st.integers(0, 10**6)
+Request = tuple[str, str, int]  # queue, provider, priority
+REQUESTS = st.tuples(
+    st.sampled_from(["video", "storyboard"]), st.sampled_from(["replicate", "wavespeed"]), st.sampled_from([1, 3, 5])
+)
+RANKS = st.lists(st.sampled_from([1, 2, 3, 4, 5]), min_size=2, max_size=6)
+ERRORS = [OUT_OF_MEMORY, OUT_OF_MEMORY, OUT_OF_MEMORY, "NSFW content"]
+GATES = st.dictionaries(
+    st.sampled_from(["=s", "=q0", "=q1", "=p0", "=p1"]), st.sampled_from([0, 1, 1, 2, None]), min_size=1, max_size=3
+)

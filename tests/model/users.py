@@ -1,0 +1,103 @@
+"""A user's seats, what an end sets off, and a model's circuit."""
+
+from typing import Any
+
+from tests.model.deployment import ADMITTED, BACKLOG, MOST_CIRCUITS, READY, provider_of
+from tests.model.state import Job, Model, user_of
+
+
+def circuit_of(job: Job) -> str:
+    return f"~o{runs_of(job)}"
+
+
+def runs_of(job: Job) -> str:
+    return f"{provider_of(job['lane'])}:{job['model']}"
+
+
+def end(model: Model, name: str, outcome: str, now: int, **changes: Any) -> None:
+    """Ends a job: it leaves the index, with its alarm, and its user's set, where the next one takes its seat."""
+    job = model.jobs[name]
+    user, was = user_of(job), job["state"]
+    model.index.pop(name, None)
+    model.index.pop(f"!{name}", None)
+    model.unseat(user, name)
+    job.update(state="done", outcome=outcome, **changes)
+    model.counters[outcome] += 1
+    if outcome == "completed":
+        model.index.pop(circuit_of(job), None)
+        if "submitted_at" in job:
+            runs = model.runs.setdefault(runs_of(job), {})
+            runs.update({"failures": 0, "opened": 0, "open_until": 0, "at": now})
+            runs[f"r{now % 32}"] = max(0, now - job["submitted_at"])
+    if outcome != "completed":
+        release(model, job, now)
+    if job["heirs"] == "1" and was != "backlog":
+        promote(model, user)
+
+
+def release(model: Model, job: Job, now: int) -> None:
+    """A probe that has told nothing of what it tried lets another be the next."""
+    gate = job.get("probe")
+    if gate and model.gate(gate) == job["lease_until"]:
+        model.set_gate(gate, now)
+
+
+def promote(model: Model, user: str) -> None:
+    """As many of those that wait as the user's concurrency admits become ready, best first."""
+    known = model.user(user)
+    free = known.cap - len(known.admitted)
+    for name, _ in known.waiting:
+        if free <= 0:
+            break
+        job = model.jobs.get(name)
+        if job is None:
+            model.unseat(user, name)
+            model.drop([name])
+        elif job["state"] == "backlog":
+            job["state"] = "queued"
+            model.put(name, READY + job["lane"], job["score"])
+            model.seat(user, name, ADMITTED + job["score"])
+            free -= 1
+
+
+def demote(model: Model, user: str, name: str, score: int) -> None:
+    """A ready job gives its seat away."""
+    model.jobs[name].update(state="backlog", heirs="1")
+    model.put(name, BACKLOG, score)
+    model.seat(user, name, score)
+
+
+def reseat(model: Model, user: str) -> None:
+    """The best of a user's jobs are ready, as far as they do not have to wait for those at a provider."""
+    known = model.user(user)
+    if len(known.admitted) <= known.cap and not known.waiting:
+        return
+    present = [name for name, _ in known.admitted if name in model.jobs]
+    for name in present:
+        model.jobs[name]["heirs"] = "1"
+    ready = [(model.jobs[name]["score"], name) for name in present if model.jobs[name]["state"] == "queued"]
+    admitted, best = len(known.admitted), known.waiting[0][1] if known.waiting else None
+    for score, name in sorted(ready, reverse=True):
+        if admitted <= known.cap and not (best is not None and best < score):
+            break
+        demote(model, user, name, score)
+        admitted -= 1
+    promote(model, user)
+
+
+def count_failure(model: Model, job: Job, now: int) -> None:
+    """One more failure of a model in a row; with the allowed number of them its circuit opens."""
+    s = model.deployment.settings
+    runs = model.runs.setdefault(runs_of(job), {})
+    failures, opened = runs.get("failures", 0) + 1, runs.get("opened", 0)
+    runs.update(failures=failures, at=now)
+    if failures < s.circuit_failures or now < runs.get("open_until", 0):
+        return
+    open_until = now + round(s.circuit_pause * 1000) * 2 ** min(opened, 4)
+    runs.update(opened=opened + 1, open_until=open_until)
+    if sum(score < 0 for score in model.index.values()) < MOST_CIRCUITS:
+        model.set_gate(circuit_of(job), open_until)
+
+
+def waits(job: Job) -> bool:
+    return job["state"] in ("queued", "delayed", "backlog")

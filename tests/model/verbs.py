@@ -1,0 +1,168 @@
+"""One function a verb: (model, call, reply) -> the reply it should give. ``reply`` is the store's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.model import attempts
+from tests.model.call import Call
+from tests.model.claim import claim
+from tests.model.deployment import (
+    ADMITTED,
+    ALARMS,
+    BACKLOG,
+    BAND,
+    DELAYED,
+    HISTORY,
+    READY,
+    SPECIAL,
+    queue_of,
+)
+from tests.model.enqueue import enqueue
+from tests.model.state import Job, Model, user_of
+from tests.model.users import end, promote, reseat, waits
+
+MOST_REHOMED = 1000
+
+
+def cancel(model: Model, call: Call, reply: Any) -> Any:
+    name, token, now = call["id"], call["token"], call.number("now")
+    job = model.jobs.get(name)
+    if not job or job["owner"] != call["owner"]:
+        return ["not_found"]
+    if job["state"] == "done":
+        is_mine = job.get("cancel_token") == token and job["outcome"] == "canceled"
+        return ["canceled"] if is_mine else ["already_terminal", job["outcome"]]
+    if waits(job):
+        end(model, name, "canceled", now, cancel_token=token)
+        return ["canceled"]
+    job.update(cancel_requested="1", cancel_token=token, overdue_at=now)
+    if job["state"] == "running":
+        model.put(name, job["lane"], now)
+    return ["cancel_requested", str(job["attempt"]), job.get("prediction", ""), str(job["lane"])]
+
+
+def expire(model: Model, call: Call, reply: Any) -> Any:
+    name, job = call["id"], model.jobs.get(call["id"])
+    if job and job["state"] == "done" and job.get("error_code") == "expired":
+        return ["finished", job["outcome"]]
+    if job is None:
+        model.index.pop(name, None)
+    if job is None or not waits(job):
+        model.index.pop(f"!{name}", None)
+        return ["stale"]
+    if call.number("lease_now") < job["expire_at"]:
+        return ["stale"]
+    end(model, name, "failed", call.number("now"), error_code="expired")
+    return ["finished", "failed"]
+
+
+def reprioritize(model: Model, call: Call, reply: Any) -> Any:
+    name, priority, job = call["id"], call.number("priority"), model.jobs.get(call["id"])
+    if not job or job["owner"] != call["owner"]:
+        return ["not_found"]
+    if not waits(job):
+        return ["not_waiting"]
+    if model.deployment.settings.priority_policy == "multiplicative":
+        score = job["created_at"] * (6 - priority)
+    else:
+        score = max(0, job["score"] - (priority - job["priority"]) * model.deployment.step)
+    job.update(score=score, priority=priority)
+    user = user_of(job)
+    model.seat(user, name, score if job["state"] == "backlog" else ADMITTED + score)
+    if job["state"] != "delayed":
+        model.put(name, BACKLOG if job["state"] == "backlog" else READY + job["lane"], score)
+    reseat(model, user)
+    return ["moved"]
+
+
+def limit(model: Model, call: Call, reply: Any) -> Any:
+    for name, value in zip(call.rest[::2], call.rest[1::2], strict=True):
+        if value:
+            model.set_gate(name, int(value))
+        else:
+            model.index.pop(name, None)
+    return _gates(model)
+
+
+def limit_user(model: Model, call: Call, reply: Any) -> Any:
+    if call["concurrency"]:
+        model.seat(call.user, "=", SPECIAL + call.number("concurrency"))
+    else:
+        model.unseat(call.user, "=")
+    reseat(model, call.user)
+    return ["set"]
+
+
+def rehome(model: Model, call: Call, reply: Any) -> Any:
+    user, seen, homes, lost = call.user, set[str](), 0, list[str]()
+    members = [name for name, _ in model.ranked(user)][:MOST_REHOMED] if call["whole"] == "1" else []
+    if "~" in members:
+        virtual_time, tag = model.gate("~v"), model.user(user).tag
+        if virtual_time is None or virtual_time >= tag:
+            model.unseat(user, "~")
+    for name in [*(n for n in members if n not in ("=", "~")), *call.rest]:
+        job = model.jobs.get(name)
+        if not job or job["state"] == "done":
+            lost += [] if name in seen else [name]
+        elif name not in seen and (name not in model.index or (name in call.rest and not model.has_seat(user, name))):
+            homes += 1
+            _home(model, name, job, call.number("now"))
+        seen.add(name)
+    for name in lost:
+        model.unseat(user, name)
+        model.index.pop(name, None)
+        model.index.pop(f"!{name}", None)
+    if homes:
+        model.counters["rehomed"] += homes
+    promote(model, user)
+    return ["checked", str(homes), str(len(lost))]
+
+
+def _home(model: Model, name: str, job: Job, now: int) -> None:
+    match job["state"]:
+        case "queued":
+            model.put(name, READY + job["lane"], job["score"])
+        case "delayed":
+            model.put(name, DELAYED, job["due_at"])
+        case "backlog":
+            model.put(name, BACKLOG, job["score"])
+        case _:
+            model.put(name, job["lane"], now)
+    model.put(f"!{name}", ALARMS, job["expire_at"])
+    model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else ADMITTED))
+
+
+def stats(model: Model, call: Call, reply: Any) -> Any:
+    bands = [row.band for row in model.rows()]
+    counts = []
+    for k in range(len(model.deployment.queues)):
+        counts.append(sum(0 <= band < READY and queue_of(band) == k for band in bands))
+        counts.append(sum(READY <= band < DELAYED and queue_of(band - READY) == k for band in bands))
+    return [bands.count(DELAYED), len(model.dead), counts, reply[3], bands.count(BACKLOG), _gates(model)]
+
+
+def _gates(model: Model) -> list[str]:
+    return [part for row in model.rows() if row.band < 0 for part in (row.id, str(model.index[row.id] + BAND))]
+
+
+def trim(model: Model, call: Call, reply: Any) -> Any:
+    history = sorted((row.ms, row.id) for row in model.rows() if row.band == HISTORY)
+    gone = [name for at, name in history if at < call.number("oldest")]
+    gone += [name for _, name in history[len(gone) :][: max(0, len(history) - len(gone) - call.number("most"))]]
+    for name in gone:
+        del model.index[name]
+    return len(gone)
+
+
+def explain(model: Model, call: Call, reply: Any) -> Any:
+    """It only reads: that it changes nothing is all that is asked of it."""
+    return reply
+
+
+MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
+    "enqueue": enqueue, "claim": claim, "record": attempts.record, "finish": attempts.finish, "fail": attempts.fail,
+    "snooze": attempts.snooze, "cancel": cancel, "rescue": attempts.rescue, "expire": expire, "trip": attempts.trip,
+    "check": attempts.check, "progress": attempts.progress, "adopt": attempts.adopt, "rehome": rehome,
+    "explain": explain, "reprioritize": reprioritize, "limit": limit, "limit_user": limit_user, "stats": stats,
+    "trim": trim,
+}  # fmt: skip
