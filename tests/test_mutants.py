@@ -1,6 +1,7 @@
 """What the contract's own tests leave open and a deliberate bug has shown: see tests/mutants."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -145,12 +146,75 @@ async def test_what_may_still_wait_does_not_expire(world: World) -> None:
 
 
 async def test_a_job_without_its_alarm_is_not_started_after_it_has_expired(world: World) -> None:
-    queue, settings = world.runtime.queue, world.runtime.settings
-    job = await world.enqueue(start=True)
-    await queue.record(job, 1, "p1")
-    world.manual.advance(settings.queue_ttl - 1)
-    await queue.fail(job, 1, "p1", code="unknown", detail="", retryable=True)
+    queue = world.runtime.queue
+    job = await world.enqueue()
     await world.raw("ZREM", queue.keys.index, f"!{job}")
-    world.manual.advance(2 * settings.queue_retry_delay / 1000)
+    world.manual.advance(world.runtime.settings.queue_ttl + 1)
     claim = await queue.claim(1)
     assert (claim.started, claim.expired) == ((), (job,))
+
+
+async def test_a_claim_keeps_the_systems_limit_where_the_provider_allows_more(clock: ManualClock) -> None:
+    changes: dict[str, Any] = {"max_concurrent_tasks": 3, "queue_concurrency": 9, "provider_concurrency": "replicate:9"}
+    async with make_world(None, clock, **changes) as world:
+        for number in range(5):
+            await world.enqueue(f"user{number}")
+        assert len((await world.runtime.queue.claim(2)).started) == 2
+        assert len((await world.runtime.queue.claim(5)).started) == 1
+
+
+async def test_a_raised_job_starts_before_the_others(world: World) -> None:
+    _, raised = await world.enqueue("ada"), await world.enqueue("bob")
+    assert await world.runtime.controls.reprioritize(raised, "app", 5)
+    assert [job.id for job in (await world.runtime.queue.claim(1)).started] == [raised]
+
+
+async def test_a_pause_takes_the_seats_of_a_user_who_had_many(clock: ManualClock) -> None:
+    async with make_world(None, clock, max_user_tasks=1, max_concurrent_tasks=20) as world:
+        controls, queue = world.runtime.controls, world.runtime.queue
+        await controls.limit_user("app", "ada", 12)
+        for _ in range(12):
+            await world.enqueue("ada")
+        await controls.limit_user("app", "ada", 0)
+        assert (await queue.claim(20)).started == ()
+        await controls.limit_user("app", "ada", None)
+        assert [job.id for job in (await queue.claim(20)).started] == ["job_0"]
+
+
+async def test_a_circuit_that_was_closed_may_open_at_once(clock: ManualClock) -> None:
+    async with make_world(None, clock, circuit_failures=1) as world:
+        queue = world.runtime.queue
+        jobs = [await world.enqueue(start=True) for _ in range(3)]
+        for job in jobs:
+            await queue.record(job, 1, f"p-{job}")
+        await queue.fail(jobs[0], 1, f"p-{jobs[0]}", code="unknown", detail="", retryable=True)
+        await queue.finish(jobs[1], 1, f"p-{jobs[1]}", "completed", {})
+        assert "~o0:acme/video" not in (await world.runtime.records.stats()).gates
+        await queue.fail(jobs[2], 1, f"p-{jobs[2]}", code="unknown", detail="", retryable=True)
+        assert "~o0:acme/video" in (await world.runtime.records.stats()).gates
+
+
+async def test_the_probe_of_a_provider_may_be_its_models_too(clock: ManualClock) -> None:
+    async with make_world(None, clock, circuit_failures=1) as world:
+        queue = world.runtime.queue
+        fails, throttled = await world.enqueue(start=True), await world.enqueue(start=True)
+        await world.enqueue("bob")
+        await queue.fail(fails, 1, "p1", code="unknown", detail="", retryable=True)
+        await queue.snooze(throttled, 1, delay=10, code="rate_limited", pause=True)
+        world.manual.advance(world.runtime.settings.circuit_pause + 1)
+        (probe,) = (await queue.claim(5)).started
+        assert probe.probe == "~p0"
+        await queue.record(probe.id, probe.attempt, "p2", probe=probe.probe)
+        assert (await queue.claim(5)).started == ()
+
+
+async def test_a_probe_that_its_webhook_overtakes_ends_the_pause(world: World) -> None:
+    queue = world.runtime.queue
+    job = await world.enqueue(start=True)
+    await world.enqueue("bob")
+    await queue.snooze(job, 1, delay=10, code="rate_limited", pause=True)
+    world.manual.advance(11)
+    (probe,) = (await queue.claim(5)).started
+    await queue.finish(job, 2, "p1", "completed", {})
+    assert await queue.record(job, 2, "p1", probe=probe.probe) == "already"
+    assert len((await queue.claim(5)).started) == 1

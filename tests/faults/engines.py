@@ -3,6 +3,8 @@
 import json
 from typing import Any, Protocol
 
+from fakeredis.model import Hash
+
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
 from shared.jobqueue.keys import Keys
@@ -109,7 +111,8 @@ class MemoryEngine(_Loading):
         store._redis.execute_command("EVAL", "return 1", "0")  # type: ignore[no-untyped-call]
         server._lua_runtime = Compiled(server._lua_runtime)
         self._held = server.dbs
-        self._socket = store._redis.connection_pool.get_connection()._sock
+        self._seen: dict[bytes, tuple[Any, Any]] = {}
+        self._socket: Any = store._redis.connection_pool.get_connection()._sock
 
     async def execute(self, *command: str) -> Any:
         """One command, without writing it out and reading it in again as a client does."""
@@ -122,17 +125,23 @@ class MemoryEngine(_Loading):
     def state(self) -> State:
         state = State()
         for name, item in self._held[0].items():
-            lasts = item.expireat is not None
-            value = item.value
-            if isinstance(value, bytes):
-                _sort_in(state, self._keys, name.decode(), value.decode(), lasts)
-            elif hasattr(value, "getall"):
-                fields = {field.decode(): content.decode() for field, content in value.getall().items()}
-                _sort_in(state, self._keys, name.decode(), fields, lasts)
-            else:
-                scores = {member.decode(): score for member, score in value.items()}
-                _sort_in(state, self._keys, name.decode(), scores, lasts)
+            _sort_in(state, self._keys, name.decode(), self._read(name, item.value), item.expireat is not None)
         return state
+
+    def _read(self, name: bytes, value: Any) -> Any:
+        """A key's value as text; the same object as before, if it has not changed."""
+        if isinstance(value, bytes):
+            return value.decode()
+        is_hash = isinstance(value, Hash)
+        now = value._values if is_hash else value._bylex
+        known, text = self._seen.get(name, (None, None))
+        if known != now:
+            if is_hash:
+                text = {field.decode(): content.decode() for field, content in now.items()}
+            else:
+                text = {member.decode(): score for member, score in now.items()}
+            self._seen[name] = (dict(now), text)
+        return text
 
 
 class ServerEngine(_Loading):

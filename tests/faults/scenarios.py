@@ -231,7 +231,8 @@ RACES = Scenario(
     (
         Step(0, "submit", "delayed"), Step(1, "submit", "ends"), Step(2, "submit", "ready"),
         Step(3, "submit", "backlog"), Step(4, "submit", "starts"), Step(20.999, "cancel", "backlog"),
-        Step(21, "cancel", "ends"), Step(21, "cancel", "ready"), Step(60, "cancel", "delayed"), Step(60, "cancel", "starts"),
+        Step(21, "cancel", "ends"), Step(21, "cancel", "ready"), Step(60, "cancel", "delayed"),
+        Step(60, "cancel", "starts"),
     ),
     {"storyboard_concurrency": 1, "max_user_tasks": 1, "max_user_queued": 5, "cancel_after": 60.0},
 )  # fmt: skip
@@ -265,6 +266,25 @@ CIRCUIT = Scenario(
     {
         "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 2, "circuit_pause": 40.0,
         "cancel_after": 60.0,
+    },
+)  # fmt: skip
+
+REOPENED = Scenario(
+    "reopened",
+    {
+        "fails": Work("ada", (FAILS,), ends=("failed",)),
+        "succeeds": Work("bob", (Creation(seconds=10),)),
+        "fails_later": Work("eve", (Creation(seconds=15, verdict="failed"), Creation(seconds=10)), ends=UNLUCKY),
+        "throttled": Work("eve", (Creation("throttled"), Creation(seconds=10))),
+        "behind": Work("bob", (Creation(seconds=10),), queue="storyboard"),
+    },
+    (
+        Step(0, "submit", "succeeds"), Step(1, "submit", "fails_later"), Step(2, "submit", "fails"),
+        Step(12, "submit", "throttled"), Step(13, "submit", "behind"),
+    ),
+    {
+        "max_concurrent_tasks": 3, "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 1,
+        "circuit_pause": 30.0, "cancel_after": 60.0,
     },
 )  # fmt: skip
 
@@ -363,7 +383,7 @@ REDRIVEN = Scenario(
 
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
-    BACKLOG, LIMITED, HEIRS, RACES, PAUSED, CIRCUIT, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING, BATCH_CANCELED,
-    REDRIVEN,
+    BACKLOG, LIMITED, HEIRS, RACES, PAUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING,
+    BATCH_CANCELED, REDRIVEN,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)

@@ -93,10 +93,11 @@ class Simulation:
         self._engine = engine
         self._clock = ManualClock()
         self._limits = Limits.of(settings)
-        self._provider = FakeProvider(self, self._webhook)
+        self._provider = FakeProvider(self, self._overtake)
         self._is_warm = is_warm
         self._idle: list[Instance] = []
         self._frozen: set[Process] = set()
+        self._overtaking: set[asyncio.Task[None]] = set()
         self._most_ticks = ticks_until_quiet(settings, len(scenario.works), scenario.width)
 
     @property
@@ -122,6 +123,9 @@ class Simulation:
         else:
             name, *details = heapq.heappop(books.events)[2]
             await getattr(self, f"_{name}")(*details)
+        while self._overtaking:
+            overtaking, self._overtaking = self._overtaking, set()
+            await asyncio.gather(*overtaking)
 
     def judge(self) -> Outcome:
         """Checks how it all ended."""
@@ -195,6 +199,12 @@ class Simulation:
 
     async def _end(self, prediction: str) -> None:
         self._provider.end(prediction)
+
+    async def _overtake(self, prediction: str, tries: int, copies: int) -> None:
+        """A webhook in the midst of a create; it goes on also if the process of the create ends meanwhile."""
+        task = asyncio.get_running_loop().create_task(self._webhook(prediction, tries, copies))
+        self._overtaking.add(task)
+        await asyncio.shield(task)
 
     async def _webhook(self, prediction: str, tries: int, copies: int) -> None:
         """Does what functions/webhook.py does once it knows who speaks; the provider repeats what got no 200."""

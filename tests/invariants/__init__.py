@@ -34,7 +34,7 @@ __all__ = ["Limits", "Made", "State", "check", "final", "spend"]
 def check(before: State, after: State, made: Mapping[str, Made], now: int, limits: Limits) -> list[str]:
     """Everything that is wrong after an I/O; ``before`` is what the check before this one saw, ``now`` true time."""
     return [
-        *conservation(after, now),
+        *conservation(after),
         *losses(after),
         *finality(before, after),
         *fencing(before, after, made, now),

@@ -156,9 +156,9 @@ LIMITS = (
         targeted("a_claim_keeps_the_limit_of_a_queue_that_others_leave_room_for"),
     ),
     lua(
-        "claim ignores the system's limit", "claim",
-        "room.all = math.min(room.all, want)", "room.all = want",
-        *contract("claims_keep_the_system_and_the_queue_limits"),
+        "claim ignores the system's limit", "prelude",
+        "room.all = (gates['=s'] or limit) - head.slots", "room.all = (gates['=s'] or limit)",
+        targeted("a_claim_keeps_the_systems_limit_where_the_provider_allows_more"),
     ),
     lua(
         "an immediate start ignores the queue's limit", "prelude",
@@ -238,9 +238,14 @@ SEATS = (
         *backlog("a_paused_users_waiting_jobs_stay_until_he_is_resumed"),
     ),
     lua(
+        "who is limited may keep more seats than one looks at", "prelude",
+        " or #user.waiting == 0) then", ") then",
+        targeted("a_pause_takes_the_seats_of_a_user_who_had_many"),
+    ),
+    lua(
         "a job keeps its place when its priority changes", "reprioritize",
         "if f.state == 'queued' then redis.call('ZADD'", "if false then redis.call('ZADD'",
-        *backlog("a_waiting_job_moves_when_its_priority_changes"),
+        targeted("a_raised_job_starts_before_the_others"),
     ),
 )  # fmt: skip
 
@@ -252,7 +257,7 @@ PUSHBACK = (
     ),
     lua(
         "a probe is granted twice", "claim",
-        "move(probe, text(-BAND + lease_until))", "",
+        "move(gate, text(-BAND + lease_until))", "",
         *pushback("while_the_probe_is_out_nobody_follows_and_a_probe_that_died_is_replaced[memory]"),
     ),
     lua(
@@ -284,6 +289,22 @@ PUSHBACK = (
         "an open circuit is not honoured", "claim",
         "if open_until and open_until > time then return open_until end", "",
         *pushback("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+    ),
+    lua(
+        "a circuit that was closed does not open again for a while", "ending",
+        "'open_until', '0',", "",
+        targeted("a_circuit_that_was_closed_may_open_at_once"),
+    ),
+    lua(
+        "the probe of a provider is none of its model", "claim",
+        "ipairs({probe, room.probe[provider] and '~p' .. text(provider) or ''})",
+        "ipairs({room.probe[provider] and '~p' .. text(provider) or probe})",
+        targeted("the_probe_of_a_provider_may_be_its_models_too"),
+    ),
+    lua(
+        "a probe that its webhook overtakes leaves the pause", "record",
+        "if ARGV[7] ~= '' then", "if ARGV[7] ~= '' and f.state == 'submitting' then",
+        targeted("a_probe_that_its_webhook_overtakes_ends_the_pause"),
     ),
     lua(
         "a circuit opens as shortly each time", "ending",

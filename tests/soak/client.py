@@ -48,6 +48,7 @@ class Desk:
     client: httpx.AsyncClient
     answers: Counter[str] = field(default_factory=Counter)
     surprises: Counter[str] = field(default_factory=Counter)  # answers that no fault explains
+    reasons: Counter[str] = field(default_factory=Counter)  # why jobs waited, as often as a poll was told
 
     async def call(self, name: str, method: str, path: str, **more: Any) -> httpx.Response | None:
         """The answer, None if it was lost."""
@@ -133,6 +134,8 @@ class Pursuit:
             self.told.not_found += answer is not None and answer.status_code == 404
             return False
         document = answer.json()
+        if document["waiting_reason"]:
+            self._desk.reasons[" ".join(document["waiting_reason"].split()[:2])] += 1
         if document["status"] in TERMINAL:
             self.told.ends.append((document["status"], document["output"]))
             return True

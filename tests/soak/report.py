@@ -19,6 +19,7 @@ def lines(run: Run, verdict: Verdict, tallies: Tallies) -> Iterator[str]:
     yield from _row_by_row(_counts(run, tallies))
     yield ""
     yield f"{'answers':{WIDTH}}{_told(run.answers)}"
+    yield f"{'waited for':{WIDTH}}{_told(run.reasons)}"
     yield f"{'logged':{WIDTH}}{_told(run.evidence.events)}"
     yield ""
     yield from (f"  {objection}" for objection in verdict.objections)

@@ -49,6 +49,7 @@ class Run:
     nemesis: Nemesis
     answers: Counter[str]
     surprises: Counter[str]
+    reasons: Counter[str]
     elapsed: float
     settled_after: float | None  # s from the end of all faults until no job was live; None if that took too long
     settle_limit: float
@@ -88,7 +89,7 @@ class Soak:
         await asyncio.gather(store.close(), provider.close())
         return Run(
             self._options, [each.told for each in self.pursuits], evidence, nemesis, self._desk.answers,
-            self._desk.surprises, time.monotonic() - self._began, settled_after, limit,
+            self._desk.surprises, self._desk.reasons, time.monotonic() - self._began, settled_after, limit,
         )  # fmt: skip
 
     async def stop(self) -> None:

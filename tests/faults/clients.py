@@ -1,0 +1,99 @@
+"""What clients and the operator do: each step as the function does it that serves it."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from shared.batches import BatchJob, BatchRequest
+from shared.budget import Budget
+from shared.errors import BatchNotFound, JobNotFound, NotFailed, StoreUncertain, UserLimitReached
+from shared.limits import LimitsChange, UserLimit
+from shared.runtime import Runtime
+from shared.settings import Settings
+from shared.signatures import batch_id_for, job_id_for, redriven_id
+from shared.submission import SubmitRequest
+from tests.faults.scenarios import Scenario, Step
+
+CALLER = "app"
+MODEL = "acme/video"
+READS = ("poll", "poll_batch")  # which nobody repeats
+ROUNDS = 3  # retries of a batch that have names
+REFUSALS = (StoreUncertain, JobNotFound, BatchNotFound, NotFailed, UserLimitReached)  # after which a client tries again
+
+Act = Callable[[Runtime], Coroutine[Any, Any, Any]]
+
+
+class Clients:
+    """Knows the ids of a scenario's works, and how each step is done."""
+
+    def __init__(self, scenario: Scenario, settings: Settings) -> None:
+        self._scenario = scenario
+        self._settings = settings
+        key = settings.signing_key
+        batched = {name for batch in scenario.batches.values() for name in batch.works}
+        self._batches = {name: batch_id_for(key, CALLER, name) for name in scenario.batches}
+        self.ids = {
+            name: job_id_for(key, CALLER, name) for name in scenario.works if name not in batched and "~" not in name
+        }
+        for name, batch in scenario.batches.items():
+            for number, work in enumerate(batch.works):
+                self.ids[work] = f"{self._batches[name]}_{number}"
+                for n in range(1, ROUNDS):
+                    self.ids[f"{work}~{n}"] = f"{self._batches[name]}_{number}r{n}"
+        self.ids |= {f"{name}~redriven": redriven_id(key, job_id) for name, job_id in self.ids.items()}
+        self.names = {self.ids[name]: name for name in scenario.works}
+        # What is retried once more goes as it went the first time.
+        again = {name: f"{name.partition('~')[0]}~1" for name in self.ids if name[-2:-1] == "~"}
+        self.names |= {self.ids[name]: first for name, first in again.items() if first in scenario.works}
+
+    def act(self, step: Step) -> Act:
+        """What a step does in a process of its own."""
+
+        async def act(runtime: Runtime) -> Any:
+            return await getattr(self, f"_{step.verb}")(runtime, step, Budget.of_function(self._settings))
+
+        return act
+
+    async def _submit(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        work = self._scenario.works[step.of]
+        given = {"prompt": work.prompt or step.of}
+        request = SubmitRequest(model=MODEL, input=given, user_id=work.user, queue=work.queue)
+        return await runtime.admission.submit(CALLER, request, step.of, budget)
+
+    async def _cancel(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        return await runtime.cancellation.cancel(CALLER, self.ids[step.of], budget)
+
+    async def _poll(self, runtime: Runtime, step: Step, _: Budget) -> Any:
+        return await runtime.statuses.view(CALLER, self.ids[step.of])
+
+    async def _redrive(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        return await runtime.redrive.retry(CALLER, self.ids[step.of], budget)
+
+    async def _reprioritize(self, runtime: Runtime, step: Step, _: Budget) -> Any:
+        return await runtime.controls.reprioritize(self.ids[step.of], CALLER, step.value or 1)
+
+    async def _limit(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        change = LimitsChange(system=step.value) if step.of == "system" else LimitsChange(queues={step.of: step.value})
+        shown = await runtime.limits.change(change)
+        await runtime.dispatcher.run(budget)
+        return shown
+
+    async def _limit_user(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        user = UserLimit(key=CALLER, user_id=step.of, concurrency=step.value)
+        shown = await runtime.limits.change(LimitsChange(users=[user]))
+        await runtime.dispatcher.run(budget)
+        return shown
+
+    async def _submit_batch(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        batch, works = self._scenario.batches[step.of], self._scenario.works
+        jobs = [BatchJob(input={"prompt": works[name].prompt or name}) for name in batch.works]
+        request = BatchRequest(user_id=batch.user, jobs=jobs, model=MODEL, policy=batch.policy, queue=batch.queue)
+        return await runtime.batches.create(CALLER, request, step.of, budget)
+
+    async def _cancel_batch(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        return await runtime.batches.cancel(CALLER, self._batches[step.of], budget)
+
+    async def _retry_batch(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        return await runtime.batches.retry(CALLER, self._batches[step.of], budget)
+
+    async def _poll_batch(self, runtime: Runtime, step: Step, _: Budget) -> Any:
+        return await runtime.batches.view(CALLER, self._batches[step.of])

@@ -1,0 +1,137 @@
+"""I5 of the deployment: whoever goes to a provider has a slot, a token, no pause before him and no open circuit."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from tests.invariants.state import PROVIDERS, READY, SLACK, JobFields, Limits, State, circuit, pause, provider
+from tests.invariants.state import lane as lane_of
+
+Jobs = Mapping[str, JobFields]
+FORGOTTEN = 3_600_000  # ms
+
+
+def gates(before: State, after: State, now: int, limits: Limits) -> Iterator[str]:
+    entered = {
+        job_id: job
+        for job_id, job in after.jobs.items()
+        if job["state"] == "submitting" and job["attempt"] != before.jobs.get(job_id, {}).get("attempt", "0")
+    }
+    if entered:
+        yield from _slots(after, entered, limits)
+        yield from _tokens(before, after, entered, limits)
+        yield from _order(before, after, entered, now)
+        for gate in {gate for job in entered.values() for gate in (pause(job), circuit(job))}:
+            yield from _probe(before, after, gate, entered, now, limits)
+        for job_id, job in entered.items():
+            if int(job["submitted_at"]) >= int(job["expire_at"]):
+                yield f"I10 {job_id} was started after it had expired"
+            if before.jobs.get(job_id, {}).get("state") == "backlog":
+                yield f"I5 {job_id} was started from the backlog"
+    yield from _lifted(before, after, now)
+    yield from _circuits(before, after, limits)
+
+
+def _slots(state: State, entered: Jobs, limits: Limits) -> Iterator[str]:
+    """No slot is granted beyond the limits that stand now; those granted before one was lowered may be more."""
+    configured = {"s": limits.total}
+    configured |= {f"q{number}": most for number, most in enumerate(limits.queues)}
+    configured |= {f"p{number}": most for number, (most, _, _) in enumerate(limits.providers)}
+    taken = Counter(name for lane in state.slots.values() for name in _limited(lane))
+    for name in {name for job in entered.values() for name in _limited(lane_of(job))}:
+        if taken[name] > (most := state.gates.get(f"={name}", configured[name])):
+            yield f"I5 {taken[name]} slots of {name} are taken of {most:.0f}"
+
+
+def _limited(lane: int) -> tuple[str, str, str]:
+    """The limits that a slot of this lane counts against, as their gates name them."""
+    return "s", f"q{lane // PROVIDERS}", f"p{lane % PROVIDERS}"
+
+
+def _tokens(before: State, after: State, entered: Jobs, limits: Limits) -> Iterator[str]:
+    """Each start takes a token of its provider's bucket, which is told as the moment when it will be full."""
+    for number, (_, interval, burst) in enumerate(limits.providers):
+        asked = [int(job["submitted_at"]) for job in entered.values() if provider(job) == number]
+        if not asked:
+            continue
+        gate = f"~r{number}"
+        least = max(before.gates.get(gate, 0), min(asked)) + len(asked) * interval
+        full_at = after.gates.get(gate, 0)
+        if full_at < least:
+            yield f"I5 {len(asked)} starts left the bucket of provider {number} full at {full_at:.0f}, not {least:.0f}"
+        if full_at > max(asked) + burst * interval:
+            yield f"I5 provider {number} was sent more than its bucket held"
+
+
+def _order(before: State, after: State, entered: Jobs, now: int) -> Iterator[str]:
+    """The best ready job of a lane goes first, unless it has expired."""
+    for job_id, job in entered.items():
+        for other, (band, score) in after.places.items():
+            is_same = band == READY + lane_of(job) and before.places.get(other) == (band, score)
+            if is_same and score < int(job["score"]) and now < int(after.jobs[other]["expire_at"]):
+                yield f"I5 {job_id} was started before {other}, which has the better right"
+
+
+def _probe(before: State, after: State, gate: str, entered: Jobs, now: int, limits: Limits) -> Iterator[str]:
+    """Behind a gate nobody starts; once its time has come one does, and no other until his lease is over."""
+    if (until := before.gates.get(gate)) is None:
+        return
+    probes = {job_id: job for job_id, job in entered.items() if gate in (pause(job), circuit(job))}
+    if until > now:
+        yield f"I5 {sorted(probes)} were started, and {gate} stands for {(until - now) / 1000:.0f} s"
+    if len(probes) > 1:
+        yield f"I5 {sorted(probes)} all try {gate}"
+    if after.gates.get(gate, 0) < min(int(job["submitted_at"]) for job in probes.values()) + limits.lease - SLACK:
+        yield f"I5 {sorted(probes)} try {gate}, and nothing keeps others from trying it too"
+
+
+def _lifted(before: State, after: State, now: int) -> Iterator[str]:
+    """A pause ends by an accepted probe, an open circuit by a success, and nothing else.
+
+    Exceptions: a probe that is adopted leaves the pause to the next one; a circuit that nobody has tried for an hour
+    is forgotten by a tick.
+    """
+    for job_id, job in after.jobs.items():
+        is_recorded = job["state"] == "running" and before.jobs.get(job_id, {}).get("state") == "submitting"
+        is_adopted = before.stats.get("adopted") != after.stats.get("adopted")
+        if is_recorded and not is_adopted and job.get("probe", "")[:2] == "~p" and job["probe"] in after.gates:
+            yield f"I5 {job_id} was accepted, and {job['probe']} still stands"
+    for gate in before.gates.keys() - after.gates.keys():
+        if gate[:2] == "~p" and not any(
+            job.get("probe") == gate and job.get("prediction") for job in after.jobs.values()
+        ):
+            yield f"I5 {gate} was lifted, and no probe was accepted"
+        if (
+            gate[:2] == "~o"
+            and before.gates[gate] > now - FORGOTTEN
+            and not any(
+                _completed(job) and circuit(job) == gate and not _completed(before.jobs.get(job_id, {}))
+                for job_id, job in after.jobs.items()
+            )
+        ):
+            yield f"I5 {gate} was closed, and nothing had completed"
+
+
+def _completed(job: JobFields) -> bool:
+    return job.get("outcome") == "completed"
+
+
+def _circuits(before: State, after: State, limits: Limits) -> Iterator[str]:
+    for model, runs in after.models.items():
+        known, gate = before.models.get(model, {}), f"~o{model}"
+        failures, had = int(runs.get("failures", 0)), int(known.get("failures", 0))
+        if failures > had:
+            told = sum(_tells_of_failure(before.jobs.get(job_id, {}), job, model) for job_id, job in after.jobs.items())
+            if failures - had > told:
+                yield f"I5 {failures - had} failures of {model} are counted, and {told} happened"
+            if 0 < limits.circuit_failures <= failures and gate not in after.gates:
+                yield f"I5 {model} has failed {failures} times in a row, and its circuit is closed"
+    for job_id, job in after.jobs.items():
+        if _completed(job) and before.jobs.get(job_id, {}).get("state") != "done" and circuit(job) in after.gates:
+            yield f"I5 {job_id} completed, and the circuit of its model is open"
+
+
+def _tells_of_failure(known: JobFields, job: JobFields, model: str) -> bool:
+    """Whether an attempt failed just now, or its submission got no usable answer."""
+    if f"{provider(job)}:{job['model']}" != model:
+        return False
+    return any(known.get(name) != job.get(name) for name in ("closed_attempt", "tripped"))

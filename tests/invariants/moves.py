@@ -1,0 +1,106 @@
+"""I2, I3: states move along the table in shared/job.py, and every move is true of what happened."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from tests.invariants.state import AWAY, JobFields, Made, State, circuit
+
+MOVES: dict[str, set[str]] = {
+    "": {"queued", "backlog", "submitting"},
+    "backlog": {"queued", "done"},
+    "queued": {"submitting", "delayed", "backlog", "done"},  # delayed: its model's circuit is open
+    "submitting": {"running", "delayed", "queued", "done"},
+    "running": {"delayed", "done"},
+    "delayed": {"queued", "submitting", "done"},
+    "done": set(),
+}
+FINAL_FIELDS = ("state", "outcome", "output", "error_code", "prediction", "attempt", "ended_at")
+
+
+def finality(before: State, after: State) -> Iterator[str]:
+    ended = Counter(job["outcome"] for job in after.jobs.values() if job["state"] == "done")
+    for outcome in ("completed", "failed", "canceled"):
+        if int(after.stats.get(outcome, 0)) != ended[outcome]:
+            yield f"I2 {ended[outcome]} jobs are {outcome} and {after.stats.get(outcome, 0)} are counted"
+    for job_id in before.jobs.keys() - after.jobs.keys():
+        yield f"I1 {job_id} has vanished"
+    yield from _moves(before, after)
+
+
+def _moves(before: State, after: State) -> Iterator[str]:
+    for job_id, job in after.jobs.items():
+        known = before.jobs.get(job_id, {})
+        if known is job:
+            continue
+        old, new = known.get("state", ""), job["state"]
+        if old != new and new not in MOVES[old]:
+            yield f"I2 {job_id} went from {old} to {new}"
+        if old == "done" and any(known.get(name) != job.get(name) for name in FINAL_FIELDS):
+            yield f"I2 {job_id} had ended and was changed"
+        grown = int(job["attempt"]) - int(known.get("attempt", 0))
+        if grown != (1 if new == "submitting" and old != new else 0):
+            yield f"I3 {job_id}: going from {old} to {new} its attempt grew by {grown}"
+        if int(job["attempt"]) - int(job.get("snoozes", 0)) > int(job["max_attempts"]):
+            yield f"I4 {job_id} is at attempt {job['attempt']} of {job['max_attempts']}"
+
+
+def fencing(before: State, after: State, made: Mapping[str, Made], now: int) -> Iterator[str]:
+    for prediction, owner in after.owners.items():
+        if owner != (truth := f"{made[prediction].job}:{made[prediction].attempt}"):
+            yield f"I3 {prediction} was made for {truth} and {owner} owns it"
+    for job_id, job in after.jobs.items():
+        known = before.jobs.get(job_id, {})
+        if known.get("state") != job["state"] and (lie := _lie(job_id, known, job, after, made, now)):
+            yield f"I3 {job_id} of attempt {job['attempt']} became {job['state']} {job.get('outcome', '')}: {lie}"
+
+
+def _lie(
+    job_id: str, known: JobFields, job: JobFields, after: State, made: Mapping[str, Made], now: int
+) -> str:  # fmt: skip
+    """What the provider or the clock says against this move; '' if nothing."""
+    attempt, was = int(job["attempt"]), known.get("state", "")
+    mine = next((p for p in made.values() if p.job == job_id and p.attempt == attempt), None)
+    is_snoozed = job.get("snoozes", "0") != known.get("snoozes", "0")
+    match was, job["state"]:
+        case _, "running" if mine is None or job["prediction"] != mine.id:
+            return f"its prediction is {mine.id if mine else 'not made'} and not {job['prediction']}"
+        case "submitting", "queued" | "delayed" if is_snoozed:
+            return "its prediction exists" if mine else ""
+        case "submitting", "queued" if now < int(known["adopt_until"]):
+            return "its adoption window is open"
+        case "queued", "delayed":
+            return "" if circuit(job) in after.gates else "no circuit is open"
+        case (("submitting" | "running"), "delayed") if mine is None or mine.status != "failed":
+            return f"its prediction is {mine.status if mine else 'not made'}"
+        case "delayed", "submitting" | "queued" if now < int(known["due_at"]):
+            return "it is not due"
+        case _, "done":
+            return _lie_of_end(job_id, known, job, mine, made, now)
+    return ""
+
+
+def _lie_of_end(
+    job_id: str, known: JobFields, job: JobFields, mine: Made | None, made: Mapping[str, Made], now: int
+) -> str:
+    status = mine.status if mine else "not made"
+    was_away = known["state"] in AWAY
+    is_over = known["state"] == "submitting" and now >= int(known["adopt_until"])
+    match job["outcome"], job.get("error_code", ""):
+        case "completed", _:
+            winner = made.get(job["prediction"])
+            is_true = winner and winner.job == job_id and winner.status == "completed" and winner.id in job["output"]
+            return "" if is_true and winner and str(winner.attempt) == job["finished_attempt"] else "nothing made it"
+        case "canceled", _ if not was_away:
+            return ""
+        case "canceled", _:
+            return "" if known.get("cancel_requested") and (status != "running" or is_over) else f"it is {status}"
+        case "failed", "submission_unknown":
+            return "" if is_over else "its adoption window is open"
+        case "failed", "expired" if not was_away:
+            return "" if now >= int(known["expire_at"]) else "it may still wait"
+        case "failed", "expired":
+            return "" if status == "canceled" else f"its prediction is {status}"
+        case "failed", _ if not was_away:
+            return "it was not at the provider"
+        case _:
+            return "" if status == "failed" else f"its prediction is {status}"
