@@ -17,7 +17,7 @@ from shared.submission import SubmitRequest
 BAND, LANES = 20_000_000_000_000, 160  # as in shared/jobqueue/prelude.lua, whose head says what the numbers mean
 READY, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 ADMITTED = -1_000_000_000_000_000
-MOST_GATES = 64
+MOST_GATES = 112
 CHUNK = 900  # jobs of one pipeline
 OWNER, TOKEN = "app", "0123456789abcdef"
 
@@ -104,7 +104,9 @@ class Filler:
             "heirs": "1" if s.user_queued > s.max_user_tasks or not line.is_ready else "0",
             "attempt": "0",
         }
-        if before >= s.max_concurrent_tasks + 1 + MOST_GATES:
+        in_set = s.max_user_tasks + number - line.numbers.start
+        is_far_back = not line.is_ready and in_set >= 2 * s.max_user_tasks + 4
+        if is_far_back or before >= s.max_concurrent_tasks + 1 + MOST_GATES:
             fields |= {"p50": "0", "p90": "0"}
         fields |= request.fields(s, OWNER, s.queue_list[0], now)
         return [part for pair in fields.items() for part in pair]

@@ -240,6 +240,15 @@ async def test_single_jobs_submitted_beside_a_batch_take_their_turn(world: World
     assert [job.id for job in started] == [urgent]
 
 
+async def test_the_best_jobs_of_a_batch_are_ready_first(world: World, client: httpx.AsyncClient) -> None:
+    await world.runtime.controls.set_gates({"=s": 0})
+    jobs = [{"input": given, "priority": 5 if number in (3, 7) else 2} for number, given in enumerate(INPUTS)]
+    batch = await created(client, jobs=jobs)
+    await world.runtime.controls.set_gates({"=s": None})
+    started = [job.id for job in (await world.runtime.queue.claim(5)).started]
+    assert started == [f"{batch['id']}_{n}" for n in (3, 7, 0)]
+
+
 async def test_a_batch_of_two_hundred_takes_one_call(valkey: RunningServer, clock: ManualClock) -> None:
     async with make_world(valkey, clock, dispatch_on_submit=False) as world, http_client(**AUTH) as client:
         valkey.reset_bill()

@@ -34,13 +34,22 @@ local moves, seats, queued, first_waiting = {}, {}, {}, nil
 local free = #user.waiting == 0 and user.cap - #user.admitted or 0
 local tag = math.max(gates['~v'] or FIRST_TAG, user.tag)
 local batch_fields, common = take(widths[1]), take(widths[2])
+local jobs, order = {}, {}
 for n = 0, #widths - 3 do
   local own = take(widths[n + 3])
-  local id, score, is_ready = own[1], tonumber(own[2]), n < free
+  local score = tonumber(own[2])
   if ARGV[7] ~= '' then
     score = math.max(0, tag - score)
     tag = tag + tonumber(ARGV[7])
   end
+  jobs[n] = {own = own, score = score, number = n}
+  order[#order + 1] = jobs[n]
+end
+table.sort(order, function(a, b) if a.score ~= b.score then return a.score < b.score end return a.number < b.number end)
+for i = 1, math.min(free, #order) do order[i].is_ready = true end
+for n = 0, #jobs do
+  local own, score, is_ready = jobs[n].own, jobs[n].score, jobs[n].is_ready
+  local id = own[1]
   local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', ARGV[2], 'score', text(score),
     'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
   put(fields, unpack(own, 3))
