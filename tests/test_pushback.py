@@ -394,3 +394,15 @@ async def test_a_lost_submission_that_is_found_to_have_failed_counts_once(
         await world.runtime.queue.trip(job, 1)
         await world.runtime.queue.fail(job, 1, "p1", code="timeout", detail="", retryable=True)
         assert not [name for name in await gates(world) if name.startswith("~o")]
+
+
+async def test_a_shorter_pause_does_not_end_a_longer_one(world: World) -> None:
+    queue = world.runtime.queue
+    first, second = [await world.enqueue(user, start=True) for user in ("ada", "bob")]
+    await queue.snooze(first, 1, delay=60, code="billing", pause=True)
+    await queue.snooze(second, 1, delay=1, code="rate_limited", pause=True)
+    assert (await gates(world))["~p0"] == world.manual.true_now + 60_000
+    world.manual.advance(61)
+    (probe,) = (await queue.claim(5)).started
+    await queue.snooze(probe.id, probe.attempt, delay=5, code="rate_limited", pause=True)
+    assert (await gates(world))["~p0"] == world.manual.true_now + 5_000

@@ -37,20 +37,23 @@ for _, id in ipairs(ids) do
     if not seen[id] then lost[#lost + 1] = id end
     local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
     if batch and not f.state and not seen[id] then gone[#gone + 1] = {id, batch, number} end
-  elseif not seen[id] and (not redis.call('ZSCORE', index, id)
-      or (asked_for[id] and f.state ~= 'done' and not (f.batch and f.state == 'backlog') and not redis.call('ZSCORE', user, id))) then
+  elseif not seen[id] then
+    local is_indexed, lacks_seat = redis.call('ZSCORE', index, id), false
+    if asked_for[id] and not (f.batch and f.state == 'backlog') then lacks_seat = not redis.call('ZSCORE', user, id) end
     local lane, score = tonumber(f.lane), tonumber(f.score)
     -- A job that may be at the provider keeps its slot, and somebody looks at it first of all.
     local home, seat = score_of(lane, tonumber(ARGV[1])), ADMITTED + score
     if f.state == 'queued' then home = score_of(READY + lane, score) end
     if f.state == 'delayed' then home = score_of(DELAYED, tonumber(f.due_at)) end
     if f.state == 'backlog' then home, seat = score_of(BACKLOG, score), score end
-    homes[#homes + 1] = {id, home, text(seat), f.expire_at, f.batch, f.state}
+    if not is_indexed or lacks_seat then
+      homes[#homes + 1] = {id, not is_indexed and home, text(seat), f.expire_at, f.batch, f.state}
+    end
   end
   seen[id] = true
 end
 for _, home in ipairs(homes) do
-  redis.call('ZADD', index, home[2], home[1], score_of(ALARMS, tonumber(home[4])), '!' .. home[1])
+  if home[2] then redis.call('ZADD', index, home[2], home[1], score_of(ALARMS, tonumber(home[4])), '!' .. home[1]) end
   if home[5] then redis.call('ZADD', KEYS[3] .. 'q:' .. home[5], home[6] == 'backlog' and home[3] or -1, home[1]) end
   if home[5] and home[6] == 'backlog' then
     redis.call('ZADD', user, home[3], '#' .. home[5])

@@ -17,18 +17,25 @@ if f.closed_attempt == ARGV[2] then
 end
 if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then return {'stale'} end
 if ARGV[7] ~= '' and f.token ~= ARGV[7] then return {'stale'} end
+-- A longer pause that somebody else was told stands; the probe's own hold of the gate is over.
+local function pause_until(gate, due)
+  local set_at = redis.call('ZSCORE', KEYS[1], gate)
+  local held_until = set_at and tonumber(set_at) + BAND or 0
+  if held_until == tonumber(f.lease_until) then held_until = 0 end
+  return text(-BAND + math.max(held_until, due))
+end
 local ending = ending_of(KEYS[1], KEYS[3], KEYS[4], ARGV[3], ARGV[6], ARGV[8])
 local due, lane = tonumber(ARGV[3]) + tonumber(ARGV[4]), tonumber(f.lane)
 local alarm = score_of(ALARMS, tonumber(f.expire_at))
 local pause, pauses = '~p' .. text(provider_of(lane)), ARGV[9] == '1'
 if f.cancel_requested == '1' then
   end_job(ending, ARGV[1], f, 'canceled', {'closed_attempt', ARGV[2]})
-  if pauses then redis.call('ZADD', KEYS[1], text(-BAND + due), pause) end
+  if pauses then redis.call('ZADD', KEYS[1], pause_until(pause, due), pause) end
   return {'finished', 'canceled'}
 end
 local snoozes = {'snoozes', text(tonumber(f.snoozes or '0') + 1), 'snooze_code', ARGV[5], 'closed_attempt', ARGV[2]}
 if pauses then
-  redis.call('ZADD', KEYS[1], score_of(READY + lane, tonumber(f.score)), ARGV[1], text(-BAND + due), pause,
+  redis.call('ZADD', KEYS[1], score_of(READY + lane, tonumber(f.score)), ARGV[1], pause_until(pause, due), pause,
     alarm, '!' .. ARGV[1])
   redis.call('HSET', KEYS[2], 'state', 'queued', unpack(snoozes))
 else

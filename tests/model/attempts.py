@@ -114,7 +114,8 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     if job.get("cancel_requested") == "1":
         end(model, name, "canceled", call.number("now"), closed_attempt=attempt)
     if call["pause"] == "1":
-        model.set_gate(gate, due_at)
+        held_until = model.gate(gate) or 0
+        model.set_gate(gate, due_at if held_until == job["lease_until"] else max(held_until, due_at))
     if job["state"] == "done":
         return ["finished", "canceled"]
     model.put(f"!{name}", ALARMS, job["expire_at"])

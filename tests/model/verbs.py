@@ -119,6 +119,12 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
 
 
 def _home(model: Model, name: str, job: Job, now: int) -> None:
+    if name not in model.index:
+        _put_back(model, name, job, now)
+    model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else ADMITTED))
+
+
+def _put_back(model: Model, name: str, job: Job, now: int) -> None:
     match job["state"]:
         case "queued":
             model.put(name, READY + job["lane"], job["score"])
@@ -129,7 +135,6 @@ def _home(model: Model, name: str, job: Job, now: int) -> None:
         case _:
             model.put(name, job["lane"], now)
     model.put(f"!{name}", ALARMS, job["expire_at"])
-    model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else ADMITTED))
 
 
 def stats(model: Model, call: Call, reply: Any) -> Any:
