@@ -50,8 +50,9 @@ async def statistics(request: Request) -> JSONResponse:
     sluice = runtime.current()
     if bears(request, sluice.settings.cron_secret):
         return JSONResponse(await tick(), headers={"Cache-Control": "no-store"})
-    if not bears(request, sluice.settings.queue_processor_token):
-        raise Unauthenticated(REFUSED)
+    s = sluice.settings
+    if not (bears(request, s.operator_token) or bears(request, s.queue_processor_token)):
+        raise Unauthenticated("Send the operator's or the queue processor's token as Bearer token.")
     stats = await sluice.records.stats()
     now = sluice.clock.now()
     body = {

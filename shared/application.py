@@ -10,8 +10,8 @@ from shared import runtime
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
 
-# Starlette's own refusals, before any function is reached.
 MOST_LANGUAGES = 16  # of a header that are looked at
+# Starlette's own refusals, before any function is reached.
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 

@@ -28,7 +28,7 @@ OUTCOMES = ("completed", "failed", "canceled")
 
 
 class BatchJob(BaseModel):
-    """One job of a batch; what it does not say is the batch's."""
+    """One job of a batch; a model or priority that it does not name is the batch's. Its metadata are its own."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -86,7 +86,7 @@ class Batches:
     async def create(
         self, caller: str, request: BatchRequest, idempotency_key: str | None, budget: Budget
     ) -> dict[str, Any]:
-        """The accepted batch; the same one for the same key and body. One call to the store, whatever its size."""
+        """The accepted batch; the same one for the same key and body. Admitted in one call, whatever its size."""
         request_of_all = [request.request_of(job) for job in request.jobs]
         queue = queue_for(self._settings, request.queue, request.provider, request.hook_url)
         now = self._clock.now()
@@ -169,7 +169,8 @@ class Batches:
         return count
 
     def _forget(self, batch_id: str) -> None:
-        self._cache.forget(f"batch:{batch_id}:0:0")
+        self._cache.forget_all(f"batch:{batch_id}:")
+        self._cache.forget_all(f"{batch_id}_")
 
     async def _dispatch(self, budget: Budget, most_rounds: int = 50) -> None:
         try:

@@ -71,6 +71,11 @@ class Cache:
         self._values.pop(key, None)
         self._loads.pop(key, None)
 
+    def forget_all(self, prefix: str) -> None:
+        """The same for every key that begins so."""
+        for key in [key for key in (*self._values, *self._loads) if key.startswith(prefix)]:
+            self.forget(key)
+
     def left(self, remembered: Remembered[Any]) -> float:
         """For how many seconds the value is still good."""
         return max(0.0, remembered.good_until - self._clock())

@@ -93,7 +93,10 @@ def _waiting(job: Job, place: Place, settings: Settings, now: int) -> tuple[str 
 
 def _queued(job: Job, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
     lane = int(job.fields["lane"])
-    provider, queue = provider_in(lane), settings.queue_list[lane // MAX_PROVIDERS]
+    provider, number = provider_in(lane), lane // MAX_PROVIDERS
+    if number >= len(settings.queue_list):
+        return "its queue was taken away", None
+    queue = settings.queue_list[number]
     bounds = Bounds.of(settings, queue, provider, place.gates)
     paused = [
         name

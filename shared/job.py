@@ -1,20 +1,4 @@
-"""A job as the store holds it and as its owner sees it.
-
-    submit ──▶ queued ──claim──▶ submitting ──record──▶ running ──finish──▶ done: completed | failed | canceled
-       │         ▲  ▲                │  │                  │
-                 │  └──due──  delayed ◀─┴── snooze, fail ──┘
-                 └──────── rescue ◀──┘
-
-state       who moves it in                who moves it out        if nobody does
-backlog     enqueue                        an end of its user's    the walk, or a poll of it, makes ready who may be
-queued      enqueue, rescue, claim (due),  claim, cancel, expire   any later submit, webhook, poll or tick claims
-            the end of another job
-submitting  claim, enqueue (immediate)     record, finish, fail,   its lease lapses; after the adoption window rescue
-                                           snooze, rescue          puts it back or ends it
-running     record                         finish, fail            it becomes overdue: ticks and polls ask the provider
-delayed     fail, snooze                   claim, cancel           as queued, once due
-done        finish, fail, cancel, rescue   nobody                  it expires after TASK_TTL
-"""
+"""A job as the store holds it and as its owner sees it. DESIGN.md, "A job's states", says who moves it where."""
 
 import json
 import re

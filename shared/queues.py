@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_QUEUES = 20  # as in shared/jobqueue/prelude.lua
-NAME = r"[a-z][a-z0-9_-]{0,31}"
 DAY = 86_400
 
 

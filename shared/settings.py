@@ -19,8 +19,8 @@ Policy = Literal["offset", "fair", "multiplicative"]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
-# What people leave in a copied example file. Matched against the whole value, lower case.
 PER_NAME = r"^([a-z0-9_-]+:[0-9]+([.][0-9]+)?( *, *|$))*$"
+# What people leave in a copied example file; searched for in the value, lower case.
 PLACEHOLDER = re.compile(
     r"^$|change.?me|placeholder|your[-_ ]|example|xxx|\.\.\.|^<.*>$|^secret$|^token$|^test$|^dev|todo"
 )
@@ -234,14 +234,14 @@ class Settings(BaseSettings):
             wanted.append("replicate_webhook_secret")
         if self.cron_secret is not None:
             wanted.append("cron_secret")
-        problems = [f"{name.upper()} {fault}" for name in wanted if (fault := _fault_of_secret(getattr(self, name)))]
+        problems = [f"{name.upper()} {fault}" for name in wanted if (fault := fault_of_secret(getattr(self, name)))]
         return problems
 
     def _short(self) -> list[str]:
         """Secrets that could be guessed, and those that could not be sent in a header."""
         named = {name: getattr(self, name) for name in type(self).model_fields}
         texts = {name: value.get_secret_value() for name, value in named.items() if isinstance(value, SecretStr)}
-        problems = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not _is_plain(text)]
+        problems = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not is_plain(text)]
         if self.is_development:
             return problems
         ours = {
@@ -315,7 +315,8 @@ class Settings(BaseSettings):
         return problems
 
 
-def _fault_of_secret(value: SecretStr | str | None) -> str | None:
+def fault_of_secret(value: SecretStr | str | None) -> str | None:
+    """What is wrong with a secret, in words; None if nothing is."""
     if value is None:
         return "is missing"
     text = value if isinstance(value, str) else value.get_secret_value()
@@ -328,7 +329,8 @@ def _per_name(text: str) -> dict[str, float]:
     return {name: float(number) for name, _, number in pairs}
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Whether a header can carry the text."""
     return text.isascii() and text.isprintable()
 
 

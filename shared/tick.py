@@ -1,6 +1,6 @@
 """One bounded scheduled run: whatever events have missed.
 
-Every tick dispatches, which also hands out what is overdue. Every SWEEP_EVERY-th minute's tick also trims the history
+Every tick dispatches, which also hands out what is overdue. Once in SWEEP_EVERY seconds a tick also trims the history
 (1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost: what an
 eviction or a failover can do to a store, and what no other path would notice for a job that nobody asks about.
 """

@@ -320,3 +320,11 @@ async def test_a_retry_that_does_not_fit_into_the_queue_is_refused(
         answer = await client.post(f"/api/batches/{batch['id']}/retry")
         assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
         assert (await read(world, client, batch))["counts"]["failed"] == 1
+
+
+async def test_every_page_of_a_batch_is_fresh_after_a_cancel(world: World, client: httpx.AsyncClient) -> None:
+    batch = await created(client)
+    url = f"/api/batches/{batch['id']}?first=0&count=2"
+    assert (await client.get(url)).json()["status"] == "processing"
+    await client.post(f"/api/batches/{batch['id']}/cancel")
+    assert (await client.get(url)).json()["status"] == "canceled"

@@ -197,3 +197,13 @@ async def test_a_job_that_does_not_wait_is_polled_with_one_command(valkey: Runni
         valkey.reset_bill()
         await client.get("/api/status/job_0", headers={"If-None-Match": first.headers["etag"]})
         assert (valkey.bill().calls, valkey.bill().billed) == (1, 1)
+
+
+async def test_a_job_whose_queue_was_taken_away_still_has_a_status(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, queues="image:1") as world, http_client(**AUTH) as client:
+        job = await world.enqueue("ada", queue="image")
+        del world.runtime.settings.__dict__["queue_list"]
+        object.__setattr__(world.runtime.settings, "queues", "")
+        assert (await poll(world, client, job))["waiting_reason"] == "its queue was taken away"

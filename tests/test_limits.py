@@ -119,3 +119,8 @@ async def test_a_priority_can_be_changed_while_a_job_waits_and_by_its_owner_only
         assert (await client.patch(f"/api/jobs/{first}", json={"priority": 9})).json()["field"] == "priority"
         stranger = {"Authorization": "Bearer key-of-another-app-in-tests"}
         assert (await client.patch(f"/api/jobs/{first}", json={"priority": 5}, headers=stranger)).status_code == 404
+
+
+async def test_the_operator_may_read_the_statistics(world: World, client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/process-queue")).status_code == 200
+    assert (await client.post("/api/process-queue")).status_code == 401

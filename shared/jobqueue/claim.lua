@@ -6,7 +6,8 @@
 --   started: {id, attempt, lane, model, input, owner, user, queue, deadline, probe}
 --   overdue: {id, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline}
 --   expired: ids of jobs that have waited too long; they are left where they are
--- probe: the gate that this submission tries, to be removed when it was accepted; '' if none.
+-- probe: the gate that this submission tries, the provider's if it tries its model's circuit too; '' if none. The provider's
+-- is removed when it was accepted, a circuit's when a run has succeeded.
 -- A repeat with the same token answers the same started jobs: their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local index, stats, jobs = KEYS[1], KEYS[2], KEYS[3] .. 'j:'

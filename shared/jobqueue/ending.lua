@@ -148,7 +148,8 @@ local function count_failure(ending, f, threshold, pause)
   if failures < threshold or now < tonumber(known.open_until or '0') then return end
   local open_until = text(now + pause * 2 ^ math.min(opened, 4))
   redis.call('HSET', runs, 'opened', text(opened + 1), 'open_until', open_until)
-  if redis.call('ZCOUNT', ending.index, '-inf', '(0') < MOST_CIRCUITS then
-    redis.call('ZADD', ending.index, text(-BAND + tonumber(open_until)), circuit_of(provider_of(tonumber(f.lane)), f.model))
+  local gate = circuit_of(provider_of(tonumber(f.lane)), f.model)
+  if redis.call('ZCOUNT', ending.index, '-inf', '(0') < MOST_CIRCUITS or redis.call('ZSCORE', ending.index, gate) then
+    redis.call('ZADD', ending.index, text(-BAND + tonumber(open_until)), gate)
   end
 end

@@ -7,7 +7,8 @@
 -- Returns: {conflict} | {duplicate} | {user_limit, live, allowed} | {queue_full, waiting}
 --        | {started, attention} | {queued, position, attention} | {backlog, position, attention}
 -- attention is 1 when the caller saw something that a claim would move on: a free slot with a better job, an overdue slot.
--- cost, unless empty, makes `score` a head start in grants: the fair policy's tag is made here. heirs: see below.
+-- cost, unless empty, makes `score` a head start in grants: the fair policy's tag is made here. heirs: 1 if each end has to
+-- look for the next job of its user.
 local index, job_key, user_key = KEYS[1], KEYS[2], KEYS[3]
 local id, token, now = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local lane, score = tonumber(ARGV[6]), tonumber(ARGV[7])

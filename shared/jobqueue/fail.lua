@@ -36,12 +36,12 @@ if ARGV[8] == '1' and used < tonumber(f.max_attempts) and f.cancel_requested ~= 
   local due_at = text(now + tonumber(f.retry_delay) * 2 ^ (used - 1) * (1 + tonumber(ARGV[9]) / 2))
   -- The time at the provider was no waiting.
   local expire_at = tonumber(f.expire_at) + math.max(0, now - tonumber(f.submitted_at))
+  local score = math.max(0, tonumber(f.score) - tonumber(ARGV[10]))
   redis.call('ZADD', KEYS[1], score_of(DELAYED, tonumber(due_at)), id, score_of(ALARMS, expire_at), '!' .. id)
   redis.call('HSET', KEYS[2], 'state', 'delayed', 'snooze_code', '', 'due_at', due_at, 'prediction', '', 'progress', '',
-    'score', text(math.max(0, tonumber(f.score) - tonumber(ARGV[10]))), 'expire_at', text(expire_at), unpack(fields))
+    'score', text(score), 'expire_at', text(expire_at), unpack(fields))
   release(ending, f)
   -- Its seat must say the same as its score, by which others are put before it or behind.
-  local score = math.max(0, tonumber(f.score) - tonumber(ARGV[10]))
   if ARGV[10] ~= '0' then redis.call('ZADD', user_key(ending, f), text(ADMITTED + score), id) end
   redis.call('HINCRBY', KEYS[3], 'retried', 1)
   own()

@@ -19,7 +19,8 @@
 local BAND, LANES, PROVIDERS = 2e13, 160, 8
 local READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 local SPECIAL, SPENT, ADMITTED = -3e15, -2e15, -1e15
-local MOST_GATES, MOST_CIRCUITS = 112, 64 -- at most 48 gates are no circuits
+-- A circuit opens only while there are fewer than 64 gates of all kinds; at most 48 others may come.
+local MOST_GATES, MOST_CIRCUITS = 112, 64
 local FIRST_TAG = 1e13 -- above every score of the other policies: what waits when `fair` is switched on goes first
 
 -- Lua prints big numbers as 1.79e+12; the store must get every digit.

@@ -14,9 +14,9 @@ local ids, seen, lost, homes, gone = {}, {}, {}, {}, {}
 for _, member in ipairs(members) do
   local kind = string.sub(member, 1, 1)
   if kind == '#' then
-    local waiting_jobs = redis.call('ZRANGE', KEYS[3] .. 'q:' .. string.sub(member, 2), 0, -1)
-    for _, id in ipairs(waiting_jobs) do ids[#ids + 1] = id end
-    if #waiting_jobs == 0 then lost[#lost + 1] = member end
+    local live_jobs = redis.call('ZRANGE', KEYS[3] .. 'q:' .. string.sub(member, 2), 0, -1)
+    for _, id in ipairs(live_jobs) do ids[#ids + 1] = id end
+    if #live_jobs == 0 then lost[#lost + 1] = member end
   elseif kind == '~' then
     -- The fair policy's tag says nothing any more once all others have come as far.
     local now_at = redis.call('ZSCORE', index, '~v')

@@ -23,6 +23,8 @@ KNOWN_CLASSES = (
 )  # fmt: skip
 # Failures after which the model's next job is likely to fail as well; a bad input or a refused content says nothing.
 OF_MODEL = ("provider_down", "timeout", "unknown")
+# We came late, could not keep it, or could not read our own record.
+NOT_OF_MODEL = ("result_expired", "output_too_large", "unreadable")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MAX_DETAIL = 500
 
@@ -48,4 +50,4 @@ def error_class(code: str) -> str:
 
 def speaks_of_model(code: str) -> bool:
     """Whether a failure with this code counts towards opening its model's circuit."""
-    return error_class(code) in OF_MODEL
+    return code not in NOT_OF_MODEL and error_class(code) in OF_MODEL

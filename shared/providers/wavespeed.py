@@ -44,7 +44,7 @@ from shared.providers.calls import (
     run_time,
 )
 from shared.providers.failures import clean
-from shared.settings import Settings, _fault_of_secret, _is_plain, is_loopback
+from shared.settings import Settings, fault_of_secret, is_plain, is_loopback
 from shared.signatures import V3, verify
 
 STATUSES: dict[str, PredictionStatus] = {
@@ -105,11 +105,11 @@ class WaveSpeedSettings(BaseSettings):
         if settings.webhooks_wanted or self.wavespeed_webhook_secret:
             named["wavespeed_webhook_secret"] = self.wavespeed_webhook_secret
         texts = {name: value.get_secret_value() if value else "" for name, value in named.items()}
-        faults = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not _is_plain(text)]
+        faults = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not is_plain(text)]
         if len(self.webhook_secrets) < len(self._webhook_parts()):
             faults.append("WAVESPEED_WEBHOOK_SECRET must be whsec_ followed by text; several are separated by commas")
         if not settings.is_development:
-            faults += [f"{name.upper()} {fault}" for name, value in named.items() if (fault := _fault_of_secret(value))]
+            faults += [f"{name.upper()} {fault}" for name, value in named.items() if (fault := fault_of_secret(value))]
         return faults
 
     def _webhook_parts(self) -> list[str]:
