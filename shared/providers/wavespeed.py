@@ -44,7 +44,7 @@ from shared.providers.calls import (
     run_time,
 )
 from shared.providers.failures import clean
-from shared.settings import Settings, fault_of_secret, is_plain, is_loopback
+from shared.settings import Settings, fault_of_secret, is_loopback, is_plain
 from shared.signatures import V3, verify
 
 STATUSES: dict[str, PredictionStatus] = {
