@@ -75,7 +75,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
         body["status"] = canceled.outcome
-    return JSONResponse(body, STATUS_OF[canceled.word], headers={"Cache-Control": "no-store"})
+    return JSONResponse(body, STATUS_OF[canceled.word], headers=PLAIN)
 
 
 @router.patch("/api/jobs/{job_id}")
@@ -90,7 +90,7 @@ async def change(request: Request, job_id: str) -> JSONResponse:
         raise NotWaiting
     sluice.statuses.forget(job_id)
     body = {"id": job_id, "priority": wanted.priority, "links": links(job_id)}
-    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+    return JSONResponse(body, headers=PLAIN)
 
 
 app = create_app(router)

@@ -227,7 +227,7 @@ def test_nothing_holds_up_the_end_of_a_process() -> None:
 
 
 NOT_SUBMITTING = "if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then"
-WAITING = "if f.state ~= 'queued' and f.state ~= 'delayed' and f.state ~= 'backlog' then"
+WAITING = "if not is_waiting(f.state) then"
 DUE = "row.band == DELAYED and row.ms <= time"
 HEIRS_TOLD = "redis.call('HSET', key, 'heirs', '1')"
 CHARGED = "move('~r' .. text(provider), bucket_after(head, providers, provider, count, time))"
@@ -253,7 +253,7 @@ BREAKAGES: dict[str, tuple[str, str, str, Scenario, WebhookMode]] = {
     "an end forgets to promote":
         ("ending", "if f.heirs == '1' and f.state ~= 'backlog' then", "if false then", BACKLOG, "ok"),
     "nobody is told that somebody waits for his seat":
-        ("enqueue", HEIRS_TOLD, "", HEIRS, "ok"),
+        ("prelude", HEIRS_TOLD, "", HEIRS, "ok"),
     "it promotes beyond the cap":
         ("ending", "#known.admitted + promoted < known.cap", "#known.admitted + promoted <= known.cap", BACKLOG, "ok"),
     "a job from the backlog is started":

@@ -14,7 +14,7 @@ if known then return {known == ARGV[2] and 'duplicate' or 'conflict'} end
 local user = read_user(user_key, tonumber(ARGV[4]))
 local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[5]), user.cap)
 if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
-local count = redis.call('ZCOUNT', index, score_of(READY, 0), '(' .. score_of(ALARMS, 0))
+local count = count_waiting(index)
 if count + #widths - 2 > tonumber(ARGV[6]) then return {'queue_full', text(count)} end
 local gates = ARGV[7] ~= '' and read_head(index, 0, 0).gates or {}
 
@@ -54,8 +54,8 @@ for n = 0, #jobs do
     'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
   put(fields, unpack(own, 3))
   redis.call('HSET', KEYS[4] .. 'j:' .. id, unpack(fields))
-  put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id, score_of(ALARMS, tonumber(ARGV[10])), '!' .. id,
-    score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[4] + 3) .. '|' .. id)
+  put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id,
+    entries_of(KEYS[4], user_key, id, tonumber(ARGV[10]), now))
   put(queued, is_ready and '-1' or text(score), id)
   if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = math.min(first_waiting or score, score) end
 end
@@ -66,10 +66,5 @@ redis.call('ZADD', KEYS[5], unpack(queued))
 redis.call('ZADD', index, unpack(moves))
 redis.call('ZADD', user_key, unpack(seats))
 -- Who is put before an empty backlog must know that somebody waits for his place when he ends.
-if first_waiting and #user.waiting == 0 and ARGV[8] ~= '1' then
-  for _, job in ipairs(user.admitted) do
-    local key = KEYS[4] .. 'j:' .. job.id
-    if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
-  end
-end
+if first_waiting and #user.waiting == 0 and ARGV[8] ~= '1' then tell_heirs(KEYS[4], user) end
 return {'created'}

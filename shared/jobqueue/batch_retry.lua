@@ -30,7 +30,7 @@ for n = 0, tonumber(b.expected) - 1 do
   end
 end
 if #copies == 0 then return {'retried', '0'} end
-local count = redis.call('ZCOUNT', KEYS[1], score_of(READY, 0), '(' .. score_of(ALARMS, 0))
+local count = count_waiting(KEYS[1])
 if count + #copies > tonumber(ARGV[11]) then return {'queue_full', text(count)} end
 
 local gates = ARGV[10] ~= '' and read_head(KEYS[1], 0, 0).gates or {}
@@ -58,18 +58,14 @@ for i, copy in ipairs(copies) do
   end
   redis.call('HSET', ending.prefix .. 'j:' .. id, unpack(fields))
   redis.call('ZADD', KEYS[5], text(score), id)
-  redis.call('ZADD', KEYS[1], score_of(BACKLOG, score), id, score_of(ALARMS, expire_at), '!' .. id,
-    score_of(HISTORY, now), '@' .. string.sub(KEYS[6], #KEYS[4] + 3) .. '|' .. id)
+  redis.call('ZADD', KEYS[1], score_of(BACKLOG, score), id, entries_of(KEYS[4], KEYS[6], id, expire_at, now))
   redis.call('HSET', KEYS[2], 'i' .. copy.number, id)
   redis.call('HDEL', KEYS[2], 's' .. copy.number)
 end
 redis.call('HSET', KEYS[2], 'rounds', text(rounds), 'retry_token', ARGV[3], 'retried', text(#copies))
 if ARGV[10] ~= '' then redis.call('ZADD', KEYS[6], text(SPECIAL + tag), '~') end
-redis.call('ZADD', KEYS[6], redis.call('ZRANGEBYSCORE', KEYS[5], 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2], '#' .. ARGV[1])
+place_batch(KEYS[4], KEYS[6], ARGV[1])
 -- Whoever of the user's is at work must know that somebody waits for his place.
-for _, job in ipairs(known.admitted) do
-  local key = ending.prefix .. 'j:' .. job.id
-  if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
-end
+tell_heirs(KEYS[4], known)
 promote(ending, KEYS[6])
 return {'retried', text(#copies)}

@@ -11,9 +11,7 @@ end
 
 local function job_key(ending, id) return ending.prefix .. 'j:' .. id end
 local function user_key(ending, f) return ending.prefix .. 'u:' .. f.owner .. ':' .. f.user end
-local function runs_key(ending, f)
-  return ending.prefix .. 'm:' .. text(provider_of(tonumber(f.lane))) .. ':' .. f.model
-end
+local function runs_key(ending, f) return runs_of(ending.prefix, tonumber(f.lane), f.model) end
 
 -- Drops a job that was lost with its hash.
 local function forget(ending, user, id)
@@ -102,7 +100,7 @@ end
 
 -- Ends a waiting job; asks for the end of one that is at the provider, where a tick or a poll will pass it on.
 local function cancel_job(ending, id, f, token)
-  if f.state == 'queued' or f.state == 'delayed' or f.state == 'backlog' then
+  if is_waiting(f.state) then
     end_job(ending, id, f, 'canceled', {'cancel_token', token})
     return true
   end

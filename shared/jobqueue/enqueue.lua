@@ -84,9 +84,7 @@ if not head.complete then
   end
 end
 
--- The alarm goes when the job ends; the entry in the history stays.
-local moves = {score_of(ALARMS, tonumber(ARGV[18])), '!' .. id,
-  score_of(HISTORY, now), '@' .. string.sub(user_key, #KEYS[5] + 3) .. '|' .. id}
+local moves = {entries_of(KEYS[5], user_key, id, tonumber(ARGV[18]), now)}
 local function write(state, heirs, band, ms, seat, more)
   local fields = {'state', state, 'token', token, 'fingerprint', ARGV[3], 'score', text(score), 'heirs', heirs}
   for _, list in ipairs({more, {unpack(ARGV, 22)}}) do
@@ -114,7 +112,7 @@ if time and has_room(read_room(head, tonumber(ARGV[11]), concurrency, providers,
   return {'started', attention and '1' or '0'}
 end
 
-if not head.complete then count = redis.call('ZCOUNT', index, score_of(READY, 0), '(' .. score_of(ALARMS, 0)) end
+if not head.complete then count = count_waiting(index) end
 if count >= tonumber(ARGV[17]) then return {'queue_full', text(count)} end
 
 -- A better job than one of the user's that waits with his concurrency takes its place.
@@ -137,7 +135,7 @@ end
 local more = {'attempt', '0'}
 if not head.complete or not (is_admitted or user.complete) then
   -- Far from the head a poll has no command left to ask how long runs of this model take.
-  local p50, p90 = usual_times(KEYS[5] .. 'm:' .. text(provider_of(lane)) .. ':' .. ARGV[19])
+  local p50, p90 = usual_times(runs_of(KEYS[5], lane, ARGV[19]))
   more = {'attempt', '0', 'p50', p50, 'p90', p90}
 end
 local is_ready = is_admitted or worse
@@ -145,13 +143,7 @@ write(is_ready and 'queued' or 'backlog', is_admitted and ARGV[21] or '1', is_re
   is_ready and ADMITTED + score or score, more)
 if worse then redis.call('HSET', KEYS[5] .. 'j:' .. worse.id, 'state', 'backlog', 'heirs', '1') end
 -- Who is put before an empty backlog must know that somebody waits for his place when he ends.
-if not is_admitted and #user.waiting == 0 and ARGV[21] ~= '1' then
-  for _, job in ipairs(user.admitted) do
-    local key = KEYS[5] .. 'j:' .. job.id
-    -- One that was lost with its hash must not be made anew.
-    if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
-  end
-end
+if not is_admitted and #user.waiting == 0 and ARGV[21] ~= '1' then tell_heirs(KEYS[5], user) end
 
 if not is_ready then
   return {'backlog', text(redis.call('ZCOUNT', user_key, 0, text(score))), attention and '1' or '0'}

@@ -10,7 +10,7 @@ if not f.state then
   redis.call('ZREM', KEYS[1], ARGV[1], '!' .. ARGV[1])
   return {'stale'}
 end
-if f.state ~= 'queued' and f.state ~= 'delayed' and f.state ~= 'backlog' then
+if not is_waiting(f.state) then
   redis.call('ZREM', KEYS[1], '!' .. ARGV[1])
   return {'stale'}
 end

@@ -17,7 +17,7 @@ local given = {}
 for i = 1, #ARGV - 3 do given[i] = values[i] or false end
 if not f.state or f.state == 'done' then return {given, {}} end
 local lane, score = tonumber(f.lane), tonumber(f.score)
-local runs = KEYS[3] .. 'm:' .. text(provider_of(lane)) .. ':' .. f.model
+local runs = runs_of(KEYS[3], lane, f.model)
 if f.state == 'backlog' then
   local user_key = KEYS[3] .. 'u:' .. f.owner .. ':' .. f.user
   local user, ahead, p50, p90 = read_user(user_key, tonumber(ARGV[3])), 1, f.p50 or '0', f.p90 or '0'

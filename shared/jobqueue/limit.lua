@@ -11,8 +11,4 @@ for i = 1, #settings, 2 do
     redis.call('ZADD', KEYS[1], text(-BAND + tonumber(settings[i + 1])), settings[i])
   end
 end
-local flat, gates = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0', 'WITHSCORES'), {}
-for i = 1, #flat, 2 do
-  gates[i], gates[i + 1] = flat[i], text(tonumber(flat[i + 1]) + BAND)
-end
-return gates
+return standing_gates(KEYS[1])

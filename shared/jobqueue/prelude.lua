@@ -174,3 +174,42 @@ local function read(key, ...)
   end
   return found
 end
+
+-- How many jobs wait: ready ones, delayed ones and all backlogs.
+local function count_waiting(index)
+  return redis.call('ZCOUNT', index, score_of(READY, 0), '(' .. score_of(ALARMS, 0))
+end
+
+local function is_waiting(state) return state == 'queued' or state == 'delayed' or state == 'backlog' end
+
+-- All gates that stand, as a flat list of names and values.
+local function standing_gates(index)
+  local flat, gates = redis.call('ZRANGEBYSCORE', index, '-inf', '(0', 'WITHSCORES'), {}
+  for i = 1, #flat, 2 do
+    gates[i], gates[i + 1] = flat[i], text(tonumber(flat[i + 1]) + BAND)
+  end
+  return gates
+end
+
+-- What a job has in the index beside its place: its alarm, which goes when it ends, and its entry in the history, which stays.
+local function entries_of(prefix, user_key, id, expire_at, now)
+  return score_of(ALARMS, expire_at), '!' .. id, score_of(HISTORY, now), '@' .. string.sub(user_key, #prefix + 3) .. '|' .. id
+end
+
+-- The key of what is known of a model's runs at a provider.
+local function runs_of(prefix, lane, model) return prefix .. 'm:' .. text(provider_of(lane)) .. ':' .. model end
+
+-- Tells a user's admitted jobs that somebody waits for their places when they end.
+local function tell_heirs(prefix, user)
+  for _, job in ipairs(user.admitted) do
+    local key = prefix .. 'j:' .. job.id
+    -- One that was lost with its hash must not be made anew.
+    if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'heirs', '1') end
+  end
+end
+
+-- Puts a batch where its next waiting job stands in its user's backlog.
+local function place_batch(prefix, user_key, batch)
+  local first = redis.call('ZRANGEBYSCORE', prefix .. 'q:' .. batch, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  redis.call('ZADD', user_key, first[2], '#' .. batch)
+end

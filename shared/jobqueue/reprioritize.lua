@@ -6,7 +6,7 @@
 -- unit: how much lower the score is for one step of priority; '' where it is the time of submission times 6 - priority.
 local f = read(KEYS[2], 'score', 'priority', 'created_at', unpack(ENDING))
 if not f.state or f.owner ~= ARGV[2] then return {'not_found'} end
-if f.state ~= 'queued' and f.state ~= 'delayed' and f.state ~= 'backlog' then return {'not_waiting'} end
+if not is_waiting(f.state) then return {'not_waiting'} end
 local ending, priority = ending_of(KEYS[1], KEYS[3], KEYS[4], ARGV[5], ARGV[6], ARGV[7]), tonumber(ARGV[3])
 local score
 if ARGV[4] == '' then
@@ -18,8 +18,7 @@ redis.call('HSET', KEYS[2], 'score', text(score), 'priority', ARGV[3])
 local user = user_key(ending, f)
 if f.state == 'backlog' and f.batch then
   redis.call('ZADD', KEYS[4] .. 'q:' .. f.batch, text(score), ARGV[1])
-  redis.call('ZADD', user, redis.call('ZRANGEBYSCORE', KEYS[4] .. 'q:' .. f.batch, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2],
-    '#' .. f.batch)
+  place_batch(KEYS[4], user, f.batch)
 else
   redis.call('ZADD', user, text(f.state == 'backlog' and score or ADMITTED + score), ARGV[1])
 end

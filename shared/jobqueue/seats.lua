@@ -2,11 +2,10 @@
 
 -- Puts a ready job back into its user's backlog.
 local function demote(ending, user, id, f)
-  local queue = f.batch and ending.prefix .. 'q:' .. f.batch
-  if queue then
-    redis.call('ZADD', queue, f.score, id)
+  if f.batch then
+    redis.call('ZADD', ending.prefix .. 'q:' .. f.batch, f.score, id)
     redis.call('ZREM', user, id)
-    redis.call('ZADD', user, redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2], '#' .. f.batch)
+    place_batch(ending.prefix, user, f.batch)
   else
     redis.call('ZADD', user, f.score, id)
   end

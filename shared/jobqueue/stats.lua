@@ -10,8 +10,4 @@ for k = 0, tonumber(ARGV[1]) - 1 do
 end
 local delayed = redis.call('ZCOUNT', KEYS[1], score_of(DELAYED, 0), '(' .. score_of(DELAYED + 1, 0))
 local backlog = redis.call('ZCOUNT', KEYS[1], score_of(BACKLOG, 0), '(' .. score_of(BACKLOG + 1, 0))
-local flat, gates = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0', 'WITHSCORES'), {}
-for i = 1, #flat, 2 do
-  gates[i], gates[i + 1] = flat[i], text(tonumber(flat[i + 1]) + BAND)
-end
-return {delayed, redis.call('ZCARD', KEYS[3]), counts, redis.call('HGETALL', KEYS[2]), backlog, gates}
+return {delayed, redis.call('ZCARD', KEYS[3]), counts, redis.call('HGETALL', KEYS[2]), backlog, standing_gates(KEYS[1])}

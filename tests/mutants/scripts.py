@@ -228,7 +228,7 @@ SEATS = (
         *backlog("what_a_user_may_not_run_waits_in_his_backlog"),
     ),
     lua(
-        "nobody is told that somebody waits for his seat", "enqueue",
+        "nobody is told that somebody waits for his seat", "prelude",
         "redis.call('HSET', key, 'heirs', '1')", "redis.call('HSET', key, 'heirs', '0')",
         *backlog("a_user_limited_live_has_a_backlog_though_the_deployment_allows_none"),
     ),
@@ -328,7 +328,7 @@ PUSHBACK = (
     ),
     lua(
         "expire ends a running job", "expire",
-        "if f.state ~= 'queued' and f.state ~= 'delayed' and f.state ~= 'backlog' then", "if false then",
+        "if not is_waiting(f.state) then", "if false then",
         targeted("what_is_at_the_provider_does_not_expire"),
     ),
     lua(
