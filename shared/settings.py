@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from shared.hooks.settings import HookSettings
 from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY, Listing
 from shared.queues import MAX_QUEUES, Queue, QueueOptions
 from shared.signatures import secret_key
+from shared.storage.settings import StorageSettings
 from shared.timing import contradictions
 
 Environment = Literal["development", "test", "preview", "production"]
@@ -30,7 +32,7 @@ SHORTEST_SECRET = 16
 LEAST_CREATES, MOST_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 
-class Settings(BaseSettings):
+class Settings(StorageSettings, HookSettings):
     """The configuration of one deployment. Field names are the environment variables' names in lower case."""
 
     model_config = SettingsConfigDict(
@@ -268,6 +270,8 @@ class Settings(BaseSettings):
             problems.append("API_KEYS names a key twice, or gives two names the same key")
         if self.cron_secret and self.cron_secret == self.queue_processor_token:
             problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
+        problems += self.storage_faults(is_development=self.is_development, is_on_a_platform=on_a_platform())
+        problems += self.hook_faults(frozenset(self.callers), is_development=self.is_development)
         return problems + self._queue_faults() + self._misplaced() + self._webhook_secrets()
 
     def _queue_faults(self) -> list[str]:

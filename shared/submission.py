@@ -44,7 +44,9 @@ def queue_for(settings: Settings, queue: str, provider: str | None, hook_url: st
     if provider is not None and provider not in settings.provider_names:
         raise InvalidRequest("There is no such provider.", field="provider")
     if hook_url is not None:
-        from shared.hooks import check_hook_url  # loads httpx, which a submit without a hook and a start never needs
+        from shared.hooks.address import (
+            check_hook_url,
+        )  # loads httpx, which a submit without a hook and a start never needs
 
         check_hook_url(hook_url, settings)
     return found

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
-from shared.hooks import check_hook_url
+from shared.hooks.address import check_hook_url
 from shared.providers.base import Prediction, Rejected, Throttled
 from shared.signatures import nonce
 from tests.world import API_KEY, AUTH, OTHER_AUTH, PROCESSOR, World, http_client, settings_for

@@ -55,8 +55,8 @@ def test_only_the_store_client_talks_to_redis() -> None:
 
 
 def test_only_the_store_and_providers_open_connections() -> None:
-    # hooks.py parses URLs with httpx and opens nothing.
-    assert users_of("httpx") == {"shared/store/rest.py", "shared/providers/calls.py", "shared/hooks.py"}
+    # hooks/address.py parses URLs with httpx and opens nothing.
+    assert users_of("httpx") == {"shared/store/rest.py", "shared/providers/calls.py", "shared/hooks/address.py"}
     assert users_of("socket", "urllib.request", "requests", "aiohttp") == set()
 
 

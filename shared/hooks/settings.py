@@ -1,0 +1,54 @@
+"""Where and how owners are told."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.signatures import secret_key
+
+Event = Literal["job.processing", "job.completed", "job.failed", "job.canceled", "batch.completed"]
+DEFAULT_EVENTS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled", "batch.completed")
+FEWEST_BYTES, MOST_BYTES = 24, 64  # of a secret (Standard Webhooks, specification: "Signature scheme")
+
+
+class HookOptions(BaseModel):
+    """What one API key's hooks are by default. Two secrets sign while one replaces the other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Annotated[str, Field(max_length=2000)] | None = None
+    events: tuple[Event, ...] = DEFAULT_EVENTS
+    secrets: Annotated[tuple[SecretStr, ...], Field(max_length=2)] = ()
+
+
+class HookSettings(BaseSettings):
+    """Part of Settings; see there."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    # JSON by API key's name: {"app": {"url": "https://...", "events": ["job.completed"], "secrets": ["whsec_..."]}}
+    hooks: dict[str, HookOptions] = Field(default_factory=dict)
+    hook_timeout: float = Field(15.0, gt=0, le=30)  # s
+    allow_loopback: bool = False  # development only: hooks and results may be on this machine, over http
+
+    def hook_faults(self, callers: frozenset[str], *, is_development: bool) -> list[str]:
+        """What keeps a deployment from starting, each as a sentence."""
+        problems = []
+        if self.allow_loopback and not is_development:
+            problems.append("ALLOW_LOOPBACK is for development: it lets callers reach this machine")
+        if not set(self.hooks) <= callers:
+            problems.append("HOOKS names a key that is not in API_KEYS")
+        secrets = [secret.get_secret_value() for options in self.hooks.values() for secret in options.secrets]
+        if not all(_is_usable(secret) for secret in secrets):
+            problems.append(f"HOOKS: a secret is whsec_ and base64 of {FEWEST_BYTES} to {MOST_BYTES} bytes")
+        return problems
+
+
+def _is_usable(secret: str) -> bool:
+    try:
+        return secret.startswith("whsec_") and FEWEST_BYTES <= len(secret_key(secret)) <= MOST_BYTES
+    except ValueError:
+        return False

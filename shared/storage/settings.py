@@ -1,0 +1,76 @@
+"""Where a deployment keeps the files of its results."""
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 1024**3
+SCHEMES = ("s3", "file", "memory")
+LONGEST_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
+HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
+
+
+class StorageSettings(BaseSettings):
+    """Part of Settings; see there."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    # s3://bucket/prefix, file:///folder; without one nothing is kept, but in development, where a folder is
+    storage_url: str | None = None
+    storage_endpoint: str | None = None  # R2: https://<account>.r2.cloudflarestorage.com; AWS needs none
+    storage_region: str = Field("auto", validation_alias=AliasChoices("storage_region", "aws_region"))
+    # AWS Lambda's own role comes by the second names, with a session token
+    storage_access_key_id: str | None = Field(
+        None, validation_alias=AliasChoices("storage_access_key_id", "aws_access_key_id")
+    )
+    storage_secret_access_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("storage_secret_access_key", "aws_secret_access_key")
+    )
+    storage_session_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("storage_session_token", "aws_session_token")
+    )
+    storage_public_url: str | None = None  # where the bucket is served to anybody; else URLs are signed
+    storage_url_ttl: int = Field(3600, ge=60, le=LONGEST_URL_TTL)  # s that a signed URL lasts
+    storage_retention: int = Field(0, ge=0)  # s that files are kept; 0: until they are deleted
+    storage_max_bytes: int = Field(5 * GIB, ge=1)  # of one file
+    upload_max_bytes: int = Field(20 * 1024**2, ge=1)
+    # Further hosts that providers' files may come from, each with its subdomains
+    result_hosts: str = Field("", pattern=HOSTS)
+    thumbnails: bool = True
+
+    @property
+    def storage_scheme(self) -> Literal["s3", "file", "memory", ""]:
+        """What kind of storage there is; '' for none."""
+        scheme = urlsplit(self.storage_location or "").scheme
+        return scheme if scheme in ("s3", "file", "memory") else ""
+
+    @property
+    def storage_location(self) -> str | None:
+        """STORAGE_URL, or development's own folder."""
+        if self.storage_url or getattr(self, "sluice_env", "") != "development":
+            return self.storage_url
+        return Path(".sluice/storage").absolute().as_uri()
+
+    def storage_faults(self, *, is_development: bool, is_on_a_platform: bool) -> list[str]:
+        """What keeps a deployment from starting, each as a sentence."""
+        if not self.storage_url:
+            return []
+        problems, scheme = [], self.storage_scheme
+        if not scheme:
+            problems.append("STORAGE_URL must begin with s3:// or file:///")
+        if scheme == "s3" and not urlsplit(self.storage_url).netloc:
+            problems.append("STORAGE_URL names no bucket")
+        if scheme == "s3" and not (self.storage_access_key_id and self.storage_secret_access_key):
+            problems.append("STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing")
+        if scheme == "memory" and not is_development:
+            problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")
+        if scheme in ("file", "memory") and is_on_a_platform:
+            problems.append("STORAGE_URL must be a bucket: a function's own disk ends with it")
+        if self.storage_public_url and not self.storage_public_url.startswith(("https://", "http://")):
+            problems.append("STORAGE_PUBLIC_URL must be an https URL")
+        return problems
