@@ -28,6 +28,7 @@ async def create(request: Request) -> JSONResponse:
     key = read_idempotency_key(request)
     wanted = await read_model(request, BODY_LIMIT, BatchRequest)
     batch = await sluice.batches.create(caller, wanted, key, budget)
+    await sluice.outbox.drain(budget)
     return JSONResponse(batch, 202, headers={"Location": batch["links"]["status"], **PLAIN})
 
 
@@ -49,6 +50,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     word = await sluice.batches.cancel(caller_of(request, sluice.settings), batch_id, budget)
+    await sluice.outbox.drain(budget)
     return JSONResponse({"id": batch_id, "result": word}, STATUS_OF[word], headers=PLAIN)
 
 
@@ -58,6 +60,7 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     count = await sluice.batches.retry(caller_of(request, sluice.settings), batch_id, budget)
+    await sluice.outbox.drain(budget)
     return JSONResponse({"id": batch_id, "retried": count}, 202, headers=PLAIN)
 
 

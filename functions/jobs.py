@@ -47,6 +47,7 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     job = await sluice.redrive.retry(caller_of(request, sluice.settings), job_id, budget)
+    await sluice.outbox.drain(budget)
     sluice.statuses.forget(job_id)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], **PLAIN})
 
@@ -71,6 +72,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     canceled = await sluice.cancellation.cancel(caller_of(request, sluice.settings), job_id, budget)
+    await sluice.outbox.drain(budget)
     sluice.statuses.forget(job_id)
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:

@@ -43,6 +43,7 @@ async def change_limits(request: Request) -> JSONResponse:
     change = await read_model(request, BODY_LIMIT, LimitsChange)
     shown = await sluice.limits.change(change)
     await sluice.dispatcher.run(budget)
+    await sluice.outbox.drain(budget)
     return JSONResponse(shown, headers=PLAIN)
 
 
@@ -69,6 +70,7 @@ async def redrive(request: Request) -> JSONResponse:
     budget = Budget.of_function(sluice.settings)
     order = await read_model(request, BODY_LIMIT, RedriveOrder)
     report = await sluice.redrive.run(order, budget)
+    await sluice.outbox.drain(budget)
     for job in report["redriven"]:
         sluice.statuses.forget(job["id"])
     return JSONResponse(report, headers=PLAIN)

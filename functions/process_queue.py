@@ -28,10 +28,11 @@ async def tick() -> dict[str, Any]:
         "missing": report.missing,
         "expired": report.expired,
         "failed": report.failed,
+        "followed_up": report.followed_up,
         "rounds": report.rounds,
         "duration_ms": round((time.monotonic() - began) * 1000),
     }
-    is_idle = not (report.started or report.looked_at or report.missing or report.failed)
+    is_idle = not (report.started or report.looked_at or report.missing or report.failed or report.followed_up)
     (log.debug if is_idle else log.info)("tick", **summary)
     return summary
 

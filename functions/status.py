@@ -23,7 +23,7 @@ async def status(request: Request, job_id: str) -> Response:
         "Cache-Control": f"private, max-age={math.floor(sluice.statuses.left(remembered))}",
         "Vary": "Authorization",
     }
-    if not view.is_terminal:
+    if not view.is_final:
         headers["Retry-After"] = str(math.ceil(sluice.settings.status_cache_ttl))
     if view.etag in known_etag:
         return Response(status_code=304, headers=headers)

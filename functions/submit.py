@@ -24,6 +24,7 @@ async def submit(request: Request) -> JSONResponse:
     key = read_idempotency_key(request)
     submission = await read_model(request, BODY_LIMIT, SubmitRequest)
     job = await sluice.admission.submit(caller, submission, key, budget)
+    await sluice.outbox.drain(budget)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], "Cache-Control": "no-store"})
 
 

@@ -38,6 +38,7 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         log.error("webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id)
     if ended.waiting:
         await sluice.dispatcher.run(budget)
+    await sluice.outbox.drain(budget)
     return JSONResponse({"result": ended.word}, headers={"Cache-Control": "no-store"})
 
 

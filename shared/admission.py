@@ -12,25 +12,35 @@ from shared.jobqueue import Claimed, JobQueue, Records
 from shared.log import log
 from shared.settings import Settings
 from shared.signatures import job_id_for
-from shared.submission import SubmitRequest, queue_for
+from shared.submission import HookCheck, SubmitRequest, queue_for
 
 
 class Admission:
     """Takes submitted jobs in."""
 
     def __init__(
-        self, queue: JobQueue, records: Records, dispatcher: Dispatcher, settings: Settings, clock: Clock
+        self,
+        queue: JobQueue,
+        records: Records,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        clock: Clock,
+        check_hook: HookCheck,
     ) -> None:
         self._queue = queue
         self._records = records
         self._dispatcher = dispatcher
         self._settings = settings
         self._clock = clock
+        self._check_hook = check_hook
 
     async def submit(
         self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget
     ) -> dict[str, Any]:
         """The accepted job, with its links and place in the queue; the same job for the same key and body."""
+        # Here and not in admit: a redrive repeats what was accepted, and each delivery is checked again anyway.
+        if request.hook_url is not None:
+            await self._check_hook(request.hook_url)
         return await self.admit(self._job_id(caller, idempotency_key), caller, request, budget)
 
     async def admit(
@@ -47,7 +57,7 @@ class Admission:
         """Takes the request in as the job of this id, unless there is one. ``retry_of`` names the failed job that it
         repeats; without ``start`` the job waits for a dispatch; ``user_queued`` is as for JobQueue.enqueue.
         """
-        queue = queue_for(self._settings, request.queue, request.provider, request.hook_url)
+        queue = queue_for(self._settings, request.queue, request.provider)
         now = self._clock.now()
         start = start and self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
         fields = request.fields(self._settings, caller, queue, now)

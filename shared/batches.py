@@ -12,13 +12,15 @@ from shared.cache import Cache
 from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
 from shared.errors import BatchNotFound, InvalidRequest
+from shared.hooks.settings import Event
+from shared.hooks.subscription import subscription
 from shared.job import error_document, is_job_id
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.replies import BatchRecord
 from shared.log import log
 from shared.settings import Settings
 from shared.signatures import batch_id_for
-from shared.submission import MAX_METADATA, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
+from shared.submission import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
 
 MAX_JOBS = 200
 MAX_RESULTS = 50  # a page; each costs a command
@@ -52,6 +54,7 @@ class BatchRequest(BaseModel):
     queue: Annotated[str, Field(max_length=32)] = "storyboard"
     provider: Annotated[str, Field(max_length=32)] | None = None
     hook_url: Annotated[str, Field(max_length=2000)] | None = None
+    hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -67,6 +70,8 @@ class BatchRequest(BaseModel):
         return SubmitRequest(
             model=model, input=job.input, user_id=self.user_id, tier=self.tier, priority=job.priority or self.priority,
             queue=self.queue, provider=self.provider, metadata=job.metadata,
+            # One event at the end tells of all; events of each job only where they are asked for.
+            hook_url=self.hook_url, hook_events=self.hook_events or [],
         )  # fmt: skip
 
 
@@ -74,13 +79,20 @@ class Batches:
     """Takes batches in and tells how they stand."""
 
     def __init__(
-        self, queue: BatchQueue, dispatcher: Dispatcher, cache: Cache, settings: Settings, clock: Clock
+        self,
+        queue: BatchQueue,
+        dispatcher: Dispatcher,
+        cache: Cache,
+        settings: Settings,
+        clock: Clock,
+        check_hook: HookCheck,
     ) -> None:
         self._queue = queue
         self._dispatcher = dispatcher
         self._cache = cache
         self._settings = settings
         self._clock = clock
+        self._check_hook = check_hook
         self._dispatched_at = 0
 
     async def create(
@@ -88,7 +100,9 @@ class Batches:
     ) -> dict[str, Any]:
         """The accepted batch; the same one for the same key and body. Admitted in one call, whatever its size."""
         request_of_all = [request.request_of(job) for job in request.jobs]
-        queue = queue_for(self._settings, request.queue, request.provider, request.hook_url)
+        queue = queue_for(self._settings, request.queue, request.provider)
+        if request.hook_url is not None:
+            await self._check_hook(request.hook_url)
         now = self._clock.now()
         batch_id = f"bat_{secrets.token_hex(16)}"
         if idempotency_key is not None:
@@ -105,8 +119,9 @@ class Batches:
         ]  # fmt: skip
         fields = {
             "owner": caller, "user": request.user_id, "policy": request.policy, "expected": str(len(jobs)),
-            "created_at": str(now), "queue": request.queue, "hook_url": request.hook_url or "",
+            "created_at": str(now), "queue": request.queue,
             "metadata": json.dumps(request.metadata, separators=(",", ":"), ensure_ascii=False), "cost": cost,
+            **subscription(self._settings, caller, request.hook_url, request.hook_events, of_batch=True),
         }  # fmt: skip
         word = await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)

@@ -34,6 +34,8 @@ class Report:
     missing: int = 0
     expired: int = 0
     failed: int = 0
+    follow_ups: int = 0  # that the outbox holds, due or not; known to a tick
+    followed_up: int = 0  # rows of the outbox that were worked at
     throttled: bool = False
 
 
@@ -73,6 +75,7 @@ class Dispatcher:
                 report.missing += claim.missing
                 log.error("jobs_missing", count=claim.missing)
             report.expired += len(claim.expired)
+            report.follow_ups += claim.follow_ups
             freed = await asyncio.gather(
                 *(self._guarded(job.id, self.start(job, report), report) for job in claim.started),
                 *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),

@@ -5,6 +5,9 @@
       Unauthenticated               401
       JobNotFound                   404, the same for a job of somebody else
       BatchNotFound                 404, likewise
+      NoSuchEvent                   404
+      NoStorage                     409: this deployment keeps no files
+      StorageUnavailable            503 with Retry-After
       NotWaiting, NotFailed, NotTerminal, NotCompleted, BelongsToBatch, AlreadyRedriven   409
       UserLimitReached              429 with Retry-After
       QueueFull                     503 with Retry-After
@@ -103,6 +106,40 @@ class BatchNotFound(Problem):
 
     def __init__(self) -> None:
         super().__init__("There is no batch with this id.")
+
+
+class NoSuchEvent(Problem):
+    """Nothing has happened that could be told again."""
+
+    code = "no_such_event"
+    http_status = 404
+    title = "No such event"
+
+    def __init__(self) -> None:
+        super().__init__("No such event of it has happened, or nobody was to be told.")
+
+
+class NoStorage(Problem):
+    """This deployment has no storage of its own."""
+
+    code = "no_storage"
+    http_status = 409
+    title = "No storage"
+
+    def __init__(self) -> None:
+        super().__init__("This deployment keeps no files: STORAGE_URL is not set.")
+
+
+class StorageUnavailable(Problem):
+    """The storage does not answer."""
+
+    code = "storage_unavailable"
+    http_status = 503
+    title = "Storage unavailable"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The storage of files does not answer.", retry_after=10)
 
 
 class NotWaiting(Problem):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso
+from shared.files import UrlOf, kept_output, read_files, shown
 from shared.providers.failures import error_class
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -18,12 +19,12 @@ READ_FIELDS = (
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
     "expire_at", "max_attempts", "history", "batch",
-    "retry_of", "redriven_as",
+    "retry_of", "redriven_as", "files", "storing", "kept_at",
 )  # fmt: skip
 # What a list tells of a job; and of a dead letter, to the operator.
 SUMMARY_FIELDS = (
     "owner", "user", "queue", "provider", "model", "priority", "state", "outcome", "batch", "created_at", "ended_at",
-    "error_code", "error_retryable",
+    "storing", "error_code", "error_retryable",
 )  # fmt: skip
 LETTER_FIELDS = (*SUMMARY_FIELDS, "error_detail", "attempt", "snoozes", "history")
 
@@ -85,8 +86,13 @@ class Job:
         """Whether somebody else has to make room, or time to pass, before it can start."""
         return self.state in ("queued", "backlog", "delayed")
 
-    def document(self, explained: dict[str, Any]) -> dict[str, Any]:
-        """What the owner sees; ``explained`` is what explanation.py adds."""
+    @property
+    def is_storing(self) -> bool:
+        """Whether it has ended, and its files are still being copied."""
+        return self.fields.get("storing") == "1"
+
+    def document(self, explained: dict[str, Any], url_of: UrlOf) -> dict[str, Any]:
+        """What the owner sees; ``explained`` is what explanation.py adds, ``url_of`` tells where files are read."""
         f = self.fields
         progress = 100 if self.status == "completed" else int(f["progress"]) if f.get("progress") else None
         return {
@@ -113,12 +119,19 @@ class Job:
             "retry_of": f.get("retry_of"),
             "redriven_as": f.get("redriven_as"),
             "ended_at": iso(self.moment("ended_at")),
-            "output": json.loads(f["output"]) if f.get("output") else None,
+            **self.result(url_of),
             "error": self._error(),
             "failed_attempts": self._failed_attempts(),
             "metadata": json.loads(f["metadata"]),
             "links": links(self.id),
         }
+
+    def result(self, url_of: UrlOf) -> dict[str, Any]:
+        """The output with our own copies in it, and the state of each file."""
+        f = self.fields
+        files = read_files(f.get("files"))
+        output = json.loads(f["output"]) if f.get("output") else None
+        return {"output": kept_output(output, files, url_of), "files": shown(files, url_of)}
 
     def summary(self) -> dict[str, Any]:
         """What a list tells of it."""
@@ -151,6 +164,8 @@ class Job:
 
     @property
     def _stage(self) -> str:
+        if self.is_storing:
+            return "storing"
         return "queued" if self.state == "backlog" else self.state
 
     def _failed_attempts(self) -> list[dict[str, Any]]:

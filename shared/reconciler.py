@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.clock import Clock
 from shared.durations import Durations
+from shared.files import files_in, write_files
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
 from shared.log import log
 from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
@@ -60,7 +61,7 @@ class Reconciler:
             case "completed":
                 if prediction.model and prediction.seconds is not None:
                     self._durations.learn(prediction.model, prediction.seconds)
-                ended = await self._complete(job_id, attempt, prediction)
+                ended = await self._complete(job_id, attempt, provider, prediction)
         log.info("attempt_ended", job=job_id, attempt=attempt, said=prediction.status, word=ended.word,
                  outcome=ended.outcome)  # fmt: skip
         if ended.other:
@@ -68,7 +69,7 @@ class Reconciler:
             await self.cancel_prediction(provider, ended.other, job_id)
         return ended
 
-    async def _complete(self, job_id: str, attempt: int, prediction: Prediction) -> Ended:
+    async def _complete(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
         output = json.dumps(prediction.output, separators=(",", ":"))
         if prediction.removed and prediction.output is None:
             detail = "The provider had deleted the result before it could be fetched."
@@ -81,7 +82,10 @@ class Reconciler:
             return await self._queue.fail(
                 job_id, attempt, prediction.id, code="output_too_large", detail=detail, retryable=False
             )
-        return await self._queue.finish(job_id, attempt, prediction.id, "completed", {"output": output})
+        fields = {"output": output}
+        if self._settings.storage_scheme and (files := files_in(prediction.output, provider, self._settings)):
+            fields["files"] = write_files(files)
+        return await self._queue.finish(job_id, attempt, prediction.id, "completed", fields)
 
     async def look_at(self, job: Overdue) -> Ended:
         """Does for one overdue job what its webhook or its function did not."""

@@ -173,6 +173,7 @@ def _request_of(job: Job) -> SubmitRequest:
             "model": f["model"], "input": json.loads(f["input"]), "user_id": f["user"], "tier": f["tier"],
             "priority": int(f["priority"]), "queue": f["queue"], "provider": f["provider"],
             "metadata": json.loads(f["metadata"]), "hook_url": f["hook_url"] or None,
+            "hook_events": [f"job.{event}" for event in f.get("hook_events", "").split(",") if event],
         })  # fmt: skip
     except (ValidationError, KeyError, ValueError):
         raise InvalidRequest("The job's request is not one that could be submitted now.") from None

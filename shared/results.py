@@ -28,7 +28,7 @@ def result_of(view: StatusView) -> Result:
     """The result of the job in the view; NotCompleted if it has none."""
     document = json.loads(view.body)
     if document["status"] != "completed":
-        raise NotCompleted if view.is_terminal else NotCompletedYet
+        raise NotCompleted if view.is_final else NotCompletedYet
     output = document["output"]
     candidates = output if isinstance(output, list) else [output]
     return Result(output, next((text for text in candidates if _is_url(text)), None))

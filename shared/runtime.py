@@ -6,6 +6,7 @@ for reading the certificates. They belong to the loop they were built on, so a n
 
 import asyncio
 import functools
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared.admission import Admission
@@ -17,17 +18,24 @@ from shared.configuration import load_settings
 from shared.cursors import Cursors
 from shared.dispatcher import Dispatcher
 from shared.durations import Durations
-from shared.jobqueue import BatchQueue, Controls, History, JobQueue, Records
+from shared.hooks.delivery import Deliveries
+from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, OutboxQueue, Records
 from shared.limits import Limits
 from shared.listing import Listing
 from shared.log import configure_logs, log
+from shared.outbox import Outbox
 from shared.providers.loading import Providers
 from shared.reconciler import Reconciler
 from shared.redrive import Redrive
 from shared.settings import Settings
 from shared.statuses import Statuses
+from shared.storage.bucket import Bucket
 from shared.store import Store, open_store
+from shared.storing import Storing
 from shared.tick import Tick
+
+if TYPE_CHECKING:
+    from shared.hooks.address import HookAddresses
 
 
 @functools.cache
@@ -48,29 +56,56 @@ class Runtime:
         self.clock = clock
         self.providers = Providers(configured)
         durations = Durations()
-        self.queue = JobQueue(store, configured, clock)
+        follow_ups = FollowUps(clock)
+        self.queue = JobQueue(store, configured, clock, follow_ups)
         self.records = Records(store, configured, clock)
         self.controls = Controls(store, configured, clock)
         self.limits = Limits(self.controls, configured, clock)
         self.reconciler = Reconciler(self.queue, self.records, self.providers, durations, configured, clock)
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
-        self.tick = Tick(self.queue, self.records, self.history, self.dispatcher, configured, clock)
-        self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock)
+        self.bucket = Bucket(configured)
+        self.outbox_queue = OutboxQueue(store, configured, clock, follow_ups)
+        self.storing = Storing(self.outbox_queue, self.bucket, configured, clock)
+        self.deliveries = Deliveries(self.outbox_queue, self.bucket, configured, clock)
+        self.outbox = Outbox(self.outbox_queue, self.storing, self.deliveries, configured, clock)
+        self.tick = Tick(self.queue, self.records, self.history, self.dispatcher, self.outbox, configured, clock)
+        self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock, self._check_hook)
         cursors = Cursors(configured)
         self.listing = Listing(self.history, cursors)
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)
-        self.batch_queue = BatchQueue(store, configured, clock)
-        self.batches = Batches(self.batch_queue, self.dispatcher, self.cache, configured, clock)
+        self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
+        self.batches = Batches(self.batch_queue, self.dispatcher, self.cache, configured, clock, self._check_hook)
         self.statuses = Statuses(
-            self.queue, self.records, self.reconciler, self.dispatcher, self.cache, configured, clock
+            self.queue,
+            self.records,
+            self.reconciler,
+            self.dispatcher,
+            self.cache,
+            self.bucket,
+            self.outbox,
+            configured,
+            clock,
         )
+
+    @functools.cached_property
+    def hook_addresses(self) -> "HookAddresses":
+        """Made for the first hook: it loads httpx, which a start and a submit without a hook never need."""
+        from shared.egress import Guard
+        from shared.hooks.address import HookAddresses
+
+        return HookAddresses(Guard(self.settings.allow_loopback))
+
+    async def _check_hook(self, url: str) -> None:
+        await self.hook_addresses.check(url)
 
     async def close(self) -> None:
         """Gives back all connections."""
         await self.providers.close()
+        await self.storing.close()
+        await self.deliveries.close()
         await self.store.close()
 
 

@@ -136,9 +136,22 @@ def redriven_id(signing_secret: str, job_id: str) -> str:
     return "job_" + _derived(signing_secret, "redrive", job_id)
 
 
+def event_id_for(signing_secret: str, holder: str, event: str) -> str:
+    """The id of a job's or batch's event; the same at each try, by which its receiver knows it again."""
+    return "evt_" + _derived(signing_secret, "event", holder, event)
+
+
 def page_tag(signing_secret: str, *parts: str) -> str:
     """What shows that a place to go on from was given out by this deployment, for the walk that the parts name."""
     return _derived(signing_secret, "page", *parts)
+
+
+def file_tag(signing_secret: str, method: str, key: str, expires: int, *conditions: str) -> str:
+    """What lets a URL of the deployment's own file route do ``method`` to a key until ``expires`` (s since the epoch).
+
+    The conditions are whatever else the URL is held to, in an order of their own: an upload's type and size, say.
+    """
+    return _derived(signing_secret, "file", method, key, str(expires), *conditions)
 
 
 def _derived(secret: str, *parts: str) -> str:

@@ -15,11 +15,14 @@ from shared.explanation import explain
 from shared.job import Job, is_job_id
 from shared.jobqueue import JobQueue, Place, Records
 from shared.log import log
+from shared.outbox import Outbox
 from shared.reconciler import Reconciler
 from shared.settings import Settings
+from shared.storage.bucket import Bucket
 
 TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
 MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
+FOLLOW_TIMEOUT = 20.0  # s; what a poll may spend on files and deliveries that nobody else has taken care of
 ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
 
 
@@ -34,12 +37,12 @@ def _written(document: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class StatusView:
-    """A job's public document, written out once for all who poll it."""
+    """A job's public document, written out once for all who poll it. ``is_final``: nothing of it will change."""
 
     owner: str
     body: bytes
     etag: str
-    is_terminal: bool
+    is_final: bool
 
 
 class Statuses:
@@ -52,9 +55,13 @@ class Statuses:
         reconciler: Reconciler,
         dispatcher: Dispatcher,
         cache: Cache,
+        bucket: Bucket,
+        outbox: Outbox,
         settings: Settings,
         clock: Clock,
     ) -> None:
+        self._bucket = bucket
+        self._outbox = outbox
         self._queue = queue
         self._records = records
         self._reconciler = reconciler
@@ -91,7 +98,7 @@ class Statuses:
     def _ttl(self, view: StatusView) -> float:
         if len(view.body) > MOST_KEPT:
             return 0.0
-        return TERMINAL_TTL if view.is_terminal else self._settings.status_cache_ttl
+        return TERMINAL_TTL if view.is_final else self._settings.status_cache_ttl
 
     async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
         job, place = await self._read(job_id, is_hinted)
@@ -100,12 +107,18 @@ class Statuses:
                 job, place = await self._read(job_id)
         except StoreError as error:
             log.warning("repair_failed", job=job_id, code=error.code)
-        explained = explain(job, place, self._settings, self._clock.now())
-        body = _written(job.document(explained))
+        now = self._clock.now()
+        explained = explain(job, place, self._settings, now)
+
+        def url_of(key: str) -> str:
+            return self._bucket.url(key, now)
+
+        body = _written(job.document(explained, url_of))
         # Weak, and without the estimates: a document stands while nothing but the time has changed.
-        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}))
+        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}, url_of))
         tag = hashlib.sha256(lasting).hexdigest()[:24]
-        return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', job.is_terminal)
+        is_final = job.is_terminal and not job.is_storing
+        return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', is_final)
 
     async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[Job, Place]:
         """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
@@ -140,6 +153,11 @@ class Statuses:
             ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
             if ended.waiting:
                 await self._dispatcher.run(budget, most_rounds=1)
+            await self._outbox.drain(Budget(min(budget.left, FOLLOW_TIMEOUT)))
+            return True
+        if self._waits_for_storage(job, now):
+            self._dispatched_at = now
+            await self._outbox.run(Budget(min(budget.left, FOLLOW_TIMEOUT)))
             return True
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now
@@ -148,6 +166,12 @@ class Statuses:
             await self._dispatcher.run(budget, most_rounds=1)
             return True
         return False
+
+    def _waits_for_storage(self, job: Job, now: int) -> bool:
+        """Whether the copy of its files seems to have been given up by the function that began it."""
+        s = self._settings
+        is_late = job.is_storing and now >= (job.moment("ended_at") or now) + s.lease * 1000
+        return is_late and now - self._dispatched_at >= s.waiting_check_interval * 1000
 
     def _waits_for_dispatch(self, job: Job, now: int) -> bool:
         """Whether this poll looks for work: rarely in each process, since mostly nothing but patience is missing."""

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import re
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.errors import InvalidRequest
+from shared.hooks.settings import Event
+from shared.hooks.subscription import subscription
 from shared.jobqueue import priority
 from shared.jobqueue.terms import lane_of, ms
 from shared.providers.registry import NUMBERS, REGISTRY
@@ -22,6 +25,7 @@ MODEL = re.compile(
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20
+HookCheck = Callable[[str], Awaitable[None]]  # raises InvalidRequest for a URL that no hook may have
 
 
 def _printable(value: str) -> str:
@@ -36,19 +40,13 @@ def _model(value: str) -> str:
     return value
 
 
-def queue_for(settings: Settings, queue: str, provider: str | None, hook_url: str | None) -> Queue:
-    """Checks what only the deployment knows: its queues, its providers, its rules for hooks."""
+def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
+    """Checks what only the deployment knows: its queues and its providers."""
     found = next((q for q in settings.queue_list if q.name == queue), None)
     if found is None:
         raise InvalidRequest("There is no such queue.", field="queue")
     if provider is not None and provider not in settings.provider_names:
         raise InvalidRequest("There is no such provider.", field="provider")
-    if hook_url is not None:
-        from shared.hooks.address import (
-            check_hook_url,
-        )  # loads httpx, which a submit without a hook and a start never needs
-
-        check_hook_url(hook_url, settings)
     return found
 
 
@@ -79,6 +77,7 @@ class SubmitRequest(BaseModel):
     queue: Annotated[str, Field(max_length=32)] = "video"
     provider: Annotated[str, Field(max_length=32)] | None = None  # the deployment's first
     hook_url: Annotated[str, Field(max_length=2000)] | None = None
+    hook_events: Annotated[list[Event], Field(max_length=8)] | None = None  # the API key's default
     metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -119,6 +118,6 @@ class SubmitRequest(BaseModel):
             "tier": self.tier,
             "priority": str(self.priority or settings.default_priority),
             "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
-            "hook_url": self.hook_url or "",
             "created_at": str(now),
+            **subscription(settings, owner, self.hook_url, self.hook_events),
         }

@@ -10,6 +10,7 @@ from shared.clock import Clock
 from shared.dispatcher import Dispatcher, Report
 from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
+from shared.outbox import Outbox
 from shared.settings import Settings
 
 SWEEP_EVERY = 900.0  # s; where ticks come more rarely, each of them sweeps
@@ -25,6 +26,7 @@ class Tick:
         records: Records,
         history: History,
         dispatcher: Dispatcher,
+        outbox: Outbox,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -32,13 +34,17 @@ class Tick:
         self._records = records
         self._history = history
         self._dispatcher = dispatcher
+        self._outbox = outbox
         self._settings = settings
         self._clock = clock
 
     async def run(self) -> Report:
-        """Starts what may start, looks at what is overdue, leaves a heartbeat, and now and then sweeps."""
+        """Starts what may start, looks at what is overdue, works off the outbox, leaves a heartbeat, may sweep."""
         budget = Budget(self._settings.tick_budget)
         report = await self._dispatcher.run(budget, tick=True)
+        await self._outbox.drain(budget)
+        if report.follow_ups:
+            report.followed_up = await self._outbox.run(budget)
         period = self._settings.tick_period
         number = self._clock.now() // round(period * 1000)
         if number % max(1, round(SWEEP_EVERY / period)) == 0:

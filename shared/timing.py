@@ -18,6 +18,8 @@ SUBMIT_MARGIN = 5.0  # s; what must be left of a lease beyond a provider call's 
 ANSWER_MARGIN = 2.0  # s; kept for answering when a function plans its calls
 MODEL_LIMIT = 1800.0  # s; Replicate ends a run after 30 minutes
 LAST_WEBHOOK_RETRY = 60.0  # s; Replicate's last try to deliver, counted from completion
+COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
+COPY_DEADLINE = 2700.0  # s; then it is given up, while the provider may still have it for whoever looks at once
 TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it
 
 

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
+from shared.egress import Guard
 from shared.errors import InvalidRequest
-from shared.hooks.address import check_hook_url
+from shared.hooks.address import HookAddresses
 from shared.providers.base import Prediction, Rejected, Throttled
 from shared.signatures import nonce
-from tests.world import API_KEY, AUTH, OTHER_AUTH, PROCESSOR, World, http_client, settings_for
+from tests.world import API_KEY, AUTH, OTHER_AUTH, PROCESSOR, World, http_client, make_world, resolve_in_tests
 
 BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
 
@@ -152,6 +155,8 @@ BAD_BODIES: list[tuple[str, Any, str | None]] = [
     ("a hook of another scheme", {**BODY, "hook_url": "gopher://example.com"}, "hook_url"),
     ("a hook of an impossible name", {**BODY, "hook_url": "https://xn--a"}, "hook_url"),
     ("a hook that is no URL", {**BODY, "hook_url": "https://exa\tmple.com"}, "hook_url"),
+    ("a hook nobody can find", {**BODY, "hook_url": "https://nowhere.example.org/h"}, "hook_url"),
+    ("a hook on this machine", {**BODY, "hook_url": "http://127.0.0.1:8080/h"}, "hook_url"),
     ("deep nesting", {**BODY, "input": {"a": [[[[[[[1]]]]]]]}}, "input"),
     ("a list", [BODY], None),
     ("a lone surrogate", {**BODY, "input": {"prompt": "\ud800"}}, "input"),
@@ -368,11 +373,17 @@ async def test_a_model_cannot_lead_elsewhere(valkey_world: World, model: str) ->
         "http://127.0.0.1/h",
     ],
 )  # fmt: skip
-def test_in_production_a_hook_names_a_public_host(url: str) -> None:
-    production = settings_for(None).model_copy(update={"sluice_env": "production"})
-    check_hook_url("https://example.com/hooks/1?a=b", production)
+async def test_a_hook_names_a_public_host(url: str) -> None:
+    addresses = HookAddresses(Guard(resolver=resolve_in_tests))
+    await addresses.check("https://example.com/hooks/1?a=b")
     with pytest.raises(InvalidRequest):
-        check_hook_url(url, production)
+        await addresses.check(url)
+
+
+async def test_with_the_setting_a_hook_may_be_on_this_machine(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, allow_loopback=True), http_client() as client:
+        body = BODY | {"hook_url": "http://127.0.0.1:8080/h"}
+        assert (await client.post("/api/submit", json=body, headers=AUTH)).status_code == 202
 
 
 async def test_a_tick_starts_what_waits_and_statistics_tell(world: World, client: httpx.AsyncClient) -> None:

@@ -30,7 +30,7 @@ async def test_a_job_goes_through_its_whole_life(world: World) -> None:
     ended = await queue.finish(job_id, 1, "p1", "completed", {"output": '["url"]'})
     assert (ended.word, ended.outcome, ended.waiting) == ("finished", "completed", False)
     job = await world.runtime.records.read(job_id)
-    assert job.document({})["output"] == ["url"] and job.document({})["progress"] == 100
+    assert job.document({}, str)["output"] == ["url"] and job.document({}, str)["progress"] == 100
     assert await world.indexed() == 0
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
 
@@ -146,7 +146,7 @@ async def test_a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_de
     ended = await queue.fail(job_id, 4, "", code="unknown", detail="again", retryable=True)
     assert (ended.word, ended.outcome) == ("finished", "failed")
     job = await world.runtime.records.read(job_id)
-    assert job.attempts == 4 and job.document({})["error"]["detail"] == "again"
+    assert job.attempts == 4 and job.document({}, str)["error"]["detail"] == "again"
     assert await world.raw("ZRANGE", queue.keys.dead, "0", "-1") == [job_id]
 
 
@@ -231,7 +231,7 @@ async def test_a_provider_that_ends_a_run_unasked_has_let_it_expire(world: World
     job_id = await run_one(world)
     ended = await world.runtime.queue.finish(job_id, 1, "p1", "canceled", {})
     assert ended.outcome == "failed"
-    assert (await world.runtime.records.read(job_id)).document({})["error"]["code"] == "expired"
+    assert (await world.runtime.records.read(job_id)).document({}, str)["error"]["code"] == "expired"
 
 
 async def test_cancelling_a_waiting_job_ends_it_at_once(world: World) -> None:
@@ -297,7 +297,7 @@ async def test_a_job_whose_submission_is_lost_three_times_is_a_dead_letter(world
         assert ids(await queue.claim(1)) == [job_id]
         world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
         assert await queue.rescue(job_id, attempt) == word
-    assert (await world.runtime.records.read(job_id)).document({})["error"]["code"] == "submission_unknown"
+    assert (await world.runtime.records.read(job_id)).document({}, str)["error"]["code"] == "submission_unknown"
     assert await world.raw("ZCARD", queue.keys.dead) == 1
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
 
@@ -327,7 +327,7 @@ async def test_progress_is_noted_for_the_current_prediction_only(world: World) -
     job_id = await run_one(world)
     await queue.progress(job_id, 1, "p1", 40)
     await queue.progress(job_id, 1, "p9", 80)
-    assert (await world.runtime.records.read(job_id)).document({})["progress"] == 40
+    assert (await world.runtime.records.read(job_id)).document({}, str)["progress"] == 40
 
 
 async def test_an_index_entry_without_its_job_is_dropped_and_counted(world: World) -> None:
@@ -383,7 +383,7 @@ async def test_a_due_retry_that_finds_no_room_is_ready_and_says_so(world: World)
     world.manual.advance(6)
     assert late not in ids(await queue.claim(5))
     job = await world.runtime.records.read(late)
-    assert job.state == "queued" and job.document({})["due_at"] is None
+    assert job.state == "queued" and job.document({}, str)["due_at"] is None
 
 
 async def test_a_newcomer_does_not_start_past_better_jobs_that_the_head_does_not_show(world: World) -> None:

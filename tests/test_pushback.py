@@ -253,7 +253,7 @@ async def test_a_job_that_waits_too_long_has_failed_as_expired(world: World) -> 
     world.provider.outcomes = []
     world.manual.advance(world.runtime.settings.queue_ttl + 1)
     await world.runtime.tick.run()
-    document = (await world.runtime.records.read(job)).document({})
+    document = (await world.runtime.records.read(job)).document({}, str)
     assert document["status"] == "failed" and not world.provider.created[1:]
     assert document["error"]["class"] == "expired" and "billing" in document["error"]["detail"]
 
@@ -282,7 +282,7 @@ async def test_a_run_that_its_provider_does_not_end_in_time_is_given_up(two: Wor
     await run(two)
     two.manual.advance(two.runtime.settings.cancel_after + two.runtime.settings.adoption_margin + 1)
     await run(two)
-    document = (await two.runtime.records.read(job)).document({})
+    document = (await two.runtime.records.read(job)).document({}, str)
     assert (document["status"], document["error"]["class"]) == ("failed", "expired")
     assert provider.canceled
 

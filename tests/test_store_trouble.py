@@ -166,7 +166,7 @@ async def test_a_job_that_cannot_be_read_ends_and_does_not_block_the_others(worl
     good = await world.enqueue("bob")
     await world.raw("HSET", queue.keys.job(bad), "input", "{not json")
     await world.runtime.tick.run()
-    assert (await world.runtime.records.read(bad)).document({})["error"]["code"] == "unreadable"
+    assert (await world.runtime.records.read(bad)).document({}, str)["error"]["code"] == "unreadable"
     assert (await world.runtime.records.read(good)).state == "running"
 
 

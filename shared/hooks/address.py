@@ -1,32 +1,54 @@
-"""Where an owner may want to be told: what a hook URL must look like to be accepted."""
+"""Where an owner may want to be told: what a hook URL must look like, and lead to, to be accepted."""
 
-import ipaddress
+from dataclasses import replace
 
 import httpx
 
+from shared.cache import Cache
+from shared.egress import EgressRefused, Guard, Reason
 from shared.errors import InvalidRequest
-from shared.settings import Settings, is_loopback
+
+SENTENCES: dict[Reason, str] = {
+    "scheme": "must be an https URL",
+    "port": "must not name a port of its own",
+    "userinfo": "must not carry credentials",
+    "host": "must name a public host by its full name",
+    "address": "must name a public host, and not by its address",
+    "unresolved": "must name a host that can be found",
+}
+REMEMBERED_HOSTS = 256
+REMEMBERED_FOR = 60.0  # s
 
 
-def check_hook_url(url: str, settings: Settings) -> None:
-    """Accepts https without credentials or fragment; http only to this machine, and only in development."""
+async def check_hook_url(url: str, guard: Guard) -> None:
+    """Resolves the URL's host and raises InvalidRequest, which echoes nothing, unless the guard would call it now."""
     try:
         parsed = httpx.URL(url)
-        host, port = parsed.host, parsed.port  # decoded only here, where IDNA may find fault with it
     except (httpx.InvalidURL, ValueError):
         raise InvalidRequest("must be a valid URL", field="hook_url") from None
-    local = settings.is_development and is_loopback(url) and parsed.scheme in ("http", "https")
-    if parsed.scheme != "https" and not local:
-        raise InvalidRequest("must be an https URL", field="hook_url")
-    if not local and (is_loopback(url) or _is_address(host) or port is not None):
-        raise InvalidRequest("must name a public host, without an address or port of its own", field="hook_url")
-    if not host or parsed.userinfo or parsed.fragment:
-        raise InvalidRequest("must name a host and carry neither credentials nor a fragment", field="hook_url")
-
-
-def _is_address(host: str) -> bool:
+    if parsed.fragment:
+        raise InvalidRequest("must not carry a fragment", field="hook_url")
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        await guard.address_of(parsed)
+    except EgressRefused as refused:
+        raise InvalidRequest(SENTENCES.get(refused.reason, "cannot be called"), field="hook_url") from None
+
+
+class HookAddresses:
+    """Checks hook URLs at submit, resolving a host at most once a minute. Belongs to one event loop.
+
+    No delivery may rely on what is remembered here: by then the name may lead elsewhere, so it is resolved again.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._resolver = guard.resolver
+        self._guard = replace(guard, resolver=self._resolve)
+        self._answers = Cache(REMEMBERED_HOSTS)
+
+    async def check(self, url: str) -> None:
+        """As check_hook_url."""
+        await check_hook_url(url, self._guard)
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        remembered = await self._answers.remember(f"{host}:{port}", REMEMBERED_FOR, lambda: self._resolver(host, port))
+        return remembered.value

@@ -31,7 +31,7 @@ class HookSettings(BaseSettings):
 
     # JSON by API key's name: {"app": {"url": "https://...", "events": ["job.completed"], "secrets": ["whsec_..."]}}
     hooks: dict[str, HookOptions] = Field(default_factory=dict)
-    hook_timeout: float = Field(15.0, gt=0, le=30)  # s
+    hook_timeout: float = Field(15.0, gt=0, le=20)  # s; below HOOK_LEASE of shared/jobqueue/follow_ups.py
     allow_loopback: bool = False  # development only: hooks and results may be on this machine, over http
 
     def hook_faults(self, callers: frozenset[str], *, is_development: bool) -> list[str]:

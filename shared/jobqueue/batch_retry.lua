@@ -1,6 +1,6 @@
 -- batch_retry: makes a new job for each one of a batch that ended otherwise than well; what has ended stays as it is, and
 -- the new jobs take its places in the batch. A batch that had ended lives again, as one task of its user.
--- With: ending
+-- With: outbox, ending
 -- KEYS: 1 index  2 batch  3 stats  4 prefix  5 batch_queue  6 user
 -- ARGV: 1 batch_id  2 owner  3 token  4 now  5 ttl  6 user_limit  7 user_queued  8 canceled_too  9 unit  10 cost
 --       11 queue_size
@@ -18,7 +18,8 @@ if b.ended_at then
 end
 
 local OLD = {'created_at', 'score', 'expire_at', 'priority'}
-local KEPT = {'schema', 'owner', 'user', 'queue', 'provider', 'model', 'input', 'tier', 'priority', 'metadata', 'hook_url',
+local KEPT = {'schema', 'owner', 'user', 'queue', 'provider', 'model', 'input', 'tier', 'priority', 'metadata', 'hook_url', 'hook_lane',
+  'hook_tag', 'hook_events',
   'lane', 'deadline', 'adoption', 'max_attempts', 'retry_delay', 'policy', 'number', 'batch', 'fingerprint'}
 local rounds, copies = tonumber(b.rounds or '0') + 1, {}
 for n = 0, tonumber(b.expected) - 1 do

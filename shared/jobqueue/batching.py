@@ -3,9 +3,13 @@
 import secrets
 from collections.abc import Mapping, Sequence
 
+from shared.clock import Clock
 from shared.errors import BatchNotFound, IdempotencyConflict, QueueFull, UserLimitReached
+from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import BatchRecord
 from shared.jobqueue.scripted import Scripted
+from shared.settings import Settings
+from shared.store import Store
 
 Pairs = Mapping[str, str]
 NO_ROOM = "{} jobs are waiting, and this batch would not fit beside them."
@@ -13,6 +17,10 @@ NO_ROOM = "{} jobs are waiting, and this batch would not fit beside them."
 
 class BatchQueue(Scripted):
     """Creates, reads, cancels and retries batches; their jobs move like all others."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps | None = None) -> None:
+        super().__init__(store, settings, clock)
+        self.follow_ups = follow_ups or FollowUps(clock)
 
     async def create(
         self, batch_id: str, fingerprint: str, batch: Pairs, common: Pairs, jobs: Sequence[tuple[int, Pairs]], cost: str
@@ -66,7 +74,8 @@ class BatchQueue(Scripted):
         keys = [self.keys.index, self.keys.batch(batch_id), self.keys.stats, self.keys.root]
         arguments = [batch_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit]
         match await self._run("batch_cancel", keys, arguments):
-            case ["canceled", _, requested]:
+            case ["canceled", _, requested, follow]:
+                self.follow_ups.note(follow)
                 return "canceled" if requested == "0" else "cancel_requested"
             case ["already_terminal"]:
                 return "already_terminal"

@@ -1,11 +1,12 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- KEYS: 1 index  2 stats  3 prefix
+-- KEYS: 1 index  2 stats  3 prefix  4 outbox
 -- ARGV: 1 token  2 now  3 lease_now  4 lease  5 mark  6 want  7 limit  8 concurrency  9 providers  10 lanes
 --       11 check_interval  12 tick  13 fair
--- Returns: {{started ...}, {overdue ...}, missing, {expired ...}, parked}
+-- Returns: {{started ...}, {overdue ...}, missing, {expired ...}, parked, follow_ups}
 --   started: {id, attempt, lane, model, input, owner, user, queue, deadline, probe}
 --   overdue: {id, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline}
 --   expired: ids of jobs that have waited too long; they are left where they are
+--   follow_ups: how much the outbox holds; told to a tick alone
 -- probe: the gate that this submission tries, the provider's if it tries its model's circuit too; '' if none. The provider's
 -- is removed when it was accepted, a circuit's when a run has succeeded.
 -- A repeat with the same token answers the same started jobs: their slots end in the caller's `mark` (ms % 1000), which
@@ -51,7 +52,7 @@ if #replay > 0 then
     local f = read(jobs .. row.id, unpack(START))
     if f.state == 'submitting' then started[#started + 1] = start_row(row.id, f.attempt, f, f.probe or '') end
   end
-  return {started, {}, '0', {}, '0'}
+  return {started, {}, '0', {}, '0', '0'}
 end
 
 local moves, lost, expired = {}, {}, {}
@@ -198,4 +199,5 @@ if is_tick then
   end
   if #old > 0 then redis.call('ZREM', index, unpack(old)) end
 end
-return {started, handed, text(#lost / 2), expired, text(#parked)}
+local follow_ups = is_tick and redis.call('ZCARD', KEYS[4]) or 0
+return {started, handed, text(#lost / 2), expired, text(#parked), text(follow_ups)}

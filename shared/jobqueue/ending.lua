@@ -3,10 +3,17 @@
 
 -- What a verb must have read of a job to end it.
 local ENDING = {'owner', 'user', 'lane', 'model', 'state', 'heirs', 'submitted_at', 'batch', 'number', 'policy',
-  'probe', 'lease_until'}
+  'probe', 'lease_until', unpack(HOOK)}
 
 local function ending_of(index, stats, prefix, now, ttl, cap)
-  return {index = index, stats = stats, prefix = prefix, now = now, ttl = ttl, cap = tonumber(cap)}
+  return {index = index, stats = stats, prefix = prefix, now = now, ttl = ttl, cap = tonumber(cap), follow = {}}
+end
+
+-- What the caller has to do now: rows of the outbox, separated by commas; see post. The first one is leased to it.
+local function follow_of(ending) return table.concat(ending.follow, ',') end
+
+local function follow_up(ending, row)
+  if row ~= '' then ending.follow[#ending.follow + 1] = row end
 end
 
 local function job_key(ending, id) return ending.prefix .. 'j:' .. id end
@@ -63,7 +70,13 @@ local function settle(ending, id, f, outcome)
   if outcome == 'failed' and f.policy == 'all_or_nothing' then cancel_batch(ending, f.batch, ending.now) end
   if redis.call('ZCARD', queue) == 0 and redis.call('HSETNX', batch, 'ended_at', ending.now) == 1 then
     redis.call('ZREM', user_key(ending, f), '#' .. f.batch)
-    redis.call('EXPIRE', batch, ending.ttl)
+    local b, fields = read(batch, 'rounds', unpack(HOOK)), {}
+    -- Each time it ends is an event of its own.
+    local plan = plan_event(ending.prefix, b, f.batch, 'batch' .. (b.rounds or ''), tonumber(ending.now), #ending.follow == 0)
+    note_event(fields, plan)
+    if plan then redis.call('HSET', batch, unpack(fields)) end
+    redis.call('EXPIRE', batch, plan and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)
+    follow_up(ending, post(ending.prefix, plan))
     redis.call('HINCRBY', ending.stats, 'batches', 1)
   end
 end
@@ -77,14 +90,27 @@ local function release(ending, f)
   end
 end
 
--- Ends a job: frees first and grows last, so that it works when the store takes no growth; only here a TTL is set.
-local function end_job(ending, id, f, outcome, fields)
+-- Ends a job: frees first and grows last, so that it works when the store takes no growth; only here a TTL is set. With a
+-- `store_lease` (ms) its files are to be stored first, by the caller, and its owner is told after that.
+local function end_job(ending, id, f, outcome, fields, store_lease)
   local user, key, gone = user_key(ending, f), job_key(ending, id), {id, '!' .. id}
+  local now, plan = tonumber(ending.now), nil
+  if store_lease then
+    for _, part in ipairs({'storing', '1', 'turn', '1'}) do fields[#fields + 1] = part end
+  else
+    plan = plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)
+    note_event(fields, plan)
+  end
   if outcome == 'completed' then gone[3] = circuit_of(provider_of(tonumber(f.lane)), f.model) end
   redis.call('ZREM', ending.index, unpack(gone))
   redis.call('ZREM', user, id)
   redis.call('HSET', key, 'state', 'done', 'outcome', outcome, 'ended_at', ending.now, unpack(fields))
-  redis.call('EXPIRE', key, ending.ttl)
+  redis.call('EXPIRE', key, (store_lease or plan) and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)
+  if store_lease then
+    redis.call('ZADD', ending.prefix .. 'x', text(now + store_lease - BAND), id)
+    follow_up(ending, 'store|' .. id)
+  end
+  follow_up(ending, post(ending.prefix, plan))
   redis.call('HINCRBY', ending.stats, outcome, 1)
   if outcome == 'completed' and f.submitted_at then
     -- One of 32 places, taken by chance: figures of about the last 32 runs, at the price of one write.

@@ -1,10 +1,10 @@
 -- fail: ends an attempt that failed. A retryable failure puts the job back with backoff while attempts are left, and
 -- into the dead letter when none is; any other failure ends the job.
--- With: ending
+-- With: outbox, ending
 -- KEYS: 1 index  2 job  3 stats  4 prefix  5 owner
 -- ARGV: 1 id  2 attempt  3 prediction  4 now  5 ttl  6 code  7 detail  8 retryable  9 jitter  10 bonus  11 owner_ttl
 --       12 user_limit  13 entry  14 circuit_failures  15 circuit_pause
--- Returns: {delayed, due_at} | {finished, outcome} | {already} | {stale} | {unknown}
+-- Returns: {delayed, due_at} | {finished, outcome, follow} | {already} | {stale} | {unknown}
 -- entry: what the job's history keeps of this attempt. circuit_failures: so many failures in a row open the model's
 -- circuit, for circuit_pause ms at first; 0 if this failure says nothing of the model.
 local id, now = ARGV[1], tonumber(ARGV[4])
@@ -55,4 +55,4 @@ end
 end_job(ending, id, f, outcome, fields)
 own()
 if outcome == 'failed' and ARGV[8] == '1' then bury(ending, id) end
-return {'finished', outcome}
+return {'finished', outcome, follow_of(ending)}

@@ -11,8 +11,8 @@ from shared.jobqueue.scripted import Scripted
 LATEST = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
 MOST_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
 REQUEST_FIELDS = (
-    "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "state",
-    "outcome", "batch", "redriven_as",
+    "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "hook_events",
+    "state", "outcome", "batch", "redriven_as",
 )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ class History(Scripted):
 
         Raises JobNotFound, NotTerminal or BelongsToBatch; nothing is changed then.
         """
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.dead, self.keys.root]
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.dead, self.keys.root, self.keys.outbox]
         match (await self._run("delete", keys, [job_id, owner]))[0]:
             case "not_found":
                 raise JobNotFound

@@ -25,6 +25,24 @@ class Keys:
         return f"{self.prefix}:d"
 
     @property
+    def outbox(self) -> str:
+        """ZSET: what is left to do for ended jobs and told events, by when it is due; see outbox.lua."""
+        return f"{self.prefix}:x"
+
+    def lane_rows(self, lane: str) -> str:
+        """ZSET: the events to deliver to one host for one owner, by when they are due."""
+        return f"{self.prefix}:x:{lane}"
+
+    def lane_state(self, lane: str) -> str:
+        """HASH: how a host has failed lately, and which URLs of it are gone."""
+        return f"{self.prefix}:h:{lane}"
+
+    @property
+    def undelivered(self) -> str:
+        """ZSET: events that were tried often enough, by the time they were given up."""
+        return f"{self.prefix}:y"
+
+    @property
     def root(self) -> str:
         """What every key of the queue begins with; scripts build the keys from it that only they can know."""
         return f"{self.prefix}:"

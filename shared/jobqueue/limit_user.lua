@@ -1,5 +1,5 @@
 -- limit_user: gives a user a concurrency of his own, or the deployment's again; 0 pauses him.
--- With: ending, seats
+-- With: outbox, ending, seats
 -- KEYS: 1 index  2 user  3 stats  4 prefix
 -- ARGV: 1 now  2 ttl  3 user_limit  4 concurrency
 -- Returns: {set}

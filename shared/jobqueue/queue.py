@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from shared.clock import Clock
 from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, StoreUncertain, UserLimitReached
+from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue
 from shared.jobqueue.scripted import Scripted
 from shared.jobqueue.terms import ms, provider_in
@@ -32,8 +33,9 @@ class Ticket:
 class JobQueue(Scripted):
     """What moves jobs, from the submit to the end."""
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+    def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps | None = None) -> None:
         super().__init__(store, settings, clock)
+        self.follow_ups = follow_ups or FollowUps(clock)
         self._unanswered: list[Ticket] = []
 
     async def enqueue(
@@ -97,7 +99,7 @@ class JobQueue(Scripted):
         try:
             reply = await self._run(
                 "claim",
-                [self.keys.index, self.keys.stats, self.keys.root],
+                [self.keys.index, self.keys.stats, self.keys.root, self.keys.outbox],
                 [
                     ticket.token, self._now(), self._clock.lease_now(), t.lease, str(ticket.mark), str(want), t.limit,
                     t.concurrency, t.providers, t.lanes, t.check_interval, "1" if tick else "0", t.is_fair,
@@ -106,13 +108,14 @@ class JobQueue(Scripted):
         except StoreUncertain:
             self._unanswered.append(ticket)
             raise
-        started, overdue, missing, expired, parked = reply
+        started, overdue, missing, expired, parked, follow_ups = reply
         return Claim(
             started=tuple(Claimed.of(row, ticket.claimed_at) for row in started),
             overdue=tuple(Overdue.of(row) for row in overdue),
             missing=int(missing),
             expired=tuple(expired),
             parked=int(parked),
+            follow_ups=int(follow_ups),
         )
 
     def _unanswered_ticket(self) -> Ticket | None:
@@ -140,24 +143,41 @@ class JobQueue(Scripted):
         s = self._settings
         # Without webhooks nothing but questions brings news.
         check = (first_check or s.first_check_after) if s.webhooks_wanted else s.status_check_interval
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.owner(prediction)]
+        keys = [self.keys.index, self.keys.job(job_id), self.keys.owner(prediction), self.keys.root]
         gate = probe if probe.startswith("~p") else ""  # a model's circuit closes when a run has succeeded
         arguments = [job_id, str(attempt), prediction, self._now(), ms(check), self._terms.owner_ttl, gate]
         reply = await self._run("record", keys, arguments)
-        return "cancel_requested" if reply == ["recorded", "1"] else str(reply[0])
+        word, is_unwanted, follow = (*reply, "0", "")[:3]
+        self.follow_ups.note(follow)
+        return "cancel_requested" if is_unwanted == "1" else str(word)
 
     async def finish(
         self, job_id: str, attempt: int, prediction: str, outcome: str, fields: Mapping[str, str]
     ) -> Ended:
-        """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it."""
+        """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
+
+        With ``files`` among the fields they are stored before the owner is told.
+        """
         flat = [part for pair in fields.items() for part in pair]
         t = self._terms
         reply = await self._run(
             "finish",
             [*self._ending_keys(job_id), self.keys.owner(prediction)],
-            [job_id, str(attempt), prediction, outcome, self._now(), t.ttl, t.owner_ttl, t.user_limit, *flat],
+            [
+                job_id,
+                str(attempt),
+                prediction,
+                outcome,
+                self._now(),
+                t.ttl,
+                t.owner_ttl,
+                t.user_limit,
+                t.lease if "files" in fields else "",
+                *flat,
+            ],
         )
         word, *rest = reply
+        self.follow_ups.note(rest[3] if len(rest) > 3 else "")
         return Ended(
             word,
             outcome=rest[0] if rest else "",
@@ -180,7 +200,7 @@ class JobQueue(Scripted):
                 t.circuit_failures if speaks_of_model(code) else "0", t.circuit_pause,
             ],
         )  # fmt: skip
-        outcome = reply[1] if reply[0] == "finished" else ""
+        outcome = self._outcome(reply)
         return Ended(reply[0], outcome=outcome, waiting=reply[0] in ("finished", "delayed"))
 
     def _entry(self, attempt: int, code: str, detail: str, prediction: str) -> str:
@@ -201,14 +221,17 @@ class JobQueue(Scripted):
         arguments = [
             job_id, str(attempt), self._now(), ms(delay), code, t.ttl, token, t.user_limit, "1" if pause else "0",
         ]  # fmt: skip
-        return str((await self._run("snooze", self._ending_keys(job_id), arguments))[0])
+        reply = await self._run("snooze", self._ending_keys(job_id), arguments)
+        self._outcome(reply)
+        return str(reply[0])
 
     async def cancel(self, job_id: str, owner: str) -> Canceled:
         """Ends a waiting job, or asks for the end of a running one; raises JobNotFound for a job of somebody else."""
         t = self._terms
         arguments = [job_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit]
         match await self._run("cancel", self._ending_keys(job_id), arguments):
-            case ["canceled"]:
+            case ["canceled", follow]:
+                self.follow_ups.note(follow)
                 return Canceled("canceled")
             case ["cancel_requested", attempt, prediction, lane]:
                 provider = provider_in(int(lane))
@@ -225,12 +248,16 @@ class JobQueue(Scripted):
         arguments = [
             job_id, str(attempt), self._now(), self._clock.lease_now(), t.ttl, str(MAX_RESCUES), t.user_limit, entry,
         ]  # fmt: skip
-        return str((await self._run("rescue", self._ending_keys(job_id), arguments))[0])
+        reply = await self._run("rescue", self._ending_keys(job_id), arguments)
+        self._outcome(reply)
+        return str(reply[0])
 
     async def expire(self, job_id: str) -> str:
         """Ends a job that has waited longer than its queue allows: 'finished', or 'stale' if it does not any more."""
         arguments = [job_id, self._now(), self._clock.lease_now(), self._terms.ttl, self._terms.user_limit]
-        return str((await self._run("expire", self._ending_keys(job_id), arguments))[0])
+        reply = await self._run("expire", self._ending_keys(job_id), arguments)
+        self._outcome(reply)
+        return str(reply[0])
 
     async def trip(self, job_id: str, attempt: int) -> None:
         """Counts a submission with no usable answer against its model's circuit, once."""
@@ -241,10 +268,18 @@ class JobQueue(Scripted):
 
     async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> tuple[str, str]:
         """Gives a lost submission the one candidate that is nobody's: 'adopted' and it, 'none', 'ambiguous'."""
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.owners, self.keys.jobs]
+        keys = [
+            self.keys.index,
+            self.keys.job(job_id),
+            self.keys.stats,
+            self.keys.owners,
+            self.keys.jobs,
+            self.keys.root,
+        ]
         arguments = [job_id, str(attempt), self._now(), self._terms.owner_ttl, *candidates]
-        word, *prediction = await self._run("adopt", keys, arguments)
-        return word, prediction[0] if prediction else ""
+        word, prediction, follow = (*await self._run("adopt", keys, arguments), "", "")[:3]
+        self.follow_ups.note(follow)
+        return word, prediction
 
     async def rehome(self, user_key: str, job_ids: Sequence[str] = (), *, whole: bool = True) -> int:
         """Puts a user's live jobs back where the index or his set has lost them, and makes ready who may be.
@@ -273,6 +308,13 @@ class JobQueue(Scripted):
     async def progress(self, job_id: str, attempt: int, prediction: str, percent: int) -> None:
         """Notes how far a running prediction has come, 0 to 100."""
         await self._run("progress", [self.keys.job(job_id)], [str(attempt), prediction, str(percent)])
+
+    def _outcome(self, reply: Sequence[str]) -> str:
+        """How a job ended, if it did; notes what is left to do for it."""
+        if reply[0] != "finished":
+            return ""
+        self.follow_ups.note(reply[2])
+        return reply[1]
 
     def _ending_keys(self, job_id: str) -> list[str]:
         return [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.root]

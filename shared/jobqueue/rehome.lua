@@ -1,6 +1,6 @@
 -- rehome: sets right what a user's set and the index say of his live jobs, after either lost something, and makes ready
 -- whoever has a right to be.
--- With: ending
+-- With: outbox, ending
 -- KEYS: 1 index  2 stats  3 prefix  4 user
 -- ARGV: 1 now  2 user_limit  3 ttl  4 whole  5.. ids
 -- Returns: {checked, rehomed, missing}

@@ -62,6 +62,7 @@ class Claim:
 
     ``missing`` counts index entries without a job: evicted or lost; they are gone now. ``expired`` names jobs that have
     waited too long and have to be ended; ``parked`` counts those put aside because their model's circuit is open.
+    ``follow_ups`` is how much the outbox holds, told to ticks alone.
     """
 
     started: tuple[Claimed, ...]
@@ -69,6 +70,7 @@ class Claim:
     missing: int
     expired: tuple[str, ...] = ()
     parked: int = 0
+    follow_ups: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 -- reprioritize: gives a waiting job another priority; it moves to the place it would have had with it from the start.
--- With: ending, seats
+-- With: outbox, ending, seats
 -- KEYS: 1 index  2 job  3 stats  4 prefix
 -- ARGV: 1 id  2 owner  3 priority  4 unit  5 now  6 ttl  7 user_limit
 -- Returns: {not_found} | {moved} | {not_waiting}

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-LIBRARIES = ("prelude", "ending", "seats", "walk")  # each may use those before it
+LIBRARIES = ("prelude", "outbox", "ending", "seats", "walk")  # each may use those before it
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
     "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats",
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "redrive", "delete", "trim",
+    "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver",
 )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
--- With: ending, seats
+-- With: outbox, ending, seats
 -- KEYS: 1 index  2 job  3 stats  4 prefix
 -- ARGV: 1 id  2 attempt  3 now  4 delay  5 code  6 ttl  7 token  8 user_limit  9 pause
--- Returns: {delayed, due_at} | {queued} | {finished, outcome} | {already} | {stale}
+-- Returns: {delayed, due_at} | {queued} | {finished, outcome, follow} | {already} | {stale}
 -- token, unless empty: only if the attempt was begun by the call that bore it.
 -- pause: 1 when the whole provider takes nothing for `delay` ms; the job keeps its place, and all wait together.
 -- finished: a cancellation was asked for meanwhile, and nothing runs at the provider.
@@ -12,7 +12,7 @@ if not f.attempt then return {'stale'} end
 if f.closed_attempt == ARGV[2] then
   if f.state == 'delayed' then return {'delayed', f.due_at} end
   if f.state == 'queued' or f.state == 'backlog' then return {'queued'} end
-  if f.state == 'done' then return {'finished', f.outcome} end
+  if f.state == 'done' then return {'finished', f.outcome, ''} end
   return {'already'}
 end
 if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then return {'stale'} end
@@ -31,7 +31,7 @@ local pause, pauses = '~p' .. text(provider_of(lane)), ARGV[9] == '1'
 if f.cancel_requested == '1' then
   end_job(ending, ARGV[1], f, 'canceled', {'closed_attempt', ARGV[2]})
   if pauses then redis.call('ZADD', KEYS[1], pause_until(pause, due), pause) end
-  return {'finished', 'canceled'}
+  return {'finished', 'canceled', follow_of(ending)}
 end
 local snoozes = {'snoozes', text(tonumber(f.snoozes or '0') + 1), 'snooze_code', ARGV[5], 'closed_attempt', ARGV[2]}
 if pauses then

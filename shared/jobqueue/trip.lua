@@ -1,5 +1,5 @@
 -- trip: counts a submission with no usable answer as a failure of its model, which may open the model's circuit.
--- With: ending
+-- With: outbox, ending
 -- KEYS: 1 index  2 job  3 stats  4 prefix
 -- ARGV: 1 attempt  2 now  3 ttl  4 user_limit  5 circuit_failures  6 circuit_pause
 -- Returns: {counted} | {stale}

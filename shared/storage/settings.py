@@ -8,7 +8,6 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1024**3
-SCHEMES = ("s3", "file", "memory")
 LONGEST_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
 
@@ -46,8 +45,11 @@ class StorageSettings(BaseSettings):
     @property
     def storage_scheme(self) -> Literal["s3", "file", "memory", ""]:
         """What kind of storage there is; '' for none."""
-        scheme = urlsplit(self.storage_location or "").scheme
-        return scheme if scheme in ("s3", "file", "memory") else ""
+        match urlsplit(self.storage_location or "").scheme:
+            case "s3" | "file" | "memory" as scheme:
+                return scheme
+            case _:
+                return ""
 
     @property
     def storage_location(self) -> str | None:

@@ -1,0 +1,227 @@
+"""The one way out to an address that a caller, or a provider's answer, has named.
+
+    URL ──▶ form: https, port 443, a name with a dot, no credentials
+        ──▶ resolve, once a request
+        ──▶ every address public?      one that is not refuses the whole name
+        ──▶ connect to that very address; Host, SNI and the certificate's check stay with the name
+
+Checked at the connection and not in the URL alone: a name may resolve to something else a moment later, and what
+connects is what was checked. Redirects are not followed, proxies of the environment not used, cookies not kept, and no
+connection serves two requests. https://cheatsheetseries.owasp.org: Server-Side Request Forgery Prevention, case 2.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, Literal
+
+import httpx
+
+Reason = Literal["scheme", "port", "userinfo", "host", "address", "unresolved", "redirect"]
+Resolver = Callable[[str, int], Awaitable[list[str]]]
+
+MESSAGES: dict[Reason, str] = {
+    "scheme": "only https is allowed",
+    "port": "only the scheme's own port is allowed",
+    "userinfo": "credentials in a URL are not allowed",
+    "host": "the host is not one that may be called",
+    "address": "the host is, or has, an address that is not public",
+    "unresolved": "the host cannot be found",
+    "redirect": "a redirect is not followed",
+}
+RESOLVE_TIMEOUT = 5.0  # s
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PRIVATE_DOMAINS = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's resolution of 2024-07-29
+NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
+# getaddrinfo takes 2130706433, 0x7f.1 and 127.1 for addresses; no top-level domain is a number (URL Standard).
+NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
+
+# IANA's special-purpose registries and what they leave out; ipaddress.is_global lets several of these pass.
+REFUSED = tuple(
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "168.63.129.16/32",  # Azure's host, from inside any of its machines
+        "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
+        "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "2001::/23",  # protocol assignments; Teredo, benchmarking and ORCHID among them
+        "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3ffe::/16", "3fff::/20",
+    )
+)  # fmt: skip
+UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out to anybody
+NAT64 = ip_network("64:ff9b::/96")  # an IPv4 address as seen from a network without IPv4 (RFC 6052)
+# What a request may end with beside EgressRefused, for those who do not load httpx themselves.
+TOO_SLOW = (TimeoutError, httpx.TimeoutException)
+UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError)
+
+
+class EgressRefused(Exception):
+    """The address may not be called. ``reason`` is stable; the message holds nothing of the URL."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(MESSAGES[reason])
+        self.reason: Reason = reason
+
+
+def is_public(address: str) -> bool:
+    """Whether the literal address is one of the public internet; False for whatever is no address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address):
+        if parsed.scope_id is not None:
+            return False
+        if parsed in NAT64 or parsed.ipv4_mapped is not None:
+            parsed = IPv4Address(int(parsed) & 0xFFFF_FFFF)
+        elif parsed not in UNICAST:
+            return False
+    return not any(parsed in network for network in REFUSED)
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """All addresses that the system's resolver has for the host, in its order. Raises OSError or ValueError.
+
+    The order is RFC 6724's: on a machine without IPv6 the addresses of IPv4 come first.
+    """
+    async with asyncio.timeout(RESOLVE_TIMEOUT):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port)
+    return list(dict.fromkeys(str(where[0]) for *_, where in found))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Decides where a request may go.
+
+    ``hosts``, if given, are the only ones that may be called, each with its subdomains. ``allow_loopback`` is for
+    development: this machine by 127.0.0.1, ::1 or localhost, over http too and on any port.
+    """
+
+    allow_loopback: bool = False
+    resolver: Resolver = resolve
+    hosts: tuple[str, ...] | None = None
+
+    async def address_of(self, url: httpx.URL) -> str:
+        """The address to connect to, resolved now; raises EgressRefused and nothing else."""
+        host = url.raw_host.decode("ascii")
+        is_local = self.allow_loopback and host in LOOPBACK and url.scheme in ("http", "https")
+        if url.userinfo:
+            raise EgressRefused("userinfo")
+        if not is_local:
+            self._check(url, host)
+        addresses = await self._addresses(host, url.port or (80 if url.scheme == "http" else 443))
+        if not all(_is_loopback(address) if is_local else is_public(address) for address in addresses):
+            raise EgressRefused("address")
+        return addresses[0]
+
+    def _check(self, url: httpx.URL, host: str) -> None:
+        if url.scheme != "https":
+            raise EgressRefused("scheme")
+        if url.port not in (None, 443):
+            raise EgressRefused("port")
+        if ":" in host or NUMBER.fullmatch(host):
+            raise EgressRefused("address")
+        is_name = NAME.fullmatch(host) and host.rpartition(".")[2] not in PRIVATE_DOMAINS and _is_readable(url)
+        if not is_name or not self._is_listed(host):
+            raise EgressRefused("host")
+
+    def _is_listed(self, host: str) -> bool:
+        return self.hosts is None or any(host == listed or host.endswith(f".{listed}") for listed in self.hosts)
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            addresses = await self.resolver(host, port)
+        except (OSError, ValueError):  # a TimeoutError is an OSError, a name that cannot be encoded a ValueError
+            raise EgressRefused("unresolved") from None
+        if not addresses:
+            raise EgressRefused("unresolved")
+        return addresses
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Sends each request to the address that its guard has just allowed. Belongs to one event loop.
+
+    ``tls`` replaces the certificates that come with httpx; without it they are read at the first request.
+    """
+
+    def __init__(self, guard: Guard, tls: ssl.SSLContext | None = None) -> None:
+        self._guard = guard
+        self._tls = tls
+        self._built: httpx.AsyncHTTPTransport | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises EgressRefused before anything is sent, later what httpx raises."""
+        address = await self._guard.address_of(request.url)
+        by_address = httpx.Request(
+            request.method,
+            request.url.copy_with(host=address),
+            headers=request.headers,  # Host among them, made of the URL as it was
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
+        )
+        response = await self._transport.handle_async_request(by_address)
+        if not _is_readable(response.headers.get("location", "")):
+            del response.headers["location"]
+        return response
+
+    async def aclose(self) -> None:
+        if self._built is not None:
+            await self._built.aclose()
+
+    @property
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        if self._built is None:
+            self._built = httpx.AsyncHTTPTransport(
+                verify=self._tls or True,
+                trust_env=False,
+                retries=0,
+                # A kept connection is known by its address alone: it would carry the request of another host, whose
+                # certificate was never checked.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            )
+        return self._built
+
+
+class GuardedClient(httpx.AsyncClient):
+    """Raises EgressRefused for a text that is no URL as well, where httpx has three kinds of errors."""
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        if not _is_readable(url):
+            raise EgressRefused("host")
+        return super().build_request(method, url, **options)
+
+
+def guarded_client(guard: Guard, timeout: httpx.Timeout | float, tls: ssl.SSLContext | None = None) -> GuardedClient:
+    """A client that goes nowhere but where the guard allows.
+
+    ``timeout`` does not count the resolving; callers put the whole request under a deadline of their own.
+    """
+    return GuardedClient(
+        transport=GuardedTransport(guard, tls),
+        timeout=timeout,
+        # Bytes as they are: a small answer must not unpack to a large one.
+        headers={"User-Agent": "Sluice", "Accept-Encoding": "identity"},
+        # None is kept: one owner's would go out with another's hook.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _is_readable(url: httpx.URL | str) -> bool:
+    """Whether httpx can read the host. It does so for a Location it does not follow, too, and fails with ValueError."""
+    try:
+        return httpx.URL(url).host is not None
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False

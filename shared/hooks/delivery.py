@@ -1,0 +1,183 @@
+"""Delivers events to their owners' endpoints: one try at a time, noted in the outbox with what follows from it."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import Clock, iso
+from shared.hooks.event import event_type, headers, written
+from shared.job import Job, error_document, links
+from shared.jobqueue import FollowUp, OutboxQueue, Tried
+from shared.log import log
+from shared.settings import Settings
+from shared.signatures import event_id_for
+from shared.storage.bucket import Bucket
+
+if TYPE_CHECKING:
+    from shared.egress import GuardedClient
+
+# s between the tries (Standard Webhooks, specification: "Deliverability and reliability"); so ten in three days.
+LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+LONGEST_RETRY_AFTER = 86_400.0  # s
+MOST_OF_ANSWER = 500  # bytes that the log keeps
+GONE, TOO_MANY = 410, 429
+UNREADABLE = '{"at":0,"status":null,"duration_ms":0,"answer":"","error":"unreadable"}'
+JOB_FIELDS = (
+    "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
+    "created_at", "ended_at", "kept_at", "output", "files", "storing", "error_code", "error_detail", "error_retryable",
+    "batch", "hook_url", "hook_lane", "hook_tag",
+)  # fmt: skip
+BATCH_FIELDS = ("owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy",
+                "hook_url", "hook_lane", "hook_tag")  # fmt: skip
+
+
+class Deliveries:
+    """Sends what the outbox has for owners. Belongs to one event loop."""
+
+    def __init__(self, outbox: OutboxQueue, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+        self._outbox = outbox
+        self._bucket = bucket
+        self._settings = settings
+        self._clock = clock
+        self._built: GuardedClient | None = None
+
+    async def deliver(self, row: FollowUp, lane: str = "") -> bool:
+        """Tries once to deliver an event; says whether its host is well."""
+        is_batch = row.event.startswith("batch")
+        f = await self._outbox.read(row.id, (row.event,), BATCH_FIELDS if is_batch else JOB_FIELDS)
+        lane = f.get("hook_lane", lane)
+        tries = int(f.get(f"n:{row.event}", "0"))
+        if "hook_url" not in f or f.get(f"s:{row.event}") != "pending":
+            # Its job is gone, or somebody else has delivered it: the row goes.
+            await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""))
+            return True
+        try:
+            body = self._body(row, f)
+        except (ValueError, KeyError, TypeError):
+            log.error("event_unreadable", of=row.id, hook_event=row.event)
+            body = b""
+        tried = await self._try(row, f, tries, body) if body else Tried("failed", 0, UNREADABLE)
+        await self._outbox.note(row, lane, f["hook_tag"], tries, tried)
+        log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word)
+        if tried.word in ("failed", "disabled"):
+            log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
+        return tried.pause is None
+
+    async def _try(self, row: FollowUp, f: Mapping[str, str], tries: int, body: bytes) -> Tried:
+        now, began = self._clock.now(), time.monotonic()
+        sent = headers(self._settings, f["owner"], row.id, row.event, now, body)
+        status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
+        entry = json.dumps({
+            "at": now, "status": status, "duration_ms": round((time.monotonic() - began) * 1000),
+            "answer": answer, "error": error,
+        }, separators=(",", ":"))  # fmt: skip
+        if status is not None and 200 <= status < 300:
+            return Tried("delivered", 0, entry)
+        if status == GONE:
+            return Tried("disabled", 0, entry)
+        is_host = error in ("timeout", "unreachable") or (status is not None and (status >= 500 or status == TOO_MANY))
+        asked = round(retry_after * 1000)
+        pause = asked if is_host or asked else None
+        if tries + 1 >= len(LADDER):
+            return Tried("failed", 0, entry, pause)
+        delay = LADDER[tries + 1] * (1 + random.random() / 10) * self._settings.timing_scale  # noqa: S311 (jitter)
+        return Tried("retry", now + max(round(delay * 1000), asked), entry, pause)
+
+    async def _post(self, url: str, body: bytes, sent: Mapping[str, str]) -> tuple[int | None, str, float, str | None]:
+        """Status, the beginning of the answer, how long it asks to wait (s), and what went wrong, in a word."""
+        # It loads httpx, which functions that tell nobody never need.
+        from shared.egress import TOO_SLOW, UNREACHABLE, EgressRefused
+
+        try:
+            async with asyncio.timeout(self._settings.hook_timeout):
+                async with self._client.stream("POST", url, content=body, headers=sent) as response:
+                    answer = b""
+                    async for piece in response.aiter_raw(MOST_OF_ANSWER):
+                        answer += piece
+                        if len(answer) >= MOST_OF_ANSWER:
+                            break
+                    text = answer[:MOST_OF_ANSWER].decode("utf-8", "replace")
+                    return response.status_code, text, _retry_after(response.headers.get("retry-after", "")), None
+        except EgressRefused as refused:
+            return None, "", 0.0, "unreachable" if refused.reason == "unresolved" else "address_refused"
+        except TOO_SLOW:
+            return None, "", 0.0, "timeout"
+        except UNREACHABLE as error:
+            log.info("hook_unreachable", error=type(error).__name__)
+            return None, "", 0.0, "unreachable"
+
+    @property
+    def _client(self) -> "GuardedClient":
+        if self._built is None:
+            from shared.egress import Guard, guarded_client
+
+            self._built = guarded_client(Guard(self._settings.allow_loopback), self._settings.hook_timeout)
+        return self._built
+
+    def _body(self, row: FollowUp, f: Mapping[str, str]) -> bytes:
+        now = self._clock.now()
+        if row.event.startswith("batch"):
+            return written(row.event, int(f.get("ended_at", now)), batch_data(row.id, f))
+        job = Job.of(row.id, dict(f))
+        data = job_data(job, row.event)
+        if row.event == "processing":
+            return written(row.event, int(f.get("started_at", now)), data)
+        data |= job.result(lambda key: self._bucket.url(key, now))
+        if row.event == "failed":
+            data["error"] = error_document(f["error_code"], f.get("error_detail", ""))
+        return written(row.event, int(f.get("kept_at") or f["ended_at"]), data)
+
+    async def close(self) -> None:
+        """Gives back the connections."""
+        if self._built is not None:
+            await self._built.aclose()
+
+
+def job_data(job: Job, event: str) -> dict[str, Any]:
+    """What every event of a job says of it."""
+    f = job.fields
+    return {
+        "id": job.id, "status": event, "user_id": f["user"], "queue": f["queue"], "model": f["model"],
+        "batch_id": f.get("batch"), "metadata": json.loads(f["metadata"]), "created_at": iso(job.moment("created_at")),
+        "ended_at": None if event == "processing" else iso(job.moment("ended_at")), "links": links(job.id),
+    }  # fmt: skip
+
+
+def batch_data(batch_id: str, f: Mapping[str, str]) -> dict[str, Any]:
+    """What the event of a batch's end says; how each job ended is read at its link."""
+    return {
+        "id": batch_id, "status": "completed", "user_id": f["user"], "queue": f["queue"], "jobs": int(f["expected"]),
+        "metadata": json.loads(f["metadata"]), "created_at": iso(int(f["created_at"])),
+        "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
+        "links": {"status": f"/api/batches/{batch_id}"},
+    }  # fmt: skip
+
+
+def deliveries_document(settings: Settings, holder: str, records: list[Any], f: Mapping[str, str]) -> dict[str, Any]:
+    """Each event of a job or batch with all its tries, as their owner sees them."""
+    return {
+        "id": holder,
+        "hook_url": f.get("hook_url") or None,
+        "deliveries": [
+            {
+                "event_id": event_id_for(settings.signing_key, holder, record.event),
+                "type": event_type(record.event),
+                "state": record.state,
+                "tries": [_shown(entry) for entry in record.entries],
+            }
+            for record in records
+        ],
+    }
+
+
+def _shown(entry: str) -> dict[str, Any]:
+    tried: dict[str, Any] = json.loads(entry)
+    return {**tried, "at": iso(tried["at"])}
+
+
+def _retry_after(text: str) -> float:
+    """How many s a Retry-After asks for, a day at most; its dates are rare, and the ladder is patient."""
+    return min(float(text), LONGEST_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0

@@ -1,0 +1,59 @@
+"""What an owner is told: one event as Standard Webhooks wants it (specification, "Payload structure")."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.clock import iso
+from shared.hooks.settings import HookOptions
+from shared.settings import Settings
+from shared.signatures import event_id_for, sign
+
+MOST_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept below 20kb")
+DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # what a body too large does without, in this order
+
+
+def event_type(event: str) -> str:
+    """``job.completed`` and the like; each round of a batch ends with ``batch.completed``."""
+    return "batch.completed" if event.startswith("batch") else f"job.{event}"
+
+
+def written(event: str, happened_at: int, data: dict[str, Any]) -> bytes:
+    """The event's body; ``omitted`` names what of the data had to be left out of 20 KB."""
+    document = {"type": event_type(event), "timestamp": iso(happened_at), "data": data}
+    body = _json(document)
+    for name in DROPPED_FIRST:
+        if len(body) <= MOST_BYTES:
+            break
+        if data.get(name):
+            data = {**data, name: None, "omitted": [*data.get("omitted", []), name]}
+            body = _json({**document, "data": data})
+    return body
+
+
+def headers(settings: Settings, owner: str, holder: str, event: str, now: int, body: bytes) -> Mapping[str, str]:
+    """The headers of one try at ``now`` (ms): the same id each time, a fresh timestamp, a signature by each secret."""
+    event_id, stamp = event_id_for(settings.signing_key, holder, event), now // 1000
+    signatures = " ".join(sign(secret, event_id, stamp, body) for secret in secrets_of(settings, owner))
+    return {
+        "content-type": "application/json",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(stamp),
+        "webhook-signature": signatures,
+    }
+
+
+def secrets_of(settings: Settings, owner: str) -> tuple[str, ...]:
+    """The secrets that sign for an API key: those that HOOKS names, or one derived from SIGNING_SECRET."""
+    named = settings.hooks.get(owner, HookOptions()).secrets
+    if named:
+        return tuple(secret.get_secret_value() for secret in named)
+    key = hmac.new(settings.signing_key.encode(), b"hook\0" + owner.encode(), hashlib.sha256).digest()
+    return ("whsec_" + base64.b64encode(key).decode(),)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,37 @@
+"""Who is told of what: a job's or batch's own hook, or its API key's default."""
+
+import hashlib
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from shared.hooks.settings import DEFAULT_EVENTS, Event, HookOptions
+from shared.settings import Settings
+
+BATCH = "batch"  # as outbox.lua calls the one event of a batch
+NOBODY = {"hook_url": ""}
+
+
+def subscription(
+    settings: Settings, owner: str, url: str | None, events: Sequence[Event] | None, *, of_batch: bool = False
+) -> dict[str, str]:
+    """The fields by which a job, or with ``of_batch`` a batch, knows whom to tell, and of what."""
+    default = settings.hooks.get(owner, HookOptions())
+    address = url or default.url
+    wanted = events if events is not None else default.events if url is None else DEFAULT_EVENTS
+    kind = "batch" if of_batch else "job"
+    named = [event.partition(".")[2] if kind == "job" else BATCH for event in wanted if event.startswith(kind)]
+    if not address or not named:
+        return NOBODY
+    # The host with its port, as text: whatever it resolves to, its failures are one owner's trouble with one host.
+    host = urlsplit(address).netloc.lower()
+    return {
+        "hook_url": address,
+        "hook_lane": f"{owner}:{short(host)}",
+        "hook_tag": short(address),
+        "hook_events": ",".join(dict.fromkeys(named)),
+    }
+
+
+def short(text: str) -> str:
+    """Twelve hex digits that stand for a host or a URL in key names."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

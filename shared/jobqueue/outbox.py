@@ -1,0 +1,155 @@
+"""The verbs of the outbox: what is left to do when a job has ended or an event has happened."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.clock import Clock
+from shared.errors import JobNotFound, NoSuchEvent
+from shared.jobqueue.follow_ups import FollowUp, FollowUps
+from shared.jobqueue.scripted import Scripted
+from shared.settings import Settings
+from shared.store import Store
+
+Word = Literal["delivered", "retry", "failed", "disabled"]
+LANE_TTL = 604_800  # s; how long it is remembered that a host failed or a URL was gone
+JOB_EVENTS = ("processing", "completed", "failed", "canceled")
+MOST_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Events to deliver to one host for one owner, handed to this caller."""
+
+    name: str
+    rows: tuple[FollowUp, ...]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How a delivery went. Times in ms; ``pause`` is how long the host asks to be left alone, None if it is well."""
+
+    word: Word
+    due: int
+    entry: str  # what the event's log keeps of it: one line of JSON
+    pause: int | None = None
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """An event as its job or batch keeps it."""
+
+    event: str
+    state: str
+    tries: int
+    entries: tuple[str, ...]
+
+
+class OutboxQueue(Scripted):
+    """Claims rows of the outbox and notes what became of them; each is one script."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps) -> None:
+        super().__init__(store, settings, clock)
+        self.follow_ups = follow_ups
+
+    async def claim(self, most_jobs: int, most_lanes: int, rows: int) -> tuple[list[FollowUp], list[Lane]]:
+        """Takes due jobs whose files have to be stored, and due lanes with up to ``rows`` events each."""
+        reply = await self._run(
+            "outbox_claim",
+            [self.keys.outbox, self.keys.root],
+            [self._now(), self._terms.lease, str(most_jobs), str(most_lanes), str(rows)],
+        )
+        jobs, lanes = reply
+        now = self._clock.now()
+        stores = [FollowUp("store", jobs[n], turn=int(jobs[n + 1]), noted_at=now) for n in range(0, len(jobs), 2)]
+        return stores, [self._lane(lane, now) for lane in lanes]
+
+    @staticmethod
+    def _lane(reply: Sequence[str], now: int) -> Lane:
+        name, failures, *rows = reply
+        split = (row.partition("|") for row in rows)
+        is_probe = failures != "0"
+        return Lane(name, tuple(FollowUp("tell", of, ev, is_probe=is_probe, noted_at=now) for ev, _, of in split))
+
+    async def keep(
+        self, job_id: str, turn: int, files: str, *, retry_at: int | None = None, stored: int = 0, given_up: int = 0
+    ) -> bool:
+        """Notes the states of a job's files; without a ``retry_at`` (ms) all are final. False: it was not our turn."""
+        reply = await self._run(
+            "outbox_keep",
+            [self.keys.outbox, self.keys.job(job_id), self.keys.stats, self.keys.root],
+            [
+                job_id, str(turn), self._now(), files, "" if retry_at is None else str(retry_at), str(stored),
+                str(given_up),
+            ],
+        )  # fmt: skip
+        if reply[0] == "stale":
+            return False
+        self.follow_ups.note(reply[1])
+        return True
+
+    async def note(self, row: FollowUp, lane: str, tag: str, tries: int, tried: Tried) -> bool:
+        """Notes how a delivery went; ``tries`` were noted before it. False: somebody else has noted more."""
+        reply = await self._run(
+            "outbox_note",
+            [
+                self._holder(row.event, row.id), self.keys.stats, self.keys.root, self.keys.lane_rows(lane),
+                self.keys.lane_state(lane), self.keys.undelivered,
+            ],
+            [
+                row.event, row.id, lane, tag, str(tries), tried.word, str(tried.due), self._now(), tried.entry,
+                "1" if row.is_probe else "0", "" if tried.pause is None else str(tried.pause),
+                f"{random.random():.4f}",  # noqa: S311 (jitter)
+                str(LANE_TTL),
+            ],
+        )  # fmt: skip
+        return bool(reply[0] == "noted")
+
+    async def redeliver(self, holder_id: str, event: str, owner: str) -> None:
+        """Leases the event to this caller, for a delivery at once. Raises JobNotFound or NoSuchEvent."""
+        reply = await self._run(
+            "outbox_redeliver",
+            [self.keys.outbox, self._holder(event, holder_id), self.keys.root, self.keys.undelivered],
+            [event, holder_id, owner, self._now()],
+        )
+        if reply[0] == "not_found":
+            raise JobNotFound
+        if reply[0] == "no_event":
+            raise NoSuchEvent
+        self.follow_ups.note(f"probe|{event}|{holder_id}")
+
+    async def read(self, holder_id: str, events: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+        """Fields of a job or, where the first event is a batch's, of a batch; empty if it is not known any more."""
+        of_events = [f"{kind}:{event}" for event in events for kind in "snl"]
+        wanted = [*names, *of_events]
+        values = await self._store.execute("HMGET", self._holder(events[0], holder_id), *wanted)
+        return {name: value for name, value in zip(wanted, values, strict=True) if value is not None}
+
+    async def undelivered(self, before: int) -> list[tuple[str, str, int]]:
+        """Event, job or batch, and ms of what was given up before a moment, the last first; one command."""
+        flat = await self._store.execute(
+            "ZREVRANGEBYSCORE",
+            self.keys.undelivered,
+            f"({before}",
+            "-inf",
+            "WITHSCORES",
+            "LIMIT",
+            "0",
+            str(MOST_LISTED),
+        )
+        rows = [(flat[n].partition("|"), int(float(flat[n + 1]))) for n in range(0, len(flat), 2)]
+        return [(event, of, at) for (event, _, of), at in rows]
+
+    def _holder(self, event: str, holder_id: str) -> str:
+        return self.keys.batch(holder_id) if event.startswith("batch") else self.keys.job(holder_id)
+
+
+def event_records(fields: dict[str, str], events: Sequence[str]) -> list[EventRecord]:
+    """The events among the fields that have happened, with their tries, oldest first."""
+    return [
+        EventRecord(event, fields[f"s:{event}"], int(fields.get(f"n:{event}", "0")),
+                    tuple(filter(None, fields.get(f"l:{event}", "").split("\n"))))
+        for event in events
+        if f"s:{event}" in fields
+    ]  # fmt: skip

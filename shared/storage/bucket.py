@@ -1,0 +1,205 @@
+"""The files of a deployment: in an S3 bucket, in a folder, or in this process' memory.
+
+obstore does the work; it is imported when a file is first touched, since importing it costs every cold start.
+"""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from shared.storage.links import Links
+from shared.storage.upload import Feed, run_upload
+
+if TYPE_CHECKING:
+    from obstore.store import LocalStore, MemoryStore, S3Credential, S3Store
+
+    from shared.settings import Settings
+
+T = TypeVar("T")
+
+CALL_DEADLINE = 30.0  # s; of one question to the storage, and of waiting for the next piece of a file
+CONNECT_TIMEOUT = timedelta(seconds=5)
+ANSWER_TIMEOUT = timedelta(seconds=30)  # also of one part of an upload, from its first byte to the answer
+LONGEST_REQUEST = timedelta(minutes=15)  # no function lives longer; a GET of a large file may take all of it
+RETRIES = 3
+RETRY_FOR = timedelta(seconds=20)
+BLOCK = 1024 * 1024  # bytes that a read yields at once, or more
+PAGE = 1000  # keys; S3 lists and deletes as many in one call
+
+
+class StorageError(Exception):
+    """The storage did not do what it was asked. The message names no key and no URL."""
+
+
+class Bucket(Links):
+    """The kept files, by keys relative to the prefix in STORAGE_URL, and the URLs that lead to them.
+
+    Belongs to no event loop. Every method that does I/O raises StorageError and nothing else of its own.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        super().__init__(settings)
+        self._opened: S3Store | LocalStore | MemoryStore | None = None
+
+    async def save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
+        """Keeps what the chunks make together under the key; whoever reads sees what was there before, or all of it.
+
+        Holds some 20 MiB at most, however long the file is. If the iterator raises, that error leaves here and nothing
+        is kept; nor is it when the caller is cancelled before the last chunk. Only a process that dies leaves parts
+        behind, which nobody sees and a bucket's lifecycle rule can drop.
+        """
+        attributes = None if self.settings.storage_scheme == "file" else {"Content-Type": content_type}
+        feed = Feed(chunks)
+        try:
+            await run_upload(await self._store(), key, feed, attributes)
+        except Exception as error:
+            if feed.error is not None:
+                raise feed.error from None
+            raise StorageError(f"save: {type(error).__name__}") from None
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The file's bytes from ``start`` to before ``end``, in pieces of about 1 MiB."""
+        if end is not None and end <= start:
+            return
+        import obstore
+
+        span: Any = {} if not start and end is None else {"range": {"offset": start} if end is None else (start, end)}
+        async with _within_deadline("read"):
+            pieces = aiter((await obstore.get_async(await self._store(), key, options=span)).stream(BLOCK))
+        async for piece in _each("read", pieces):
+            yield bytes(piece)
+
+    async def size(self, key: str) -> int | None:
+        """How many bytes the file has; None if there is none."""
+        import obstore
+
+        with _translated("size"):
+            try:
+                async with asyncio.timeout(CALL_DEADLINE):
+                    return int((await obstore.head_async(await self._store(), key))["size"])
+            except FileNotFoundError:
+                return None
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Removes these files; those that do not exist are no error."""
+        import obstore
+
+        one_by_one = self.settings.storage_scheme == "file"  # obstore stops at the first that is missing
+        size = 1 if one_by_one else PAGE
+        for page in (keys[at : at + size] for at in range(0, len(keys), size)):
+            with _translated("delete"):
+                try:
+                    async with asyncio.timeout(CALL_DEADLINE):
+                        await obstore.delete_async(await self._store(), list(page))
+                except FileNotFoundError:
+                    continue
+
+    async def pages(self, prefix: str) -> AsyncIterator[list[str]]:
+        """The keys of all files below a folder, however deep, up to 1000 at a time."""
+        import obstore
+
+        with _translated("list"):
+            found = obstore.list(await self._store(), prefix.rstrip("/"), chunk_size=PAGE)
+        async for page in _each("list", aiter(found)):
+            yield [item["path"] for item in page]
+
+    async def folders(self, prefix: str) -> list[str]:
+        """The keys of the folders directly below this one, sorted, without a slash at their ends."""
+        import obstore
+
+        async with _within_deadline("folders"):
+            found = await obstore.list_with_delimiter_async(await self._store(), prefix.rstrip("/"))
+            return sorted(found["common_prefixes"])
+
+    async def _store(self) -> "S3Store | LocalStore | MemoryStore":
+        if self._opened is None:
+            # In a thread: it reads the machine's certificates, which takes some 30 ms.
+            self._opened = await asyncio.to_thread(self._open)
+        return self._opened
+
+    def _open(self) -> "S3Store | LocalStore | MemoryStore":
+        location, scheme = self.settings.storage_location or "", self.settings.storage_scheme
+        if scheme == "memory":
+            return _memory(location)
+        if scheme == "file":
+            from obstore.store import LocalStore
+
+            folder = url2pathname(urlsplit(location).path)
+            return LocalStore(folder, mkdir=True, automatic_cleanup=True)  # a day without files is no folder
+        if scheme == "s3":
+            return self._open_s3()
+        raise StorageError("there is no storage")
+
+    def _open_s3(self) -> "S3Store":
+        from obstore.store import S3Store
+
+        endpoint = self.endpoint or f"https://s3.{self.region}.amazonaws.com"
+        return S3Store(
+            self.bucket,
+            prefix=self.prefix or None,
+            endpoint=endpoint,
+            region=self.region,
+            credential_provider=self._s3_credentials,
+            client_options={
+                "connect_timeout": CONNECT_TIMEOUT,
+                "read_timeout": ANSWER_TIMEOUT,
+                "timeout": LONGEST_REQUEST,
+                "allow_http": endpoint.startswith("http://"),
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},
+        )
+
+    def _s3_credentials(self) -> "S3Credential":
+        """A provider and not settings one by one, which obstore would mix with the token of AWS_SESSION_TOKEN."""
+        own = self.credentials
+        return {
+            "access_key_id": own.access_key_id,
+            "secret_access_key": own.secret_access_key,
+            "token": own.session_token,
+            "expires_at": None,
+        }
+
+
+@functools.cache
+def _memory(location: str) -> "MemoryStore":
+    """One for each URL, so that all parts of a process see the same files."""
+    from obstore.store import MemoryStore
+
+    return MemoryStore()
+
+
+@contextmanager
+def _translated(verb: str) -> Iterator[None]:
+    """Turns whatever obstore raises into StorageError: its own errors, but also OSError, ValueError and others."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        # Its text holds URLs and pieces of answers.
+        raise StorageError(f"{verb}: {type(error).__name__}") from None
+
+
+@asynccontextmanager
+async def _within_deadline(verb: str) -> AsyncIterator[None]:
+    with _translated(verb):
+        async with asyncio.timeout(CALL_DEADLINE):
+            yield
+
+
+async def _each(verb: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The items, each waited for no longer than CALL_DEADLINE."""
+    while True:
+        try:
+            async with asyncio.timeout(CALL_DEADLINE):
+                item = await anext(items)
+        except StopAsyncIteration:
+            return
+        except Exception as error:
+            raise StorageError(f"{verb}: {type(error).__name__}") from None
+        yield item

@@ -1,0 +1,92 @@
+"""Keeps a provider's file: one pass from its URL into the bucket, however long it is."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.storage.bucket import Bucket, StorageError
+from shared.storage.kinds import ENOUGH, kind_of
+from shared.storage.source import Client, Code, CopyFailed, Source
+from shared.storage.spool import Spool
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A kept file: its size in bytes, its digest in hex. ``is_spooled``: all of it is also in the spool file."""
+
+    key: str
+    size: int
+    sha256: str
+    content_type: str
+    is_spooled: bool
+
+
+async def copy_file(
+    client: Client,
+    url: str,
+    bucket: Bucket,
+    key_for: Callable[[str], str],
+    *,
+    max_bytes: int,
+    spool: Path | None,
+    timeout: float,
+) -> Copied:
+    """Copies what is at the URL, of at most ``max_bytes``, within ``timeout`` s; raises CopyFailed, and keeps nothing.
+
+    ``key_for`` makes the key of the extension that the first bytes call for. Redirects are not followed. With ``spool``
+    the file is also written there, for whoever has to look into it, unless it is longer than SPOOLED_MOST; it is left
+    only if ``is_spooled``. Giving up may take ABORT_DEADLINE longer, and a storage that is silent then has parts left.
+    """
+    source, copy = Source(client, url, max_bytes), Spool(spool)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _copied(source, bucket, key_for, copy)
+    except TimeoutError:
+        code: Code = "source_unavailable" if source.is_waited_for else "storage_unavailable"
+        raise CopyFailed(code, retryable=True) from None
+    except StorageError:
+        raise CopyFailed("storage_unavailable", retryable=True) from None
+    finally:
+        await copy.close()
+
+
+async def _copied(source: Source, bucket: Bucket, key_for: Callable[[str], str], spool: Spool) -> Copied:
+    async with AsyncExitStack() as stack:
+        blocks = await source.open(stack)
+        first = b""
+        async for block in blocks:
+            first += block
+            if len(first) >= ENOUGH:
+                break
+        if not first:
+            raise CopyFailed("empty", retryable=True)  # it may not be written yet
+        kind = await asyncio.to_thread(kind_of, first)  # loads filetype at first
+        tally = Tally(spool)
+        key = key_for(kind.extension)
+        passing = await stack.enter_async_context(aclosing(tally.of(first, blocks)))
+        await bucket.save(key, passing, kind.content_type)
+        return Copied(key, tally.size, tally.digest.hexdigest(), kind.content_type, await spool.finish())
+
+
+class Tally:
+    """Passes blocks on, and counts, digests and spools what goes by."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    async def of(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """``first``, then the rest."""
+        yield await self._taken(first)
+        async for block in rest:
+            yield await self._taken(block)
+
+    async def _taken(self, block: bytes) -> bytes:
+        self.size += len(block)
+        self.digest.update(block)  # of 256 KiB: below a millisecond
+        await self._spool.write(block)
+        return block

@@ -1,0 +1,129 @@
+"""URLs of kept files: the public ones of a bucket, signed ones of S3, or signed ones of this deployment's own route."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from shared.signatures import file_tag
+from shared.storage.presigned import Credentials, presign
+from shared.storage.settings import LONGEST_URL_TTL
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+ROUTE = "/api/files/"
+WINDOWS = 4  # of a URL's life in which it stays the same
+R2 = ".r2.cloudflarestorage.com"
+
+
+class Links:
+    """Makes URLs without asking the storage anything.
+
+    |---------- window ----------|---------- window ----------| ...
+    ^ signed as of here     ^ handed out                            valid for STORAGE_URL_TTL after the window's end ^
+
+    All URLs of a key that are made in one window, a quarter of STORAGE_URL_TTL, are the same text, so that a status
+    does not change each time it is read.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self.settings = settings
+        location = urlsplit(settings.storage_location or "")
+        self.bucket = location.netloc
+        self.prefix = unquote(location.path).strip("/") if settings.storage_scheme == "s3" else ""
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where the bucket's S3 API is; None for AWS itself."""
+        return (self.settings.storage_endpoint or "").rstrip("/") or None
+
+    @property
+    def region(self) -> str:
+        """What requests are signed for. R2 knows ``auto`` alone, whatever AWS_REGION Lambda sets; AWS does not know it.
+
+        Cloudflare, R2: "S3 API compatibility", "Bucket region".
+        """
+        if (urlsplit(self.endpoint or "").hostname or "").endswith(R2):
+            return "auto"
+        region = self.settings.storage_region
+        return "us-east-1" if region == "auto" and self.endpoint is None else region
+
+    @property
+    def credentials(self) -> Credentials:
+        secret, token = self.settings.storage_secret_access_key, self.settings.storage_session_token
+        return Credentials(
+            self.settings.storage_access_key_id or "",
+            secret.get_secret_value() if secret else "",
+            token.get_secret_value() if token else None,
+        )
+
+    def url(self, key: str, now: int, filename: str | None = None) -> str:
+        """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL s or more, but a week at most.
+
+        With ``filename`` a browser saves the file under that name; public URLs carry no name. Signed with temporary
+        credentials, a URL ends with them.
+        """
+        settings = self.settings
+        if settings.storage_public_url:
+            return f"{settings.storage_public_url.rstrip('/')}/{quote(self._in_bucket(key), safe='/~')}"
+        window = settings.storage_url_ttl * 1000 // WINDOWS
+        signed_at = now // window * window
+        lasts = min(settings.storage_url_ttl + window // 1000, LONGEST_URL_TTL)
+        if settings.storage_scheme == "s3":
+            query = {"response-content-disposition": disposition(filename)} if filename else {}
+            return self._presigned("GET", key, signed_at, lasts, query=query)
+        named = {"filename": filename} if filename else {}
+        return self._own("GET", key, signed_at // 1000 + lasts, [*named.values()], named)
+
+    def upload_url(self, key: str, now: int, content_type: str, size: int) -> tuple[str, dict[str, str]]:
+        """Where a file of this type and size (bytes) may be PUT for STORAGE_URL_TTL s, and the headers to send along.
+
+        Anything of another type or length is refused by the storage, or by the deployment's own route.
+        """
+        headers = {"Content-Type": content_type, "Content-Length": str(size)}
+        if self.settings.storage_scheme == "s3":
+            return self._presigned("PUT", key, now, self.settings.storage_url_ttl, headers=headers), headers
+        expires = now // 1000 + self.settings.storage_url_ttl
+        return self._own("PUT", key, expires, [content_type, str(size)]), headers
+
+    def verify_file_url(self, method: str, key: str, query: Mapping[str, str], now: int, *conditions: str) -> bool:
+        """Whether the own route may serve this request: GET or HEAD, or PUT with its headers' type and length in order.
+
+        ``key`` is the path's part behind ROUTE, decoded. Whatever the query holds, no error leaves here; the tag is
+        compared in constant time.
+        """
+        expires = query.get("expires", "")
+        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+            return False
+        if "filename" in query:
+            conditions = (*conditions, query["filename"])
+        signed = "GET" if method == "HEAD" else method
+        tag = file_tag(self.settings.signing_key, signed, key, int(expires), *conditions)
+        given = query.get("signature", "").encode("utf-8", "replace")
+        return hmac.compare_digest(given, tag.encode()) and now <= int(expires) * 1000
+
+    def _own(
+        self, method: str, key: str, expires: int, conditions: Sequence[str], named: Mapping[str, str] | None = None
+    ) -> str:
+        tag = file_tag(self.settings.signing_key, method, key, expires, *conditions)
+        query = urlencode({"expires": expires, "signature": tag, **(named or {})})
+        return f"{self.settings.public_base_url or ''}{ROUTE}{quote(key, safe='/~')}?{query}"
+
+    def _presigned(
+        self, method: str, key: str, now: int, expires_in: int,
+        headers: Mapping[str, str] | None = None, query: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        return presign(
+            method, endpoint=self.endpoint, bucket=self.bucket, key=self._in_bucket(key), region=self.region,
+            credentials=self.credentials, expires_in=expires_in, now=now, headers=headers, query=query,
+        )  # fmt: skip
+
+    def _in_bucket(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+
+def disposition(filename: str) -> str:
+    """A Content-Disposition that saves the file under this name (RFC 6266); quotes and controls become underscores."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,0 +1,69 @@
+"""A second copy of a file that goes by, on the function's own disk."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+SPOOLED_MOST = 256 * 1024**2  # bytes; AWS Lambda and Vercel give /tmp 512 MB
+
+
+class Spool:
+    """Writes blocks to ``path`` as long as they fit; without a path, or with a full disk, to nowhere.
+
+    The file is left behind only by ``finish`` returning True.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._size = 0
+        self._file: BinaryIO | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._is_wanted = path is not None
+
+    async def write(self, block: bytes) -> None:
+        """Adds the block; a spool that cannot take it is dropped for good."""
+        if not self._is_wanted:
+            return
+        self._size += len(block)
+        if self._size > SPOOLED_MOST:
+            await self.close()
+            return
+        try:
+            self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, block))
+            await asyncio.shield(self._writing)
+        except OSError:
+            await self.close()
+
+    async def finish(self) -> bool:
+        """Whether all that was written is in the file, which is then its caller's."""
+        if not self._is_wanted or self._file is None:
+            return False
+        try:
+            await asyncio.to_thread(self._file.close)
+        except OSError:  # the rest of its buffer did not fit
+            return False
+        self._file, self._is_wanted = None, False
+        return True
+
+    async def close(self) -> None:
+        """Removes the file, unless it was finished. Does nothing the second time."""
+        if self._is_wanted:
+            self._is_wanted = False
+            if self._writing is not None:  # its caller was cancelled, but the thread would create the file anew
+                await asyncio.wait([self._writing])
+            await asyncio.to_thread(self._remove)
+
+    def _write(self, block: bytes) -> None:
+        if self._file is None and self._path is not None:
+            self._file = self._path.open("wb")
+        if self._file is not None:
+            self._file.write(block)
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        with suppress(OSError):
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""Uploads a file piece by piece, so that neither an error nor a cancellation leaves half of it anywhere."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from obstore.store import LocalStore, MemoryStore, S3Store
+
+# R2 and S3 take parts from 5 MiB on, 10,000 of them, all alike but the last: files up to 48 GiB.
+PART = 5 * 1024 * 1024  # bytes
+PARTS_AT_ONCE = 2
+ABORT_DEADLINE = 10.0  # s; for the storage to forget the parts of an upload that is given up
+
+
+class Abandoned(Exception):
+    """The upload is given up; never leaves this module."""
+
+
+class Feed:
+    """Hands the chunks to obstore until it is stopped, and remembers which error ended them."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._waiting: asyncio.Task[Any] | None = None
+        self._is_stopped = False
+        self.error: Exception | None = None
+
+    def __aiter__(self) -> "Feed":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_stopped:
+            raise Abandoned
+        self._waiting = asyncio.current_task()  # obstore asks for each chunk in a task of its own
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            self._waiting = None
+
+    def stop(self) -> None:
+        """Makes the chunk that is waited for, or the next one, end the upload."""
+        self._is_stopped = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+
+async def run_upload(
+    store: "S3Store | LocalStore | MemoryStore", key: str, feed: Feed, attributes: dict[str, str] | None
+) -> None:
+    """Uploads the feed; raises what obstore raises. Cancelled, it has the upload aborted before it ends.
+
+    obstore aborts a multipart upload when its iterator fails, but not when its own future is cancelled (0.12): then
+    the parts would stay, and be paid for. So a cancellation reaches obstore as an error of the iterator.
+    """
+    import obstore
+
+    upload = asyncio.ensure_future(_put(obstore, store, key, feed, attributes))
+    try:
+        await asyncio.shield(upload)
+    except asyncio.CancelledError:
+        feed.stop()
+        try:
+            await asyncio.wait([upload], timeout=ABORT_DEADLINE)
+        finally:
+            upload.cancel()
+        raise
+
+
+async def _put(obstore: Any, store: Any, key: str, feed: Feed, attributes: dict[str, str] | None) -> None:
+    await obstore.put_async(
+        store, key, feed, attributes=attributes, use_multipart=True, chunk_size=PART, max_concurrency=PARTS_AT_ONCE
+    )
