@@ -5,9 +5,11 @@ from fastapi.responses import JSONResponse
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import runtime
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
+from shared.jobqueue.follow_ups import begin_request
 from shared.log import log
 
 MOST_LANGUAGES = 16  # of a header that are looked at
@@ -21,10 +23,22 @@ def create_app(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
+    app.add_middleware(OwnFollowUps)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
+
+
+class OwnFollowUps:
+    """Lets each request do what its own scripts tell it, and no other's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin_request()
+        await self._app(scope, receive, send)
 
 
 def create_handler(app: FastAPI) -> Mangum:

@@ -17,6 +17,10 @@ class Budget:
         """What a request may spend before the platform ends its function."""
         return cls(settings.function_max_duration - settings.timing_scale * ANSWER_MARGIN)
 
+    def at_most(self, seconds: float) -> "Budget":
+        """The same with no more than so many seconds left."""
+        return Budget(min(seconds, self.left))
+
     @property
     def left(self) -> float:
         return max(0.0, self._until - time.monotonic())

@@ -21,6 +21,7 @@ MOST_JOBS = 4  # whose files are stored in one run at a time
 MOST_LANES = 32
 ROWS = 20  # events of a lane in one claim
 AT_ONCE = 4  # of a lane
+WAITED_FOR = 30.0  # s; what a call that somebody waits for spends here at most
 MARGIN = 5.0  # s of a lease that must be left when a delivery begins
 
 

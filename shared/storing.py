@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
 MEDIA = ("video/", "image/", "audio/")
+EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
 SHORTEST_COPY = 5.0  # s; with less time left none is begun
 MEDIA_TIMEOUT = 20.0
 READ_TIMEOUT = 15.0  # s; for the next piece of a file
@@ -127,15 +128,15 @@ class Storing:
         if not spool.exists() or timeout <= 0:
             file["media_error"] = "too_large_to_show" if timeout > 0 else "out_of_time"
             return []
-        from shared.media import examine
+        from shared.media.examination import examine
 
         media = await examine(spool, file["type"], timeout=timeout)
         file |= {name: value for name in ("width", "height", "duration") if (value := getattr(media, name)) is not None}
         if media.error:
             file["media_error"] = media.error
-        if media.thumbnail is None:
+        if media.thumbnail is None or media.thumbnail_type is None:
             return []
-        key = key_for(media.thumbnail_extension)
+        key = key_for(EXTENSIONS[media.thumbnail_type])
         try:
             await self._bucket.save(key, _once(media.thumbnail), media.thumbnail_type)
         except StorageError:

@@ -1,6 +1,7 @@
 """What the scripts have told this process to do next: rows of the outbox that are leased to it for a moment."""
 
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.clock import Clock
@@ -24,29 +25,51 @@ class FollowUp:
     noted_at: int = 0
 
 
+@dataclass
+class Told:
+    """What has been told and not yet been done. ``is_more``: something else is due, for whoever claims it."""
+
+    rows: list[FollowUp] = field(default_factory=list)
+    is_more: bool = False
+
+
+# Of the request that this code runs for: nobody's submit should wait for the files of somebody else's job.
+_of_request: ContextVar[Told | None] = ContextVar("told", default=None)
+
+
+def begin_request() -> None:
+    """From here on what the scripts tell this request, and the tasks it starts, is its own to do."""
+    _of_request.set(Told())
+
+
 class FollowUps:
-    """Keeps them until somebody in this process has the time; whoever forgets them loses nothing but time."""
+    """Keeps them until there is time for them; whoever forgets them loses nothing but time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._rows: list[FollowUp] = []
-        self._more = False
+        self._of_process = Told()
+
+    @property
+    def _told(self) -> Told:
+        told = _of_request.get()
+        return self._of_process if told is None else told
 
     def note(self, follow: str) -> None:
         """Takes what a script answered; see outbox.lua: ``store|id``, ``tell|event|id``, ``probe|event|id``, ``+``."""
-        now = self._clock.now()
+        now, told = self._clock.now(), self._told
         for row in filter(None, follow.split(",")):
             what, _, rest = row.partition("|")
             event, _, job_id = rest.partition("|")
             if what == "store":
-                self._rows.append(FollowUp("store", rest, noted_at=now))
+                told.rows.append(FollowUp("store", rest, noted_at=now))
             elif what in ("tell", "probe"):
-                self._rows.append(FollowUp("tell", job_id, event, is_probe=what == "probe", noted_at=now))
+                told.rows.append(FollowUp("tell", job_id, event, is_probe=what == "probe", noted_at=now))
             else:
-                self._more = True
+                told.is_more = True
 
     def take(self) -> tuple[list[FollowUp], bool]:
-        """All that is leased to this process, and whether more waits in the outbox for whoever claims it."""
-        rows, self._rows = self._rows, []
-        more, self._more = self._more, False
+        """All that is leased to this request, and whether more waits in the outbox for whoever claims it."""
+        told = self._told
+        rows, told.rows = told.rows, []
+        more, told.is_more = told.is_more, False
         return rows, more

@@ -17,7 +17,7 @@ VERBS = (
     "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats",
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "redrive", "delete", "trim",
-    "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver",
+    "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",
 )  # fmt: skip
 
 
