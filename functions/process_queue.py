@@ -11,9 +11,12 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.auth import bears
 from shared.errors import Unauthenticated
+from shared.intake import read_body
 from shared.log import log
+from shared.qstash.signature import HEADER, verify
 
 router = APIRouter()
+BODY_LIMIT = 64 * 1024
 REFUSED = "Send the queue processor's token as Bearer token."
 
 
@@ -39,10 +42,20 @@ async def tick() -> dict[str, Any]:
 
 @router.post("/api/process-queue")
 async def process_queue(request: Request) -> JSONResponse:
-    """200 with what the tick did."""
-    if not bears(request, runtime.current().settings.queue_processor_token):
-        raise Unauthenticated(REFUSED)
+    """200 with what the tick did. QStash signs its calls instead of bearing our token."""
+    sluice = runtime.current()
+    if not bears(request, sluice.settings.queue_processor_token):
+        await _check_signature(request, sluice)
     return JSONResponse(await tick(), headers={"Cache-Control": "no-store"})
+
+
+async def _check_signature(request: Request, sluice: runtime.Runtime) -> None:
+    s = sluice.settings
+    token = request.headers.get(HEADER, "")
+    if not token or not s.qstash_keys:
+        raise Unauthenticated(REFUSED)
+    url = f"{(s.public_base_url or '').rstrip('/')}/api/process-queue"
+    verify(token, await read_body(request, BODY_LIMIT), url, s.qstash_keys, sluice.clock.now())
 
 
 @router.get("/api/process-queue")

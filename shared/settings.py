@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from shared.hooks.settings import HookSettings
 from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY, Listing
+from shared.qstash.settings import QStashSettings
 from shared.queues import MAX_QUEUES, Queue, QueueOptions
 from shared.signatures import secret_key
 from shared.storage.settings import StorageSettings
@@ -32,7 +33,7 @@ SHORTEST_SECRET = 16
 LEAST_CREATES, MOST_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 
-class Settings(StorageSettings, HookSettings):
+class Settings(StorageSettings, HookSettings, QStashSettings):
     """The configuration of one deployment. Field names are the environment variables' names in lower case."""
 
     model_config = SettingsConfigDict(
@@ -272,7 +273,7 @@ class Settings(StorageSettings, HookSettings):
             problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
         problems += self.storage_faults(is_development=self.is_development, is_on_a_platform=on_a_platform())
         problems += self.hook_faults(frozenset(self.callers), is_development=self.is_development)
-        return problems + self._queue_faults() + self._misplaced() + self._webhook_secrets()
+        return problems + self.qstash_faults() + self._queue_faults() + self._misplaced() + self._webhook_secrets()
 
     def _queue_faults(self) -> list[str]:
         problems = []
