@@ -46,6 +46,7 @@ bench: $(READY) ## the measurements the README quotes
 	@$(BIN)/python -m bench.cold $(ARGS)
 	@$(BIN)/python -m bench.fairness $(ARGS)
 	@$(BIN)/python -m bench.claim_scale $(ARGS)
+	@$(BIN)/python -m bench.copy $(ARGS)
 
 clean: ## remove .venv and the local data
 	@rm -rf $(VENV) .sluice

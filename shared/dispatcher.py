@@ -140,6 +140,7 @@ class Dispatcher:
                     "job": job.id,
                     "attempt": job.attempt,
                     "nonce": nonce(s.signing_key, job.id, job.attempt),
+                    **s.bypass_query,
                 }
             )
             url = f"{s.public_base_url.rstrip('/')}/api/webhook/{job.provider}?{query}"

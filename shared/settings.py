@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import SettingsConfigDict
 
 from shared.hooks.settings import HookSettings
+from shared.hosting import HostingSettings, on_a_platform
 from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY, Listing
 from shared.qstash.settings import QStashSettings
 from shared.queues import MAX_QUEUES, Queue, QueueOptions
@@ -33,7 +34,7 @@ SHORTEST_SECRET = 16
 LEAST_CREATES, MOST_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 
-class Settings(StorageSettings, HookSettings, QStashSettings):
+class Settings(StorageSettings, HookSettings, QStashSettings, HostingSettings):
     """The configuration of one deployment. Field names are the environment variables' names in lower case."""
 
     model_config = SettingsConfigDict(
@@ -342,8 +343,3 @@ def is_plain(text: str) -> bool:
 def is_loopback(url: str) -> bool:
     """Whether the URL names this machine."""
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-def on_a_platform() -> bool:
-    """Whether this process is a function of Vercel or AWS Lambda."""
-    return bool(os.environ.get("VERCEL") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))

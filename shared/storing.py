@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
-SHORTEST_COPY = 5.0  # s; with less time left none is begun
+SHORTEST_COPY = 10.0  # s; with less time left none is begun
+ABORT_DEADLINE = 5.0  # s; as in shared/storage/upload.py, which loads what a start need not
 MEDIA_TIMEOUT = 20.0
 READ_TIMEOUT = 15.0  # s; for the next piece of a file
 TURNS_WITH_MEDIA = 2  # what killed two functions in a row is stored without being looked into
@@ -100,7 +101,7 @@ class Storing:
                     self._client(f["provider"]), file["url"], self._bucket,
                     lambda extension: layout.result_key(folder, n, extension, row.turn),
                     max_bytes=self._settings.storage_max_bytes, spool=spool if wants_media else None,
-                    timeout=budget.left - self._settings.store_total_timeout,
+                    timeout=budget.left - self._settings.store_total_timeout - ABORT_DEADLINE,
                 )  # fmt: skip
             except CopyFailed as failure:
                 log.warning("copy_failed", job=row.id, file=n, code=failure.code, retryable=failure.retryable)

@@ -49,9 +49,9 @@ class Bucket(Links):
     async def save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
         """Keeps what the chunks make together under the key; whoever reads sees what was there before, or all of it.
 
-        Holds some 20 MiB at most, however long the file is. If the iterator raises, that error leaves here and nothing
-        is kept; nor is it when the caller is cancelled before the last chunk. Only a process that dies leaves parts
-        behind, which nobody sees and a bucket's lifecycle rule can drop.
+        Holds some 25 MB at most, however long the file is and however slow the storage. If the iterator raises, that
+        error leaves here and nothing is kept; nor is it when the caller is cancelled before the last chunk. Only a
+        process that dies leaves parts behind, which nobody sees and a bucket's lifecycle rule can drop.
         """
         attributes = None if self.settings.storage_scheme == "file" else {"Content-Type": content_type}
         feed = Feed(chunks)

@@ -51,12 +51,7 @@ class Links:
 
     @property
     def credentials(self) -> Credentials:
-        secret, token = self.settings.storage_secret_access_key, self.settings.storage_session_token
-        return Credentials(
-            self.settings.storage_access_key_id or "",
-            secret.get_secret_value() if secret else "",
-            token.get_secret_value() if token else None,
-        )
+        return Credentials(*self.settings.storage_keys)
 
     def url(self, key: str, now: int, filename: str | None = None) -> str:
         """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL s or more, but a week at most.

@@ -23,16 +23,12 @@ class StorageSettings(BaseSettings):
     storage_url: str | None = None
     storage_endpoint: str | None = None  # R2: https://<account>.r2.cloudflarestorage.com; AWS needs none
     storage_region: str = Field("auto", validation_alias=AliasChoices("storage_region", "aws_region"))
-    # AWS Lambda's own role comes by the second names, with a session token
-    storage_access_key_id: str | None = Field(
-        None, validation_alias=AliasChoices("storage_access_key_id", "aws_access_key_id")
-    )
-    storage_secret_access_key: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("storage_secret_access_key", "aws_secret_access_key")
-    )
-    storage_session_token: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("storage_session_token", "aws_session_token")
-    )
+    storage_access_key_id: str | None = None
+    storage_secret_access_key: SecretStr | None = None
+    # Of AWS Lambda's own role, which counts where no key of the storage's own is set
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
     storage_public_url: str | None = None  # where the bucket is served to anybody; else URLs are signed
     storage_url_ttl: int = Field(3600, ge=60, le=LONGEST_URL_TTL)  # s that a signed URL lasts
     storage_retention: int = Field(0, ge=0)  # s that files are kept; 0: until they are deleted
@@ -52,6 +48,14 @@ class StorageSettings(BaseSettings):
                 return ""
 
     @property
+    def storage_keys(self) -> tuple[str, str, str | None]:
+        """Key id, secret and session token, all of one origin; '' for what is missing."""
+        if self.storage_access_key_id:
+            return self.storage_access_key_id, _plain(self.storage_secret_access_key) or "", None
+        token = _plain(self.aws_session_token)
+        return self.aws_access_key_id or "", _plain(self.aws_secret_access_key) or "", token
+
+    @property
     def storage_location(self) -> str | None:
         """STORAGE_URL, or development's own folder."""
         if self.storage_url or getattr(self, "sluice_env", "") != "development":
@@ -67,7 +71,7 @@ class StorageSettings(BaseSettings):
             problems.append("STORAGE_URL must begin with s3:// or file:///")
         if scheme == "s3" and not urlsplit(self.storage_url).netloc:
             problems.append("STORAGE_URL names no bucket")
-        if scheme == "s3" and not (self.storage_access_key_id and self.storage_secret_access_key):
+        if scheme == "s3" and not all(self.storage_keys[:2]):
             problems.append("STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing")
         if scheme == "memory" and not is_development:
             problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")
@@ -76,3 +80,7 @@ class StorageSettings(BaseSettings):
         if self.storage_public_url and not self.storage_public_url.startswith(("https://", "http://")):
             problems.append("STORAGE_PUBLIC_URL must be an https URL")
         return problems
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

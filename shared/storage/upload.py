@@ -1,6 +1,7 @@
 """Uploads a file piece by piece, so that neither an error nor a cancellation leaves half of it anywhere."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ if TYPE_CHECKING:
 
 # R2 and S3 take parts from 5 MiB on, 10,000 of them, all alike but the last: files up to 48 GiB.
 PART = 5 * 1024 * 1024  # bytes
-PARTS_AT_ONCE = 2
-ABORT_DEADLINE = 10.0  # s; for the storage to forget the parts of an upload that is given up
+PARTS_AT_ONCE = 4  # of PART each, and one more being filled: what bounds the memory
+ABORT_DEADLINE = 5.0  # s; for the storage to forget the parts of an upload that is given up
 
 
 class Abandoned(Exception):
@@ -22,6 +23,7 @@ class Feed:
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
+        self._first: deque[bytes] = deque()
         self._waiting: asyncio.Task[Any] | None = None
         self._is_stopped = False
         self.error: Exception | None = None
@@ -32,6 +34,8 @@ class Feed:
     async def __anext__(self) -> bytes:
         if self._is_stopped:
             raise Abandoned
+        if self._first:
+            return self._first.popleft()
         self._waiting = asyncio.current_task()  # obstore asks for each chunk in a task of its own
         try:
             return await anext(self._chunks)
@@ -42,6 +46,18 @@ class Feed:
             raise
         finally:
             self._waiting = None
+
+    async def short(self) -> bytes | None:
+        """The whole file if it is shorter than a part; else None, and the chunks read so far are handed out again."""
+        read: deque[bytes] = deque()
+        size = 0
+        async for chunk in self:
+            read.append(chunk)
+            size += len(chunk)
+            if size >= PART:
+                self._first = read
+                return None
+        return b"".join(read)
 
     def stop(self) -> None:
         """Makes the chunk that is waited for, or the next one, end the upload."""
@@ -60,7 +76,11 @@ async def run_upload(
     """
     import obstore
 
-    upload = asyncio.ensure_future(_put(obstore, store, key, feed, attributes))
+    whole = await feed.short()
+    if whole is not None:  # one request instead of three
+        await obstore.put_async(store, key, whole, attributes=attributes, use_multipart=False)
+        return
+    upload = asyncio.ensure_future(_in_parts(store, key, feed, attributes))
     try:
         await asyncio.shield(upload)
     except asyncio.CancelledError:
@@ -72,7 +92,11 @@ async def run_upload(
         raise
 
 
-async def _put(obstore: Any, store: Any, key: str, feed: Feed, attributes: dict[str, str] | None) -> None:
+async def _in_parts(
+    store: "S3Store | LocalStore | MemoryStore", key: str, feed: Feed, attributes: dict[str, str] | None
+) -> None:
+    import obstore
+
     await obstore.put_async(
         store, key, feed, attributes=attributes, use_multipart=True, chunk_size=PART, max_concurrency=PARTS_AT_ONCE
     )

@@ -1,0 +1,79 @@
+"""One copy of a long file in a process of its own: ``python -m bench.copying CASE SOURCE SINK BYTES`` prints JSON.
+
+A fresh process for each, since the most memory that a process ever took cannot be taken back.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import obstore
+
+from shared.egress import Guard, guarded_client
+from shared.settings import Settings
+from shared.storage.bucket import Bucket
+from shared.storage.copying import copy_file
+
+SHORT = 1024 * 1024  # bytes of the copy that loads and connects everything before the one that counts
+DEADLINE = 600.0  # s
+
+
+def memory() -> tuple[int, int]:
+    """What this process holds in memory now, and the most it ever held, in bytes."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return most, most
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines["VmRSS"].split()[0]) * 1024, int(lines["VmHWM"].split()[0]) * 1024
+
+
+async def copy(client: httpx.AsyncClient, url: str, bucket: Bucket) -> str:
+    """Sluice's copy; gives the key."""
+    kept = await copy_file(
+        client,
+        url,
+        bucket,
+        lambda extension: f"sluice.{extension}",
+        max_bytes=sys.maxsize,
+        spool=None,
+        timeout=DEADLINE,
+    )
+    return kept.key
+
+
+async def pipe(client: httpx.AsyncClient, url: str, bucket: Bucket) -> str:
+    """httpx's iterator given to obstore's put, both with their defaults; no digest, no type, no limit."""
+    store = await bucket._store()
+    async with client.stream("GET", url) as response:
+        await obstore.put_async(store, "plain.bin", response.aiter_bytes())
+    return "plain.bin"
+
+
+CASES = {"copy": copy, "pipe": pipe}
+
+
+async def measure(case: str, source: str, sink: str, size: int) -> dict[str, float]:
+    """The seconds of the copy of ``size`` bytes, and the bytes of memory that it took beyond what was taken before."""
+    settings = Settings(
+        sluice_env="test", use_redis_for_tasks=False, storage_url="s3://bench", storage_endpoint=sink,
+        storage_access_key_id="AKIAEXAMPLE", storage_secret_access_key="not-a-secret-of-anybody",
+    )  # fmt: skip
+    bucket = Bucket(settings)
+    async with guarded_client(Guard(allow_loopback=True), httpx.Timeout(30)) as client:
+        await CASES[case](client, f"{source}/{SHORT}", bucket)
+        before, _ = memory()
+        began = time.perf_counter()
+        key = await CASES[case](client, f"{source}/{size}", bucket)
+        took = time.perf_counter() - began
+        _, most = memory()
+    assert await bucket.size(key) == size
+    return {"seconds": took, "memory": most - before}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))))
