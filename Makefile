@@ -48,7 +48,13 @@ bench: $(READY) ## the measurements the README quotes
 	@$(BIN)/python -m bench.claim_scale $(ARGS)
 	@$(BIN)/python -m bench.copy $(ARGS)
 
+setup-replicate: $(READY) ## check REPLICATE_API_TOKEN and fetch the account's webhook secret into .env
+	@$(BIN)/python -m local.setup_replicate
+
+schedule: $(READY) ## let QStash call the deployment every minute (ARGS=--delete ends it)
+	@$(BIN)/python -m local.schedule_qstash $(ARGS)
+
 clean: ## remove .venv and the local data
 	@rm -rf $(VENV) .sluice
 
-.PHONY: help install demo dev test check mutants soak bench clean
+.PHONY: help install demo dev test check mutants soak bench setup-replicate schedule clean
