@@ -10,9 +10,12 @@ from shared.application import create_app, create_handler
 from shared.auth import caller_of
 from shared.batches import MAX_JOBS, MAX_RESULTS, BatchRequest
 from shared.budget import Budget
-from shared.intake import read_idempotency_key, read_model, read_number
+from shared.hooks.records import BatchRedelivery
+from shared.intake import read_idempotency_key, read_model, read_number, read_optional_model
+from shared.outbox import WAITED_FOR
 
 BODY_LIMIT = 1024 * 1024
+REDELIVERY_LIMIT = 4 * 1024
 PLAIN = {"Cache-Control": "no-store"}
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 
@@ -28,7 +31,7 @@ async def create(request: Request) -> JSONResponse:
     key = read_idempotency_key(request)
     wanted = await read_model(request, BODY_LIMIT, BatchRequest)
     batch = await sluice.batches.create(caller, wanted, key, budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     return JSONResponse(batch, 202, headers={"Location": batch["links"]["status"], **PLAIN})
 
 
@@ -50,7 +53,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     word = await sluice.batches.cancel(caller_of(request, sluice.settings), batch_id, budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     return JSONResponse({"id": batch_id, "result": word}, STATUS_OF[word], headers=PLAIN)
 
 
@@ -60,8 +63,28 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     count = await sluice.batches.retry(caller_of(request, sluice.settings), batch_id, budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     return JSONResponse({"id": batch_id, "retried": count}, 202, headers=PLAIN)
+
+
+@router.get("/api/batches/{batch_id}/deliveries")
+async def deliveries(request: Request, batch_id: str) -> JSONResponse:
+    """200 with the event of each time the batch ended, and every try to tell it."""
+    sluice = runtime.current()
+    caller = caller_of(request, sluice.settings)
+    return JSONResponse(await sluice.delivery_log.of_batch(caller, batch_id), headers=PLAIN)
+
+
+@router.post("/api/batches/{batch_id}/redeliver")
+async def redeliver(request: Request, batch_id: str) -> JSONResponse:
+    """200 with the deliveries after one more try to tell its latest end; 404 if it has not ended."""
+    sluice = runtime.current()
+    budget = Budget.of_function(sluice.settings)
+    caller = caller_of(request, sluice.settings)
+    wanted = await read_optional_model(request, REDELIVERY_LIMIT, BatchRedelivery)
+    await sluice.delivery_log.redeliver_of_batch(caller, batch_id, wanted)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    return JSONResponse(await sluice.delivery_log.of_batch(caller, batch_id), headers=PLAIN)
 
 
 app = create_app(router)

@@ -8,15 +8,18 @@ from shared.application import create_app, create_handler
 from shared.auth import caller_of
 from shared.budget import Budget
 from shared.errors import JobNotFound, NotWaiting
-from shared.intake import read_model, read_query
+from shared.hooks.records import JobRedelivery
+from shared.intake import read_model, read_number, read_optional_model, read_query
 from shared.job import is_job_id, links
 from shared.listing import JobsQuery
+from shared.outbox import WAITED_FOR
 from shared.results import result_of
 from shared.submission import JobChange
 
 router = APIRouter()
 
 BODY_LIMIT = 4 * 1024
+MOST_FILES = 10**6  # that a number may mean; those that a job has decide
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 PLAIN = {"Cache-Control": "no-store"}
 
@@ -31,13 +34,13 @@ async def jobs(request: Request) -> JSONResponse:
 
 @router.delete("/api/jobs/{job_id}")
 async def delete(request: Request, job_id: str) -> Response:
-    """204 once an ended job is forgotten; 409 while it lives, or its batch is known."""
+    """204 once an ended job is forgotten and its files are gone; 409 while it lives, or its batch is known.
+
+    503 while the storage does not answer: then the job is still there.
+    """
     sluice = runtime.current()
-    caller = caller_of(request, sluice.settings)
-    if not is_job_id(job_id):
-        raise JobNotFound
-    await sluice.history.delete(job_id, caller)
-    sluice.statuses.forget(job_id)
+    budget = Budget.of_function(sluice.settings)
+    await sluice.erasure.delete_job(caller_of(request, sluice.settings), job_id, budget)
     return Response(status_code=204, headers=PLAIN)
 
 
@@ -47,7 +50,7 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     job = await sluice.redrive.retry(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     sluice.statuses.forget(job_id)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], **PLAIN})
 
@@ -56,11 +59,14 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
 async def result(request: Request, job_id: str) -> Response:
     """303 to a completed job's output if that is a URL, or a list with one; 200 with it otherwise; 409 without one.
 
-    It costs what a poll costs, and is found in the same cache.
+    ``?file=0`` and so on lead to that one of its files, 404 if there is none. It costs what a poll costs, and is found
+    in the same cache.
     """
     sluice = runtime.current()
-    remembered = await sluice.statuses.view(caller_of(request, sluice.settings), job_id)
-    found = result_of(remembered.value)
+    caller = caller_of(request, sluice.settings)
+    number = read_number(request, "file", 0, 0, MOST_FILES) if "file" in request.query_params else None
+    remembered = await sluice.statuses.view(caller, job_id)
+    found = result_of(remembered.value, number)
     if found.url is not None:
         return RedirectResponse(found.url, 303, headers=PLAIN)
     return Response(found.body, media_type="application/json", headers=PLAIN)
@@ -72,7 +78,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     canceled = await sluice.cancellation.cancel(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     sluice.statuses.forget(job_id)
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
@@ -93,6 +99,26 @@ async def change(request: Request, job_id: str) -> JSONResponse:
     sluice.statuses.forget(job_id)
     body = {"id": job_id, "priority": wanted.priority, "links": links(job_id)}
     return JSONResponse(body, headers=PLAIN)
+
+
+@router.get("/api/jobs/{job_id}/deliveries")
+async def deliveries(request: Request, job_id: str) -> JSONResponse:
+    """200 with each event of the job that was to be told, and every try to tell it."""
+    sluice = runtime.current()
+    caller = caller_of(request, sluice.settings)
+    return JSONResponse(await sluice.delivery_log.of_job(caller, job_id), headers=PLAIN)
+
+
+@router.post("/api/jobs/{job_id}/redeliver")
+async def redeliver(request: Request, job_id: str) -> JSONResponse:
+    """200 with the deliveries after one more try, made at once; 404 for an event that has not happened."""
+    sluice = runtime.current()
+    budget = Budget.of_function(sluice.settings)
+    caller = caller_of(request, sluice.settings)
+    wanted = await read_optional_model(request, BODY_LIMIT, JobRedelivery)
+    await sluice.delivery_log.redeliver_of_job(caller, job_id, wanted)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    return JSONResponse(await sluice.delivery_log.of_job(caller, job_id), headers=PLAIN)
 
 
 app = create_app(router)

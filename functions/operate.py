@@ -11,7 +11,8 @@ from shared.errors import JobNotFound, Unauthenticated
 from shared.intake import read_model, read_query
 from shared.job import is_job_id
 from shared.limits import LimitsChange
-from shared.listing import LettersQuery
+from shared.listing import LettersQuery, UndeliveredQuery
+from shared.outbox import WAITED_FOR
 from shared.redrive import RedriveOrder
 
 BODY_LIMIT = 64 * 1024
@@ -43,7 +44,7 @@ async def change_limits(request: Request) -> JSONResponse:
     change = await read_model(request, BODY_LIMIT, LimitsChange)
     shown = await sluice.limits.change(change)
     await sluice.dispatcher.run(budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     return JSONResponse(shown, headers=PLAIN)
 
 
@@ -70,10 +71,18 @@ async def redrive(request: Request) -> JSONResponse:
     budget = Budget.of_function(sluice.settings)
     order = await read_model(request, BODY_LIMIT, RedriveOrder)
     report = await sluice.redrive.run(order, budget)
-    await sluice.outbox.drain(budget)
+    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     for job in report["redriven"]:
         sluice.statuses.forget(job["id"])
     return JSONResponse(report, headers=PLAIN)
+
+
+@router.get("/undelivered")
+async def undelivered(request: Request) -> JSONResponse:
+    """200 with 100 events at most that were given up, the last first, and ``next_before``; null on the last page."""
+    sluice = operator(request)
+    wanted = read_query(request, UndeliveredQuery)
+    return JSONResponse(await sluice.delivery_log.undelivered(wanted.before), headers=PLAIN)
 
 
 app = create_app(router)

@@ -12,18 +12,21 @@ from shared.cache import Cache
 from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
 from shared.errors import BatchNotFound, InvalidRequest
+from shared.files import UrlOf, gone_before
 from shared.hooks.settings import Event
 from shared.hooks.subscription import subscription
-from shared.job import error_document, is_job_id
+from shared.job import Job, error_document, is_job_id
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.replies import BatchRecord
 from shared.log import log
 from shared.settings import Settings
 from shared.signatures import batch_id_for
+from shared.storage.bucket import Bucket
 from shared.submission import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
 
 MAX_JOBS = 200
 MAX_RESULTS = 50  # a page; each costs a command
+RESULT_FIELDS = 5  # of a result, as batch_read answers them
 Metadata = Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)]
 Priority = Annotated[int, Field(ge=1, le=5)]
 OUTCOMES = ("completed", "failed", "canceled")
@@ -83,6 +86,7 @@ class Batches:
         queue: BatchQueue,
         dispatcher: Dispatcher,
         cache: Cache,
+        bucket: Bucket,
         settings: Settings,
         clock: Clock,
         check_hook: HookCheck,
@@ -90,6 +94,7 @@ class Batches:
         self._queue = queue
         self._dispatcher = dispatcher
         self._cache = cache
+        self._bucket = bucket
         self._settings = settings
         self._clock = clock
         self._check_hook = check_hook
@@ -151,7 +156,11 @@ class Batches:
             self._dispatched_at = now
             await self._dispatch(Budget.of_function(self._settings), most_rounds=1)
             record = await self._queue.read(batch_id, first, count)
-        return record.fields["owner"], document(record)
+
+        def url_of(key: str) -> str:
+            return self._bucket.url(key, now)
+
+        return record.fields["owner"], document(record, url_of, gone_before(self._settings, now))
 
     async def cancel(self, caller: str, batch_id: str, budget: Budget) -> str:
         """Cancels what has not ended: 'canceled', 'cancel_requested' while a provider has some, 'already_terminal'."""
@@ -195,16 +204,16 @@ class Batches:
             log.exception("batch_dispatch_failed", error=type(error).__name__)
 
 
-def document(record: BatchRecord) -> dict[str, Any]:
-    """What the owner sees of a batch."""
+def document(record: BatchRecord, url_of: UrlOf = str, kept_since: int = 0) -> dict[str, Any]:
+    """What the owner sees of a batch; the rest as for Job.result, where results were asked for."""
     f = record.fields
     expected = int(f["expected"])
     statuses = [record.status(number) for number in range(expected)]
-    counts = {name: statuses.count(name) for name in ("pending", "processing", *OUTCOMES)}
+    counts = counts_of(statuses)
     ended = sum(counts[name] for name in OUTCOMES)
     return {
         "id": record.id,
-        "status": _status(f, counts),
+        "status": batch_status(f, counts),
         "policy": f["policy"],
         "user_id": f["user"],
         "queue": f["queue"],
@@ -214,7 +223,7 @@ def document(record: BatchRecord) -> dict[str, Any]:
         "created_at": iso(int(f["created_at"])),
         "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
         "jobs": [{"number": n, "id": record.job_id(n), "status": statuses[n]} for n in range(expected)],
-        "results": (page := _results(record, statuses)),
+        "results": (page := _results(record, statuses, url_of, kept_since)),
         "next_first": record.first + len(page) if page and record.first + len(page) < expected else None,
         "metadata": json.loads(f["metadata"]),
         "links": {
@@ -225,7 +234,12 @@ def document(record: BatchRecord) -> dict[str, Any]:
     }
 
 
-def _status(fields: dict[str, str], counts: dict[str, int]) -> str:
+def counts_of(statuses: list[str]) -> dict[str, int]:
+    """How many jobs have each status."""
+    return {name: statuses.count(name) for name in ("pending", "processing", *OUTCOMES)}
+
+
+def batch_status(fields: dict[str, str], counts: dict[str, int]) -> str:
     """The batch's own status: terminal once all its jobs are; its policy says what a failure makes of it."""
     if not fields.get("ended_at"):
         begun = counts["processing"] or sum(counts[name] for name in OUTCOMES)
@@ -239,18 +253,19 @@ def _status(fields: dict[str, str], counts: dict[str, int]) -> str:
     return "failed" if counts["failed"] else "canceled"
 
 
-def _results(record: BatchRecord, statuses: list[str]) -> list[dict[str, Any]]:
+def _results(record: BatchRecord, statuses: list[str], url_of: UrlOf, kept_since: int) -> list[dict[str, Any]]:
     """The page of results that was asked for, in the jobs' order."""
     page = []
-    for offset in range(0, len(record.results), 3):
-        number = record.first + offset // 3
-        output, code, detail = record.results[offset : offset + 3]
+    for offset in range(0, len(record.results), RESULT_FIELDS):
+        number = record.first + offset // RESULT_FIELDS
+        output, code, detail, files, ended_at = record.results[offset : offset + RESULT_FIELDS]
         failed = bool(code) and statuses[number] != "completed"
+        fields = {"output": output, "files": files, "ended_at": ended_at}
         page.append(
             {
                 "number": number,
                 "status": statuses[number],
-                "output": json.loads(output) if output else None,
+                **Job.of("", fields).result(url_of, kept_since),
                 "error": error_document(code, detail) if failed else None,
             }
         )

@@ -38,6 +38,11 @@ class Report:
     followed_up: int = 0  # rows of the outbox that were worked at
     throttled: bool = False
 
+    def add(self, other: "Report") -> None:
+        """Counts a further run's doings in."""
+        for name in ("rounds", "started", "looked_at", "missing", "expired", "failed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Dispatcher:
     """Moves jobs from the queue to their providers."""

@@ -1,11 +1,14 @@
 """Every error an answer can carry, as RFC 9457 problem documents.
 
     Problem                         code, http_status, retryable; detail, field, retry_after
-      InvalidRequest                400 / 413 / 415 / 422: the caller's input; names the field, never echoes it
+      InvalidRequest                400 / 411 / 413 / 415 / 422: the caller's input; names the field, never echoes it
       Unauthenticated               401
       JobNotFound                   404, the same for a job of somebody else
       BatchNotFound                 404, likewise
       NoSuchEvent                   404
+      NoSuchFile                    404
+      LinkRefused                   403: the signed URL of a file is not valid, or not any more
+      RangeRefused                  416 with Content-Range
       NoStorage                     409: this deployment keeps no files
       StorageUnavailable            503 with Retry-After
       NotWaiting, NotFailed, NotTerminal, NotCompleted, BelongsToBatch, AlreadyRedriven   409
@@ -117,6 +120,43 @@ class NoSuchEvent(Problem):
 
     def __init__(self) -> None:
         super().__init__("No such event of it has happened, or nobody was to be told.")
+
+
+class NoSuchFile(Problem):
+    """There is no such file, or not any more."""
+
+    code = "no_such_file"
+    http_status = 404
+    title = "No such file"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such file, or it is not kept any more.")
+
+
+class LinkRefused(Problem):
+    """The URL was not made by this deployment for this request, or its time is over."""
+
+    code = "link_refused"
+    http_status = 403
+    title = "The link is not valid"
+
+    def __init__(self) -> None:
+        super().__init__("The link is not valid for this request, or not any more.")
+
+
+class RangeRefused(Problem):
+    """The file ends before the range begins."""
+
+    code = "range_not_satisfiable"
+    http_status = 416
+    title = "No such range"
+
+    def __init__(self, size: int) -> None:
+        super().__init__("The file ends before this range begins.", field="Range")
+        self.size = size
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "Content-Range": f"bytes */{self.size}"}
 
 
 class NoStorage(Problem):

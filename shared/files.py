@@ -13,7 +13,8 @@ LONGEST_URL = 4000
 DEEPEST = 20  # levels of an output that are searched
 UrlOf = Callable[[str], str]  # where the file of a key can be read
 File = dict[str, Any]
-# state    pending: the copy is under way; stored; expired: the provider deletes it before it could be copied; failed
+# state    pending: the copy is under way; stored; expired: the provider deletes it before it could be copied; failed;
+#          shown, but never noted: deleted, a copy that STORAGE_RETENTION no longer keeps
 # url      the provider's own
 # key, size (bytes), type, sha256; of media also width, height (px), duration (s); of some a thumbnail's key
 # error    why it has no copy; media_error: why it has no thumbnail
@@ -57,12 +58,22 @@ def write_files(files: list[File]) -> str:
     return json.dumps(files, separators=(",", ":"))
 
 
+def gone_before(settings: Settings, now: int) -> int:
+    """The moment (ms) whose jobs' copies, and those of earlier ones, are not kept any more at ``now``; 0 keeps all."""
+    return max(0, now - settings.storage_retention * 1000) if settings.storage_retention else 0
+
+
+def without_copies(files: list[File]) -> list[File]:
+    """The files as they are once retention has dropped the copies of those that had one."""
+    return [{**file, "state": "deleted", "thumbnail": None} if file["state"] == "stored" else file for file in files]
+
+
 def shown(files: list[File], url_of: UrlOf) -> list[dict[str, Any]]:
     """The files as their owner sees them."""
     return [
         {
             "state": file["state"],
-            "url": url_of(file["key"]) if file["state"] == "stored" else file["url"],
+            "url": _url(file, url_of),
             "size": file.get("size"),
             "content_type": file.get("type"),
             "sha256": file.get("sha256"),
@@ -78,9 +89,16 @@ def shown(files: list[File], url_of: UrlOf) -> list[dict[str, Any]]:
 
 
 def kept_output(output: Any, files: list[File], url_of: UrlOf) -> Any:
-    """The output with the URLs of our own copies in the places of the provider's."""
-    ours = {file["url"]: url_of(file["key"]) for file in files if file["state"] == "stored"}
+    """The output with the URLs of our own copies in the places of the provider's; null where a copy is deleted."""
+    ours = {file["url"]: _url(file, url_of) for file in files if file["state"] in ("stored", "deleted")}
     return _replaced(output, ours) if ours else output
+
+
+def _url(file: File, url_of: UrlOf) -> str | None:
+    """Where the file is now; nowhere once its copy is deleted, since its provider has deleted it long before."""
+    if file["state"] == "deleted":
+        return None
+    return url_of(file["key"]) if file["state"] == "stored" else str(file["url"])
 
 
 def _texts(value: Any, depth: int = DEEPEST) -> Iterator[str]:
@@ -91,7 +109,7 @@ def _texts(value: Any, depth: int = DEEPEST) -> Iterator[str]:
             yield from _texts(item, depth - 1)
 
 
-def _replaced(value: Any, by: dict[str, str], depth: int = DEEPEST) -> Any:
+def _replaced(value: Any, by: dict[str, str | None], depth: int = DEEPEST) -> Any:
     if isinstance(value, str):
         return by.get(value, value)
     if isinstance(value, list) and depth:

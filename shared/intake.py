@@ -41,14 +41,30 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
     """The request's JSON object as a model; InvalidRequest names the first field at fault."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json" and not content_type.endswith("+json"):
-        raise InvalidRequest("The body must be sent as application/json.", field="Content-Type", http_status=415)
-    document = parse_json(await read_body(request, limit))
+    _require_json(request)
+    return checked(model, parse_json(await read_body(request, limit)))
+
+
+async def read_optional_model(request: Request, limit: int, model: type[Model]) -> Model:
+    """The same; a request without a body stands for an empty object."""
+    body = await read_body(request, limit)
+    if not body:
+        return checked(model, {})
+    _require_json(request)
+    return checked(model, parse_json(body))
+
+
+def checked(model: type[Model], given: Any) -> Model:
+    """What was given as a model; InvalidRequest names the first field at fault."""
     try:
-        return model.model_validate(document)
+        return model.model_validate(given)
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def media_type(request: Request) -> str:
+    """The request's content type, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def read_idempotency_key(request: Request) -> str | None:
@@ -74,10 +90,7 @@ def read_query(request: Request, model: type[Model]) -> Model:
         if name in given:
             raise InvalidRequest("This parameter is given twice.", field=_name((name,)))
         given[name] = value
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise _invalid(error) from None
+    return checked(model, given)
 
 
 def parse_json(body: bytes) -> Any:
@@ -92,6 +105,12 @@ def parse_json(body: bytes) -> Any:
         raise InvalidRequest("The body is not valid JSON.", http_status=400) from None
     _inspect(document, 1, None)
     return document
+
+
+def _require_json(request: Request) -> None:
+    content_type = media_type(request)
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        raise InvalidRequest("The body must be sent as application/json.", field="Content-Type", http_status=415)
 
 
 def _refuse(constant: str) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso
-from shared.files import UrlOf, kept_output, read_files, shown
+from shared.files import UrlOf, kept_output, read_files, shown, without_copies
 from shared.providers.failures import error_class
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -91,8 +91,11 @@ class Job:
         """Whether it has ended, and its files are still being copied."""
         return self.fields.get("storing") == "1"
 
-    def document(self, explained: dict[str, Any], url_of: UrlOf) -> dict[str, Any]:
-        """What the owner sees; ``explained`` is what explanation.py adds, ``url_of`` tells where files are read."""
+    def document(self, explained: dict[str, Any], url_of: UrlOf, gone_before: int = 0) -> dict[str, Any]:
+        """What the owner sees; ``explained`` is what explanation.py adds, ``url_of`` tells where files are read.
+
+        ``gone_before`` as for ``result``.
+        """
         f = self.fields
         progress = 100 if self.status == "completed" else int(f["progress"]) if f.get("progress") else None
         return {
@@ -119,17 +122,22 @@ class Job:
             "retry_of": f.get("retry_of"),
             "redriven_as": f.get("redriven_as"),
             "ended_at": iso(self.moment("ended_at")),
-            **self.result(url_of),
+            **self.result(url_of, gone_before),
             "error": self._error(),
             "failed_attempts": self._failed_attempts(),
             "metadata": json.loads(f["metadata"]),
             "links": links(self.id),
         }
 
-    def result(self, url_of: UrlOf) -> dict[str, Any]:
-        """The output with our own copies in it, and the state of each file."""
+    def result(self, url_of: UrlOf, gone_before: int = 0) -> dict[str, Any]:
+        """The output with our own copies in it, and the state of each file.
+
+        Of a job that ended at the moment ``gone_before`` (ms) or earlier, no copies are kept any more.
+        """
         f = self.fields
         files = read_files(f.get("files"))
+        if files and (self.moment("ended_at") or 0) <= gone_before:
+            files = without_copies(files)
         output = json.loads(f["output"]) if f.get("output") else None
         return {"output": kept_output(output, files, url_of), "files": shown(files, url_of)}
 

@@ -89,6 +89,12 @@ class LettersQuery(LetterFilter):
     cursor: Cursor | None = None
 
 
+class UndeliveredQuery(Filter):
+    """The query of ``GET /api/operate/undelivered``; ``before`` is the first moment that does not count."""
+
+    before: Moment = LATEST + 1
+
+
 class Listing:
     """Answers lists; see History for what a page costs."""
 

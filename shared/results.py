@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.errors import NotCompleted, NotCompletedYet
+from shared.errors import NoSuchFile, NotCompleted, NotCompletedYet
 from shared.statuses import StatusView
+from shared.storage.links import ROUTE
 
 MOST_OF_URL = 2000  # characters that go into a header
 
@@ -24,19 +25,31 @@ class Result:
         return json.dumps({"output": self.output}, separators=(",", ":")).encode()
 
 
-def result_of(view: StatusView) -> Result:
-    """The result of the job in the view; NotCompleted if it has none."""
+def result_of(view: StatusView, number: int | None = None) -> Result:
+    """The result of the job in the view, or its file with this number, from 0. Raises NotCompleted or NoSuchFile.
+
+    What the output begins with is our own copy where there is one: the view has put it there.
+    """
     document = json.loads(view.body)
     if document["status"] != "completed":
         raise NotCompleted if view.is_final else NotCompletedYet
-    output = document["output"]
+    output, files = document["output"], document["files"]
+    ours = {file["url"] for file in files if file["state"] == "stored"}
+    if number is not None:
+        url = files[number]["url"] if number < len(files) else None
+        if not _is_url(url, ours):
+            raise NoSuchFile
+        return Result(output, url)
     candidates = output if isinstance(output, list) else [output]
-    return Result(output, next((text for text in candidates if _is_url(text)), None))
+    return Result(output, next((text for text in candidates if _is_url(text, ours)), None))
 
 
-def _is_url(value: Any) -> bool:
+def _is_url(value: Any, ours: set[str]) -> bool:
+    """Whether it can be redirected to: a URL, or the path of a copy in this deployment's own route."""
     if not isinstance(value, str) or len(value) > MOST_OF_URL or not value.isascii() or not value.isprintable():
         return False
+    if value.startswith(ROUTE):
+        return value in ours
     try:
         parts = urlsplit(value)
     except ValueError:

@@ -18,7 +18,9 @@ from shared.configuration import load_settings
 from shared.cursors import Cursors
 from shared.dispatcher import Dispatcher
 from shared.durations import Durations
+from shared.erasure import Erasure
 from shared.hooks.delivery import Deliveries
+from shared.hooks.records import DeliveryLog
 from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, OutboxQueue, Records
 from shared.limits import Limits
 from shared.listing import Listing
@@ -30,6 +32,7 @@ from shared.redrive import Redrive
 from shared.settings import Settings
 from shared.statuses import Statuses
 from shared.storage.bucket import Bucket
+from shared.storage.retention import Retention
 from shared.store import Store, open_store
 from shared.storing import Storing
 from shared.tick import Tick
@@ -69,15 +72,22 @@ class Runtime:
         self.storing = Storing(self.outbox_queue, self.bucket, configured, clock)
         self.deliveries = Deliveries(self.outbox_queue, self.bucket, configured, clock)
         self.outbox = Outbox(self.outbox_queue, self.storing, self.deliveries, configured, clock)
-        self.tick = Tick(self.queue, self.records, self.history, self.dispatcher, self.outbox, configured, clock)
+        self.delivery_log = DeliveryLog(self.outbox_queue, configured)
+        retention = Retention(self.bucket, configured, clock)
+        self.tick = Tick(
+            self.queue, self.records, self.history, self.dispatcher, self.outbox, retention, configured, clock
+        )
         self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock, self._check_hook)
         cursors = Cursors(configured)
         self.listing = Listing(self.history, cursors)
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)
+        self.erasure = Erasure(self.history, self.bucket, self.cache, configured)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
-        self.batches = Batches(self.batch_queue, self.dispatcher, self.cache, configured, clock, self._check_hook)
+        self.batches = Batches(
+            self.batch_queue, self.dispatcher, self.cache, self.bucket, configured, clock, self._check_hook
+        )
         self.statuses = Statuses(
             self.queue,
             self.records,

@@ -12,17 +12,17 @@ from shared.clock import Clock
 from shared.dispatcher import Dispatcher
 from shared.errors import JobNotFound, StoreError, StoreRefused, StoreScriptError
 from shared.explanation import explain
+from shared.files import gone_before
 from shared.job import Job, is_job_id
 from shared.jobqueue import JobQueue, Place, Records
 from shared.log import log
-from shared.outbox import Outbox
+from shared.outbox import WAITED_FOR, Outbox
 from shared.reconciler import Reconciler
 from shared.settings import Settings
 from shared.storage.bucket import Bucket
 
 TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
 MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
-FOLLOW_TIMEOUT = 20.0  # s; what a poll may spend on files and deliveries that nobody else has taken care of
 ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
 
 
@@ -113,9 +113,10 @@ class Statuses:
         def url_of(key: str) -> str:
             return self._bucket.url(key, now)
 
-        body = _written(job.document(explained, url_of))
+        gone = gone_before(self._settings, now)
+        body = _written(job.document(explained, url_of, gone))
         # Weak, and without the estimates: a document stands while nothing but the time has changed.
-        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}, url_of))
+        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}, url_of, gone))
         tag = hashlib.sha256(lasting).hexdigest()[:24]
         is_final = job.is_terminal and not job.is_storing
         return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', is_final)
@@ -153,11 +154,11 @@ class Statuses:
             ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
             if ended.waiting:
                 await self._dispatcher.run(budget, most_rounds=1)
-            await self._outbox.drain(Budget(min(budget.left, FOLLOW_TIMEOUT)))
+            await self._outbox.drain(budget.at_most(WAITED_FOR))
             return True
         if self._waits_for_storage(job, now):
             self._dispatched_at = now
-            await self._outbox.run(Budget(min(budget.left, FOLLOW_TIMEOUT)))
+            await self._outbox.run(budget.at_most(WAITED_FOR))
             return True
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now

@@ -2,8 +2,12 @@
 
 Every tick dispatches, which also hands out what is overdue. Once in SWEEP_EVERY seconds a tick also trims the history
 (1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost: what an
-eviction or a failover can do to a store, and what no other path would notice for a job that nobody asks about.
+eviction or a failover can do to a store, and what no other path would notice for a job that nobody asks about. With the
+time that is left it drops files that are older than STORAGE_RETENTION.
 """
+
+import asyncio
+from collections.abc import Awaitable, Callable
 
 from shared.budget import Budget
 from shared.clock import Clock
@@ -12,6 +16,7 @@ from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
 from shared.outbox import Outbox
 from shared.settings import Settings
+from shared.storage.retention import Retention
 
 SWEEP_EVERY = 900.0  # s; where ticks come more rarely, each of them sweeps
 SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets among them cost further commands
@@ -27,14 +32,18 @@ class Tick:
         history: History,
         dispatcher: Dispatcher,
         outbox: Outbox,
+        retention: Retention,
         settings: Settings,
         clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._sleep = sleep
         self._queue = queue
         self._records = records
         self._history = history
         self._dispatcher = dispatcher
         self._outbox = outbox
+        self._retention = retention
         self._settings = settings
         self._clock = clock
 
@@ -45,16 +54,26 @@ class Tick:
         await self._outbox.drain(budget)
         if report.follow_ups:
             report.followed_up = await self._outbox.run(budget)
+        await self._second_pass(budget, report)
         period = self._settings.tick_period
         number = self._clock.now() // round(period * 1000)
         if number % max(1, round(SWEEP_EVERY / period)) == 0:
             await self._sweep(budget)
         return report
 
+    async def _second_pass(self, budget: Budget, report: Report) -> None:
+        """Where the schedule cannot call more often than every minute, one call looks twice."""
+        wait = budget.left - (self._settings.tick_budget - self._settings.tick_second_pass)
+        if self._settings.tick_second_pass == 0 or wait < 0:
+            return
+        await self._sleep(wait)
+        report.add(await self._dispatcher.run(budget))
+        await self._outbox.drain(budget)
+
     async def _sweep(self, budget: Budget) -> None:
         """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again.
 
-        First it trims the history.
+        First it trims the history; last it drops files, however many of them, and goes on with them next time.
         """
         trimmed = await self._history.trim()
         if trimmed:
@@ -66,3 +85,4 @@ class Tick:
             rehomed = await self._queue.rehome(user)
             if rehomed:
                 log.error("jobs_rehomed", count=rehomed)
+        await self._retention.sweep(budget)

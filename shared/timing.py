@@ -52,6 +52,8 @@ def contradictions(s: "Settings") -> list[str]:
          "must be at most FUNCTION_MAX_DURATION minus 10", s.function_max_duration - tick),
         (s.status_cache_ttl <= s.check_interval, "STATUS_CACHE_TTL", s.status_cache_ttl,
          "must be at most CHECK_INTERVAL", s.check_interval),
+        (s.tick_second_pass == 0 or s.tick_second_pass + round_needs <= s.tick_budget,
+         "TICK_SECOND_PASS and a round", s.tick_second_pass + round_needs, "must fit into TICK_BUDGET", s.tick_budget),
         (round_needs <= s.tick_budget, "two store calls and one provider call with their full timeouts", round_needs,
          "must fit into TICK_BUDGET", s.tick_budget),
         (round_needs + answer + slack <= s.function_max_duration,

@@ -100,7 +100,7 @@ async def test_a_batch_ends_once_with_results_in_order(world: World, client: htt
     good = [result["output"] for result in document["results"] if result["number"] != 4]
     assert good == [f"{batch['id']}_{n}" for n in range(10) if n != 4]
     error = {"code": "content_policy", "class": "content_policy", "detail": "refused"}
-    assert document["results"][4] == {"number": 4, "status": "failed", "output": None, "error": error}
+    assert document["results"][4] == {"number": 4, "status": "failed", "output": None, "files": [], "error": error}
     assert (await world.runtime.records.stats()).counters["batches"] == 1
     assert await world.indexed() == 0
     assert await world.raw("ZCARD", world.runtime.queue.keys.user("app", "ada")) == 0

@@ -271,7 +271,8 @@ async def test_a_batch_is_one_event_at_its_end_and_another_when_it_ends_again(wo
     events = [json.loads(request.body) for request in endpoint.received]
     assert [event["type"] for event in events] == ["batch.completed"] * 2
     assert endpoint.received[0].event_id != endpoint.received[1].event_id
-    assert events[0]["data"]["jobs"] == 2
+    assert events[0]["data"]["counts"]["failed"] == 2 and events[0]["data"]["status"] == "failed"
+    assert events[1]["data"]["counts"]["canceled"] == 2
 
 
 async def test_a_function_that_dies_before_it_tells_leaves_that_to_the_tick(world: World, endpoint: Receiver) -> None:

@@ -4,10 +4,13 @@ import asyncio
 import base64
 import importlib
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shared import runtime
 from shared.clock import SystemClock
@@ -94,6 +97,25 @@ def test_a_scheduled_event_is_a_tick(deployed: Runtime, scheduled: dict[str, Any
 
 def test_a_wrong_token_is_401_through_lambda_too(deployed: Runtime) -> None:
     assert call("process_queue", event("POST", "/api/process-queue"))[0] == 401
+
+
+def test_every_route_has_a_function_and_every_function_its_routes(deployed: Runtime) -> None:
+    document = yaml.safe_load((Path(__file__).parent.parent / "serverless.yml").read_text())
+    modules = {path.stem for path in (Path(__file__).parent.parent / "functions").glob("*.py")} - {"__init__", "index"}
+    handlers = {own["handler"] for own in document["functions"].values()}
+    assert handlers == {f"functions/{module}.handler" for module in modules}
+    for own in document["functions"].values():
+        module = importlib.import_module(own["handler"].removesuffix(".handler").replace("/", "."))
+        wanted = {
+            (method, re.sub(r"{(\w+):path}", r"{\1+}", route.path))
+            for route in module.router.routes
+            for method in route.methods
+        }
+        given = {(e["httpApi"]["method"], e["httpApi"]["path"]) for e in own["events"] if "httpApi" in e}
+        for method, path in wanted - given:
+            greedy = [known for any_method, known in given if any_method == "*"]
+            assert any(path.startswith(known.partition("{")[0]) for known in greedy), (method, path)
+        assert {row for row in given if row[0] != "*"} <= wanted
 
 
 def test_clients_are_kept_between_invocations(deployed: Runtime) -> None:

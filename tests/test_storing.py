@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from local.simulator.media import video
@@ -142,18 +143,15 @@ async def test_a_file_that_is_gone_ends_expired_and_the_owner_is_told(world: Wor
         assert json.loads(owner.received[0].body)["data"]["files"][0]["state"] == "expired"
 
 
-async def test_a_copy_is_reported_after_30_minutes_and_given_up_after_45(
-    world: World, source: Receiver, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_copy_is_reported_after_30_minutes_and_given_up_after_45(world: World, source: Receiver) -> None:
     source.answers = lambda _: (500, {}, b"")
     job_id = await ended(world, source.url())
     world.runtime.outbox_queue.follow_ups.take()
     for minutes in (29, 2, 13):
-        capsys.readouterr()
         world.manual.advance(minutes * 60)
-        await world.runtime.tick.run()
-        is_reported = "copy_late" in capsys.readouterr().out
-        assert is_reported == (minutes != 29)
+        with capture_logs() as logged:
+            await world.runtime.tick.run()
+        assert any(line["event"] == "copy_late" for line in logged) == (minutes != 29)
         assert (await document(world, job_id))["files"][0]["state"] == "pending"
     world.manual.advance(3 * 60)
     await world.runtime.tick.run()

@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from shared.batches import MAX_JOBS, batch_status, counts_of
 from shared.clock import Clock, iso
-from shared.hooks.event import event_type, headers, written
+from shared.files import gone_before
+from shared.hooks.event import headers, written
 from shared.job import Job, error_document, links
 from shared.jobqueue import FollowUp, OutboxQueue, Tried
 from shared.log import log
 from shared.settings import Settings
-from shared.signatures import event_id_for
 from shared.storage.bucket import Bucket
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ JOB_FIELDS = (
     "batch", "hook_url", "hook_lane", "hook_tag",
 )  # fmt: skip
 BATCH_FIELDS = ("owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy",
-                "hook_url", "hook_lane", "hook_tag")  # fmt: skip
+                "hook_url", "hook_lane", "hook_tag", *(f"s{n}" for n in range(MAX_JOBS)))  # fmt: skip
 
 
 class Deliveries:
@@ -125,7 +126,7 @@ class Deliveries:
         data = job_data(job, row.event)
         if row.event == "processing":
             return written(row.event, int(f.get("started_at", now)), data)
-        data |= job.result(lambda key: self._bucket.url(key, now))
+        data |= job.result(lambda key: self._bucket.url(key, now), gone_before(self._settings, now))
         if row.event == "failed":
             data["error"] = error_document(f["error_code"], f.get("error_detail", ""))
         return written(row.event, int(f.get("kept_at") or f["ended_at"]), data)
@@ -147,35 +148,14 @@ def job_data(job: Job, event: str) -> dict[str, Any]:
 
 
 def batch_data(batch_id: str, f: Mapping[str, str]) -> dict[str, Any]:
-    """What the event of a batch's end says; how each job ended is read at its link."""
+    """What the event of a batch's end says: how many of its jobs ended how. Their results are read at its link."""
+    counts = counts_of([f.get(f"s{n}", "pending") for n in range(int(f["expected"]))])
     return {
-        "id": batch_id, "status": "completed", "user_id": f["user"], "queue": f["queue"], "jobs": int(f["expected"]),
-        "metadata": json.loads(f["metadata"]), "created_at": iso(int(f["created_at"])),
-        "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
+        "id": batch_id, "status": batch_status(dict(f), counts), "user_id": f["user"], "queue": f["queue"],
+        "counts": {"expected": int(f["expected"]), **counts}, "metadata": json.loads(f["metadata"]),
+        "created_at": iso(int(f["created_at"])), "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
         "links": {"status": f"/api/batches/{batch_id}"},
     }  # fmt: skip
-
-
-def deliveries_document(settings: Settings, holder: str, records: list[Any], f: Mapping[str, str]) -> dict[str, Any]:
-    """Each event of a job or batch with all its tries, as their owner sees them."""
-    return {
-        "id": holder,
-        "hook_url": f.get("hook_url") or None,
-        "deliveries": [
-            {
-                "event_id": event_id_for(settings.signing_key, holder, record.event),
-                "type": event_type(record.event),
-                "state": record.state,
-                "tries": [_shown(entry) for entry in record.entries],
-            }
-            for record in records
-        ],
-    }
-
-
-def _shown(entry: str) -> dict[str, Any]:
-    tried: dict[str, Any] = json.loads(entry)
-    return {**tried, "at": iso(tried["at"])}
 
 
 def _retry_after(text: str) -> float:

@@ -39,6 +39,14 @@ class Letters(Page):
     behind: tuple[Position, ...] = ()
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Whose job has files that are to be removed, and when it ended (ms); their folder is named after both."""
+
+    user: str
+    ended_at: int
+
+
 class History(Scripted):
     """Lists jobs, and forgets them."""
 
@@ -116,19 +124,26 @@ class History(Scripted):
         """Removes a dead letter, of which nothing but the job is left then; False if there is none."""
         return bool(await self._store.execute("ZREM", self.keys.dead, job_id))
 
-    async def delete(self, job_id: str, owner: str) -> None:
-        """Forgets an ended job; with it goes what its idempotency key was used for.
+    async def delete(self, job_id: str, owner: str, *, files_too: bool = False, batch_too: bool = False) -> Kept | None:
+        """Forgets an ended job; with it goes what its idempotency key was used for. None: it is done.
 
+        ``files_too``: a job that has files is not forgotten yet, but told where they are, for the caller to remove them
+        first; meanwhile nobody else stores any. ``batch_too`` forgets its batch as well, if that has ended.
         Raises JobNotFound, NotTerminal or BelongsToBatch; nothing is changed then.
         """
         keys = [self.keys.index, self.keys.job(job_id), self.keys.dead, self.keys.root, self.keys.outbox]
-        match (await self._run("delete", keys, [job_id, owner]))[0]:
-            case "not_found":
+        hold_until = str(self._clock.now() + round(self._settings.lease * 1000)) if files_too else ""
+        reply = await self._run("delete", keys, [job_id, owner, hold_until, "1" if batch_too else "0"])
+        match reply:
+            case ["held", user, ended_at]:
+                return Kept(user, int(ended_at))
+            case ["not_found"]:
                 raise JobNotFound
-            case "not_terminal":
+            case ["not_terminal"]:
                 raise NotTerminal
-            case "belongs_to_batch":
+            case ["belongs_to_batch"]:
                 raise BelongsToBatch
+        return None
 
     async def trim(self) -> int:
         """Drops what is older than TASK_TTL from the history, and the oldest beyond MOST_LISTED; says how many.

@@ -159,7 +159,8 @@ class Place:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """A batch as the store holds it; ``results`` are output, error code and error detail of jobs from ``first`` on."""
+    """A batch as the store holds it; ``results`` are, for each job from ``first`` on, its output,
+    error code and detail, files, and when it ended."""
 
     id: str
     fields: dict[str, str]

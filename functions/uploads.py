@@ -1,0 +1,28 @@
+"""POST /api/uploads: where a user's picture may be uploaded to."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from shared import runtime
+from shared.application import create_app, create_handler
+from shared.auth import caller_of
+from shared.intake import read_model
+from shared.uploads import UploadRequest, prepared
+
+BODY_LIMIT = 4 * 1024
+
+router = APIRouter()
+
+
+@router.post("/api/uploads")
+async def create(request: Request) -> JSONResponse:
+    """201 with a URL to PUT the file to and the one to pass to a model; 409 where nothing is kept."""
+    sluice = runtime.current()
+    caller = caller_of(request, sluice.settings)
+    wanted = await read_model(request, BODY_LIMIT, UploadRequest)
+    body = prepared(sluice.bucket, caller, wanted, sluice.clock.now())
+    return JSONResponse(body, 201, headers={"Cache-Control": "no-store"})
+
+
+app = create_app(router)
+handler = create_handler(app)

@@ -1,0 +1,46 @@
+"""Drops the files that a deployment does not keep any longer, a day's folder at a time."""
+
+import asyncio
+
+from shared.budget import Budget
+from shared.clock import Clock
+from shared.log import log
+from shared.settings import Settings
+from shared.storage import layout
+from shared.storage.bucket import Bucket, StorageError
+
+
+class Retention:
+    """Applies STORAGE_RETENTION: whole days of results and uploads go, each of them once all of it is old enough."""
+
+    def __init__(self, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+        self._bucket = bucket
+        self._settings = settings
+        self._clock = clock
+
+    async def sweep(self, budget: Budget) -> int:
+        """Drops what is too old, as far as the time allows, and says how many files that were; the rest goes next time.
+
+        Without a retention or a storage it asks nobody. What the storage refuses is logged and raises nothing, since a
+        tick has more important things to do; two sweeps at the same time do no harm.
+        """
+        if not (self._settings.storage_retention and self._settings.storage_scheme):
+            return 0
+        dropped = 0
+        try:
+            async with asyncio.timeout(budget.left):
+                for root in (layout.RESULTS, layout.UPLOADS):
+                    for day in await self._old_days(root):
+                        async for keys in self._bucket.pages(day):
+                            await self._bucket.delete(keys)
+                            dropped += len(keys)
+        except (StorageError, TimeoutError) as error:
+            log.warning("retention_stopped", error=type(error).__name__)
+        if dropped:
+            log.info("files_dropped", count=dropped)
+        return dropped
+
+    async def _old_days(self, root: str) -> list[str]:
+        """The days' folders that are to go, the oldest first."""
+        oldest_kept = self._clock.now() - self._settings.storage_retention * 1000
+        return [day for day in await self._bucket.folders(root) if layout.is_before(day, oldest_kept)]
