@@ -20,7 +20,8 @@ def own_storage() -> runtime.Runtime:
     return sluice
 
 
-@router.api_route("/api/files/{key:path}", methods=["GET", "HEAD"])
+@router.head("/api/files/{key:path}", operation_id="head_file")
+@router.get("/api/files/{key:path}")
 async def read(request: Request, key: str) -> Response:
     """200 with the file, 206 with a range of it, 304 if the caller has it; 403 for a URL that was not given out."""
     sluice = own_storage()

@@ -30,6 +30,7 @@ def announcement(stack: "Stack") -> str:
             f"  functions  {urls.functions}",
             f"  store      {store}",
             f"  provider   {provider}",
+            f"  files      {_files(stack)}",
             f"  schedule   a tick every {tick:g} s",
             f"  API key    {stack.api_key}",
             f"  operator   {stack.environment['OPERATOR_TOKEN']}",
@@ -47,6 +48,15 @@ def _store_elsewhere(stack: "Stack") -> str:
     if stack.is_in_memory:
         return "none: jobs live and end with the functions' process"
     return "as the environment or .env says"
+
+
+def _files(stack: "Stack") -> str:
+    """Where results are kept."""
+    location = stack.environment.get("STORAGE_URL", "")
+    folder = stack.configuration.data_dir / "storage"
+    if location.startswith("memory:"):
+        return "in the functions' process, and end with it"
+    return str(folder) if location == folder.resolve().as_uri() else location or "not kept"
 
 
 def _news(stack: "Stack") -> str:

@@ -22,12 +22,15 @@ from shared.settings import PLACEHOLDER, Settings
 
 STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")
 FALSE = ("0", "false", "f", "no", "n", "off")
+# Placeholders are what a copied .env.example leaves. These are read by other tools too, or may say "todo" and mean it.
+NEVER_PLACEHOLDERS = ("AWS_", "STORAGE_")
+DEVELOPMENT = ("development", "test")
 # A developer waits for what a deployment may take its time with.
 IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000"}
 
 
 def setting_names() -> frozenset[str]:
-    """Returns every environment variable the functions read a setting from."""
+    """Returns every environment variable the functions read a setting from; some have names of AWS's beside ours."""
     names = set(Settings.model_fields) | set(WaveSpeedSettings.model_fields)
     for field in Settings.model_fields.values():
         if isinstance(field.validation_alias, AliasChoices):
@@ -56,6 +59,7 @@ class Environment:
             **IMPATIENCE,
             **local_secrets(None if self._configuration.fresh else self._configuration.data_dir / "local.env"),
         }
+        made |= self._results()
         forced = {}
         if self.in_memory:
             forced["USE_REDIS_FOR_TASKS"] = "false"
@@ -74,6 +78,18 @@ class Environment:
             del made["WAVESPEED_API_KEY"], made["WAVESPEED_WEBHOOK_SECRET"]
         return {**others, **_beside_any_proxy(), **made, **self._given, **forced, "PYTHONUNBUFFERED": "1"}
 
+    def _results(self) -> dict[str, str]:
+        """Where results are kept, and that the provider's files, and whoever is told of them, are on this machine."""
+        made = {}
+        is_development = self._given.get("SLUICE_ENV", "development") in DEVELOPMENT
+        if is_development:
+            made["ALLOW_LOOPBACK"] = "true"
+        if not self._configuration.fresh:
+            made["STORAGE_URL"] = (self._configuration.data_dir / "storage").resolve().as_uri()
+        elif is_development:
+            made["STORAGE_URL"] = "memory://"  # elsewhere refused: then nothing is kept at all
+        return made
+
 
 def given_settings(environ: Mapping[str, str], env_file: Path) -> dict[str, str]:
     """Returns the settings the developer has made; empty ones and placeholders of a copied example do not count."""
@@ -85,6 +101,8 @@ def given_settings(environ: Mapping[str, str], env_file: Path) -> dict[str, str]
 
 
 def _is_placeholder(name: str, value: str) -> bool:
+    if name.startswith(NEVER_PLACEHOLDERS):
+        return value.startswith("<")
     is_secret = name.endswith(("_TOKEN", "_SECRET", "_KEYS", "_KEY", "_URL"))
     return is_secret and PLACEHOLDER.search(value.strip().lower()) is not None
 

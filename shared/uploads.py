@@ -40,6 +40,7 @@ def prepared(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> di
         "upload_url": upload_url,
         "method": "PUT",
         "headers": headers,
-        "url": bucket.url(key, now),
+        # A job that is given it may wait as long as its queue allows before the provider fetches it.
+        "url": bucket.url(key, now, at_least=settings.queue_ttl + settings.cancel_after),
         "expires_at": iso((now // 1000 + settings.storage_url_ttl) * 1000),
     }

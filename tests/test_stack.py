@@ -1,5 +1,6 @@
 """The embedded stack starts, tells, and stops as a whole; the demo runs through it."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -11,18 +12,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import httpx
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from local.configuration import Configuration
 from local.environment import Environment, given_settings, local_secrets, setting_names
+from local.receiver import Event, Receiver, secrets_of
+from local.receiver import main as receive
 from local.schedule import tick
 from local.simulator.media import FRAMES
 from local.stack import Stack, StackError
+from shared.storage.settings import StorageSettings
 
 ROOT = Path(__file__).parent.parent
 FREE_PORTS = {"SLUICE_PORT": "0", "SLUICE_STORE_PORT": "0", "SLUICE_PROVIDER_PORT": "0"}
@@ -148,16 +154,45 @@ def test_the_printed_command_submits_a_job(tmp_path: Path) -> None:
     assert '"id":"job_' in answer.stdout
 
 
-def test_a_job_and_the_api_key_outlive_a_restart(tmp_path: Path) -> None:
-    body = {"model": "acme/text-to-video", "input": {"prompt": "a boat"}, "user_id": "ada"}
-    with Stack(sealed(tmp_path)) as stack:
-        authorization = {"Authorization": f"Bearer {stack.api_key}"}
-        submitted = httpx.post(f"{stack.urls.functions}/api/submit", json=body, headers=authorization)
+BODY = {"model": "acme/text-to-video", "input": {"prompt": "a boat", "simulate": {"seconds": 0.2}}, "user_id": "ada"}
+
+
+def told(stack: Stack) -> tuple[httpx.Response, Event]:
+    """The answer to a submit, and the event of that job's end, verified with the secret that the deployment tells."""
+    events: list[Event] = []
+    with Receiver(secrets_of(stack.urls.functions, stack.api_key), events.append) as receiver:
+        body = {**BODY, "hook_url": receiver.url}
+        submitted = httpx.post(f"{stack.urls.functions}/api/submit", json=body, headers=authorization(stack))
         assert submitted.status_code == 202
+        assert eventually(lambda: bool(events))
+    return submitted, events[0]
+
+
+def authorization(stack: Stack) -> dict[str, str]:
+    return {"Authorization": f"Bearer {stack.api_key}"}
+
+
+def test_a_job_its_file_and_the_api_key_outlive_a_restart(tmp_path: Path) -> None:
     with Stack(sealed(tmp_path)) as stack:
-        found = httpx.get(stack.urls.functions + submitted.json()["links"]["status"], headers=authorization)
+        submitted, event = told(stack)
+        assert (event.type, event.about) == ("job.completed", submitted.json()["id"])
+    assert len(list((tmp_path / "storage" / "results").rglob("*.mp4"))) == 1
+    with Stack(sealed(tmp_path)) as stack:
+        found = httpx.get(stack.urls.functions + submitted.json()["links"]["status"], headers=authorization(stack))
+        (file,) = found.json()["files"]
+        result = stack.urls.functions + submitted.json()["links"]["result"]
+        film = httpx.get(result, headers=authorization(stack), follow_redirects=True).content
     assert found.json()["user_id"] == "ada"
+    assert file["state"] == "stored" and hashlib.sha256(film).hexdigest() == file["sha256"]
     assert '"event": "submitted"' not in (tmp_path / "logs" / "functions.log").read_text(), "each start, a new log"
+
+
+def test_a_fresh_stack_keeps_files_while_it_runs_and_nothing_afterwards(tmp_path: Path) -> None:
+    with Stack(sealed(tmp_path, fresh=True)) as stack:
+        _, event = told(stack)
+        (file,) = event.body["data"]["files"]
+        assert file["state"] == "stored" and httpx.get(file["url"]).content[4:8] == b"ftyp"
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
 def test_memory_mode_runs_without_a_store(tmp_path: Path) -> None:
@@ -212,6 +247,80 @@ def test_what_the_developer_has_set_wins_and_placeholders_do_not_count(
     assert told["REPLICATE_BASE_URL"] == "http://127.0.0.1:3/v1"
 
 
+def test_results_are_kept_below_the_data_and_may_come_from_this_machine(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert (told["STORAGE_URL"], told["ALLOW_LOOPBACK"]) == ((tmp_path / "storage").as_uri(), "true")
+    assert Environment(Configuration(data_dir=tmp_path, fresh=True)).variables(PORTS)["STORAGE_URL"] == "memory://"
+    no_settings.setenv("SLUICE_ENV", "production")
+    assert "ALLOW_LOOPBACK" not in Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert "STORAGE_URL" not in Environment(Configuration(data_dir=tmp_path, fresh=True)).variables(PORTS)
+
+
+def test_a_bucket_of_the_developers_is_used_with_his_keys_unless_the_stack_is_sealed(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {
+        "STORAGE_URL": "s3://todo-app-example/results", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIA0000",
+        "AWS_SECRET_ACCESS_KEY": "a/secret/with/xxx/in/it", "AWS_SESSION_TOKEN": "a-token", "AWS_PROFILE": "mine",
+    }  # fmt: skip
+    for name, value in given.items():
+        no_settings.setenv(name, value)
+    told = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert {name: told[name] for name in given} == given
+    with storage_settings(told) as own:
+        assert own.storage_region == "eu-west-1" and own.storage_keys == (
+            "AKIA0000",
+            "a/secret/with/xxx/in/it",
+            "a-token",
+        )
+    in_seal = Environment(sealed(tmp_path)).variables(PORTS)
+    assert {name for name in given if in_seal.get(name) == given[name]} == {"AWS_PROFILE"}
+
+
+@contextmanager
+def storage_settings(environ: dict[str, str]) -> Iterator[StorageSettings]:
+    """The settings of storage that a child with this environment would have."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        yield StorageSettings()
+
+
+def test_the_receiver_takes_what_a_secret_of_its_signed_and_refuses_the_rest(tmp_path: Path) -> None:
+    old, new, other = (f"whsec_{letter * 32}" for letter in "AbC")
+    body, now = b'{"type":"job.completed","data":{"id":"job_1"}}', datetime.now(UTC)
+    events: list[Event] = []
+
+    def post(secret: str, *, at: datetime = now, content: bytes = body, signature: str = "") -> int:
+        signature = signature or Webhook(secret).sign("evt_1", at, body.decode())
+        stamp = str(int(at.timestamp()))
+        headers = {"webhook-id": "evt_1", "webhook-timestamp": stamp, "webhook-signature": signature}
+        return httpx.post(receiver.url, content=content, headers=headers).status_code
+
+    with Receiver([old, new], events.append) as receiver:
+        assert [post(old), post(new)] == [204, 204]
+        assert [(event.type, event.about) for event in events] == [("job.completed", "job_1")], "twice is once"
+        refused = [
+            post(other), post(old, content=body + b" "), post(old, at=now - timedelta(minutes=10)),
+            post(old, signature="nonsense"), post(old, signature="v1,!"),
+            httpx.post(receiver.url, content=body).status_code,
+        ]  # fmt: skip
+        assert (refused, receiver.refused) == ([401] * 6, 6)
+        assert httpx.post(receiver.url, content=b"." * 70_000).status_code == 413
+    assert len(events) == 1
+
+
+def test_the_receiver_says_why_it_cannot_begin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("API_KEY", raising=False)
+    assert receive([]) == 2 and "API_KEY" in capsys.readouterr().err
+    assert receive(["--api-key", "k", "--url", "http://127.0.0.1:1"]) == 2
+    assert "ConnectError" in capsys.readouterr().err
+
+
 def test_the_environment_wins_over_the_env_file_which_only_development_reads(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("QUEUES=from-file:1\nLOG_LEVEL=DEBUG\nUNRELATED=1\n")
@@ -256,16 +365,20 @@ def test_the_demo_completes_five_jobs_with_one_retry_and_leaves_files_that_play(
     )
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
     table = ended.stdout.partition("Results\n")[2]
-    rows = re.findall(r"^job_\w{4} +(ada|grace) +(\d)(?: premium)? +(\w+) +(\d) +[\d.]+ +(\S+)", table, re.M)
-    assert [(user, status, attempts) for user, _, status, attempts, _ in rows] == [
-        ("ada", "completed", "1"), ("grace", "completed", "2"), ("ada", "completed", "1"), ("ada", "completed", "1"),
-        ("grace", "completed", "1"),
+    rows = re.findall(
+        r"^(job_\w{8}\.\w{3}) +(ada|grace) +(\d) +[\d.]+ +[\d.]+ +(\w+) +[\d.]+ KB +(2.0 s|-) +(yes|-)", table, re.M
+    )
+    assert [row[1:] for row in rows] == [
+        ("ada", "1", "stored", "2.0 s", "yes"), ("grace", "2", "stored", "2.0 s", "yes"),
+        ("ada", "1", "stored", "2.0 s", "yes"), ("ada", "1", "stored", "-", "yes"),
+        ("grace", "1", "stored", "2.0 s", "yes"),
     ]  # fmt: skip
+    assert len(set(re.findall(r"(job_\w{4}) .* completed +done .* told job.completed, verified", ended.stdout))) == 5
     assert "retry after: CUDA out of memory" in ended.stdout
     assert re.search(r"[1-9]\d* of them answered 304", ended.stdout)
     assert re.search(r"6 predictions; .* [1-9] found by polling", ended.stdout)
     results = tmp_path / "demo" / "results"
-    assert sorted(file.name for file in results.iterdir()) == sorted(row[4] for row in rows)
+    assert sorted(file.name for file in results.iterdir()) == sorted(row[0] for row in rows)
     for file in results.iterdir():
         with av.open(str(file)) as media:
             assert sum(1 for _ in media.decode(video=0)) == (1 if file.suffix == ".png" else FRAMES)

@@ -14,10 +14,11 @@ from rich.table import Table
 
 from local.configuration import DATA_DIR, Configuration
 from local.demo.cost import cost, start_bill
-from local.demo.display import LiveTable, PlainLines, rank, short
+from local.demo.display import ROOMY, LiveTable, PlainLines
 from local.demo.pursuit import Pursued, Pursuit
-from local.demo.results import UnusableResult, clear, download
+from local.demo.results import UnusableResult, clear, download, stored
 from local.demo.scenario import ORDERS, SETTINGS, TICK_SECONDS
+from local.receiver import Receiver, secrets_of
 from local.stack import Stack, StackError
 
 DEADLINE_SECONDS = 90.0
@@ -54,14 +55,15 @@ def _demonstrate(console: Console, data_dir: Path) -> None:
         start_bill(stack)
         print(f"{len(ORDERS)} jobs, {SETTINGS['MAX_CONCURRENT_TASKS']} at a time:\n", flush=True)
         jobs = asyncio.run(_run(stack, console))
-        missing = [f"{job.id} ({job.status}: {job.note})" for job in jobs if job.status != "completed"]
+        missing = [job for job in jobs if job.status != "completed" or not job.event]
         if missing:
-            raise DemoFailed(f"not completed after {DEADLINE_SECONDS:g} s: {', '.join(missing)}")
+            named = ", ".join(f"{job.id} ({job.status}, {job.stage}: {job.note})" for job in missing)
+            raise DemoFailed(f"not completed and told after {DEADLINE_SECONDS:g} s: {named}")
+        files = [download(stack, job, results) for job in jobs]
         bill = cost(stack, jobs)
-        files = [download(job, results) for job in jobs]
         console.print("\nResults", style="bold")
-        console.print(_summary(jobs, files))
-        print(f"\n{bill}\n\nThe finished files are in {results}", flush=True)
+        console.print(_summary(console, jobs, files))
+        print(f"\n{bill}\n\nThe finished files are in {results}, with the sha256 that their status tells", flush=True)
 
 
 def _configuration(data_dir: Path) -> Configuration:
@@ -73,30 +75,37 @@ def _configuration(data_dir: Path) -> Configuration:
 
 
 async def _run(stack: Stack, console: Console) -> list[Pursued]:
-    """Returns the jobs as they were when the last one ended, or at the deadline."""
+    """Returns the jobs as they were when the last one was done and told of, or at the deadline."""
     jobs: list[Pursued] = []
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal
     display = LiveTable(console, jobs) if is_live else PlainLines()
     headers = {"Authorization": f"Bearer {stack.api_key}"}
-    async with httpx.AsyncClient(base_url=stack.urls.functions, headers=headers, trust_env=False) as client:
-        pursuit = Pursuit(client, display.changed, stack.check, jobs)
-        with display.shown():
-            await pursuit.submit(ORDERS)
-            with suppress(TimeoutError):  # the caller names what is missing
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    await pursuit.follow()
+    loop = asyncio.get_running_loop()
+    with Receiver(
+        secrets_of(stack.urls.functions, stack.api_key),
+        lambda event: loop.call_soon_threadsafe(pursuit.tell, event),
+    ) as receiver:
+        async with httpx.AsyncClient(base_url=stack.urls.functions, headers=headers, trust_env=False) as client:
+            pursuit = Pursuit(client, receiver.url, display.changed, stack.check, jobs)
+            with display.shown():
+                await pursuit.submit(ORDERS)
+                with suppress(TimeoutError):  # the caller names what is missing
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        await pursuit.follow()
     return jobs
 
 
-def _summary(jobs: Sequence[Pursued], files: Sequence[Path]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("job", "user", "priority", "status", "attempts", "seconds"):
+def _summary(console: Console, jobs: Sequence[Pursued], files: Sequence[Path]) -> Table:
+    table = Table(box=None, padding=(0, 2 if console.width >= ROOMY else 1, 0, 0), header_style="dim")
+    for title in ("file", "user", "attempts", "seconds", "told", "state", "size", "length", "thumbnail"):
         table.add_column(title, no_wrap=True)
-    table.add_column("file", overflow="fold")
-    for job, file in zip(jobs, files, strict=True):
+    for job, path in zip(jobs, files, strict=True):
+        file = stored(job)
+        length = f"{file['duration']:.1f} s" if file["duration"] else "-"
         table.add_row(
-            short(job), job.order.user, rank(job), job.status, str(job.attempts), f"{job.seconds or 0:.1f}", file.name
-        )
+            path.name, job.order.user, str(job.attempts), f"{job.seconds or 0:.1f}", f"{job.seconds_told or 0:.1f}",
+            file["state"], f"{file['size'] / 1024:.1f} KB", length, "yes" if file["thumbnail_url"] else "-",
+        )  # fmt: skip
     return table
 
 

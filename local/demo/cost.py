@@ -23,7 +23,7 @@ def cost(stack: Stack, jobs: Sequence[Pursued]) -> str:
     each, commands = bill["calls"] / len(jobs), bill["billed"] / len(jobs)
     return (
         f"Store     {bill['calls']} HTTP calls and {bill['billed']} billed Redis commands: "
-        f"{each:.1f} and {commands:.0f} per job, every poll and tick included\n"
+        f"{each:.1f} and {commands:.0f} per job, with every poll, tick, copy and event\n"
         f"Status    {polls} polls, {unchanged} of them answered 304 Not Modified\n"
         f"Provider  {len(predictions)} predictions; {delivered} announced by webhook, "
         f"{len(predictions) - delivered} found by polling"

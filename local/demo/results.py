@@ -1,13 +1,17 @@
-"""The finished files: fetched from the provider, checked, and kept."""
+"""The finished files: fetched from the deployment's own storage, compared with what the status tells, and kept."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from local.demo.pursuit import Pursued
+from local.stack import Stack
 
 PNG = b"\x89PNG\r\n\x1a\n"
 DOWNLOAD_SECONDS = 20.0
+LETTERS_OF_ID = 12  # that a file's name has: enough for five jobs
 
 
 class UnusableResult(Exception):
@@ -20,18 +24,29 @@ def clear(directory: Path) -> None:
         file.unlink()
 
 
-def download(job: Pursued, directory: Path) -> Path:
-    """Returns the path of the job's output file; raises UnusableResult if it cannot be had or played."""
-    url = job.document["output"]
-    if not isinstance(url, str):
-        raise UnusableResult(f"{job.id} has no file as output")
+def stored(job: Pursued) -> dict[str, Any]:
+    """Returns what the status tells of the job's one file; raises UnusableResult unless it is stored."""
+    files: list[dict[str, Any]] = job.document["files"]
+    if len(files) != 1 or files[0]["state"] != "stored":
+        raise UnusableResult(f"{job.id} has no stored file: {[file['state'] for file in files]}")
+    return files[0]
+
+
+def download(stack: Stack, job: Pursued, directory: Path) -> Path:
+    """Returns the path of the job's file; raises UnusableResult if it cannot be had, played, or is not that file."""
+    authorization = {"Authorization": f"Bearer {stack.api_key}"}
+    result = f"{stack.urls.functions}/api/jobs/{job.id}/result"
     try:
-        content = httpx.get(url, timeout=DOWNLOAD_SECONDS, trust_env=False).raise_for_status().content
+        with httpx.Client(timeout=DOWNLOAD_SECONDS, trust_env=False) as client:
+            url = httpx.URL(client.get(result, headers=authorization).headers.get("Location", ""))
+            content = client.get(url).raise_for_status().content  # the URL is signed; no key goes with it
     except httpx.HTTPError as error:
-        raise UnusableResult(f"the output of {job.id} cannot be fetched: {type(error).__name__}") from None
-    path = directory / f"{job.id}{Path(httpx.URL(url).path).suffix}"
+        raise UnusableResult(f"the result of {job.id} cannot be fetched: {type(error).__name__}") from None
+    if hashlib.sha256(content).hexdigest() != stored(job)["sha256"] or str(url).startswith(str(stack.urls.provider)):
+        raise UnusableResult(f"the result of {job.id} is not the stored copy that its status tells of")
+    path = directory / f"{job.id[:LETTERS_OF_ID]}{Path(url.path).suffix}"
     if not _is_playable(content, path.suffix):
-        raise UnusableResult(f"the output of {job.id} is no {path.suffix[1:]} file")
+        raise UnusableResult(f"the result of {job.id} is no {path.suffix[1:]} file")
     directory.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path

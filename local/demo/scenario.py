@@ -31,14 +31,15 @@ class Order:
     tier: str = "free"
     more: dict[str, Any] = field(default_factory=dict)
 
-    def body(self) -> dict[str, Any]:
-        """Returns the body of its POST /api/submit."""
+    def body(self, hook_url: str) -> dict[str, Any]:
+        """Returns the body of its POST /api/submit, with the address that is to be told of its end."""
         return {
             "model": self.model,
             "input": {"prompt": self.prompt, **self.more, "simulate": self.simulate},
             "user_id": self.user,
             "tier": self.tier,
             "priority": self.priority,
+            "hook_url": hook_url,
         }
 
 

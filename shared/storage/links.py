@@ -53,8 +53,9 @@ class Links:
     def credentials(self) -> Credentials:
         return Credentials(*self.settings.storage_keys)
 
-    def url(self, key: str, now: int, filename: str | None = None) -> str:
-        """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL s or more, but a week at most.
+    def url(self, key: str, now: int, filename: str | None = None, *, at_least: float = 0) -> str:
+        """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL s and for ``at_least`` s, or more, but
+        a week at most.
 
         With ``filename`` a browser saves the file under that name; public URLs carry no name. Signed with temporary
         credentials, a URL ends with them.
@@ -64,7 +65,7 @@ class Links:
             return f"{settings.storage_public_url.rstrip('/')}/{quote(self._in_bucket(key), safe='/~')}"
         window = settings.storage_url_ttl * 1000 // WINDOWS
         signed_at = now // window * window
-        lasts = min(settings.storage_url_ttl + window // 1000, LONGEST_URL_TTL)
+        lasts = min(max(settings.storage_url_ttl, round(at_least)) + window // 1000, LONGEST_URL_TTL)
         if settings.storage_scheme == "s3":
             query = {"response-content-disposition": disposition(filename)} if filename else {}
             return self._presigned("GET", key, signed_at, lasts, query=query)
