@@ -6,7 +6,7 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.dispatcher import Dispatcher
-from shared.errors import StoreError, StoreUncertain
+from shared.errors import InvalidRequest, JobNotFound, StoreError, StoreUncertain
 from shared.job import links
 from shared.jobqueue import Claimed, JobQueue, Records
 from shared.log import log
@@ -38,10 +38,23 @@ class Admission:
         self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget
     ) -> dict[str, Any]:
         """The accepted job, with its links and place in the queue; the same job for the same key and body."""
+        job_id = self._job_id(caller, idempotency_key)
         # Here and not in admit: a redrive repeats what was accepted, and each delivery is checked again anyway.
         if request.hook_url is not None:
-            await self._check_hook(request.hook_url)
-        return await self.admit(self._job_id(caller, idempotency_key), caller, request, budget)
+            try:
+                await self._check_hook(request.hook_url)
+            except InvalidRequest:
+                # What was accepted stays accepted, whatever has become of its host since.
+                if idempotency_key is None or not await self._is_known(job_id):
+                    raise
+        return await self.admit(job_id, caller, request, budget)
+
+    async def _is_known(self, job_id: str) -> bool:
+        try:
+            await self._records.read(job_id)
+        except JobNotFound:
+            return False
+        return True
 
     async def admit(
         self,

@@ -106,12 +106,17 @@ class Batches:
         """The accepted batch; the same one for the same key and body. Admitted in one call, whatever its size."""
         request_of_all = [request.request_of(job) for job in request.jobs]
         queue = queue_for(self._settings, request.queue, request.provider)
-        if request.hook_url is not None:
-            await self._check_hook(request.hook_url)
-        now = self._clock.now()
         batch_id = f"bat_{secrets.token_hex(16)}"
         if idempotency_key is not None:
             batch_id = batch_id_for(self._settings.signing_key, caller, idempotency_key)
+        if request.hook_url is not None:
+            try:
+                await self._check_hook(request.hook_url)
+            except InvalidRequest:
+                # What was accepted stays accepted, whatever has become of its host since.
+                if idempotency_key is None or not await self._is_known(batch_id):
+                    raise
+        now = self._clock.now()
         all_fields = [single.fields(self._settings, caller, queue, now) for single in request_of_all]
         first, cost = all_fields[0], request_of_all[0].standing(self._settings, now)[1]
         shared = {name for name in first if all(fields[name] == first[name] for fields in all_fields)}
@@ -133,6 +138,13 @@ class Batches:
         if self._settings.dispatch_on_submit:
             await self._dispatch(budget)
         return document(await self._queue.read(batch_id))
+
+    async def _is_known(self, batch_id: str) -> bool:
+        try:
+            await self._queue.read(batch_id)
+        except BatchNotFound:
+            return False
+        return True
 
     async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> dict[str, Any]:
         """The batch as its owner may see it; BatchNotFound, whether it is unknown or somebody else's."""

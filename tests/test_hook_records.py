@@ -10,6 +10,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock, iso
+from shared.errors import InvalidRequest
 from shared.hooks import records
 from shared.hooks.event import secrets_of
 from shared.jobqueue import outbox as outbox_verbs
@@ -209,3 +210,21 @@ async def test_the_operator_sees_what_was_given_up_page_by_page(
         problem(await client.get(f"/api/operate/undelivered?{bad}", headers=OPERATOR), 422, "invalid_request")
     answer = await client.get("/api/operate/undelivered?before=1970-01-01T00:00:00Z", headers=OPERATOR)
     assert answer.json() == {"undelivered": [], "next_before": None}
+
+
+@pytest.mark.parametrize("path", ["/api/submit", "/api/batches"])
+async def test_what_was_accepted_stays_so_when_its_host_is_found_no_more(
+    path: str, world: World, client: httpx.AsyncClient
+) -> None:
+    body: dict[str, Any] = {"user_id": "ada", "model": "acme/video", "hook_url": "https://hooks.example.org/a"}
+    body |= {"input": {}} if path == "/api/submit" else {"jobs": [{"input": {}}]}
+    first = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
+    assert first.status_code == 202, first.text
+
+    async def gone(_: str) -> None:
+        raise InvalidRequest("must name a host that can be found", field="hook_url")
+
+    world.runtime.admission._check_hook = world.runtime.batches._check_hook = gone
+    again = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
+    assert again.status_code == 202 and again.json()["id"] == first.json()["id"]
+    assert (await client.post(path, json=body, headers={"Idempotency-Key": "another"})).status_code == 422
