@@ -137,10 +137,13 @@ class Erasure:
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Waits for all of them before the first failure is raised: none goes on behind the answer."""
-    for outcome in await asyncio.gather(*works, return_exceptions=True):
-        if outcome is not None:
-            raise outcome
+    """Does all of them at the same time; the first failure ends the others, and none goes on behind the answer."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _job_of(key: str) -> str:

@@ -63,6 +63,16 @@ class Outbox:
         await asyncio.gather(*copies, *lanes)
         return taken
 
+    async def restore_lane(self, lane: str) -> bool:
+        """Finds a lane again that the outbox has lost; says whether it had."""
+        return await self._queue.restore(lane=lane)
+
+    async def take_up(self, job_id: str, budget: Budget) -> None:
+        """Works off what is due, the files of this job among it, which nobody seems to store."""
+        if await self._queue.restore(job_id=job_id):
+            log.error("copy_restored", job=job_id)
+        await self.run(budget)
+
     async def _do_all_told(self, budget: Budget) -> bool:
         """Does what the scripts have told, and what they tell on the way; says whether more is due for anybody."""
         is_more = False

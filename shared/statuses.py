@@ -158,7 +158,7 @@ class Statuses:
             return True
         if self._waits_for_storage(job, now):
             self._dispatched_at = now
-            await self._outbox.run(budget.at_most(WAITED_FOR))
+            await self._outbox.take_up(job.id, budget.at_most(WAITED_FOR))
             return True
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now

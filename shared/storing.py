@@ -68,11 +68,11 @@ class Storing:
                 files[n] |= {"state": "expired", "error": files[n].get("error", "not_copied_in_time")}
             elif budget.left > SHORTEST_COPY + self._settings.store_total_timeout:
                 made += await self._copy(row, f, files[n], n, budget)
-        if not await self._note(row, files, len(pending)) and made:
+        if not await self._note(row, files) and made:
             log.warning("copy_stale", job=row.id, turn=row.turn)
-            await self._remove(made)
+            await self._remove_unnoted(row.id, made)
 
-    async def _note(self, row: FollowUp, files: list[File], were_pending: int) -> bool:
+    async def _note(self, row: FollowUp, files: list[File]) -> bool:
         states = [file["state"] for file in files]
         retry_at = None
         if "pending" in states:
@@ -145,6 +145,12 @@ class Storing:
             return []
         file["thumbnail"] = key
         return [key]
+
+    async def _remove_unnoted(self, job_id: str, made: list[str]) -> None:
+        """Removes what this turn made, but for what an earlier note of it has put down; no later one can."""
+        known = read_files((await self._outbox.read(job_id, ("completed",), ("files",))).get("files"))
+        noted = {file.get(name) for file in known for name in ("key", "thumbnail")}
+        await self._remove([key for key in made if key not in noted])
 
     async def _remove(self, keys: list[str]) -> None:
         try:

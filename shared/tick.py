@@ -78,11 +78,16 @@ class Tick:
         trimmed = await self._history.trim()
         if trimmed:
             log.info("history_trimmed", count=trimmed)
-        users = await self._records.walk_users(SWEEP_KEYS)
+        users, lanes = await self._records.walk(SWEEP_KEYS)
         for user in users:
             if budget.left < self._settings.store_total_timeout:
                 break
             rehomed = await self._queue.rehome(user)
             if rehomed:
                 log.error("jobs_rehomed", count=rehomed)
+        for lane in lanes:
+            if budget.left < self._settings.store_total_timeout:
+                break
+            if await self._outbox.restore_lane(lane):
+                log.error("lane_restored", lane=lane)
         await self._retention.sweep(budget)

@@ -216,7 +216,7 @@ async def test_the_operator_sees_what_was_given_up_page_by_page(
 async def test_what_was_accepted_stays_so_when_its_host_is_found_no_more(
     path: str, world: World, client: httpx.AsyncClient
 ) -> None:
-    body: dict[str, Any] = {"user_id": "ada", "model": "acme/video", "hook_url": "https://hooks.example.org/a"}
+    body: dict[str, Any] = {"user_id": "ada", "model": "acme/video", "hook_url": "https://example.com/a"}
     body |= {"input": {}} if path == "/api/submit" else {"jobs": [{"input": {}}]}
     first = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
     assert first.status_code == 202, first.text

@@ -10,36 +10,44 @@ import asyncio
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from shared.budget import Budget
 from shared.job import PUBLIC_STATUS
-from shared.jobqueue import Claim
+from shared.jobqueue import Claim, FollowUp, Tried
 from shared.providers.base import Prediction, SubmissionOutcome
 from shared.submission import SubmitRequest
+from tests.model.batches import BatchMachine
 from tests.model.call import VERB_OF
 from tests.model.content import Content
-from tests.model.driver import SOUND, Caller, Driver, Held
+from tests.model.driver import FILES, SOUND, Caller, Driver, Held, Leased
+from tests.model.outbox import JOB_EVENTS
 from tests.model.state import Model
 from tests.model.strategies import (
     ACTS,
+    ANSWERS,
     CALLERS,
     DEPLOYMENTS,
+    ENDPOINTS,
     ERRORS,
     GATES,
+    HOOKS,
     MODELS,
+    PAUSES,
     PICKS,
     RANKS,
     REQUESTS,
     SLOTS,
+    SOURCES,
     SUBMISSIONS,
     USERS,
+    WORDS,
     Request,
     outcomes,
 )
@@ -68,11 +76,12 @@ class QueueMachine(Driver):
         """
         name = f"job{slot}"
         request = request if conflicts else self.requests.get(name, request)
-        queue, provider, rank = request
+        queue, provider, rank, hook = request
+        url, events = HOOKS[hook] if hook else (None, None)
         user, config = USERS[slot % len(USERS)], self.deployment.settings
         asked = SubmitRequest(
             model=MODELS[slot // len(USERS) % 2], input={"prompt": f"a lighthouse for {user}"}, user_id=user,
-            queue=queue, provider=provider, priority=rank,
+            queue=queue, provider=provider, priority=rank, hook_url=url, hook_events=cast(Any, events),
         )  # fmt: skip
         now = self.clock.true_now + caller.skew
         fields = asked.fields(config, "app", config.queue_list[self.deployment.names.index(queue)], now)
@@ -87,9 +96,9 @@ class QueueMachine(Driver):
     @rule(user=st.sampled_from([0, 1, 2]), request=REQUESTS, ranks=RANKS, start=st.booleans(), caller=CALLERS)
     def submit_several(self, user: int, request: Request, ranks: list[int], start: bool, caller: Caller) -> None:
         """One user fills his seats in one lane, and what is behind them."""
-        queue, provider, _ = request
+        queue, provider, _, hook = request
         for number, rank in enumerate(ranks):
-            self.submit(user + len(USERS) * number, (queue, provider, rank), start, False, caller)
+            self.submit(user + len(USERS) * number, (queue, provider, rank, hook), start, False, caller)
 
     @rule(want=st.integers(1, 3), requests=st.sampled_from([1, 1, 2]), tick=st.booleans(), caller=CALLERS)
     def claim(self, want: int, requests: int, tick: bool, caller: Caller) -> None:
@@ -164,7 +173,8 @@ class QueueMachine(Driver):
         if age and tried:
             job = tried[pick % len(tried)]
         attempt = max(1, self.attempt_of(job) - age)
-        said = Prediction("px" if foreign else "", status, output=[job], error=error, progress=pick % 100)
+        output = [job, FILES[self.provider_of(job)]] if pick % 3 else [job]
+        said = Prediction("px" if foreign else "", status, output=output, error=error, progress=pick % 100)
         self.tell(job, attempt, said, caller)
 
     @rule(pick=PICKS, is_silent=st.booleans(), caller=CALLERS)
@@ -230,11 +240,90 @@ class QueueMachine(Driver):
     def rehome(self, user: str | None, pick: int) -> None:
         """One user's jobs, as a poll does, or those of all users that a sweep meets."""
         if user is None:
-            for key in self.run(self.sluice.records.walk_users(1000)):
+            for key in self.run(self.sluice.records.walk(1000))[0]:
                 self.run(self.queue.rehome(key))
         else:
             own = [name for name in self.jobs() if self.model.jobs[name]["user"] == user]
             self.run(self.queue.rehome(self.queue.keys.user("app", user), own[: pick % 3]))
+
+    # What is left to do when jobs have ended
+
+    @rule(endpoint=ENDPOINTS, source=SOURCES, tells_all=st.booleans(), caller=CALLERS)
+    def work_off(self, endpoint: str, source: str, tells_all: bool, caller: Caller) -> None:
+        """A process does what it was told by the scripts, or whatever is due; endpoints and sources stay so."""
+        self.outside.answer, self.outside.source = ANSWERS[endpoint], source
+        work = self.sluice.outbox.run if tells_all else self.sluice.outbox.drain
+        self.run(work(Budget(60)), caller)
+
+    @rule()
+    def forget_what_was_told(self) -> None:
+        """A process dies with what the scripts told it to do, or is frozen and acts on it later."""
+        self.take(self.queue.follow_ups.take()[0])
+
+    @rule(jobs=st.integers(0, 2), lanes=st.integers(0, 2), rows=st.integers(1, 3), caller=CALLERS)
+    def claim_of_the_outbox(self, jobs: int, lanes: int, rows: int, caller: Caller) -> None:
+        claimed = self.run(self.sluice.outbox_queue.claim(jobs, lanes, rows), caller)
+        self.take([*claimed[0], *(row for lane in claimed[1] for row in lane.rows)])
+
+    def take(self, rows: list[FollowUp]) -> None:
+        for row in rows:
+            job = self.model.jobs.get(row.id, {})
+            tries = int(job.get(f"n:{row.event}", 0))
+            self.leased.append(Leased(row, job.get("hook_lane", ""), job.get("hook_tag", ""), tries))
+
+    @precondition(lambda self: self.leased)
+    @rule(pick=PICKS, word=WORDS, wait=st.integers(0, 400), pause=PAUSES, caller=CALLERS)
+    def act_on_a_row(self, pick: int, word: Any, wait: int, pause: int | None, caller: Caller) -> None:
+        """Whoever took it notes what came of it, late or twice."""
+        leased = self.leased[-1] if pick % 2 else self.leased[pick // 2 % len(self.leased)]
+        self.note(leased, word, wait, pause, caller)
+
+    @rule(pick=PICKS, status=st.sampled_from(["completed", "completed", "canceled", "failed"]),
+          notes=st.lists(st.tuples(PICKS, WORDS, PAUSES), min_size=1, max_size=5), caller=CALLERS)  # fmt: skip
+    def work_at_the_same(
+        self, pick: int, status: Any, notes: list[tuple[int, Any, int | None]], caller: Caller
+    ) -> None:
+        """Who ended a job is frozen with what it set off, until another has claimed that; then both note something."""
+        if not self.jobs("running"):
+            self.run_tick([])
+        for job in self.jobs("running")[:1]:
+            output = [FILES[self.provider_of(job)]] if pick % 3 else ["text"]
+            said = Prediction("", status, output=output, error="NSFW content")
+            self.tell(job, self.attempt_of(job), said, SOUND)
+        self.forget_what_was_told()
+        self.clock.advance(95)
+        self.claim_of_the_outbox(2, 2, 3, caller)
+        for which, word, pause in [*notes, *notes]:
+            if self.leased:
+                self.note(self.leased[-1 - which % min(4, len(self.leased))], word, which % 400, pause, caller)
+
+    def note(self, leased: Leased, word: Any, wait: int, pause: int | None, caller: Caller) -> None:
+        """He may know of fewer tries or turns than there were."""
+        row, now = leased.row, self.clock.true_now + caller.skew
+        if row.what == "store":
+            retry_at = now + wait * 1000 if word == "retry" else None
+            files = '[{"url":"u","state":"%s"}]' % ("pending" if retry_at else "expired")
+            work: Any = self.sluice.outbox_queue.keep(row.id, row.turn, files, retry_at=retry_at, given_up=1)
+        elif not leased.lane:
+            return
+        else:
+            tried = Tried(word, now + wait * 1000, f'{{"at":{now}}}', pause)
+            work = self.sluice.outbox_queue.note(row, leased.lane, leased.tag, leased.tries, tried)
+        self.run(work, caller)
+
+    @rule(pick=PICKS, event=st.sampled_from(JOB_EVENTS), owner=st.sampled_from(["app", "app", "other"]), caller=CALLERS)
+    def redeliver(self, pick: int, event: str, owner: str, caller: Caller) -> None:
+        known = sorted((n, e) for n, job in self.model.jobs.items() for e in JOB_EVENTS if f"s:{e}" in job)
+        job, event = known[pick // 8 % len(known)] if known and pick % 8 else (self.a_job(pick, "done"), event)
+        self.run(self.sluice.outbox_queue.redeliver(job, event, owner), caller)
+
+    @rule(pick=PICKS, owner=st.sampled_from(["app", "app", "other"]), files_too=st.booleans(), caller=CALLERS)
+    def delete(self, pick: int, owner: str, files_too: bool, caller: Caller) -> None:
+        job = self.a_job(pick, "done")
+        was_there = job in self.model.jobs
+        self.run(self.sluice.history.delete(job, owner, files_too=files_too), caller)
+        if was_there and job not in self.model.jobs:
+            self.store.lives[job] += 1  # attempts of the next job under this id count from 1 again
 
     # Faults
 
@@ -256,6 +345,7 @@ class QueueMachine(Driver):
             self.store.lives[name] += 1
             excused.unpromoted.add(f"app:{model.jobs.pop(name)['user']}")
             excused.ghosts |= {name, f"!{name}"}
+            excused.orphans.add(name)
             excused.strays |= {(user, name) for user, members in model.sets.items() if name in members}
             self.lose(self.queue.keys.job(name))
         elif what == "user":
@@ -296,20 +386,29 @@ def quiet_logs() -> Iterator[None]:
     structlog.configure(**before)
 
 
-@pytest.mark.usefixtures("quiet_logs")
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_the_verbs_do_what_the_model_says_and_every_job_ends(name: str) -> None:
-    machine = type("Machine", (QueueMachine,), {"deployment": DEPLOYMENTS[name]})
+def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
             derandomize=True,
             stateful_step_count=30,
-            max_examples=120,
+            max_examples=examples,
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.usefixtures("quiet_logs")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_the_verbs_do_what_the_model_says_and_every_job_ends(name: str) -> None:
+    search(type("Machine", (QueueMachine,), {"deployment": DEPLOYMENTS[name]}), 90)
+
+
+@pytest.mark.usefixtures("quiet_logs")
+@pytest.mark.timeout(300)
+def test_batches_and_their_jobs_are_told_of_once_each_time_they_end() -> None:
+    search(BatchMachine, 60)

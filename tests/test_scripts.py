@@ -7,6 +7,7 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
+from shared.jobqueue import FollowUp, Tried
 from shared.jobqueue.scripted import Scripted
 from shared.jobqueue.scripts import FOLDER, LIBRARIES, VERBS, script
 from tests.world import World
@@ -36,7 +37,7 @@ def test_a_header_begins_with_its_verb_and_names_all_keys_and_arguments_in_order
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_header_names_every_word_the_script_returns(verb: str) -> None:
-    header, code = body(verb).split("\nlocal ", 1)
+    header, code = re.split(r"\n(?!--)", body(verb), maxsplit=1)
     said = set(re.findall(r"return \{'([a-z_]+)'", code))
     assert said <= set(RETURNS.findall(header))
 
@@ -64,7 +65,7 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
         return await run(self, verb, keys, arguments)
 
     monkeypatch.setattr(Scripted, "_run", counted)
-    job = await world.enqueue()
+    job = await world.enqueue(hook_url="https://example.com/hook")
     await queue.claim(1)
     await queue.record(job, 1, "p")
     await queue.check(job)
@@ -83,6 +84,13 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     await controls.reprioritize(job, "app", 5)
     await world.runtime.records.explain(job)
     await world.runtime.records.stats()
+    outbox = world.runtime.outbox_queue
+    await outbox.restore(lane="app:none")
+    await outbox.claim(1, 1, 1)
+    await outbox.keep(job, 1, "[]")
+    await outbox.note(FollowUp("tell", job, "canceled"), "app:lane", "tag", 0, Tried("retry", 1, "{}"))
+    await outbox.redeliver(job, "canceled", "app")
+    await outbox.undelivered(1)
     history = world.runtime.history
     await history.jobs("app")
     await history.letters()
@@ -104,22 +112,26 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
             assert arguments == len(parsed.arguments), verb
 
 
-@pytest.mark.parametrize(
-    "verb", ["enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check"]
-)
+WRITING = ("enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check", "delete")
+OUTBOX = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
+
+
+@pytest.mark.parametrize("verb", [*WRITING, *OUTBOX])
 async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_world: World, verb: str) -> None:
     """Redis undoes nothing when a script fails, so each must have read all it needs before its first write."""
-    world, queue = valkey_world, valkey_world.runtime.queue
+    world, queue, outbox = valkey_world, valkey_world.runtime.queue, valkey_world.runtime.outbox_queue
     server = world.server
     assert server is not None
     job = await world.enqueue(start=verb != "enqueue")
-    if verb in ("finish", "fail", "check"):
+    if verb in ("finish", "fail", "check", *OUTBOX):
         await queue.record(job, 1, "p")
+    if verb in OUTBOX:
+        await queue.finish(job, 1, "p", "completed", {"files": "[]"})
     world.manual.advance(10_000)
     target = job if verb != "claim" else await world.enqueue("bob")
     await world.raw("DEL", queue.keys.job(target))
     await world.raw("SET", queue.keys.job(target), "not a hash")
-    before = dump(server)
+    before, told = dump(server), FollowUp("tell", job, "completed")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "enqueue": lambda: world.admit(job),
         "claim": lambda: queue.claim(5),
@@ -130,6 +142,11 @@ async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_wo
         "cancel": lambda: queue.cancel(job, "app"),
         "rescue": lambda: queue.rescue(job, 1),
         "check": lambda: queue.check(job),
+        "delete": lambda: world.runtime.history.delete(job, "app"),
+        "outbox_claim": lambda: outbox.claim(1, 1, 1),
+        "outbox_keep": lambda: outbox.keep(job, 1, "[]"),
+        "outbox_note": lambda: outbox.note(told, "app:lane", "tag", 0, Tried("failed", 1, "{}", pause=1)),
+        "outbox_redeliver": lambda: outbox.redeliver(job, "completed", "app"),
     }
     with pytest.raises(StoreScriptError):
         await calls[verb]()

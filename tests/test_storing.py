@@ -273,3 +273,22 @@ async def test_a_document_does_not_change_while_its_urls_stand(world: World, sou
     world.runtime.statuses.forget(job_id)
     third = await world.runtime.statuses.view("app", job_id)
     assert third.value.etag != first.value.etag, "its URLs are fresh ones"
+
+
+async def test_what_the_outbox_has_lost_is_found_again(world: World, source: Receiver) -> None:
+    """By whoever asks for the job, and a lane by the sweep."""
+    async with receiver() as owner:
+        job_id = await ended(world, source.url(), hook_url=owner.url())
+        world.runtime.outbox_queue.follow_ups.take()
+        await world.raw("DEL", world.runtime.queue.keys.outbox)
+        world.manual.advance(130)
+        assert (await document(world, job_id))["stage"] == "done" and len(owner.received) == 1
+        owner.answers = lambda _: (500, {}, b"")
+        await ended(world, "words", hook_url=owner.url())
+        await world.runtime.outbox.drain(Budget(50))
+        await world.raw("DEL", world.runtime.queue.keys.outbox)
+        owner.answers = lambda _: (200, {}, b"")
+        for _ in range(31):
+            world.manual.advance(60)
+            await world.runtime.tick.run()
+        assert len(owner.received) == 3

@@ -13,7 +13,7 @@ local f = read(KEYS[2], 'attempt', 'prediction', 'cancel_requested', 'snoozes', 
 if not f.attempt then return {'unknown'} end
 if f.closed_attempt == ARGV[2] then
   if f.state == 'delayed' then return {'delayed', f.due_at} end
-  if f.state == 'done' then return {'finished', f.outcome} end
+  if f.state == 'done' then return {'finished', f.outcome, ''} end
   return {'already'}
 end
 local recorded = f.prediction or ''

@@ -33,6 +33,11 @@ class Keys:
         """ZSET: the events to deliver to one host for one owner, by when they are due."""
         return f"{self.prefix}:x:{lane}"
 
+    @property
+    def lanes(self) -> str:
+        """What every lane's rows' key begins with."""
+        return f"{self.prefix}:x:"
+
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""
         return f"{self.prefix}:h:{lane}"

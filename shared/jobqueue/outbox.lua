@@ -59,10 +59,11 @@ local function start_event(prefix, f, id, now)
   return {event = plan, fields = fields}
 end
 
--- Puts a lane where its first row is due, and not before `free_at`.
-local function place_lane(prefix, lane, free_at)
+-- Puts a lane where its first row is due, and not before its host may be asked again.
+local function place_lane(prefix, lane)
   local first = redis.call('ZRANGE', prefix .. 'x:' .. lane, 0, 0, 'WITHSCORES')
   if first[1] then
+    local free_at = tonumber(redis.call('HGET', prefix .. 'h:' .. lane, 'until') or '0')
     redis.call('ZADD', prefix .. 'x', text(math.max(tonumber(first[2]), free_at)), lane)
   else
     redis.call('ZREM', prefix .. 'x', lane)

@@ -119,6 +119,11 @@ class OutboxQueue(Scripted):
             raise NoSuchEvent
         self.follow_ups.note(f"probe|{event}|{holder_id}")
 
+    async def restore(self, *, lane: str = "", job_id: str = "") -> bool:
+        """Puts a lane, or a job whose files are not stored, back where the outbox has lost it; says whether it had."""
+        keys = [self.keys.outbox, self.keys.job(job_id), self.keys.root]
+        return bool((await self._run("outbox_restore", keys, [lane, job_id, self._now()]))[0] == "restored")
+
     async def read(self, holder_id: str, events: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         """Fields of a job or, where the first event is a batch's, of a batch; empty if it is not known any more."""
         of_events = [f"{kind}:{event}" for event in events for kind in "snl"]

@@ -11,16 +11,11 @@ local function move(score, member)
   moves[#moves + 1] = member
 end
 
+-- What is due is read first, and written only then.
+local due_jobs, due_lanes = {}, {}
 if ARGV[3] ~= '0' then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now - BAND), 'LIMIT', 0, ARGV[3])) do
-    local key = prefix .. 'j:' .. id
-    if read(key, 'storing').storing == '1' then
-      jobs[#jobs + 1] = id
-      jobs[#jobs + 1] = text(redis.call('HINCRBY', key, 'turn', 1))
-      move(until_ms - BAND, id)
-    else
-      gone[#gone + 1] = id
-    end
+    due_jobs[#due_jobs + 1] = {id = id, is_storing = read(prefix .. 'j:' .. id, 'storing').storing == '1'}
   end
 end
 if ARGV[4] ~= '0' then
@@ -28,19 +23,32 @@ if ARGV[4] ~= '0' then
     local failures = redis.call('HGET', prefix .. 'h:' .. lane, 'failures') or '0'
     local rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(now), 'LIMIT', 0,
       failures == '0' and ARGV[5] or 1)
-    if #rows > 0 then
-      local leases = {}
-      for _, row in ipairs(rows) do
-        leases[#leases + 1] = text(until_ms)
-        leases[#leases + 1] = row
-      end
-      redis.call('ZADD', prefix .. 'x:' .. lane, unpack(leases))
-      lanes[#lanes + 1] = {lane, failures, unpack(rows)}
-      -- Nobody else takes of it before this caller has recorded how one of them went.
-      move(until_ms, lane)
-    else
-      place_lane(prefix, lane, 0)
+    due_lanes[#due_lanes + 1] = {name = lane, failures = failures, rows = rows}
+  end
+end
+
+for _, job in ipairs(due_jobs) do
+  if job.is_storing then
+    jobs[#jobs + 1] = job.id
+    jobs[#jobs + 1] = text(redis.call('HINCRBY', prefix .. 'j:' .. job.id, 'turn', 1))
+    move(until_ms - BAND, job.id)
+  else
+    gone[#gone + 1] = job.id
+  end
+end
+for _, lane in ipairs(due_lanes) do
+  if #lane.rows > 0 then
+    local leases = {}
+    for _, row in ipairs(lane.rows) do
+      leases[#leases + 1] = text(until_ms)
+      leases[#leases + 1] = row
     end
+    redis.call('ZADD', prefix .. 'x:' .. lane.name, unpack(leases))
+    lanes[#lanes + 1] = {lane.name, lane.failures, unpack(lane.rows)}
+    -- Nobody else takes of it before this caller has recorded how one of them went.
+    move(until_ms, lane.name)
+  else
+    place_lane(prefix, lane.name)
   end
 end
 if #moves > 0 then redis.call('ZADD', KEYS[1], unpack(moves)) end

@@ -5,6 +5,8 @@
 -- Returns: {kept, follow} | {stale}
 -- retry_at: when the rest is tried again; '' when there is none. follow: as post says. stale: somebody else's turn.
 local f = read(KEYS[2], 'storing', 'turn', unpack(HOOK))
+-- Once more: what was kept must not be taken for refused.
+if f.storing == '0' and f.turn == ARGV[2] and ARGV[5] == '' then return {'kept', ''} end
 if f.storing ~= '1' or f.turn ~= ARGV[2] then return {'stale'} end
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[2], 'files', ARGV[4])

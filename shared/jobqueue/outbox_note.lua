@@ -13,7 +13,7 @@ local f = read(KEYS[1], 'owner', state, count, log)
 local is_over = not f.owner or f[state] == 'delivered' or (f[state] ~= 'pending' and word ~= 'delivered')
 if is_over then
   redis.call('ZREM', KEYS[4], row)
-  place_lane(KEYS[3], ARGV[3], 0)
+  place_lane(KEYS[3], ARGV[3])
   return {'stale'}
 end
 if word ~= 'delivered' and (f[count] or '0') ~= ARGV[5] then return {'stale'} end
@@ -28,11 +28,10 @@ entries[#entries + 1] = ARGV[9]
 local kept = table.concat(entries, '\n', math.max(1, #entries - MOST_ENTRIES + 1))
 redis.call('HSET', KEYS[1], count, text(tonumber(f[count] or '0') + 1), log, kept, state, word == 'retry' and 'pending' or word)
 
-local free_at = 0
 if ARGV[11] ~= '' then
   local failures = tonumber(redis.call('HGET', KEYS[5], 'failures') or '0')
   local doubled = math.min(5000 * 2 ^ math.min(failures, 20), 900000) * (1 + tonumber(ARGV[12]) / 2)
-  free_at = now + math.max(math.floor(doubled), tonumber(ARGV[11]))
+  local free_at = now + math.max(math.floor(doubled), tonumber(ARGV[11]))
   redis.call('HSET', KEYS[5], 'failures', text(failures + 1), 'until', text(free_at))
   redis.call('EXPIRE', KEYS[5], ARGV[13])
 elseif ARGV[10] == '1' then
@@ -42,7 +41,7 @@ if word == 'disabled' then
   redis.call('HSET', KEYS[5], 'gone:' .. ARGV[4], ARGV[8])
   redis.call('EXPIRE', KEYS[5], ARGV[13])
 end
-place_lane(KEYS[3], ARGV[3], free_at)
+place_lane(KEYS[3], ARGV[3])
 if word == 'failed' or word == 'disabled' then
   redis.call('HINCRBY', KEYS[2], 'undelivered', 1)
   redis.call('ZADD', KEYS[6], ARGV[8], row)

@@ -34,14 +34,18 @@ class Records(Scripted):
         model, given = await self._store.execute("HMGET", self.keys.job(job_id), "model", "input")
         return model or "", given or ""
 
-    async def walk_users(self, count: int) -> list[str]:
-        """Walks past ``count`` keys of the store from where the last walk stopped: the users' keys among them."""
+    async def walk(self, count: int) -> tuple[list[str], list[str]]:
+        """Walks past ``count`` keys of the store from where the last walk stopped: users' keys, lanes' names."""
         cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
-        following, users = await self._store.execute(
-            "SCAN", cursor, "MATCH", f"{self.keys.users}*", "COUNT", str(count)
+        following, found = await self._store.execute(
+            "SCAN", cursor, "MATCH", f"{self.keys.root}[ux]:*", "COUNT", str(count)
         )
         await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
-        return list(users)
+        users, lanes = self.keys.users, self.keys.lanes
+        return (
+            [key for key in found if key.startswith(users)],
+            [key.removeprefix(lanes) for key in found if key.startswith(lanes)],
+        )
 
     async def stats(self) -> Stats:
         """What waits and runs in each queue, the live limits and pauses, and the counters."""

@@ -54,7 +54,7 @@ class Links:
         return Credentials(*self.settings.storage_keys)
 
     def url(self, key: str, now: int, filename: str | None = None, *, at_least: float = 0) -> str:
-        """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL s and for ``at_least`` s, or more, but
+        """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL and ``at_least`` s or more, but
         a week at most.
 
         With ``filename`` a browser saves the file under that name; public URLs carry no name. Signed with temporary

@@ -5,13 +5,26 @@ import sys
 
 from tests import conftest  # noqa: F401 (sets the environment that the settings read)
 from tests.faults.engines import MemoryEngine
+from tests.faults.files import without_threads
+from tests.faults.following import FOLLOWING, LASTING
 from tests.faults.hearing import listening
 from tests.faults.plan import KINDS, WHENS, Fault, FaultPlan
 from tests.faults.scenarios import SCENARIOS, WEBHOOK_MODES
 from tests.faults.simulation import START, Simulation, settings_of
 from tests.invariants import State
 
-SHOWN = ("state", "attempt", "prediction", "outcome", "snoozes", "rescues", "error_code", "cancel_requested")
+SHOWN = (
+    "state",
+    "attempt",
+    "prediction",
+    "outcome",
+    "snoozes",
+    "rescues",
+    "error_code",
+    "cancel_requested",
+    "storing",
+    "turn",
+)
 
 
 class Shown(Simulation):
@@ -43,12 +56,12 @@ def fault(text: str) -> Fault:
 
 
 async def replay(name: str, webhooks: str, *faults: str) -> None:
-    scenario = next(s for s in SCENARIOS if s.name == name)
+    scenario = next(s for s in (*SCENARIOS, *FOLLOWING, *LASTING) if s.name == name)
     mode = next(m for m in WEBHOOK_MODES if m == webhooks)
     settings = settings_of(scenario)
     engine = MemoryEngine(settings.prefix)
     simulation = Shown(scenario, mode, FaultPlan(tuple(fault(text) for text in faults)), engine, settings)
-    with listening():
+    with listening(), without_threads():
         while not simulation.is_over:
             await simulation.step()
         print(simulation.judge())

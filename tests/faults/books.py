@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.scenarios import Creation
-from tests.invariants import Made, State
+from tests.invariants import Made, Outside, State
 from tests.invariants.state import BAND
 
 Event = tuple[Any, ...]  # what happens, and to what
@@ -15,6 +15,8 @@ Event = tuple[Any, ...]  # what happens, and to what
 ARBITRARY = frozenset({"token", "cancel_token"})
 # Told to owners, and decides nothing.
 SHOWN = frozenset({"history", "p50", "p90"})
+IGNORED = ARBITRARY | SHOWN
+LOGS = "l:"  # of deliveries; they tell real durations
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Outcome:
     attempts: dict[str, int] = field(default_factory=dict)
     doubles: int = 0
     zombies: int = 0
+    left: int = 0  # objects in the bucket that no job names
     ticks: int = 0  # after the last fault
     is_known: bool = False  # it came to a point from which another run went on before
 
@@ -41,6 +44,7 @@ class Books:
     made: dict[str, Made] = field(default_factory=dict)
     creations: dict[str, Creation] = field(default_factory=dict)  # by prediction
     asked: dict[str, int] = field(default_factory=dict)  # creates of each job
+    outside: Outside = field(default_factory=Outside)
     acknowledged: set[str] = field(default_factory=set)
     canceled: set[str] = field(default_factory=set)
     events: list[tuple[int, int, Event]] = field(default_factory=list)
@@ -57,7 +61,7 @@ class Books:
 
     def fingerprint(self) -> int:
         """The same for two moments from which the same follows, if no process is under way and no more faults come."""
-        state = self.state
+        state, outside = self.state, self.outside
         return hash(
             (
                 self.now,
@@ -72,6 +76,15 @@ class Books:
                 frozenset(state.owners.items()),
                 frozenset(state.stats.items()),
                 frozenset(state.dead.items()),
+                frozenset(state.outbox.items()),
+                frozenset((lane, frozenset(rows.items())) for lane, rows in state.rows.items()),
+                frozenset((lane, frozenset(fields.items())) for lane, fields in state.hosts.items()),
+                frozenset(state.undelivered),
+                frozenset(state.deleted.items()),
+                frozenset(outside.objects),
+                frozenset(outside.received),
+                frozenset(outside.erasing),
+                frozenset(outside.asked.items()),
                 frozenset((p.id, p.job, p.attempt, p.created_at, p.status, p.is_zombie) for p in self.made.values()),
                 frozenset(self.asked.items()),
                 frozenset(self.acknowledged),
@@ -82,7 +95,7 @@ class Books:
 
 
 def _content(fields: dict[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset(pair for pair in fields.items() if pair[0] not in ARBITRARY and pair[0] not in SHOWN)
+    return frozenset(pair for pair in fields.items() if pair[0] not in IGNORED and not pair[0].startswith(LOGS))
 
 
 def _counts(runs: dict[str, str]) -> frozenset[tuple[str, str]]:

@@ -1,12 +1,24 @@
 """What clients and the operator do: each step as the function does it that serves it."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from shared.batches import BatchJob, BatchRequest
 from shared.budget import Budget
-from shared.errors import BatchNotFound, JobNotFound, NotFailed, StoreUncertain, UserLimitReached
+from shared.errors import (
+    BatchNotFound,
+    JobNotFound,
+    NoSuchEvent,
+    NotFailed,
+    NotTerminal,
+    StorageUnavailable,
+    StoreUncertain,
+    UserLimitReached,
+)
+from shared.hooks.records import JobRedelivery
+from shared.hooks.settings import Event
 from shared.limits import LimitsChange, UserLimit
+from shared.outbox import WAITED_FOR
 from shared.runtime import Runtime
 from shared.settings import Settings
 from shared.signatures import batch_id_for, job_id_for, redriven_id
@@ -17,7 +29,15 @@ CALLER = "app"
 MODEL = "acme/video"
 READS = ("poll", "poll_batch")  # which nobody repeats
 ROUNDS = 3  # retries of a batch that have names
-REFUSALS = (StoreUncertain, JobNotFound, BatchNotFound, NotFailed, UserLimitReached)  # after which a client tries again
+# After which a client tries again
+REFUSALS = (
+    StoreUncertain, StorageUnavailable, JobNotFound, BatchNotFound, NotFailed, NotTerminal, NoSuchEvent,
+    UserLimitReached,
+)  # fmt: skip
+DRAINING = (  # verbs whose functions do on the way what the scripts have told them
+    "submit", "cancel", "redrive", "redeliver", "limit", "submit_batch", "cancel_batch", "retry_batch",
+)  # fmt: skip
+HOOK = "https://owner.test/hook"
 
 Act = Callable[[Runtime], Coroutine[Any, Any, Any]]
 
@@ -49,14 +69,18 @@ class Clients:
         """What a step does in a process of its own."""
 
         async def act(runtime: Runtime) -> Any:
-            return await getattr(self, f"_{step.verb}")(runtime, step, Budget.of_function(self._settings))
+            budget = Budget.of_function(self._settings)
+            answer = await getattr(self, f"_{step.verb}")(runtime, step, budget)
+            if step.verb in DRAINING:
+                await runtime.outbox.drain(budget.at_most(WAITED_FOR))
+            return answer
 
         return act
 
     async def _submit(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
         work = self._scenario.works[step.of]
         given = {"prompt": work.prompt or step.of}
-        request = SubmitRequest(model=MODEL, input=given, user_id=work.user, queue=work.queue)
+        request = SubmitRequest(model=MODEL, input=given, user_id=work.user, queue=work.queue, **_hook(work.events))
         return await runtime.admission.submit(CALLER, request, step.of, budget)
 
     async def _cancel(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
@@ -67,6 +91,14 @@ class Clients:
 
     async def _redrive(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
         return await runtime.redrive.retry(CALLER, self.ids[step.of], budget)
+
+    async def _redeliver(self, runtime: Runtime, step: Step, _: Budget) -> Any:
+        await runtime.delivery_log.redeliver_of_job(CALLER, self.ids[step.of], JobRedelivery())
+        return True
+
+    async def _delete(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        await runtime.erasure.delete_job(CALLER, self.ids[step.of], budget)
+        return True
 
     async def _reprioritize(self, runtime: Runtime, step: Step, _: Budget) -> Any:
         return await runtime.controls.reprioritize(self.ids[step.of], CALLER, step.value or 1)
@@ -86,7 +118,9 @@ class Clients:
     async def _submit_batch(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
         batch, works = self._scenario.batches[step.of], self._scenario.works
         jobs = [BatchJob(input={"prompt": works[name].prompt or name}) for name in batch.works]
-        request = BatchRequest(user_id=batch.user, jobs=jobs, model=MODEL, policy=batch.policy, queue=batch.queue)
+        request = BatchRequest(
+            user_id=batch.user, jobs=jobs, model=MODEL, policy=batch.policy, queue=batch.queue, **_hook(batch.events)
+        )
         return await runtime.batches.create(CALLER, request, step.of, budget)
 
     async def _cancel_batch(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
@@ -97,3 +131,8 @@ class Clients:
 
     async def _poll_batch(self, runtime: Runtime, step: Step, _: Budget) -> Any:
         return await runtime.batches.view(CALLER, self._batches[step.of])
+
+
+def _hook(events: Sequence[Event]) -> dict[str, Any]:
+    """What a request says of whom to tell, and of what."""
+    return {"hook_url": HOOK, "hook_events": list(events)} if events else {}

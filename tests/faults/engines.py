@@ -64,6 +64,8 @@ class _Loading:
         keys = self._keys
         await self.clear()
         sets = {keys.index: state.index, keys.dead: state.dead}
+        sets |= {keys.outbox: state.outbox, keys.undelivered: state.undelivered}
+        sets |= {keys.lane_rows(lane): held for lane, held in state.rows.items()}
         sets |= {keys.users + user: held for user, held in state.users.items()}
         sets |= {keys.batch_queue(batch): held for batch, held in state.batch_queues.items()}
         for key, scores in sets.items():
@@ -73,6 +75,7 @@ class _Loading:
         hashes = {keys.stats: state.stats}
         hashes |= {keys.job(job_id): fields for job_id, fields in state.jobs.items()}
         hashes |= {keys.batch(batch): fields for batch, fields in state.batches.items()}
+        hashes |= {keys.lane_state(lane): fields for lane, fields in state.hosts.items()}
         hashes |= {f"{keys.root}{MODELS}{model}": fields for model, fields in state.models.items()}
         for key, fields in hashes.items():
             if fields:
@@ -172,13 +175,17 @@ def _decoded(reply: Any) -> Any:
 
 def _sort_in(state: State, keys: Keys, name: str, held: Any, lasts: bool) -> None:
     """Puts one key of the store where it belongs; ``lasts`` says that it will expire."""
-    single = {keys.index: "index", keys.stats: "stats", keys.dead: "dead"}.get(name)
+    single = {
+        keys.index: "index", keys.stats: "stats", keys.dead: "dead", keys.outbox: "outbox",
+        keys.undelivered: "undelivered",
+    }.get(name)  # fmt: skip
     if single is not None:
         setattr(state, single, held)
         return
     for beginning, kind in (
         (keys.jobs, "jobs"), (keys.users, "users"), (keys.owners, "owners"), (keys.root + MODELS, "models"),
-        (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"),
+        (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
+        (keys.lane_state(""), "hosts"),
     ):  # fmt: skip
         if name.startswith(beginning):
             rest = name.removeprefix(beginning)

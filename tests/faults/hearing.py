@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 EXPECTED = ("StoreUncertain",)
+NEVER = ("slot_without_run", "event_unreadable")
 
 _heard: list[str] = []
 
@@ -35,6 +36,6 @@ def listening() -> Iterator[None]:
 
 
 def _hear(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if event["event"] == "slot_without_run" or event.get("error", EXPECTED[0]) not in EXPECTED:
+    if event["event"] in NEVER or event.get("error", EXPECTED[0]) not in EXPECTED:
         _heard.append(f"{event['event']} {event.get('error', '')}")
     raise structlog.DropEvent

@@ -1,6 +1,6 @@
 """Which I/O of a run goes wrong, and how.
 
-kind          at the store                                          at the provider
+kind          at the store                                          at the provider, a file, the bucket, a hook
 crash         the process ends                                      the same
 timeout       one try is lost, its repeat is answered               the call times out
 silence       both tries are lost: StoreUncertain                   as timeout, so left out
@@ -76,6 +76,11 @@ def is_of_use(point: str, when: When, kind: Kind) -> bool:
     """
     if kind == "silence":
         return is_store(point)
+    if point.rpartition(" ")[2].startswith("files:"):
+        # Nothing changes by a read, so that before one is after the one before it.
+        return when == "before" and kind in ("crash", "timeout", "pause")
+    if point.rpartition(" ")[2].startswith("bucket:") and kind == "long_pause":
+        return False  # nothing there lasts longer than a lease
     return kind != "stale_repeat" or when == "after"
 
 

@@ -40,6 +40,10 @@ class Process:
     def is_frozen(self) -> bool:
         return self._thawed is not None
 
+    @property
+    def was_frozen(self) -> bool:
+        return self._freezes > 0
+
     async def io(self, verb: str, act: Callable[[Passage], Awaitable[Answer]]) -> Answer:
         """Does one I/O, unless the plan or the process' end is in its way. Siblings take turns here."""
         self._tasks.add(asyncio.current_task())  # type: ignore[arg-type]

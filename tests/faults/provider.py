@@ -19,6 +19,7 @@ from shared.providers.base import (
 from shared.settings import Settings
 from shared.signatures import nonce_is_valid
 from tests.faults.books import Books
+from tests.faults.files import urls
 from tests.faults.process import Passage, Process
 from tests.faults.scenarios import Creation, Scenario, WebhookMode, Work
 from tests.invariants import Made
@@ -121,8 +122,10 @@ class FakeProvider:
         books = self._world.books
         made = books.made[prediction_id]
         error = books.creations[made.id].error if made.status == "failed" else ""
-        output = [f"https://files.test/{made.id}.mp4"] if made.status == "completed" else None
-        return Prediction(made.id, made.status, output=output, error=error)
+        files = self._world.work(made.job).files
+        output = urls(made.id, files) if files else [f"https://files.test/{made.id}.mp4"]
+        is_completed = made.status == "completed"
+        return Prediction(made.id, made.status, output=output if is_completed else None, error=error)
 
     def _make(self, submission: Submission, creation: Creation, was_frozen: bool) -> Made:
         books = self._world.books

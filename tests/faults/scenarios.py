@@ -1,13 +1,21 @@
-"""Who submits, polls and cancels what and when, and what the provider makes of it."""
+"""Who submits, polls and cancels what and when, and what the provider makes of it; following.py has more of them."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from shared.hooks.delivery import LADDER
+from shared.hooks.settings import Event
+from shared.storing import TURNS_TO_BE_GONE
+
 Answer = Literal["accepted", "throttled", "unknown_made", "unknown_not_made"]
 Verdict = Literal["completed", "failed"]
+Way = Literal["ok", "down", "hangs", "breaks", "gone"]  # how one request is answered, if at all
 WebhookMode = Literal["ok", "lost", "duplicate", "late", "belated", "overtaking"]
 
 WEBHOOK_MODES: tuple[WebhookMode, ...] = ("ok", "lost", "duplicate", "late", "belated", "overtaking")
+
+
+TURNS_IN_TIME = 14  # at a job's files, until COPY_DEADLINE
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,10 @@ class Work:
     queue: str = "video"
     prompt: str = ""  # its name unless given
     ends: tuple[str, ...] = ("completed",)  # what it may end as when one thing goes wrong
+    events: tuple[Event, ...] = ()  # that its owner wants to be told of
+    files: int = 0  # that it makes
+    source: tuple[Way, ...] = ("ok",)  # what the GETs of its files meet, in order, the last for all others
+    kept: str = "stored"  # what its files end as
 
 
 @dataclass(frozen=True)
@@ -39,11 +51,12 @@ class Batch:
     works: tuple[str, ...]
     policy: Literal["best_effort", "all_or_nothing"] = "best_effort"
     queue: str = "video"
+    events: tuple[Event, ...] = ()
 
 
 Verb = Literal[
     "submit", "poll", "cancel", "redrive", "reprioritize", "limit", "limit_user",
-    "submit_batch", "cancel_batch", "retry_batch", "poll_batch",
+    "submit_batch", "cancel_batch", "retry_batch", "poll_batch", "delete", "redeliver",
 ]  # fmt: skip
 
 
@@ -75,6 +88,20 @@ class Scenario:
     is_listed: bool = True  # whether the provider's list shows predictions; it does not for those of deployments
     batches: dict[str, Batch] = field(default_factory=dict)
     width: int = 0  # how many jobs may surely be under way at once; the least of the limits unless given
+    storage: tuple[Way, ...] = ("ok",)  # what the saves of files meet, in order, the last for all others
+    endpoint: tuple[Way, ...] = ("ok",)  # and the deliveries
+
+    @property
+    def troubles(self) -> int:
+        """How many turns at files meet a source or a storage that does not do what it should."""
+        ways = [*(work.source for work in self.works.values()), self.storage]
+        last = {"ok": 0, "gone": TURNS_TO_BE_GONE, "down": TURNS_IN_TIME}
+        return sum(len(way) - 1 + last[way[-1]] for way in ways)
+
+    @property
+    def refusals(self) -> int:
+        """How many deliveries are not taken."""
+        return len(self.endpoint) - 1 if self.endpoint[-1] == "ok" else len(LADDER)
 
 
 FAILS_ONCE = (Creation(seconds=15, verdict="failed"), Creation(seconds=10))

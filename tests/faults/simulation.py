@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.budget import Budget
 from shared.clock import ManualClock
+from shared.files import read_files
 from shared.runtime import Runtime
 from shared.settings import Settings
 from tests.faults.books import Books, Outcome
@@ -21,11 +22,12 @@ from tests.faults.clients import READS, REFUSALS, Clients
 from tests.faults.engines import Engine
 from tests.faults.hearing import heard
 from tests.faults.instance import Instance
+from tests.faults.patience import ticks_until_quiet
 from tests.faults.plan import Crash, Fault, FaultPlan
 from tests.faults.process import Process
 from tests.faults.provider import RETRIES, FakeProvider
 from tests.faults.scenarios import Scenario, Step, WebhookMode, Work
-from tests.invariants import Limits, Made, check, final, spend
+from tests.invariants import Limits, Made, State, check, final, referred, spend
 from tests.world import settings_for
 
 START = 1_800_000_000_000 - 60_000  # ms; a quarter of an hour is full at the first tick, so that it sweeps
@@ -33,40 +35,14 @@ TIMING: dict[str, Any] = {
     "public_base_url": "https://sluice.test", "cancel_after": 240.0, "queue_max_retries": 2,
     "queue_retry_delay": 40_000, "max_concurrent_tasks": 2,
 }  # fmt: skip
-THROTTLES, LONGEST_THROTTLE = 3, 12.5  # how often the provider throttles in a scenario, and for how many s
 PATIENCE = (5.0, 30.0, 200.0)  # s; when a client that was not answered tries again
 LONGEST = 6 * 3_600_000  # ms; of any simulation, whatever keeps its faults from being over
-LONGEST_RUN = 200.0  # s; of a prediction that ends by itself
+LONGEST_TELLING = 5 * 86_400_000  # ms; and of one whose owner never answers
 
 
 def settings_of(scenario: Scenario) -> Settings:
     """Defaults, but for a short deadline of predictions: an adoption window is a few ticks long."""
     return settings_for(None, **(TIMING | scenario.settings))
-
-
-def ticks_until_quiet(s: Settings, jobs: int, width: int = 0) -> int:
-    """How many ticks after the last fault every job must have ended.
-
-    In turns of as many jobs as the system and a user's backlog let pass at once (``width``, where the least of these is
-    lowered on the way), each may have to sit out one adoption window (lease + cancel_after + adoption_margin, noticed
-    up to a check_interval later), to run each of its attempts (the first check or the run itself, then a check) and to
-    wait between them (retry delay x 2^n, half as much again for jitter); each of these ends at a tick, so each is
-    rounded up and takes one more. All of them may wait for each attempt's failure to open the circuit, for longer each
-    time, and for each probe of a circuit or of a paused provider to have been lost for a lease.
-    """
-
-    def ticks(seconds: float) -> int:
-        return math.ceil(seconds / s.tick_period) + 1
-
-    attempts = 1 + s.queue_max_retries
-    window = ticks(s.lease + s.cancel_after + s.adoption_margin + s.check_interval)
-    runs = attempts * ticks(max(s.first_check_after, LONGEST_RUN) + s.check_interval)
-    waits = sum(ticks(1.5 * s.queue_retry_delay / 1000 * 2**n) for n in range(s.queue_max_retries))
-    openings = max(0, jobs * attempts - s.circuit_failures + 1) if s.circuit_failures else 0
-    gates = sum(ticks(s.circuit_pause * 2 ** min(n, 4)) + ticks(s.lease) for n in range(openings))
-    gates += THROTTLES * (ticks(LONGEST_THROTTLE) + ticks(s.lease))
-    width = width or min(s.max_concurrent_tasks, s.max_user_tasks)
-    return math.ceil(jobs / width) * (window + runs + waits) + gates
 
 
 class Simulation:
@@ -98,7 +74,11 @@ class Simulation:
         self._idle: list[Instance] = []
         self._frozen: set[Process] = set()
         self._overtaking: set[asyncio.Task[None]] = set()
-        self._most_ticks = ticks_until_quiet(settings, len(scenario.works), scenario.width)
+        self._most_ticks = ticks_until_quiet(
+            settings, len(scenario.works), scenario.width, scenario.troubles, scenario.refusals
+        )
+        self._hears = scenario.endpoint[-1] == "ok"
+        self._longest = LONGEST if self._hears else LONGEST_TELLING
 
     @property
     def is_between(self) -> bool:
@@ -109,8 +89,8 @@ class Simulation:
     def is_over(self) -> bool:
         """Whether nothing is left to happen, or has been awaited for too long."""
         books = self.books
-        is_late = books.outcome.ticks > self._most_ticks or books.now > START + LONGEST
-        return is_late or not (books.events or books.state.live)
+        is_late = books.outcome.ticks > self._most_ticks or books.now > START + self._longest
+        return is_late or not (books.events or books.state.live or books.state.outbox)
 
     async def step(self) -> None:
         """Lets the next event happen, or the next tick if that comes first."""
@@ -131,8 +111,13 @@ class Simulation:
         """Checks how it all ended."""
         self._look()
         state, outcome = self.books.state, self.books.outcome
-        for fault in final(state, self.books.made.values(), self.books.acknowledged, set(self.names)):
+        books = self.books
+        for fault in final(
+            state, books.made.values(), books.acknowledged, set(self.names), books.outside, hears=self._hears
+        ):
             self.complain(fault)
+        self._judge_files()
+        self._judge_telling()
         for job_id, job in state.jobs.items():
             name, end = self.names[job_id], job.get("outcome", "")
             outcome.ends[name] = end
@@ -143,6 +128,26 @@ class Simulation:
                 self.complain(f"I2 {job_id} ended {end} {job.get('error_code', '')}")
         return outcome
 
+    def _judge_files(self) -> None:
+        """Files end as they should, and the bucket holds nothing else, unless a process could not know any more."""
+        books, state = self.books, self.books.state
+        for job_id, job in state.jobs.items():
+            ends = {file["state"] for file in read_files(job.get("files"))}
+            if len(self.plan.faults) <= 1 and ends - {self.work(job_id).kept}:
+                self.complain(f"I6 the files of {job_id} ended {sorted(ends)}")
+        left = books.outside.objects.keys() - referred(state)
+        books.outcome.left = len(left)
+        is_excused = any(_may_leave_files(self.plan, fault) for fault in self.plan.faults)
+        if left and not is_excused:
+            self.complain(f"I6 the bucket holds {sorted(left)}, which no job knows")
+
+    def _judge_telling(self) -> None:
+        """Nobody is told again without a reason."""
+        reasons = len(self.plan.faults) + sum(step.verb == "redeliver" for step in self.scenario.steps)
+        for row, count in self.books.outside.received.items():
+            if count > 1 + reasons:
+                self.complain(f"I6 {row} was received {count} times")
+
     def work(self, job_id: str) -> Work:
         return self.scenario.works[self.names[job_id]]
 
@@ -151,6 +156,11 @@ class Simulation:
             fault = fault.replace(job_id, name)
         place = f"{(self.books.now - START) / 1000:.0f} s, I/O {len(self.plan.points)} ({self.plan.points[-1]})"
         self.books.outcome.violations.append(f"{fault}, at {place}")
+
+    def state_now(self) -> State:
+        state = self._engine.state()
+        state.deleted = self.books.state.deleted
+        return state
 
     def on_create(self, made: Made, *, was_frozen: bool) -> None:
         self._look()
@@ -171,17 +181,27 @@ class Simulation:
         return books
 
     async def _tick(self) -> None:
-        """A tick; those of a deployment without any live job are left out."""
-        books = self.books
-        books.next_tick += round(self.settings.tick_period * 1000)
-        if books.state.live:
-            books.outcome.ticks += self.plan.is_over and not self._frozen and not books.steps_left
-            await self._process("tick", lambda runtime: runtime.tick.run())
+        """A tick; those that would find neither a live job nor anything due are left out."""
+        books, period = self.books, round(self.settings.tick_period * 1000)
+        counts = self.plan.is_over and not self._frozen and not books.steps_left
+        due = books.now if books.state.live else books.state.next_follow_up
+        if due is None or due > books.now:
+            # Until then, or until something else happens, each tick is like this one.
+            until = min((moment for moment in (due, *(event[0] for event in books.events[:1])) if moment), default=0)
+            passing = max(1, math.ceil((until - books.now) / period))
+            books.next_tick += passing * period
+            books.outcome.ticks += passing * (counts and due is not None)
+            return
+        books.next_tick += period
+        books.outcome.ticks += counts
+        await self._process("tick", lambda runtime: runtime.tick.run())
 
     async def _step(self, number: int, tries: int) -> None:
         """What the scenario says; a client that was not answered tries again, but for one who only reads."""
         step = self.scenario.steps[number]
         self.books.steps_left -= tries == 0
+        if step.verb == "delete":
+            self.books.outside.erasing.add(self._clients.ids[step.of])
         answer = await self._process(step.verb, self._clients.act(step))
         if answer is not None:
             self._note(step, answer)
@@ -212,10 +232,12 @@ class Simulation:
         said = self._provider.described(prediction)
 
         async def webhook(runtime: Runtime) -> str:
+            budget = Budget.of_function(self.settings)
             ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said)
-            runtime.statuses.forget(made.job)
+            runtime.statuses.forget(made.job, ended=ended.word in ("finished", "already"))
             if ended.waiting:
-                await runtime.dispatcher.run(Budget.of_function(self.settings))
+                await runtime.dispatcher.run(budget)
+            await runtime.outbox.drain(budget)
             return ended.word
 
         async def webhooks(runtime: Runtime) -> Any:
@@ -244,7 +266,7 @@ class Simulation:
     def _instance(self) -> Instance:
         if self._idle:
             return self._idle.pop()
-        return Instance(self.settings, self._engine, self._provider, self._clock)
+        return Instance(self.settings, self._engine, self._provider, self._clock, self)
 
     async def _still(self, process: Process, task: "asyncio.Task[Any]", instance: Instance) -> Any:
         if task.done():
@@ -285,7 +307,18 @@ class Simulation:
 
     def _look(self) -> None:
         """Checks the store as it is now against what it was."""
-        state = self._engine.state()
-        for fault in check(self.books.state, state, self.books.made, self.books.now, self._limits):
+        books, state = self.books, self._engine.state()
+        state.deleted = books.state.deleted | {
+            job_id: books.state.jobs[job_id]["outcome"]
+            for job_id in books.outside.erasing & (books.state.jobs.keys() - state.jobs.keys())
+            if books.state.jobs[job_id]["state"] == "done"
+        }
+        for fault in check(books.state, state, books.made, books.now, self._limits, books.outside):
             self.complain(fault)
-        self.books.state = state
+        books.state = state
+
+
+def _may_leave_files(plan: FaultPlan, fault: Fault) -> bool:
+    """Whether a copy could be made that nobody can note: by a process that is gone, or whose answer is."""
+    is_at_bucket = plan.points[fault.number - 1].rpartition(" ")[2].startswith("bucket:")
+    return fault.kind in ("crash", "silence", "pause", "long_pause", "stale_repeat") or is_at_bucket

@@ -19,10 +19,11 @@ FINAL_FIELDS = ("state", "outcome", "output", "error_code", "prediction", "attem
 
 def finality(before: State, after: State) -> Iterator[str]:
     ended = Counter(job["outcome"] for job in after.jobs.values() if job["state"] == "done")
+    ended.update(after.deleted.values())
     for outcome in ("completed", "failed", "canceled"):
         if int(after.stats.get(outcome, 0)) != ended[outcome]:
             yield f"I2 {ended[outcome]} jobs are {outcome} and {after.stats.get(outcome, 0)} are counted"
-    for job_id in before.jobs.keys() - after.jobs.keys():
+    for job_id in before.jobs.keys() - after.jobs.keys() - after.deleted.keys():
         yield f"I1 {job_id} has vanished"
     yield from _moves(before, after)
 

@@ -72,6 +72,11 @@ class State:
     batch_queues: dict[str, dict[str, float]] = field(default_factory=dict)
     stats: dict[str, str] = field(default_factory=dict)
     dead: dict[str, float] = field(default_factory=dict)
+    outbox: dict[str, float] = field(default_factory=dict)
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)  # events to deliver, by lane
+    hosts: dict[str, dict[str, str]] = field(default_factory=dict)  # how they have failed, by lane
+    undelivered: dict[str, float] = field(default_factory=dict)
+    deleted: dict[str, str] = field(default_factory=dict)  # how jobs had ended that their owners deleted since
     expiring: set[str] = field(default_factory=set)  # jobs and batches with a time to live
     strangers: list[str] = field(default_factory=list)  # keys that nobody documents
 
@@ -99,6 +104,21 @@ class State:
     @cached_property
     def history(self) -> dict[str, float]:
         return {member[1:]: score - HISTORY * BAND for member, score in self.index.items() if member[0] == "@"}
+
+    @cached_property
+    def storing(self) -> dict[str, float]:
+        """Jobs whose files have to be stored, by when somebody does so."""
+        return {member: score + BAND for member, score in self.outbox.items() if score < 0}
+
+    @cached_property
+    def lanes(self) -> dict[str, float]:
+        """Lanes of deliveries, by when somebody looks at them."""
+        return {member: score for member, score in self.outbox.items() if score >= 0}
+
+    @property
+    def next_follow_up(self) -> float | None:
+        """When somebody finds the next thing to do in the outbox."""
+        return min((*self.storing.values(), *self.lanes.values()), default=None)
 
     @cached_property
     def slots(self) -> dict[str, int]:
@@ -130,6 +150,26 @@ class Made:
     created_at: int  # ms
     status: PredictionStatus = "running"
     is_zombie: bool = False  # made by a process that was frozen on the way, after its attempt had been given up
+
+
+@dataclass(frozen=True)
+class Object:
+    """A file as somebody has it."""
+
+    size: int
+    sha256: str
+
+
+@dataclass
+class Outside:
+    """The bucket and the owners' endpoint: the truth that the store has to agree with."""
+
+    objects: dict[str, Object] = field(default_factory=dict)  # in the bucket, by key
+    received: dict[str, int] = field(default_factory=dict)  # how often an event, `event|id`, was answered with 2xx
+    erasing: set[str] = field(default_factory=set)  # jobs whose owners have asked for their deletion
+    asked: dict[str, int] = field(
+        default_factory=dict
+    )  # GETs of each prediction's files, saves, POSTs: what the next meets
 
 
 @dataclass(frozen=True)

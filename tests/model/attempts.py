@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.model.call import Call
+from tests.model import outbox
+from tests.model.call import Call, hash_of
 from tests.model.deployment import ADMITTED, ALARMS, DELAYED, READY, provider_of
 from tests.model.state import Job, Model, user_of
 from tests.model.users import count_failure, end, release, reseat
@@ -25,7 +26,7 @@ def record(model: Model, call: Call, reply: Any) -> Any:
     check_at = now + call.number("first_check")
     job.update(state="running", prediction=prediction, overdue_at=check_at)
     model.put(name, job["lane"], check_at // 1000 * 1000)
-    return ["recorded", asked]
+    return ["recorded", asked, outbox.begin(model, name, now)]
 
 
 def finish(model: Model, call: Call, reply: Any) -> Any:
@@ -46,10 +47,13 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
         outcome = "failed"
         changes["error_code"] = "expired"
     other = recorded if recorded != prediction else ""
-    end(model, name, outcome, now, **changes, **({"other": other} if other else {}))
+    if "files" in (said := hash_of(call.rest)):
+        changes["files"] = said["files"]
+    store_until = now + call.number("store_lease") if outcome == "completed" and call["store_lease"] else None
+    follow = end(model, name, outcome, now, store_until, **changes, **({"other": other} if other else {}))
     if recorded != prediction:
         model.owners[prediction] = f"{name}:{attempt}"
-    return ["finished", outcome, model.waiting(now), other]
+    return ["finished", outcome, model.waiting(now), other, follow]
 
 
 def fail(model: Model, call: Call, reply: Any) -> Any:
@@ -80,10 +84,10 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
         model.counters["retried"] += 1
         answer = ["delayed", str(due_at)]
     else:
-        changes = {"prediction": prediction} if prediction else {}
-        end(model, name, "canceled" if canceled else "failed", now, **closed, **changes)
+        changes: Job = {"prediction": prediction} if prediction else {}
+        follow = end(model, name, "canceled" if canceled else "failed", now, **closed, **changes)
         model.dead |= {name} if retryable and not canceled else set()
-        answer = ["finished", job["outcome"]]
+        answer = ["finished", job["outcome"], follow]
     if call["circuit_failures"] != "0" and job.get("tripped") != attempt:
         count_failure(model, job, now)
     return answer
@@ -110,14 +114,14 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
         return ["queued"] if job["state"] in ("queued", "backlog") else _closed(job)
     if (job["attempt"], job["state"]) != (attempt, "submitting") or call["token"] not in ("", job["token"]):
         return ["stale"]
-    gate = f"~p{provider_of(job['lane'])}"
+    gate, follow = f"~p{provider_of(job['lane'])}", ""
     if job.get("cancel_requested") == "1":
-        end(model, name, "canceled", call.number("now"), closed_attempt=attempt)
+        follow = end(model, name, "canceled", call.number("now"), closed_attempt=attempt)
     if call["pause"] == "1":
         held_until = model.gate(gate) or 0
         model.set_gate(gate, due_at if held_until == job["lease_until"] else max(held_until, due_at))
     if job["state"] == "done":
-        return ["finished", "canceled"]
+        return ["finished", "canceled", follow]
     model.put(f"!{name}", ALARMS, job["expire_at"])
     job.update(snoozes=job.get("snoozes", 0) + 1, snooze_code=call["code"], closed_attempt=attempt)
     model.counters["snoozed"] += 1
@@ -147,9 +151,9 @@ def rescue(model: Model, call: Call, reply: Any) -> Any:
     rescues, used = job.get("rescues", 0) + 1, attempt - job.get("snoozes", 0)
     closed: Job = {"closed_attempt": attempt, "rescues": rescues}
     if job.get("cancel_requested") == "1":
-        end(model, name, "canceled", now, **closed)
+        follow = end(model, name, "canceled", now, **closed)
     elif rescues >= MAX_RESCUES or used >= job["max_attempts"]:
-        end(model, name, "failed", now, **closed, error_code="submission_unknown")
+        follow = end(model, name, "failed", now, **closed, error_code="submission_unknown")
         model.dead.add(name)
     else:
         job.update(closed, state="queued")
@@ -157,7 +161,7 @@ def rescue(model: Model, call: Call, reply: Any) -> Any:
         _wait_on(model, name, job, now)
         reseat(model, user_of(job))
         return ["requeued"]
-    return ["finished", job["outcome"]]
+    return ["finished", job["outcome"], follow]
 
 
 def trip(model: Model, call: Call, reply: Any) -> Any:
@@ -211,4 +215,4 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
     model.owners[free[0]] = me
     model.put(name, job["lane"], now)
     model.counters["adopted"] += 1
-    return ["adopted", free[0]]
+    return ["adopted", free[0], outbox.begin(model, name, now)]

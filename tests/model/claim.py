@@ -19,7 +19,7 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     mine = [r for r in slots if r.ms % 1000 == mark and model.jobs.get(r.id, {}).get("token") == call["token"]]
     if mine:
         again = [r.id for r in mine if model.jobs[r.id]["state"] == "submitting"]
-        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0"]
+        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0"]
     lost: list[str] = []
     old = [n for n, s in model.index.items() if n.startswith("~o") and s + BAND < time - OLD_CIRCUIT]
     handed = _hand_out([row for row in slots if row.ms <= time][:want], model, call, lost, reply)
@@ -28,7 +28,8 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     model.drop(lost)
     for gate in old if call["tick"] == "1" else ():
         model.index.pop(gate, None)
-    return [started, handed, str(len(lost)), expired, str(parked)]
+    follow_ups = len(model.outbox) if call["tick"] == "1" else 0
+    return [started, handed, str(len(lost)), expired, str(parked), str(follow_ups)]
 
 
 def _started(name: str, job: Job) -> list[str]:

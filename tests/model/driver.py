@@ -1,22 +1,27 @@
 """Those who call: processes with wrong clocks, providers that lose things, and the world they meet in."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 
+from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, UserLimitReached
+from shared.errors import IdempotencyConflict, JobNotFound, NoSuchEvent, NotTerminal, QueueFull, UserLimitReached
+from shared.files import File, read_files
+from shared.jobqueue import FollowUp
 from shared.providers.base import Accepted, Prediction, Submission, SubmissionOutcome, Wanted
 from shared.runtime import Runtime
 from tests.model.deployment import BACKLOG, BAND, Deployment
 from tests.model.judge import JudgedStore
+from tests.model.outbox import JOB_EVENTS
 from tests.model.state import Model
 from tests.world import ObedientProvider
 
+FILES = {"replicate": "https://replicate.delivery/x.png", "wavespeed": "https://files.wavespeed.ai/x.png"}
 OUT_OF_MEMORY = "CUDA out of memory"
 MAX_SKEW = 120_000
 
@@ -41,6 +46,47 @@ class Held:
     probe: str = ""
 
 
+@dataclass
+class Leased:
+    """A row of the outbox in somebody's hands; what he knows of it is from when he took it."""
+
+    row: FollowUp
+    lane: str = ""
+    tag: str = ""
+    tries: int = 0
+
+
+class Outside:
+    """Owners' endpoints, the files' sources and our own storage."""
+
+    def __init__(self, made: Runtime, kept: Callable[[], Iterable[str | None]]) -> None:
+        self.answer: tuple[int | None, str, float, str | None] = (204, "", 0.0, None)
+        self.source = "there"
+        self._kept = kept  # what jobs say of their files
+        sluice: Any = made
+        sluice.deliveries._post, sluice.storing._copy, sluice.bucket.delete = self._post, self._copy, self._delete
+
+    async def _post(self, url: str, body: bytes, sent: Any) -> tuple[int | None, str, float, str | None]:
+        await asyncio.sleep(0)
+        return self.answer
+
+    async def _copy(self, row: FollowUp, f: dict[str, str], file: File, n: int, budget: Budget) -> list[str]:
+        await asyncio.sleep(0)
+        match self.source:
+            case "there":
+                file |= {"state": "stored", "key": f"{row.id}/{n}/{row.turn}"}
+                return [str(file["key"])]
+            case "lost":
+                file |= {"state": "expired", "error": "source_gone"}
+            case _:
+                file["error"] = "timeout"
+        return []
+
+    async def _delete(self, keys: list[str]) -> None:
+        kept = {file.get("key") for files in self._kept() for file in read_files(files)}
+        assert not kept & set(keys), f"{kept & set(keys)} was kept, and is removed"
+
+
 class WatchedProvider(ObedientProvider):
     """Creates predictions that the machine knows, at most one an attempt, and finishes them when told to hurry."""
 
@@ -58,8 +104,12 @@ class WatchedProvider(ObedientProvider):
 
     async def get(self, prediction_id: str, timeout: float) -> Prediction:
         if self.hurries and prediction_id in self.states and self.states[prediction_id].status == "running":
-            self.states[prediction_id] = Prediction(prediction_id, "completed", output="late")
+            self.states[prediction_id] = Prediction(prediction_id, "completed", output=self.output_of(prediction_id))
         return await super().get(prediction_id, timeout)
+
+    def output_of(self, prediction_id: str) -> str:
+        """Every other prediction makes a file."""
+        return FILES[self.name] if prediction_id[-1] in "02468" else "text"
 
     async def find(self, wanted: Wanted, timeout: float) -> list[str]:
         listed = [(name, *what) for name, what in self.made.items() if wanted.since <= what[1] <= wanted.until]
@@ -84,6 +134,8 @@ class Driver(RuleBasedStateMachine):
         }
         self.sluice.providers._loaded.update(self.providers)
         self.queue, self.controls = self.sluice.queue, self.sluice.controls
+        self.outside = Outside(self.sluice, lambda: [job.get("files") for job in self.model.jobs.values()])
+        self.leased: list[Leased] = []
         self.held: list[Held] = []
         self.predictions: dict[str, tuple[int, str, int]] = {}  # whose: epoch, life of a job and attempt
         self.lost_something = False
@@ -97,7 +149,7 @@ class Driver(RuleBasedStateMachine):
         self.clock.skew, self.store.loses_answers = caller.skew, caller.loses_answers
         try:
             return self.loop.run_until_complete(work)
-        except (JobNotFound, IdempotencyConflict, UserLimitReached, QueueFull):
+        except (JobNotFound, IdempotencyConflict, UserLimitReached, QueueFull, NoSuchEvent, NotTerminal):
             return None
         finally:
             if self.store.failure is not None:
@@ -219,6 +271,19 @@ class Driver(RuleBasedStateMachine):
             self.clock.advance(self.deployment.settings.tick_period)
             self.run_tick([])
             self.remind_of_the_lost()
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        """Owners' endpoints and the files' sources are well again: after the longest wait of all nothing is left."""
+        self.outside.answer, self.outside.source = (204, "", 0.0, None), "there"
+        for _ in range(3):
+            if self.model.outbox:
+                self.clock.advance(30 * 3600)
+                self.run_tick([])
+        assert not self.model.outbox, f"the outbox still holds {self.model.outbox}: {self.model.lanes}"
+        for name, job in self.model.jobs.items():
+            owed = [event for event in JOB_EVENTS if job.get(f"s:{event}") == "pending"]
+            assert not owed and job.get("storing") != "1", f"{name} is owed {owed}"
 
     def is_over(self) -> bool:
         """Nothing lives, and nothing is left of what lived but histories and what is known of models and users."""

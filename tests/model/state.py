@@ -34,6 +34,12 @@ class View:
     owners: dict[str, str] = field(default_factory=dict)
     counters: dict[str, str] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
+    outbox: dict[str, int] = field(default_factory=dict)
+    lanes: dict[str, dict[str, int]] = field(default_factory=dict)  # of each lane of the outbox
+    hosts: dict[str, dict[str, str]] = field(default_factory=dict)
+    undelivered: dict[str, int] = field(default_factory=dict)
+    batches: dict[str, dict[str, str]] = field(default_factory=dict)
+    queues: dict[str, dict[str, int]] = field(default_factory=dict)  # the live jobs of each batch
 
     @classmethod
     def of(cls, content: Content, prefix: str) -> "View":
@@ -46,10 +52,17 @@ class View:
                 view.counters = {n: v for n, v in value.items() if n not in ("tick_at", "sweep_cursor")}
             elif kind == "d":
                 view.dead = set(value)
+            elif (kind, name) == ("x", ""):
+                view.outbox = value
+            elif kind == "y":
+                view.undelivered = value
             else:
-                kept: Any = {"j": view.jobs, "u": view.sets, "m": view.runs, "o": view.owners}[kind]
+                kept: Any = {
+                    "j": view.jobs, "u": view.sets, "m": view.runs, "o": view.owners, "x": view.lanes, "h": view.hosts,
+                    "b": view.batches, "q": view.queues,
+                }[kind]  # fmt: skip
                 kept[name] = value
-                view.has_ttl |= {name: expires} if kind == "j" else {}
+                view.has_ttl |= {name: expires} if kind in ("j", "h", "b") else {}
         return view
 
     def live(self) -> dict[str, dict[str, str]]:
@@ -102,6 +115,7 @@ class Relaxed:
     unindexed: set[str] = field(default_factory=set)  # live jobs that the index has lost
     unalarmed: set[str] = field(default_factory=set)  # live jobs whose alarm the index has lost
     unpromoted: set[str] = field(default_factory=set)  # users of whom somebody waits though he could be ready
+    orphans: set[str] = field(default_factory=set)  # evicted jobs of which the outbox still holds something
 
 
 @dataclass
@@ -116,6 +130,10 @@ class Model:
     owners: dict[str, str] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
     dead: set[str] = field(default_factory=set)
+    outbox: dict[str, int] = field(default_factory=dict)
+    lanes: dict[str, dict[str, int]] = field(default_factory=dict)
+    hosts: dict[str, Job] = field(default_factory=dict)
+    undelivered: dict[str, int] = field(default_factory=dict)
     relaxed: Relaxed = field(default_factory=Relaxed)
 
     @property

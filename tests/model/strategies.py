@@ -16,6 +16,7 @@ def deployment_of(most_gates: int = 112, **changes: Any) -> Deployment:
         "queue_concurrency": 2, "storyboard_concurrency": 2, "max_queue_size": 9, "queue_max_retries": 2,
         "queue_retry_delay": 10_000, "queue_options": {"video": {"ttl": 900, "deadline": 30}}, "lease": 90,
         "cancel_after": 45, "adoption_margin": 61, "tick_period": 300, "circuit_failures": 2,
+        "storage_url": "memory://",
     }  # fmt: skip
     return Deployment(settings_for(None, **(values | changes)), most_gates)
 
@@ -64,12 +65,46 @@ ACTS = st.sampled_from(
 SUBMISSIONS = st.sampled_from([[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, []])
 SLOTS = st.integers(0, 17)
 PICKS = st.integers(0, 10**6)
-Request = tuple[str, str, int]  # queue, provider, priority
+# Two URLs of one host, one of another; and what is told there, the default unless said
+HOOKS: dict[str, tuple[str, list[str] | None]] = {
+    "ends": ("https://a.example.com/x", None),
+    "all": ("https://a.example.com/y", ["job.processing", "job.completed", "job.failed", "job.canceled"]),
+    "failures": ("https://b.example.com/x", ["job.processing", "job.failed", "batch.completed"]),
+}
+HOOK = st.sampled_from(["", "ends", "all", "all", "failures"])
+Request = tuple[str, str, int, str]  # queue, provider, priority, hook
 REQUESTS = st.tuples(
-    st.sampled_from(["video", "storyboard"]), st.sampled_from(["replicate", "wavespeed"]), st.sampled_from([1, 3, 5])
+    st.sampled_from(["video", "storyboard"]),
+    st.sampled_from(["replicate", "wavespeed"]),
+    st.sampled_from([1, 3, 5]),
+    HOOK,
 )
 RANKS = st.lists(st.sampled_from([1, 2, 3, 4, 5]), min_size=2, max_size=6)
 ERRORS = [OUT_OF_MEMORY, OUT_OF_MEMORY, OUT_OF_MEMORY, "NSFW content"]
 GATES = st.dictionaries(
     st.sampled_from(["=s", "=q0", "=q1", "=p0", "=p1"]), st.sampled_from([0, 1, 1, 2, None]), min_size=1, max_size=3
 )
+
+# What an owner's endpoint says: status, text, how many s it asks to wait, and what went wrong
+ANSWERS: dict[str, tuple[int | None, str, float, str | None]] = {
+    "well": (204, "", 0.0, None),
+    "not found": (404, "no", 0.0, None),
+    "moved": (302, "", 0.0, None),
+    "gone": (410, "", 0.0, None),
+    "broken": (500, "", 0.0, None),
+    "busy": (429, "", 120.0, None),
+    "silent": (None, "", 0.0, "timeout"),
+}
+ENDPOINTS = st.sampled_from(["well", "well", *ANSWERS])
+SOURCES = st.sampled_from(["there", "there", "later", "lost"])
+WORDS = st.sampled_from(["delivered", "retry", "retry", "failed", "disabled"])
+PAUSES = st.sampled_from([None, None, 0, 60_000])
+SIZES = st.integers(1, 4)
+POLICIES = st.sampled_from(["best_effort", "all_or_nothing"])
+BATCH_HOOKS: dict[str, tuple[str, list[str] | None]] = {
+    "end": ("https://a.example.com/x", ["batch.completed"]),
+    "all": (
+        "https://a.example.com/y",
+        ["job.processing", "job.completed", "job.failed", "job.canceled", "batch.completed"],
+    ),
+}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.model import outbox
 from tests.model.deployment import ADMITTED, BACKLOG, MOST_CIRCUITS, READY, provider_of
 from tests.model.state import Job, Model, user_of
 
@@ -14,14 +15,21 @@ def runs_of(job: Job) -> str:
     return f"{provider_of(job['lane'])}:{job['model']}"
 
 
-def end(model: Model, name: str, outcome: str, now: int, **changes: Any) -> None:
-    """Ends a job: it leaves the index, with its alarm, and its user's set, where the next one takes its seat."""
+def end(model: Model, name: str, outcome: str, now: int, store_until: int | None = None, **changes: Any) -> str:
+    """Ends a job: it leaves the index, with its alarm, and its user's set, where the next one takes its seat.
+
+    Says what the caller has to do now: to tell its owner, or first to store its files until a moment.
+    """
     job = model.jobs[name]
     user, was = user_of(job), job["state"]
     model.index.pop(name, None)
     model.index.pop(f"!{name}", None)
     model.unseat(user, name)
     job.update(state="done", outcome=outcome, **changes)
+    if store_until is None:
+        follow = outbox.tell(model, name, outcome, now)
+    else:
+        follow = outbox.store_later(model, name, store_until)
     model.counters[outcome] += 1
     if outcome == "completed":
         model.index.pop(circuit_of(job), None)
@@ -33,6 +41,7 @@ def end(model: Model, name: str, outcome: str, now: int, **changes: Any) -> None
         release(model, job, now)
     if job["heirs"] == "1" and was != "backlog":
         promote(model, user)
+    return follow
 
 
 def release(model: Model, job: Job, now: int) -> None:

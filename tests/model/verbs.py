@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.model import attempts
+from tests.model import attempts, outbox
 from tests.model.call import Call
 from tests.model.claim import claim
 from tests.model.deployment import (
@@ -33,8 +33,7 @@ def cancel(model: Model, call: Call, reply: Any) -> Any:
         is_mine = job.get("cancel_token") == token and job["outcome"] == "canceled"
         return ["canceled"] if is_mine else ["already_terminal", job["outcome"]]
     if waits(job):
-        end(model, name, "canceled", now, cancel_token=token)
-        return ["canceled"]
+        return ["canceled", end(model, name, "canceled", now, cancel_token=token)]
     job.update(cancel_requested="1", cancel_token=token, overdue_at=now)
     if job["state"] == "running":
         model.put(name, job["lane"], now)
@@ -52,8 +51,7 @@ def expire(model: Model, call: Call, reply: Any) -> Any:
         return ["stale"]
     if call.number("lease_now") < job["expire_at"]:
         return ["stale"]
-    end(model, name, "failed", call.number("now"), error_code="expired")
-    return ["finished", "failed"]
+    return ["finished", "failed", end(model, name, "failed", call.number("now"), error_code="expired")]
 
 
 def reprioritize(model: Model, call: Call, reply: Any) -> Any:
@@ -169,5 +167,6 @@ MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
     "snooze": attempts.snooze, "cancel": cancel, "rescue": attempts.rescue, "expire": expire, "trip": attempts.trip,
     "check": attempts.check, "progress": attempts.progress, "adopt": attempts.adopt, "rehome": rehome,
     "explain": explain, "reprioritize": reprioritize, "limit": limit, "limit_user": limit_user, "stats": stats,
-    "trim": trim,
+    "trim": trim, "delete": outbox.delete, "outbox_claim": outbox.claim, "outbox_keep": outbox.keep,
+    "outbox_note": outbox.note, "outbox_redeliver": outbox.redeliver,
 }  # fmt: skip

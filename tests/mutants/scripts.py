@@ -85,7 +85,7 @@ ENDS = (
     ),
     lua(
         "a terminal job never expires", "ending",
-        "redis.call('EXPIRE', key, ending.ttl)", "",
+        "redis.call('EXPIRE', key, (store_lease or plan) and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)", "",
         *contract("only_terminal_jobs_have_a_time_to_live"),
     ),
     lua(

@@ -1,0 +1,137 @@
+"""Scenarios of what follows an end: files that are stored, owners who are told.
+
+Few jobs, and a short deadline, so that a long freeze is short.
+"""
+
+from dataclasses import replace
+
+from shared.hooks.settings import Event
+from tests.faults.scenarios import CANCELED, FAILS, LATER, UNLUCKY, Batch, Creation, Scenario, Step, Work
+
+ENDS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled")
+QUICK = {"cancel_after": 60.0, "queue_max_retries": 0, "storage_url": "memory://faults", "thumbnails": False}
+FILM = Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS, files=1)
+
+FILED = Scenario("filed", {"film": FILM}, (Step(0, "submit", "film"), Step(35, "poll", "film")), QUICK)
+
+TWO_FILES = Scenario(
+    "two_files",
+    {"films": replace(FILM, files=2, source=("ok", "ok", "ok", "down", "down", "down", "ok"))},
+    (Step(0, "submit", "films"),),
+    QUICK,
+)
+
+TOLD = Scenario(
+    "told",
+    {
+        "runs": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=("job.processing", *ENDS)),
+        "fails": Work("bob", (FAILS,), ends=("failed",), events=ENDS),
+        "canceled": Work("eve", ends=CANCELED, events=ENDS),
+    },
+    (
+        Step(0, "submit", "runs"), Step(1, "submit", "fails"), Step(2, "submit", "canceled"),
+        Step(3, "cancel", "canceled"),
+    ),
+    QUICK,
+)  # fmt: skip
+
+TOLD_BATCH = Scenario(
+    "told_batch",
+    {
+        "one": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=("job.failed",), files=1),
+        "two": Work("ada", (FAILS,), ends=("failed",), events=("job.failed",)),
+    },
+    (Step(0, "submit_batch", "album"),),
+    QUICK,
+    batches={"album": Batch("ada", ("one", "two"), events=("job.failed", "batch.completed"))},
+)
+
+FLAKY = Scenario(
+    "flaky",
+    {"told": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS)},
+    (Step(0, "submit", "told"),),
+    QUICK,
+    endpoint=("down", "hangs", "ok"),
+)
+
+UNHEARD = Scenario(
+    "unheard",
+    {
+        "told": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS),
+        "never": Work("bob", (Creation(seconds=30),), ends=UNLUCKY, events=ENDS),
+    },
+    (Step(0, "submit", "told"), Step(1, "submit", "never")),
+    QUICK,
+    endpoint=("gone",),
+)
+
+HANGING = replace(FLAKY, name="hanging", endpoint=("hangs",))
+
+REDELIVERED = replace(
+    FLAKY,
+    name="redelivered",
+    endpoint=("gone", "ok"),
+    steps=(Step(0, "submit", "told"), Step(LATER, "redeliver", "told")),
+)
+
+# All of them end at one tick, and the host fails when it is told of the first ones.
+CROWD = Scenario(
+    "crowd",
+    {name: Work(name, (Creation(seconds=10),), ends=UNLUCKY, events=ENDS) for name in ("ada", "bob", "eve")},
+    (Step(0, "submit", "ada"), Step(1, "submit", "bob"), Step(2, "submit", "eve")),
+    {**QUICK, "max_concurrent_tasks": 3},
+    endpoint=("down", "ok", "down", "hangs", "ok"),
+)
+
+REVOKED = Scenario(
+    "revoked",
+    {
+        "one": Work("ada", (Creation(seconds=30),), ends=CANCELED, events=ENDS, files=1),
+        "two": Work("ada", ends=CANCELED, events=ENDS),
+        "three": Work("ada", ends=CANCELED, events=ENDS),
+    },
+    (Step(0, "submit_batch", "album"), Step(10, "cancel_batch", "album")),
+    {**QUICK, "max_user_tasks": 1},
+    batches={"album": Batch("ada", ("one", "two", "three"), events=("job.canceled", "batch.completed"))},
+)
+
+SOURCE_DOWN = Scenario(
+    "source_down",
+    {"film": replace(FILM, source=("down", "breaks", "ok"))},
+    (Step(0, "submit", "film"),),
+    QUICK,
+)
+
+SOURCE_NEVER = replace(
+    SOURCE_DOWN, name="source_never", works={"film": replace(FILM, source=("down",), kept="expired")}
+)
+
+SOURCE_GONE = Scenario(
+    "source_gone",
+    {"film": replace(FILM, source=("gone",), kept="expired")},
+    (Step(0, "submit", "film"),),
+    QUICK,
+)
+
+STORAGE_DOWN = Scenario(
+    "storage_down",
+    {"film": FILM},
+    (Step(0, "submit", "film"),),
+    QUICK,
+    storage=("down", "down", "ok"),
+)
+
+# Late enough that a frozen submit is not taken for a new job.
+DELETED = Scenario(
+    "deleted",
+    {"film": replace(FILM, source=("down", "down", "down", "down", "ok"))},
+    (Step(0, "submit", "film"), Step(400, "delete", "film")),
+    QUICK,
+    endpoint=("down", "down", "ok"),
+)
+
+FOLLOWING = (
+    FILED, TWO_FILES, TOLD, TOLD_BATCH, FLAKY, UNHEARD, REDELIVERED, CROWD, REVOKED, SOURCE_DOWN, SOURCE_GONE,
+    STORAGE_DOWN, DELETED,
+)  # fmt: skip
+LASTING = (HANGING, SOURCE_NEVER)  # too long for every fault

@@ -1,0 +1,48 @@
+"""I6 of files: a completed job's files are found in the bucket, whole, or somebody will yet store them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tests.invariants.state import SLACK, JobFields, Limits, Object, Outside, State
+
+File = dict[str, Any]
+LONGEST_RETRY = 300_000  # ms
+
+
+def keeping(before: State, after: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
+    for job_id, at in after.storing.items():
+        if after.jobs.get(job_id, {}).get("storing") != "1":
+            yield f"I6 the outbox has {job_id}, which has nothing to be stored"
+        if at > now + max(limits.lease, LONGEST_RETRY) + SLACK:
+            yield f"I10 the files of {job_id} are looked at in {(at - now) / 1000:.0f} s"
+    for job_id, job in after.jobs.items():
+        if "files" in job:
+            known = before.jobs.get(job_id, {})
+            if (
+                int(job["turn"]) > int(known.get("turn", 0))
+                and after.storing.get(job_id, 0) < now + limits.lease - SLACK
+            ):
+                yield f"I3 turn {job['turn']} at the files of {job_id} leaves them to anybody else"
+            yield from _files(after, job_id, job, json.loads(known.get("files", "[]")), outside)
+
+
+def _files(state: State, job_id: str, job: JobFields, known: list[File], outside: Outside) -> Iterator[str]:
+    """Files are pending as long as their job has its place in the outbox, and then what the bucket has."""
+    files: list[File] = json.loads(job["files"])
+    states = [file["state"] for file in files]
+    if job["state"] != "done" or job["outcome"] != "completed":
+        yield f"I6 {job_id} is {job['state']} and has files"
+    if len({job["storing"] == "1", "pending" in states, job_id in state.storing}) > 1:
+        yield f"I6 {job_id} has files {states}, storing is {job['storing']}, its place {state.storing.get(job_id)}"
+    for n, file in enumerate(files):
+        is_here = file["state"] == "stored" and job_id not in outside.erasing  # from then on they go first
+        if is_here and outside.objects.get(file["key"]) != Object(file["size"], file["sha256"]):
+            yield f"I6 file {n} of {job_id} is not what the bucket has as {file['key']}"
+        if known and known[n]["state"] != "pending" and known[n] != file:
+            yield f"I2 file {n} of {job_id} was {known[n]['state']} and is changed"
+
+
+def referred(state: State) -> set[str]:
+    """The keys of all files that jobs name."""
+    return {file["key"] for job in state.jobs.values() for file in json.loads(job.get("files", "[]")) if "key" in file}

@@ -1,0 +1,121 @@
+"""I6: who wants to be told of an end is so: a row waits in the outbox until he surely was, and he is told no lies."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from tests.invariants.state import SLACK, Limits, Outside, State
+
+Fields = Mapping[str, str]
+LONGEST_WAIT = 1.1 * 86_400_000  # ms; the last step of the ladder, with its jitter
+OUTCOMES = ("completed", "failed", "canceled")
+
+
+def telling(before: State, state: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
+    for known, holders in ((before.jobs, state.jobs), (before.batches, state.batches)):
+        for holder, fields in holders.items():
+            is_changed = known.get(holder) is not fields
+            if is_changed or fields.get("hook_lane"):
+                yield from _events(state, holder, fields, outside)
+            if is_changed:
+                yield from _forgotten(known.get(holder, {}), holder, fields)
+    if state.outbox or state.rows:
+        for lane, rows in state.rows.items():
+            yield from _rows(state, lane, rows, now)
+        yield from _lanes(state, now, limits)
+
+
+def happened(fields: Fields) -> list[str]:
+    """The events that a job or batch has behind it, and its owner wants to be told of."""
+    if not fields.get("hook_lane"):
+        return []
+    if "policy" in fields and "state" not in fields:
+        rounds = int(fields.get("rounds", "0"))
+        # What ended before its jobs were tried anew had ended.
+        names = [f"batch{n or ''}" for n in range(rounds)] if "ended_at" in fields else []
+        names = [name for name in names if f"s:{name}" in fields]
+        names += [f"batch{rounds or ''}"] if "ended_at" in fields else []
+    else:
+        names = ["processing"] if fields.get("started_at") else []
+        names += [fields["outcome"]] if fields["state"] == "done" else []
+    return [name for name in names if _kind(name) in fields["hook_events"].split(",")]
+
+
+def _kind(event: str) -> str:
+    return event.rstrip("0123456789")
+
+
+def _events(state: State, holder: str, fields: Fields, outside: Outside) -> Iterator[str]:
+    known = {name[2:]: value for name, value in fields.items() if name[:2] == "s:"}
+    wanted = happened(fields)
+    for event in wanted:
+        if event in known:
+            yield from _event(state, f"{event}|{holder}", known[event], fields, outside)
+        elif event != "completed" or fields.get("storing") != "1":
+            yield f"I6 nobody will tell that {holder} is {event}"
+    for event in known.keys() - set(wanted):
+        if _kind(event) != "batch" or "ended_at" in fields:  # else it was retried since
+            yield f"I6 {event} of {holder} is {known[event]}, and did not happen or is not wanted"
+    if fields.get("storing") == "1" and "completed" in known:
+        yield f"I6 {holder} is told to be completed while its files are pending"
+
+
+def _event(state: State, row: str, told: str, fields: Fields, outside: Outside) -> Iterator[str]:
+    """An event is in line as long as it is pending, and then is what it counts as."""
+    is_in_line = row in state.rows.get(fields["hook_lane"], {})
+    if is_in_line != (told == "pending"):
+        yield f"I6 {row} is {told} and {'still' if is_in_line else 'not'} in line"
+    if told == "delivered" and not outside.received.get(row):
+        yield f"I6 {row} counts as delivered, and nobody has received it"
+    if told == "failed" and row not in state.undelivered:
+        yield f"I6 {row} was given up, and the operator is not told"
+
+
+def untold(state: State, outside: Outside, *, hears: bool) -> Iterator[str]:
+    """What is left to do when all is quiet."""
+    if state.outbox or state.rows:
+        yield f"I6 everything ended and is not done: {state.outbox}, {state.rows}"
+    ways = ("delivered",) if hears else ("delivered", "failed", "disabled")
+    for holder, fields in {**state.jobs, **state.batches}.items():
+        for event in happened(fields):
+            told = fields.get(f"s:{event}")
+            if told not in ways or (hears and not outside.received.get(f"{event}|{holder}")):
+                yield f"I6 {event} of {holder} is {told} at the end"
+
+
+def _forgotten(known: Fields, holder: str, fields: Fields) -> Iterator[str]:
+    """What was delivered stays so, unless its owner wants it once more: then its tries are counted anew."""
+    for name, value in known.items():
+        if name[:2] == "s:" and value == "delivered" != fields.get(name) and fields.get(f"n:{name[2:]}") != "0":
+            yield f"I6 {name[2:]} of {holder} was delivered, and is {fields.get(name)}"
+
+
+def _rows(state: State, lane: str, rows: Mapping[str, float], now: int) -> Iterator[str]:
+    """Each row is of an event that is pending, in the lane of its owner, and comes to its turn."""
+    for row, due in rows.items():
+        event, _, holder = row.partition("|")
+        fields = (state.batches if event.startswith("batch") else state.jobs).get(holder)
+        if fields is None:
+            yield f"I6 {row} waits to be told, and does not exist"
+        elif fields.get(f"s:{event}") != "pending" or fields["hook_lane"] != lane:
+            yield f"I6 {row} is {fields.get(f's:{event}')} and stands in {lane}, not {fields['hook_lane']}"
+        if due > now + LONGEST_WAIT:
+            yield f"I10 {row} is told in {(due - now) / 1000:.0f} s"
+
+
+def _lanes(state: State, now: int, limits: Limits) -> Iterator[str]:
+    """Whatever has to be done is found, and no later than its host or whoever works at it allows.
+
+    Exception: a lane whose last row went with a deleted job is corrected when it is claimed.
+    """
+    for lane, rows in state.rows.items():
+        left_alone = float(state.hosts.get(lane, {}).get("until", 0))
+        latest = max(min(rows.values()), left_alone, now + limits.lease) + SLACK
+        if rows and lane not in state.lanes:
+            yield f"I6 {sorted(rows)} wait in {lane}, which nobody looks at"
+        elif rows and state.lanes[lane] > latest:
+            yield f"I10 {lane} is looked at {(state.lanes[lane] - latest) / 1000:.0f} s too late"
+    for lane in state.lanes.keys() - state.rows.keys():
+        if not re.fullmatch(r"[^:]+:[0-9a-f]{12}", lane):
+            yield f"I6 the outbox has {lane}, which is no lane"
+        elif not state.deleted:
+            yield f"I6 the outbox has {lane}, which holds nothing"

@@ -1,0 +1,216 @@
+"""What is left to do when a state has changed: files to store, owners to tell; and the verbs that work at it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tests.model.call import Call
+from tests.model.deployment import BAND
+from tests.model.state import Job, Model
+
+HOOK_LEASE = 30_000  # ms; whoever ended a job may deliver its event for so long
+MOST_ENTRIES = 30
+FIRST_PAUSE, LONGEST_PAUSE = 5000, 900_000  # ms
+JOB_EVENTS = ("processing", "completed", "failed", "canceled")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an event will be told. Without a lane its URL is gone, and nobody is."""
+
+    event: str
+    row: str
+    lane: str = ""
+    due: int = 0
+    word: str = ""
+
+
+def wants(holder: Job | dict[str, str], event: str) -> bool:
+    kind = event.rstrip("0123456789")
+    return bool(holder.get("hook_lane")) and kind in str(holder["hook_events"]).split(",")
+
+
+def plan(model: Model, name: str, event: str, now: int, *, is_leased: bool = True) -> Plan | None:
+    """What a job's event sets off; None if nobody wants to know of it."""
+    job = model.jobs[name]
+    if not wants(job, event):
+        return None
+    host, row = model.hosts.get(job["hook_lane"], {}), f"{event}|{name}"
+    if f"gone:{job['hook_tag']}" in host:
+        return Plan(event, row)
+    free_at = host.get("until", 0)
+    if is_leased and free_at <= now:
+        return Plan(event, row, job["hook_lane"], now + HOOK_LEASE, "probe" if "failures" in host else "tell")
+    return Plan(event, row, job["hook_lane"], max(now, free_at), "+")
+
+
+def post(model: Model, name: str, planned: Plan | None) -> str:
+    """Writes a planned event; what the caller is told to do now."""
+    if planned is None:
+        return ""
+    model.jobs[name][f"s:{planned.event}"] = "pending" if planned.lane else "disabled"
+    if not planned.lane:
+        return ""
+    model.lanes.setdefault(planned.lane, {})[planned.row] = planned.due
+    model.outbox[planned.lane] = min(planned.due, model.outbox.get(planned.lane, planned.due))
+    return "+" if planned.word == "+" else f"{planned.word}|{planned.row}"
+
+
+def tell(model: Model, name: str, event: str, now: int) -> str:
+    """An event of a job has happened."""
+    return post(model, name, plan(model, name, event, now))
+
+
+def begin(model: Model, name: str, now: int) -> str:
+    """A job's first run has begun; nobody is told of later attempts."""
+    return "" if "s:processing" in model.jobs[name] else tell(model, name, "processing", now)
+
+
+def store_later(model: Model, name: str, due: int) -> str:
+    """A job's files have to be stored before its owner is told."""
+    model.jobs[name].update(storing="1", turn=1)
+    model.outbox[name] = due - BAND
+    return f"store|{name}"
+
+
+def place(model: Model, lane: str) -> None:
+    """A lane is due when its first row is, and its host is not left alone."""
+    rows = model.lanes.get(lane)
+    if rows:
+        model.outbox[lane] = max(min(rows.values()), model.hosts.get(lane, {}).get("until", 0))
+    else:
+        model.lanes.pop(lane, None)
+        model.outbox.pop(lane, None)
+
+
+def first(entries: dict[str, int], now: int, most: int) -> list[str]:
+    """The names that are due, in the store's order."""
+    return sorted((name for name in entries if entries[name] <= now), key=lambda n: (entries[n], n))[:most]
+
+
+def claim(model: Model, call: Call, reply: Any) -> Any:
+    now = call.number("now")
+    until = now + call.number("lease")
+    storing = {name: score + BAND for name, score in model.outbox.items() if score < 0}
+    lanes = {name: score for name, score in model.outbox.items() if score >= 0}
+    jobs: list[str] = []
+    for name in first(storing, now, call.number("most_jobs")):
+        job = model.jobs.get(name, {})
+        if job.get("storing") == "1":
+            job["turn"] += 1
+            jobs += [name, str(job["turn"])]
+            model.outbox[name] = until - BAND
+        else:
+            del model.outbox[name]
+    handed = []
+    for lane in first(lanes, now, call.number("most_lanes")):
+        failures = model.hosts.get(lane, {}).get("failures", 0)
+        rows = first(model.lanes.get(lane, {}), now, 1 if failures else call.number("rows"))
+        if rows:
+            model.lanes[lane] |= dict.fromkeys(rows, until)
+            model.outbox[lane] = until
+            handed.append([lane, str(failures), *rows])
+        else:
+            place(model, lane)
+    return [jobs, handed]
+
+
+def keep(model: Model, call: Call, reply: Any) -> Any:
+    name, now = call["id"], call.number("now")
+    job = model.jobs.get(name, {})
+    if job.get("storing") == "0" and job["turn"] == call.number("turn") and not call["retry_at"]:
+        return ["kept"]  # once more: what was kept must not be taken for refused
+    if job.get("storing") != "1" or job["turn"] != call.number("turn"):
+        return ["stale"]
+    job["files"] = call["files"]
+    if call["retry_at"]:
+        model.outbox[name] = call.number("retry_at") - BAND
+        return ["kept"]
+    del model.outbox[name]
+    job.update(storing="0", kept_at=now)
+    for counter, word in (("files_stored", "stored"), ("files_given_up", "given_up")):
+        if call[word] != "0":
+            model.counters[counter] += call.number(word)
+    return ["kept", tell(model, name, "completed", now)]
+
+
+def note(model: Model, call: Call, reply: Any) -> Any:
+    name, event, lane, word, now = call["id"], call["event"], call["lane"], call["word"], call.number("now")
+    job, row, rows = model.jobs.get(name, {}), f"{event}|{name}", model.lanes.get(lane, {})
+    state, tries = job.get(f"s:{event}"), job.get(f"n:{event}", 0)
+    if state in (None, "delivered") or (state != "pending" and word != "delivered"):
+        rows.pop(row, None)
+        place(model, lane)
+        return ["stale"]
+    if word != "delivered" and tries != call.number("tries"):
+        return ["stale"]
+    if word == "retry":
+        model.lanes.setdefault(lane, {})[row] = call.number("due")
+    else:
+        rows.pop(row, None)
+    entries = [*str(job.get(f"l:{event}", "")).split("\n"), call["entry"]]
+    kept = "\n".join([entry for entry in entries if entry][-MOST_ENTRIES:])
+    job.update({f"n:{event}": tries + 1, f"l:{event}": kept, f"s:{event}": "pending" if word == "retry" else word})
+    _note_host(model, call)
+    place(model, lane)
+    if word in ("failed", "disabled"):
+        model.counters["undelivered"] += 1
+        oldest = now - call.number("ttl") * 1000
+        model.undelivered = {name: at for name, at in {**model.undelivered, row: now}.items() if at > oldest}
+    elif word == "delivered":
+        model.undelivered.pop(row, None)
+    return ["noted"]
+
+
+def _note_host(model: Model, call: Call) -> None:
+    """What the host's answer says of the host."""
+    host = model.hosts.setdefault(call["lane"], {})
+    if call["pause"]:
+        failures = host.get("failures", 0)
+        pause = min(FIRST_PAUSE * 2 ** min(failures, 20), LONGEST_PAUSE) * (1 + float(call["jitter"]) / 2)
+        free_at = call.number("now") + max(math.floor(pause), call.number("pause"))
+        host.update(failures=failures + 1, until=free_at)
+    elif call["was_failing"] == "1":
+        host.pop("failures", None)
+        host.pop("until", None)
+    if call["word"] == "disabled":
+        host[f"gone:{call['tag']}"] = call.number("now")
+
+
+def redeliver(model: Model, call: Call, reply: Any) -> Any:
+    name, event, now = call["id"], call["event"], call.number("now")
+    job = model.jobs.get(name)
+    if not job or job["owner"] != call["owner"]:
+        return ["not_found"]
+    if f"s:{event}" not in job:
+        return ["no_event"]
+    lane, row, due = job["hook_lane"], f"{event}|{name}", now + HOOK_LEASE
+    model.undelivered.pop(row, None)
+    model.hosts.get(lane, {}).pop(f"gone:{job['hook_tag']}", None)
+    job.update({f"s:{event}": "pending", f"n:{event}": 0})
+    model.lanes.setdefault(lane, {})[row] = due
+    model.outbox[lane] = min(due, model.outbox.get(lane, due))
+    return ["queued"]
+
+
+def delete(model: Model, call: Call, reply: Any) -> Any:
+    name, job = call["id"], model.jobs.get(call["id"])
+    if not job or job["owner"] != call["owner"]:
+        return ["not_found"]
+    if job["state"] != "done":
+        return ["not_terminal"]
+    if call["hold_until"] and job.get("files"):
+        if job.get("storing") == "1":
+            # Whoever is at work on them has lost his turn.
+            model.outbox[name] = call.number("hold_until") - BAND
+            job["turn"] += 1
+        return ["held", job["user"], reply[2]]
+    model.index.pop(f"@{job['owner']}:{job['user']}|{name}", None)
+    model.dead.discard(name)
+    if job.get("storing") == "1":
+        model.outbox.pop(name, None)
+    for event in JOB_EVENTS if job.get("hook_lane") else ():
+        model.lanes.get(job["hook_lane"], {}).pop(f"{event}|{name}", None)
+        model.undelivered.pop(f"{event}|{name}", None)
+    del model.jobs[name]
+    return ["deleted"]

@@ -1,0 +1,113 @@
+"""What must hold of the outbox after every call, read from the store alone.
+
+Only an evicted job excuses anything: its rows, and its place among those whose files are to be stored, stay behind
+until somebody claims them.
+"""
+
+from tests.model.outbox import JOB_EVENTS, wants
+from tests.model.state import Model, View
+
+VERBS = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
+OF_EVENTS = ("s:", "n:", "l:")
+OF_FILES = ("files", "storing", "turn", "kept_at")
+Fields = dict[str, str]
+
+
+def hold(view: View, orphans: set[str]) -> None:
+    """Nothing that is owed is lost, and nothing is left of what is not."""
+    due_lanes = {name for name, score in view.outbox.items() if score >= 0}
+    storing = {name for name, score in view.outbox.items() if score < 0}
+    assert set(view.lanes) <= due_lanes, "a lane has rows, and nobody looks for them"
+    for lane, rows in view.lanes.items():
+        for event, name in (row.split("|") for row in rows):
+            holder = holder_of(view, event, name)
+            is_owed = holder.get(f"s:{event}") == "pending" and holder["hook_lane"] == lane
+            assert is_owed or name in orphans, f"{event} of {name} would be told, and is not owed"
+    wanted = {name for name, job in view.jobs.items() if job.get("storing") == "1"}
+    assert wanted <= storing, f"nobody will store the files of {wanted - storing}"
+    assert storing - wanted <= orphans, "files would be stored that are not to be"
+    for name, job in view.jobs.items():
+        _job(name, job, view)
+    for event, name in (row.split("|") for row in view.undelivered):
+        state = holder_of(view, event, name).get(f"s:{event}")
+        assert state in ("failed", "disabled") or name in orphans, f"{event} of {name} counts as undelivered: {state}"
+    for name, batch in view.batches.items():
+        _batch(name, batch, view)
+    for lane in view.hosts:
+        assert view.has_ttl[lane], f"what is known of {lane} stays for ever"
+
+
+def holder_of(view: View, event: str, name: str) -> Fields:
+    return (view.batches if event.startswith("batch") else view.jobs).get(name, {})
+
+
+def _batch(name: str, batch: Fields, view: View) -> None:
+    """Each end of a batch is an event of its own; it ends with its last job."""
+    assert ("ended_at" in batch) == (not view.queues.get(name)), f"{name} has ended, and lives"
+    assert view.has_ttl[name] == ("ended_at" in batch), f"{name} has a TTL, or lacks one"
+    latest = f"batch{batch.get('rounds', '')}"
+    if wants(batch, "batch"):
+        assert (f"s:{latest}" in batch) == ("ended_at" in batch), f"{latest} of {name} is lost, or has not happened"
+    for event in [part[2:] for part in batch if part.startswith("s:")]:
+        assert wants(batch, event), f"{event} of {name} was not asked for"
+        if batch[f"s:{event}"] == "pending":
+            assert f"{event}|{name}" in view.lanes.get(batch["hook_lane"], {}), f"{event} of {name} is owed, and lost"
+
+
+def _job(name: str, job: Fields, view: View) -> None:
+    for event in JOB_EVENTS:
+        state = job.get(f"s:{event}")
+        if state is None:
+            assert not (wants(job, event) and has_happened(job, event)), f"{event} of {name} is told to nobody"
+            continue
+        assert wants(job, event), f"{event} of {name} was not asked for"
+        assert has_happened(job, event), f"{event} of {name} has not happened"
+        if state == "pending":
+            assert f"{event}|{name}" in view.lanes.get(job["hook_lane"], {}), f"{event} of {name} is owed, and lost"
+    if not job.get("hook_lane"):
+        assert not any(part.startswith(OF_EVENTS) for part in job), f"{name} has no hook and knows of events"
+    if "files" not in job:
+        assert not set(OF_FILES) & set(job), f"{name} has no files and stores them"
+
+
+def has_happened(job: Fields, event: str) -> bool:
+    if event == "processing":
+        return "started_at" in job
+    return job["state"] == "done" and job["outcome"] == event and job.get("storing") != "1"
+
+
+def follow(verb: str, before: View, after: View) -> None:
+    """What was delivered stays so unless somebody asks for it again; the outbox' verbs move no job."""
+    for name in () if verb == "outbox_redeliver" else before.jobs.keys() & after.jobs.keys():
+        _states(verb, name, before.jobs[name], after.jobs[name])
+    if verb in VERBS:
+        for part in ("index", "sets", "runs", "owners", "dead"):
+            assert getattr(before, part) == getattr(after, part), f"{verb} changed the {part}"
+        assert set(before.jobs) == set(after.jobs), f"{verb} made or removed a job"
+        for name, job in after.jobs.items():
+            assert ordinary(job) == ordinary(before.jobs[name]), f"{verb} changed {name}"
+    elif verb != "delete":
+        storing = {name for name, job in before.jobs.items() if job.get("storing") == "1" and name in after.jobs}
+        moved = [name for name in storing if after.outbox[name] != before.outbox[name]]
+        assert not moved, f"{verb} moved the storing of {moved}"
+
+
+def _states(verb: str, name: str, old: Fields, job: Fields) -> None:
+    for event in JOB_EVENTS:
+        was, now = old.get(f"s:{event}"), job.get(f"s:{event}")
+        tries = int(job.get(f"n:{event}", 0)) - int(old.get(f"n:{event}", 0))
+        if was is not None:
+            assert was == now or (verb == "outbox_note" and was != "delivered"), f"{verb} made {event} {now} of {was}"
+            assert was in ("pending", now) or now == "delivered", f"{event} of {name} is owed again"
+            assert tries in (0, 1), f"{event} of {name} has {tries} more tries"
+
+
+def ordinary(job: Fields) -> Fields:
+    """The job without what the outbox notes in it."""
+    return {part: value for part, value in job.items() if part not in OF_FILES and not part.startswith(OF_EVENTS)}
+
+
+def relax(model: Model) -> None:
+    """Takes back the excuses that are no longer needed."""
+    rows = [*model.undelivered, *(row for rows in model.lanes.values() for row in rows)]
+    model.relaxed.orphans &= {*model.outbox, *(row.partition("|")[2] for row in rows)}

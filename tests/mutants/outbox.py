@@ -1,0 +1,255 @@
+"""Mutants of what is left to do when jobs have ended: the outbox' scripts, and the Python that delivers."""
+
+from tests.mutants.mutant import Mutant, lua, python
+
+DELIVERY = "shared/hooks/delivery.py"
+PLANNED = (
+    "plan = plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)\n    note_event(fields, plan)\n  end"
+)
+
+
+def verbs(name: str) -> str:
+    """A test of the outbox' verbs, on memory mode."""
+    return f"tests/test_outbox.py::test_{name}[memory]"
+
+
+def wire(name: str) -> str:
+    """A test of what goes out."""
+    return f"tests/test_outbox.py::test_{name}"
+
+
+OWED = (
+    lua(
+        "owners are told what they did not ask for", "outbox",
+        "string.find(',' .. f.hook_events .. ',', ',' .. kind .. ',', 1, true) ~= nil", "true",
+        verbs("only_what_was_asked_for_is_told"),
+    ),
+    lua(
+        "an event's lane is not listed", "outbox",
+        "redis.call('ZADD', prefix .. 'x', 'LT', text(plan.due), plan.lane)", "",
+        verbs("an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it"),
+    ),
+    lua(
+        "a new event puts off all others of its lane", "outbox",
+        "'x', 'LT', text(plan.due)", "'x', text(plan.due)",
+        verbs("a_later_event_does_not_put_off_an_earlier_one_of_its_lane"),
+    ),
+    lua(
+        "an event is not leased to whoever is told of it", "outbox",
+        "plan.due = now + HOOK_LEASE", "plan.due = now",
+        verbs("an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it"),
+    ),
+    lua(
+        "a URL that is gone is told", "outbox",
+        "if known[2] then return", "if false then return",
+        verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
+    ),
+    lua(
+        "a host that is left alone gets new events at once", "outbox",
+        "if is_leased and free_at <= now then", "if is_leased then",
+        verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
+    ),
+    lua(
+        "each attempt is a beginning", "outbox",
+        "if not f['s:processing'] then", "if true then",
+        verbs("the_first_run_is_told_once_and_no_later_attempt"),
+    ),
+    lua(
+        "a backoff holds up nobody", "outbox",
+        "text(math.max(tonumber(first[2]), free_at))", "text(tonumber(first[2]))",
+        verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
+    ),
+    lua(
+        "the end is told before the files are stored", "ending",
+        PLANNED, "end\n  " + PLANNED.removesuffix("\n  end"),
+        verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
+    ),
+    lua(
+        "files are not stored", "finish",
+        "outcome == 'completed' and tonumber(ARGV[9]) or nil)", "nil)",
+        verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
+    ),
+    lua(
+        "every event of a script is leased to its caller", "ending",
+        "plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)",
+        "plan_event(ending.prefix, f, id, outcome, now, true)",
+        verbs("only_the_first_of_several_events_is_leased_to_who_caused_them"),
+    ),
+    lua(
+        "a batch ends twice", "ending",
+        "redis.call('HSETNX', batch, 'ended_at', ending.now) == 1", "redis.call('HSET', batch, 'ended_at', ending.now)",
+        verbs("a_batch_that_ends_within_a_cancellation_is_told_of_once"),
+    ),
+    lua(
+        "a batch that ends again is the same event", "ending",
+        "'batch' .. (b.rounds or '')", "'batch'",
+        verbs("a_batch_is_told_of_once_each_time_it_ends"),
+    ),
+    lua(
+        "a job is forgotten before its owner could be told", "ending",
+        "(store_lease or plan) and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)\n  if store_lease",
+        "ending.ttl)\n  if store_lease",
+        verbs("a_job_is_known_for_as_long_as_it_may_be_told_of").replace("[memory]", ""),
+    ),
+)  # fmt: skip
+
+HANDED_OUT = (
+    lua(
+        "rows are handed out without a lease", "outbox_claim",
+        "redis.call('ZADD', prefix .. 'x:' .. lane, unpack(leases))", "",
+        verbs("what_is_handed_out_is_handed_to_one_until_its_lease_is_over"),
+    ),
+    lua(
+        "a lane is handed to two", "outbox_claim",
+        "move(until_ms, lane)", "place_lane(prefix, lane, 0)",
+        verbs("what_is_handed_out_is_handed_to_one_until_its_lease_is_over"),
+    ),
+    lua(
+        "a host that fails gets all its rows", "outbox_claim",
+        "failures == '0' and ARGV[5] or 1", "ARGV[5]",
+        verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
+    ),
+    lua(
+        "a job's files are handed out without a lease", "outbox_claim",
+        "move(until_ms - BAND, id)", "",
+        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+    ),
+    lua(
+        "all holders of a job's files have the same turn", "outbox_claim",
+        "redis.call('HINCRBY', key, 'turn', 1)", "redis.call('HGET', key, 'turn')",
+        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+    ),
+    lua(
+        "a job that is gone stays in the outbox", "outbox_claim",
+        "redis.call('ZREM', KEYS[1], unpack(gone))", "",
+        verbs("files_of_a_job_that_is_gone_are_forgotten"),
+    ),
+    lua(
+        "files of another turn are kept", "outbox_keep",
+        "if f.storing ~= '1' or f.turn ~= ARGV[2] then", "if f.storing ~= '1' then",
+        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+    ),
+    lua(
+        "a job whose files are kept stays in the outbox", "outbox_keep",
+        "redis.call('ZREM', KEYS[1], ARGV[1])", "",
+        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+    ),
+    lua(
+        "nobody is told once the files are kept", "outbox_keep",
+        "local plan = plan_event(", "local plan = false and plan_event(",
+        verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
+    ),
+)  # fmt: skip
+
+NOTED = (
+    lua(
+        "a success is refused when others have tried", "outbox_note",
+        "if word ~= 'delivered' and (f[count]", "if (f[count]",
+        verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
+    ),
+    lua(
+        "a failure counts whatever its reporter knows", "outbox_note",
+        "if word ~= 'delivered' and (f[count] or '0') ~= ARGV[5] then return {'stale'} end", "",
+        verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
+    ),
+    lua(
+        "a delivered event is told again", "outbox_note",
+        "else\n  redis.call('ZREM', KEYS[4], row)\nend", "end",
+        verbs("what_was_delivered_stays_delivered"),
+    ),
+    lua(
+        "a delivered event counts another success", "outbox_note",
+        "f[state] == 'delivered' or ", "",
+        verbs("what_was_delivered_stays_delivered"),
+    ),
+    lua(
+        "a host that fails again is left alone as shortly", "outbox_note",
+        "5000 * 2 ^ math.min(failures, 20)", "5000",
+        verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
+    ),
+    lua(
+        "what a host asks for is not looked at", "outbox_note",
+        "math.max(math.floor(doubled), tonumber(ARGV[11]))", "math.floor(doubled)",
+        verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
+    ),
+    lua(
+        "a probe's success does not end its host's backoff", "outbox_note",
+        "redis.call('HDEL', KEYS[5], 'failures', 'until')", "",
+        verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
+    ),
+    lua(
+        "a URL that is gone is not remembered", "outbox_note",
+        "redis.call('HSET', KEYS[5], 'gone:' .. ARGV[4], ARGV[8])", "",
+        verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
+    ),
+    lua(
+        "what is given up is not listed", "outbox_note",
+        "redis.call('ZADD', KEYS[6], ARGV[8], row)", "",
+        verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
+    ),
+    lua(
+        "a late success leaves its event among the undelivered", "outbox_note",
+        "redis.call('ZREM', KEYS[6], row) --", "--",
+        verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
+    ),
+    lua(
+        "a redelivery goes on where the ladder ended", "outbox_redeliver",
+        "'pending', 'n:' .. ARGV[1], '0')", "'pending')",
+        verbs("a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked"),
+    ),
+    lua(
+        "anybody may redeliver", "outbox_redeliver",
+        "if f.owner ~= ARGV[3] then", "if not f.owner then",
+        verbs("nobody_redelivers_what_is_not_his_or_has_not_happened"),
+    ),
+    lua(
+        "a URL that was gone stays so when it is redelivered to", "outbox_redeliver",
+        "redis.call('HDEL', KEYS[3] .. 'h:' .. f.hook_lane, 'gone:' .. f.hook_tag)", "",
+        verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
+    ),
+)  # fmt: skip
+
+PYTHON = (
+    python(
+        "the ladder is one step too long", DELIVERY,
+        "if tries + 1 >= len(LADDER):", "if tries >= len(LADDER):",
+        wire("ten_tries_and_the_waits_between_them_are_the_ladder"),
+    ),
+    python(
+        "each wait is the one before", DELIVERY,
+        "LADDER[tries + 1] *", "LADDER[tries] *",
+        wire("ten_tries_and_the_waits_between_them_are_the_ladder"),
+    ),
+    python(
+        "a redirect is a success", DELIVERY,
+        "200 <= status < 300", "200 <= status < 400",
+        wire("a_redirect_is_no_success_and_is_not_followed"),
+    ),
+    python(
+        "Retry-After is not obeyed", DELIVERY,
+        "asked = round(retry_after * 1000)", "asked = 0",
+        wire("a_host_that_asks_for_an_hour_gets_it"),
+    ),
+    python(
+        "an address is checked at submit only", DELIVERY,
+        "guarded_client(Guard(self._settings.allow_loopback), ", "guarded_client(Guard(True), ",
+        wire("an_address_is_checked_when_it_is_called_and_not_only_at_submit"),
+    ),
+    python(
+        "the signature is of another body", "shared/hooks/event.py",
+        "sign(secret, event_id, stamp, body)", 'sign(secret, event_id, stamp, body + b"\\n")',
+        wire("both_secrets_sign_what_is_sent"),
+    ),
+    python(
+        "the second secret does not sign", "shared/hooks/event.py",
+        "for secret in secrets_of(settings, owner))", "for secret in secrets_of(settings, owner)[:1])",
+        wire("both_secrets_sign_what_is_sent"),
+    ),
+    python(
+        "who was told long ago delivers beside others", "shared/outbox.py",
+        " or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:", ":",
+        wire("who_comes_to_it_late_leaves_what_he_was_told_to_others"),
+    ),
+)  # fmt: skip
+
+MUTANTS: tuple[Mutant, ...] = OWED + HANDED_OUT + NOTED + PYTHON
