@@ -142,7 +142,7 @@ async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         async with asyncio.TaskGroup() as group:
             for work in works:
                 group.create_task(work)
-    except BaseExceptionGroup as failed:
+    except* Exception as failed:
         raise failed.exceptions[0] from None
 
 

@@ -276,7 +276,7 @@ MOVED = "redis.call('ZADD', KEYS[1], score_of(READY + tonumber(f.lane), score), 
 LASTS = "redis.call('EXPIRE', key, (store_lease or plan) and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)\n"
 POSTED = "follow_up(ending, post(ending.prefix, plan))\n"
 COUNTED = "redis.call('HINCRBY', ending.stats"
-ROWS_LEASED = "redis.call('ZADD', prefix .. 'x:' .. lane, unpack(leases))"
+ROWS_LEASED = "redis.call('ZADD', prefix .. 'x:' .. lane.name, unpack(leases))"
 TURN_BEGUN = "for _, part in ipairs({'storing', '1', 'turn', '1'}) do fields[#fields + 1] = part end\n"
 # What is broken: in which file, which text by which one, and the scenario and webhooks that notice.
 BREAKAGES: dict[str, tuple[str, str, str, Scenario, WebhookMode]] = {
@@ -346,11 +346,11 @@ BREAKAGES: dict[str, tuple[str, str, str, Scenario, WebhookMode]] = {
     "completion is told while files are pending":
         ("ending", f"{TURN_BEGUN}else\n", f"{TURN_BEGUN}end\ndo\n", FILED, "ok"),
     "a row that is claimed leaves its lane":
-        ("outbox_claim", ROWS_LEASED, "redis.call('ZREM', prefix .. 'x:' .. lane, unpack(rows))", FLAKY, "ok"),
+        ("outbox_claim", ROWS_LEASED, "redis.call('ZREM', prefix .. 'x:' .. lane.name, unpack(lane.rows))", FLAKY, "ok"),
     "a row that is claimed may be claimed again":
         ("outbox_claim", "leases[#leases + 1] = text(until_ms)", "leases[#leases + 1] = text(now)", FLAKY, "ok"),
     "files that are claimed may be claimed again":
-        ("outbox_claim", "move(until_ms - BAND, id)", "move(now - BAND, id)", SOURCE_DOWN, "ok"),
+        ("outbox_claim", "move(until_ms - BAND, job.id)", "move(now - BAND, job.id)", SOURCE_DOWN, "ok"),
     "whose turn it was may still note files":
         ("outbox_keep", " or f.turn ~= ARGV[2]", "", TWO_FILES, "ok"),
     "files that wait for another turn are left alone":

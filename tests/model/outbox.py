@@ -193,6 +193,20 @@ def redeliver(model: Model, call: Call, reply: Any) -> Any:
     return ["queued"]
 
 
+def restore(model: Model, call: Call, reply: Any) -> Any:
+    """Nothing is lost here but what an eviction takes, which this machine does not do to the outbox."""
+    job = model.jobs.get(call["id"], {})
+    if call["lane"]:
+        if call["lane"] in model.outbox:
+            return ["stands"]
+        place(model, call["lane"])
+        return ["restored"]
+    if job.get("storing") != "1" or call["id"] in model.outbox:
+        return ["stands"]
+    model.outbox[call["id"]] = call.number("now") - BAND
+    return ["restored"]
+
+
 def delete(model: Model, call: Call, reply: Any) -> Any:
     name, job = call["id"], model.jobs.get(call["id"])
     if not job or job["owner"] != call["owner"]:

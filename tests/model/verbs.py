@@ -169,4 +169,5 @@ MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
     "explain": explain, "reprioritize": reprioritize, "limit": limit, "limit_user": limit_user, "stats": stats,
     "trim": trim, "delete": outbox.delete, "outbox_claim": outbox.claim, "outbox_keep": outbox.keep,
     "outbox_note": outbox.note, "outbox_redeliver": outbox.redeliver,
+    "outbox_restore": outbox.restore,
 }  # fmt: skip

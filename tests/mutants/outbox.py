@@ -96,12 +96,12 @@ OWED = (
 HANDED_OUT = (
     lua(
         "rows are handed out without a lease", "outbox_claim",
-        "redis.call('ZADD', prefix .. 'x:' .. lane, unpack(leases))", "",
+        "redis.call('ZADD', prefix .. 'x:' .. lane.name, unpack(leases))", "",
         verbs("what_is_handed_out_is_handed_to_one_until_its_lease_is_over"),
     ),
     lua(
         "a lane is handed to two", "outbox_claim",
-        "move(until_ms, lane)", "place_lane(prefix, lane, 0)",
+        "move(until_ms, lane.name)", "place_lane(prefix, lane.name)",
         verbs("what_is_handed_out_is_handed_to_one_until_its_lease_is_over"),
     ),
     lua(
@@ -111,18 +111,24 @@ HANDED_OUT = (
     ),
     lua(
         "a job's files are handed out without a lease", "outbox_claim",
-        "move(until_ms - BAND, id)", "",
+        "move(until_ms - BAND, job.id)", "",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "all holders of a job's files have the same turn", "outbox_claim",
-        "redis.call('HINCRBY', key, 'turn', 1)", "redis.call('HGET', key, 'turn')",
+        "redis.call('HINCRBY', prefix .. 'j:' .. job.id, 'turn', 1)",
+        "redis.call('HGET', prefix .. 'j:' .. job.id, 'turn')",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "a job that is gone stays in the outbox", "outbox_claim",
         "redis.call('ZREM', KEYS[1], unpack(gone))", "",
         verbs("files_of_a_job_that_is_gone_are_forgotten"),
+    ),
+    lua(
+        "a repeated keep is refused", "outbox_keep",
+        "if f.storing == '0' and f.turn == ARGV[2] and ARGV[5] == '' then return {'kept', ''} end", "",
+        verbs("a_repeated_keep_is_not_taken_for_refused"),
     ),
     lua(
         "files of another turn are kept", "outbox_keep",
