@@ -1,0 +1,260 @@
+"""What a month costs: ``python -m bench.cost --jobs-per-day 500 --polls-per-job 3 --tick 60``.
+
+Commands are those of DESIGN.md's table "What an operation costs", which a test counts; prices are those of
+bench/prices.toml. The ordinary path is counted at its dearest: every job waits in the queue before it starts, and no
+poll is answered from a cache.
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import pricing
+from bench.environment import ROOT
+from bench.pricing import DAYS, Plan, Prices
+
+DESIGN = ROOT / "DESIGN.md"
+ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
+QUEUED = "queued job: submit, claim, record, complete, one poll"
+AT_ONCE = "job started at submit: submit, record, complete, one poll"
+PLAIN_END = "end of a job without files and hook"
+SWEEP_EVERY = 900  # s, as shared.tick has it
+DAY = 86_400  # s
+KEPT_DAYS = 7  # TASK_TTL
+JOB_BYTES = 2_000  # in the store: 1.0 KB with a short prompt, measured in Valkey, and as much again for the input
+MEMORY = 0.5  # GB of a Lambda function, as serverless.yml has it
+SECONDS = 0.5  # of an invocation, on average: an assumption, since most of it is the provider's answer
+LAMBDA_FREE = {"requests": 1_000_000, "seconds": 400_000}
+VERCEL_INCLUDED = 1_000_000  # invocations
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Operation:
+    """HTTP calls of the store, and commands that are billed."""
+
+    calls: int
+    commands: int
+
+    def __add__(self, other: "Operation") -> "Operation":
+        return Operation(self.calls + other.calls, self.commands + other.commands)
+
+    def __sub__(self, other: "Operation") -> "Operation":
+        return Operation(self.calls - other.calls, self.commands - other.commands)
+
+    def __mul__(self, times: int) -> "Operation":
+        return Operation(self.calls * times, self.commands * times)
+
+
+WALK = Operation(3, 3)  # the other half of a sweep, shared.jobqueue.Records; more for each user with a live job
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a deployment has to do. ``tick`` in s; ``seconds`` and ``memory`` (GB) of an invocation."""
+
+    jobs: float
+    polls: int = 3
+    tick: float = 60.0
+    files: bool = False
+    hooks: bool = False
+    job_bytes: int = JOB_BYTES
+    seconds: float = SECONDS
+    memory: float = MEMORY
+
+
+def budget(text: str) -> dict[str, Operation]:
+    """The operations of DESIGN.md's table, by name."""
+    section = text.split("## What an operation costs", 1)[1].split("\n## ", 1)[0]
+    return {name: Operation(int(calls), int(commands)) for name, calls, commands in ROW.findall(section)}
+
+
+class Bill:
+    """The arithmetic of one load."""
+
+    def __init__(self, load: Load, costs: dict[str, Operation], prices: Prices) -> None:
+        self.load = load
+        self.prices = prices
+        self._costs = costs
+
+    def job(self, path: str = QUEUED) -> Operation:
+        """One job with all its polls, files and hooks."""
+        costs, load = self._costs, self.load
+        total = costs[path] + costs["poll"] * (load.polls - 1)
+        if load.files:
+            total += costs["end of a job with a file"] - costs[PLAIN_END] + costs["store the file and note it"]
+        if load.hooks:
+            total += costs["end of a job with a hook"] - costs[PLAIN_END] + costs["deliver the event and note it"]
+        return total
+
+    @property
+    def idle(self) -> float:
+        """Commands of a month without jobs: ticks, and the sweep that one of them does each quarter of an hour."""
+        sweep = self._costs["trim of the history"] + WALK
+        ticks = DAY / self.load.tick
+        sweeps = ticks / max(1, round(SWEEP_EVERY / self.load.tick))
+        return DAYS * (ticks * self._costs["empty tick, heartbeat included"].commands + sweeps * sweep.commands)
+
+    @property
+    def commands(self) -> float:
+        """Commands of a month."""
+        return self.idle + DAYS * self.load.jobs * self.job().commands
+
+    @property
+    def invocations(self) -> float:
+        """Calls of functions in a month: submit, webhook, polls, ticks. What follows an end runs in the webhook's."""
+        return DAYS * (self.load.jobs * (2 + self.load.polls) + DAY / self.load.tick)
+
+    @property
+    def gigabytes(self) -> float:
+        """What the store holds when it forgets as many jobs as come."""
+        return self.load.jobs * KEPT_DAYS * self.load.job_bytes / 1e9
+
+    @property
+    def store(self) -> float:
+        """Dollars to Upstash, pay as you go."""
+        stored = max(0.0, self.gigabytes - 1) * self.prices.amounts["upstash.storage"]
+        return self.prices.commands(self.commands) + stored
+
+    @property
+    def lambda_(self) -> float:
+        """Dollars to AWS, its free requests and seconds deducted: requests, duration, and the HTTP API."""
+        amounts, ticks = self.prices.amounts, DAYS * DAY / self.load.tick
+        requests = max(0.0, self.invocations - LAMBDA_FREE["requests"]) / MILLION * amounts["lambda.requests"]
+        seconds = self.invocations * self.load.seconds * self.load.memory
+        duration = max(0.0, seconds - LAMBDA_FREE["seconds"]) * amounts["lambda.duration"]
+        gateway = (self.invocations - ticks) / MILLION * amounts["gateway.requests"]  # a schedule calls past it
+        return requests + duration + gateway
+
+    @property
+    def vercel(self) -> float:
+        """Dollars to Vercel for invocations beyond those of the plan; not the plan, CPU or memory."""
+        return max(0.0, self.invocations - VERCEL_INCLUDED) / MILLION * self.prices.amounts["vercel.invocations"]
+
+    @property
+    def free(self) -> Plan:
+        """The plan that costs nothing."""
+        return self.prices.plans[0]
+
+    @property
+    def is_free_enough(self) -> bool:
+        """Whether that plan allows the commands and holds the jobs."""
+        return self.commands <= (self.free.commands or math.inf) and self._fits(self.free)
+
+    @property
+    def most_free_jobs(self) -> int:
+        """How many jobs a day it carries."""
+        left = (self.free.commands or math.inf) - self.idle
+        return max(0, min(math.floor(left / DAYS / self.job().commands), self._held(self.free)))
+
+    def cheaper_from(self, plan: Plan) -> int | None:
+        """From how many jobs a day a fixed plan costs less than paying as one goes; None if they do not fit into it."""
+        per_job = DAYS * self.prices.commands(self.job().commands)
+        # Below a stored GB, which the plans up to there hold, the bill is its commands; above, storage only adds to it.
+        jobs = max(0, math.floor((plan.amount - self.prices.commands(self.idle)) / per_job) + 1)
+        return jobs if jobs <= self._held(plan) else None
+
+    @property
+    def cheapest_fixed(self) -> tuple[Plan, int] | None:
+        """The cheapest fixed plan that ever pays, and from how many jobs a day it does."""
+        found = ((plan, self.cheaper_from(plan)) for plan in self.prices.plans if plan.amount)
+        return next(((plan, jobs) for plan, jobs in found if jobs is not None), None)
+
+    def _held(self, plan: Plan) -> int:
+        """How many jobs a day a plan has room for."""
+        return math.floor(plan.megabytes * 1e6 / (KEPT_DAYS * self.load.job_bytes))
+
+    def _fits(self, plan: Plan) -> bool:
+        return self.load.jobs <= self._held(plan)
+
+
+def as_json(bill: Bill) -> dict[str, object]:
+    """Plain numbers of a month."""
+    fixed = bill.cheapest_fixed
+    return {
+        "load": asdict(bill.load),
+        "prices_of": bill.prices.date.isoformat(),
+        "commands_per_job": bill.job().commands,
+        "commands": bill.commands,
+        "idle_commands": bill.idle,
+        "invocations": bill.invocations,
+        "stored_gigabytes": bill.gigabytes,
+        "dollars": {"upstash": bill.store, "lambda": bill.lambda_, "vercel_invocations": bill.vercel},
+        "free_tier_is_enough": bill.is_free_enough,
+        "most_jobs_per_day_in_free_tier": bill.most_free_jobs,
+        "fixed_plan": None if fixed is None else {"name": fixed[0].name, "dollars": fixed[0].amount, "from": fixed[1]},
+    }
+
+
+def lines(bill: Bill) -> list[str]:
+    """The same in words."""
+    load, per_job, at_once = bill.load, bill.job(), bill.job(AT_ONCE)
+    extras = [word for word, wanted in (("a file", load.files), ("a hook", load.hooks)) if wanted]
+    with_extras = f", each with {' and '.join(extras)}" if extras else ""
+    enough = "enough" if bill.is_free_enough else "not enough"
+    told = [
+        f"{load.jobs:,.0f} jobs a day{with_extras}, {load.polls} polls a job, a tick each {load.tick:g} s.",
+        f"Commands     {bill.commands:,.0f} in {DAYS} days: {per_job.commands} a job ({at_once.commands} if it starts "
+        f"at its submit), {bill.idle:,.0f} for the ticks",
+        f"Invocations  {bill.invocations:,.0f} a month",
+        f"Storage      {bill.gigabytes:.3f} GB of jobs, kept {KEPT_DAYS} days, {load.job_bytes:,} bytes each (assumed)",
+        f"Upstash      ${bill.store:.2f} a month, pay as you go",
+        f"Lambda       ${bill.lambda_:.2f} a month with its HTTP API, at {load.seconds:g} s and {load.memory:g} GB an "
+        "invocation (assumed)",
+        f"Vercel       ${bill.vercel:.2f} a month for invocations beyond a million, besides the plan, CPU and memory",
+        f"Free tier    {enough}: {bill.free.commands:,} commands a month carry {bill.most_free_jobs:,} jobs a day",
+    ]
+    fixed = bill.cheapest_fixed
+    if fixed is None:
+        told.append("Fixed plan   none of those known holds the jobs of the load from which it would be cheaper")
+    else:
+        plan, jobs = fixed
+        told.append(f"Fixed plan   {plan.name}, ${plan.amount:g} a month, is cheaper from {jobs:,} jobs a day")
+    told.append(f"Prices of {bill.prices.date.isoformat()}, with their sources in bench/prices.toml.")
+    return told
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cost", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--jobs-per-day", type=_at_least(0), default=500, help="default 500")
+    parser.add_argument("--polls-per-job", type=int, default=3, help="status calls that reach the store (default 3)")
+    parser.add_argument("--tick", type=_at_least(1), default=60, help="s between two scheduled calls (default 60)")
+    parser.add_argument("--with-files", action="store_true", help="each job has a file, which is stored")
+    parser.add_argument("--with-hooks", action="store_true", help="each job has a hook, which is told once")
+    parser.add_argument("--job-bytes", type=int, default=JOB_BYTES, help=f"a job's in the store (default {JOB_BYTES})")
+    parser.add_argument("--seconds", type=_at_least(0), default=SECONDS, help=f"of an invocation (default {SECONDS:g})")
+    parser.add_argument("--prices", type=Path, default=pricing.FILE, help="another price file")
+    parser.add_argument("--json", action="store_true", help="plain numbers")
+    return parser.parse_args(arguments)
+
+
+def _at_least(least: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = float(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"at least {least:g}")
+        return value
+
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the bill."""
+    options = parse(arguments)
+    load = Load(
+        options.jobs_per_day, options.polls_per_job, options.tick, options.with_files, options.with_hooks,
+        options.job_bytes, options.seconds,
+    )  # fmt: skip
+    bill = Bill(load, budget(DESIGN.read_text()), pricing.load(options.prices))
+    print(json.dumps(as_json(bill), indent=1) if options.json else "\n".join(lines(bill)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
