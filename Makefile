@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3.11 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Seconds for which bench.peers watches idle workers; CI checks that it runs, and quotes no figure.
+IDLE ?= $(if $(CI),10,60)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,8 +29,11 @@ demo: $(READY) ## five jobs from two users through the whole system, on this mac
 dev: $(READY) ## the same stack, and stay: functions on 8000, store on 8079, provider on 8090
 	@$(BIN)/python -m local.stack $(ARGS)
 
-test: $(READY) ## all tests
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+test: $(READY) ## all tests but those of the next target
+	@$(BIN)/python -m pytest -q -m "not slow and not deploy" $(ARGS)
+
+test-deploy: $(READY) ## what is deployed to AWS and Vercel, built and run by their own tools (wants Node.js; installs the rest)
+	@$(BIN)/python -m pytest -q -m deploy tests/deploy $(ARGS)
 
 check: $(READY) ## what CI checks besides the tests: lint, format, types
 	@$(BIN)/ruff check .
@@ -41,12 +46,25 @@ mutants: $(READY) ## deliberate bugs, and the test that kills each
 soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+artifact: $(READY) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media")
+	@$(BIN)/python -m local.artifact $(ARGS)
+
 bench: $(READY) ## the measurements the README quotes
 	@$(BIN)/python -m bench.handlers $(ARGS)
 	@$(BIN)/python -m bench.cold $(ARGS)
 	@$(BIN)/python -m bench.fairness $(ARGS)
 	@$(BIN)/python -m bench.claim_scale $(ARGS)
 	@$(BIN)/python -m bench.copy $(ARGS)
+	@$(BIN)/python -m bench.artifact $(ARGS)
+	@$(BIN)/python -m bench.job_cpu $(ARGS)
+	@$(BIN)/python -m bench.latency $(ARGS)
+	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
+
+peers: $(READY) ## Redis commands of other queues and of Sluice, on one server (ARGS="--only Sluice arq")
+	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
+
+cost: $(READY) ## a month's bill (ARGS="--jobs-per-day 500 --polls-per-job 3 --tick 60")
+	@$(BIN)/python -m bench.cost $(ARGS)
 
 setup-replicate: $(READY) ## check REPLICATE_API_TOKEN and fetch the account's webhook secret into .env
 	@$(BIN)/python -m local.setup_replicate
@@ -54,7 +72,7 @@ setup-replicate: $(READY) ## check REPLICATE_API_TOKEN and fetch the account's w
 schedule: $(READY) ## let QStash call the deployment every minute (ARGS=--delete ends it)
 	@$(BIN)/python -m local.schedule_qstash $(ARGS)
 
-clean: ## remove .venv and the local data
-	@rm -rf $(VENV) .sluice
+clean: ## remove .venv, the local data and what was built
+	@rm -rf $(VENV) .sluice build
 
-.PHONY: help install demo dev test check mutants soak bench setup-replicate schedule clean
+.PHONY: help install demo dev test test-deploy artifact check mutants soak bench peers cost setup-replicate schedule clean

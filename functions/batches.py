@@ -8,11 +8,11 @@ from fastapi.responses import JSONResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.auth import caller_of
-from shared.batches import MAX_JOBS, MAX_RESULTS, BatchRequest
+from shared.batch import MAX_JOBS
+from shared.batches import MAX_RESULTS, BatchRequest
 from shared.budget import Budget
 from shared.hooks.records import BatchRedelivery
 from shared.intake import read_idempotency_key, read_model, read_number, read_optional_model
-from shared.outbox import WAITED_FOR
 
 BODY_LIMIT = 1024 * 1024
 REDELIVERY_LIMIT = 4 * 1024
@@ -31,7 +31,7 @@ async def create(request: Request) -> JSONResponse:
     key = read_idempotency_key(request)
     wanted = await read_model(request, BODY_LIMIT, BatchRequest)
     batch = await sluice.batches.create(caller, wanted, key, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(batch["id"], budget)
     return JSONResponse(batch, 202, headers={"Location": batch["links"]["status"], **PLAIN})
 
 
@@ -53,7 +53,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     word = await sluice.batches.cancel(caller_of(request, sluice.settings), batch_id, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(batch_id, budget)
     return JSONResponse({"id": batch_id, "result": word}, STATUS_OF[word], headers=PLAIN)
 
 
@@ -63,7 +63,7 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     count = await sluice.batches.retry(caller_of(request, sluice.settings), batch_id, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(batch_id, budget)
     return JSONResponse({"id": batch_id, "retried": count}, 202, headers=PLAIN)
 
 
@@ -83,7 +83,7 @@ async def redeliver(request: Request, batch_id: str) -> JSONResponse:
     caller = caller_of(request, sluice.settings)
     wanted = await read_optional_model(request, REDELIVERY_LIMIT, BatchRedelivery)
     await sluice.delivery_log.redeliver_of_batch(caller, batch_id, wanted)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(batch_id, budget)
     return JSONResponse(await sluice.delivery_log.of_batch(caller, batch_id), headers=PLAIN)
 
 

@@ -12,7 +12,6 @@ from shared.hooks.records import JobRedelivery
 from shared.intake import read_model, read_number, read_optional_model, read_query
 from shared.job import is_job_id, links
 from shared.listing import JobsQuery
-from shared.outbox import WAITED_FOR
 from shared.results import result_of
 from shared.submission import JobChange
 
@@ -50,7 +49,7 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     job = await sluice.redrive.retry(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(job["id"], budget)
     sluice.statuses.forget(job_id)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], **PLAIN})
 
@@ -78,7 +77,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     canceled = await sluice.cancellation.cancel(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(job_id, budget)
     sluice.statuses.forget(job_id)
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
@@ -117,7 +116,7 @@ async def redeliver(request: Request, job_id: str) -> JSONResponse:
     caller = caller_of(request, sluice.settings)
     wanted = await read_optional_model(request, BODY_LIMIT, JobRedelivery)
     await sluice.delivery_log.redeliver_of_job(caller, job_id, wanted)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(job_id, budget)
     return JSONResponse(await sluice.delivery_log.of_job(caller, job_id), headers=PLAIN)
 
 

@@ -12,7 +12,6 @@ from shared.intake import read_model, read_query
 from shared.job import is_job_id
 from shared.limits import LimitsChange
 from shared.listing import LettersQuery, UndeliveredQuery
-from shared.outbox import WAITED_FOR
 from shared.redrive import RedriveOrder
 
 BODY_LIMIT = 64 * 1024
@@ -44,7 +43,6 @@ async def change_limits(request: Request) -> JSONResponse:
     change = await read_model(request, BODY_LIMIT, LimitsChange)
     shown = await sluice.limits.change(change)
     await sluice.dispatcher.run(budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     return JSONResponse(shown, headers=PLAIN)
 
 
@@ -71,7 +69,6 @@ async def redrive(request: Request) -> JSONResponse:
     budget = Budget.of_function(sluice.settings)
     order = await read_model(request, BODY_LIMIT, RedriveOrder)
     report = await sluice.redrive.run(order, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
     for job in report["redriven"]:
         sluice.statuses.forget(job["id"])
     return JSONResponse(report, headers=PLAIN)

@@ -8,7 +8,6 @@ from shared.application import create_app, create_handler
 from shared.auth import caller_of
 from shared.budget import Budget
 from shared.intake import read_idempotency_key, read_model
-from shared.outbox import WAITED_FOR
 from shared.submission import SubmitRequest
 
 BODY_LIMIT = 64 * 1024
@@ -25,7 +24,7 @@ async def submit(request: Request) -> JSONResponse:
     key = read_idempotency_key(request)
     submission = await read_model(request, BODY_LIMIT, SubmitRequest)
     job = await sluice.admission.submit(caller, submission, key, budget)
-    await sluice.outbox.drain(budget.at_most(WAITED_FOR))
+    await sluice.outbox.drain_own(job["id"], budget)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], "Cache-Control": "no-store"})
 
 

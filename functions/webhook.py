@@ -36,9 +36,7 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
     sluice.statuses.forget(job_id, ended=ended.word in ("finished", "already"))
     if ended.word == "unknown":
         log.error("webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id)
-    if ended.waiting:
-        await sluice.dispatcher.run(budget)
-    await sluice.outbox.drain(budget)
+    await sluice.go_on(ended, budget)
     return JSONResponse({"result": ended.word}, headers={"Cache-Control": "no-store"})
 
 

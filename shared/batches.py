@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
 from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock, iso
@@ -19,17 +20,17 @@ from shared.job import Job, error_document, is_job_id
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.replies import BatchRecord
 from shared.log import log
+from shared.outbox import Outbox
 from shared.settings import Settings
 from shared.signatures import batch_id_for
 from shared.storage.bucket import Bucket
 from shared.submission import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
+from shared.timing import COPY_DEADLINE
 
-MAX_JOBS = 200
 MAX_RESULTS = 50  # a page; each costs a command
 RESULT_FIELDS = 5  # of a result, as batch_read answers them
 Metadata = Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)]
 Priority = Annotated[int, Field(ge=1, le=5)]
-OUTCOMES = ("completed", "failed", "canceled")
 
 
 class BatchJob(BaseModel):
@@ -87,6 +88,7 @@ class Batches:
         dispatcher: Dispatcher,
         cache: Cache,
         bucket: Bucket,
+        outbox: Outbox,
         settings: Settings,
         clock: Clock,
         check_hook: HookCheck,
@@ -95,6 +97,7 @@ class Batches:
         self._dispatcher = dispatcher
         self._cache = cache
         self._bucket = bucket
+        self._outbox = outbox
         self._settings = settings
         self._clock = clock
         self._check_hook = check_hook
@@ -164,9 +167,11 @@ class Batches:
         now = self._clock.now()
         # A batch that is polled moves on without any schedule, as a single job does.
         patience = self._settings.waiting_check_interval * 1000
-        if record.live and now - max(self._dispatched_at, int(record.fields["created_at"])) >= patience:
+        if is_moving(record, now) and now - max(self._dispatched_at, int(record.fields["created_at"])) >= patience:
             self._dispatched_at = now
-            await self._dispatch(Budget.of_function(self._settings), most_rounds=1)
+            budget = Budget.of_function(self._settings)
+            await self._dispatch(budget, most_rounds=1)
+            await self._outbox.drain_own(batch_id, budget)
             record = await self._queue.read(batch_id, first, count)
 
         def url_of(key: str) -> str:
@@ -246,23 +251,10 @@ def document(record: BatchRecord, url_of: UrlOf = str, kept_since: int = 0) -> d
     }
 
 
-def counts_of(statuses: list[str]) -> dict[str, int]:
-    """How many jobs have each status."""
-    return {name: statuses.count(name) for name in ("pending", "processing", *OUTCOMES)}
-
-
-def batch_status(fields: dict[str, str], counts: dict[str, int]) -> str:
-    """The batch's own status: terminal once all its jobs are; its policy says what a failure makes of it."""
-    if not fields.get("ended_at"):
-        begun = counts["processing"] or sum(counts[name] for name in OUTCOMES)
-        return "processing" if begun else "pending"
-    if fields["policy"] == "all_or_nothing" and counts["failed"]:
-        return "failed"
-    if fields["policy"] == "all_or_nothing" and counts["canceled"]:
-        return "canceled"
-    if counts["completed"]:
-        return "completed"
-    return "failed" if counts["failed"] else "canceled"
+def is_moving(record: BatchRecord, now: int) -> bool:
+    """Whether something is left to do for a batch: a job lives, or has ended so lately that its files may be on their
+    way."""
+    return bool(record.live) or now < int(record.fields.get("ended_at", "0")) + COPY_DEADLINE * 1000
 
 
 def _results(record: BatchRecord, statuses: list[str], url_of: UrlOf, kept_since: int) -> list[dict[str, Any]]:

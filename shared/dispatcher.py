@@ -37,6 +37,7 @@ class Report:
     follow_ups: int = 0  # that the outbox holds, due or not; known to a tick
     followed_up: int = 0  # rows of the outbox that were worked at
     throttled: bool = False
+    is_more: bool = False  # another round would have followed
 
     def add(self, other: "Report") -> None:
         """Counts a further run's doings in."""
@@ -87,7 +88,8 @@ class Dispatcher:
                 *(self._guarded(job_id, self._expire(job_id), report) for job_id in claim.expired),
             )
             # Parked jobs made way for others.
-            if not any(freed) and not claim.parked and max(len(claim.started), len(claim.overdue)) < want:
+            report.is_more = bool(any(freed) or claim.parked or max(len(claim.started), len(claim.overdue)) >= want)
+            if not report.is_more:
                 break
         return report
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.budget import Budget
 from shared.clock import Clock
+from shared.errors import StoreError
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import FollowUp, Lane, OutboxQueue
 from shared.jobqueue.follow_ups import HOOK_LEASE
@@ -21,7 +22,9 @@ MOST_JOBS = 4  # whose files are stored in one run at a time
 MOST_LANES = 32
 ROWS = 20  # events of a lane in one claim
 AT_ONCE = 4  # of a lane
-WAITED_FOR = 30.0  # s; what a call that somebody waits for spends here at most
+WAITED_FOR = 25.0  # s; what a call that somebody waits for spends here at most, on his own endpoint and files
+LOOK_EVERY = 30.0  # s; of a process that looks for what is due for anybody
+RARE_TICKS = 600.0  # s; where the schedule comes more rarely than that, other calls do its work
 MARGIN = 5.0  # s of a lease that must be left when a delivery begins
 
 
@@ -36,11 +39,36 @@ class Outbox:
         self._deliveries = deliveries
         self._settings = settings
         self._clock = clock
+        self._looked_at = 0
 
     async def drain(self, budget: Budget) -> None:
-        """Does what this process has been told to do, as far as the time allows; free if that is nothing."""
-        if await self._do_all_told(budget):
-            await self.run(budget)
+        """Does what this request has been told to do, and then what is due for anybody, as far as the time allows.
+
+        For calls that nobody waits for. Free if the request was told nothing. No error leaves here: what was done
+        before stands, and what could not be done comes back.
+        """
+        try:
+            is_told, is_more = await self._do_all_told(budget)
+            is_rare = self._settings.tick_period > RARE_TICKS
+            if is_more or ((is_told or is_rare) and self._may_look()):
+                await self.run(budget)
+        except StoreError as error:
+            log.warning("outbox_left", code=error.code)
+
+    async def drain_own(self, of: str, budget: Budget) -> None:
+        """Does what this request has been told to do for one job or batch, its caller's own; the rest is left.
+
+        For calls that somebody waits for: he waits for his own endpoint and files, and for nobody else's. But where
+        ticks are rare, somebody has to do what is due for others.
+        """
+        waited = budget.at_most(WAITED_FOR)
+        if self._settings.tick_period > RARE_TICKS:
+            await self.drain(waited)
+            return
+        try:
+            await self._do_all_told(waited, of)
+        except StoreError as error:
+            log.warning("outbox_left", code=error.code)
 
     async def run(self, budget: Budget) -> int:
         """Works off what is due until nothing more is, or the time is over; says how many rows it took."""
@@ -49,38 +77,54 @@ class Outbox:
         taken, is_more = 0, True
         while budget.left > self._needs:
             if is_more:
-                due = await self._queue.claim(MOST_JOBS - len(copies), MOST_LANES - len(lanes), ROWS)
+                most = MOST_LANES - len(lanes)
+                due = await self._queue.claim(MOST_JOBS - len(copies), most, ROWS)
                 taken += len(due[0]) + sum(len(lane.rows) for lane in due[1])
                 copies |= {asyncio.create_task(self._work_at(job, budget)) for job in due[0]}
                 lanes |= {asyncio.create_task(self._work_off(lane, budget)) for lane in due[1]}
+                is_full = len(due[1]) == most
             active = copies | lanes
             if not active:
                 break
             done, _ = await asyncio.wait(active, timeout=budget.left, return_when=asyncio.FIRST_COMPLETED)
             copies, lanes = copies - done, lanes - done
-            is_more = any(task.result() for task in done)
+            # Behind a full claim others may wait, whatever these came to.
+            is_more = is_full or any(task.result() for task in done)
         # Each of them ends within what was reserved for it.
         await asyncio.gather(*copies, *lanes)
         return taken
+
+    def _may_look(self) -> bool:
+        """Whether this process looks for what is due for anybody: rarely, since that is a tick's work."""
+        now = self._clock.now()
+        if now < self._looked_at + LOOK_EVERY * 1000:
+            return False
+        self._looked_at = now
+        return True
 
     async def restore_lane(self, lane: str) -> bool:
         """Finds a lane again that the outbox has lost; says whether it had."""
         return await self._queue.restore(lane=lane)
 
     async def take_up(self, job_id: str, budget: Budget) -> None:
-        """Works off what is due, the files of this job among it, which nobody seems to store."""
+        """Stores the files of a job, which nobody seems to store, and delivers what comes of it."""
         if await self._queue.restore(job_id=job_id):
             log.error("copy_restored", job=job_id)
-        await self.run(budget)
+        jobs, _ = await self._queue.claim(1, 0, 0, only=job_id)
+        for job in jobs:
+            await self._guarded(job.id, self._do(job, budget))
+            await self._do_all_told(budget, job_id)
 
-    async def _do_all_told(self, budget: Budget) -> bool:
-        """Does what the scripts have told, and what they tell on the way; says whether more is due for anybody."""
-        is_more = False
+    async def _do_all_told(self, budget: Budget, of: str = "") -> tuple[bool, bool]:
+        """Does what the scripts have told, and what they tell on the way; says whether that was anything, and whether
+        more is due for anybody."""
+        is_told, is_more = False, False
         while True:
-            rows, more = self._queue.follow_ups.take()
+            rows, more = self._queue.follow_ups.take(of)
             is_more = is_more or more
             if not rows:
-                return is_more
+                return is_told, is_more
+            is_told = True
             await asyncio.gather(*(self._guarded(row.id, self._do(row, budget)) for row in rows))
 
     @property

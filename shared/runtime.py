@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from shared.admission import Admission
 from shared.batches import Batches
+from shared.budget import Budget
 from shared.cache import Cache
 from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
@@ -21,7 +22,7 @@ from shared.durations import Durations
 from shared.erasure import Erasure
 from shared.hooks.delivery import Deliveries
 from shared.hooks.records import DeliveryLog
-from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, OutboxQueue, Records
+from shared.jobqueue import BatchQueue, Controls, Ended, FollowUps, History, JobQueue, OutboxQueue, Records
 from shared.limits import Limits
 from shared.listing import Listing
 from shared.log import configure_logs, log
@@ -36,6 +37,7 @@ from shared.storage.retention import Retention
 from shared.store import Store, open_store
 from shared.storing import Storing
 from shared.tick import Tick
+from shared.together import together
 
 if TYPE_CHECKING:
     from shared.hooks.address import HookAddresses
@@ -86,7 +88,7 @@ class Runtime:
         self.erasure = Erasure(self.history, self.bucket, self.cache, configured)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(
-            self.batch_queue, self.dispatcher, self.cache, self.bucket, configured, clock, self._check_hook
+            self.batch_queue, self.dispatcher, self.cache, self.bucket, self.outbox, configured, clock, self._check_hook
         )
         self.statuses = Statuses(
             self.queue,
@@ -110,6 +112,15 @@ class Runtime:
 
     async def _check_hook(self, url: str) -> None:
         await self.hook_addresses.check(url)
+
+    async def go_on(self, ended: Ended, budget: Budget) -> None:
+        """What an attempt's end sets off: the next job is started while this one's files are stored and its owner told.
+
+        At the same time, so that neither waits for the other's trouble.
+        """
+        if ended.waiting:
+            await together(self.outbox.drain(budget), self.dispatcher.run(budget))
+        await self.outbox.drain(budget)
 
     async def close(self) -> None:
         """Gives back all connections."""

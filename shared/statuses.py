@@ -154,7 +154,7 @@ class Statuses:
             ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
             if ended.waiting:
                 await self._dispatcher.run(budget, most_rounds=1)
-            await self._outbox.drain(budget.at_most(WAITED_FOR))
+            await self._outbox.drain_own(job.id, budget)
             return True
         if self._waits_for_storage(job, now):
             self._dispatched_at = now
@@ -165,6 +165,7 @@ class Statuses:
             # A job that waits for long may be one that the index has lost.
             await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
             await self._dispatcher.run(budget, most_rounds=1)
+            await self._outbox.drain_own(job.id, budget)
             return True
         return False
 

@@ -77,7 +77,8 @@ class SubmitRequest(BaseModel):
     queue: Annotated[str, Field(max_length=32)] = "video"
     provider: Annotated[str, Field(max_length=32)] | None = None  # the deployment's first
     hook_url: Annotated[str, Field(max_length=2000)] | None = None
-    hook_events: Annotated[list[Event], Field(max_length=8)] | None = None  # the API key's default
+    # All but job.processing, where none are named; without a hook_url the API key's own
+    hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
     metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
 
     def fingerprint(self) -> str:

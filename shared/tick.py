@@ -17,6 +17,7 @@ from shared.log import log
 from shared.outbox import Outbox
 from shared.settings import Settings
 from shared.storage.retention import Retention
+from shared.together import together
 
 SWEEP_EVERY = 900.0  # s; where ticks come more rarely, each of them sweeps
 SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets among them cost further commands
@@ -50,16 +51,23 @@ class Tick:
     async def run(self) -> Report:
         """Starts what may start, looks at what is overdue, works off the outbox, leaves a heartbeat, may sweep."""
         budget = Budget(self._settings.tick_budget)
-        report = await self._dispatcher.run(budget, tick=True)
-        await self._outbox.drain(budget)
-        if report.follow_ups:
-            report.followed_up = await self._outbox.run(budget)
+        report = await self._dispatcher.run(budget, tick=True, most_rounds=1)
+        # At the same time, so that a provider that hangs takes nothing from the owners, nor their endpoints from it.
+        await together(self._dispatch_on(budget, report), self._work_off(budget, report))
         await self._second_pass(budget, report)
         period = self._settings.tick_period
         number = self._clock.now() // round(period * 1000)
         if number % max(1, round(SWEEP_EVERY / period)) == 0:
             await self._sweep(budget)
         return report
+
+    async def _dispatch_on(self, budget: Budget, report: Report) -> None:
+        if report.is_more and not report.throttled:
+            report.add(await self._dispatcher.run(budget))
+
+    async def _work_off(self, budget: Budget, report: Report) -> None:
+        if report.follow_ups:
+            report.followed_up = await self._outbox.run(budget)
 
     async def _second_pass(self, budget: Budget, report: Report) -> None:
         """Where the schedule cannot call more often than every minute, one call looks twice."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared.batches import MAX_JOBS, batch_status, counts_of
+from shared.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
 from shared.clock import Clock, iso
 from shared.files import gone_before
 from shared.hooks.event import headers, written
@@ -25,7 +25,7 @@ LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 LONGEST_RETRY_AFTER = 86_400.0  # s
 MOST_OF_ANSWER = 500  # bytes that the log keeps
 GONE, TOO_MANY = 410, 429
-UNREADABLE = '{"at":0,"status":null,"duration_ms":0,"answer":"","error":"unreadable"}'
+GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, in which the ladder ends wherever its host lets it
 JOB_FIELDS = (
     "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
     "created_at", "ended_at", "kept_at", "output", "files", "storing", "error_code", "error_detail", "error_retryable",
@@ -48,40 +48,48 @@ class Deliveries:
     async def deliver(self, row: FollowUp, lane: str = "") -> bool:
         """Tries once to deliver an event; says whether its host is well."""
         is_batch = row.event.startswith("batch")
-        f = await self._outbox.read(row.id, (row.event,), BATCH_FIELDS if is_batch else JOB_FIELDS)
+        names = (*BATCH_FIELDS, f"e:{row.event}") if is_batch else JOB_FIELDS
+        f = await self._outbox.read(row.id, (row.event,), names)
         lane = f.get("hook_lane", lane)
         tries = int(f.get(f"n:{row.event}", "0"))
         if "hook_url" not in f or f.get(f"s:{row.event}") != "pending":
-            # Its job is gone, or somebody else has delivered it: the row goes.
+            # Its job is there no more, or somebody else has delivered it: the row goes.
             await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""))
             return True
-        try:
-            body = self._body(row, f)
-        except (ValueError, KeyError, TypeError):
-            log.error("event_unreadable", of=row.id, hook_event=row.event)
-            body = b""
-        tried = await self._try(row, f, tries, body) if body else Tried("failed", 0, UNREADABLE)
+        tried = self._hopeless(row, f) or await self._try(row, f, tries, self._body(row, f))
         await self._outbox.note(row, lane, f["hook_tag"], tries, tried)
         log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word)
         if tried.word in ("failed", "disabled"):
             log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
         return tried.pause is None
 
+    def _hopeless(self, row: FollowUp, f: Mapping[str, str]) -> Tried | None:
+        """What ends an event without a further try: that it is too old, or that its job cannot be read."""
+        now = self._clock.now()
+        happened_at = int(f.get("kept_at") or f.get("ended_at") or f.get("started_at") or now)
+        if now > happened_at + GIVEN_UP_AFTER * 1000 and not row.is_asked_for:
+            return Tried("failed", 0, _entry(now, error="too_late"))
+        try:
+            self._body(row, f)
+        except (ValueError, KeyError, TypeError):
+            log.error("event_unreadable", of=row.id, hook_event=row.event)
+            return Tried("failed", 0, _entry(now, error="unreadable"))
+        return None
+
     async def _try(self, row: FollowUp, f: Mapping[str, str], tries: int, body: bytes) -> Tried:
         now, began = self._clock.now(), time.monotonic()
         sent = headers(self._settings, f["owner"], row.id, row.event, now, body)
         status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
-        entry = json.dumps({
-            "at": now, "status": status, "duration_ms": round((time.monotonic() - began) * 1000),
-            "answer": answer, "error": error,
-        }, separators=(",", ":"))  # fmt: skip
+        duration = round((time.monotonic() - began) * 1000)
+        entry = _entry(now, status=status, duration=duration, answer=answer, error=error)
         if status is not None and 200 <= status < 300:
             return Tried("delivered", 0, entry)
         if status == GONE:
             return Tried("disabled", 0, entry)
         is_host = error in ("timeout", "unreachable") or (status is not None and (status >= 500 or status == TOO_MANY))
         asked = round(retry_after * 1000)
-        pause = asked if is_host or asked else None
+        # What one URL asks for, where its host is well, is its own affair.
+        pause = asked if is_host else None
         if tries + 1 >= len(LADDER):
             return Tried("failed", 0, entry, pause)
         delay = LADDER[tries + 1] * (1 + random.random() / 10) * self._settings.timing_scale  # noqa: S311 (jitter)
@@ -92,23 +100,28 @@ class Deliveries:
         # It loads httpx, which functions that tell nobody never need.
         from shared.egress import TOO_SLOW, UNREACHABLE, EgressRefused
 
+        status, answer, retry_after = None, b"", 0.0
         try:
             async with asyncio.timeout(self._settings.hook_timeout):
                 async with self._client.stream("POST", url, content=body, headers=sent) as response:
-                    answer = b""
+                    status = response.status_code
+                    retry_after = _retry_after(response.headers.get("retry-after", ""))
                     async for piece in response.aiter_raw(MOST_OF_ANSWER):
                         answer += piece
                         if len(answer) >= MOST_OF_ANSWER:
                             break
-                    text = answer[:MOST_OF_ANSWER].decode("utf-8", "replace")
-                    return response.status_code, text, _retry_after(response.headers.get("retry-after", "")), None
         except EgressRefused as refused:
-            return None, "", 0.0, "unreachable" if refused.reason == "unresolved" else "address_refused"
+            # A name that nobody knows, or that takes too long, may be our resolver's trouble and not the host's.
+            return None, "", 0.0, "unresolved" if refused.reason == "unresolved" else "address_refused"
         except TOO_SLOW:
-            return None, "", 0.0, "timeout"
+            if status is None:
+                return None, "", 0.0, "timeout"
         except UNREACHABLE as error:
-            log.info("hook_unreachable", error=type(error).__name__)
-            return None, "", 0.0, "unreachable"
+            if status is None:
+                log.info("hook_unreachable", error=type(error).__name__)
+                return None, "", 0.0, "unreachable"
+        # The head has told; what becomes of the body shortens what the log keeps of it, and nothing else.
+        return status, answer[:MOST_OF_ANSWER].decode("utf-8", "replace"), retry_after, None
 
     @property
     def _client(self) -> "GuardedClient":
@@ -121,7 +134,9 @@ class Deliveries:
     def _body(self, row: FollowUp, f: Mapping[str, str]) -> bytes:
         now = self._clock.now()
         if row.event.startswith("batch"):
-            return written(row.event, int(f.get("ended_at", now)), batch_data(row.id, f))
+            data = batch_data(row.id, row.event, f)
+            then = f.get(f"e:{row.event}", f.get("ended_at", str(now))).partition(",")[0]
+            return written(row.event, int(then), data)
         job = Job.of(row.id, dict(f))
         data = job_data(job, row.event)
         if row.event == "processing":
@@ -147,15 +162,28 @@ def job_data(job: Job, event: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def batch_data(batch_id: str, f: Mapping[str, str]) -> dict[str, Any]:
-    """What the event of a batch's end says: how many of its jobs ended how. Their results are read at its link."""
-    counts = counts_of([f.get(f"s{n}", "pending") for n in range(int(f["expected"]))])
+def batch_data(batch_id: str, event: str, f: Mapping[str, str]) -> dict[str, Any]:
+    """What the event of a batch's end says: how many of its jobs ended how. Their results are read at its link.
+
+    Where the batch lives again, what it was at that end was noted when it was retried.
+    """
+    expected, then = int(f["expected"]), f.get(f"e:{event}", "").split(",")
+    counts = counts_of([f.get(f"s{n}", "pending") for n in range(expected)])
+    if len(then) == 1 + len(OUTCOMES):
+        counts |= {"pending": 0, "processing": 0, **dict(zip(OUTCOMES, map(int, then[1:]), strict=True))}
+    ended_at = then[0] or f.get("ended_at")
     return {
-        "id": batch_id, "status": batch_status(dict(f), counts), "user_id": f["user"], "queue": f["queue"],
-        "counts": {"expected": int(f["expected"]), **counts}, "metadata": json.loads(f["metadata"]),
-        "created_at": iso(int(f["created_at"])), "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
+        "id": batch_id, "status": batch_status({**f, "ended_at": ended_at or ""}, counts), "user_id": f["user"],
+        "queue": f["queue"], "counts": {"expected": expected, **counts}, "metadata": json.loads(f["metadata"]),
+        "created_at": iso(int(f["created_at"])), "ended_at": iso(int(ended_at)) if ended_at else None,
         "links": {"status": f"/api/batches/{batch_id}"},
     }  # fmt: skip
+
+
+def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str = "", error: str | None = None) -> str:
+    """What an event's log keeps of a try: one line."""
+    told = {"at": at, "status": status, "duration_ms": duration, "answer": answer, "error": error}
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _retry_after(text: str) -> float:

@@ -1,6 +1,7 @@
 """Where and how owners are told."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,10 +42,26 @@ class HookSettings(BaseSettings):
             problems.append("ALLOW_LOOPBACK is for development: it lets callers reach this machine")
         if not set(self.hooks) <= callers:
             problems.append("HOOKS names a key that is not in API_KEYS")
+        urls = [options.url for options in self.hooks.values() if options.url is not None]
+        if not all(_is_address(url, allow_loopback=self.allow_loopback) for url in urls):
+            problems.append("HOOKS: a url must be https, of a host by its name, without port and credentials")
         secrets = [secret.get_secret_value() for options in self.hooks.values() for secret in options.secrets]
         if not all(_is_usable(secret) for secret in secrets):
             problems.append(f"HOOKS: a secret is whsec_ and base64 of {FEWEST_BYTES} to {MOST_BYTES} bytes")
         return problems
+
+
+def _is_address(url: str, *, allow_loopback: bool) -> bool:
+    """Whether a delivery could be tried there at all; each try looks at what its host resolves to."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if allow_loopback and host in ("127.0.0.1", "localhost", "::1"):
+        return parts.scheme in ("http", "https")
+    is_named = "." in host and not host.replace(".", "").isdigit() and ":" not in host
+    return parts.scheme == "https" and is_named and port in (None, 443) and "@" not in parts.netloc
 
 
 def _is_usable(secret: str) -> bool:

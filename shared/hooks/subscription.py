@@ -9,6 +9,7 @@ from shared.settings import Settings
 
 BATCH = "batch"  # as outbox.lua calls the one event of a batch
 NOBODY = {"hook_url": ""}
+DEFAULT_PORT = {"https": 443, "http": 80}
 
 
 def subscription(
@@ -22,8 +23,9 @@ def subscription(
     named = [event.partition(".")[2] if kind == "job" else BATCH for event in wanted if event.startswith(kind)]
     if not address or not named:
         return NOBODY
-    # The host with its port, as text: whatever it resolves to, its failures are one owner's trouble with one host.
-    host = urlsplit(address).netloc.lower()
+    # Whatever it resolves to, its failures are one owner's trouble with one host; a port of its own is another host.
+    parts = urlsplit(address)
+    host = f"{(parts.hostname or '').replace('。', '.')}:{parts.port or DEFAULT_PORT[parts.scheme]}"
     return {
         "hook_url": address,
         "hook_lane": f"{owner}:{short(host)}",

@@ -39,6 +39,16 @@ local known = read_user(KEYS[6], ending.cap)
 local tag = math.max(gates['~v'] or FIRST_TAG, known.tag)
 redis.call('PERSIST', KEYS[2])
 redis.call('HDEL', KEYS[2], 'ended_at', 'cancel_token')
+if b.ended_at then
+  -- The event of this end may still be told, by what the batch was then.
+  local counts = {completed = 0, failed = 0, canceled = 0}
+  for n = 0, tonumber(b.expected) - 1 do
+    local outcome = b['s' .. text(n)]
+    if counts[outcome] then counts[outcome] = counts[outcome] + 1 end
+  end
+  redis.call('HSET', KEYS[2], 'e:batch' .. (b.rounds or ''), b.ended_at .. ',' .. text(counts.completed) .. ',' ..
+    text(counts.failed) .. ',' .. text(counts.canceled))
+end
 for i, copy in ipairs(copies) do
   local id = ARGV[1] .. '_' .. copy.number .. 'r' .. text(rounds)
   local waited = now - tonumber(copy.f.created_at)

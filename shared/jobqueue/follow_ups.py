@@ -14,13 +14,14 @@ class FollowUp:
     """Something to do for an ended job or a told event. ``noted_at`` in ms: the lease began no earlier.
 
     ``store``: store the files of job ``id``, as ``turn``. ``tell``: deliver ``event`` of the job or batch ``id``, whose
-    host has failed before if ``is_probe``.
+    host has failed before if ``is_probe``; ``is_asked_for`` by its owner, however old it is.
     """
 
     what: Literal["store", "tell"]
     id: str
     event: str = ""
     is_probe: bool = False
+    is_asked_for: bool = False
     turn: int = 1
     noted_at: int = 0
 
@@ -62,14 +63,18 @@ class FollowUps:
             event, _, job_id = rest.partition("|")
             if what == "store":
                 told.rows.append(FollowUp("store", rest, noted_at=now))
-            elif what in ("tell", "probe"):
-                told.rows.append(FollowUp("tell", job_id, event, is_probe=what == "probe", noted_at=now))
+            elif what in ("tell", "probe", "again"):
+                is_probe, is_asked_for = what != "tell", what == "again"
+                told.rows.append(
+                    FollowUp("tell", job_id, event, is_probe=is_probe, is_asked_for=is_asked_for, noted_at=now)
+                )
             else:
                 told.is_more = True
 
-    def take(self) -> tuple[list[FollowUp], bool]:
-        """All that is leased to this request, and whether more waits in the outbox for whoever claims it."""
+    def take(self, of: str = "") -> tuple[list[FollowUp], bool]:
+        """What is leased to this request, all of it or of one job, or batch and its jobs; and whether more waits."""
         told = self._told
-        rows, told.rows = told.rows, []
+        rows = [row for row in told.rows if not of or row.id == of or row.id.startswith(f"{of}_")]
+        told.rows = [row for row in told.rows if row not in rows]
         more, told.is_more = told.is_more, False
         return rows, more

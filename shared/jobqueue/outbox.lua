@@ -9,7 +9,8 @@
 -- The clock is the caller's: an error of it makes somebody deliver twice or later, which the promise allows.
 local HOOK = {'hook_lane', 'hook_tag', 'hook_events'}
 local HOOK_LEASE = 30000 -- ms in which whoever ended a job may deliver its event; see followups.py
-local FOLLOW_TTL = 345600 -- s; a job is kept as long as its deliveries may be tried, which takes three days
+local FOLLOW_TTL = 604800 -- s; a job is kept longer than anybody tries to tell of it, see GIVEN_UP_AFTER in delivery.py
+local LONG_OVERDUE = 43200000 -- ms; of a host that fails not only a probe is handed out when rows have waited so long
 
 -- Whether the owner wants to be told of an event; a batch that ended again has a number behind it.
 local function wants(f, event)
@@ -23,13 +24,15 @@ local function plan_event(prefix, f, id, event, now, is_leased)
   if not wants(f, event) then return nil end
   local lane = prefix .. 'h:' .. f.hook_lane
   local known = redis.call('HMGET', lane, 'until', 'gone:' .. f.hook_tag, 'failures')
-  if known[2] then return {field = 's:' .. event, state = 'disabled', word = ''} end
+  if known[2] then return {field = 's:' .. event, state = 'disabled', row = event .. '|' .. id, now = now} end
   local free_at = tonumber(known[1] or '0')
   local plan = {field = 's:' .. event, state = 'pending', lane = f.hook_lane, row = event .. '|' .. id, word = 'left',
     due = math.max(now, free_at)}
   if is_leased and free_at <= now then
     plan.due = now + HOOK_LEASE
     plan.word = known[3] and 'probe' or 'tell'
+    -- One probe at a time, whoever else ends a job now.
+    if known[3] then plan.probing = lane end
   end
   return plan
 end
@@ -37,7 +40,14 @@ end
 -- Writes the row of a planned event. Says what the caller has to do: `tell|event|id`, `probe|event|id` when its host has
 -- failed before, `+` when the row is due for whoever claims it, '' for nothing.
 local function post(prefix, plan)
-  if not plan or not plan.lane then return '' end
+  if not plan then return '' end
+  if not plan.lane then
+    -- Its URL is gone: nobody will be told, which the operator must see.
+    redis.call('ZADD', prefix .. 'y', text(plan.now), plan.row)
+    redis.call('HINCRBY', prefix .. 'st', 'undelivered', 1)
+    return ''
+  end
+  if plan.probing then redis.call('HSET', plan.probing, 'until', text(plan.due)) end
   redis.call('ZADD', prefix .. 'x:' .. plan.lane, text(plan.due), plan.row)
   redis.call('ZADD', prefix .. 'x', 'LT', text(plan.due), plan.lane)
   return plan.word == 'left' and '+' or plan.word .. '|' .. plan.row

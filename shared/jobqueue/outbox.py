@@ -9,6 +9,7 @@ from shared.clock import Clock
 from shared.errors import JobNotFound, NoSuchEvent
 from shared.jobqueue.follow_ups import FollowUp, FollowUps
 from shared.jobqueue.scripted import Scripted
+from shared.log import log
 from shared.settings import Settings
 from shared.store import Store
 
@@ -53,12 +54,17 @@ class OutboxQueue(Scripted):
         super().__init__(store, settings, clock)
         self.follow_ups = follow_ups
 
-    async def claim(self, most_jobs: int, most_lanes: int, rows: int) -> tuple[list[FollowUp], list[Lane]]:
-        """Takes due jobs whose files have to be stored, and due lanes with up to ``rows`` events each."""
+    async def claim(
+        self, most_jobs: int, most_lanes: int, rows: int, *, only: str = ""
+    ) -> tuple[list[FollowUp], list[Lane]]:
+        """Takes due jobs whose files have to be stored, and due lanes with up to ``rows`` events each.
+
+        With ``only`` nothing but this job's files.
+        """
         reply = await self._run(
             "outbox_claim",
             [self.keys.outbox, self.keys.root],
-            [self._now(), self._terms.lease, str(most_jobs), str(most_lanes), str(rows)],
+            [self._now(), self._terms.lease, str(most_jobs), str(most_lanes), str(rows), only],
         )
         jobs, lanes = reply
         now = self._clock.now()
@@ -90,7 +96,9 @@ class OutboxQueue(Scripted):
         return True
 
     async def note(self, row: FollowUp, lane: str, tag: str, tries: int, tried: Tried) -> bool:
-        """Notes how a delivery went; ``tries`` were noted before it. False: somebody else has noted more."""
+        """Notes how a delivery went; ``tries`` were noted before it. False: somebody else has noted more, or what it
+        was of is not kept any more.
+        """
         reply = await self._run(
             "outbox_note",
             [
@@ -104,6 +112,8 @@ class OutboxQueue(Scripted):
                 str(LANE_TTL),
             ],
         )  # fmt: skip
+        if reply[0] == "lost":
+            log.error("undelivered", of=row.id, hook_event=row.event, word="lost")
         return bool(reply[0] == "noted")
 
     async def redeliver(self, holder_id: str, event: str, owner: str) -> None:
@@ -117,7 +127,7 @@ class OutboxQueue(Scripted):
             raise JobNotFound
         if reply[0] == "no_event":
             raise NoSuchEvent
-        self.follow_ups.note(f"probe|{event}|{holder_id}")
+        self.follow_ups.note(f"again|{event}|{holder_id}")
 
     async def restore(self, *, lane: str = "", job_id: str = "") -> bool:
         """Puts a lane, or a job whose files are not stored, back where the outbox has lost it; says whether it had."""

@@ -1,9 +1,10 @@
 -- outbox_claim: hands what is due in the outbox to this caller for a while.
 -- With: outbox
 -- KEYS: 1 outbox  2 prefix
--- ARGV: 1 now  2 lease  3 most_jobs  4 most_lanes  5 rows
+-- ARGV: 1 now  2 lease  3 most_jobs  4 most_lanes  5 rows  6 only
 -- Returns: {{id, turn, ...}, {{lane, failures, row ...}, ...}}
--- turn: what its holder writes about the job's files with; of a host that fails only one row is handed out, as a probe.
+-- turn: what its holder writes about the job's files with. Of a host that fails one row is handed out, as a probe, or
+-- those that have waited for half a day. only: the job whose files alone are wanted, '' for whatever is due.
 local prefix, now, until_ms = KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[1]) + tonumber(ARGV[2])
 local jobs, lanes, moves, gone = {}, {}, {}, {}
 local function move(score, member)
@@ -13,16 +14,25 @@ end
 
 -- What is due is read first, and written only then.
 local due_jobs, due_lanes = {}, {}
-if ARGV[3] ~= '0' then
+if ARGV[6] ~= '' then
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[6])
+  if score and tonumber(score) <= now - BAND then
+    due_jobs[1] = {id = ARGV[6], is_storing = read(prefix .. 'j:' .. ARGV[6], 'storing').storing == '1'}
+  end
+elseif ARGV[3] ~= '0' then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now - BAND), 'LIMIT', 0, ARGV[3])) do
     due_jobs[#due_jobs + 1] = {id = id, is_storing = read(prefix .. 'j:' .. id, 'storing').storing == '1'}
   end
 end
-if ARGV[4] ~= '0' then
+if ARGV[6] == '' and ARGV[4] ~= '0' then
   for _, lane in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, text(now), 'LIMIT', 0, ARGV[4])) do
     local failures = redis.call('HGET', prefix .. 'h:' .. lane, 'failures') or '0'
-    local rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(now), 'LIMIT', 0,
-      failures == '0' and ARGV[5] or 1)
+    local most, before = ARGV[5], now
+    if failures ~= '0' then before = now - LONG_OVERDUE end
+    local rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(before), 'LIMIT', 0, most)
+    if #rows == 0 and failures ~= '0' then
+      rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(now), 'LIMIT', 0, 1)
+    end
     due_lanes[#due_lanes + 1] = {name = lane, failures = failures, rows = rows}
   end
 end

@@ -2,7 +2,7 @@
 -- With: outbox
 -- KEYS: 1 holder  2 stats  3 prefix  4 lane_rows  5 lane_state  6 undelivered
 -- ARGV: 1 event  2 id  3 lane  4 tag  5 tries  6 word  7 due  8 now  9 entry  10 was_failing  11 pause  12 jitter  13 ttl
--- Returns: {noted} | {stale}
+-- Returns: {noted} | {stale} | {lost}
 -- word: delivered | retry (at `due`) | failed (tried often enough) | disabled (the URL is gone). tries: how many were
 -- noted before this one. pause: ms that the host asks to be left alone, '' if this says nothing against it.
 -- A success counts whoever brings it; anything else only from who knows of all tries before.
@@ -12,13 +12,20 @@ local state, count, log = 's:' .. ARGV[1], 'n:' .. ARGV[1], 'l:' .. ARGV[1]
 local f = read(KEYS[1], 'owner', state, count, log)
 local is_over = not f.owner or f[state] == 'delivered' or (f[state] ~= 'pending' and word ~= 'delivered')
 if is_over then
-  redis.call('ZREM', KEYS[4], row)
+  -- A row whose job is there no more, though nobody deleted it: it was not told in time.
+  if redis.call('ZREM', KEYS[4], row) == 1 and not f.owner then
+    redis.call('HINCRBY', KEYS[2], 'undelivered', 1)
+    redis.call('ZADD', KEYS[6], ARGV[8], row)
+  end
   place_lane(KEYS[3], ARGV[3])
-  return {'stale'}
+  return {f.owner and 'stale' or 'lost'}
 end
 if word ~= 'delivered' and (f[count] or '0') ~= ARGV[5] then return {'stale'} end
 if word == 'retry' then
   redis.call('ZADD', KEYS[4], ARGV[7], row)
+  -- What it tells of must be there as long as it may be tried; what lives has no end yet.
+  local left = redis.call('TTL', KEYS[1])
+  if left >= 0 and left < FOLLOW_TTL then redis.call('EXPIRE', KEYS[1], FOLLOW_TTL) end
 else
   redis.call('ZREM', KEYS[4], row)
 end

@@ -14,5 +14,6 @@ redis.call('HSET', KEYS[2], 's:' .. ARGV[1], 'pending', 'n:' .. ARGV[1], '0')
 redis.call('ZADD', KEYS[3] .. 'x:' .. f.hook_lane, due, row)
 redis.call('ZADD', KEYS[1], 'LT', due, f.hook_lane)
 -- It must be there as long as it may be tried; one that lives has no end yet.
-if redis.call('TTL', KEYS[2]) >= 0 then redis.call('EXPIRE', KEYS[2], math.max(redis.call('TTL', KEYS[2]), FOLLOW_TTL)) end
+local left = redis.call('TTL', KEYS[2])
+if left >= 0 and left < FOLLOW_TTL then redis.call('EXPIRE', KEYS[2], FOLLOW_TTL) end
 return {'queued'}

@@ -7,7 +7,7 @@
 if ARGV[1] ~= '' then
   if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {'stands'} end
   place_lane(KEYS[3], ARGV[1])
-  return {'restored'}
+  return {redis.call('EXISTS', KEYS[3] .. 'x:' .. ARGV[1]) == 1 and 'restored' or 'stands'}
 end
 if read(KEYS[2], 'storing').storing ~= '1' then return {'stands'} end
 local score = text(tonumber(ARGV[3]) - BAND)

@@ -18,7 +18,6 @@ from shared.errors import (
 from shared.hooks.records import JobRedelivery
 from shared.hooks.settings import Event
 from shared.limits import LimitsChange, UserLimit
-from shared.outbox import WAITED_FOR
 from shared.runtime import Runtime
 from shared.settings import Settings
 from shared.signatures import batch_id_for, job_id_for, redriven_id
@@ -35,7 +34,7 @@ REFUSALS = (
     UserLimitReached,
 )  # fmt: skip
 DRAINING = (  # verbs whose functions do on the way what the scripts have told them
-    "submit", "cancel", "redrive", "redeliver", "limit", "submit_batch", "cancel_batch", "retry_batch",
+    "submit", "cancel", "redrive", "redeliver", "submit_batch", "cancel_batch", "retry_batch",
 )  # fmt: skip
 HOOK = "https://owner.test/hook"
 
@@ -72,10 +71,15 @@ class Clients:
             budget = Budget.of_function(self._settings)
             answer = await getattr(self, f"_{step.verb}")(runtime, step, budget)
             if step.verb in DRAINING:
-                await runtime.outbox.drain(budget.at_most(WAITED_FOR))
+                await runtime.outbox.drain_own(self._of(step), budget)
             return answer
 
         return act
+
+    def _of(self, step: Step) -> str:
+        """The job or batch that a step is about."""
+        of = self._batches[step.of] if step.of in self._batches else self.ids[step.of]
+        return redriven_id(self._settings.signing_key, of) if step.verb == "redrive" else of
 
     async def _submit(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
         work = self._scenario.works[step.of]

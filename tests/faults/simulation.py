@@ -235,9 +235,7 @@ class Simulation:
             budget = Budget.of_function(self.settings)
             ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said)
             runtime.statuses.forget(made.job, ended=ended.word in ("finished", "already"))
-            if ended.waiting:
-                await runtime.dispatcher.run(budget)
-            await runtime.outbox.drain(budget)
+            await runtime.go_on(ended, budget)
             return ended.word
 
         async def webhooks(runtime: Runtime) -> Any:

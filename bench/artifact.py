@@ -1,0 +1,119 @@
+"""How long a cold start takes of what is deployed: ``python -m bench.artifact``.
+
+The package is built, unpacked and started under AWS's own emulator of Lambda, each time anew, in turn with a handler
+that imports nothing but json, and with the same package without its bytecode. What is compared is the emulator's INIT
+duration: from the start of the interpreter until the handler is imported.
+"""
+
+import argparse
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import report
+from bench.cold import STORE
+from bench.environment import deployment
+from bench.invocations import event
+from local import artifact
+from tests.deploy.aws_emulator import emulated
+from tests.deploy.aws_tools import ARCH
+
+RUNS = 10
+MOST_BARE = 11.0  # starts of the bare handler that one with bytecode may take
+MOST_WITHOUT = 0.5  # of a start without bytecode that one with it may take
+BARE = "bare json handler"
+FUNCTIONS = {"submit": "/api/submit", "process_queue": "/api/process-queue"}
+BARE_CODE = """
+import json
+
+
+def handler(event, context):
+    return {"statusCode": 200, "body": json.dumps({"path": event["rawPath"]})}
+"""
+PACKAGES = ("fastapi", "starlette", "pydantic", "pydantic-settings", "mangum", "structlog")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A package that is started with one of its handlers."""
+
+    name: str
+    task: Path
+    handler: str
+    path: str  # of the request that starts it; without a key it is refused before it needs anything
+
+
+def without_bytecode(name: str) -> str:
+    return f"{name}, no bytecode"
+
+
+@contextmanager
+def starts() -> Iterator[list[Start]]:
+    """All that is started, unpacked."""
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as scratch:
+        bare, full, stripped = (Path(scratch) / name for name in ("bare", "full", "stripped"))
+        bare.mkdir()
+        (bare / "bare.py").write_text(BARE_CODE)
+        artifact.compile_all(bare)
+        with zipfile.ZipFile(artifact.build(ARCH)) as archive:
+            archive.extractall(full)
+        shutil.copytree(full, stripped, ignore=shutil.ignore_patterns("__pycache__"))
+        made = [Start(BARE, bare, "bare.handler", "/")]
+        for name, path in FUNCTIONS.items():
+            handler = f"functions/{name}.handler"
+            made += [Start(name, full, handler, path), Start(without_bytecode(name), stripped, handler, path)]
+        yield made
+
+
+def measure(runs: int) -> dict[str, list[float]]:
+    """The INIT durations in ms of each start, after one that warms the disk's cache."""
+    settings, taken = deployment(STORE), dict[str, list[float]]()
+    with starts() as order:
+        for number in range(runs + 1):
+            random.shuffle(order)
+            for start in order:
+                with emulated(start.task, start.handler, settings) as function:
+                    answer = function.invoke(event("POST", start.path, {}))
+                    assert answer.get("statusCode") in (200, 401), answer
+                    if number:
+                        taken.setdefault(start.name, []).append(function.init_ms())
+    return taken
+
+
+def print_report(taken: dict[str, list[float]], runs: int) -> bool:
+    """Prints the table, and says whether the targets are met."""
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    unit, is_met, rows = medians[BARE], True, []
+    print(f"INIT durations under AWS's emulator in units of a {BARE}'s; medians of {runs} interleaved cold starts.\n")
+    for name in FUNCTIONS:
+        ratio, share = medians[name] / unit, medians[name] / medians[without_bytecode(name)]
+        is_met &= ratio <= MOST_BARE and share <= MOST_WITHOUT
+        verdicts = [report.verdict(ratio, MOST_BARE), f"{share:.2f}", report.verdict(share, MOST_WITHOUT)]
+        rows.append([f"functions.{name}", f"{ratio:.1f}", f"{ratio / share:.1f}", *verdicts])
+    header = ["start", "with bytecode", "without", "target", "with / without", "target (with / without)"]
+    report.print_table(header, rows)
+    print()
+    report.print_versions(PACKAGES)
+    print(f"The unit here: {unit:.0f} ms.")
+    return is_met
+
+
+def main() -> int:
+    """Measures and prints; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.artifact", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"cold starts of each kind (default {RUNS})")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")
+    options = parser.parse_args()
+    is_met = print_report(measure(options.runs), options.runs)
+    return 0 if is_met or options.no_targets else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""A whole deployment to measure: the composed application as Lambda calls it, a store in a process of its own, and a
+provider in this one that notes when it is asked and takes no time.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.environment import ROOT, environment
+from bench.invocations import SUBMISSION, event
+from shared import runtime
+from shared.clock import Clock
+from shared.providers.base import Accepted, Prediction, Submission
+from shared.providers.replicate_api import Replicate
+from shared.runtime import Runtime
+from shared.settings import Settings
+from shared.signatures import sign
+from shared.store import open_store
+
+CONTEXT: Any = None  # Lambda's second argument, which no function reads
+OUTPUT = ["https://replicate.delivery/xezq/abc/out.mp4"]
+STOP_DEADLINE = 10.0  # s
+# With two jobs at the provider the system is full; creates are never what a job waits for.
+SETTINGS = {
+    "DISPATCH_ON_SUBMIT": "true", "MAX_CONCURRENT_TASKS": "2", "PROVIDER_RATES": "replicate:60000",
+    "STATUS_CACHE_TTL": "2", "CHECK_INTERVAL": "30", "LOG_LEVEL": "WARNING",
+}  # fmt: skip
+SCHEDULED = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+
+
+@contextmanager
+def entered_store() -> Iterator[str]:
+    """The URL of an empty store in another process, whose deployment this process' environment is from now on."""
+    variables = environment("") | SETTINGS
+    command = [sys.executable, "-m", "local.rest_server", "--port", "0", "--ephemeral"]
+    child = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        url = child.stdout.readline().rpartition(" ")[2].strip()
+        os.environ.clear()
+        os.environ.update(variables | {"UPSTASH_REDIS_REST_URL": url})
+        yield url
+    finally:
+        child.terminate()
+        child.stdout.close()
+        child.wait(STOP_DEADLINE)
+
+
+class NotingProvider(Replicate):
+    """Replicate but for the network: what it is given to create is accepted at once, and ends when it is told to."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        super().__init__(settings)
+        self._clock = clock
+        self.created: list[Submission] = []
+        self.asked_at = 0.0  # s of time.perf_counter(), for the last create
+        self.ends: dict[str, int] = {}  # ms of the clock, by prediction
+
+    async def create(self, submission: Submission, timeout: float) -> Accepted:
+        self.asked_at = time.perf_counter()
+        self.created.append(submission)
+        return Accepted(Prediction(prediction_id(len(self.created) - 1), "running"))
+
+    async def get(self, prediction_id: str, timeout: float) -> Prediction:
+        is_over = self._clock.now() >= self.ends.get(prediction_id, self._clock.now() + 1)
+        return (
+            Prediction(prediction_id, "completed", output=OUTPUT) if is_over else Prediction(prediction_id, "running")
+        )
+
+
+def prediction_id(number: int) -> str:
+    """The id of the prediction that was created as this one, counted from 0."""
+    return f"p{number:025d}"
+
+
+class Deployment:
+    """Calls the functions as an application, a provider and a schedule do, one event after the other."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, clock: Clock) -> None:
+        from functions import index, process_queue  # their modules read the settings
+        from shared.application import create_handler
+
+        self.settings = settings
+        self.provider = NotingProvider(settings, clock)
+        self._loop = loop
+        self._http = create_handler(index.app)
+        self._scheduled: Callable[[Any, Any], Any] = process_queue.handler
+        self._runtime = Runtime(settings, open_store(settings), clock)
+        self._runtime.providers._loaded["replicate"] = self.provider
+        self._key = {"authorization": f"Bearer {settings.callers['app']}", "content-type": "application/json"}
+        self._users = 0
+
+    def __enter__(self) -> "Deployment":
+        self._loop.run_until_complete(self._install())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run_until_complete(self._runtime.close())
+
+    async def _install(self) -> None:
+        runtime.install(self._runtime)
+
+    def submission(self) -> dict[str, Any]:
+        """The submit of a user who has not submitted yet."""
+        self._users += 1
+        body = json.dumps({**SUBMISSION, "user_id": f"user{self._users}"})
+        return event("POST", "/api/submit", self._key) | {"body": body}
+
+    def webhook(self, number: int) -> dict[str, Any]:
+        """The news that a prediction has completed, the one that was created as this one, counted from 0."""
+        url, prediction = urlsplit(self.provider.created[number].webhook_url or ""), prediction_id(number)
+        document = {"id": prediction, "status": "succeeded", "output": OUTPUT, "logs": "100%|###| 50/50"}
+        body, stamp, message = json.dumps(document), int(time.time()), f"msg_{prediction}"
+        signature = sign(self.settings.replicate_webhook_secrets[0], message, stamp, body.encode())
+        headers = {"webhook-id": message, "webhook-timestamp": str(stamp), "webhook-signature": signature}
+        return event("POST", url.path, {**headers, "content-type": "application/json"}, url.query) | {"body": body}
+
+    def poll(self, job: str) -> dict[str, Any]:
+        """The question for a job's status."""
+        return event("GET", f"/api/status/{job}", self._key)
+
+    def call(self, given: dict[str, Any]) -> Any:
+        """Invokes the application; the document it answers."""
+        answer = self._http(given, CONTEXT)
+        assert answer["statusCode"] in (200, 202), answer
+        return json.loads(answer["body"])
+
+    def tick(self) -> None:
+        """Invokes the function that the schedule calls."""
+        self._scheduled(SCHEDULED, CONTEXT)
+
+
+@contextmanager
+def own_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The thread's event loop, which Mangum and the clients use and newer Pythons no longer make by themselves."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield loop
+    finally:
+        loop.close()

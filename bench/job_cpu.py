@@ -1,0 +1,132 @@
+"""What a whole job costs the functions' CPU: ``python -m bench.job_cpu``.
+
+One job is a submit that finds the system full, the webhook of the job before it, which starts it, its own webhook and
+one poll of its status: five calls of the store. They are compared with five bare calls of the same store in the same
+process, in turn; store and server run in another one and are not counted, and the provider's call is not made.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from bench import report
+from bench.cases import enqueue_command
+from bench.driving import Deployment, entered_store, own_loop
+from bench.handlers import unprinted
+from shared import runtime
+from shared.clock import SystemClock
+from shared.settings import Settings
+
+JOBS = 300
+CALLS = 5  # of the store that a queued job takes in all (DESIGN.md, "What it costs")
+PACKAGES = ("fastapi", "starlette", "pydantic", "mangum", "structlog", "upstash-redis", "httpx")
+
+
+@dataclass
+class Taken:
+    """CPU times of this process in ns: of each job, and of as many bare calls after each."""
+
+    jobs: list[int] = field(default_factory=list)
+    bare: list[int] = field(default_factory=list)
+    calls: float = 0.0  # that the server counted, for each job
+
+
+class Bill:
+    """The server's own count of calls."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        token = settings.upstash_redis_rest_token
+        assert token is not None
+        self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
+
+    def calls(self) -> int:
+        """Calls since the start."""
+        return int(self._client.get("/-/bill").json()["calls"])
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def bare_calls(
+    url: str, settings: Settings, client: httpx.Client, body: bytes, count: int = CALLS
+) -> Callable[[], None]:
+    """So many posts of an enqueue's request, which finds its job there."""
+    assert settings.upstash_redis_rest_token is not None
+    token = settings.upstash_redis_rest_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}", "Upstash-Encoding": "base64", "Content-Type": "application/json"}
+
+    def post() -> None:
+        for _ in range(count):
+            assert client.post(url, content=body, headers=headers).status_code == 200
+
+    return post
+
+
+def measure(count: int) -> Taken:
+    """The CPU times of ``count`` jobs, after a tenth as many that warm up."""
+    taken = Taken()
+    with entered_store() as url, own_loop() as loop, unprinted():
+        settings = runtime.settings()
+        # Under a prefix of its own: its job must not come into the queue of the others.
+        command = loop.run_until_complete(enqueue_command(settings.model_copy(update={"queue_prefix": "bare"})))
+        body = json.dumps(command, ensure_ascii=False, separators=(",", ":")).encode()
+        bill = Bill(url, settings)
+        with Deployment(loop, settings, SystemClock()) as deployment, httpx.Client() as client:
+            post = bare_calls(url, settings, client, body)
+            deployment.call(deployment.submission())  # runs on, in one of the two slots
+            deployment.call(deployment.submission())
+            for number in range(-(count // 10), count):
+                if number == 0:
+                    taken, counted = Taken(), bill.calls()
+                taken.jobs.append(_one_job(deployment))
+                began = time.process_time_ns()
+                post()
+                taken.bare.append(time.process_time_ns() - began)
+            taken.calls = (bill.calls() - counted) / count - CALLS
+        bill.close()
+    return taken
+
+
+def _one_job(deployment: Deployment) -> int:
+    """Submits a job that waits, ends the last one started, which starts it, and polls the ended one; CPU time in ns."""
+    last = len(deployment.provider.created) - 1
+    submission, webhook = deployment.submission(), deployment.webhook(last)
+    poll = deployment.poll(deployment.provider.created[last].job_id)
+    began = time.process_time_ns()
+    queued = deployment.call(submission)
+    ended = deployment.call(webhook)
+    seen = deployment.call(poll)
+    cpu = time.process_time_ns() - began
+    assert (queued["status"], ended["result"], seen["status"]) == ("pending", "finished", "completed")
+    return cpu
+
+
+def print_report(taken: Taken) -> None:
+    """Prints the ratio, and last what the unit was on this machine."""
+    job, bare = statistics.mean(taken.jobs), statistics.mean(taken.bare)
+    print(f"CPU of this process for a whole job, in units of {CALLS} bare httpx.Client.post of an enqueue's request;")
+    print(f"{len(taken.jobs)} jobs, interleaved.\n")
+    row = ["submit, claim and record, webhook, poll", f"{job / bare:.2f}", f"{taken.calls:.2f}"]
+    report.print_table(["a job", "CPU, mean", "calls of the store"], [row])
+    print()
+    report.print_versions(PACKAGES)
+    print(f"The unit here: {bare / 1e6:.2f} ms CPU; a job {job / 1e6:.2f} ms.")
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(prog="python -m bench.job_cpu", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"how many jobs are measured (default {JOBS})")
+    parser.add_argument("--no-targets", action="store_true", help="for make bench; nothing is judged here")
+    print_report(measure(parser.parse_args().jobs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""`python -m local.artifact`: builds what AWS Lambda runs, `build/sluice-<arch>.zip`: `functions/`, `shared/` and their
+dependencies, with bytecode.
+
+The same sources make the same zip, byte for byte. It holds what is listed here and nothing else that lies around: of
+our two packages the modules and scripts, of the dependencies what requirements.txt pins.
+
+Lambda's file system is read-only, so what is not compiled here is compiled anew at every cold start; and what checks a
+source's time is compiled anew too, since no installer keeps that time: hence unchecked hashes.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from local.children import ROOT
+from local.interpreter import VERSION, NoInterpreter, find
+
+PACKAGES = ("functions", "shared")
+SUFFIXES = (".py", ".lua")
+MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}  # Lambda's name and the wheels'
+# Of the glibc a wheel may want: Lambda's Python 3.12 runs on Amazon Linux 2023, which has 2.34.
+GLIBCS = range(34, 16, -1)
+TASK_ROOT = "/var/task"
+DEADLINE = 600.0  # s
+# Of a wheel, what only pip, a type checker or a terminal reads. METADATA and entry points stay: opentelemetry-api,
+# which FastAPI imports, finds its own parts by them.
+NEVER_READ = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json", "top_level.txt", "py.typed")
+UNUSED_FOLDERS = ("bin", "tests", "test", "__pycache__", "pip", "setuptools", "sboms")
+UNUSED_SUFFIXES = (".pyi", ".pyc", ".pyx", ".pxd", ".c", ".h")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can tell
+
+
+class BuildFailed(Exception):
+    """The package cannot be built; the message says why."""
+
+
+def build(arch: str = "x86_64", *, root: Path = ROOT, media: bool = False, bytecode: bool = True) -> Path:
+    """Builds the package of the project at ``root`` and returns its path; raises BuildFailed or NoInterpreter."""
+    target = root / "build" / f"sluice-{arch}.zip"
+    with tempfile.TemporaryDirectory(prefix="sluice-artifact-") as scratch:
+        staged = Path(scratch) / "task"
+        install(staged, arch, root, media=media)
+        strip(staged)
+        copy_sources(root, staged)
+        if bytecode:
+            compile_all(staged)
+        target.parent.mkdir(exist_ok=True)
+        # Moved into place whole: who deploys at this moment gets the old one or the new one.
+        unfinished = target.with_suffix(".part")
+        write_zip(staged, unfinished)
+        unfinished.replace(target)
+    return target
+
+
+def install(target: Path, arch: str, root: Path, *, media: bool = False) -> None:
+    """Puts the wheels that the requirements pin for Lambda's Python and this machine type into ``target``."""
+    machine = MACHINES[arch]
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in GLIBCS] + [f"manylinux2014_{machine}"]
+    lists = ["requirements.txt", *(["requirements-media.txt"] if media else [])]
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps",
+        "--only-binary=:all:", "--implementation=cp", f"--python-version={VERSION}", f"--target={target}",
+        *(f"--platform={platform}" for platform in platforms),
+        *(part for name in lists for part in ("--requirement", str(root / name))),
+    ]  # fmt: skip
+    _run(command, "The dependencies could not be installed", dict(os.environ))
+
+
+def strip(folder: Path) -> None:
+    """Removes what is installed and never read."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and (path.name in UNUSED_FOLDERS or path.name.startswith((".", "pip-", "setuptools-"))):
+            shutil.rmtree(path)
+        elif path.is_file() and (path.suffix in UNUSED_SUFFIXES or path.name in NEVER_READ):
+            path.unlink()
+
+
+def copy_sources(root: Path, target: Path) -> None:
+    """Adds our own modules and scripts, and of whatever else is in their folders nothing."""
+    for source in sources(root):
+        copy = target / source.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+
+
+def sources(root: Path) -> Iterator[Path]:
+    """Yields the files of functions/ and shared/ that belong to the program."""
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            is_ours = not any(part.startswith((".", "__pycache__")) for part in path.relative_to(root).parts)
+            if is_ours and path.suffix in SUFFIXES and path.is_file() and not path.is_symlink():
+                yield path
+
+
+def compile_all(folder: Path) -> None:
+    """Writes bytecode beside every module, as Lambda's Python looks for it and without asking for the sources' age."""
+    command = [
+        str(find()), "-S", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash",
+        "-s", str(folder), "-p", TASK_ROOT, str(folder),
+    ]  # fmt: skip
+    # Sets are written in the order of their hashes.
+    _run(command, "The modules could not be compiled", {"PATH": os.defpath, "PYTHONHASHSEED": "0"})
+
+
+def write_zip(folder: Path, target: Path) -> None:
+    """Packs a folder so that equal content makes equal bytes: in order, without times, owners and masks."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
+            entry.create_system = 3  # Unix, whose modes are read
+            entry.external_attr = (0o100755 if path.suffix == ".so" else 0o100644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+
+
+def _run(command: Sequence[str], failure: str, environment: dict[str, str]) -> None:
+    try:
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildFailed(f"{failure}: {error}") from None
+    if ran.returncode:
+        raise BuildFailed(f"{failure}:\n{ran.stderr.strip() or ran.stdout.strip()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Builds and tells where; 1 with a sentence if it cannot."""
+    parser = argparse.ArgumentParser(prog="python -m local.artifact", description="Builds the package for AWS Lambda.")
+    parser.add_argument("--arch", choices=sorted(MACHINES), default="x86_64", help="machine type (default: x86_64)")
+    parser.add_argument("--media", action="store_true", help="with what makes thumbnails (requirements-media.txt)")
+    chosen = parser.parse_args(arguments)
+    try:
+        made = build(chosen.arch, media=chosen.media)
+    except (BuildFailed, NoInterpreter) as error:
+        print(f"artifact: {error}", file=sys.stderr)
+        return 1
+    with zipfile.ZipFile(made) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+        count = len(archive.infolist())
+    size = made.stat().st_size
+    print(f"{made.relative_to(ROOT)}: {size / 1e6:.1f} MB, {unpacked / 1e6:.1f} MB unpacked, {count} files")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""serverless-offline: the sources behind a local API Gateway, and the schedule's own minutes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from local.rest_server.running import running_server
+from local.simulator.running import RunningSimulator, running_simulator
+from tests.deploy import aws_project, aws_tools
+from tests.deployment import free_port
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+
+
+@dataclass
+class Offline:
+    """The running API, with a store and a provider of its own, since its schedule ticks whenever it wants."""
+
+    client: httpx.Client
+    simulator: RunningSimulator
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def await_ready(self) -> None:
+        """Returns when the API answers."""
+        give_up_at = time.monotonic() + READY_SECONDS
+        while True:
+            assert self.process.poll() is None and time.monotonic() < give_up_at, self.log.read_text()
+            try:
+                if self.client.get("/api/health").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+
+
+@contextmanager
+def running_offline(folder: Path) -> Iterator[Offline]:
+    """Starts it in a copy of the project; returns at once, before it is ready."""
+    project, port = aws_project.copy_project(folder / "project"), free_port()
+    _add_plugin(project / "serverless.yml")
+    (project / "node_modules").symlink_to(aws_tools.node_modules())
+    with ExitStack() as stack:
+        server = stack.enter_context(running_server())
+        simulator = stack.enter_context(running_simulator())
+        variables = {**aws_project.settings(server, simulator), **aws_project.beyond(simulator)}
+        # It looks for `python3`; the sources want the packages of this environment.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = aws_project.tool_environment({**variables, "PATH": path, "VIRTUAL_ENV": sys.prefix})
+        command = [
+            str(project / "node_modules" / ".bin" / "serverless"), "offline", "start", "--stage", "preview",
+            "--host", "127.0.0.1", "--httpPort", str(port), "--lambdaPort", str(free_port()),
+        ]  # fmt: skip
+        log = stack.enter_context((folder / "log").open("w"))
+        process = subprocess.Popen(
+            command, cwd=project, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        stack.callback(_stop, process)
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False))
+        yield Offline(client, simulator, process, folder / "log")
+    shutil.rmtree(project)
+
+
+def _add_plugin(file: Path) -> None:
+    """The plugin is for tests alone; and without a package named it runs the sources."""
+    document: dict[str, Any] = yaml.safe_load(file.read_text())
+    del document["package"]
+    file.write_text(yaml.safe_dump({**document, "plugins": ["serverless-offline"]}, sort_keys=False))
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ends it and the interpreters that it has started, which are a session of their own."""
+    for signalled in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, signalled)
+            process.wait(STOP_SECONDS)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()

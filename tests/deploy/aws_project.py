@@ -1,0 +1,111 @@
+"""A copy of the project beside which secrets lie around, and what is deployed of it."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.rest_server.running import RunningServer
+from local.simulator.running import RunningSimulator
+from tests.deploy import aws_tools
+
+CANARY = "canary-6f2a90c4-must-never-be-packed"
+# Where a developer's machine may hold a secret, or what a test or a tool has left.
+PLANTED = (
+    ".env", ".env.local", ".env.production", ".sluice/local.env", ".sluice/storage/result.json", "build/left.txt",
+    "build/sluice-x86_64/functions/old.py", "tests/secret.py", "local/secret.py", "bench/secret.json",
+    "functions/.env", "functions/.env.py", "functions/notes.txt", "functions/__pycache__/old.py", "shared/.env.local",
+    "shared/store/.hidden/token.py", "shared/storage/result.mp4", ".serverless/state.json",
+    ".aws/credentials", ".netrc",
+)  # fmt: skip
+API_KEY = "a-key-of-the-app-93b1f7d0"
+PROCESSOR = "a-token-of-the-processor-93b1f7d0"
+PUBLIC_URL = "https://queue.acme-studio.net"
+PACK_SECONDS = 120
+
+
+def copy_project(target: Path) -> Path:
+    """Copies what is deployed or decides on it, and plants the canary in every place it must not come from."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("functions", "shared"):
+        shutil.copytree(aws_tools.ROOT / name, target / name, ignore=ignored)
+    for name in ("requirements.txt", "requirements-media.txt", "serverless.yml"):
+        shutil.copyfile(aws_tools.ROOT / name, target / name)
+    for name in PLANTED:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text(f"# {CANARY}\nSECRET={CANARY}\n")
+    return target
+
+
+def settings(server: RunningServer, simulator: RunningSimulator) -> dict[str, str]:
+    """The variables of whoever deploys it, with the store and the provider of this machine."""
+    return {
+        "UPSTASH_REDIS_REST_URL": server.url,
+        "UPSTASH_REDIS_REST_TOKEN": server.token,
+        "API_KEYS": f"app:{API_KEY}",
+        "SIGNING_SECRET": "a-signing-secret-93b1f7d0",
+        "QUEUE_PROCESSOR_TOKEN": PROCESSOR,
+        "REPLICATE_API_TOKEN": simulator.token,
+        "REPLICATE_WEBHOOK_SECRET": simulator.webhook_secret,
+        "PUBLIC_BASE_URL": PUBLIC_URL,
+    }
+
+
+def beyond(simulator: RunningSimulator) -> dict[str, str]:
+    """What serverless.yml does not set: where the simulated provider is, and less patience than a deployment has."""
+    return {"REPLICATE_BASE_URL": simulator.url, "FIRST_CHECK_AFTER": "1", "TICK_SECOND_PASS": "0"}
+
+
+@dataclass(frozen=True)
+class Template:
+    """The CloudFormation that a deployment would send."""
+
+    resources: dict[str, Any]
+    conditions: dict[str, Any]
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """The properties of all resources of a type, by logical id."""
+        return {name: made["Properties"] for name, made in self.resources.items() if made["Type"] == kind}
+
+    @property
+    def functions(self) -> dict[str, Any]:
+        """The functions by their names in serverless.yml."""
+        found = self.of_type("AWS::Lambda::Function")
+        return {_uncapitalized(name.removesuffix("LambdaFunction")): made for name, made in found.items()}
+
+    @property
+    def routes(self) -> dict[tuple[str, str], str]:
+        """Which function each method and path leads to."""
+        return {
+            (method, path): _uncapitalized(made["Target"]["Fn::Join"][1][1]["Ref"].removeprefix("HttpApiIntegration"))
+            for made in self.of_type("AWS::ApiGatewayV2::Route").values()
+            for method, _, path in [made["RouteKey"].partition(" ")]
+        }
+
+
+def pack(project: Path, variables: Mapping[str, str], *arguments: str) -> Template:
+    """Runs `serverless package` in a copy of the project."""
+    command = [str(aws_tools.node_modules() / ".bin" / "serverless"), "package", *arguments]
+    ran = subprocess.run(
+        command, cwd=project, env=tool_environment(variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=PACK_SECONDS, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "warning" not in ran.stdout.lower(), ran.stdout
+    written = json.loads((project / ".serverless" / "cloudformation-template-update-stack.json").read_text())
+    return Template(written["Resources"], written.get("Conditions", {}))
+
+
+def tool_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """For a Node.js tool: no credentials, no telemetry, no settings but these."""
+    others = {k: v for k, v in aws_tools.environment().items() if not k.startswith(("AWS_", "SLS_", "SERVERLESS_"))}
+    switches = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off", "CI": "1", "HOME": os.environ["HOME"]}
+    return {**others, **switches, **variables}
+
+
+def _uncapitalized(name: str) -> str:
+    return name[:1].lower() + name[1:]
