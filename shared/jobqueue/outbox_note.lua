@@ -13,12 +13,13 @@ local f = read(KEYS[1], 'owner', state, count, log)
 local is_over = not f.owner or f[state] == 'delivered' or (f[state] ~= 'pending' and word ~= 'delivered')
 if is_over then
   -- A row whose job is there no more, though nobody deleted it: it was not told in time.
-  if redis.call('ZREM', KEYS[4], row) == 1 and not f.owner then
+  local is_lost = redis.call('ZREM', KEYS[4], row) == 1 and not f.owner
+  if is_lost then
     redis.call('HINCRBY', KEYS[2], 'undelivered', 1)
     redis.call('ZADD', KEYS[6], ARGV[8], row)
   end
   place_lane(KEYS[3], ARGV[3])
-  return {f.owner and 'stale' or 'lost'}
+  return {is_lost and 'lost' or 'stale'}
 end
 if word ~= 'delivered' and (f[count] or '0') ~= ARGV[5] then return {'stale'} end
 if word == 'retry' then

@@ -10,6 +10,7 @@ from tests.model.state import Job, Model
 
 HOOK_LEASE = 30_000  # ms; whoever ended a job may deliver its event for so long
 MOST_ENTRIES = 30
+LONG_OVERDUE = 43_200_000  # ms
 FIRST_PAUSE, LONGEST_PAUSE = 5000, 900_000  # ms
 JOB_EVENTS = ("processing", "completed", "failed", "canceled")
 
@@ -37,7 +38,7 @@ def plan(model: Model, name: str, event: str, now: int, *, is_leased: bool = Tru
         return None
     host, row = model.hosts.get(job["hook_lane"], {}), f"{event}|{name}"
     if f"gone:{job['hook_tag']}" in host:
-        return Plan(event, row)
+        return Plan(event, row, due=now)
     free_at = host.get("until", 0)
     if is_leased and free_at <= now:
         return Plan(event, row, job["hook_lane"], now + HOOK_LEASE, "probe" if "failures" in host else "tell")
@@ -50,7 +51,11 @@ def post(model: Model, name: str, planned: Plan | None) -> str:
         return ""
     model.jobs[name][f"s:{planned.event}"] = "pending" if planned.lane else "disabled"
     if not planned.lane:
+        model.undelivered[planned.row] = planned.due
+        model.counters["undelivered"] += 1
         return ""
+    if planned.word == "probe":
+        model.hosts[planned.lane]["until"] = planned.due  # nobody else probes it meanwhile
     model.lanes.setdefault(planned.lane, {})[planned.row] = planned.due
     model.outbox[planned.lane] = min(planned.due, model.outbox.get(planned.lane, planned.due))
     return "+" if planned.word == "+" else f"{planned.word}|{planned.row}"
@@ -91,10 +96,12 @@ def first(entries: dict[str, int], now: int, most: int) -> list[str]:
 def claim(model: Model, call: Call, reply: Any) -> Any:
     now = call.number("now")
     until = now + call.number("lease")
+    only = call["only"]
     storing = {name: score + BAND for name, score in model.outbox.items() if score < 0}
     lanes = {name: score for name, score in model.outbox.items() if score >= 0}
     jobs: list[str] = []
-    for name in first(storing, now, call.number("most_jobs")):
+    named = [only] if storing.get(only, now + 1) <= now else []
+    for name in named if only else first(storing, now, call.number("most_jobs")):
         job = model.jobs.get(name, {})
         if job.get("storing") == "1":
             job["turn"] += 1
@@ -103,9 +110,14 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
         else:
             del model.outbox[name]
     handed = []
-    for lane in first(lanes, now, call.number("most_lanes")):
+    for lane in [] if only else first(lanes, now, call.number("most_lanes")):
         failures = model.hosts.get(lane, {}).get("failures", 0)
-        rows = first(model.lanes.get(lane, {}), now, 1 if failures else call.number("rows"))
+        waiting, most = model.lanes.get(lane, {}), call.number("rows")
+        rows = (
+            first(waiting, now - LONG_OVERDUE, most) or first(waiting, now, 1)
+            if failures
+            else first(waiting, now, most)
+        )
         if rows:
             model.lanes[lane] |= dict.fromkeys(rows, until)
             model.outbox[lane] = until
@@ -139,9 +151,12 @@ def note(model: Model, call: Call, reply: Any) -> Any:
     job, row, rows = model.jobs.get(name, {}), f"{event}|{name}", model.lanes.get(lane, {})
     state, tries = job.get(f"s:{event}"), job.get(f"n:{event}", 0)
     if state in (None, "delivered") or (state != "pending" and word != "delivered"):
-        rows.pop(row, None)
+        is_lost = rows.pop(row, None) is not None and not job
+        if is_lost:
+            model.counters["undelivered"] += 1
+            model.undelivered[row] = now
         place(model, lane)
-        return ["stale"]
+        return ["lost" if is_lost else "stale"]
     if word != "delivered" and tries != call.number("tries"):
         return ["stale"]
     if word == "retry":
@@ -200,7 +215,7 @@ def restore(model: Model, call: Call, reply: Any) -> Any:
         if call["lane"] in model.outbox:
             return ["stands"]
         place(model, call["lane"])
-        return ["restored"]
+        return ["restored" if call["lane"] in model.outbox else "stands"]
     if job.get("storing") != "1" or call["id"] in model.outbox:
         return ["stands"]
     model.outbox[call["id"]] = call.number("now") - BAND

@@ -38,6 +38,7 @@ TIMES = {
     "STATUS_CACHE_TTL": 0.5,
     "TICK_PERIOD": 1.0,
     "TICK_BUDGET": 5.7,
+    "HOOK_TIMEOUT": 2.0,
     "CIRCUIT_PAUSE": 0.5,
 }
 RETRY_DELAY = 0.3  # s
