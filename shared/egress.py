@@ -11,9 +11,12 @@ connection serves two requests. https://cheatsheetseries.owasp.org: Server-Side 
 """
 
 import asyncio
+import functools
 import re
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -34,6 +37,7 @@ MESSAGES: dict[Reason, str] = {
     "redirect": "a redirect is not followed",
 }
 RESOLVE_TIMEOUT = 5.0  # s
+MOST_RESOLVING = 64  # names at the same time
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PRIVATE_DOMAINS = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's resolution of 2024-07-29
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
@@ -83,13 +87,19 @@ def is_public(address: str) -> bool:
     return not any(parsed in network for network in REFUSED)
 
 
+@functools.cache
+def _resolvers() -> ThreadPoolExecutor:
+    """Threads of their own: a name that takes long holds its one beyond our deadline, and must hold up nothing else."""
+    return ThreadPoolExecutor(MOST_RESOLVING, "resolve")
+
+
 async def resolve(host: str, port: int) -> list[str]:
     """All addresses that the system's resolver has for the host, in its order. Raises OSError or ValueError.
 
     The order is RFC 6724's: on a machine without IPv6 the addresses of IPv4 come first.
     """
     async with asyncio.timeout(RESOLVE_TIMEOUT):
-        found = await asyncio.get_running_loop().getaddrinfo(host, port)
+        found = await asyncio.get_running_loop().run_in_executor(_resolvers(), socket.getaddrinfo, host, port)
     return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
 

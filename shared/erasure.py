@@ -1,6 +1,7 @@
 """Removes what a caller wants gone: a job with its files, or everything of one of his users.
 
-A job's files go first: where the storage does not answer, the job stays and can be deleted again. A copy under way
+A job's files go first: where the storage does not answer, the job stays, with what is left of them, and can be deleted
+again. A copy under way
 meanwhile is not lost sight of, since whoever makes it is refused when he notes it, and then removes it himself.
 A user's jobs go first: his files are found without them.
 """
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.budget import Budget
 from shared.cache import Cache
+from shared.clock import Clock
 from shared.errors import BelongsToBatch, JobNotFound, NotTerminal, StorageUnavailable
 from shared.job import Job, is_job_id
 from shared.jobqueue import History
@@ -21,6 +23,7 @@ from shared.log import log
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
+from shared.storage.retention import uploads_needed_for
 from shared.submission import Id
 
 PAGE = 20  # jobs that are erased at the same time
@@ -50,16 +53,18 @@ class Erased:
 class Erasure:
     """Deletes jobs and users' data, in the store and in the storage. Safe to repeat."""
 
-    def __init__(self, history: History, bucket: Bucket, cache: Cache, settings: Settings) -> None:
+    def __init__(self, history: History, bucket: Bucket, cache: Cache, settings: Settings, clock: Clock) -> None:
         self._history = history
         self._bucket = bucket
         self._cache = cache
         self._settings = settings
+        self._clock = clock
 
     async def delete_job(self, caller: str, job_id: str, budget: Budget) -> None:
         """Forgets an ended job and removes its files; one call where it has none, two and a listing where it has.
 
-        Raises JobNotFound, NotTerminal, BelongsToBatch, or StorageUnavailable; the job is as it was then.
+        Raises JobNotFound, NotTerminal or BelongsToBatch; the job is as it was then. After StorageUnavailable it still
+        shows what it showed, but some of its files may be gone; deleting it again removes the others.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -113,12 +118,18 @@ class Erasure:
             self._cache.forget_all(f"batch:{job.fields['batch']}:")
 
     async def _erase_files(self, caller: str, user: str, erased: Erased, budget: Budget) -> bool:
-        """Removes the user's folder of every day, but for files of jobs that stay; says whether time sufficed."""
+        """Removes the user's folder of every day, but for what jobs that stay have or need; says whether time sufficed.
+
+        Which upload a job was given is not known: while any stays, all stay that one of them may still have to read.
+        """
         user_folder = layout.user_folder(caller, user)
         try:
             async with asyncio.timeout(budget.left - self._settings.store_total_timeout):
                 for root in (layout.RESULTS, layout.UPLOADS):
                     days = await self._bucket.folders(root)
+                    if root == layout.UPLOADS and erased.staying:
+                        needed_since = self._clock.now() - round(uploads_needed_for(self._settings) * 1000)
+                        days = [day for day in days if layout.is_before(day, needed_since)]
                     for at in range(0, len(days), FOLDERS_AT_ONCE):
                         some = [f"{day}/{user_folder}" for day in days[at : at + FOLDERS_AT_ONCE]]
                         await _all(self._empty(folder, erased) for folder in some)

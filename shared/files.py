@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from shared.providers.registry import NUMBERS, REGISTRY
 from shared.settings import Settings, is_loopback
 
-MOST_FILES = 50  # of one job
+MOST_FILES = 50  # of one job that are copied
+MOST_LISTED = 200  # of one job
 LONGEST_URL = 4000
 DEEPEST = 20  # levels of an output that are searched
 UrlOf = Callable[[str], str]  # where the file of a key can be read
@@ -17,14 +18,28 @@ File = dict[str, Any]
 #          shown, but never noted: deleted, a copy that STORAGE_RETENTION no longer keeps
 # url      the provider's own
 # key, size (bytes), type, sha256; of media also width, height (px), duration (s); of some a thumbnail's key
+# tries    how often its copy was begun by those who came to note it
 # error    why it has no copy; media_error: why it has no thumbnail
 
 
 def files_in(output: Any, provider: str, settings: Settings) -> list[File]:
-    """A pending file for each URL in the output that leads to the provider's own hosts, each URL once."""
+    """A file for each URL in the output that leads to the provider's own hosts, each URL once, MOST_LISTED at most.
+
+    Those that are to be copied are pending; one whose URL is too long has failed, and so have those beyond MOST_FILES.
+    """
     hosts = hosts_of(provider, settings)
     found = dict.fromkeys(url for url in _texts(output) if is_of(url, hosts, settings))
-    return [{"url": url, "state": "pending"} for url in list(found)[:MOST_FILES]]
+    files: list[File] = []
+    pending = 0
+    for url in list(found)[:MOST_LISTED]:
+        if len(url) > LONGEST_URL:
+            files.append({"url": url, "state": "failed", "error": "url_too_long"})
+        elif pending == MOST_FILES:
+            files.append({"url": url, "state": "failed", "error": "too_many"})
+        else:
+            pending += 1
+            files.append({"url": url, "state": "pending"})
+    return files
 
 
 def hosts_of(provider: str, settings: Settings) -> tuple[str, ...]:
@@ -35,7 +50,7 @@ def hosts_of(provider: str, settings: Settings) -> tuple[str, ...]:
 
 def is_of(url: str, hosts: tuple[str, ...], settings: Settings) -> bool:
     """Whether a URL leads to one of the hosts or their subdomains; to this machine where that is allowed."""
-    if len(url) > LONGEST_URL or not url.startswith(("https://", "http://")):
+    if not url.startswith(("https://", "http://")):
         return False
     try:
         parts = urlsplit(url)

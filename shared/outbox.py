@@ -48,9 +48,8 @@ class Outbox:
         before stands, and what could not be done comes back.
         """
         try:
-            is_told, is_more = await self._do_all_told(budget)
-            is_rare = self._settings.tick_period > RARE_TICKS
-            if is_more or ((is_told or is_rare) and self._may_look()):
+            is_more = await self._do_all_told(budget)
+            if is_more or (self._are_ticks_rare and self._may_look()):
                 await self.run(budget)
         except StoreError as error:
             log.warning("outbox_left", code=error.code)
@@ -62,7 +61,7 @@ class Outbox:
         ticks are rare, somebody has to do what is due for others.
         """
         waited = budget.at_most(WAITED_FOR)
-        if self._settings.tick_period > RARE_TICKS:
+        if self._are_ticks_rare:
             await self.drain(waited)
             return
         try:
@@ -94,6 +93,10 @@ class Outbox:
         await asyncio.gather(*copies, *lanes)
         return taken
 
+    @property
+    def _are_ticks_rare(self) -> bool:
+        return self._settings.tick_period > RARE_TICKS
+
     def _may_look(self) -> bool:
         """Whether this process looks for what is due for anybody: rarely, since that is a tick's work."""
         now = self._clock.now()
@@ -115,16 +118,14 @@ class Outbox:
             await self._guarded(job.id, self._do(job, budget))
             await self._do_all_told(budget, job_id)
 
-    async def _do_all_told(self, budget: Budget, of: str = "") -> tuple[bool, bool]:
-        """Does what the scripts have told, and what they tell on the way; says whether that was anything, and whether
-        more is due for anybody."""
-        is_told, is_more = False, False
+    async def _do_all_told(self, budget: Budget, of: str = "") -> bool:
+        """Does what the scripts have told, and what they tell on the way; says whether more is due for anybody."""
+        is_more = False
         while True:
             rows, more = self._queue.follow_ups.take(of)
             is_more = is_more or more
             if not rows:
-                return is_told, is_more
-            is_told = True
+                return is_more
             await asyncio.gather(*(self._guarded(row.id, self._do(row, budget)) for row in rows))
 
     @property

@@ -85,7 +85,7 @@ class Runtime:
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256, store=store, prefix=configured.prefix)
-        self.erasure = Erasure(self.history, self.bucket, self.cache, configured)
+        self.erasure = Erasure(self.history, self.bucket, self.cache, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(
             self.batch_queue, self.dispatcher, self.cache, self.bucket, self.outbox, configured, clock, self._check_hook

@@ -8,6 +8,7 @@ from shared.clock import iso
 from shared.errors import InvalidRequest, NoStorage
 from shared.storage import layout
 from shared.storage.bucket import Bucket
+from shared.storage.retention import uploads_needed_for
 from shared.submission import Id
 
 # The types that may be uploaded, and the extensions of their keys; nothing that a browser would run.
@@ -41,6 +42,6 @@ def prepared(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> di
         "method": "PUT",
         "headers": headers,
         # A job that is given it may wait as long as its queue allows before the provider fetches it.
-        "url": bucket.url(key, now, at_least=settings.queue_ttl + settings.cancel_after),
+        "url": bucket.url(key, now, at_least=uploads_needed_for(settings)),
         "expires_at": iso((now // 1000 + settings.storage_url_ttl) * 1000),
     }

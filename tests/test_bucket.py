@@ -186,10 +186,35 @@ async def test_a_cancelled_save_leaves_nothing(bucket: Bucket) -> None:
     assert await everything(bucket) == []
 
 
+@pytest.mark.parametrize("others", ["preview", "production:2", "production..", "..", "sluice"])
+async def test_deployments_that_share_a_storage_do_not_see_each_other_s_files(settings: Settings, others: str) -> None:
+    """Retention and erasure walk through all of results/ and uploads/."""
+    ours, theirs = (Bucket(settings.model_copy(update={"queue_prefix": name})) for name in ("production", others))
+    for bucket in (ours, theirs):
+        await bucket.save("results/2026-01-01/u/j/0.mp4", pieces(bucket.prefix.encode()), "video/mp4")
+    for bucket in (ours, theirs):
+        assert await bucket.folders("results") == ["results/2026-01-01"]
+        assert [page async for page in bucket.pages("results")] == [["results/2026-01-01/u/j/0.mp4"]]
+    await theirs.delete(["results/2026-01-01/u/j/0.mp4"])
+    assert await theirs.folders("results") == []
+    assert await content(ours, "results/2026-01-01/u/j/0.mp4") == ours.prefix.encode()
+
+
+async def test_a_deployment_s_files_lie_in_a_folder_named_after_its_prefix(tmp_path: Path, s3: S3) -> None:
+    name, prefix = s3.bucket(), {"queue_prefix": "sluice:preview:x"}
+    await Bucket(s3_settings(s3, name, **prefix)).save("a/1", pieces(b"x"), "a/b")
+    await Bucket(s3_settings(s3, name, storage_url=f"s3://{name}", **prefix)).save("a/2", pieces(b"x"), "a/b")
+    await Bucket(file_settings(tmp_path, **prefix)).save("a/3", pieces(b"x"), "a/b")
+    keys = [entry["Key"] for entry in s3.client.list_objects_v2(Bucket=name)["Contents"]]
+    assert keys == ["sluice/preview/x/a/2", "some/prefix/sluice/preview/x/a/1"]
+    assert (tmp_path / "kept files" / "sluice" / "preview" / "x" / "a" / "3").read_bytes() == b"x"
+    assert [path.name for path in tmp_path.iterdir()] == ["kept files"]
+
+
 async def test_a_short_file_costs_one_request(s3: S3) -> None:
     name = s3.bucket()
     await Bucket(s3_settings(s3, name)).save("x", pieces(b"abc"), "image/png")
-    head = s3.client.head_object(Bucket=name, Key="some/prefix/x")
+    head = s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x")
     assert head["ContentType"] == "image/png"
     assert "-" not in head["ETag"]  # of several parts it would end in their number
 
@@ -203,7 +228,7 @@ async def test_s3_is_left_no_parts_by_an_error_or_a_cancellation(s3: S3) -> None
     source = Stalling()
     saving = asyncio.create_task(bucket.save("y", source, "video/mp4"))
     await source.has_stalled.wait()
-    assert s3.dangling(name) == ["some/prefix/y"]  # so the parts were on their way
+    assert s3.dangling(name) == ["some/prefix/sluice/test/y"]  # so the parts were on their way
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
@@ -220,9 +245,9 @@ async def test_a_folder_is_left_no_pieces_by_an_error(tmp_path: Path) -> None:
 async def test_s3_keeps_the_content_type_and_equal_parts(s3: S3) -> None:
     name = s3.bucket()
     await Bucket(s3_settings(s3, name)).save("x", pieces(*cut(LONG, 777_777)), "video/mp4")
-    heads = [s3.client.head_object(Bucket=name, Key="some/prefix/x", PartNumber=part) for part in (1, 2, 3)]
+    heads = [s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x", PartNumber=part) for part in (1, 2, 3)]
     assert [head["ContentLength"] for head in heads] == [PART, PART, len(LONG) - 2 * PART]  # R2 refuses unequal ones
-    assert s3.client.head_object(Bucket=name, Key="some/prefix/x")["ContentType"] == "video/mp4"
+    assert s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x")["ContentType"] == "video/mp4"
 
 
 async def test_a_token_in_the_environment_is_not_mixed_with_other_keys(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,15 +332,15 @@ def test_a_url_is_never_signed_for_more_than_a_week(tmp_path: Path) -> None:
 def test_a_public_bucket_needs_no_signature(tmp_path: Path) -> None:
     public = {"storage_public_url": "https://files.acme.net/"}
     settings = settings_for(None, storage_url="s3://files/some/prefix", **KEYS, **public)
-    assert Bucket(settings).url("a b/0.mp4", NOW) == "https://files.acme.net/some/prefix/a%20b/0.mp4"
-    assert Bucket(file_settings(tmp_path, **public)).url("a/0.mp4", NOW) == "https://files.acme.net/a/0.mp4"
+    assert Bucket(settings).url("a b/0.mp4", NOW) == "https://files.acme.net/some/prefix/sluice/test/a%20b/0.mp4"
+    assert Bucket(file_settings(tmp_path, **public)).url("a/0.mp4", NOW) == "https://files.acme.net/sluice/test/a/0.mp4"
 
 
 def test_lambda_s_region_does_not_become_that_of_r2() -> None:
     r2 = {"storage_endpoint": "https://abc.r2.cloudflarestorage.com", "storage_region": "eu-west-1"}
     assert "%2Fauto%2Fs3%2F" in Bucket(settings_for(None, storage_url="s3://files", **KEYS, **r2)).url("x", NOW)
     url = Bucket(settings_for(None, storage_url="s3://files", **KEYS)).url("x", NOW)
-    assert url.startswith("https://files.s3.us-east-1.amazonaws.com/x?") and "%2Fus-east-1%2Fs3%2F" in url
+    assert url.startswith("https://files.s3.us-east-1.amazonaws.com/sluice/test/x?") and "%2Fus-east-1%2Fs3%2F" in url
 
 
 def own(url: str) -> tuple[str, dict[str, str]]:

@@ -107,9 +107,9 @@ async def test_the_file_is_asked_for_as_it_is(film: bytes, client: httpx.AsyncCl
 @pytest.mark.parametrize(
     ("answer", "code", "retryable"),
     [
-        (status(404), "source_gone", False),
+        (status(404), "source_gone", True),
         (status(410), "source_gone", False),
-        (status(403), "source_gone", False),
+        (status(403), "source_gone", True),
         (status(401), "source_unavailable", False),
         (status(429), "source_unavailable", True),
         (status(500), "source_unavailable", True),

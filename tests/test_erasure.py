@@ -210,6 +210,82 @@ async def test_a_deleted_job_takes_its_files_with_it(world: World, client: httpx
     problem(await client.delete(f"/api/jobs/{job_id}"), 404, "job_not_found")
 
 
+async def test_a_deletion_that_fails_half_way_leaves_a_job_that_can_be_deleted_again(
+    world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await stored(world, [source.url("/a"), source.url("/b")])
+    delete = Bucket.delete
+
+    async def half(self: Bucket, keys: list[str]) -> None:
+        await delete(self, keys[:1])
+        raise StorageError("delete")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "delete", half)
+        problem(await client.delete(f"/api/jobs/{job_id}"), 503, "storage_unavailable")
+    assert len(await kept(world)) == 1
+    assert [file["state"] for file in (await document(world, client, job_id))["files"]] == ["stored"] * 2
+    assert (await client.delete(f"/api/jobs/{job_id}")).status_code == 204 and await kept(world) == []
+
+
+async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningServer | None, source: Receiver) -> None:
+    """However short TASK_TTL is, a job with files is known for a week after its end, and it may have waited before."""
+    changes: dict[str, Any] = {"storage_url": f"memory://{secrets.token_hex(8)}", "task_ttl": DAY, "queue_ttl": 3 * DAY}
+    async with (
+        make_world(any_store, ManualClock(), allow_loopback=True, **changes) as world, http_client(**AUTH) as client,
+    ):  # fmt: skip
+        job_id = await world.enqueue(start=True)
+        world.manual.advance(3 * DAY)
+        await world.runtime.queue.record(job_id, 1, "p")
+        await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction("p", "completed", source.url("/a")))
+        await world.runtime.outbox.drain(Budget(50))
+        world.manual.advance(7 * DAY - 1)
+        assert await world.runtime.history.trim() == 0
+        erased = (await client.delete("/api/users/ada")).json()
+        assert (erased["jobs"], erased["is_complete"]) == (1, True)
+        problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
+        world.manual.advance(2 * DAY)
+        assert await world.runtime.history.trim() == 0, "the erasure has left nothing"
+
+
+async def test_a_deployment_erases_nothing_of_another_in_its_bucket(source: Receiver) -> None:
+    shared: dict[str, Any] = {"storage_url": f"memory://{secrets.token_hex(8)}", "allow_loopback": True}
+    async with make_world(None, ManualClock(), queue_prefix="production", **shared) as production:
+        await stored(production, source.url("/a"))
+        ours = await kept(production)
+        async with make_world(None, ManualClock(), queue_prefix="preview", **shared) as preview:
+            assert (await preview.runtime.erasure.erase_user("app", "ada", Budget(20)))["files"] == 0
+        assert await kept(production) == ours != []
+
+
+async def test_an_upload_outlives_the_retention_until_no_job_can_wait_for_it(bucket: Bucket) -> None:
+    clock = ManualClock()
+    settings_ = bucket.settings.model_copy(update={"storage_retention": 60})
+    assert (settings_.queue_ttl, settings_.cancel_after) == (DAY, 1800)
+    retention = Retention(bucket, settings_, clock)
+    for root in ("results", "uploads"):
+        await bucket.save(f"{root}/{layout.day_of(clock.now())}/u/j/0.png", pieces(b"x"), "image/png")
+    clock.advance(DAY - clock.now() / 1000 % DAY + 61)
+    assert await retention.sweep(Budget(20)) == 1
+    clock.advance(DAY + 1800 - 62)
+    assert await retention.sweep(Budget(20)) == 0, "a job that was given it just before midnight may still run"
+    clock.advance(2)
+    assert await retention.sweep(Budget(20)) == 1
+
+
+async def test_an_erasure_keeps_the_uploads_that_a_live_job_may_need(world: World, client: httpx.AsyncClient) -> None:
+    now = world.clock.now()
+    old, young = (layout.upload_key(moment, "app", "ada", "png") for moment in (now - 4 * DAY * 1000, now))
+    for key in (old, young):
+        await world.runtime.bucket.save(key, pieces(b"x"), "image/png")
+    job_id = await world.enqueue()
+    answer = (await client.delete("/api/users/ada")).json()
+    assert answer == {"jobs": 0, "files": 1, "live": 1, "is_complete": True} and await kept(world) == [young]
+    await world.runtime.cancellation.cancel("app", job_id, Budget(20))
+    answer = (await client.delete("/api/users/ada")).json()
+    assert answer == {"jobs": 1, "files": 1, "live": 0, "is_complete": True} and await kept(world) == []
+
+
 @pytest.mark.parametrize("verb", ["pages", "delete"])
 async def test_while_the_storage_does_not_answer_the_job_stays(
     world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch, verb: str
@@ -235,22 +311,26 @@ async def test_while_the_storage_does_not_answer_the_job_stays(
     assert await kept(world) == []
 
 
+@pytest.mark.parametrize("noted", [1, 2])
 async def test_a_job_that_is_still_stored_can_be_deleted(
-    world: World, client: httpx.AsyncClient, source: Receiver
+    world: World, client: httpx.AsyncClient, source: Receiver, noted: int
 ) -> None:
-    """The copy is finished after the job was deleted: its note is refused, and it removes what it made."""
+    """A copy is finished after the job was deleted: its note is refused, and it removes what it made."""
     job_id = await ended(world, [source.url("/a"), source.url("/b")])
     keep = OutboxQueue.keep
 
     async def late(self: OutboxQueue, *given: Any, **named: Any) -> bool:
-        assert len(await kept(world)) == 2
-        await world.runtime.erasure.delete_job("app", job_id, Budget(50))
+        notes.append(await kept(world))
+        if len(notes) == noted:
+            await world.runtime.erasure.delete_job("app", job_id, Budget(50))
         return await keep(self, *given, **named)
 
+    notes: list[list[str]] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(OutboxQueue, "keep", late)
         await world.runtime.outbox.drain(Budget(50))
-    assert await kept(world) == []
+    assert await kept(world) == [] and [len(keys) for keys in notes] == [1, 2][:noted]
+    assert len(source.received) == noted, "nothing more is fetched once a note was refused"
     problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
     assert await world.raw("ZCARD", world.runtime.queue.keys.outbox) == 0
 

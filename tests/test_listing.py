@@ -348,7 +348,7 @@ async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
     assert world.server is not None
     monkeypatch.setattr(history_module, "MOST_LISTED", 3)
     live = await world.enqueue()
-    await fill(world, "old", gap=world.runtime.settings.task_ttl)
+    await fill(world, "old", gap=10 * 86_400)  # a week, a day of waiting, four runs, and a day more
     await fill(world, "j1", "j2", "j3", gap=1)
     await world.raw("ZADD", history.keys.index, str(-20_000_000_000_000), "~gate")
     world.server.reset_bill()

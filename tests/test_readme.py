@@ -59,9 +59,9 @@ def assert_shows(shown: str, printed: str) -> None:
 
 
 def test_every_command_is_known_to_this_test() -> None:
-    known = ("make demo", "make test", "make dev", "curl ", RECEIVER)
+    known = ("make demo", "make test", "make dev", "make cost", "curl ", RECEIVER)
     assert all(command.startswith(known) for command in commands())
-    assert len(commands()) == 17
+    assert len(commands()) == 18
 
 
 def test_make_demo_prints_what_the_readme_shows() -> None:
@@ -70,6 +70,14 @@ def test_make_demo_prints_what_the_readme_shows() -> None:
     assert_shows(commands()["make demo"], ended.stdout)
     shown = sorted(path.suffix for path in (ROOT / ".sluice/demo/results").iterdir())
     assert shown == [".mp4", ".mp4", ".mp4", ".mp4", ".png"]
+
+
+def test_make_cost_prints_what_the_readme_shows() -> None:
+    (command,) = (command for command in commands() if command.startswith("make cost"))
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == commands()[command]
 
 
 def environment() -> dict[str, str]:

@@ -59,7 +59,8 @@ def test_only_the_store_and_providers_open_connections() -> None:
     assert users_of("httpx") == {
         "shared/store/rest.py", "shared/providers/calls.py", "shared/egress.py", "shared/hooks/address.py",
     }  # fmt: skip
-    assert users_of("socket", "urllib.request", "requests", "aiohttp") == set()
+    assert users_of("urllib.request", "requests", "aiohttp") == set()
+    assert users_of("socket") == {"shared/egress.py"}  # resolves, and opens nothing
 
 
 def test_keys_are_named_in_one_place() -> None:

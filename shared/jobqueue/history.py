@@ -9,6 +9,8 @@ from shared.job import LETTER_FIELDS, SUMMARY_FIELDS, Job
 from shared.jobqueue.scripted import Scripted
 
 LATEST = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
+FOLLOW_TTL = 604_800  # s; as in outbox.lua: how long a job with files or hooks is known at least
+SLACK = 86_400  # s; for delays between attempts, and clocks
 MOST_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
 REQUEST_FIELDS = (
     "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "hook_events",
@@ -146,11 +148,14 @@ class History(Scripted):
         return None
 
     async def trim(self) -> int:
-        """Drops what is older than TASK_TTL from the history, and the oldest beyond MOST_LISTED; says how many.
+        """Drops jobs that are surely not known any more from the history, and the oldest beyond MOST_LISTED.
 
-        One call and 3 billed commands, 4 when there were too many.
+        Returns how many those were. One call and 3 billed commands, 4 when there were too many.
         """
-        oldest = self._clock.now() - self._settings.task_ttl * 1000
+        # It is in order of submission, but a job is known for so long after its end; an erasure must find all of them.
+        known = max(self._settings.task_ttl, FOLLOW_TTL)
+        lasts = max(queue.ttl + queue.deadline * queue.max_attempts for queue in self._settings.queue_list)
+        oldest = self._clock.now() - round((known + lasts + SLACK) * 1000)
         return int(await self._run("trim", [self.keys.index], [str(oldest), str(MOST_LISTED)]))
 
 

@@ -1,6 +1,8 @@
-"""How large an image may be to be decoded."""
+"""How large an image may be to be decoded, in a child that has the MEMORY of child.py."""
 
-MOST_PIXELS = 70_000_000  # 280 MB decoded; 8K video has 33 million
+MOST_PIXELS = 25_000_000  # 100 MB decoded; 5K video has 15 million
+# Their decoders hold two canvases and a copy besides: 16 bytes a pixel in all. 4K video has 8 million.
+MOST_OF_KIND = {"WEBP": 12_000_000, "AVIF": 12_000_000}
 MOST_WIDE = 32_768  # pixels of the longer side
 
 
@@ -8,10 +10,13 @@ class TooLarge(Exception):
     """Decoding it would take more memory than a thumbnail is worth."""
 
 
-def check(width: int, height: int) -> tuple[int, int]:
-    """The dimensions, if an image of them may be decoded; raises TooLarge, or ValueError for none."""
+def check(width: int, height: int, kind: str = "") -> tuple[int, int]:
+    """The dimensions, if an image of them may be decoded; raises TooLarge, or ValueError for none.
+
+    ``kind`` as Pillow names it; '' for a film.
+    """
     if width <= 0 or height <= 0:
         raise ValueError("no picture")
-    if width * height > MOST_PIXELS or max(width, height) > MOST_WIDE:
+    if width * height > MOST_OF_KIND.get(kind, MOST_PIXELS) or max(width, height) > MOST_WIDE:
         raise TooLarge
     return width, height

@@ -28,7 +28,7 @@ async def examine(path: Path, content_type: str, *, timeout: float) -> Media:
         return Media(error="unknown_type")
     try:
         # Made, read and removed without a thread: two small files, which a cancellation must not forget.
-        with tempfile.TemporaryDirectory(prefix="sluice-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="sluice-media-", ignore_cleanup_errors=True) as folder:
             thumbnail, printed = Path(folder) / "thumbnail", Path(folder) / "answer"
             word = await _run_child((str(path.absolute()), content_type, str(thumbnail)), printed, timeout)
             if word:

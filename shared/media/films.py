@@ -6,7 +6,7 @@ from typing import Any
 import av
 
 from shared.media.dimensions import check
-from shared.media.images import write
+from shared.media.images import small, write
 
 EARLY = 1.0  # s into a film its thumbnail is taken, or at a tenth of a shorter one
 MOST_FRAMES = 500  # decoded on the way there, from the key frame before it
@@ -30,10 +30,13 @@ def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
         check(stream.codec_context.width, stream.codec_context.height)
         target = min(EARLY, duration / 10) if duration else 0.0
         frame = _frame_at(film, stream, target) or _first_frame(path, content_type)
-        picture = frame.to_image()
+        width, height = frame.width, frame.height
+        size = small(width, height)
+        picture = frame.to_image(width=size[0], height=size[1], interpolation="AREA")  # never all of it as RGB
         if frame.rotation % 360:  # degrees counterclockwise, from the film's display matrix
             picture = picture.rotate(frame.rotation, expand=True)
-        width, height = picture.size
+        if frame.rotation % 180:
+            width, height = height, width
         return {"width": width, "height": height, "duration": duration, "thumbnail_type": write(picture, thumbnail)}
 
 
@@ -66,6 +69,8 @@ def _frame_at(film: Any, stream: Any, target: float) -> Any:
             found = frame
             if number >= MOST_FRAMES or (frame.time is not None and frame.time >= target):
                 break
+    except MemoryError:
+        raise
     except av.FFmpegError:
         pass
     return found
@@ -74,9 +79,12 @@ def _frame_at(film: Any, stream: Any, target: float) -> Any:
 def _first_frame(path: Path, content_type: str) -> Any:
     """The first frame that can be decoded, from the very beginning; ValueError if there is none."""
     with _opened(path, content_type) as film:
+        film.streams.video[0].codec_context.thread_count = 1
         for packet in film.demux(video=0):
             try:
                 frames = packet.decode()
+            except MemoryError:
+                raise
             except av.FFmpegError:
                 continue
             if frames:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
-from shared.media.dimensions import check
+from shared.media.dimensions import MOST_PIXELS, TooLarge, check
 from shared.media.media import LONGEST_SIDE
 
 if TYPE_CHECKING:
@@ -15,31 +15,58 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION = 0x0112  # EXIF's tag; from 5 on an image lies on its side
 SEE_THROUGH = ("RGBA", "LA", "PA", "La", "RGBa")
+BAND = 1_000_000  # pixels that are converted at once
 
 
 def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
     """An image's dimensions as displayed, and its thumbnail; of an animated one its first frame's."""
-    Image.MAX_IMAGE_PIXELS = None  # check() says it earlier, and as an error
-    with Image.open(path, formats=FORMATS) as image:
-        width, height = check(*image.size)
+    # Twice as many are an error of Pillow's own; WebP's decoder takes its memory before check() can be asked.
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
+    try:
+        opened = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise TooLarge from None
+    with opened as image:
+        width, height = check(*image.size, image.format or "")
+        kind = write(image, thumbnail)
         if _is_on_its_side(image):
             width, height = height, width
-        kind = write(image, thumbnail)
     return {"width": width, "height": height, "thumbnail_type": kind}
 
 
 def write(image: "Picture", thumbnail: Path) -> str:
     """Writes an upright thumbnail and gives its content type."""
-    if image.mode == "P" or "transparency" in image.info:
-        image = image.convert("RGBA")
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    image = ImageOps.exif_transpose(image) or image
-    if image.mode in SEE_THROUGH and image.convert("RGBA").getchannel("A").getextrema()[0] != 255:
-        image.convert("RGBA").save(thumbnail, "WEBP", quality=80)
+    size = small(*image.size)
+    # A JPEG is decoded to an eighth of its size, if that is enough; for all others this does nothing.
+    image.draft(None, (2 * size[0], 2 * size[1]))
+    picture = _reduced(image).resize(size)
+    picture.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+    picture = ImageOps.exif_transpose(picture) or picture
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] != 255:
+        picture.save(thumbnail, "WEBP", quality=80)
         return "image/webp"
     # Metadata stays behind: where a photo was taken is nobody's business.
-    image.convert("RGB").save(thumbnail, "JPEG", quality=80, optimize=True)
+    picture.convert("RGB").save(thumbnail, "JPEG", quality=80, optimize=True, exif=b"")
     return "image/jpeg"
+
+
+def small(width: int, height: int) -> tuple[int, int]:
+    """The dimensions of the thumbnail."""
+    scale = min(1.0, LONGEST_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _reduced(image: "Picture") -> "Picture":
+    """The picture as RGB or RGBA, at about twice its thumbnail's size; band by band, so that there is no second one."""
+    mode = "RGBA" if image.mode in SEE_THROUGH or "transparency" in image.info else "RGB"
+    factor = max(1, max(image.size) // (2 * LONGEST_SIDE))
+    width, height = image.size
+    rows = max(1, BAND // width // factor) * factor
+    reduced = Image.new(mode, (-(-width // factor), -(-height // factor)))
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(height, top + rows))).convert(mode)
+        reduced.paste(band.reduce(factor), (0, top // factor))
+    return reduced
 
 
 def _is_on_its_side(image: "Picture") -> bool:

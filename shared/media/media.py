@@ -23,7 +23,8 @@ class Media:
         unknown_type       neither an image nor a video nor sound
         not_installed      PyAV or Pillow is not there
         too_large_to_show  its dimensions would take too much memory
-        unreadable         broken, cut off, empty, or not what its type says
+        unreadable         broken, cut off, empty, or not what its type says; or its decoder had too little memory and
+                           did not say so, as some of films do
         timed_out, killed  the child took too long, or was ended: most likely for the memory it took
         failed             the child could not be started, or answered nonsense
     """

@@ -8,6 +8,7 @@ import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -37,7 +38,7 @@ class StorageError(Exception):
 
 
 class Bucket(Links):
-    """The kept files, by keys relative to the prefix in STORAGE_URL, and the URLs that lead to them.
+    """The kept files, by keys relative to the deployment's own folder below STORAGE_URL, and the URLs to them.
 
     Belongs to no event loop. Every method that does I/O raises StorageError and nothing else of its own.
     """
@@ -125,11 +126,11 @@ class Bucket(Links):
     def _open(self) -> "S3Store | LocalStore | MemoryStore":
         location, scheme = self.settings.storage_location or "", self.settings.storage_scheme
         if scheme == "memory":
-            return _memory(location)
+            return _memory(location, self.prefix)
         if scheme == "file":
             from obstore.store import LocalStore
 
-            folder = url2pathname(urlsplit(location).path)
+            folder = Path(url2pathname(urlsplit(location).path)) / self.prefix
             return LocalStore(folder, mkdir=True, automatic_cleanup=True)  # a day without files is no folder
         if scheme == "s3":
             return self._open_s3()
@@ -166,8 +167,8 @@ class Bucket(Links):
 
 
 @functools.cache
-def _memory(location: str) -> "MemoryStore":
-    """One for each URL, so that all parts of a process see the same files."""
+def _memory(location: str, prefix: str) -> "MemoryStore":
+    """One for each URL and prefix, so that all parts of a process see the same files."""
     from obstore.store import MemoryStore
 
     return MemoryStore()

@@ -31,7 +31,8 @@ class Links:
         self.settings = settings
         location = urlsplit(settings.storage_location or "")
         self.bucket = location.netloc
-        self.prefix = unquote(location.path).strip("/") if settings.storage_scheme == "s3" else ""
+        given = unquote(location.path).strip("/") if settings.storage_scheme == "s3" else ""
+        self.prefix = f"{given}/{own_folder(settings)}".strip("/")
 
     @property
     def endpoint(self) -> str | None:
@@ -117,6 +118,15 @@ class Links:
 
     def _in_bucket(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
+
+
+def own_folder(settings: "Settings") -> str:
+    """The deployment's part of a storage: retention and erasure walk through all of it, and through nobody else's.
+
+    It is named after the prefix of the store's keys, `sluice:preview` as `sluice/preview`.
+    """
+    parts = filter(None, settings.prefix.split(":"))
+    return "/".join(part if part.strip(".") else f"_{part}" for part in parts)  # `..` would lead out of it
 
 
 def disposition(filename: str) -> str:

@@ -10,8 +10,16 @@ from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 
 
+def uploads_needed_for(settings: Settings) -> float:
+    """s after which no job that was given an upload can still wait for its run, or be in it."""
+    return max(queue.ttl + queue.deadline for queue in settings.queue_list)
+
+
 class Retention:
-    """Applies STORAGE_RETENTION: whole days of results and uploads go, each of them once all of it is old enough."""
+    """Applies STORAGE_RETENTION: whole days of results and uploads go, each of them once all of it is old enough.
+
+    Uploads stay for as long as a job that was given one may wait and run, however short the retention is.
+    """
 
     def __init__(self, bucket: Bucket, settings: Settings, clock: Clock) -> None:
         self._bucket = bucket
@@ -42,5 +50,8 @@ class Retention:
 
     async def _old_days(self, root: str) -> list[str]:
         """The days' folders that are to go, the oldest first."""
-        oldest_kept = self._clock.now() - self._settings.storage_retention * 1000
+        kept_for = float(self._settings.storage_retention)
+        if root == layout.UPLOADS:
+            kept_for = max(kept_for, uploads_needed_for(self._settings))
+        oldest_kept = self._clock.now() - round(kept_for * 1000)
         return [day for day in await self._bucket.folders(root) if layout.is_before(day, oldest_kept)]

@@ -130,7 +130,7 @@ def _refusal_of(status: int) -> CopyFailed:
     if 300 <= status < 400:
         return CopyFailed("redirected", retryable=False)
     if status in GONE:
-        return CopyFailed("source_gone", retryable=False)
+        return CopyFailed("source_gone", retryable=status != 410)  # the others say so before a file is there, too
     return CopyFailed("source_unavailable", retryable=status in PASSING or not 400 <= status < 500)
 
 

@@ -1,11 +1,40 @@
 """A second copy of a file that goes by, on the function's own disk."""
 
 import asyncio
-from contextlib import suppress
+import functools
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 SPOOLED_MOST = 256 * 1024**2  # bytes; AWS Lambda and Vercel give /tmp 512 MB
+PREFIX = "sluice-media-"  # of folders for files that are looked into; nobody else's begin like this
+LEFT_AFTER = 3600.0  # s; no function lives so long
+
+
+@contextmanager
+def spool_path() -> Iterator[Path]:
+    """Where a file of this machine can be written; whatever is there goes at the end.
+
+    The first one of a process also removes what killed processes have left there more than an hour ago: AWS Lambda
+    keeps a function's disk when it starts the function anew.
+    """
+    # Without threads: a cancellation must not forget the folder.
+    _remove_leftovers(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "file"
+
+
+@functools.cache
+def _remove_leftovers(temporary: str) -> None:
+    """Once for each folder in a process."""
+    for folder in Path(temporary).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > LEFT_AFTER:
+                shutil.rmtree(folder)
 
 
 class Spool:

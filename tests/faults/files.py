@@ -95,7 +95,7 @@ class FaultySource:
                 raise ConnectionError
             return await self._lossy(process, "block", lambda: blocks_of(url)[number])
 
-        yield Response({"gone": 404, "down": 503}.get(way, 200), next_block)
+        yield Response({"gone": 410, "down": 503}.get(way, 200), next_block)
 
     def _way(self, url: str) -> str:
         books = self._world.books

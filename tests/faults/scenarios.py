@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from shared.hooks.delivery import LADDER
 from shared.hooks.settings import Event
-from shared.storing import TURNS_TO_BE_GONE
+from shared.storing import TRIES_TO_BE_GONE
 
 Answer = Literal["accepted", "throttled", "unknown_made", "unknown_not_made"]
 Verdict = Literal["completed", "failed"]
@@ -95,7 +95,7 @@ class Scenario:
     def troubles(self) -> int:
         """How many turns at files meet a source or a storage that does not do what it should."""
         ways = [*(work.source for work in self.works.values()), self.storage]
-        last = {"ok": 0, "gone": TURNS_TO_BE_GONE, "down": TURNS_IN_TIME}
+        last = {"ok": 0, "gone": TRIES_TO_BE_GONE, "down": TURNS_IN_TIME}
         return sum(len(way) - 1 + last[way[-1]] for way in ways)
 
     @property

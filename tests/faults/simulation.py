@@ -293,6 +293,8 @@ class Simulation:
         for trouble in heard():
             self.complain(f"a {process.name} went on after {trouble}")
         error = task.exception()
+        while isinstance(error, BaseExceptionGroup):  # of a task that was not alone
+            error = error.exceptions[0]
         # A second fault may have ended it a moment before: of two webhooks at once, one unanswered and one crashed.
         is_refused_first = len(self.plan.faults) > 1 and isinstance(error, REFUSALS)
         if process.is_dead != isinstance(error, Crash) and not is_refused_first:
