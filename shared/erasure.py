@@ -7,7 +7,6 @@ A user's jobs go first: his files are found without them.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +24,7 @@ from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 from shared.storage.retention import uploads_needed_for
 from shared.submission import Id
+from shared.together import together
 
 PAGE = 20  # jobs that are erased at the same time
 FOLDERS_AT_ONCE = 8
@@ -97,7 +97,7 @@ class Erasure:
         start = None
         while budget.left > 2 * self._settings.store_total_timeout:
             page = await self._history.jobs(caller, user=user, start=start, limit=PAGE)
-            await _all(self._erase(caller, job, erased) for job in page.jobs)
+            await together(*(self._erase(caller, job, erased) for job in page.jobs))
             start = page.following
             if start is None:
                 return True
@@ -132,7 +132,7 @@ class Erasure:
                         days = [day for day in days if layout.is_before(day, needed_since)]
                     for at in range(0, len(days), FOLDERS_AT_ONCE):
                         some = [f"{day}/{user_folder}" for day in days[at : at + FOLDERS_AT_ONCE]]
-                        await _all(self._empty(folder, erased) for folder in some)
+                        await together(*(self._empty(folder, erased) for folder in some))
         except TimeoutError:
             return False
         except StorageError:
@@ -145,16 +145,6 @@ class Erasure:
             keys = [key for key in page if _job_of(key) not in erased.staying]
             await self._bucket.delete(keys)
             erased.files += len(keys)
-
-
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Does all of them at the same time; the first failure ends the others, and none goes on behind the answer."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
-    except* Exception as failed:
-        raise failed.exceptions[0] from None
 
 
 def _job_of(key: str) -> str:
