@@ -51,7 +51,7 @@ def replies() -> dict[str, Any]:
     """The store's replies by a text that only the request for it contains."""
     by_verb = {
         "enqueue": ["queued", "1", "0"],
-        "claim": [[], [], "0", [], "0"],
+        "claim": [[], [], "0", [], "0", "0"],
         "finish": ["finished", "completed", "0", ""],
         "explain": [[JOB.get(name) for name in READ_FIELDS], []],
     }
