@@ -176,7 +176,7 @@ def test_a_job_its_file_and_the_api_key_outlive_a_restart(tmp_path: Path) -> Non
     with Stack(sealed(tmp_path)) as stack:
         submitted, event = told(stack)
         assert (event.type, event.about) == ("job.completed", submitted.json()["id"])
-    assert len(list((tmp_path / "storage" / "results").rglob("*.mp4"))) == 1
+    assert len(list((tmp_path / "storage").rglob("results/**/*.mp4"))) == 1
     with Stack(sealed(tmp_path)) as stack:
         found = httpx.get(stack.urls.functions + submitted.json()["links"]["status"], headers=authorization(stack))
         (file,) = found.json()["files"]

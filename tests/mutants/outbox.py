@@ -106,7 +106,7 @@ HANDED_OUT = (
     ),
     lua(
         "a host that fails gets all its rows", "outbox_claim",
-        "failures == '0' and ARGV[5] or 1", "ARGV[5]",
+        "if failures ~= '0' then before = now - LONG_OVERDUE end", "",
         verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
     ),
     lua(
@@ -190,7 +190,7 @@ NOTED = (
     ),
     lua(
         "what is given up is not listed", "outbox_note",
-        "redis.call('ZADD', KEYS[6], ARGV[8], row)", "",
+        "redis.call('ZADD', KEYS[6], ARGV[8], row)\n  redis.call('ZREMRANGE", "redis.call('ZREMRANGE",
         verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
     ),
     lua(
