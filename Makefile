@@ -56,9 +56,11 @@ bench: $(READY) ## the measurements the README quotes
 	@$(BIN)/python -m bench.claim_scale $(ARGS)
 	@$(BIN)/python -m bench.copy $(ARGS)
 	@$(BIN)/python -m bench.artifact $(ARGS)
+	@$(BIN)/python -m bench.vercel_start $(ARGS)
 	@$(BIN)/python -m bench.job_cpu $(ARGS)
 	@$(BIN)/python -m bench.latency $(ARGS)
 	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
+	@$(BIN)/python -m bench.cost
 
 peers: $(READY) ## Redis commands of other queues and of Sluice, on one server (ARGS="--only Sluice arq")
 	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
