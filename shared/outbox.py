@@ -44,8 +44,8 @@ class Outbox:
     async def drain(self, budget: Budget) -> None:
         """Does what this request has been told to do, and then what is due for anybody, as far as the time allows.
 
-        For calls that nobody waits for. Free if the request was told nothing. No error leaves here: what was done
-        before stands, and what could not be done comes back.
+        For calls that nobody waits for. Free if the request was told nothing, unless ticks are rare. No error leaves
+        here: what was done before stands, and what could not be done comes back.
         """
         try:
             is_more = await self._do_all_told(budget)

@@ -56,25 +56,25 @@ class Deliveries:
             # Its job is there no more, or somebody else has delivered it: the row goes.
             await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""))
             return True
-        tried = self._hopeless(row, f) or await self._try(row, f, tries, self._body(row, f))
+        prepared = self._prepared(row, f)
+        tried = prepared if isinstance(prepared, Tried) else await self._try(row, f, tries, prepared)
         await self._outbox.note(row, lane, f["hook_tag"], tries, tried)
         log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word)
         if tried.word in ("failed", "disabled"):
             log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
         return tried.pause is None
 
-    def _hopeless(self, row: FollowUp, f: Mapping[str, str]) -> Tried | None:
-        """What ends an event without a further try: that it is too old, or that its job cannot be read."""
+    def _prepared(self, row: FollowUp, f: Mapping[str, str]) -> bytes | Tried:
+        """The event's body, or what ends it without a further try: it is too old, or its job cannot be read."""
         now = self._clock.now()
         happened_at = int(f.get("kept_at") or f.get("ended_at") or f.get("started_at") or now)
         if now > happened_at + GIVEN_UP_AFTER * 1000 and not row.is_asked_for:
             return Tried("failed", 0, _entry(now, error="too_late"))
         try:
-            self._body(row, f)
+            return self._body(row, f)
         except (ValueError, KeyError, TypeError):
             log.error("event_unreadable", of=row.id, hook_event=row.event)
             return Tried("failed", 0, _entry(now, error="unreadable"))
-        return None
 
     async def _try(self, row: FollowUp, f: Mapping[str, str], tries: int, body: bytes) -> Tried:
         now, began = self._clock.now(), time.monotonic()
