@@ -82,7 +82,7 @@ def test_make_cost_prints_what_the_readme_shows() -> None:
 
 def environment() -> dict[str, str]:
     """This machine's environment without the settings of the tests, and without what `make test` was called with."""
-    others = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS"}
+    others = {"MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS", "ARGS"}
     return {
         name: value for name, value in os.environ.items() if name not in others and name.upper() not in setting_names()
     }
