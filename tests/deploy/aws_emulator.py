@@ -83,7 +83,7 @@ def emulated(task: Path, handler: str, settings: Mapping[str, str], timeout: int
             url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
             yield Emulator(url, Path(log.name), client)
         finally:
-            _stop(process)
+            stop(process)
 
 
 def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -97,8 +97,8 @@ def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> Non
             time.sleep(0.01)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the emulator and the runtime that it has started, which are a session of their own."""
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a tool and what it has started, which are a session of their own."""
     for signalled in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, signalled)

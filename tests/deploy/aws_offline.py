@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,10 +17,10 @@ import yaml
 from local.rest_server.running import running_server
 from local.simulator.running import RunningSimulator, running_simulator
 from tests.deploy import aws_project, aws_tools
+from tests.deploy.aws_emulator import stop
 from tests.deployment import free_port
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 10.0
 
 
 @dataclass
@@ -67,7 +66,7 @@ def running_offline(folder: Path) -> Iterator[Offline]:
             command, cwd=project, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-        stack.callback(_stop, process)
+        stack.callback(stop, process)
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False))
         yield Offline(client, simulator, process, folder / "log")
     shutil.rmtree(project)
@@ -78,16 +77,3 @@ def _add_plugin(file: Path) -> None:
     document: dict[str, Any] = yaml.safe_load(file.read_text())
     del document["package"]
     file.write_text(yaml.safe_dump({**document, "plugins": ["serverless-offline"]}, sort_keys=False))
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends it and the interpreters that it has started, which are a session of their own."""
-    for signalled in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, signalled)
-            process.wait(STOP_SECONDS)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
