@@ -13,8 +13,8 @@ from bench.invocations import Invocations, submission
 from bench.measure import Case
 from shared import runtime
 from shared.clock import SystemClock
+from shared.config.settings import Settings
 from shared.jobqueue import JobQueue
-from shared.settings import Settings
 
 BARE = "bare httpx.Client.post"
 CLIENT = "upstash-redis async SET"

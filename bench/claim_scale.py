@@ -18,8 +18,8 @@ from bench.engine import UNLIMITED, MeteredStore, bench_settings
 from bench.filling import OWNER, Filler, job_id
 from local.rest_server.engine import Engine
 from shared.clock import SystemClock
+from shared.config.settings import Settings
 from shared.jobqueue import JobQueue
-from shared.settings import Settings
 
 SIZES = (1_000, 100_000, 1_000_000)
 CAPPED = 10_000

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import obstore
 
+from shared.config.settings import Settings
 from shared.egress import Guard, guarded_client
-from shared.settings import Settings
 from shared.storage.bucket import Bucket
 from shared.storage.copying import copy_file
 

@@ -17,11 +17,11 @@ from bench.environment import ROOT, environment
 from bench.invocations import SUBMISSION, event
 from shared import runtime
 from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.providers.base import Accepted, Prediction, Submission
 from shared.providers.replicate_api import Replicate
 from shared.runtime import Runtime
-from shared.settings import Settings
-from shared.signatures import sign
+from shared.signing.webhooks import sign
 from shared.store import open_store
 
 CONTEXT: Any = None  # Lambda's second argument, which no function reads

@@ -6,7 +6,7 @@ import redis
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from local.rest_server.engine import Engine
-from shared.settings import Settings
+from shared.config.settings import Settings
 
 UNLIMITED = 1_000_000
 RATE = 60_000  # creates a minute: one a ms, the finest step that the token bucket knows

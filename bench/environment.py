@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # A cached status stays cached for a whole run, however long; STATUS_CACHE_TTL may not exceed CHECK_INTERVAL.

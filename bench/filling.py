@@ -10,11 +10,14 @@ from itertools import islice
 
 import redis
 
+from shared.config.settings import Settings
 from shared.jobqueue.keys import Keys
-from shared.settings import Settings
-from shared.submission import SubmitRequest
+from shared.jobs.request import SubmitRequest
 
-BAND, LANES = 20_000_000_000_000, 160  # as in shared/jobqueue/prelude.lua, whose head says what the numbers mean
+BAND, LANES = (
+    20_000_000_000_000,
+    160,
+)  # as in shared/jobqueue/scripts/prelude.lua, whose head says what the numbers mean
 READY, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 ADMITTED = -1_000_000_000_000_000
 MOST_GATES = 112

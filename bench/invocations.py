@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.job import READ_FIELDS
-from shared.jobqueue.scripts import script
-from shared.settings import Settings
-from shared.signatures import nonce, sign
-from shared.submission import SubmitRequest
+from shared.config.settings import Settings
+from shared.jobqueue.job import READ_FIELDS
+from shared.jobqueue.script import script
+from shared.jobs.request import SubmitRequest
+from shared.signing.webhooks import nonce, sign
 
 NOW = int(time.time() * 1000)
 MARK = 120  # characters at the end of a script, behind the prelude that all of them share

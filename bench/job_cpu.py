@@ -21,7 +21,7 @@ from bench.driving import Deployment, entered_store, own_loop
 from bench.handlers import unprinted
 from shared import runtime
 from shared.clock import SystemClock
-from shared.settings import Settings
+from shared.config.settings import Settings
 
 JOBS = 300
 CALLS = 5  # of the store that a queued job takes in all (DESIGN.md, "What it costs")

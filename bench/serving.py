@@ -8,10 +8,10 @@ from typing import Protocol
 
 from bench.scenarios import Scenario, Work
 from shared.clock import ManualClock
+from shared.config.settings import Settings
 from shared.jobqueue import JobQueue
-from shared.settings import Settings
+from shared.jobs.request import SubmitRequest
 from shared.store import Store
-from shared.submission import SubmitRequest
 
 
 @dataclass

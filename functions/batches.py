@@ -7,12 +7,12 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
-from shared.batch import MAX_JOBS
-from shared.batches import MAX_RESULTS, BatchRequest
 from shared.budget import Budget
-from shared.hooks.records import BatchRedelivery
-from shared.intake import read_idempotency_key, read_model, read_number, read_optional_model
+from shared.hooks.delivery_log import BatchRedelivery
+from shared.jobqueue.batch import MAX_JOBS
+from shared.jobs.batches import MAX_RESULTS, BatchRequest
+from shared.requests.auth import caller_of
+from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model
 
 BODY_LIMIT = 1024 * 1024
 REDELIVERY_LIMIT = 4 * 1024

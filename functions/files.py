@@ -6,8 +6,8 @@ from starlette.exceptions import HTTPException
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.intake import media_type
-from shared.serving import keep, opened, piece_of, upload_terms, verify
+from shared.jobs.serving import keep, opened, piece_of, upload_terms, verify
+from shared.requests.reading import media_type
 
 router = APIRouter()
 

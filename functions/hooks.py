@@ -5,9 +5,9 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
+from shared.config.hooks import HookOptions
 from shared.hooks.event import secrets_of
-from shared.hooks.settings import HookOptions
+from shared.requests.auth import caller_of
 
 router = APIRouter()
 

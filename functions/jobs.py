@@ -5,15 +5,15 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
 from shared.budget import Budget
 from shared.errors import JobNotFound, NotWaiting
-from shared.hooks.records import JobRedelivery
-from shared.intake import read_model, read_number, read_optional_model, read_query
-from shared.job import is_job_id, links
-from shared.listing import JobsQuery
-from shared.results import result_of
-from shared.submission import JobChange
+from shared.hooks.delivery_log import JobRedelivery
+from shared.jobqueue.job import is_job_id, links
+from shared.jobs.listing import JobsQuery
+from shared.jobs.request import JobChange
+from shared.jobs.results import result_of
+from shared.requests.auth import caller_of
+from shared.requests.reading import read_model, read_number, read_optional_model, read_query
 
 router = APIRouter()
 

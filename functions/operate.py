@@ -5,14 +5,14 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import bears
 from shared.budget import Budget
 from shared.errors import JobNotFound, Unauthenticated
-from shared.intake import read_model, read_query
-from shared.job import is_job_id
-from shared.limits import LimitsChange
-from shared.listing import LettersQuery, UndeliveredQuery
-from shared.redrive import RedriveOrder
+from shared.jobqueue.job import is_job_id
+from shared.jobs.limits import LimitsChange
+from shared.jobs.listing import LettersQuery, UndeliveredQuery
+from shared.jobs.redrive import RedriveOrder
+from shared.requests.auth import bears
+from shared.requests.reading import read_model, read_query
 
 BODY_LIMIT = 64 * 1024
 PLAIN = {"Cache-Control": "no-store"}

@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import bears
 from shared.errors import Unauthenticated
-from shared.intake import read_body
 from shared.log import log
-from shared.qstash.signature import HEADER, verify
+from shared.requests.auth import bears
+from shared.requests.reading import read_body
+from shared.signing.qstash import HEADER, verify
 
 router = APIRouter()
 BODY_LIMIT = 64 * 1024

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
+from shared.requests.auth import caller_of
 
 router = APIRouter()
 

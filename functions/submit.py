@@ -5,10 +5,10 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
 from shared.budget import Budget
-from shared.intake import read_idempotency_key, read_model
-from shared.submission import SubmitRequest
+from shared.jobs.request import SubmitRequest
+from shared.requests.auth import caller_of
+from shared.requests.reading import read_idempotency_key, read_model
 
 BODY_LIMIT = 64 * 1024
 

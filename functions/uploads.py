@@ -5,9 +5,9 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
-from shared.intake import read_model
-from shared.uploads import UploadRequest, prepared
+from shared.jobs.uploads import UploadRequest, prepared
+from shared.requests.auth import caller_of
+from shared.requests.reading import read_model
 
 BODY_LIMIT = 4 * 1024
 

@@ -5,10 +5,10 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.auth import caller_of
 from shared.budget import Budget
-from shared.erasure import UserPath
-from shared.intake import checked
+from shared.jobs.erasure import UserPath
+from shared.requests.auth import caller_of
+from shared.requests.reading import checked
 
 router = APIRouter()
 

@@ -6,12 +6,12 @@ from fastapi.responses import JSONResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.budget import Budget
+from shared.config.providers import NUMBERS
+from shared.config.settings import Settings
 from shared.errors import InvalidRequest, Unauthenticated
-from shared.intake import read_body
 from shared.log import log
-from shared.providers.registry import NUMBERS
-from shared.settings import Settings
-from shared.signatures import nonce_is_valid
+from shared.requests.reading import read_body
+from shared.signing.webhooks import nonce_is_valid
 
 BODY_LIMIT = 10 * 1024 * 1024
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import httpx
 
 from local.envfile import ENV_FILE, known, write
-from shared.hosting import BYPASS
+from shared.config.hosting import BYPASS
 
 BASE_URL = "https://qstash.upstash.io"
 TIMEOUT = 15.0  # s

@@ -11,7 +11,7 @@ import httpx
 
 from local.envfile import ENV_FILE, known, write
 from shared.providers.failures import clean
-from shared.signatures import secret_key
+from shared.signing.webhooks import secret_key
 
 BASE_URL = "https://api.replicate.com/v1"
 TIMEOUT = 15.0  # s

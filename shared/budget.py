@@ -2,8 +2,8 @@
 
 import time
 
-from shared.settings import Settings
-from shared.timing import ANSWER_MARGIN
+from shared.config.settings import Settings
+from shared.config.timing import ANSWER_MARGIN
 
 
 class Budget:

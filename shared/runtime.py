@@ -9,34 +9,34 @@ import functools
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from shared.admission import Admission
-from shared.batches import Batches
 from shared.budget import Budget
 from shared.cache import Cache
-from shared.cancellation import Cancellation
 from shared.clock import Clock, SystemClock
-from shared.configuration import load_settings
-from shared.cursors import Cursors
-from shared.dispatcher import Dispatcher
-from shared.durations import Durations
-from shared.erasure import Erasure
+from shared.config.settings import Settings
+from shared.dispatch.dispatcher import Dispatcher
+from shared.dispatch.durations import Durations
+from shared.dispatch.reconciler import Reconciler
+from shared.dispatch.tick import Tick
 from shared.hooks.delivery import Deliveries
-from shared.hooks.records import DeliveryLog
+from shared.hooks.delivery_log import DeliveryLog
 from shared.jobqueue import BatchQueue, Controls, Ended, FollowUps, History, JobQueue, OutboxQueue, Records
-from shared.limits import Limits
-from shared.listing import Listing
+from shared.jobs.admission import Admission
+from shared.jobs.batches import Batches
+from shared.jobs.cancellation import Cancellation
+from shared.jobs.cursors import Cursors
+from shared.jobs.erasure import Erasure
+from shared.jobs.limits import Limits
+from shared.jobs.listing import Listing
+from shared.jobs.redrive import Redrive
+from shared.jobs.status import Statuses
 from shared.log import configure_logs, log
-from shared.outbox import Outbox
+from shared.outbox.storing import Storing
+from shared.outbox.worker import Outbox
 from shared.providers.loading import Providers
-from shared.reconciler import Reconciler
-from shared.redrive import Redrive
-from shared.settings import Settings
-from shared.statuses import Statuses
+from shared.startup import load_settings
 from shared.storage.bucket import Bucket
 from shared.storage.retention import Retention
 from shared.store import Store, open_store
-from shared.storing import Storing
-from shared.tick import Tick
 from shared.together import together
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import boto3
 from moto.server import ThreadedMotoServer
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 from shared.storage.bucket import Bucket
 from tests.world import settings_for
 

@@ -10,9 +10,11 @@ import httpx
 from local.rest_server.running import RunningServer
 from shared import runtime
 from shared.clock import Clock, ManualClock
+from shared.config.settings import Settings
 from shared.egress import Guard
 from shared.hooks.address import HookAddresses
 from shared.jobqueue import Admitted
+from shared.jobs.request import SubmitRequest
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -23,9 +25,7 @@ from shared.providers.base import (
     Wanted,
 )
 from shared.runtime import Runtime
-from shared.settings import Settings
 from shared.store import open_store
-from shared.submission import SubmitRequest
 
 API_KEY = "key-of-the-app-in-tests"
 AUTH = {"Authorization": f"Bearer {API_KEY}"}

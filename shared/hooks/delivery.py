@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
 from shared.clock import Clock, iso
-from shared.files import gone_before
+from shared.config.settings import Settings
 from shared.hooks.event import headers, written
-from shared.job import Job, error_document, links
 from shared.jobqueue import FollowUp, OutboxQueue, Tried
+from shared.jobqueue.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
+from shared.jobqueue.job import Job, error_document, links
 from shared.log import log
-from shared.settings import Settings
 from shared.storage.bucket import Bucket
+from shared.storage.files import gone_before
 
 if TYPE_CHECKING:
     from shared.egress import GuardedClient

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.clock import iso
-from shared.hooks.settings import HookOptions
-from shared.settings import Settings
-from shared.signatures import event_id_for, sign
+from shared.config.hooks import HookOptions
+from shared.config.settings import Settings
+from shared.signing.webhooks import event_id_for, sign
 
 MOST_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept below 20kb")
 DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # what a body too large does without, in this order

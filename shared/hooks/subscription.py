@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from shared.hooks.settings import DEFAULT_EVENTS, Event, HookOptions
-from shared.settings import Settings
+from shared.config.hooks import DEFAULT_EVENTS, Event, HookOptions
+from shared.config.settings import Settings
 
 BATCH = "batch"  # as outbox.lua calls the one event of a batch
 NOBODY = {"hook_url": ""}

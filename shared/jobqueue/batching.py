@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.errors import BatchNotFound, IdempotencyConflict, QueueFull, UserLimitReached
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import BatchRecord
 from shared.jobqueue.scripted import Scripted
-from shared.settings import Settings
 from shared.store import Store
 
 Pairs = Mapping[str, str]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import BelongsToBatch, JobNotFound, NotTerminal
-from shared.job import LETTER_FIELDS, SUMMARY_FIELDS, Job
+from shared.jobqueue.job import LETTER_FIELDS, SUMMARY_FIELDS, Job
 from shared.jobqueue.scripted import Scripted
 
 LATEST = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.errors import JobNotFound, NoSuchEvent
 from shared.jobqueue.follow_ups import FollowUp, FollowUps
 from shared.jobqueue.scripted import Scripted
 from shared.log import log
-from shared.settings import Settings
 from shared.store import Store
 
 Word = Literal["delivered", "retry", "failed", "disabled"]

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.clock import Clock
+from shared.config.settings import Settings
+from shared.config.timing import SUBMIT_MARGIN
 from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, StoreUncertain, UserLimitReached
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue
 from shared.jobqueue.scripted import Scripted
 from shared.jobqueue.terms import ms, provider_in
 from shared.providers.failures import speaks_of_model
-from shared.settings import Settings
 from shared.store import Store
-from shared.timing import SUBMIT_MARGIN
 
 MAX_RESCUES = 3  # a job whose submission was lost this often is poison
 MAX_ENTRY = 200  # characters of an attempt's error that its history keeps

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.errors import JobNotFound
-from shared.job import READ_FIELDS, Job
+from shared.jobqueue.job import READ_FIELDS, Job
 from shared.jobqueue.replies import Place, QueueCounts, Stats
 from shared.jobqueue.scripted import Scripted
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.jobqueue.keys import Keys
-from shared.jobqueue.scripts import script
+from shared.jobqueue.script import script
 from shared.jobqueue.terms import Terms
-from shared.settings import Settings
 from shared.store import Store
 
 

@@ -2,9 +2,9 @@
 
 import math
 
+from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
+from shared.config.settings import Settings
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
-from shared.providers.registry import MAX_PROVIDERS, NUMBERS, REGISTRY
-from shared.settings import Settings
 
 
 def ms(seconds: float) -> str:

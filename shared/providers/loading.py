@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
+from shared.config.providers import NUMBERS, REGISTRY
+from shared.config.settings import Settings
 from shared.providers.base import Provider
-from shared.providers.registry import NUMBERS, REGISTRY
-from shared.settings import Settings
 
 
 class Providers:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from shared.config.settings import Settings
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -36,8 +37,7 @@ from shared.providers.calls import (
     run_time,
 )
 from shared.providers.failures import clean
-from shared.settings import Settings
-from shared.signatures import verify
+from shared.signing.webhooks import verify
 
 STATUSES: dict[str, PredictionStatus] = {
     "starting": "running",

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.config.settings import Settings, fault_of_secret, is_loopback, is_plain
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -44,8 +45,7 @@ from shared.providers.calls import (
     run_time,
 )
 from shared.providers.failures import clean
-from shared.settings import Settings, fault_of_secret, is_loopback, is_plain
-from shared.signatures import V3, verify
+from shared.signing.webhooks import V3, verify
 
 STATUSES: dict[str, PredictionStatus] = {
     "created": "running",

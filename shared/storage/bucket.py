@@ -19,7 +19,7 @@ from shared.storage.upload import Feed, run_upload
 if TYPE_CHECKING:
     from obstore.store import LocalStore, MemoryStore, S3Credential, S3Store
 
-    from shared.settings import Settings
+    from shared.config.settings import Settings
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from shared.signatures import file_tag
-from shared.storage.presigned import Credentials, presign
-from shared.storage.settings import LONGEST_URL_TTL
+from shared.config.storage import LONGEST_URL_TTL
+from shared.signing.s3 import Credentials, presign
+from shared.signing.webhooks import file_tag
 
 if TYPE_CHECKING:
-    from shared.settings import Settings
+    from shared.config.settings import Settings
 
 ROUTE = "/api/files/"
 WINDOWS = 4  # of a URL's life in which it stays the same

@@ -4,8 +4,8 @@ import asyncio
 
 from shared.budget import Budget
 from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.log import log
-from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 

@@ -6,7 +6,7 @@ given to ``execute`` must be safe to send twice: a try whose answer was lost is 
 
 from typing import Any, Protocol
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 
 
 class Store(Protocol):

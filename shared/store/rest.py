@@ -13,9 +13,9 @@ import httpx
 from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 
+from shared.config.settings import Settings
 from shared.errors import StoreError, StoreRefused, StoreScriptError, StoreUnavailable, StoreUncertain
 from shared.log import log
-from shared.settings import Settings
 
 # The HTTP status of these answers is not documented (only 200, 400, 401 and 405 are), so the text decides.
 # Texts: Upstash's troubleshooting pages and its REST API page.

@@ -48,7 +48,7 @@ def test_it_holds_all_modules_and_scripts_and_nothing_of_ours_besides(content: d
         if path.suffix in (".py", ".lua")
     }
     assert ours == wanted - planted
-    assert "shared/jobqueue/claim.lua" in ours and "functions/submit.py" in ours
+    assert "shared/jobqueue/scripts/claim.lua" in ours and "functions/submit.py" in ours
 
 
 def test_no_secret_that_lay_around_is_in_it(content: dict[str, bytes], project: Path) -> None:

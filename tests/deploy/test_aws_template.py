@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from local.environment import setting_names
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
-from shared.configuration import load_settings
+from shared.startup import load_settings
 from tests.deploy import aws_project
 from tests.deploy.aws_project import Template
 from tests.deploy.aws_tools import ROOT

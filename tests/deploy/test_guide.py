@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from local.environment import setting_names
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
-from shared.settings import Settings
+from shared.config.settings import Settings
 from tests.deploy.vercel_bundle import copy_project, own_environment
 from tests.deployment import free_port
 

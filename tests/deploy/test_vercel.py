@@ -15,7 +15,7 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator, running_simulator
-from shared.hosting import BYPASS
+from shared.config.hosting import BYPASS
 from tests.deploy.vercel_bundle import Bundle, Output, build, copy_project
 from tests.deploy.vercel_edge import Edge, running_edge
 from tests.deploy.vercel_host import Instance, StartFailed, running

@@ -12,11 +12,11 @@ from fastapi.routing import APIRoute
 
 from local.interpreter import VERSION
 from shared.clock import ManualClock
-from shared.configuration import load_settings
-from shared.hosting import BYPASS
-from shared.settings import Settings
+from shared.config.hosting import BYPASS
+from shared.config.settings import Settings
+from shared.startup import load_settings
+from tests.config.test_settings import GOOD
 from tests.deploy.vercel_tools import PACKAGE, REQUIREMENTS
-from tests.test_settings import GOOD
 from tests.world import AUTH, http_client, make_world
 
 ROOT = Path(__file__).resolve().parent.parent.parent

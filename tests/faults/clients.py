@@ -3,8 +3,9 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from shared.batches import BatchJob, BatchRequest
 from shared.budget import Budget
+from shared.config.hooks import Event
+from shared.config.settings import Settings
 from shared.errors import (
     BatchNotFound,
     JobNotFound,
@@ -15,13 +16,12 @@ from shared.errors import (
     StoreUncertain,
     UserLimitReached,
 )
-from shared.hooks.records import JobRedelivery
-from shared.hooks.settings import Event
-from shared.limits import LimitsChange, UserLimit
+from shared.hooks.delivery_log import JobRedelivery
+from shared.jobs.batches import BatchJob, BatchRequest
+from shared.jobs.limits import LimitsChange, UserLimit
+from shared.jobs.request import SubmitRequest
 from shared.runtime import Runtime
-from shared.settings import Settings
-from shared.signatures import batch_id_for, job_id_for, redriven_id
-from shared.submission import SubmitRequest
+from shared.signing.webhooks import batch_id_for, job_id_for, redriven_id
 from tests.faults.scenarios import Scenario, Step
 
 CALLER = "app"

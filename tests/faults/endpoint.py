@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from shared.config.settings import Settings
 from shared.hooks.event import secrets_of
-from shared.settings import Settings
-from shared.signatures import event_id_for
+from shared.signing.webhooks import event_id_for
 from tests.faults.books import Books
 from tests.faults.clients import CALLER
 from tests.faults.process import Passage, Process

@@ -5,7 +5,7 @@ follows from a moment with no process under way is a function of the books at th
 twice. ``is_thorough`` does without either.
 """
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 from tests.faults.books import Books, Outcome
 from tests.faults.engines import Engine
 from tests.faults.plan import Fault, FaultPlan

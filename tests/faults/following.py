@@ -5,7 +5,7 @@ Few jobs, and a short deadline, so that a long freeze is short.
 
 from dataclasses import replace
 
-from shared.hooks.settings import Event
+from shared.config.hooks import Event
 from tests.faults.scenarios import CANCELED, FAILS, LATER, UNLUCKY, Batch, Creation, Scenario, Step, Work
 
 ENDS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled")

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.runtime import Runtime
-from shared.settings import Settings
 from tests.faults import endpoint, files
 from tests.faults.endpoint import FaultyEndpoint
 from tests.faults.engines import Engine

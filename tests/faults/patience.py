@@ -2,9 +2,9 @@
 
 import math
 
+from shared.config.settings import Settings
 from shared.hooks.delivery import LADDER
-from shared.settings import Settings
-from shared.storing import FIRST_RETRY, LAST_RETRY
+from shared.outbox.storing import FIRST_RETRY, LAST_RETRY
 
 FAULTS = 2  # of one plan at most
 THROTTLES, LONGEST_THROTTLE = 3, 12.5  # how often the provider throttles in a scenario, and for how many s

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+from shared.config.settings import Settings
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -16,8 +17,7 @@ from shared.providers.base import (
     Unknown,
     Wanted,
 )
-from shared.settings import Settings
-from shared.signatures import nonce_is_valid
+from shared.signing.webhooks import nonce_is_valid
 from tests.faults.books import Books
 from tests.faults.files import urls
 from tests.faults.process import Passage, Process

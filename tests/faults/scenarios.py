@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from shared.config.hooks import Event
 from shared.hooks.delivery import LADDER
-from shared.hooks.settings import Event
-from shared.storing import TRIES_TO_BE_GONE
+from shared.outbox.storing import TRIES_TO_BE_GONE
 
 Answer = Literal["accepted", "throttled", "unknown_made", "unknown_not_made"]
 Verdict = Literal["completed", "failed"]

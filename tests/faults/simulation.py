@@ -14,9 +14,9 @@ from typing import Any
 
 from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.files import read_files
+from shared.config.settings import Settings
 from shared.runtime import Runtime
-from shared.settings import Settings
+from shared.storage.files import read_files
 from tests.faults.books import Books, Outcome
 from tests.faults.clients import READS, REFUSALS, Clients
 from tests.faults.engines import Engine

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.errors import StoreUncertain
-from shared.jobqueue.scripts import VERBS, script
+from shared.jobqueue.script import VERBS, script
 from shared.store.rest import RestStore
 from tests.faults.engines import Engine
 from tests.faults.process import Passage, Process

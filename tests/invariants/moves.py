@@ -1,4 +1,4 @@
-"""I2, I3: states move along the table in shared/job.py, and every move is true of what happened."""
+"""I2, I3: states move along the table in shared/jobqueue/job.py, and every move is true of what happened."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -1,12 +1,12 @@
-"""All that the store holds of the queue at one moment, sorted by what it is; as in shared/jobqueue/prelude.lua."""
+"""All that the store holds of the queue at one moment, sorted by what it is; as in prelude.lua."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from shared.config.providers import REGISTRY
+from shared.config.settings import Settings
 from shared.providers.base import PredictionStatus
-from shared.providers.registry import REGISTRY
-from shared.settings import Settings
 
 BAND, LANES, PROVIDERS = 2e13, 160, 8
 READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3

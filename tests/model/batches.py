@@ -10,12 +10,12 @@ from typing import Any, cast
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.batches import BatchJob, BatchRequest
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.errors import BatchNotFound, BelongsToBatch, JobNotFound, NoSuchEvent, NotTerminal, QueueFull
 from shared.errors import UserLimitReached as Refused
 from shared.jobqueue import FollowUp, Tried
+from shared.jobs.batches import BatchJob, BatchRequest
 from shared.runtime import Runtime
 from shared.store.memory import MemoryStore
 from tests.model import owed

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.jobqueue.scripts import VERBS, script
+from shared.jobqueue.script import VERBS, script
 
 VERB_OF = {script(verb).text: verb for verb in VERBS}
 

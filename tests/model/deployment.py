@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 
+from shared.config.providers import REGISTRY, Listing
+from shared.config.queues import Queue
+from shared.config.settings import Settings
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS
-from shared.providers.registry import REGISTRY, Listing
-from shared.queues import Queue
-from shared.settings import Settings
 
-# As in shared/jobqueue/prelude.lua
+# As in shared/jobqueue/scripts/prelude.lua
 BAND, PROVIDERS, READY = 20_000_000_000_000, 8, 160
 DELAYED, BACKLOG, ALARMS, HISTORY = 320, 321, 322, 323
 SPECIAL, ADMITTED = -3 * 10**15, -(10**15)

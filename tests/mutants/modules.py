@@ -3,8 +3,8 @@
 from tests.mutants.mutant import Mutant, python, targeted
 
 REST = "shared/store/rest.py"
-STORE = "tests/test_store.py::test_"
-FUNCTIONS = "tests/test_functions.py::test_"
+STORE = "tests/queue/test_store.py::test_"
+FUNCTIONS = "tests/http/test_functions.py::test_"
 NOT_AGAIN = "return await self._again(list(command))"
 TWICE = """try:
                         return await self._again(list(command))
@@ -19,13 +19,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "                response = await self._client.post(path, json=body, headers=headers)\n"
         "            except httpx.HTTPError:\n"
         "                return Unknown(type(error).__name__)\n",
-        "tests/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
+        "tests/providers/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
         "a create that timed out counts as surely not sent", "shared/providers/calls.py",
         "        except NEVER_SENT:\n            return Throttled(",
         "        except httpx.HTTPError:\n            return Throttled(",
-        "tests/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
+        "tests/providers/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
         "the store client never repeats", REST, NOT_AGAIN, "raise",
@@ -46,22 +46,22 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{FUNCTIONS}a_webhook_of_another_attempt_is_401_and_changes_nothing[nonce=00]",
     ),
     python(
-        "a webhook's age is not looked at", "shared/signatures.py",
+        "a webhook's age is not looked at", "shared/signing/webhooks.py",
         "if abs(now / 1000 - int(stamp)) > tolerance:", "if False:",
-        "tests/test_signatures.py::test_a_replay_outside_the_tolerance_is_refused",
+        "tests/http/test_signatures.py::test_a_replay_outside_the_tolerance_is_refused",
     ),
     python(
-        "the status cache does not look at the owner", "shared/statuses.py",
+        "the status cache does not look at the owner", "shared/jobs/status.py",
         "if remembered.value.owner != caller:", "if False:",
         f"{FUNCTIONS}somebody_elses_job_and_an_unknown_one_get_the_same_404[memory]",
     ),
     python(
-        "a submission begins though its lease is nearly over", "shared/dispatcher.py",
+        "a submission begins though its lease is nearly over", "shared/dispatch/dispatcher.py",
         "if self._lease_left(job) <", "if False and self._lease_left(job) <",
         targeted("a_frozen_callers_claim_is_put_back_and_not_submitted"),
     ),
     python(
-        "a prediction that nobody records is left running", "shared/dispatcher.py",
+        "a prediction that nobody records is left running", "shared/dispatch/dispatcher.py",
         'if word in ("cancel_requested", "stale"):', 'if word == "cancel_requested":',
         targeted("a_prediction_that_came_too_late_is_cancelled"),
     ),

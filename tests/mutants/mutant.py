@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-QUEUE_TESTS = "tests/test_jobqueue.py"
-TARGETED = "tests/test_mutants.py"
+QUEUE_TESTS = "tests/queue/test_jobqueue.py"
+TARGETED = "tests/mutants/test_mutants.py"
 
 
 class EditDoesNotApply(Exception):
@@ -49,7 +49,7 @@ class Mutant:
 
 def lua(name: str, verb: str, before: str, after: str, *tests: str) -> Mutant:
     """A mutant of one verb's script."""
-    return Mutant(name, (Edit(f"shared/jobqueue/{verb}.lua", before, after),), tests)
+    return Mutant(name, (Edit(f"shared/jobqueue/scripts/{verb}.lua", before, after),), tests)
 
 
 def python(name: str, file: str, before: str, after: str, *tests: str) -> Mutant:
@@ -64,17 +64,17 @@ def contract(*names: str) -> Sequence[str]:
 
 def backlog(name: str) -> Sequence[str]:
     """A test of users' backlogs, on memory mode."""
-    return [f"tests/test_backlog.py::test_{name}[memory]"]
+    return [f"tests/queue/test_backlog.py::test_{name}[memory]"]
 
 
 def batches(name: str) -> Sequence[str]:
     """A test of batches, on memory mode."""
-    return [f"tests/test_batches.py::test_{name}[memory]"]
+    return [f"tests/queue/test_batches.py::test_{name}[memory]"]
 
 
 def pushback(name: str) -> Sequence[str]:
     """A test of pauses, circuits, buckets and expiry; with the parameters that it needs."""
-    return [f"tests/test_pushback.py::test_{name}"]
+    return [f"tests/queue/test_pushback.py::test_{name}"]
 
 
 def targeted(name: str) -> str:

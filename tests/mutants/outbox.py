@@ -10,12 +10,12 @@ PLANNED = (
 
 def verbs(name: str) -> str:
     """A test of the outbox' verbs, on memory mode."""
-    return f"tests/test_outbox.py::test_{name}[memory]"
+    return f"tests/hooks/test_outbox.py::test_{name}[memory]"
 
 
 def wire(name: str) -> str:
     """A test of what goes out."""
-    return f"tests/test_outbox.py::test_{name}"
+    return f"tests/hooks/test_outbox.py::test_{name}"
 
 
 OWED = (
@@ -252,7 +252,7 @@ PYTHON = (
         wire("both_secrets_sign_what_is_sent"),
     ),
     python(
-        "who was told long ago delivers beside others", "shared/outbox.py",
+        "who was told long ago delivers beside others", "shared/outbox/worker.py",
         " or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:", ":",
         wire("who_comes_to_it_late_leaves_what_he_was_told_to_others"),
     ),

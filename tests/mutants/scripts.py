@@ -2,7 +2,7 @@
 
 from tests.mutants.mutant import Mutant, backlog, batches, contract, lua, pushback, targeted
 
-STORE = "tests/test_store.py::test_"
+STORE = "tests/queue/test_store.py::test_"
 NOT_SUBMITTING = "if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then"
 UNINDEXED = "redis.call('ZREM', ending.index, unpack(gone))"
 UNSEATED = "redis.call('ZREM', user, id)\n  redis.call('HSET', key, 'state', 'done'"
@@ -344,7 +344,7 @@ PUSHBACK = (
     lua(
         "a live limit is not read", "prelude",
         "room.all = (gates['=s'] or limit) - head.slots", "room.all = limit - head.slots",
-        "tests/test_limits.py::test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited",
+        "tests/http/test_limits.py::test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited",
     ),
 )  # fmt: skip
 

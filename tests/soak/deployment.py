@@ -19,7 +19,7 @@ MAX_RETRIES = 3
 MAX_RESCUES = 3  # after so many lost submissions a job is given up
 CLEAN_COUNTERS = ("missing", "rehomed")  # nothing is evicted here, so nothing may be found lost
 
-# In s. The inequalities of shared/timing.py hold, with its fixed margins multiplied by TIMING_SCALE.
+# In s. The inequalities of shared/config/timing.py hold, with its fixed margins multiplied by TIMING_SCALE.
 TIMES = {
     "TIMING_SCALE": 0.02,
     "STORE_CONNECT_TIMEOUT": 0.2,

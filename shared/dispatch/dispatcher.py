@@ -1,0 +1,194 @@
+"""Starts jobs: claims what the limits allow and submits each to its provider, once."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from shared.budget import Budget
+from shared.clock import Clock
+from shared.config.settings import Settings
+from shared.config.timing import SUBMIT_MARGIN
+from shared.dispatch.durations import Durations
+from shared.dispatch.reconciler import Reconciler
+from shared.jobqueue import Claimed, Ended, JobQueue, Overdue
+from shared.log import log
+from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
+from shared.providers.loading import Providers
+from shared.signing.webhooks import nonce
+
+MOST_AT_ONCE = 20  # jobs one round starts together
+MOST_ROUNDS = 50
+
+
+@dataclass
+class Report:
+    """What a run did, in jobs."""
+
+    rounds: int = 0
+    started: int = 0
+    looked_at: int = 0
+    missing: int = 0
+    expired: int = 0
+    failed: int = 0
+    follow_ups: int = 0  # that the outbox holds, due or not; known to a tick
+    followed_up: int = 0  # rows of the outbox that were worked at
+    throttled: bool = False
+    is_more: bool = False  # another round would have followed
+
+    def add(self, other: "Report") -> None:
+        """Counts a further run's doings in."""
+        for name in ("rounds", "started", "looked_at", "missing", "expired", "failed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Dispatcher:
+    """Moves jobs from the queue to their providers."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        providers: Providers,
+        reconciler: Reconciler,
+        durations: Durations,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._providers = providers
+        self._reconciler = reconciler
+        self._durations = durations
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self, budget: Budget, *, tick: bool = False, most_rounds: int = MOST_ROUNDS) -> Report:
+        """Claims and starts until nothing more can move or the budget forbids another submission.
+
+        A round follows only on one that freed a slot or took all it asked for, so that an idle run is one call; and
+        none follows on a provider's refusal to take more now.
+        """
+        report = Report()
+        want = min(MOST_AT_ONCE, self._settings.max_concurrent_tasks)
+        while report.rounds < most_rounds and not report.throttled and budget.allows_submission(self._settings):
+            claim = await self._queue.claim(want, tick=tick and report.rounds == 0)
+            report.rounds += 1
+            report.started += len(claim.started)
+            report.looked_at += len(claim.overdue)
+            if claim.missing:
+                report.missing += claim.missing
+                log.error("jobs_missing", count=claim.missing)
+            report.expired += len(claim.expired)
+            report.follow_ups += claim.follow_ups
+            freed = await asyncio.gather(
+                *(self._guarded(job.id, self.start(job, report), report) for job in claim.started),
+                *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
+                *(self._guarded(job_id, self._expire(job_id), report) for job_id in claim.expired),
+            )
+            # Parked jobs made way for others.
+            report.is_more = bool(any(freed) or claim.parked or max(len(claim.started), len(claim.overdue)) >= want)
+            if not report.is_more:
+                break
+        return report
+
+    async def _look_at(self, job: Overdue) -> bool:
+        ended = await self._reconciler.look_at(job)
+        return ended.word in ("finished", "delayed")
+
+    async def _expire(self, job_id: str) -> bool:
+        log.warning("expired", job=job_id)
+        return await self._queue.expire(job_id) == "finished"
+
+    async def _guarded(self, job_id: str, work: Awaitable[bool], report: Report) -> bool:
+        """One job's trouble must not keep the others of its round from being recorded."""
+        try:
+            return await work
+        except Exception as error:
+            report.failed += 1
+            log.exception("round_job_failed", job=job_id, error=type(error).__name__)
+            return False
+
+    async def start(self, job: Claimed, report: Report | None = None) -> bool:
+        """Submits a claimed job and records the outcome; says whether there is room for another one now."""
+        if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
+            # This function was frozen or starved after its claim; a submission now could outlive the lease.
+            log.warning("lease_too_short", job=job.id, attempt=job.attempt)
+            return await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short") == "delayed"
+        began = time.monotonic()
+        try:
+            provider, submission = self._providers[job.provider], self._submission(job)
+        except (ValueError, KeyError):
+            # A record that cannot be read would come back for ever; nothing was sent for it.
+            detail = "The stored job cannot be read."
+            return self._is_free(
+                await self._queue.fail(job.id, job.attempt, "", code="unreadable", detail=detail, retryable=False)
+            )
+        outcome = await provider.create(submission, self._settings.provider_timeout)
+        log.info(
+            "submission", job=job.id, attempt=job.attempt, user=job.user, queue=job.queue, provider=job.provider,
+            outcome=type(outcome).__name__.lower(), duration_ms=round((time.monotonic() - began) * 1000),
+        )  # fmt: skip
+        if report is not None and isinstance(outcome, Throttled):
+            # A pause holds back this provider's other jobs by itself; an unreachable one would get them all.
+            report.throttled = outcome.code == "provider_down" or len(self._settings.provider_names) == 1
+        return await self._record(job, outcome)
+
+    def _lease_left(self, job: Claimed) -> float:
+        return self._settings.lease - (self._clock.now() - job.claimed_at) / 1000
+
+    def _submission(self, job: Claimed) -> Submission:
+        s = self._settings
+        url = None
+        if s.webhooks_wanted and s.public_base_url:
+            query = urlencode(
+                {
+                    "job": job.id,
+                    "attempt": job.attempt,
+                    "nonce": nonce(s.signing_key, job.id, job.attempt),
+                    **s.bypass_query,
+                }
+            )
+            url = f"{s.public_base_url.rstrip('/')}/api/webhook/{job.provider}?{query}"
+        return Submission(
+            job_id=job.id,
+            attempt=job.attempt,
+            model=job.model,
+            input=json.loads(job.input),
+            webhook_url=url,
+            cancel_after=int(job.deadline),
+        )
+
+    async def _record(self, job: Claimed, outcome: SubmissionOutcome) -> bool:
+        match outcome:
+            case Accepted(prediction):
+                check = self._durations.first_check(job.model, self._settings.first_check_after)
+                word = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
+                if word in ("cancel_requested", "stale"):
+                    told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
+                    if told is not None and word == "cancel_requested":
+                        return self._is_free(await self._reconciler.apply(job.id, job.attempt, job.provider, told))
+                return bool(job.probe)  # what it tried has room for the others now
+            case Rejected(code, detail):
+                return self._is_free(
+                    await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)
+                )
+            case Throttled(code, retry_after):
+                if code in ("billing", "provider_auth"):
+                    log.error("provider_account", provider=job.provider, code=code)
+                delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
+                # What refuses one job refuses all; only an unreachable provider may be unreachable just from here.
+                word = await self._queue.snooze(
+                    job.id, job.attempt, delay=delay, code=code, pause=code != "provider_down"
+                )
+                return word in ("delayed", "queued", "finished")
+            case Unknown(detail):
+                # The slot stays taken: what may be running at the provider counts.
+                log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
+                await self._queue.trip(job.id, job.attempt)
+                return False
+
+    @staticmethod
+    def _is_free(ended: Ended) -> bool:
+        return ended.word in ("finished", "delayed")

@@ -1,0 +1,171 @@
+"""Brings the store in line with what a provider says: the same code for a webhook, a poll and a cancellation."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from shared.clock import Clock
+from shared.config.providers import NUMBERS, REGISTRY
+from shared.config.settings import Settings
+from shared.dispatch.durations import Durations
+from shared.jobqueue import Ended, JobQueue, Overdue, Records
+from shared.log import log
+from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
+from shared.providers.failures import classify_failure
+from shared.providers.loading import Providers
+from shared.storage.files import files_in, write_files
+
+# bytes; media come as URLs. A status with more could not be delivered by Vercel (4.5 MB) or Lambda (6 MB), and quoted
+# once more for the script it must stay below the 10 MB that Upstash takes in a request (its pricing page).
+MAX_OUTPUT = 4_000_000
+RETENTION = 3600.0  # s; Replicate deletes results an hour after they were made (its page on data retention)
+# The provider's clock and ours may differ; two jobs alike that are this close in time are told apart by their owners.
+CLOCK_MARGIN = timedelta(minutes=2)
+NOTHING = Ended("stale")
+
+
+class Reconciler:
+    """Applies predictions to jobs, and looks at jobs that are overdue."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        records: Records,
+        providers: Providers,
+        durations: Durations,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._records = records
+        self._providers = providers
+        self._durations = durations
+        self._settings = settings
+        self._clock = clock
+        self._lease = timedelta(seconds=settings.lease)
+
+    async def apply(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
+        """Records what the provider says of an attempt's prediction; repeats and latecomers change nothing."""
+        match prediction.status:
+            case "running":
+                if prediction.progress is not None:
+                    await self._queue.progress(job_id, attempt, prediction.id, prediction.progress)
+                return NOTHING
+            case "failed":
+                code, retryable = classify_failure(prediction.error)
+                ended = await self._queue.fail(
+                    job_id, attempt, prediction.id, code=code, detail=prediction.error, retryable=retryable
+                )
+            case "canceled":
+                ended = await self._queue.finish(job_id, attempt, prediction.id, "canceled", {})
+            case "completed":
+                if prediction.model and prediction.seconds is not None:
+                    self._durations.learn(prediction.model, prediction.seconds)
+                ended = await self._complete(job_id, attempt, provider, prediction)
+        log.info("attempt_ended", job=job_id, attempt=attempt, said=prediction.status, word=ended.word,
+                 outcome=ended.outcome)  # fmt: skip
+        if ended.other:
+            # An earlier attempt's prediction won; what the later one makes would be for nobody.
+            await self.cancel_prediction(provider, ended.other, job_id)
+        return ended
+
+    async def _complete(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
+        output = json.dumps(prediction.output, separators=(",", ":"))
+        if prediction.removed and prediction.output is None:
+            detail = "The provider had deleted the result before it could be fetched."
+            return await self._queue.fail(
+                job_id, attempt, prediction.id, code="result_expired", detail=detail, retryable=False
+            )
+        if len(output.encode()) > MAX_OUTPUT:
+            log.error("output_too_large", job=job_id, attempt=attempt, bytes=len(output))
+            detail = f"The result has more than {MAX_OUTPUT} bytes; the provider still has it as {prediction.id}."
+            return await self._queue.fail(
+                job_id, attempt, prediction.id, code="output_too_large", detail=detail, retryable=False
+            )
+        fields = {"output": output}
+        if self._settings.storage_scheme and (files := files_in(prediction.output, provider, self._settings)):
+            fields["files"] = write_files(files)
+        return await self._queue.finish(job_id, attempt, prediction.id, "completed", fields)
+
+    async def look_at(self, job: Overdue) -> Ended:
+        """Does for one overdue job what its webhook or its function did not."""
+        if job.state == "submitting":
+            return await self._recover(job)
+        if job.state != "running":
+            log.error("slot_without_run", job=job.id, attempt=job.attempt, state=job.state)
+            return NOTHING
+        return await self.ask(job, self._settings.provider_timeout)
+
+    async def _recover(self, job: Overdue) -> Ended:
+        """Finds the prediction of a submission whose lease lapsed, or lets rescue decide."""
+        prediction = await self._adopt(job)
+        if prediction:
+            log.warning("adopted", job=job.id, attempt=job.attempt, prediction=prediction)
+            return await self.ask(replace(job, state="running", prediction=prediction), self._settings.provider_timeout)
+        word = await self._queue.rescue(job.id, job.attempt)
+        log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=word)
+        return Ended("finished", waiting=True) if word in ("requeued", "finished") else NOTHING
+
+    async def _adopt(self, job: Overdue) -> str:
+        """The prediction that can only be this submission's, now recorded; '' if there is none or more than one."""
+        model, given = await self._records.request_of(job.id)
+        if not model:
+            return ""
+        began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
+        margin = CLOCK_MARGIN * self._settings.timing_scale
+        wanted = Wanted(model, json.loads(given), began - margin, began + self._lease + margin)
+        try:
+            candidates = await self._providers[job.provider].find(wanted, self._settings.provider_timeout)
+        except ProviderUnavailable as error:
+            log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
+            return ""
+        if not candidates:
+            return ""
+        word, prediction = await self._queue.adopt(job.id, job.attempt, candidates)
+        if word == "ambiguous":
+            log.warning("adoption_ambiguous", job=job.id, attempt=job.attempt, candidates=len(candidates))
+        return prediction
+
+    async def ask(self, job: Overdue, timeout: float) -> Ended:
+        """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""
+        provider, prediction = self._providers[job.provider], None
+        listing, margin = REGISTRY[NUMBERS[job.provider]], self._settings.adoption_margin
+        over_after = max(job.deadline, listing.run_limit) + margin
+        ran_for = (self._clock.now() - job.submitted_at) / 1000
+        try:
+            if job.cancel_requested:
+                # Again, since the call that was made when it was asked for may have failed.
+                prediction = await provider.cancel(job.prediction, timeout)
+            if prediction is None:
+                prediction = await provider.get(job.prediction, timeout)
+        except ProviderUnavailable as error:
+            log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
+            over_after += RETENTION  # for as long, a provider that comes back could still have the result
+        except PredictionGone:
+            log.warning("prediction_not_found", job=job.id, attempt=job.attempt, provider=job.provider)
+        if prediction is not None and prediction.status == "running" and ran_for >= job.deadline + margin:
+            return await self._overrun(job)
+        if prediction is not None:
+            return await self.apply(job.id, job.attempt, job.provider, prediction)
+        # Not a sure failure before its deadline has passed: until then it may exist and be paid for.
+        if ran_for < over_after:
+            return NOTHING
+        detail = "The provider no longer tells what became of this prediction."
+        return await self._queue.fail(
+            job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
+        )
+
+    async def _overrun(self, job: Overdue) -> Ended:
+        """Gives up a run that its provider did not end in time: one that cannot be told a deadline, or forgot it."""
+        log.error("run_overdue", job=job.id, attempt=job.attempt, provider=job.provider)
+        await self.cancel_prediction(job.provider, job.prediction, job.id)
+        detail = f"The run took longer than the {job.deadline:g} s that its queue allows."
+        return await self._queue.fail(
+            job.id, job.attempt, job.prediction, code="expired", detail=detail, retryable=False
+        )
+
+    async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:
+        """Ends a prediction that nobody wants; if the provider cannot be told, its own deadline ends it."""
+        prediction = await self._providers[provider].cancel(prediction_id, self._settings.provider_timeout)
+        log.info("prediction_canceled", job=job_id, provider=provider, told=prediction is not None)
+        return prediction

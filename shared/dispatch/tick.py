@@ -1,0 +1,101 @@
+"""One bounded scheduled run: whatever events have missed.
+
+Every tick dispatches, which also hands out what is overdue. Once in SWEEP_EVERY seconds a tick also trims the history
+(1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost: what an
+eviction or a failover can do to a store, and what no other path would notice for a job that nobody asks about. With the
+time that is left it drops files that are older than STORAGE_RETENTION.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from shared.budget import Budget
+from shared.clock import Clock
+from shared.config.settings import Settings
+from shared.dispatch.dispatcher import Dispatcher, Report
+from shared.jobqueue import History, JobQueue, Records
+from shared.log import log
+from shared.outbox.worker import Outbox
+from shared.storage.retention import Retention
+from shared.together import together
+
+SWEEP_EVERY = 900.0  # s; where ticks come more rarely, each of them sweeps
+SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets among them cost further commands
+
+
+class Tick:
+    """What the schedule calls."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        records: Records,
+        history: History,
+        dispatcher: Dispatcher,
+        outbox: Outbox,
+        retention: Retention,
+        settings: Settings,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sleep = sleep
+        self._queue = queue
+        self._records = records
+        self._history = history
+        self._dispatcher = dispatcher
+        self._outbox = outbox
+        self._retention = retention
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self) -> Report:
+        """Starts what may start, looks at what is overdue, works off the outbox, leaves a heartbeat, may sweep."""
+        budget = Budget(self._settings.tick_budget)
+        report = await self._dispatcher.run(budget, tick=True, most_rounds=1)
+        # At the same time, so that a provider that hangs takes nothing from the owners, nor their endpoints from it.
+        await together(self._dispatch_on(budget, report), self._work_off(budget, report))
+        await self._second_pass(budget, report)
+        period = self._settings.tick_period
+        number = self._clock.now() // round(period * 1000)
+        if number % max(1, round(SWEEP_EVERY / period)) == 0:
+            await self._sweep(budget)
+        return report
+
+    async def _dispatch_on(self, budget: Budget, report: Report) -> None:
+        if report.is_more and not report.throttled:
+            report.add(await self._dispatcher.run(budget))
+
+    async def _work_off(self, budget: Budget, report: Report) -> None:
+        if report.follow_ups:
+            report.followed_up = await self._outbox.run(budget)
+
+    async def _second_pass(self, budget: Budget, report: Report) -> None:
+        """Where the schedule cannot call more often than every minute, one call looks twice."""
+        wait = budget.left - (self._settings.tick_budget - self._settings.tick_second_pass)
+        if self._settings.tick_second_pass == 0 or wait < 0:
+            return
+        await self._sleep(wait)
+        report.add(await self._dispatcher.run(budget))
+        await self._outbox.drain(budget)
+
+    async def _sweep(self, budget: Budget) -> None:
+        """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again.
+
+        First it trims the history; last it drops files, however many of them, and goes on with them next time.
+        """
+        trimmed = await self._history.trim()
+        if trimmed:
+            log.info("history_trimmed", count=trimmed)
+        users, lanes = await self._records.walk(SWEEP_KEYS)
+        for user in users:
+            if budget.left < self._settings.store_total_timeout:
+                break
+            rehomed = await self._queue.rehome(user)
+            if rehomed:
+                log.error("jobs_rehomed", count=rehomed)
+        for lane in lanes:
+            if budget.left < self._settings.store_total_timeout:
+                break
+            if await self._outbox.restore_lane(lane):
+                log.error("lane_restored", lane=lane)
+        await self._retention.sweep(budget)

@@ -1,0 +1,138 @@
+"""What became of events: each one's tries as its owner sees them, and telling it once more."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.clock import iso
+from shared.config.settings import Settings
+from shared.errors import BatchNotFound, JobNotFound, NoSuchEvent
+from shared.hooks.event import event_type
+from shared.hooks.subscription import BATCH
+from shared.jobqueue import EventRecord, OutboxQueue
+from shared.jobqueue.job import is_job_id
+from shared.jobqueue.outbox import JOB_EVENTS, MOST_LISTED, event_records
+from shared.signing.webhooks import event_id_for
+
+FIELDS = ("owner", "state", "outcome", "rounds", "hook_url", "hook_lane")
+
+
+class JobRedelivery(BaseModel):
+    """The body of ``POST /api/jobs/{id}/redeliver``; without an event it is that of the job's end."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    event: Literal["job.processing", "job.completed", "job.failed", "job.canceled"] | None = None
+
+
+class BatchRedelivery(BaseModel):
+    """The body of ``POST /api/batches/{id}/redeliver``; a batch has one event, its latest end."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    event: Literal["batch.completed"] | None = None
+
+
+class DeliveryLog:
+    """Shows the tries to deliver events, and lets an event be tried anew."""
+
+    def __init__(self, outbox: OutboxQueue, settings: Settings) -> None:
+        self._outbox = outbox
+        self._settings = settings
+
+    async def of_job(self, caller: str, job_id: str) -> dict[str, Any]:
+        """``{id, hook_url, deliveries}`` of the caller's job; JobNotFound for any other. One command, two while one of
+        its events is still to be delivered."""
+        return await self._document(job_id, JOB_EVENTS, await self._job(caller, job_id))
+
+    async def of_batch(self, caller: str, batch_id: str) -> dict[str, Any]:
+        """The same of a batch, whose every end is an event; one command more where it was retried."""
+        fields = await self._batch(caller, batch_id)
+        events = _ends_of(fields)
+        if len(events) > 1:
+            fields = await self._outbox.read(batch_id, events, FIELDS)
+        return await self._document(batch_id, events, fields)
+
+    async def redeliver_of_job(self, caller: str, job_id: str, wanted: JobRedelivery) -> None:
+        """Leaves an event to this process, to be delivered by its next drain; NoSuchEvent if it has not happened."""
+        fields = await self._job(caller, job_id)
+        event = wanted.event.partition(".")[2] if wanted.event else fields.get("outcome", "")
+        if event not in JOB_EVENTS:
+            raise NoSuchEvent
+        await self._outbox.redeliver(job_id, event, caller)
+
+    async def redeliver_of_batch(self, caller: str, batch_id: str, wanted: BatchRedelivery) -> None:
+        """The same of a batch's latest end; NoSuchEvent while it has not ended since it was retried."""
+        fields = await self._batch(caller, batch_id)
+        try:
+            await self._outbox.redeliver(batch_id, _ends_of(fields)[-1], caller)
+        except JobNotFound:
+            raise BatchNotFound from None
+
+    async def undelivered(self, before: int) -> dict[str, Any]:
+        """``{undelivered, next_before}``: all applications' events that were given up before a moment, the last first.
+
+        ``next_before`` is the moment before which the next page begins; None on the last page.
+        """
+        rows = await self._outbox.undelivered(before)
+        following = None
+        if len(rows) == MOST_LISTED:
+            # Those of the page's last ms may go on behind it: they come together with the next page.
+            last = rows[-1][2]
+            rows, following = (
+                ([row for row in rows if row[2] != last], last + 1) if rows[0][2] != last else (rows, last)
+            )
+        return {"undelivered": [self._given_up(*row) for row in rows], "next_before": iso(following)}
+
+    async def _job(self, caller: str, job_id: str) -> dict[str, str]:
+        fields = await self._outbox.read(job_id, JOB_EVENTS, FIELDS) if is_job_id(job_id) else {}
+        if fields.get("owner") != caller:
+            raise JobNotFound
+        return fields
+
+    async def _batch(self, caller: str, batch_id: str) -> dict[str, str]:
+        fields = await self._outbox.read(batch_id, (BATCH,), FIELDS) if is_job_id(batch_id) else {}
+        if fields.get("owner") != caller:
+            raise BatchNotFound
+        return fields
+
+    async def _document(self, holder: str, events: Sequence[str], fields: dict[str, str]) -> dict[str, Any]:
+        records = event_records(fields, events)
+        pending = [record.event for record in records if record.state == "pending"]
+        due = await self._outbox.due(fields.get("hook_lane", ""), holder, pending) if pending else {}
+        return {
+            "id": holder,
+            "hook_url": fields.get("hook_url") or None,
+            "deliveries": [self._delivery(holder, record, due.get(record.event)) for record in records],
+        }
+
+    def _delivery(self, holder: str, record: EventRecord, due: int | None) -> dict[str, Any]:
+        return {
+            "event_id": event_id_for(self._settings.signing_key, holder, record.event),
+            "type": event_type(record.event),
+            "state": record.state,
+            "next_try_at": iso(due),
+            "tries": [_shown(entry) for entry in record.entries],
+        }
+
+    def _given_up(self, event: str, holder: str, at: int) -> dict[str, Any]:
+        is_batch = event.startswith(BATCH)
+        return {
+            "event_id": event_id_for(self._settings.signing_key, holder, event),
+            "type": event_type(event),
+            "job_id": None if is_batch else holder,
+            "batch_id": holder if is_batch else None,
+            "given_up_at": iso(at),
+        }
+
+
+def _ends_of(fields: dict[str, str]) -> list[str]:
+    """The events that a batch's ends are, the latest last: one more for each time it was retried; see ending.lua."""
+    return [BATCH, *(f"{BATCH}{number}" for number in range(1, int(fields.get("rounds", "0")) + 1))]
+
+
+def _shown(entry: str) -> dict[str, Any]:
+    tried: dict[str, Any] = json.loads(entry)
+    return {**tried, "at": iso(tried["at"])}

@@ -1,0 +1,136 @@
+"""Admits jobs: one script decides, and the job starts at once when there is room."""
+
+import secrets
+from typing import Any
+
+from shared.budget import Budget
+from shared.clock import Clock, iso
+from shared.config.settings import Settings
+from shared.dispatch.dispatcher import Dispatcher
+from shared.errors import InvalidRequest, JobNotFound, StoreError, StoreUncertain
+from shared.jobqueue import Claimed, JobQueue, Records
+from shared.jobqueue.job import links
+from shared.jobs.request import HookCheck, SubmitRequest, queue_for
+from shared.log import log
+from shared.signing.webhooks import job_id_for
+
+
+class Admission:
+    """Takes submitted jobs in."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        records: Records,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        clock: Clock,
+        check_hook: HookCheck,
+    ) -> None:
+        self._queue = queue
+        self._records = records
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._clock = clock
+        self._check_hook = check_hook
+
+    async def submit(
+        self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget
+    ) -> dict[str, Any]:
+        """The accepted job, with its links and place in the queue; the same job for the same key and body."""
+        job_id = self._job_id(caller, idempotency_key)
+        # Here and not in admit: a redrive repeats what was accepted, and each delivery is checked again anyway.
+        if request.hook_url is not None:
+            try:
+                await self._check_hook(request.hook_url)
+            except InvalidRequest:
+                # What was accepted stays accepted, whatever has become of its host since.
+                if idempotency_key is None or not await self._is_known(job_id):
+                    raise
+        return await self.admit(job_id, caller, request, budget)
+
+    async def _is_known(self, job_id: str) -> bool:
+        try:
+            await self._records.read(job_id)
+        except JobNotFound:
+            return False
+        return True
+
+    async def admit(
+        self,
+        job_id: str,
+        caller: str,
+        request: SubmitRequest,
+        budget: Budget,
+        *,
+        retry_of: str = "",
+        start: bool = True,
+        user_queued: int | None = None,
+    ) -> dict[str, Any]:
+        """Takes the request in as the job of this id, unless there is one. ``retry_of`` names the failed job that it
+        repeats; without ``start`` the job waits for a dispatch; ``user_queued`` is as for JobQueue.enqueue.
+        """
+        queue = queue_for(self._settings, request.queue, request.provider)
+        now = self._clock.now()
+        start = start and self._settings.dispatch_on_submit and budget.allows_submission(self._settings)
+        fields = request.fields(self._settings, caller, queue, now)
+        fingerprint = request.fingerprint()
+        if retry_of:
+            # The id is derived from the job's; however its request is written down then, it is the same one.
+            fields["retry_of"] = fingerprint = retry_of
+        score, cost = request.standing(self._settings, now)
+        token = secrets.token_hex(8)
+        try:
+            admitted = await self._queue.enqueue(
+                job_id, fingerprint, fields, score=score, cost=cost, start=start, token=token, user_queued=user_queued
+            )
+        except StoreUncertain:
+            if start:
+                await self._put_back(job_id, token)
+            raise
+        log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
+        if admitted.word == "duplicate":
+            return await self.receipt(job_id)
+        status = "processing" if admitted.word == "started" else "pending"
+        receipt = self._receipt(job_id, status, queue.name, admitted.position, now)
+        claimed = Claimed(
+            id=job_id, attempt=1, provider=fields["provider"], model=request.model, input=fields["input"],
+            owner=caller, user=request.user_id, queue=queue.name, deadline=queue.deadline, claimed_at=now,
+        )  # fmt: skip
+        try:
+            if admitted.word == "started":
+                await self._dispatcher.start(claimed)
+            if admitted.attention and start:
+                await self._dispatcher.run(budget)
+        except Exception as error:
+            # The job is in the store; what could not be done or recorded now is found by whoever comes next.
+            log.exception("start_failed", job=job_id, error=type(error).__name__)
+        return receipt
+
+    async def _put_back(self, job_id: str, token: str) -> None:
+        """If the lost answer was that the job has started: nothing was sent, so it need not wait for its lease."""
+        try:
+            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token)
+        except StoreError as error:
+            log.warning("put_back_failed", job=job_id, code=error.code)
+
+    async def receipt(self, job_id: str) -> dict[str, Any]:
+        """The receipt of a job that was taken in before. Raises JobNotFound."""
+        job = await self._records.read(job_id)
+        return self._receipt(job_id, job.status, job.fields["queue"], None, job.moment("created_at"))
+
+    @staticmethod
+    def _receipt(job_id: str, status: str, queue: str, position: int | None, created_at: int | None) -> dict[str, Any]:
+        return {
+            "id": job_id,
+            "status": status,
+            "queue": queue,
+            "queue_position": position,
+            "created_at": iso(created_at),
+            "links": links(job_id),
+        }
+
+    def _job_id(self, caller: str, idempotency_key: str | None) -> str:
+        if idempotency_key is None:
+            return f"job_{secrets.token_hex(16)}"
+        return job_id_for(self._settings.signing_key, caller, idempotency_key)

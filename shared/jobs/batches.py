@@ -1,0 +1,276 @@
+"""Batches: up to 200 jobs of one user with one progress ("5/10"), counted as one of his live tasks."""
+
+import hashlib
+import json
+import secrets
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.budget import Budget
+from shared.cache import Cache
+from shared.clock import Clock, iso
+from shared.config.hooks import Event
+from shared.config.settings import Settings
+from shared.config.timing import COPY_DEADLINE
+from shared.dispatch.dispatcher import Dispatcher
+from shared.errors import BatchNotFound, InvalidRequest
+from shared.hooks.subscription import subscription
+from shared.jobqueue import BatchQueue
+from shared.jobqueue.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
+from shared.jobqueue.job import Job, error_document, is_job_id
+from shared.jobqueue.replies import BatchRecord
+from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
+from shared.log import log
+from shared.outbox.worker import Outbox
+from shared.signing.webhooks import batch_id_for
+from shared.storage.bucket import Bucket
+from shared.storage.files import UrlOf, gone_before
+
+MAX_RESULTS = 50  # a page; each costs a command
+RESULT_FIELDS = 5  # of a result, as batch_read answers them
+Metadata = Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)]
+Priority = Annotated[int, Field(ge=1, le=5)]
+
+
+class BatchJob(BaseModel):
+    """One job of a batch; a model or priority that it does not name is the batch's. Its metadata are its own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    input: dict[str, Any]
+    model: Model | None = None
+    priority: Priority | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class BatchRequest(BaseModel):
+    """The body of ``POST /api/batches``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    user_id: Id
+    jobs: Annotated[list[BatchJob], Field(min_length=1, max_length=MAX_JOBS)]
+    model: Model | None = None
+    policy: Literal["best_effort", "all_or_nothing"] = "best_effort"
+    tier: Tier = "free"
+    priority: Priority | None = None
+    queue: Annotated[str, Field(max_length=32)] = "storyboard"
+    provider: Annotated[str, Field(max_length=32)] | None = None
+    hook_url: Annotated[str, Field(max_length=2000)] | None = None
+    hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """The same for every spelling of the same request."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def request_of(self, job: BatchJob) -> SubmitRequest:
+        """What this job would be if it were submitted alone; InvalidRequest if it has no model."""
+        model = job.model or self.model
+        if model is None:
+            raise InvalidRequest("Each job needs a model, its own or the batch's.", field="model")
+        return SubmitRequest(
+            model=model, input=job.input, user_id=self.user_id, tier=self.tier, priority=job.priority or self.priority,
+            queue=self.queue, provider=self.provider, metadata=job.metadata,
+            # One event at the end tells of all; events of each job only where they are asked for.
+            hook_url=self.hook_url, hook_events=self.hook_events or [],
+        )  # fmt: skip
+
+
+class Batches:
+    """Takes batches in and tells how they stand."""
+
+    def __init__(
+        self,
+        queue: BatchQueue,
+        dispatcher: Dispatcher,
+        cache: Cache,
+        bucket: Bucket,
+        outbox: Outbox,
+        settings: Settings,
+        clock: Clock,
+        check_hook: HookCheck,
+    ) -> None:
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._cache = cache
+        self._bucket = bucket
+        self._outbox = outbox
+        self._settings = settings
+        self._clock = clock
+        self._check_hook = check_hook
+        self._dispatched_at = 0
+
+    async def create(
+        self, caller: str, request: BatchRequest, idempotency_key: str | None, budget: Budget
+    ) -> dict[str, Any]:
+        """The accepted batch; the same one for the same key and body. Admitted in one call, whatever its size."""
+        request_of_all = [request.request_of(job) for job in request.jobs]
+        queue = queue_for(self._settings, request.queue, request.provider)
+        batch_id = f"bat_{secrets.token_hex(16)}"
+        if idempotency_key is not None:
+            batch_id = batch_id_for(self._settings.signing_key, caller, idempotency_key)
+        if request.hook_url is not None:
+            try:
+                await self._check_hook(request.hook_url)
+            except InvalidRequest:
+                # What was accepted stays accepted, whatever has become of its host since.
+                if idempotency_key is None or not await self._is_known(batch_id):
+                    raise
+        now = self._clock.now()
+        all_fields = [single.fields(self._settings, caller, queue, now) for single in request_of_all]
+        first, cost = all_fields[0], request_of_all[0].standing(self._settings, now)[1]
+        shared = {name for name in first if all(fields[name] == first[name] for fields in all_fields)}
+        common = {name: first[name] for name in first if name in shared} | {"policy": request.policy}
+        jobs = [
+            # In their order, where nothing else tells them apart.
+            (single.standing(self._settings, now)[0] + (0 if cost else number),
+             {name: value for name, value in fields.items() if name not in shared})
+            for number, (single, fields) in enumerate(zip(request_of_all, all_fields, strict=True))
+        ]  # fmt: skip
+        fields = {
+            "owner": caller, "user": request.user_id, "policy": request.policy, "expected": str(len(jobs)),
+            "created_at": str(now), "queue": request.queue,
+            "metadata": json.dumps(request.metadata, separators=(",", ":"), ensure_ascii=False), "cost": cost,
+            **subscription(self._settings, caller, request.hook_url, request.hook_events, of_batch=True),
+        }  # fmt: skip
+        word = await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)
+        log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
+        if self._settings.dispatch_on_submit:
+            await self._dispatch(budget)
+        return document(await self._queue.read(batch_id))
+
+    async def _is_known(self, batch_id: str) -> bool:
+        try:
+            await self._queue.read(batch_id)
+        except BatchNotFound:
+            return False
+        return True
+
+    async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> dict[str, Any]:
+        """The batch as its owner may see it; BatchNotFound, whether it is unknown or somebody else's."""
+        if not is_job_id(batch_id):
+            raise BatchNotFound
+        key = f"batch:{batch_id}:{first}:{count}"
+        remembered = await self._cache.remember(
+            key, self._settings.status_cache_ttl, lambda: self._load(batch_id, first, count)
+        )
+        owner, document = remembered.value
+        if owner != caller:
+            raise BatchNotFound
+        return dict(document)
+
+    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, dict[str, Any]]:
+        record = await self._queue.read(batch_id, first, count)
+        now = self._clock.now()
+        # A batch that is polled moves on without any schedule, as a single job does.
+        patience = self._settings.waiting_check_interval * 1000
+        if is_moving(record, now) and now - max(self._dispatched_at, int(record.fields["created_at"])) >= patience:
+            self._dispatched_at = now
+            budget = Budget.of_function(self._settings)
+            await self._dispatch(budget, most_rounds=1)
+            await self._outbox.drain_own(batch_id, budget)
+            record = await self._queue.read(batch_id, first, count)
+
+        def url_of(key: str) -> str:
+            return self._bucket.url(key, now)
+
+        return record.fields["owner"], document(record, url_of, gone_before(self._settings, now))
+
+    async def cancel(self, caller: str, batch_id: str, budget: Budget) -> str:
+        """Cancels what has not ended: 'canceled', 'cancel_requested' while a provider has some, 'already_terminal'."""
+        if not is_job_id(batch_id):
+            raise BatchNotFound
+        word = await self._queue.cancel(batch_id, caller)
+        log.info("batch_cancel", batch=batch_id, owner=caller, word=word)
+        self._forget(batch_id)
+        if word != "already_terminal":
+            # Those at a provider are overdue now: a dispatch passes the wish on, and starts others in their places.
+            await self._dispatch(budget)
+        return word
+
+    async def retry(self, caller: str, batch_id: str, budget: Budget) -> int:
+        """New jobs for those that failed; also for those cancelled, where one failure had cancelled the others."""
+        if not is_job_id(batch_id):
+            raise BatchNotFound
+        record = await self._queue.read(batch_id)
+        fields = record.fields
+        if fields["owner"] != caller:
+            raise BatchNotFound
+        canceled_too = fields["policy"] == "all_or_nothing"
+        count = await self._queue.retry(
+            batch_id, caller, fields["user"], canceled_too=canceled_too, cost=fields.get("cost", "")
+        )
+        log.info("batch_retry", batch=batch_id, owner=caller, jobs=count)
+        self._forget(batch_id)
+        if count:
+            await self._dispatch(budget)
+        return count
+
+    def _forget(self, batch_id: str) -> None:
+        self._cache.forget_all(f"batch:{batch_id}:")
+        self._cache.forget_all(f"{batch_id}_")
+
+    async def _dispatch(self, budget: Budget, most_rounds: int = 50) -> None:
+        try:
+            await self._dispatcher.run(budget, most_rounds=most_rounds)
+        except Exception as error:
+            # The batch is in the store; what could not be done now is found by whoever comes next.
+            log.exception("batch_dispatch_failed", error=type(error).__name__)
+
+
+def document(record: BatchRecord, url_of: UrlOf = str, kept_since: int = 0) -> dict[str, Any]:
+    """What the owner sees of a batch; the rest as for Job.result, where results were asked for."""
+    f = record.fields
+    expected = int(f["expected"])
+    statuses = [record.status(number) for number in range(expected)]
+    counts = counts_of(statuses)
+    ended = sum(counts[name] for name in OUTCOMES)
+    return {
+        "id": record.id,
+        "status": batch_status(f, counts),
+        "policy": f["policy"],
+        "user_id": f["user"],
+        "queue": f["queue"],
+        "counts": {"expected": expected, **counts},
+        "progress": f"{ended}/{expected}",
+        "percent": ended * 100 // expected,
+        "created_at": iso(int(f["created_at"])),
+        "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
+        "jobs": [{"number": n, "id": record.job_id(n), "status": statuses[n]} for n in range(expected)],
+        "results": (page := _results(record, statuses, url_of, kept_since)),
+        "next_first": record.first + len(page) if page and record.first + len(page) < expected else None,
+        "metadata": json.loads(f["metadata"]),
+        "links": {
+            "status": f"/api/batches/{record.id}",
+            "cancel": f"/api/batches/{record.id}/cancel",
+            "retry": f"/api/batches/{record.id}/retry",
+        },
+    }
+
+
+def is_moving(record: BatchRecord, now: int) -> bool:
+    """Whether something is left to do for a batch: a job lives, or has ended so lately that its files may be on their
+    way."""
+    return bool(record.live) or now < int(record.fields.get("ended_at", "0")) + COPY_DEADLINE * 1000
+
+
+def _results(record: BatchRecord, statuses: list[str], url_of: UrlOf, kept_since: int) -> list[dict[str, Any]]:
+    """The page of results that was asked for, in the jobs' order."""
+    page = []
+    for offset in range(0, len(record.results), RESULT_FIELDS):
+        number = record.first + offset // RESULT_FIELDS
+        output, code, detail, files, ended_at = record.results[offset : offset + RESULT_FIELDS]
+        failed = bool(code) and statuses[number] != "completed"
+        fields = {"output": output, "files": files, "ended_at": ended_at}
+        page.append(
+            {
+                "number": number,
+                "status": statuses[number],
+                **Job.of("", fields).result(url_of, kept_since),
+                "error": error_document(code, detail) if failed else None,
+            }
+        )
+    return page

@@ -1,0 +1,37 @@
+"""Ends jobs that are not wanted any more."""
+
+from shared.budget import Budget
+from shared.dispatch.dispatcher import Dispatcher
+from shared.dispatch.reconciler import Reconciler
+from shared.errors import JobNotFound
+from shared.jobqueue import Canceled, JobQueue
+from shared.jobqueue.job import is_job_id
+from shared.log import log
+
+
+class Cancellation:
+    """Cancels a waiting job at once, and a running one with its provider."""
+
+    def __init__(self, queue: JobQueue, reconciler: Reconciler, dispatcher: Dispatcher) -> None:
+        self._queue = queue
+        self._reconciler = reconciler
+        self._dispatcher = dispatcher
+
+    async def cancel(self, caller: str, job_id: str, budget: Budget) -> Canceled:
+        """What the cancellation did; a running job's slot is free, and the next job starts, once its provider confirms.
+
+        Raises JobNotFound for a job of somebody else.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound
+        canceled = await self._queue.cancel(job_id, caller)
+        log.info("cancel", job=job_id, owner=caller, word=canceled.word)
+        if not canceled.prediction:
+            return canceled
+        told = await self._reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
+        if told is None:
+            return canceled  # the provider's deadline ends the run, and a tick or poll finds out
+        ended = await self._reconciler.apply(job_id, canceled.attempt, canceled.provider, told)
+        if ended.waiting:
+            await self._dispatcher.run(budget)
+        return Canceled("canceled") if ended.outcome == "canceled" else canceled

@@ -1,0 +1,99 @@
+"""Live limits: what an operator may change while the deployment runs, and how it stands.
+
+A limit lives as a gate in the queue's index, where each claim reads it for nothing; 0 is a pause. It outlives deploys
+until it is lifted with null, which gives the configured limit back.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.clock import Clock, iso
+from shared.config.providers import NUMBERS, REGISTRY
+from shared.config.settings import Settings
+from shared.errors import InvalidRequest
+from shared.jobqueue import Controls
+from shared.jobs.request import Id
+from shared.log import log
+
+Concurrency = Annotated[int, Field(ge=0, le=1000)]
+
+
+class UserLimit(BaseModel):
+    """A user of one API key, and how many of his jobs may be ready or at a provider."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    user_id: Id
+    concurrency: Concurrency | None
+
+
+class LimitsChange(BaseModel):
+    """The body of ``PATCH /api/operate/limits``: what is not named stays; null lifts a limit; 0 pauses."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    system: Concurrency | None = None
+    queues: Annotated[dict[str, Concurrency | None], Field(max_length=20)] = Field(default_factory=dict)
+    providers: Annotated[dict[str, Concurrency | None], Field(max_length=8)] = Field(default_factory=dict)
+    users: Annotated[list[UserLimit], Field(max_length=20)] = Field(default_factory=list)
+
+
+class Limits:
+    """Reads and changes live limits."""
+
+    def __init__(self, controls: Controls, settings: Settings, clock: Clock) -> None:
+        self._controls = controls
+        self._settings = settings
+        self._clock = clock
+
+    async def change(self, change: LimitsChange) -> dict[str, Any]:
+        """Applies the change and tells how all limits stand. InvalidRequest names what does not exist."""
+        gates = {"=s": change.system} if "system" in change.model_fields_set else {}
+        numbers = {queue.name: queue.number for queue in self._settings.queue_list}
+        for name, value in change.queues.items():
+            if name not in numbers:
+                raise InvalidRequest("There is no such queue.", field="queues")
+            gates[f"=q{numbers[name]}"] = value
+        for name, value in change.providers.items():
+            if name not in self._settings.provider_names:
+                raise InvalidRequest("There is no such provider.", field="providers")
+            gates[f"=p{NUMBERS[name]}"] = value
+        for user in change.users:
+            await self._controls.limit_user(user.key, user.user_id, user.concurrency)
+        log.warning("limits_changed", gates=gates, users=len(change.users))
+        return self.shown(await self._controls.set_gates(gates))
+
+    def shown(self, gates: dict[str, int]) -> dict[str, Any]:
+        """Each limit in force, whether it was set live, and what is paused or open by itself until when."""
+        s, now = self._settings, self._clock.now()
+        providers = {}
+        for name in s.provider_names:
+            number = NUMBERS[name]
+            concurrency, per_minute, _ = s.provider_limits(REGISTRY[number])
+            paused_until = gates.get(f"~p{number}", 0)
+            providers[name] = {
+                **_limit(gates.get(f"=p{number}"), concurrency),
+                "creates_per_minute": per_minute,
+                "paused_until": iso(paused_until) if paused_until > now else None,
+            }
+        circuits = [
+            {"provider": _provider_of(name), "model": name.partition(":")[2], "open_until": iso(until)}
+            for name, until in sorted(gates.items())
+            if name.startswith("~o")
+        ]
+        return {
+            "system": _limit(gates.get("=s"), s.max_concurrent_tasks),
+            "queues": {q.name: _limit(gates.get(f"=q{q.number}"), q.concurrency) for q in s.queue_list},
+            "providers": providers,
+            "circuits": circuits,
+        }
+
+
+def _limit(live: int | None, configured: int) -> dict[str, Any]:
+    return {"concurrency": configured if live is None else live, "configured": configured, "paused": live == 0}
+
+
+def _provider_of(gate: str) -> str:
+    return REGISTRY[int(gate[2:].partition(":")[0])].name

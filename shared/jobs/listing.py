@@ -1,0 +1,134 @@
+"""Lists jobs to their owner and dead letters to the operator, page by page.
+
+A page is bounded in what it reads, not only in what it shows: it may be short, or empty, and not be the last one. What
+is there all the time is shown once, however much comes and goes meanwhile.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from shared.jobqueue import History, Position
+from shared.jobqueue.history import LATEST, Letters
+from shared.jobs.cursors import Cursors
+from shared.jobs.request import Id
+
+MOST_AT_ONCE = 100
+MAX_CURSOR = 2000
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def _moment(value: Any) -> int:
+    """The ms since the epoch that an RFC 3339 time means, as far as scores can hold them."""
+    try:
+        if not isinstance(value, str) or not TIME.fullmatch(value.upper()):
+            raise ValueError
+        since = (datetime.fromisoformat(value.upper()) - EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        raise ValueError("must be an RFC 3339 time, such as 2026-11-22T10:00:00Z; in a URL, + is written %2B") from None
+    return min(max(0, since), LATEST + 1)
+
+
+def _count(value: Any) -> int:
+    """A number as a query writes it."""
+    if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10):
+        raise ValueError(f"must be a number from 1 to {MOST_AT_ONCE}")
+    return int(value)
+
+
+Name = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+Moment = Annotated[int, BeforeValidator(_moment)]
+Limit = Annotated[int, Field(ge=1, le=MOST_AT_ONCE)]
+Cursor = Annotated[str, Field(min_length=1, max_length=MAX_CURSOR)]
+
+
+class Filter(BaseModel):
+    """What is listed; what is not named may be anything."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    def walk(self) -> str:
+        """The filter for a cursor's signature: the same on each page."""
+        return self.model_dump_json(exclude={"limit", "cursor"})
+
+
+class JobsQuery(Filter):
+    """The query of ``GET /api/jobs``; ``created_after`` is the first moment that counts, ``created_before`` the first
+    that does not."""
+
+    user_id: Id = ""
+    status: Literal["pending", "processing", "completed", "failed", "canceled"] | None = None
+    queue: Name = ""
+    model: Name = ""
+    batch_id: Name = ""
+    created_after: Moment = 0
+    created_before: Moment = LATEST + 1
+    limit: Annotated[Limit, BeforeValidator(_count)] = 20
+    cursor: Cursor | None = None
+
+
+class LetterFilter(Filter):
+    """Which dead letters; ``key`` is the name of an API key, ``after`` and ``before`` are about when they died."""
+
+    key: Name = ""
+    user_id: Id = ""
+    queue: Name = ""
+    model: Name = ""
+    code: Name = ""
+    after: Moment = 0
+    before: Moment = LATEST + 1
+
+
+class LettersQuery(LetterFilter):
+    """The query of ``GET /api/operate/dead-letters``."""
+
+    limit: Annotated[Limit, BeforeValidator(_count)] = 20
+    cursor: Cursor | None = None
+
+
+class UndeliveredQuery(Filter):
+    """The query of ``GET /api/operate/undelivered``; ``before`` is the first moment that does not count."""
+
+    before: Moment = LATEST + 1
+
+
+class Listing:
+    """Answers lists; see History for what a page costs."""
+
+    def __init__(self, history: History, cursors: Cursors) -> None:
+        self._history = history
+        self._cursors = cursors
+
+    async def jobs(self, caller: str, query: JobsQuery) -> dict[str, Any]:
+        """``{jobs, next_cursor}``: the caller's jobs, newest first."""
+        walk = ("jobs", caller, query.walk())
+        page = await self._history.jobs(
+            caller, user=query.user_id, status=query.status or "", queue=query.queue, model=query.model,
+            batch=query.batch_id, after=query.created_after, before=query.created_before, limit=query.limit,
+            start=self._cursors.read(query.cursor, *walk),
+        )  # fmt: skip
+        jobs = [job.summary() for job in page.jobs]
+        return {"jobs": jobs, "next_cursor": self._cursors.write(page.following, *walk)}
+
+    async def letters(self, query: LettersQuery) -> dict[str, Any]:
+        """``{dead_letters, next_cursor}``: all applications' dead letters, the last to die first."""
+        start = self._cursors.read(query.cursor, *letters_walk(query))
+        page = await letters_page(self._history, query, start, query.limit)
+        letters = [job.letter() for job in page.jobs]
+        return {"dead_letters": letters, "next_cursor": self._cursors.write(page.following, *letters_walk(query))}
+
+
+def letters_walk(wanted: LetterFilter) -> tuple[str, str]:
+    """What a cursor through these dead letters is signed for."""
+    return ("letters", wanted.walk())
+
+
+async def letters_page(history: History, wanted: LetterFilter, start: Position | None, limit: int) -> Letters:
+    """One page of the dead letters that the filter wants."""
+    return await history.letters(
+        owner=wanted.key, user=wanted.user_id, queue=wanted.queue, model=wanted.model, code=wanted.code,
+        after=wanted.after, before=wanted.before, start=start, limit=limit,
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""Redrives failed jobs: makes of each a new job with the same request. What has ended stays as it is.
+
+The new job's id is derived from the old one's, so that however often and by whomever a job is redriven, one job is made
+of it. A crash after the new job was made and before the old one was told is healed by repeating.
+"""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.budget import Budget
+from shared.config.settings import Settings
+from shared.dispatch.dispatcher import Dispatcher
+from shared.errors import (
+    AlreadyRedriven,
+    BelongsToBatch,
+    InvalidRequest,
+    JobNotFound,
+    NotFailed,
+    Problem,
+    QueueFull,
+    StoreError,
+)
+from shared.jobqueue import History, Position
+from shared.jobqueue.job import JOB_ID, Job, is_job_id
+from shared.jobs.admission import Admission
+from shared.jobs.cursors import Cursors
+from shared.jobs.listing import MOST_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
+from shared.jobs.request import SubmitRequest
+from shared.log import log
+from shared.signing.webhooks import redriven_id
+
+UNLIMITED = 1_000_000  # tasks of a user; what the operator redrives goes to the backlog rather than being refused
+
+JobId = Annotated[str, Field(pattern=f"^{JOB_ID.pattern}$")]
+
+
+class RedriveOrder(BaseModel):
+    """The body of ``POST /api/operate/dead-letters/redrive``: which ones, and where an earlier call stopped."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    ids: Annotated[list[JobId], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = None
+    filter: LetterFilter | None = None
+    all: bool = False
+    dry_run: bool = False
+    limit: Limit = MOST_AT_ONCE
+    cursor: Cursor | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "RedriveOrder":
+        if (self.ids is not None) + (self.filter is not None) + self.all != 1:
+            raise ValueError("must hold one of ids, filter and all")
+        if self.filter is not None and not self.filter.model_fields_set:
+            raise ValueError("must hold a filter that names something; for all dead letters say all")
+        return self
+
+    @property
+    def walk(self) -> tuple[str, ...]:
+        """What a cursor of this order is signed for."""
+        return ("ids", *self.ids) if self.ids is not None else letters_walk(self.filter or LetterFilter())
+
+    @property
+    def beginning(self) -> Position:
+        """Where it begins; among given ids, the place in their list stands for the moment."""
+        return Position(0, "") if self.ids is not None else Position((self.filter or LetterFilter()).before - 1, "")
+
+
+class Redrive:
+    """Makes new jobs of failed ones."""
+
+    def __init__(
+        self, history: History, admission: Admission, dispatcher: Dispatcher, cursors: Cursors, settings: Settings
+    ) -> None:
+        self._history = history
+        self._admission = admission
+        self._dispatcher = dispatcher
+        self._cursors = cursors
+        self._settings = settings
+
+    async def retry(self, caller: str, job_id: str, budget: Budget) -> dict[str, Any]:
+        """The receipt of the new job; the same job again for the same failed one.
+
+        Raises JobNotFound for a job of somebody else, NotFailed, BelongsToBatch, AlreadyRedriven, and whatever a submit
+        may be refused with.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound
+        failed = await self._history.request(job_id)
+        if failed.owner != caller:
+            raise JobNotFound
+        return await self._redrive(failed, budget)
+
+    async def run(self, order: RedriveOrder, budget: Budget) -> dict[str, Any]:
+        """``{redriven: [{id, redriven_as}], skipped: [{id, code}], stopped_by, next_cursor, dry_run}``.
+
+        A dry run says what would be done, as far as that can be told. Each job costs three calls and some 12 billed
+        commands; it stops early, with a cursor, when the function's time or the queue is full. Safe to repeat.
+        """
+        start = self._cursors.read(order.cursor, *order.walk) or order.beginning
+        found, following = await self._found(order, start)
+        report: dict[str, Any] = {"redriven": [], "skipped": [], "stopped_by": None}
+        for job_id, behind in found:
+            if budget.left < 3 * self._settings.store_total_timeout:
+                report["stopped_by"] = "out_of_time"
+            else:
+                await self._one(job_id, order.dry_run, budget, report)
+            if report["stopped_by"]:
+                following = start
+                break
+            start = behind
+        if report["redriven"] and not order.dry_run:
+            log.warning("redriven", count=len(report["redriven"]))
+            await self._dispatcher.run(budget)
+        return {**report, "next_cursor": self._cursors.write(following, *order.walk), "dry_run": order.dry_run}
+
+    async def _found(self, order: RedriveOrder, start: Position) -> tuple[list[tuple[str, Position]], Position | None]:
+        """The ids this call is about, each with the position behind it, and the position where the next call begins."""
+        if order.ids is None:
+            page = await letters_page(self._history, order.filter or LetterFilter(), start, order.limit)
+            return [(job.id, place) for job, place in zip(page.jobs, page.behind, strict=True)], page.following
+        last = min(start.ms + order.limit, len(order.ids))
+        found = [(order.ids[n], Position(n + 1, "")) for n in range(start.ms, last)]
+        return found, Position(last, "") if last < len(order.ids) else None
+
+    async def _one(self, job_id: str, dry_run: bool, budget: Budget, report: dict[str, Any]) -> None:
+        try:
+            failed = await self._history.request(job_id)
+            if dry_run:
+                _check(failed)
+                made = redriven_id(self._settings.signing_key, job_id)
+            else:
+                made = (await self._redrive(failed, budget, start=False, user_queued=UNLIMITED))["id"]
+            report["redriven"].append({"id": job_id, "redriven_as": made})
+        except QueueFull as problem:
+            report["stopped_by"] = problem.code
+        except StoreError:
+            raise
+        except Problem as problem:
+            report["skipped"].append({"id": job_id, "code": problem.code})
+
+    async def _redrive(
+        self, failed: Job, budget: Budget, *, start: bool = True, user_queued: int | None = None
+    ) -> dict[str, Any]:
+        _check(failed)
+        new_id = redriven_id(self._settings.signing_key, failed.id)
+        if failed.fields.get("redriven_as"):
+            try:
+                return {**await self._admission.receipt(new_id), "retry_of": failed.id}
+            except JobNotFound:
+                raise AlreadyRedriven from None
+        receipt = await self._admission.admit(
+            new_id, failed.owner, _request_of(failed), budget,
+            retry_of=failed.id, start=start, user_queued=user_queued,
+        )  # fmt: skip
+        await self._history.note_redriven(failed.id, new_id)
+        return {**receipt, "retry_of": failed.id}
+
+
+def _check(failed: Job) -> None:
+    if failed.fields.get("batch"):
+        raise BelongsToBatch
+    if failed.status != "failed":
+        raise NotFailed
+
+
+def _request_of(job: Job) -> SubmitRequest:
+    """What was asked for with the job."""
+    f = job.fields
+    try:
+        return SubmitRequest.model_validate({
+            "model": f["model"], "input": json.loads(f["input"]), "user_id": f["user"], "tier": f["tier"],
+            "priority": int(f["priority"]), "queue": f["queue"], "provider": f["provider"],
+            "metadata": json.loads(f["metadata"]), "hook_url": f["hook_url"] or None,
+            "hook_events": [f"job.{event}" for event in f.get("hook_events", "").split(",") if event],
+        })  # fmt: skip
+    except (ValidationError, KeyError, ValueError):
+        raise InvalidRequest("The job's request is not one that could be submitted now.") from None

@@ -1,0 +1,124 @@
+"""What a caller may submit, and the fields a job begins with."""
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.config.hooks import Event
+from shared.config.providers import NUMBERS, REGISTRY
+from shared.config.queues import Queue
+from shared.config.settings import Settings
+from shared.errors import InvalidRequest
+from shared.hooks.subscription import subscription
+from shared.jobqueue import priority
+from shared.jobqueue.terms import lane_of, ms
+
+MODEL = re.compile(
+    # No part may begin with a dot: it becomes part of the path of a call that carries our token.
+    r"deployments/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
+    r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?::[0-9a-f]{8,64})?"
+    r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}){2,4}"  # WaveSpeed's have more parts
+    r"|[0-9a-f]{64}"
+)
+MAX_METADATA = 20
+HookCheck = Callable[[str], Awaitable[None]]  # raises InvalidRequest for a URL that no hook may have
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must not hold control characters or begin or end with a space")
+    return value
+
+
+def _model(value: str) -> str:
+    if not MODEL.fullmatch(value):
+        raise ValueError("must be owner/name, owner/name:version, a version id or deployments/owner/name")
+    return value
+
+
+def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
+    """Checks what only the deployment knows: its queues and its providers."""
+    found = next((q for q in settings.queue_list if q.name == queue), None)
+    if found is None:
+        raise InvalidRequest("There is no such queue.", field="queue")
+    if provider is not None and provider not in settings.provider_names:
+        raise InvalidRequest("There is no such provider.", field="provider")
+    return found
+
+
+Model = Annotated[str, Field(max_length=200), AfterValidator(_model)]
+Tier = Literal["free", "premium", "pro"]
+Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+
+
+class JobChange(BaseModel):
+    """The body of ``PATCH /api/jobs/{id}``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    priority: Annotated[int, Field(ge=1, le=5)]
+
+
+class SubmitRequest(BaseModel):
+    """The body of ``POST /api/submit``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    model: Model
+    input: dict[str, Any]
+    user_id: Id
+    tier: Tier = "free"
+    priority: Annotated[int, Field(ge=1, le=5)] | None = None
+    queue: Annotated[str, Field(max_length=32)] = "video"
+    provider: Annotated[str, Field(max_length=32)] | None = None  # the deployment's first
+    hook_url: Annotated[str, Field(max_length=2000)] | None = None
+    # All but job.processing, where none are named; without a hook_url the API key's own
+    hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
+    metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """The same for every spelling of the same request."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def standing(self, settings: Settings, now: int) -> tuple[int, str]:
+        """What the job waits with, and what it costs its user under the fair policy; see jobqueue/priority.py."""
+        explicit = self.priority or settings.default_priority
+        if settings.priority_policy == "multiplicative":
+            return priority.multiplicative(now, explicit), ""
+        prompt = self.input.get("prompt")
+        head_start = priority.points(explicit, self.tier, len(prompt) if isinstance(prompt, str) else 0)
+        if settings.priority_policy == "offset":
+            return priority.offset(now, head_start, settings.priority_seconds_per_point), ""
+        cost = priority.fair_cost(settings.weights[self.tier])
+        return priority.fair_head_start(head_start, settings.priority_grants_per_point), str(cost)
+
+    def fields(self, settings: Settings, owner: str, queue: Queue, now: int) -> dict[str, str]:
+        """The job's first fields in the store. Its queue's terms go with it: what it was promised stays."""
+        provider = self.provider or settings.provider_names[0]
+        listing = REGISTRY[NUMBERS[provider]]
+        return {
+            "schema": "2",
+            "owner": owner,
+            "user": self.user_id,
+            "queue": self.queue,
+            "lane": str(lane_of(queue.number, provider)),
+            "deadline": f"{queue.deadline:g}",
+            "adoption": ms(settings.adoption(queue, listing)),
+            "max_attempts": str(queue.max_attempts),
+            "retry_delay": str(queue.retry_delay),
+            "expire_at": str(now + round(queue.ttl * 1000)),
+            "provider": provider,
+            "model": self.model,
+            "input": json.dumps(self.input, separators=(",", ":"), ensure_ascii=False),
+            "tier": self.tier,
+            "priority": str(self.priority or settings.default_priority),
+            "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
+            "created_at": str(now),
+            **subscription(settings, owner, self.hook_url, self.hook_events),
+        }

@@ -1,0 +1,191 @@
+"""Reads a job's status through the cache, and repairs on the way what a lost webhook or a dead function left."""
+
+import hashlib
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from shared.budget import Budget
+from shared.cache import Cache, Remembered
+from shared.clock import Clock
+from shared.config.settings import Settings
+from shared.dispatch.dispatcher import Dispatcher
+from shared.dispatch.reconciler import Reconciler
+from shared.errors import JobNotFound, StoreError, StoreRefused, StoreScriptError
+from shared.jobqueue import JobQueue, Place, Records
+from shared.jobqueue.job import Job, is_job_id
+from shared.jobs.explanation import explain
+from shared.log import log
+from shared.outbox.worker import WAITED_FOR, Outbox
+from shared.storage.bucket import Bucket
+from shared.storage.files import gone_before
+
+TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
+MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
+ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
+
+
+MOST_PLACES = 4096
+WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # what an ETag begins with
+NO_ESTIMATE = {"eta_seconds": None, "eta_p90_seconds": None}
+
+
+def _written(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """A job's public document, written out once for all who poll it. ``is_final``: nothing of it will change."""
+
+    owner: str
+    body: bytes
+    etag: str
+    is_final: bool
+
+
+class Statuses:
+    """Answers polls. In one process and ``STATUS_CACHE_TTL``, any number of polls of a job cost one store read."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        records: Records,
+        reconciler: Reconciler,
+        dispatcher: Dispatcher,
+        cache: Cache,
+        bucket: Bucket,
+        outbox: Outbox,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._bucket = bucket
+        self._outbox = outbox
+        self._queue = queue
+        self._records = records
+        self._reconciler = reconciler
+        self._dispatcher = dispatcher
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+        self._dispatched_at = 0
+        self._places: OrderedDict[str, Place] = OrderedDict()  # of jobs seen here that do not wait: nothing to explain
+
+    async def view(self, caller: str, job_id: str, known_etag: str = "") -> Remembered[StatusView]:
+        """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's.
+
+        ``known_etag``, of an earlier view, tells a process that has not seen the job whether it waited then.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound
+        is_hinted = known_etag.startswith(NOT_WAITING)
+        remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id, is_hinted))
+        if remembered.value.owner != caller:
+            raise JobNotFound
+        return remembered
+
+    def left(self, remembered: Remembered[StatusView]) -> float:
+        """For how many seconds a poller may keep the view."""
+        return self._cache.left(remembered)
+
+    def forget(self, job_id: str, *, ended: bool = False) -> None:
+        """Makes the next poll in this process read the store, after a change made here."""
+        self._cache.forget(job_id)
+        if ended:
+            self._remember_place(job_id, Place())
+
+    def _ttl(self, view: StatusView) -> float:
+        if len(view.body) > MOST_KEPT:
+            return 0.0
+        return TERMINAL_TTL if view.is_final else self._settings.status_cache_ttl
+
+    async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
+        job, place = await self._read(job_id, is_hinted)
+        try:
+            if await self._repair(job, Budget.of_function(self._settings)):
+                job, place = await self._read(job_id)
+        except StoreError as error:
+            log.warning("repair_failed", job=job_id, code=error.code)
+        now = self._clock.now()
+        explained = explain(job, place, self._settings, now)
+
+        def url_of(key: str) -> str:
+            return self._bucket.url(key, now)
+
+        gone = gone_before(self._settings, now)
+        body = _written(job.document(explained, url_of, gone))
+        # Weak, and without the estimates: a document stands while nothing but the time has changed.
+        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}, url_of, gone))
+        tag = hashlib.sha256(lasting).hexdigest()[:24]
+        is_final = job.is_terminal and not job.is_storing
+        return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', is_final)
+
+    async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[Job, Place]:
+        """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
+        if is_hinted or job_id in self._places:
+            job, place = await self._records.read(job_id), self._places.get(job_id, Place())
+            if not job.waits:
+                return job, place
+        try:
+            job, place = await self._records.explain(job_id)
+        except (StoreRefused, StoreScriptError):
+            # A store that takes no scripts (full, or a token that may only read) still answers a plain read.
+            return await self._records.read(job_id), Place()
+        if job.waits:
+            self._places.pop(job_id, None)
+        else:
+            self._remember_place(job_id, place)
+        return job, place
+
+    def _remember_place(self, job_id: str, place: Place) -> None:
+        self._places[job_id] = place
+        self._places.move_to_end(job_id)
+        while len(self._places) > MOST_PLACES:
+            self._places.popitem(last=False)
+
+    async def _repair(self, job: Job, budget: Budget) -> bool:
+        """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
+        now = self._clock.now()
+        if job.is_overdue(now, round(self._settings.status_check_interval * 1000)):
+            overdue = await self._queue.check(job.id)
+            if overdue is None:
+                return False
+            ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
+            if ended.waiting:
+                await self._dispatcher.run(budget, most_rounds=1)
+            await self._outbox.drain_own(job.id, budget)
+            return True
+        if self._waits_for_storage(job, now):
+            self._dispatched_at = now
+            await self._outbox.take_up(job.id, budget.at_most(WAITED_FOR))
+            return True
+        if self._waits_for_dispatch(job, now):
+            self._dispatched_at = now
+            # A job that waits for long may be one that the index has lost.
+            await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
+            await self._dispatcher.run(budget, most_rounds=1)
+            await self._outbox.drain_own(job.id, budget)
+            return True
+        return False
+
+    def _waits_for_storage(self, job: Job, now: int) -> bool:
+        """Whether the copy of its files seems to have been given up by the function that began it."""
+        s = self._settings
+        is_late = job.is_storing and now >= (job.moment("ended_at") or now) + s.lease * 1000
+        return is_late and now - self._dispatched_at >= s.waiting_check_interval * 1000
+
+    def _waits_for_dispatch(self, job: Job, now: int) -> bool:
+        """Whether this poll looks for work: rarely in each process, since mostly nothing but patience is missing."""
+        s = self._settings
+        since = now - self._dispatched_at
+        if job.is_due(now):
+            return since >= s.status_check_interval * 1000
+        if since < s.waiting_check_interval * 1000:
+            return False
+        if job.state == "submitting":
+            return now >= (job.moment("submitted_at") or now) + s.lease * 1000
+        return (
+            job.state in ("queued", "backlog")
+            and now >= (job.moment("created_at") or now) + s.waiting_check_interval * 1000
+        )

@@ -1,0 +1,238 @@
+"""Stores the files of completed jobs: fetches each from its provider, keeps a copy, makes a thumbnail of it.
+
+One caller at a time works at a job's files, told from others by its turn. Copies of different turns have different
+keys, so that one who comes late, whose result is refused, removes nothing but his own. Each file is noted as soon as it
+is stored, and the turn that notes the last one removes what those before it have left.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.budget import Budget
+from shared.clock import Clock
+from shared.config.settings import Settings
+from shared.config.timing import COPY_ALARM, COPY_DEADLINE
+from shared.jobqueue import FollowUp, OutboxQueue
+from shared.log import log
+from shared.storage import layout
+from shared.storage.bucket import Bucket, StorageError
+from shared.storage.files import File, hosts_of, read_files, write_files
+from shared.storage.spool import spool_path
+
+if TYPE_CHECKING:
+    from shared.egress import GuardedClient
+
+FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
+MEDIA = ("video/", "image/", "audio/")
+EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
+SHORTEST_COPY = 10.0  # s; with less time left none is begun
+ABORT_DEADLINE = 5.0  # s; as in shared/storage/upload.py, which loads what a start need not
+MEDIA_TIMEOUT = 20.0
+READ_TIMEOUT = 15.0  # s; for the next piece of a file
+TIDY_TIMEOUT = 5.0  # s; for listing what functions that were killed have left, and for removing it
+TURNS_WITH_MEDIA = 4  # what may have killed so many functions is stored without being looked into
+TRIES_TO_BE_GONE = 3  # of a 410; a 403 or 404 may only mean that a file is not there yet, and counts at COPY_DEADLINE
+FIRST_RETRY, LAST_RETRY = 10.0, 300.0  # s
+
+
+class Storing:
+    """Copies what a provider made to the deployment's own storage."""
+
+    def __init__(self, outbox: OutboxQueue, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+        self._outbox = outbox
+        self._bucket = bucket
+        self._settings = settings
+        self._clock = clock
+        self._clients: dict[tuple[str, ...], GuardedClient] = {}
+        self._at_once = asyncio.Semaphore(2)  # each holds some 20 MB
+        self._examining = asyncio.Lock()  # a child takes what memory a function has left
+
+    async def store(self, row: FollowUp, budget: Budget) -> None:
+        """Stores what is pending of a job's files, as far as the time allows; the rest is tried again later."""
+        async with self._at_once:
+            f = await self._outbox.read(row.id, ("completed",), FIELDS)
+            if f.get("storing") != "1" or f.get("turn") != str(row.turn):
+                return
+            await self._store(row, f, budget)
+
+    async def _store(self, row: FollowUp, f: dict[str, str], budget: Budget) -> None:
+        files, ended_at = read_files(f.get("files")), int(f["ended_at"])
+        waited = (self._clock.now() - ended_at) / 1000 / self._settings.timing_scale
+        pending = [n for n, file in enumerate(files) if file["state"] == "pending"]
+        if waited >= COPY_ALARM:
+            log.error("copy_late", job=row.id, files=len(pending), minutes=round(waited / 60))
+        made: list[str] = []
+        for n in pending:
+            if waited >= COPY_DEADLINE:
+                files[n] |= {"state": "expired", "error": files[n].get("error", "not_copied_in_time")}
+            elif self._has_time(budget):
+                files[n]["tries"] = files[n].get("tries", 0) + 1
+                new = await self._copy(row, f, files[n], n, budget)
+                made += new
+                # Whoever is killed at the next one has lost that alone. The last one's note is made below.
+                if new and n != pending[-1] and self._has_time(budget) and not await self._note_on_the_way(row, files):
+                    return await self._withdraw(row, made, budget)
+        if not await self._note(row, files):
+            await self._withdraw(row, made, budget)
+        elif all(file["state"] != "pending" for file in files):
+            await self._tidy(row, f, files, made, budget)
+
+    def _has_time(self, budget: Budget) -> bool:
+        """Whether another copy may be begun."""
+        return budget.left > SHORTEST_COPY + self._settings.store_total_timeout
+
+    async def _note_on_the_way(self, row: FollowUp, files: list[File]) -> bool:
+        """Notes what is stored so far, and keeps the turn for as long again. False: it is somebody else's."""
+        retry_at = self._clock.now() + round(self._settings.lease * 1000)
+        return await self._outbox.keep(row.id, row.turn, write_files(files), retry_at=retry_at)
+
+    async def _note(self, row: FollowUp, files: list[File]) -> bool:
+        states = [file["state"] for file in files]
+        retry_at = None
+        if "pending" in states:
+            delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(row.turn - 1, 10)) * self._settings.timing_scale
+            retry_at = self._clock.now() + round(delay * 1000)
+        log.info(
+            "files_noted", job=row.id, turn=row.turn, stored=states.count("stored"), pending=states.count("pending")
+        )
+        stored = states.count("stored")
+        given_up = len(states) - stored
+        return await self._outbox.keep(
+            row.id, row.turn, write_files(files), retry_at=retry_at, stored=stored, given_up=given_up
+        )
+
+    async def _copy(self, row: FollowUp, f: dict[str, str], file: File, n: int, budget: Budget) -> list[str]:
+        """Copies one file and notes in it what became of that; returns the keys that it made, or may have made."""
+        from shared.storage.copying import copy_file
+        from shared.storage.source import CopyFailed
+
+        folder = _folder_of(row, f)
+        # A turn that has ended notes its try; one whose function was killed does not.
+        is_safe = row.turn - (file["tries"] - 1) <= TURNS_WITH_MEDIA
+        with spool_path() if self._settings.thumbnails and is_safe else nullcontext() as spool:
+            try:
+                copied = await copy_file(
+                    self._client(f["provider"]), file["url"], self._bucket,
+                    lambda extension: layout.result_key(folder, n, extension, row.turn),
+                    max_bytes=self._settings.storage_max_bytes, spool=spool,
+                    timeout=budget.left - self._settings.store_total_timeout - ABORT_DEADLINE,
+                )  # fmt: skip
+            except CopyFailed as failure:
+                log.warning("copy_failed", job=row.id, file=n, code=failure.code, retryable=failure.retryable)
+                file["error"] = failure.code
+                if failure.code == "source_gone":
+                    if not failure.retryable and file["tries"] >= TRIES_TO_BE_GONE:
+                        file["state"] = "expired"
+                elif not failure.retryable:
+                    file["state"] = "failed"
+                return []
+            file.pop("error", None)
+            file |= {
+                "state": "stored", "key": copied.key, "size": copied.size, "type": copied.content_type,
+                "sha256": copied.sha256,
+            }  # fmt: skip
+            if not self._settings.thumbnails or not copied.content_type.startswith(MEDIA):
+                return [copied.key]
+            if spool is None:
+                file["media_error"] = "skipped"
+                return [copied.key]
+            return [copied.key, *await self._look_into(
+                file, spool, lambda extension: layout.thumbnail_key(folder, n, extension, row.turn), budget
+            )]  # fmt: skip
+
+    async def _look_into(self, file: File, spool: Path, key_for: Callable[[str], str], budget: Budget) -> list[str]:
+        """Notes what a picture or film is like and keeps its thumbnail; whatever it holds, its copy stays.
+
+        Ends while there is still time to note it all. Returns the key of a thumbnail that it made, or may have made.
+        """
+        if not spool.exists():
+            file["media_error"] = "too_large_to_show"
+            return []
+        from shared.media.examination import examine
+
+        key = ""
+        try:
+            async with asyncio.timeout(self._time_before_note(budget)):
+                async with self._examining:
+                    media = await examine(
+                        spool, file["type"], timeout=min(MEDIA_TIMEOUT, self._time_before_note(budget))
+                    )
+                found = {name: getattr(media, name) for name in ("width", "height", "duration")}
+                file |= {name: value for name, value in found.items() if value is not None}
+                if media.error:
+                    file["media_error"] = media.error
+                if media.thumbnail is None or media.thumbnail_type is None:
+                    return []
+                key = key_for(EXTENSIONS[media.thumbnail_type])
+                await self._bucket.save(key, _once(media.thumbnail), media.thumbnail_type)
+            file["thumbnail"] = key
+        except TimeoutError:
+            file["media_error"] = "out_of_time"
+        except StorageError:
+            file["media_error"] = "storage_unavailable"
+        return [key] if key else []
+
+    def _time_before_note(self, budget: Budget) -> float:
+        return max(0.0, budget.left - self._settings.store_total_timeout)
+
+    async def _tidy(self, row: FollowUp, f: dict[str, str], files: list[File], made: list[str], budget: Budget) -> None:
+        """Removes what no file names, now that nobody may add to them: of this turn, and of earlier ones if any."""
+        noted = _keys_of(files)
+        unnamed = {key for key in made if key not in noted}
+        try:
+            async with asyncio.timeout(min(TIDY_TIMEOUT, budget.left)):
+                if row.turn > 1:
+                    async for page in self._bucket.pages(_folder_of(row, f)):
+                        unnamed |= {key for key in page if key not in noted}
+        except (StorageError, TimeoutError) as error:
+            log.warning("copies_not_listed", job=row.id, error=type(error).__name__)
+        await self._remove(sorted(unnamed), budget)
+
+    async def _withdraw(self, row: FollowUp, made: list[str], budget: Budget) -> None:
+        """Leaves the files to whoever's turn it is."""
+        if made:
+            log.warning("copy_stale", job=row.id, turn=row.turn)
+            await self._remove_unnoted(row.id, made, budget)
+
+    async def _remove_unnoted(self, job_id: str, made: list[str], budget: Budget) -> None:
+        """Removes what this turn made, but for what an earlier note of it has put down; no later one can."""
+        known = read_files((await self._outbox.read(job_id, ("completed",), ("files",))).get("files"))
+        noted = _keys_of(known)
+        await self._remove([key for key in made if key not in noted], budget)
+
+    async def _remove(self, keys: list[str], budget: Budget) -> None:
+        if not keys:
+            return
+        try:
+            async with asyncio.timeout(min(TIDY_TIMEOUT, budget.left)):  # the note is made
+                await self._bucket.delete(keys)
+        except (StorageError, TimeoutError) as error:
+            log.warning("copy_not_removed", reason=str(error) or "out of time", count=len(keys))
+
+    def _client(self, provider: str) -> "GuardedClient":
+        hosts = hosts_of(provider, self._settings)
+        if hosts not in self._clients:
+            from shared.egress import Guard, guarded_client
+
+            self._clients[hosts] = guarded_client(Guard(self._settings.allow_loopback, hosts=hosts), READ_TIMEOUT)
+        return self._clients[hosts]
+
+    async def close(self) -> None:
+        """Gives back the connections."""
+        for client in self._clients.values():
+            await client.aclose()
+
+
+def _folder_of(row: FollowUp, f: dict[str, str]) -> str:
+    return layout.job_folder(int(f["ended_at"]), f["owner"], f["user"], row.id)
+
+
+def _keys_of(files: list[File]) -> set[str]:
+    return {file[name] for file in files for name in ("key", "thumbnail") if file.get(name)}
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

@@ -1,0 +1,166 @@
+"""Does what is left to do when jobs have ended: stores their files, tells their owners.
+
+drain   what the scripts have just told this process to do, which nobody else will do for a moment
+run     whatever is due in the outbox, lane by lane: one that fails or hangs holds up nobody else
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from shared.budget import Budget
+from shared.clock import Clock
+from shared.config.settings import Settings
+from shared.errors import StoreError
+from shared.hooks.delivery import Deliveries
+from shared.jobqueue import FollowUp, Lane, OutboxQueue
+from shared.jobqueue.follow_ups import HOOK_LEASE
+from shared.log import log
+from shared.outbox.storing import Storing
+
+MOST_JOBS = 4  # whose files are stored in one run at a time
+MOST_LANES = 32
+ROWS = 20  # events of a lane in one claim
+AT_ONCE = 4  # of a lane
+WAITED_FOR = 25.0  # s; what a call that somebody waits for spends here at most, on his own endpoint and files
+LOOK_EVERY = 30.0  # s; of a process that looks for what is due for anybody
+RARE_TICKS = 600.0  # s; where the schedule comes more rarely than that, other calls do its work
+MARGIN = 5.0  # s of a lease that must be left when a delivery begins
+
+
+class Outbox:
+    """Works off the outbox."""
+
+    def __init__(
+        self, queue: OutboxQueue, storing: Storing, deliveries: Deliveries, settings: Settings, clock: Clock
+    ) -> None:
+        self._queue = queue
+        self._storing = storing
+        self._deliveries = deliveries
+        self._settings = settings
+        self._clock = clock
+        self._looked_at = 0
+
+    async def drain(self, budget: Budget) -> None:
+        """Does what this request has been told to do, and then what is due for anybody, as far as the time allows.
+
+        For calls that nobody waits for. Free if the request was told nothing, unless ticks are rare. No error leaves
+        here: what was done before stands, and what could not be done comes back.
+        """
+        try:
+            is_more = await self._do_all_told(budget)
+            if is_more or (self._are_ticks_rare and self._may_look()):
+                await self.run(budget)
+        except StoreError as error:
+            log.warning("outbox_left", code=error.code)
+
+    async def drain_own(self, of: str, budget: Budget) -> None:
+        """Does what this request has been told to do for one job or batch, its caller's own; the rest is left.
+
+        For calls that somebody waits for: he waits for his own endpoint and files, and for nobody else's. But where
+        ticks are rare, somebody has to do what is due for others.
+        """
+        waited = budget.at_most(WAITED_FOR)
+        if self._are_ticks_rare:
+            await self.drain(waited)
+            return
+        try:
+            await self._do_all_told(waited, of)
+        except StoreError as error:
+            log.warning("outbox_left", code=error.code)
+
+    async def run(self, budget: Budget) -> int:
+        """Works off what is due until nothing more is, or the time is over; says how many rows it took."""
+        copies: set[asyncio.Task[bool]] = set()
+        lanes: set[asyncio.Task[bool]] = set()
+        taken, is_more = 0, True
+        while budget.left > self._needs:
+            if is_more:
+                most = MOST_LANES - len(lanes)
+                due = await self._queue.claim(MOST_JOBS - len(copies), most, ROWS)
+                taken += len(due[0]) + sum(len(lane.rows) for lane in due[1])
+                copies |= {asyncio.create_task(self._work_at(job, budget)) for job in due[0]}
+                lanes |= {asyncio.create_task(self._work_off(lane, budget)) for lane in due[1]}
+                is_full = len(due[1]) == most
+            active = copies | lanes
+            if not active:
+                break
+            done, _ = await asyncio.wait(active, timeout=budget.left, return_when=asyncio.FIRST_COMPLETED)
+            copies, lanes = copies - done, lanes - done
+            # Behind a full claim others may wait, whatever these came to.
+            is_more = is_full or any(task.result() for task in done)
+        # Each of them ends within what was reserved for it.
+        await asyncio.gather(*copies, *lanes)
+        return taken
+
+    @property
+    def _are_ticks_rare(self) -> bool:
+        return self._settings.tick_period > RARE_TICKS
+
+    def _may_look(self) -> bool:
+        """Whether this process looks for what is due for anybody: rarely, since that is a tick's work."""
+        now = self._clock.now()
+        if now < self._looked_at + LOOK_EVERY * 1000:
+            return False
+        self._looked_at = now
+        return True
+
+    async def restore_lane(self, lane: str) -> bool:
+        """Finds a lane again that the outbox has lost; says whether it had."""
+        return await self._queue.restore(lane=lane)
+
+    async def take_up(self, job_id: str, budget: Budget) -> None:
+        """Stores the files of a job, which nobody seems to store, and delivers what comes of it."""
+        if await self._queue.restore(job_id=job_id):
+            log.error("copy_restored", job=job_id)
+        jobs, _ = await self._queue.claim(1, 0, 0, only=job_id)
+        for job in jobs:
+            await self._guarded(job.id, self._do(job, budget))
+            await self._do_all_told(budget, job_id)
+
+    async def _do_all_told(self, budget: Budget, of: str = "") -> bool:
+        """Does what the scripts have told, and what they tell on the way; says whether more is due for anybody."""
+        is_more = False
+        while True:
+            rows, more = self._queue.follow_ups.take(of)
+            is_more = is_more or more
+            if not rows:
+                return is_more
+            await asyncio.gather(*(self._guarded(row.id, self._do(row, budget)) for row in rows))
+
+    @property
+    def _needs(self) -> float:
+        """s that must be left to begin anything: a delivery, and the notes about it."""
+        return self._settings.hook_timeout + self._settings.store_total_timeout
+
+    async def _do(self, row: FollowUp, budget: Budget) -> bool:
+        if row.what == "store":
+            await self._storing.store(row, budget)
+            return True
+        leased_for = (self._clock.now() - row.noted_at) / 1000
+        if budget.left < self._needs or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:
+            return True  # by the time it is answered, somebody else may have begun
+        return await self._deliveries.deliver(row)
+
+    async def _work_at(self, row: FollowUp, budget: Budget) -> bool:
+        """Stores one job's files, and delivers what comes of it; there may be more to claim."""
+        await self._guarded(row.id, self._do(row, budget))
+        await self._do_all_told(budget)
+        return True
+
+    async def _work_off(self, lane: Lane, budget: Budget) -> bool:
+        """Delivers a lane's events, a few at a time, until its host fails; says whether it may hold more."""
+        rows, is_well = list(lane.rows), True
+        while rows and is_well and budget.left > self._needs:
+            batch, rows = rows[:AT_ONCE], rows[AT_ONCE:]
+            works = (self._guarded(row.id, self._deliveries.deliver(row, lane.name)) for row in batch)
+            is_well = all(await asyncio.gather(*works))
+        return is_well and not rows
+
+    async def _guarded(self, of: str, work: Coroutine[Any, Any, bool]) -> bool:
+        """One row's trouble must not keep the others from being done; its lease brings it back."""
+        try:
+            return await work
+        except Exception as error:
+            log.exception("follow_up_failed", of=of, error=type(error).__name__)
+            return False

@@ -1,0 +1,280 @@
+"""What a deployment must be told, and which contradictions stop its start."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.budget import Budget
+from shared.config.settings import Settings
+from shared.startup import SettingsError, load_settings
+
+GOOD = {
+    "SLUICE_ENV": "production",
+    "UPSTASH_REDIS_REST_URL": "https://eu1-good-12345.upstash.io",
+    "UPSTASH_REDIS_REST_TOKEN": "AXw1ASQgN2Y0ZTk5",
+    "API_KEYS": "web:9b1c7f0e2d3a4b5c6d7e,worker:0f1e2d3c4b5a69788796",
+    "SIGNING_SECRET": "b4c1d0e9f8a7b6c5d4e3",
+    "QUEUE_PROCESSOR_TOKEN": "c5d4e3f2a1b0c9d8e7f6",
+    "REPLICATE_API_TOKEN": "r8_1a2b3c4d5e6f7a8b9c",
+    "REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "PUBLIC_BASE_URL": "https://sluice.acme.dev",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A production deployment's environment and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_a_complete_production_deployment_starts(environment: pytest.MonkeyPatch) -> None:
+    loaded = load_settings()
+    assert loaded.environment == "production" and loaded.prefix == "sluice:production"
+    assert loaded.callers == {"web": "9b1c7f0e2d3a4b5c6d7e", "worker": "0f1e2d3c4b5a69788796"}
+    assert loaded.webhooks_wanted
+
+
+@pytest.mark.parametrize("name", [n for n in GOOD if n not in ("SLUICE_ENV", "PUBLIC_BASE_URL")])
+@pytest.mark.parametrize("value", [None, "", "changeme", "your-token-here", "<token>", "placeholder"])
+def test_a_missing_or_placeholder_secret_stops_the_start_and_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    if value is None:
+        environment.delenv(name)
+    else:
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_no_message_shows_a_value(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("QUEUE_PROCESSOR_TOKEN", "changeme-CANARY")
+    environment.setenv("MAX_USER_TASKS", "CANARY")
+    environment.setenv("API_KEYS", "web:CANARY")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert "CANARY" not in str(raised.value) and "MAX_USER_TASKS" in str(raised.value)
+    assert "CANARY" not in repr(raised.value.__context__)
+
+
+def test_without_a_word_about_the_environment_it_is_production(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SLUICE_ENV")
+    assert load_settings().environment == "production"
+
+
+def test_the_names_of_vercels_upstash_integration_are_understood(environment: pytest.MonkeyPatch) -> None:
+    for name, alias in (
+        ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL"),
+        ("UPSTASH_REDIS_REST_TOKEN", "KV_REST_API_TOKEN"),
+    ):
+        environment.setenv(alias, GOOD[name])
+        environment.delenv(name)
+    assert load_settings().upstash_redis_rest_url == GOOD["UPSTASH_REDIS_REST_URL"]
+
+
+def test_vercel_tells_the_public_address_and_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("PUBLIC_BASE_URL")
+    environment.delenv("SLUICE_ENV")
+    environment.setenv("VERCEL_URL", "sluice-git-x.vercel.app")
+    environment.setenv("VERCEL_PROJECT_PRODUCTION_URL", "sluice.vercel.app")
+    environment.setenv("VERCEL_ENV", "preview")
+    assert load_settings().public_base_url == "https://sluice-git-x.vercel.app"
+    assert load_settings().prefix == "sluice:preview"
+    environment.setenv("VERCEL_ENV", "production")
+    assert load_settings().public_base_url == "https://sluice.vercel.app"
+
+
+def test_a_dotenv_file_is_read_in_development_only(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_USER_TASKS=7\n")
+    assert load_settings().max_user_tasks == 3
+    environment.setenv("SLUICE_ENV", "development")
+    assert load_settings().max_user_tasks == 7
+
+
+@pytest.mark.parametrize("platform", ["VERCEL", "AWS_LAMBDA_FUNCTION_NAME"])
+def test_memory_mode_refuses_to_run_on_a_platform(environment: pytest.MonkeyPatch, platform: str) -> None:
+    environment.setenv("USE_REDIS_FOR_TASKS", "false")
+    assert load_settings().storage_mode == "memory"
+    environment.setenv(platform, "1")
+    with pytest.raises(SettingsError, match="USE_REDIS_FOR_TASKS"):
+        load_settings()
+
+
+CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
+    ({"STORE_CONNECT_TIMEOUT": "2"}, r"STORE_CONNECT_TIMEOUT \(2 s\) must be below STORE_TRY_TIMEOUT \(2 s\)"),
+    ({"STORE_TOTAL_TIMEOUT": "3"}, r"twice STORE_TRY_TIMEOUT \(4 s\) must be at most STORE_TOTAL_TIMEOUT \(3 s\)"),
+    ({"PROVIDER_TIMEOUT": "5"}, r"STORE_TOTAL_TIMEOUT \(5 s\) must be below PROVIDER_TIMEOUT \(5 s\)"),
+    ({"FUNCTION_MAX_DURATION": "15"}, r"PROVIDER_TIMEOUT \(15 s\) must be below FUNCTION_MAX_DURATION \(15 s\)"),
+    ({"LEASE": "80"}, r"LEASE \(80 s\) must be at least FUNCTION_MAX_DURATION plus 30 \(90 s\)"),
+    ({"CANCEL_AFTER": "3600"}, r"CANCEL_AFTER \(3600 s\) must be at most the provider's run limit \(1800 s\)"),
+    ({"ADOPTION_MARGIN": "60"}, r"ADOPTION_MARGIN \(60 s\) must be above"),
+    ({"WEBHOOK_TOLERANCE": "60"}, r"WEBHOOK_TOLERANCE \(60 s\) must be above"),
+    ({"TICK_BUDGET": "55"}, r"TICK_BUDGET \(55 s\) must be at most FUNCTION_MAX_DURATION minus 10 \(50 s\)"),
+    ({"STATUS_CACHE_TTL": "31"}, r"STATUS_CACHE_TTL \(31 s\) must be at most CHECK_INTERVAL \(30 s\)"),
+    ({"TICK_BUDGET": "24"}, r"full timeouts \(25 s\) must fit into TICK_BUDGET \(24 s\)"),
+    ({"FUNCTION_MAX_DURATION": "28"}, r"and 4 s \(29 s\) must fit into FUNCTION_MAX_DURATION \(28 s\)"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CONTRADICTIONS, ids=[next(iter(row[0])) for row in CONTRADICTIONS])
+def test_a_contradictory_deployment_does_not_start_and_names_the_two_numbers(
+    environment: pytest.MonkeyPatch, change: dict[str, str], message: str
+) -> None:
+    for name, value in change.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["ENVIRONMENT", "environment", "VERCEL_TARGET_ENV"])
+def test_no_variable_of_another_name_switches_to_development(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.delenv("SLUICE_ENV")
+    environment.setenv(name, "development")
+    assert load_settings().sluice_env == "production"
+
+
+@pytest.mark.parametrize("environment_name", ["development", "test"])
+@pytest.mark.parametrize("platform", ["VERCEL", "AWS_LAMBDA_FUNCTION_NAME"])
+def test_development_is_refused_on_a_platform(
+    environment: pytest.MonkeyPatch, environment_name: str, platform: str
+) -> None:
+    environment.setenv("SLUICE_ENV", environment_name)
+    environment.setenv(platform, "1")
+    with pytest.raises(SettingsError, match="SLUICE_ENV"):
+        load_settings()
+
+
+def test_blanks_and_newlines_around_a_secret_are_not_part_of_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REPLICATE_API_TOKEN", " r8_1a2b3c4d5e6f7a8b9c\n")
+    token = load_settings().replicate_api_token
+    assert token is not None and token.get_secret_value() == "r8_1a2b3c4d5e6f7a8b9c"
+
+
+@pytest.mark.parametrize("function", ["submit", "process_queue"])
+def test_the_numbers_of_serverless_yml_are_settings_that_start(environment: pytest.MonkeyPatch, function: str) -> None:
+    document = yaml.safe_load((Path(__file__).parents[2] / "serverless.yml").read_text())
+    names = {"submit": "submit", "process_queue": "processQueue"}
+    own = document["functions"][names[function]]
+    for name, value in {**document["provider"]["environment"], **own.get("environment", {})}.items():
+        if not str(value).startswith("$"):
+            environment.setenv(name, value)
+    environment.setenv("AWS_LAMBDA_FUNCTION_NAME", function)
+    loaded = load_settings()
+    assert loaded.function_max_duration == own.get("timeout", document["provider"]["timeout"])
+    assert Budget.of_function(loaded).allows_submission(loaded)
+    assert Budget(loaded.tick_budget).allows_submission(loaded) or function != "process_queue"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEYS", "just-one-key"),
+        ("API_KEYS", "a b:0f1e2d3c4b5a69788796"),
+        ("API_KEYS", "a:0f1e2d3c4b5a69788796,b:0f1e2d3c4b5a69788796"),
+        ("API_KEYS", "a:short"),
+        ("CRON_SECRET", GOOD["QUEUE_PROCESSOR_TOKEN"]),
+        ("QUEUES", "video:2"),
+        ("QUEUES", "Not A Name:2"),
+        ("QUEUES", "image:0"),
+        ("QUEUES", "image:many"),
+        ("QUEUES", ",".join(f"q{n}" for n in range(19))),
+        ("UPSTASH_REDIS_REST_URL", "rediss://default:pw@eu1-good-12345.upstash.io:6379"),
+        ("REPLICATE_WEBHOOK_SECRET", "whsec_!!!!"),
+        ("QUEUE_PREFIX", "with space"),
+        ("TIMING_SCALE", "0.5"),
+        ("SIGNING_SECRET", "short"),
+        ("QUEUE_PROCESSOR_TOKEN", "short"),
+        ("REPLICATE_API_TOKEN", "r8_t\u00f6ken-of-some-length"),
+        ("API_KEYS", "a:0f1e2d3c4b5a69788796,a:9b1c7f0e2d3a4b5c6d7e"),
+        ("LEASE", "inf"),
+        ("PRIORITY_SECONDS_PER_POINT", "1e10"),
+    ],
+)
+def test_a_malformed_setting_stops_the_start_and_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROVIDERS", "replicate,replicate"),
+        ("PROVIDERS", "nobody"),
+        ("PROVIDER_RATES", "replicate:0"),
+        ("PROVIDER_RATES", "replicate:0.001"),
+        ("PROVIDER_RATES", "replicate:60001"),
+        ("PROVIDER_RATES", "nobody:5"),
+        ("PROVIDER_RATES", "replicate:5,replicate:6"),
+        ("PROVIDER_CONCURRENCY", "replicate:0"),
+        ("PROVIDER_CONCURRENCY", "replicate:1.5"),
+        ("TIER_WEIGHTS", "pro:1,pro:2"),
+        ("TIER_WEIGHTS", "gold:1"),
+        ("QUEUE_OPTIONS", '{"nowhere": {}}'),
+        ("QUEUE_OPTIONS", '{"video": {"retries": -1}}'),
+        ("QUEUE_OPTIONS", '{"video": {"deadline": 1801}}'),
+        ("QUEUE_OPTIONS", '{"video": {"colour": 1}}'),
+        ("QUEUE_OPTIONS", "video"),
+        ("QUEUE_RETRY_DELAY", "86400001"),
+        ("QUEUE_TTL", "0"),
+    ],
+)
+def test_flow_control_that_cannot_be_stops_the_start_and_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name.lower() if value == "video" else name):
+        load_settings()
+
+
+def test_queues_have_terms_of_their_own(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("QUEUE_OPTIONS", '{"video": {"concurrency": 4, "retries": 0, "ttl": 60, "deadline": 900}}')
+    video, storyboard = load_settings().queue_list
+    assert (video.concurrency, video.max_attempts, video.ttl, video.deadline) == (4, 1, 60, 900)
+    assert (storyboard.max_attempts, storyboard.ttl, storyboard.deadline) == (4, 86_400, 1800)
+
+
+def test_wavespeeds_own_settings_are_checked_where_it_is_switched_on(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PROVIDERS", "wavespeed")
+    environment.delenv("REPLICATE_API_TOKEN")
+    with pytest.raises(SettingsError, match="WAVESPEED_API_KEY is missing"):
+        load_settings()
+    environment.setenv("WAVESPEED_API_KEY", "ws-0123456789abcdef")
+    environment.setenv("WAVESPEED_WEBHOOK_SECRET", "whsec_0123456789abcdef0123456789abcdef")
+    assert load_settings().provider_names == ("wavespeed",)
+
+
+def test_queues_are_numbered_in_the_order_in_which_they_were_added(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("QUEUES", "image:2, audio")
+    environment.setenv("QUEUE_CONCURRENCY", "4")
+    assert [(q.name, q.number, q.concurrency) for q in load_settings().queue_list] == [
+        ("video", 0, 4),
+        ("storyboard", 1, 3),
+        ("image", 2, 2),
+        ("audio", 3, 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("public", "replicate", "wanted"),
+    [
+        ("https://sluice.acme.dev", "https://api.replicate.com/v1", True),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8090/v1", True),
+        ("http://127.0.0.1:8000", "https://api.replicate.com/v1", False),
+        ("http://sluice.acme.dev", "http://127.0.0.1:8090/v1", False),
+        (None, "https://api.replicate.com/v1", False),
+    ],
+)
+def test_a_provider_gets_a_webhook_url_only_where_it_can_call(public: str | None, replicate: str, wanted: bool) -> None:
+    values: dict[str, Any] = {"sluice_env": "test", "public_base_url": public, "replicate_base_url": replicate}
+    assert Settings(**values).webhooks_wanted is wanted

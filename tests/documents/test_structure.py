@@ -1,0 +1,111 @@
+"""The shape of the project: who may import whom, who may talk to whom, how long a module may be."""
+
+import ast
+import re
+import statistics
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("functions", "shared", "local", "bench")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+ALLOWED = {
+    "functions": {"functions", "shared"},
+    "shared": {"shared"},
+    "local": {"local", "shared"},
+    "bench": {"bench", "functions", "shared", "local", "tests"},
+}
+OURS = {"functions", "shared", "local", "bench", "tests", "sluice", "web"}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports anywhere in it, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            # `from shared import runtime` names a module as well as its package.
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names if node.module == "shared")}
+    return found
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_imports_go_from_functions_to_shared_and_never_back(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    ours = {module.split(".")[0] for module in imports(path)} & OURS
+    assert ours <= ALLOWED[package]
+
+
+def test_rooms_of_shared_form_no_cycle() -> None:
+    """A room is a package of shared/, or a module directly in it. graphlib raises CycleError and names the cycle."""
+    graph: dict[str, set[str]] = {}
+    for path in (ROOT / "shared").rglob("*.py"):
+        room = path.relative_to(ROOT / "shared").parts[0].removesuffix(".py")
+        used = {module.split(".")[1] for module in imports(path) if module.startswith("shared.")}
+        graph.setdefault(room, set()).update(used - {room})
+    TopologicalSorter(graph).prepare()
+
+
+def users_of(*modules: str) -> set[str]:
+    found = set()
+    for path in MODULES:
+        if path.relative_to(ROOT).parts[0] in ("functions", "shared"):
+            if {module.split(".")[0] for module in imports(path)} & set(modules):
+                found.add(name(path))
+    return found
+
+
+def test_only_the_store_client_talks_to_redis() -> None:
+    assert users_of("upstash_redis", "redis", "fakeredis") == {"shared/store/rest.py", "shared/store/memory.py"}
+
+
+def test_only_the_store_and_providers_open_connections() -> None:
+    # Whatever a caller or an answer names goes out through egress.py; hooks/address.py only parses URLs with httpx.
+    assert users_of("httpx") == {
+        "shared/store/rest.py", "shared/providers/calls.py", "shared/egress.py", "shared/hooks/address.py",
+    }  # fmt: skip
+    assert users_of("urllib.request", "requests", "aiohttp") == set()
+    assert users_of("socket") == {"shared/egress.py"}  # resolves, and opens nothing
+
+
+def test_keys_are_named_in_one_place() -> None:
+    """Outside keys.py nobody builds a key of the queue; the cache has its own suffix."""
+    for path in (ROOT / "shared").rglob("*.py"):
+        if path.name not in ("keys.py", "cache.py"):
+            assert not re.search(r'prefix\}:|":j:|":u:', path.read_text()), name(path)
+
+
+def test_modules_are_short() -> None:
+    lengths = {name(path): len(path.read_text().splitlines()) for path in MODULES if path.name != "__init__.py"}
+    assert statistics.median(lengths.values()) <= 130
+    assert {path: length for path, length in lengths.items() if length > 350} == {}
+
+
+def test_no_module_shadows_a_package() -> None:
+    taken = {"queue", "http", "redis", "replicate", "requests", "logging", "json", "secrets", "time", "select"}
+    taken |= {"utils", "helpers", "common", "manager", "data", "info"}
+    # jobqueue/queue.py is shared.jobqueue.queue and is imported by that name only.
+    found = {name(path) for path in MODULES if path.stem in taken}
+    assert found <= {"shared/jobqueue/queue.py"}
+
+
+def test_functions_are_thin() -> None:
+    for path in (ROOT / "functions").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno <= 35, f"{name(path)}:{node.name}"
+
+
+def test_work_is_never_left_for_after_the_answer() -> None:
+    """Lambda runs background tasks before answering and freezes the rest; Vercel runs them after. So: none."""
+    for path in MODULES:
+        if path.relative_to(ROOT).parts[0] in ("functions", "shared"):
+            assert "BackgroundTask" not in path.read_text(), name(path)

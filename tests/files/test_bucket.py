@@ -1,0 +1,447 @@
+"""What every kind of storage promises, and the URLs that lead to its files."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import httpx
+import pytest
+
+from shared.config.settings import Settings
+from shared.storage import bucket as buckets
+from shared.storage import layout
+from shared.storage.bucket import Bucket, StorageError
+from shared.storage.kinds import content_type_of, kind_of
+from shared.storage.links import ROUTE
+from shared.storage.upload import PART
+from tests.buckets import (
+    KEYS,
+    MIB,
+    S3,
+    content,
+    everything,
+    file_settings,
+    memory_settings,
+    pieces,
+    s3_server,
+    s3_settings,
+)
+from tests.world import settings_for
+
+NOW = 1_800_000_000_000
+DAY = 86_400_000
+LONG = random.Random(0).randbytes(2 * PART + 12_345)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    if request.param == "file":
+        return file_settings(tmp_path)
+    if request.param == "memory":
+        return memory_settings()
+    server = request.getfixturevalue("s3")
+    return s3_settings(server, server.bucket())
+
+
+@pytest.fixture
+def bucket(settings: Settings) -> Bucket:
+    return Bucket(settings)
+
+
+def cut(whole: bytes, size: int) -> list[bytes]:
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
+
+
+@pytest.mark.parametrize("size", [1, 64 * 1024, PART, 3 * PART])
+async def test_what_is_saved_is_read_back_however_it_was_cut(bucket: Bucket, size: int) -> None:
+    whole = LONG if size > 1 else LONG[:100]
+    await bucket.save("a/b c/ü%20.bin", pieces(*cut(whole, size)), "video/mp4")
+    assert await content(bucket, "a/b c/ü%20.bin") == whole
+    assert await bucket.size("a/b c/ü%20.bin") == len(whole)
+    assert await everything(bucket) == ["a/b c/ü%20.bin"]
+
+
+async def test_an_empty_file_is_a_file(bucket: Bucket) -> None:
+    await bucket.save("nothing", pieces(), "text/plain")
+    assert (await content(bucket, "nothing"), await bucket.size("nothing")) == (b"", 0)
+
+
+async def test_a_span_of_a_file_is_read(bucket: Bucket) -> None:
+    await bucket.save("x", pieces(*cut(LONG, 1_000_003)), "video/mp4")
+    assert await content(bucket, "x", 5, PART + 7) == LONG[5 : PART + 7]
+    assert await content(bucket, "x", len(LONG) - 3) == LONG[-3:]
+    assert await content(bucket, "x", 0, 1) == LONG[:1]
+    assert await content(bucket, "x", 7, 7) == b""
+
+
+async def test_another_bucket_of_the_same_settings_sees_the_same_files(settings: Settings) -> None:
+    await Bucket(settings).save("x", pieces(b"abc"), "text/plain")
+    assert await content(Bucket(settings), "x") == b"abc"
+
+
+async def test_a_second_save_replaces_the_first(bucket: Bucket) -> None:
+    await bucket.save("x", pieces(b"first"), "text/plain")
+    await bucket.save("x", pieces(b"2nd"), "text/plain")
+    assert await content(bucket, "x") == b"2nd"
+
+
+async def test_a_file_that_is_not_there_has_no_size_and_cannot_be_read(bucket: Bucket) -> None:
+    assert await bucket.size("a/none.mp4") is None
+    with pytest.raises(StorageError, match=r"^read: FileNotFoundError$"):
+        await content(bucket, "a/none.mp4")
+
+
+async def test_deleting_spares_the_others_and_does_not_mind_what_is_missing(bucket: Bucket) -> None:
+    for name in ("a/1", "a/2", "b/3"):
+        await bucket.save(name, pieces(b"x"), "text/plain")
+    await bucket.delete(["none", "a/1", "a/none", "b/3"])
+    assert await everything(bucket) == ["a/2"]
+    await bucket.delete([])
+
+
+async def test_more_than_a_page_of_files_is_listed_and_deleted(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "PAGE", 7)
+    keys = [f"many/{number:04}" for number in range(20)]
+    for key in keys:
+        await bucket.save(key, pieces(b"x"), "text/plain")
+    found = [page async for page in bucket.pages("many")]
+    assert sorted(key for page in found for key in page) == keys
+    assert max(len(page) for page in found) <= 7
+    await bucket.delete(keys)
+    assert await everything(bucket) == []
+
+
+async def test_folders_are_listed_and_end_with_their_last_file(bucket: Bucket) -> None:
+    for name in ("results/2026-01-02/u/0.mp4", "results/2026-01-01/u/0.mp4", "results/2026-01-01/v/0.mp4", "uploads/x"):
+        await bucket.save(name, pieces(b"x"), "video/mp4")
+    assert await bucket.folders("results") == ["results/2026-01-01", "results/2026-01-02"]
+    assert await bucket.folders("results/2026-01-01/") == ["results/2026-01-01/u", "results/2026-01-01/v"]
+    assert [page async for page in bucket.pages("results/2026-01-0")] in ([], [[]])  # a folder, not a beginning
+    await bucket.delete(["results/2026-01-02/u/0.mp4"])
+    assert await bucket.folders("results") == ["results/2026-01-01"]
+    assert await bucket.folders("none") == []
+
+
+class Broken(Exception):
+    pass
+
+
+async def failing(size: int) -> AsyncIterator[bytes]:
+    for part in cut(LONG[:size], MIB):
+        yield part
+    raise Broken("the source")
+
+
+@pytest.mark.parametrize("size", [0, 10, len(LONG)])
+async def test_an_iterator_that_fails_leaves_nothing_and_its_own_error(bucket: Bucket, size: int) -> None:
+    with pytest.raises(Broken, match="the source"):
+        await bucket.save("x/y", failing(size), "video/mp4")
+    assert await everything(bucket) == []
+    assert await bucket.size("x/y") is None
+
+
+async def test_an_iterator_that_fails_spares_the_file_that_was_there(bucket: Bucket) -> None:
+    await bucket.save("x/y", pieces(b"before"), "video/mp4")
+    with pytest.raises(Broken):
+        await bucket.save("x/y", failing(len(LONG)), "video/mp4")
+    assert await content(bucket, "x/y") == b"before"
+
+
+class Stalling:
+    """Gives most of the file, says so, and then nothing more."""
+
+    def __init__(self) -> None:
+        self.has_stalled = asyncio.Event()
+        self._given = iter(cut(LONG, MIB)[:11])
+
+    def __aiter__(self) -> "Stalling":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for part in self._given:
+            return part
+        self.has_stalled.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_cancelled_save_leaves_nothing(bucket: Bucket) -> None:
+    source = Stalling()
+    saving = asyncio.create_task(bucket.save("x/y", source, "video/mp4"))
+    await source.has_stalled.wait()
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert await everything(bucket) == []
+
+
+@pytest.mark.parametrize("others", ["preview", "production:2", "production..", "..", "sluice"])
+async def test_deployments_that_share_a_storage_do_not_see_each_other_s_files(settings: Settings, others: str) -> None:
+    """Retention and erasure walk through all of results/ and uploads/."""
+    ours, theirs = (Bucket(settings.model_copy(update={"queue_prefix": name})) for name in ("production", others))
+    for bucket in (ours, theirs):
+        await bucket.save("results/2026-01-01/u/j/0.mp4", pieces(bucket.prefix.encode()), "video/mp4")
+    for bucket in (ours, theirs):
+        assert await bucket.folders("results") == ["results/2026-01-01"]
+        assert [page async for page in bucket.pages("results")] == [["results/2026-01-01/u/j/0.mp4"]]
+    await theirs.delete(["results/2026-01-01/u/j/0.mp4"])
+    assert await theirs.folders("results") == []
+    assert await content(ours, "results/2026-01-01/u/j/0.mp4") == ours.prefix.encode()
+
+
+async def test_a_deployment_s_files_lie_in_a_folder_named_after_its_prefix(tmp_path: Path, s3: S3) -> None:
+    name, prefix = s3.bucket(), {"queue_prefix": "sluice:preview:x"}
+    await Bucket(s3_settings(s3, name, **prefix)).save("a/1", pieces(b"x"), "a/b")
+    await Bucket(s3_settings(s3, name, storage_url=f"s3://{name}", **prefix)).save("a/2", pieces(b"x"), "a/b")
+    await Bucket(file_settings(tmp_path, **prefix)).save("a/3", pieces(b"x"), "a/b")
+    keys = [entry["Key"] for entry in s3.client.list_objects_v2(Bucket=name)["Contents"]]
+    assert keys == ["sluice/preview/x/a/2", "some/prefix/sluice/preview/x/a/1"]
+    assert (tmp_path / "kept files" / "sluice" / "preview" / "x" / "a" / "3").read_bytes() == b"x"
+    assert [path.name for path in tmp_path.iterdir()] == ["kept files"]
+
+
+async def test_a_short_file_costs_one_request(s3: S3) -> None:
+    name = s3.bucket()
+    await Bucket(s3_settings(s3, name)).save("x", pieces(b"abc"), "image/png")
+    head = s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x")
+    assert head["ContentType"] == "image/png"
+    assert "-" not in head["ETag"]  # of several parts it would end in their number
+
+
+async def test_s3_is_left_no_parts_by_an_error_or_a_cancellation(s3: S3) -> None:
+    name = s3.bucket()
+    bucket = Bucket(s3_settings(s3, name))
+    with pytest.raises(Broken):
+        await bucket.save("x", failing(len(LONG)), "video/mp4")
+    assert s3.dangling(name) == []
+    source = Stalling()
+    saving = asyncio.create_task(bucket.save("y", source, "video/mp4"))
+    await source.has_stalled.wait()
+    assert s3.dangling(name) == ["some/prefix/sluice/test/y"]  # so the parts were on their way
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert s3.dangling(name) == []
+
+
+async def test_a_folder_is_left_no_pieces_by_an_error(tmp_path: Path) -> None:
+    bucket = Bucket(file_settings(tmp_path))
+    with pytest.raises(Broken):
+        await bucket.save("x/y", failing(len(LONG)), "video/mp4")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_s3_keeps_the_content_type_and_equal_parts(s3: S3) -> None:
+    name = s3.bucket()
+    await Bucket(s3_settings(s3, name)).save("x", pieces(*cut(LONG, 777_777)), "video/mp4")
+    heads = [s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x", PartNumber=part) for part in (1, 2, 3)]
+    assert [head["ContentLength"] for head in heads] == [PART, PART, len(LONG) - 2 * PART]  # R2 refuses unequal ones
+    assert s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x")["ContentType"] == "video/mp4"
+
+
+async def test_a_token_in_the_environment_is_not_mixed_with_other_keys(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = s3_settings(s3, s3.bucket())
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-lambda")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    await Bucket(settings).save("x", pieces(b"abc"), "text/plain")
+    assert await Bucket(settings).size("x") == 3
+
+
+@pytest.mark.parametrize("verb", ["save", "read", "size", "delete", "pages", "folders"])
+async def test_errors_of_the_storage_are_one_error_and_tell_no_secret(verb: str, s3: S3) -> None:
+    bucket = Bucket(s3_settings(s3, "no-such-bucket-anywhere"))
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "save": lambda: bucket.save("secret-key", pieces(b"x"), "text/plain"),
+        "read": lambda: content(bucket, "secret-key"),
+        "size": lambda: bucket.size("secret-key/../x"),
+        "delete": lambda: bucket.delete(["secret-key/../x"]),
+        "pages": lambda: everything(bucket),
+        "folders": lambda: bucket.folders("secret-key/../x"),
+    }
+    with pytest.raises(StorageError) as caught:
+        await calls[verb]()
+    assert "secret" not in str(caught.value) and "http" not in str(caught.value)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+async def test_without_storage_nothing_is_saved() -> None:
+    with pytest.raises(StorageError):
+        await Bucket(settings_for(None)).save("x", pieces(b"x"), "text/plain")
+
+
+async def test_a_presigned_url_of_s3_gets_the_file_under_its_name(s3: S3) -> None:
+    bucket = Bucket(s3_settings(s3, s3.bucket()))
+    await bucket.save("a b/ü.mp4", pieces(b"film"), "video/mp4")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(bucket.url("a b/ü.mp4", NOW, filename='my "film" é.mp4'))
+    assert (answer.status_code, answer.content) == (200, b"film")
+    assert answer.headers["content-type"] == "video/mp4"
+    shown = "attachment; filename=\"my _film_ _.mp4\"; filename*=UTF-8''my%20%22film%22%20%C3%A9.mp4"
+    assert answer.headers["content-disposition"] == shown
+
+
+async def test_a_presigned_url_of_s3_puts_a_file(s3: S3) -> None:
+    bucket = Bucket(s3_settings(s3, s3.bucket()))
+    url, headers = bucket.upload_url("uploads/x.png", NOW, "image/png", 5)
+    assert headers == {"Content-Type": "image/png", "Content-Length": "5"}
+    assert "X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost" in url
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.put(url, content=b"image", headers=headers)
+    assert answer.status_code == 200
+    assert await content(bucket, "uploads/x.png") == b"image"
+
+
+def test_a_url_stays_the_same_for_a_quarter_of_its_life(settings: Settings) -> None:
+    bucket = Bucket(settings)
+    window = settings.storage_url_ttl * 1000 // 4
+    start = NOW // window * window
+    same = {bucket.url("x/0.mp4", start + passed) for passed in (0, 1, window - 1)}
+    assert len(same) == 1
+    assert bucket.url("x/0.mp4", start + window) not in same
+
+
+def expiry_of(url: str, signed_at: int) -> float:
+    query = dict(parse_qsl(urlsplit(url).query))
+    return int(query["expires"]) if "expires" in query else signed_at / 1000 + int(query["X-Amz-Expires"])
+
+
+@pytest.mark.parametrize("passed", [0, 1, 899_999])
+def test_a_url_lasts_as_long_as_promised_whenever_it_is_made(settings: Settings, passed: int) -> None:
+    start = NOW // 900_000 * 900_000
+    assert settings.storage_url_ttl == 3600
+    expires = expiry_of(Bucket(settings).url("x/0.mp4", start + passed), start)
+    assert expires * 1000 - (start + passed) >= 3_600_000
+
+
+def test_a_url_is_never_signed_for_more_than_a_week(tmp_path: Path) -> None:
+    settings = settings_for(None, storage_url="s3://files", storage_url_ttl=604_800, **KEYS)
+    assert "X-Amz-Expires=604800&" in Bucket(settings).url("x", NOW)
+
+
+def test_a_public_bucket_needs_no_signature(tmp_path: Path) -> None:
+    public = {"storage_public_url": "https://files.acme.net/"}
+    settings = settings_for(None, storage_url="s3://files/some/prefix", **KEYS, **public)
+    assert Bucket(settings).url("a b/0.mp4", NOW) == "https://files.acme.net/some/prefix/sluice/test/a%20b/0.mp4"
+    assert Bucket(file_settings(tmp_path, **public)).url("a/0.mp4", NOW) == "https://files.acme.net/sluice/test/a/0.mp4"
+
+
+def test_lambda_s_region_does_not_become_that_of_r2() -> None:
+    r2 = {"storage_endpoint": "https://abc.r2.cloudflarestorage.com", "storage_region": "eu-west-1"}
+    assert "%2Fauto%2Fs3%2F" in Bucket(settings_for(None, storage_url="s3://files", **KEYS, **r2)).url("x", NOW)
+    url = Bucket(settings_for(None, storage_url="s3://files", **KEYS)).url("x", NOW)
+    assert url.startswith("https://files.s3.us-east-1.amazonaws.com/sluice/test/x?") and "%2Fus-east-1%2Fs3%2F" in url
+
+
+def own(url: str) -> tuple[str, dict[str, str]]:
+    """The key and the query as the own route gets them."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    assert path.startswith(ROUTE)
+    return path.removeprefix(ROUTE), dict(parse_qsl(parts.query))
+
+
+def test_the_own_route_knows_its_urls_and_no_others(tmp_path: Path) -> None:
+    bucket = Bucket(file_settings(tmp_path, public_base_url="https://queue.acme.net"))
+    url = bucket.url("a b/0.mp4", NOW, filename="é.mp4")
+    assert url.startswith("https://queue.acme.net/api/files/a%20b/0.mp4?expires=")
+    key, query = own(url)
+    assert key == "a b/0.mp4" and query["filename"] == "é.mp4"
+    assert bucket.verify_file_url("GET", key, query, NOW)
+    assert bucket.verify_file_url("HEAD", key, query, NOW)
+    assert not bucket.verify_file_url("PUT", key, query, NOW)
+    assert not bucket.verify_file_url("GET", "a b/1.mp4", query, NOW)
+    assert not bucket.verify_file_url("GET", key, query, NOW + 2 * 3_600_000)
+    for name, value in [
+        ("expires", str(int(query["expires"]) + 1)), ("expires", "9" * 13), ("expires", "²"), ("expires", ""),
+        ("filename", "x"), ("signature", ""), ("signature", "\udc80é"),
+    ]:  # fmt: skip
+        assert not bucket.verify_file_url("GET", key, query | {name: value}, NOW)
+    assert not bucket.verify_file_url("GET", key, {"expires": query["expires"]}, NOW)
+    other = Bucket(file_settings(tmp_path, signing_secret="another secret of this test"))
+    assert not other.verify_file_url("GET", key, query, NOW)
+
+
+def test_an_upload_by_the_own_route_is_held_to_its_type_and_size(tmp_path: Path) -> None:
+    bucket = Bucket(file_settings(tmp_path))
+    url, headers = bucket.upload_url("uploads/x.png", NOW, "image/png", 5)
+    key, query = own(url)
+    assert headers == {"Content-Type": "image/png", "Content-Length": "5"}
+    assert bucket.verify_file_url("PUT", key, query, NOW, "image/png", "5")
+    assert not bucket.verify_file_url("PUT", key, query, NOW, "image/png", "6")
+    assert not bucket.verify_file_url("PUT", key, query, NOW, "image/svg+xml", "5")
+    assert not bucket.verify_file_url("GET", key, query, NOW)
+
+
+def test_keys_are_laid_out_by_day_and_then_by_user() -> None:
+    folder = layout.job_folder(NOW, "app", "ada", "job_1")
+    user = layout.user_folder("app", "ada")
+    assert folder == f"results/2027-01-15/{user}/job_1" and len(user) == 32
+    assert layout.result_key(folder, 0, "mp4") == f"{folder}/0.mp4"
+    assert layout.thumbnail_key(folder, 0, "jpg") == f"{folder}/0-thumbnail.jpg"
+    upload = layout.upload_key(NOW, "app", "ada", "png")
+    assert upload.startswith(f"uploads/2027-01-15/{user}/") and upload != layout.upload_key(NOW, "app", "ada", "png")
+    assert layout.user_folder("ap", "pada") != user
+    assert layout.is_of_user(upload, "app", "ada") and layout.is_of_user(f"{folder}/0.mp4", "app", "ada")
+    assert not layout.is_of_user(upload, "app", "bob") and not layout.is_of_user(f"other/{user}/{user}", "app", "ada")
+
+
+def test_a_day_is_over_at_its_end() -> None:
+    midnight = NOW // DAY * DAY
+    assert layout.is_before("results/2027-01-14", midnight)
+    assert not layout.is_before("results/2027-01-14", midnight - 1)
+    assert not layout.is_before("results/2027-01-15", NOW)
+    assert not layout.is_before("results/else", NOW) and not layout.is_before("", NOW)
+
+
+@pytest.mark.parametrize(
+    ("first", "content_type", "extension"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "image/png", "png"),
+        (b'  {"a": 1}', "application/json", "json"),
+        ("\ufeff[1, 2]".encode(), "application/json", "json"),
+        ("plain é".encode(), "text/plain; charset=utf-8", "txt"),
+        (("é" * 5000).encode()[:8191], "text/plain; charset=utf-8", "txt"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>", "text/plain; charset=utf-8", "txt"),
+        (b"<!DOCTYPE html><script>", "text/plain; charset=utf-8", "txt"),
+        (b"\x00\x01\x02", "application/octet-stream", "bin"),
+        (b"\xff\xfe<\x00s\x00", "application/octet-stream", "bin"),
+        (b" ", "application/octet-stream", "bin"),
+    ],
+)  # fmt: skip
+def test_a_file_is_what_its_first_bytes_say(first: bytes, content_type: str, extension: str) -> None:
+    kind = kind_of(first)
+    assert (kind.content_type, kind.extension) == (content_type, extension)
+    assert content_type_of(f"a/b.c/0.{extension}") == content_type
+
+
+def test_no_beginning_of_a_file_is_served_as_something_that_runs() -> None:
+    chance = random.Random(0)
+    for _ in range(2000):
+        kind = kind_of(chance.randbytes(chance.randrange(40)))
+        assert kind.extension.isalnum() and kind.content_type not in ("text/html", "image/svg+xml")
+    assert (
+        content_type_of("a/0.svg") == content_type_of("a/0.html") == content_type_of("a/0") == kind_of(b"").content_type
+    )
+
+
+def test_making_urls_loads_no_client(tmp_path: Path) -> None:
+    text = (
+        "import sys; from shared.config.settings import Settings; from shared.storage.bucket import Bucket;"
+        "import shared.storage.copying;"
+        "s = Settings(sluice_env='test', use_redis_for_tasks=False, storage_url='s3://x', storage_access_key_id='a',"
+        "storage_secret_access_key='b'); Bucket(s).url('x', 0); Bucket(s).upload_url('x', 0, 'a/b', 1);"
+        "print([m for m in ('obstore', 'filetype', 'httpx', 'av', 'PIL') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, env=os.environ)
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")

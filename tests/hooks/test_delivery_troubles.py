@@ -1,0 +1,206 @@
+"""What goes wrong with owners' endpoints, and whom it must not touch."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.budget import Budget
+from shared.clock import ManualClock
+from shared.errors import StoreUncertain
+from shared.hooks.subscription import subscription
+from shared.jobs.batches import BatchJob, BatchRequest
+from shared.providers.base import Prediction
+from shared.startup import SettingsError, load_settings
+from tests.hooks.test_deliveries import completed, drain, left, run, running, told
+from tests.receiver import OK, Receiver, receiver
+from tests.world import AUTH, World, http_client, make_world, settings_for
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Receiver]:
+    async with receiver() as made:
+        yield made
+
+
+@pytest.fixture
+async def world(valkey: RunningServer) -> AsyncIterator[World]:
+    async with make_world(valkey, ManualClock(), allow_loopback=True, hook_timeout=0.5, max_user_tasks=500) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with http_client(**AUTH) as made:
+        yield made
+
+
+async def test_events_behind_a_host_that_stays_down_are_given_up_and_listed(world: World, endpoint: Receiver) -> None:
+    endpoint.answers = lambda _: (503, {}, b"")
+    for number in range(60):
+        job_id = await world.enqueue(f"user{number}", hook_url=endpoint.url())
+        await world.runtime.queue.cancel(job_id, "app")
+    world.runtime.outbox_queue.follow_ups.take()
+    for _ in range(7 * 24):
+        world.manual.advance(3600)
+        await run(world)
+    assert await left(world) == 0
+    assert (await world.runtime.records.stats()).counters["undelivered"] == 60
+    assert len(await world.runtime.outbox_queue.undelivered(world.clock.now() + 1)) == 60
+    assert (await told(world, "job_59", "canceled")).state == "failed"
+
+
+async def test_an_event_whose_job_is_there_no_more_is_counted(world: World, endpoint: Receiver) -> None:
+    job_id = await completed(world, endpoint.url())
+    world.runtime.outbox_queue.follow_ups.take()
+    await world.raw("DEL", world.runtime.queue.keys.job(job_id))
+    world.manual.advance(60)
+    await run(world)
+    assert endpoint.received == [] and await left(world) == 0
+    assert (await world.runtime.records.stats()).counters["undelivered"] == 1
+
+
+async def test_a_call_that_somebody_waits_for_delivers_nobody_elses_events(
+    world: World, client: httpx.AsyncClient, endpoint: Receiver
+) -> None:
+    """The submit starts another user's job too, whose event is left to those who have the time."""
+    await world.enqueue("bob", hook_url=endpoint.url(), hook_events=["job.processing"])
+    body = {"model": "acme/video", "input": {}, "user_id": "ada"}
+    assert (await client.post("/api/submit", json=body)).status_code == 202
+    assert (await world.runtime.records.read("job_0")).state == "running" and endpoint.received == []
+    world.manual.advance(40)
+    await world.runtime.tick.run()
+    assert len(endpoint.received) == 1
+
+
+async def test_trouble_of_the_outbox_is_no_trouble_of_an_accepted_submit(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def uncertain(*_: Any) -> None:
+        raise StoreUncertain
+
+    monkeypatch.setattr(world.runtime.outbox, "_do_all_told", uncertain)
+    body = {"model": "acme/video", "input": {}, "user_id": "ada"}
+    assert (await client.post("/api/submit", json=body)).status_code == 202
+
+
+async def test_a_batch_that_is_polled_tells_its_end(
+    world: World, client: httpx.AsyncClient, endpoint: Receiver
+) -> None:
+    """Without webhook and without tick."""
+    request = BatchRequest(user_id="ada", model="acme/video", hook_url=endpoint.url(), jobs=[BatchJob(input={})])
+    batch = await world.runtime.batches.create("app", request, "k", Budget(50))
+    (prediction,) = world.provider.states
+    world.provider.states[prediction] = Prediction(prediction, "completed", "done")
+    for _ in range(6):
+        world.manual.advance(30)
+        world.runtime.cache.forget_all("batch:")
+        assert (await client.get(f"/api/batches/{batch['id']}")).status_code == 200
+    assert [json.loads(request.body)["type"] for request in endpoint.received] == ["batch.completed"]
+
+
+async def test_behind_many_dead_hosts_a_healthy_one_is_served_in_the_same_run(world: World, endpoint: Receiver) -> None:
+    async with receiver() as dead:
+        dead.answers = lambda _: (500, {}, b"")
+        for number in range(70):
+            job_id = await world.enqueue(f"user{number}", hook_url=f"http://127.0.0.1:{dead.port}/{number}")
+            # A host of its own each: so many owners would be too many for a test.
+            lane = f"app:{number:012d}"
+            await world.raw("HSET", world.runtime.queue.keys.job(job_id), "hook_lane", lane)
+            await world.runtime.queue.cancel(job_id, "app")
+        healthy = await world.enqueue("last", hook_url=endpoint.url())
+        await world.runtime.queue.cancel(healthy, "app")
+        world.runtime.outbox_queue.follow_ups.take()
+        world.manual.advance(60)
+        await run(world)
+        assert (await told(world, healthy, "canceled")).state == "delivered"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_success_counts_whatever_becomes_of_its_body(world: World, cut: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+        await writer.drain()
+        if not cut:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    job_id = await completed(world, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    await drain(world)
+    assert (await told(world, job_id)).state == "delivered"
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[bad", "http://hooks.example.com/x", "ftp://x.example.com", "https://10.0.0.1/x", "https://a.b:8443/",
+            "https://u:p@a.b/", "https://localhost/"],
+)  # fmt: skip
+def test_a_default_url_that_nobody_could_be_told_at_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_ENV", "test")
+    monkeypatch.setenv("API_KEYS", "app:key-of-the-app-in-tests")
+    monkeypatch.setenv("HOOKS", json.dumps({"app": {"url": url}}))
+    with pytest.raises(SettingsError, match="HOOKS") as refused:
+        load_settings()
+    assert url not in str(refused.value)
+
+
+async def test_what_is_ended_after_a_410_is_listed_for_the_operator(world: World, endpoint: Receiver) -> None:
+    endpoint.answers = lambda _: (410, {}, b"")
+    await completed(world, endpoint.url())
+    await drain(world)
+    second = await completed(world, endpoint.url())
+    await drain(world)
+    listed = await world.runtime.outbox_queue.undelivered(world.clock.now() + 1)
+    assert len(endpoint.received) == 1 and second in [of for _, of, _ in listed]
+    assert (await world.runtime.records.stats()).counters["undelivered"] == 2
+
+
+async def test_the_event_of_a_batchs_end_tells_that_end_though_it_lives_again(world: World, endpoint: Receiver) -> None:
+    endpoint.answers = lambda _: (500, {}, b"")
+    request = BatchRequest(user_id="ada", model="acme/video", hook_url=endpoint.url(), jobs=[BatchJob(input={})])
+    batch = await world.runtime.batches.create("app", request, "k", Budget(50))
+    job_id = batch["jobs"][0]["id"]
+    await world.runtime.queue.fail(job_id, 1, "", code="invalid_input", detail="", retryable=False)
+    await drain(world)
+    await world.runtime.batches.retry("app", batch["id"], Budget(50))
+    endpoint.answers = lambda _: OK
+    world.manual.advance(30)
+    await run(world)
+    first, second = (json.loads(request.body) for request in endpoint.received)
+    assert first == second and second["data"]["status"] == "failed" and second["data"]["counts"]["failed"] == 1
+
+
+async def test_what_one_url_asks_for_does_not_hold_up_its_host(world: World, endpoint: Receiver) -> None:
+    endpoint.answers = lambda request: (404, {"Retry-After": "86400"}, b"") if request.path == "/bad" else OK
+    bad, good = await completed(world, endpoint.url("/bad")), await completed(world, endpoint.url("/good"))
+    await drain(world)
+    assert (await told(world, bad)).state == "pending" and (await told(world, good)).state == "delivered"
+
+
+async def test_of_those_who_end_jobs_of_a_failing_host_one_is_the_probe(world: World, endpoint: Receiver) -> None:
+    endpoint.answers = lambda _: (500, {}, b"")
+    await completed(world, endpoint.url())
+    await drain(world)
+    world.manual.advance(10)
+    for _ in range(5):
+        await running(world, endpoint.url())
+    for number in range(1, 6):
+        await world.runtime.queue.finish(f"job_{number}", 1, f"p_job_{number}", "completed", {"output": "1"})
+    rows, _ = world.runtime.outbox_queue.follow_ups.take()
+    assert len(rows) == 1 and rows[0].is_probe
+
+
+def test_one_host_is_one_lane_however_it_is_written() -> None:
+    settings = settings_for(None)
+    urls = ["https://example.com/a", "https://EXAMPLE.com:443/b", "https://example.com:/c", "https://example。com/d"]
+    assert len({subscription(settings, "app", url, None)["hook_lane"] for url in urls}) == 1
+    assert subscription(settings, "app", "https://www.example.com/", None)["hook_lane"] not in urls

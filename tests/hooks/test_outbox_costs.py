@@ -1,0 +1,88 @@
+"""What results and hooks add to the bill, counted at the REST server and held against the table in DESIGN.md."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.budget import Budget
+from shared.clock import ManualClock
+from shared.providers.base import Prediction
+from tests.queue.test_budget import COSTS
+from tests.receiver import Receiver, receiver
+from tests.world import World, make_world
+
+Counted = dict[str, tuple[int, int]]
+
+
+@pytest.fixture
+async def owner() -> AsyncIterator[Receiver]:
+    async with receiver() as made:
+        made.answers = lambda request: (200, {}, b"a file" if request.path == "/file" else b"")
+        yield made
+
+
+@pytest.fixture
+async def world(valkey: RunningServer, owner: Receiver) -> AsyncIterator[World]:
+    changes: dict[str, Any] = {"allow_loopback": True, "storage_url": "memory://costs", "hook_timeout": 2.0}
+    async with make_world(valkey, ManualClock(), **changes) as made:
+        yield made
+
+
+def count(server: RunningServer) -> tuple[int, int]:
+    bill = server.bill()
+    server.reset_bill()
+    return bill.calls, bill.billed
+
+
+async def finish(world: World, output: Any, **changes: Any) -> None:
+    job_id = await world.enqueue(start=True, **changes)
+    await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
+    assert world.server is not None
+    world.server.reset_bill()
+    await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction(f"p_{job_id}", "completed", output))
+
+
+async def test_results_and_hooks_cost_what_the_table_says(world: World, owner: Receiver, valkey: RunningServer) -> None:
+    counted: Counted = {}
+
+    async def drain() -> None:
+        await world.runtime.outbox.drain(Budget(50))
+
+    await finish(world, "no file")
+    counted["end of a job without files and hook"] = count(valkey)
+    await drain()
+    assert count(valkey) == (0, 0), "what nobody needs costs nothing"
+    await finish(world, owner.url("/file"))
+    counted["end of a job with a file"] = count(valkey)
+    await drain()
+    counted["store the file and note it"] = count(valkey)
+    await finish(world, "no file", hook_url=owner.url())
+    counted["end of a job with a hook"] = count(valkey)
+    await drain()
+    counted["deliver the event and note it"] = count(valkey)
+    await finish(world, owner.url("/file"), hook_url=owner.url())
+    await drain()
+    counted["end of a job with a file and a hook, all of it"] = count(valkey)
+    assert counted == {name: COSTS.get(name) for name in counted}
+
+
+async def test_the_outbox_costs_a_tick_what_the_table_says(
+    world: World, owner: Receiver, valkey: RunningServer
+) -> None:
+    counted: Counted = {}
+    valkey.reset_bill()
+    await world.runtime.outbox.run(Budget(50))
+    counted["look into an outbox where nothing is due"] = count(valkey)
+    await finish(world, "no file", hook_url=owner.url())
+    world.runtime.outbox_queue.follow_ups.take()
+    world.manual.advance(60)
+    valkey.reset_bill()
+    (jobs, (lane,)) = await world.runtime.outbox_queue.claim(4, 32, 20)
+    counted["claim a lane with one event"] = count(valkey)
+    assert not jobs and len(lane.rows) == 1
+    owner.answers = lambda _: (500, {}, b"")
+    await world.runtime.deliveries.deliver(lane.rows[0], lane.name)
+    counted["try to deliver to a host that fails"] = count(valkey)
+    assert counted == {name: COSTS.get(name) for name in counted}

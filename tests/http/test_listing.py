@@ -1,0 +1,560 @@
+"""Lists of jobs, results, deletion and retries, through HTTP; and what becomes of the history."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.clock import iso
+from shared.errors import StoreUncertain
+from shared.jobqueue import Position
+from shared.jobqueue import history as history_module
+from shared.jobqueue.history import LATEST
+from shared.jobqueue.script import script
+from shared.jobs.listing import EPOCH
+from shared.providers.base import Prediction
+from tests.http.test_functions import problem
+from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
+
+BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with http_client(**AUTH) as made:
+        yield made
+
+
+async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
+    """The ids on all pages; pages are walked to their end."""
+    found: list[str] = []
+    for _ in range(200):
+        answer = await client.get("/api/jobs", params=query)
+        assert answer.status_code == 200, answer.text
+        found += [job["id"] for job in answer.json()["jobs"]]
+        query["cursor"] = answer.json()["next_cursor"]
+        if query["cursor"] is None:
+            return found
+    raise AssertionError("the pages come to no end")
+
+
+async def end(world: World, job_id: str, outcome: str = "completed", output: Any = None) -> None:
+    """Ends a job that is at the provider; where it fails, not as a dead letter."""
+    queue = world.runtime.queue
+    prediction = (await world.runtime.records.read(job_id)).fields.get("prediction") or f"p-{job_id}"
+    if outcome == "failed":
+        await queue.fail(job_id, 1, prediction, code="invalid_input", detail="no", retryable=False)
+    else:
+        await queue.finish(job_id, 1, prediction, outcome, {"output": json.dumps(output)})
+
+
+async def fill(world: World, *ids: str, user: str = "ada", owner: str = "app", gap: float = 0.0) -> None:
+    """Jobs in the history and nowhere else, one hash each."""
+    keys = world.runtime.history.keys
+    fields = {"owner": owner, "user": user, "queue": "video", "provider": "replicate", "model": "acme/video",
+              "priority": "3", "state": "done", "outcome": "completed"}  # fmt: skip
+    for job_id in ids:
+        now = world.clock.now()
+        flat = [part for pair in {**fields, "created_at": str(now), "ended_at": str(now)}.items() for part in pair]
+        await world.raw("HSET", keys.job(job_id), *flat)
+        await world.raw("ZADD", keys.index, str(323 * 20_000_000_000_000 + now), f"@{owner}:{user}|{job_id}")
+        if gap:
+            world.manual.advance(gap)
+
+
+async def test_a_list_shows_the_callers_jobs_newest_first_whatever_their_state(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    ids = []
+    for number in range(4):
+        answer = await client.post("/api/submit", json={**BODY, "user_id": f"user{number}"})
+        ids.append(answer.json()["id"])
+        world.manual.advance(1)
+    await client.post("/api/submit", json=BODY, headers=OTHER_AUTH)
+    await end(world, ids[0])
+    await end(world, ids[1], "failed")
+    await client.post(f"/api/jobs/{ids[2]}/cancel")
+    document = (await client.get("/api/jobs")).json()
+    assert [job["id"] for job in document["jobs"]] == ids[::-1] and document["next_cursor"] is None
+    assert [job["status"] for job in document["jobs"]] == ["processing", "canceled", "failed", "completed"]
+    failed = document["jobs"][2]
+    assert failed["error"] == {"code": "invalid_input", "class": "invalid_input", "retryable": False}
+    begun = iso(world.clock.now() - 3000)
+    assert failed | {"ended_at": None, "error": None, "links": None} == {
+        "id": ids[1], "status": "failed", "stage": "done", "queue": "video", "provider": "replicate",
+        "model": "acme/video", "user_id": "user1", "priority": 3, "batch_id": None, "created_at": begun,
+        "ended_at": None, "error": None, "links": None,
+    }  # fmt: skip
+    assert failed["links"]["result"] == f"/api/jobs/{ids[1]}/result"
+
+
+async def test_each_filter_leaves_what_it_names(world: World, client: httpx.AsyncClient) -> None:
+    start = world.clock.now()
+    first = await world.enqueue("ada")
+    world.manual.advance(1)
+    second = await world.enqueue("bob", queue="storyboard")
+    world.manual.advance(1)
+    await fill(world, "third", user="ada|bob")
+    await world.raw("HSET", world.runtime.history.keys.job("third"), "batch", "b1", "model", "acme/other")
+    for query, expected in (
+        ({}, ["third", second, first]),
+        ({"user_id": "ada"}, [first]),
+        ({"user_id": "ada|bob"}, ["third"]),
+        ({"user_id": "bob"}, [second]),
+        ({"status": "pending"}, [second, first]),
+        ({"status": "completed"}, ["third"]),
+        ({"status": "processing"}, []),
+        ({"queue": "storyboard"}, [second]),
+        ({"model": "acme/video"}, [second, first]),
+        ({"model": "acme/video", "user_id": "ada"}, [first]),
+        ({"batch_id": "b1"}, ["third"]),
+        ({"created_after": iso(start + 1000)}, ["third", second]),
+        ({"created_before": iso(start + 1000)}, [first]),
+        ({"created_after": iso(start + 1000), "created_before": iso(start + 1001)}, [second]),
+        ({"created_after": iso(start + 1000), "created_before": iso(start)}, []),
+    ):
+        assert await listed(client, **query) == expected, query
+
+
+@pytest.mark.parametrize("user", ["ada", "ada|x", "a:b|c", "\u00fc\u4e16\U0001f30d", "%[(*+-"])
+async def test_pages_of_jobs_of_one_moment_show_each_once(world: World, client: httpx.AsyncClient, user: str) -> None:
+    ids = [f"j{number}" for number in range(7)]
+    await fill(world, *ids, user=user)
+    await fill(world, "zz", "aa", owner="aaa")
+    await fill(world, "zz1", "aa1", owner="zzz")
+    for limit in (1, 2, 3, 7, 20):
+        found = await listed(client, limit=limit)
+        assert found == sorted(ids, reverse=True), limit
+        assert await listed(client, limit=limit, user_id=user) == found
+
+
+async def test_pages_stay_exact_while_jobs_come_and_go(world: World, client: httpx.AsyncClient) -> None:
+    await fill(world, *(f"j{number}" for number in range(9)))
+    page = (await client.get("/api/jobs?limit=3")).json()
+    assert [job["id"] for job in page["jobs"]] == ["j8", "j7", "j6"]
+    for gone in ("j6", "j5"):
+        assert (await client.delete(f"/api/jobs/{gone}")).status_code == 204
+    await fill(world, "j9")
+    world.manual.advance(1)
+    await fill(world, "newer")
+    page = (await client.get("/api/jobs", params={"limit": 3, "cursor": page["next_cursor"]})).json()
+    assert [job["id"] for job in page["jobs"]] == ["j4", "j3", "j2"]
+
+
+@pytest.mark.parametrize("owner", ["aaa", "app", "zzz"])
+async def test_more_entries_of_one_moment_than_a_page_walks_past_do_not_stop_the_walk(
+    world: World, client: httpx.AsyncClient, owner: str
+) -> None:
+    """As after two big batches: of the caller's other user, or of applications that come before or after him."""
+    keys = world.runtime.history.keys
+    await fill(world, "before", gap=1)
+    await fill(world, "same1", "same2")
+    score = str(323 * 20_000_000_000_000 + world.clock.now())
+    for first in range(0, 2500, 500):
+        members = [part for n in range(first, first + 500) for part in (score, f"@{owner}:crowd|x{n:04}")]
+        await world.raw("ZADD", keys.index, *members)
+    world.manual.advance(1)
+    await fill(world, "after")
+    assert await listed(client, user_id="ada") == ["after", "same2", "same1", "before"]
+    assert await listed(client, user_id="ada", limit=1) == ["after", "same2", "same1", "before"]
+    reply = await world.runtime.history.jobs("app", user="ada", limit=2)
+    assert reply.following is None or "crowd" not in reply.following.bound or owner == "app"
+
+
+async def test_a_walk_goes_on_among_many_of_one_moment_after_its_last_job_is_gone(world: World) -> None:
+    history = world.runtime.history
+    score = str(323 * 20_000_000_000_000 + world.clock.now())
+    members = [part for n in range(1500) for part in (score, f"@app:ada|x{n:04}")]
+    await world.raw("ZADD", history.keys.index, *members)
+    await fill(world, "x0300")
+    page = await history.jobs("app", start=Position(world.clock.now(), "ada|x0301~"), limit=5)
+    assert [job.id for job in page.jobs] == ["x0300"]
+
+
+async def test_a_job_whose_record_has_expired_is_left_out(world: World, client: httpx.AsyncClient) -> None:
+    await fill(world, "kept", "expired", "kept2")
+    await world.raw("DEL", world.runtime.history.keys.job("expired"))
+    assert await listed(client, limit=1) == ["kept2", "kept"]
+
+
+async def test_a_cursor_works_for_its_own_request_alone(world: World, client: httpx.AsyncClient) -> None:
+    await fill(world, "a1", "a2", "a3")
+    cursor = (await client.get("/api/jobs?limit=1")).json()["next_cursor"]
+    assert (await client.get("/api/jobs", params={"limit": 2, "cursor": cursor})).status_code == 200
+    for params, headers in (
+        ({"cursor": cursor, "user_id": "ada"}, AUTH),
+        ({"cursor": cursor}, OTHER_AUTH),
+        ({"cursor": cursor + "A"}, AUTH),
+        ({"cursor": cursor[:-1]}, AUTH),
+        ({"cursor": "\u00e9" * 40}, AUTH),
+        ({"cursor": "x"}, AUTH),
+        ({"cursor": "0" * 32 + "MS4="}, AUTH),
+        ({"cursor": "x" * 3000}, AUTH),
+        ({"cursor": ""}, AUTH),
+    ):
+        answer = await client.get("/api/jobs", params=params, headers=headers)
+        assert problem(answer, 422, "invalid_request")["field"] == "cursor"
+
+
+BAD_QUERIES = [
+    ("limit=0", "limit"), ("limit=101", "limit"), ("limit=ten", "limit"), ("limit=-1", "limit"), ("limit=1e1", "limit"),
+    ("limit=%D9%A1", "limit"), ("limit=", "limit"), ("limit=1&limit=2", "limit"), ("limit=" + "9" * 5000, "limit"),
+    ("status=done", "status"), ("status=", "status"), ("user_id=", "user_id"), ("user_id=a%00b", "user_id"),
+    ("user_id=" + "u" * 129, "user_id"), ("queue=a%20b", "queue"), ("model=%FF", "model"), ("batch_id=%0A", "batch_id"),
+    ("created_after=yesterday", "created_after"), ("created_after=2026-01-01", "created_after"),
+    ("created_after=2026-13-01T00:00:00Z", "created_after"), ("created_after=2026-01-01T00:00:00", "created_after"),
+    ("created_before=2026-01-01T00:00:00+02:00", "created_before"), ("created_before=1e9", "created_before"),
+    ("created_before=2026-01-01T00:00:00%2B99:00", "created_before"),
+    ("created_before=20260101T000000Z", "created_before"), ("colour=red", "colour"), ("%F0%9F=1", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "field"), BAD_QUERIES)
+async def test_a_bad_query_gets_a_problem_that_names_the_parameter(
+    valkey_world: World, query: str, field: str | None
+) -> None:
+    async with http_client(**AUTH) as client:
+        document = problem(await client.get(f"/api/jobs?{query}"), 422, "invalid_request")
+    assert document.get("field") == field
+    assert "yesterday" not in json.dumps(document) and "red" not in document["detail"].split()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59.999999999-14:00",
+        "1969-12-31t23:59:59z",
+        "2026-01-01T00:00:00Z",
+    ],
+)
+async def test_any_moment_may_be_asked_for(valkey_world: World, moment: str) -> None:
+    await fill(valkey_world, "job")
+    async with http_client(**AUTH) as client:
+        for name, early in (("created_after", True), ("created_before", False)):
+            answer = await client.get("/api/jobs", params={name: moment})
+            assert answer.status_code == 200, answer.text
+            assert len(answer.json()["jobs"]) == int(early is not moment.startswith("9999"))
+
+
+NAMES = ["user_id", "status", "queue", "model", "batch_id", "created_after", "created_before", "limit", "cursor", "x"]
+PATHS = ["/api/jobs", "/api/jobs/{}/result", "/api/status/{}"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    query=st.lists(st.tuples(st.sampled_from(NAMES) | st.text(max_size=5), st.text(max_size=40)), max_size=4),
+    raw=st.none() | st.binary(max_size=60).map(lambda data: "".join(f"%{byte:02x}" for byte in data)),
+)
+async def test_no_query_whatever_makes_a_list_fail(
+    valkey_world: World, query: list[tuple[str, str]], raw: str | None
+) -> None:
+    url = httpx.URL(
+        "/api/jobs", params=[(n.encode("utf-8", "replace"), v.encode("utf-8", "replace")) for n, v in query]
+    )
+    async with http_client(**AUTH) as client:
+        answer = await client.get(f"/api/jobs?{raw}" if raw is not None else url)
+    assert answer.status_code in (200, 422)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    entries=st.lists(
+        st.tuples(st.sampled_from(["aaa", "app", "app2", "zzz"]), st.sampled_from(["ada", "bob|x"]), st.integers(0, 2)),
+        min_size=1,
+        max_size=25,
+    ),
+    gone=st.lists(st.integers(0, 24), max_size=8),
+    user=st.sampled_from(["", "ada"]),
+    limit=st.integers(1, 4),
+)
+async def test_whatever_lies_between_every_job_that_stays_is_shown_once_and_in_order(
+    valkey_world: World, entries: list[tuple[str, str, int]], gone: list[int], user: str, limit: int
+) -> None:
+    """With pages that walk past 4 entries and read 3, while others are deleted between the pages."""
+    world, history = valkey_world, valkey_world.runtime.history
+    whole = script("list")
+    small = replace(whole, text=whole.text.replace("WALKED, READ = 1000, 100", "WALKED, READ = 4, 3"))
+    assert small.text != whole.text
+    await world.raw("FLUSHALL")
+    base, members = world.clock.now(), {}
+    for number, (owner, name, ms) in enumerate(entries):
+        world.manual.true_now = base + ms
+        await fill(world, f"j{number}", user=name, owner=owner)
+        members[f"j{number}"] = (ms, f"@{owner}:{name}|j{number}")
+    world.manual.true_now = base
+    mine = [job for job, (_, member) in members.items() if member.startswith(f"@app:{user}|" if user else "@app:")]
+    order = sorted(mine, key=members.__getitem__, reverse=True)
+    shown: list[str] = []
+    doomed = [f"j{number}" for number in gone if number < len(entries)]
+    start, removed = None, set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.jobqueue.scripted.script", lambda verb: small if verb == "list" else script(verb))
+        for _ in range(100):
+            page = await history.jobs("app", user=user, start=start, limit=limit)
+            shown += [job.id for job in page.jobs]
+            start = page.following
+            if start is None:
+                break
+            if doomed:
+                removed.add(job := doomed.pop())
+                await world.raw("ZREM", history.keys.index, members[job][1])
+                await world.raw("DEL", history.keys.job(job))
+    assert start is None and shown == [job for job in order if job in shown]
+    assert set(order) - removed <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", ""), ("DELETE", "/job_1"), ("POST", "/job_1/retry"), ("GET", "/job_1/result")],
+)
+async def test_without_a_key_nothing_is_read(valkey_world: World, method: str, path: str) -> None:
+    assert valkey_world.server is not None
+    valkey_world.server.reset_bill()
+    async with http_client(**PROCESSOR) as client:
+        problem(await client.request(method, f"/api/jobs{path}"), 401, "unauthenticated")
+    assert valkey_world.server.bill().calls == 0
+
+
+async def test_a_page_costs_one_call_two_commands_and_one_for_each_job_read(valkey_world: World) -> None:
+    world = valkey_world
+    assert world.server is not None
+    ids = [f"j{number:03}" for number in range(150)]
+    await fill(world, *ids, gap=0.001)
+    await fill(world, *(f"f{number:04}" for number in range(60)), owner="other", gap=0.001)
+    async with http_client(**AUTH) as client:
+        for query, shown, billed in (
+            ("", 20, 22),
+            ("?limit=100", 100, 102),
+            ("?user_id=nobody", 0, 2),
+            ("?status=failed&limit=1", 0, 102),
+        ):
+            world.server.reset_bill()
+            page = (await client.get(f"/api/jobs{query}")).json()
+            bill = world.server.bill()
+            assert (len(page["jobs"]), bill.calls, bill.billed) == (shown, 1, billed), query
+        assert await listed(client, status="failed", limit=1) == []
+
+
+async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
+    valkey_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, history = valkey_world, valkey_world.runtime.history
+    assert world.server is not None
+    monkeypatch.setattr(history_module, "MOST_LISTED", 3)
+    live = await world.enqueue()
+    await fill(world, "old", gap=10 * 86_400)  # a week, a day of waiting, four runs, and a day more
+    await fill(world, "j1", "j2", "j3", gap=1)
+    await world.raw("ZADD", history.keys.index, str(-20_000_000_000_000), "~gate")
+    world.server.reset_bill()
+    assert await history.trim() == 2  # of the live job only its entry
+    assert (world.server.bill().calls, world.server.bill().billed) == (1, 3)
+    await fill(world, "j4", "j5")
+    world.server.reset_bill()
+    assert await history.trim() == 2
+    assert (world.server.bill().calls, world.server.bill().billed) == (1, 4)
+    assert await history.trim() == 0
+    members = await world.raw("ZRANGE", history.keys.index, "0", "-1")
+    assert members == ["~gate", live, f"!{live}", "@app:ada|j3", "@app:ada|j4", "@app:ada|j5"]
+
+
+async def test_every_fifteenth_minutes_tick_trims(world: World, client: httpx.AsyncClient) -> None:
+    await fill(world, "old")
+    world.manual.advance(2 * world.runtime.settings.task_ttl)
+    for _ in range(15):
+        world.manual.advance(60)
+        await client.post("/api/process-queue", headers=PROCESSOR)
+    assert await world.raw("ZRANGE", world.runtime.history.keys.index, "0", "-1") == []
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("https://x.example/a.mp4?b=1&c=%20", "https://x.example/a.mp4?b=1&c=%20"),
+        (["https://x.example/1.png", "https://x.example/2.png"], "https://x.example/1.png"),
+        (["text", "https://x.example/2.png"], "https://x.example/2.png"),
+        ("just text", None),
+        ("half a \ud83d", None),
+        ("https://x.example/a\r\nSet-Cookie: a=b", None),
+        ("https://[x", None),
+        ("https:///nowhere", None),
+        ("javascript:alert(1)", None),
+        ("https://x.example/" + "a" * 3000, None),
+        ({"video": "https://x.example/a.mp4"}, None),
+        ([1, None, {}], None),
+        ([], None),
+        (None, None),
+    ],
+)
+async def test_a_result_is_where_the_output_is_or_the_output(
+    world: World, client: httpx.AsyncClient, output: Any, expected: str | None
+) -> None:
+    job_id = await world.enqueue(start=True)
+    await end(world, job_id, output=output)
+    answer = await client.get(f"/api/jobs/{job_id}/result")
+    if expected is not None:
+        assert answer.status_code == 303 and answer.headers["location"] == expected
+    else:
+        assert answer.status_code == 200 and answer.json() == {"output": output}
+    problem(await client.get(f"/api/jobs/{job_id}/result", headers=OTHER_AUTH), 404, "job_not_found")
+
+
+async def test_a_job_without_a_result_is_409_and_says_whether_it_may_have_one_later(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    live, failed = await world.enqueue("ada", start=True), await world.enqueue("bob", start=True)
+    await end(world, failed, "failed")
+    answer = await client.get(f"/api/jobs/{live}/result")
+    assert problem(answer, 409, "not_completed")["retryable"] is True and "retry-after" in answer.headers
+    answer = await client.get(f"/api/jobs/{failed}/result")
+    assert problem(answer, 409, "not_completed")["retryable"] is False and "retry-after" not in answer.headers
+    problem(await client.get("/api/jobs/no%20id/result"), 404, "job_not_found")
+
+
+async def test_an_ended_job_is_deleted_with_all_that_tells_of_it(world: World, client: httpx.AsyncClient) -> None:
+    keys = world.runtime.history.keys
+    headers = {"Idempotency-Key": "order-1"}
+    job_id = (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"]
+    problem(await client.delete(f"/api/jobs/{job_id}"), 409, "not_terminal")
+    await end(world, job_id, "failed")
+    await world.raw("ZADD", keys.dead, "1", job_id)
+    world.runtime.statuses.forget(job_id)
+    assert (await client.get(f"/api/status/{job_id}")).status_code == 200
+    problem(await client.delete(f"/api/jobs/{job_id}", headers=OTHER_AUTH), 404, "job_not_found")
+    answer = await client.delete(f"/api/jobs/{job_id}")
+    assert answer.status_code == 204 and answer.content == b""
+    for method, path in (("DELETE", "/api/jobs/{}"), ("GET", "/api/status/{}"), ("POST", "/api/jobs/{}/retry")):
+        problem(await client.request(method, path.format(job_id)), 404, "job_not_found")
+    assert await listed(client) == []
+    assert await world.raw("EXISTS", keys.job(job_id), keys.dead) == 0
+    assert (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"] == job_id
+
+
+async def test_a_job_of_a_batch_is_deleted_only_after_the_batch_is_gone(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    keys = world.runtime.history.keys
+    await fill(world, "part")
+    await world.raw("HSET", keys.job("part"), "batch", "b1", "outcome", "failed")
+    await world.raw("HSET", keys.batch("b1"), "owner", "app")
+    problem(await client.delete("/api/jobs/part"), 409, "belongs_to_batch")
+    problem(await client.post("/api/jobs/part/retry"), 409, "belongs_to_batch")
+    await world.raw("DEL", keys.batch("b1"))
+    assert (await client.delete("/api/jobs/part")).status_code == 204
+
+
+async def test_the_jobs_of_a_batch_are_listed_by_its_id_and_stay_its_own(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await world.enqueue("bob")
+    body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 5}
+    batch = (await client.post("/api/batches", json=body)).json()
+    found = await listed(client, batch_id=batch["id"], limit=2)
+    assert len(found) == 5 == len(set(found))
+    await client.post(f"/api/batches/{batch['id']}/cancel")
+    for job_id in found:
+        problem(await client.delete(f"/api/jobs/{job_id}"), 409, "belongs_to_batch")
+        problem(await client.post(f"/api/jobs/{job_id}/retry"), 409, "belongs_to_batch")
+
+
+async def test_a_failed_job_is_retried_as_a_new_one_once(world: World, client: httpx.AsyncClient) -> None:
+    body = {**BODY, "priority": 4, "tier": "pro", "metadata": {"order": "17"}, "hook_url": "https://example.com/h"}
+    old = (await client.post("/api/submit", json=body)).json()["id"]
+    problem(await client.post(f"/api/jobs/{old}/retry"), 409, "not_failed")
+    await end(world, old, "failed")
+    world.runtime.statuses.forget(old)
+    assert (await client.get(f"/api/status/{old}")).json()["redriven_as"] is None
+    answer = await client.post(f"/api/jobs/{old}/retry")
+    new = answer.json()
+    assert answer.status_code == 202 and answer.headers["location"] == new["links"]["status"]
+    assert new["id"] != old and new["status"] == "processing" and new["retry_of"] == old
+    again = (await client.post(f"/api/jobs/{old}/retry")).json()
+    assert again["id"] == new["id"] and len(world.provider.created) == 2
+    documents = [(await client.get(f"/api/status/{job_id}")).json() for job_id in (old, new["id"])]
+    assert [(d["status"], d["retry_of"], d["redriven_as"]) for d in documents] == [
+        ("failed", None, new["id"]), ("processing", old, None),
+    ]  # fmt: skip
+    for name in ("priority", "tier", "metadata", "model", "user_id", "queue"):
+        assert documents[0][name] == documents[1][name]
+    records = world.runtime.records
+    assert await records.request_of(old) == await records.request_of(new["id"])
+    assert await listed(client) in ([new["id"], old], [old, new["id"]])
+    problem(await client.post(f"/api/jobs/{old}/retry", headers=OTHER_AUTH), 404, "job_not_found")
+    problem(await client.post("/api/jobs/no%20id/retry"), 404, "job_not_found")
+
+
+async def test_a_retry_is_refused_by_the_users_limit_and_changes_nothing(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    old = await world.enqueue(start=True)
+    await end(world, old, "failed")
+    for _ in range(3):
+        await world.enqueue()
+    problem(await client.post(f"/api/jobs/{old}/retry"), 429, "user_limit_reached")
+    assert (await world.runtime.records.read(old)).fields.get("redriven_as") is None
+
+
+async def test_a_crash_between_the_new_job_and_the_note_is_healed_by_repeating(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await world.enqueue(start=True)
+    await end(world, old, "failed")
+
+    async def crash(*_: object) -> None:
+        raise StoreUncertain
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.runtime.history, "note_redriven", crash)
+        problem(await client.post(f"/api/jobs/{old}/retry"), 503, "store_uncertain")
+    assert len(world.provider.created) == 1
+    new = (await client.post(f"/api/jobs/{old}/retry")).json()["id"]
+    assert len(world.provider.created) == 1 and len(await listed(client)) == 2
+    assert (await world.runtime.records.read(old)).fields["redriven_as"] == new
+
+
+async def test_a_retry_that_was_deleted_is_not_made_again(world: World, client: httpx.AsyncClient) -> None:
+    old = await world.enqueue(start=True)
+    await end(world, old, "failed")
+    new = (await client.post(f"/api/jobs/{old}/retry")).json()["id"]
+    world.provider.states["p1"] = Prediction("p1", "canceled")
+    await client.post(f"/api/jobs/{new}/cancel")
+    assert (await client.delete(f"/api/jobs/{new}")).status_code == 204
+    problem(await client.post(f"/api/jobs/{old}/retry"), 409, "already_redriven")
+
+
+async def test_a_request_that_could_not_be_submitted_any_more_is_not_retried(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await fill(world, "old")
+    keys = world.runtime.history.keys
+    await world.raw("HSET", keys.job("old"), "outcome", "failed", "input", "{", "tier", "free", "metadata", "{}")
+    problem(await client.post("/api/jobs/old/retry"), 422, "invalid_request")
+    await world.raw("HSET", keys.job("old"), "input", "{}", "hook_url", "", "queue", "gone")
+    assert problem(await client.post("/api/jobs/old/retry"), 422, "invalid_request")["field"] == "queue"
+
+
+async def test_what_each_verb_costs(valkey_world: World) -> None:
+    world = valkey_world
+    assert world.server is not None
+    old = await world.enqueue(start=True)
+    await end(world, old, "failed")
+    world.runtime.admission._settings = world.runtime.settings.model_copy(update={"dispatch_on_submit": False})
+    async with http_client(**AUTH) as client:
+        for method, path, calls, billed in (
+            ("POST", f"/api/jobs/{old}/retry", 3, 12),
+            ("POST", f"/api/jobs/{old}/retry", 2, 2),
+            ("DELETE", f"/api/jobs/{old}", 1, 5),
+        ):
+            world.server.reset_bill()
+            assert (await client.request(method, path)).is_success
+            bill = world.server.bill()
+            assert (bill.calls, bill.billed) == (calls, billed), path
+
+
+def test_the_latest_moment_is_the_last_that_a_score_can_hold() -> None:
+    assert LATEST + 1 == 20_000_000_000_000 and EPOCH.timestamp() == 0

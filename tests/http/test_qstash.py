@@ -1,0 +1,106 @@
+"""QStash as scheduler: whose calls tick, and whose do not."""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.clock import SystemClock
+from shared.errors import Unauthenticated
+from shared.signing.qstash import verify
+from tests.world import World, http_client, make_world
+
+CURRENT, NEXT = "sig_current_key_of_the_account_in_tests", "sig_next_key_of_the_account_in_tests"
+URL = "https://sluice.test/api/process-queue"
+NOW = 1_800_000_000
+
+
+def hashed(body: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def token(key: str = CURRENT, body: bytes = b"", now: int = NOW, **changes: Any) -> str:
+    """What QStash sends: its documented claims, signed by code that is not ours."""
+    claims = {
+        "iss": "Upstash", "sub": URL, "iat": now, "nbf": now, "exp": now + 300, "jti": "jwt_1", "body": hashed(body),
+    } | changes  # fmt: skip
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm="HS256")
+
+
+def check(signed: str, body: bytes = b"", now: int = NOW) -> None:
+    verify(signed, body, URL, (CURRENT, NEXT), now * 1000)
+
+
+@pytest.mark.parametrize("key", [CURRENT, NEXT])
+def test_both_keys_of_a_rotation_are_good(key: str) -> None:
+    check(token(key, b'{"a":1}'), b'{"a":1}')
+    check(token(key, sub=f"{URL}?x-vercel-protection-bypass=secret"))
+    check(token(key, body=b"x").replace("=", ""), b"x")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "Downstash"}, {"iss": None}, {"sub": "https://elsewhere.test/api/process-queue"}, {"sub": None},
+        {"exp": NOW - 60}, {"nbf": NOW + 60}, {"exp": None}, {"nbf": None}, {"exp": "soon"}, {"body": hashed(b"other")},
+        {"body": None}, {"body": 7}, {"body": "é"}, {"sub": 7},
+    ],
+)  # fmt: skip
+def test_a_claim_that_does_not_hold_is_refused(changes: dict[str, Any]) -> None:
+    claims = {"iss": "Upstash", "sub": URL, "nbf": NOW, "exp": NOW + 300, "body": hashed(b"")} | changes
+    kept = {name: value for name, value in claims.items() if value is not None}
+    # Written by hand where the library would not.
+    with pytest.raises(Unauthenticated):
+        check(_signed(kept))
+
+
+def _signed(claims: dict[str, Any]) -> str:
+    return jwt.api_jws.encode(json.dumps(claims).encode(), CURRENT, algorithm="HS256")
+
+
+def test_another_key_another_algorithm_and_no_signature_are_refused() -> None:
+    claims = {"iss": "Upstash", "sub": URL, "nbf": NOW, "exp": NOW + 300, "body": hashed(b"")}
+    for signed in (
+        token("sig_of_another_account_altogether_0000"),
+        jwt.encode(claims, CURRENT + CURRENT, algorithm="HS512"),
+        jwt.encode(claims, "", algorithm="none"),
+        token().rpartition(".")[0] + ".",
+        token(body=b"a"),
+    ):
+        with pytest.raises(Unauthenticated):
+            check(signed)
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_token_is_the_answer_is_a_refusal(text: str) -> None:
+    with pytest.raises(Unauthenticated):
+        check(text)
+
+
+@pytest.fixture
+async def called(valkey: Any) -> AsyncIterator[World]:
+    changes: dict[str, Any] = {"public_base_url": "https://sluice.test", "qstash_current_signing_key": CURRENT}
+    async with make_world(valkey, SystemClock(), **changes) as world:
+        yield world
+
+
+async def test_a_signed_call_ticks_and_an_unsigned_one_does_not(called: World) -> None:
+    async with http_client() as client:
+        body, now = b'{"from": "qstash"}', int(time.time())
+        answer = await client.post(
+            "/api/process-queue", content=body, headers={"Upstash-Signature": token(body=body, now=now)}
+        )
+        assert answer.status_code == 200 and "started" in answer.json()
+        for headers in ({}, {"Upstash-Signature": token(body=b"other", now=now)}, {"Upstash-Signature": "é"}):
+            refused = await client.post(
+                "/api/process-queue", content=body, headers=[(k.encode(), v.encode()) for k, v in headers.items()]
+            )
+            assert refused.status_code == 401, refused.text

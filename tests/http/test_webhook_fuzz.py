@@ -1,0 +1,103 @@
+"""The webhook function under garbage: 401, 400 or 413, never anything else, and nothing changes."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.clock import SystemClock
+from shared.providers.replicate_api import Replicate
+from shared.signing.webhooks import nonce, sign
+from tests.world import World, http_client, make_world
+
+SECRETS = ("whsec_" + "QUJD" * 8, "whsec_" + "REVG" * 8)
+LIMITED = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+HEADER_TEXT = st.text(alphabet=st.characters(max_codepoint=255, blacklist_characters="\r\n\0"), max_size=80)
+
+
+async def post(world: World, body: bytes, headers: dict[str, str], query: str) -> int:
+    raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+    async with http_client() as client:
+        answer = await client.post(f"/api/webhook/replicate?{query}", content=body, headers=raw)
+    return answer.status_code
+
+
+def signed(world: World, body: bytes, secret: str = SECRETS[0], offset: int = 0) -> dict[str, str]:
+    stamp = world.clock.now() // 1000 + offset
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(stamp),
+        "webhook-signature": sign(secret, "msg_1", stamp, body),
+    }
+
+
+@pytest.fixture
+async def real(any_store):  # type: ignore[no-untyped-def]
+    """A deployment that verifies as production does, in the middle of a rotation of its secret."""
+    async with make_world(any_store, SystemClock(), replicate_webhook_secret=",".join(SECRETS)) as world:
+        world.runtime.providers._loaded["replicate"] = Replicate(world.runtime.settings)
+        await world.enqueue(start=True, job_id="job_1")
+        yield world
+
+
+def query_of(world: World, attempt: int = 1) -> str:
+    return f"job=job_1&attempt={attempt}&nonce={nonce(world.runtime.settings.signing_key, 'job_1', attempt)}"
+
+
+async def test_each_active_secret_is_accepted_and_a_retired_one_is_not(real: World) -> None:
+    body = json.dumps({"id": "p1", "status": "processing"}).encode()
+    for secret, status in ((SECRETS[0], 200), (SECRETS[1], 200), ("whsec_" + "WFla" * 8, 401)):
+        assert await post(real, body, signed(real, body, secret), query_of(real)) == status
+
+
+async def test_a_body_that_is_signed_and_no_prediction_is_400(real: World) -> None:
+    for body in (
+        b"",
+        b"null",
+        b"[]",
+        b"\xff",
+        b"{",
+        b'{"id": 1, "status": 2}',
+        b"[" * 100_000,
+        b'{"id":"../x","status":"a"}',
+    ):
+        assert await post(real, body, signed(real, body), query_of(real)) == 400
+
+
+async def test_a_body_beyond_ten_megabytes_is_413(real: World) -> None:
+    assert await post(real, b"x" * (10 * 1024 * 1024 + 1), {}, "") == 413
+
+
+async def test_a_genuine_webhook_that_comes_too_late_is_401_and_a_poll_finds_the_end(real: World) -> None:
+    body = json.dumps({"id": "p1", "status": "succeeded", "output": 1}).encode()
+    assert await post(real, body, signed(real, body, offset=-301), query_of(real)) == 401
+    assert (await real.runtime.records.read("job_1")).state == "submitting"
+
+
+@LIMITED
+@given(message_id=HEADER_TEXT, stamp=HEADER_TEXT, signature=HEADER_TEXT, body=st.binary(max_size=200))
+async def test_garbage_in_headers_and_body_is_401(
+    valkey_world: World, message_id: str, stamp: str, signature: str, body: bytes
+) -> None:
+    valkey_world.runtime.providers._loaded["replicate"] = Replicate(
+        valkey_world.runtime.settings.model_copy(update={"replicate_webhook_secret": None})
+    )
+    headers = {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signature}
+    assert await post(valkey_world, body, headers, query_of(valkey_world)) == 401
+
+
+@LIMITED
+@given(body=st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
+async def test_garbage_with_a_good_signature_is_400(real: World, body: bytes) -> None:
+    assert await post(real, body, signed(real, body), query_of(real)) == 400
+
+
+@LIMITED
+@given(query=st.text(alphabet=st.characters(max_codepoint=0x2FFF), max_size=60))
+async def test_garbage_in_the_query_is_401(real: World, query: str) -> None:
+    import urllib.parse
+
+    body = b'{"id": "p1", "status": "succeeded"}'
+    quoted = urllib.parse.quote(query, safe="=&")
+    assert await post(real, body, signed(real, body), quoted) == 401

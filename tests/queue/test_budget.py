@@ -1,0 +1,282 @@
+"""What each operation costs, counted at the REST server and held against the table in DESIGN.md."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.budget import Budget
+from shared.clock import SystemClock
+from shared.providers.base import Prediction
+from shared.signing.webhooks import nonce
+from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
+
+DESIGN = Path(__file__).parents[2] / "DESIGN.md"
+ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
+
+
+def budget_table() -> dict[str, tuple[int, int]]:
+    """The table under DESIGN.md's heading "What an operation costs": operation -> HTTP calls, billed commands."""
+    section = DESIGN.read_text().split("## What an operation costs", 1)[1].split("\n## ", 1)[0]
+    return {name: (int(calls), int(commands)) for name, calls, commands in ROW.findall(section)}
+
+
+Operation = Callable[["Bench"], Awaitable[None]]
+
+
+class Bench:
+    """A deployment on Valkey whose bill is read around one operation."""
+
+    def __init__(self, world: World, client: httpx.AsyncClient, server: RunningServer) -> None:
+        self.world = world
+        self.client = client
+        self.server = server
+
+    async def submit(self, user: str = "ada", key: str | None = None) -> str:
+        headers = AUTH | ({"Idempotency-Key": key} if key else {})
+        body = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": user}
+        answer = await self.client.post("/api/submit", json=body, headers=headers)
+        assert answer.status_code in (202, 429), answer.text
+        return str(answer.json().get("id", ""))
+
+    async def dispatch(self) -> None:
+        await self.world.runtime.dispatcher.run(Budget(60))
+
+    async def webhook(self, job_id: str, prediction: str, status: str = "completed") -> None:
+        self.world.provider.states[prediction] = Prediction(prediction, status, output=["https://x/y.mp4"])  # type: ignore[arg-type]
+        tied = nonce(self.world.runtime.settings.signing_key, job_id, 1)
+        url = f"/api/webhook/replicate?job={job_id}&attempt=1&nonce={tied}"
+        assert (await self.client.post(url, content=prediction.encode())).status_code == 200
+
+    async def poll(self, job_id: str) -> None:
+        assert (await self.client.get(f"/api/status/{job_id}", headers=AUTH)).status_code == 200
+
+    def count(self) -> tuple[int, int]:
+        bill = self.server.bill()
+        self.server.reset_bill()
+        return bill.calls, bill.billed
+
+
+@pytest.fixture
+async def immediate(valkey: RunningServer) -> AsyncIterator[Bench]:
+    """A deployment that starts jobs at submit."""
+    async with make_world(valkey, SystemClock(), max_user_tasks=100) as world, http_client() as client:
+        valkey.reset_bill()
+        yield Bench(world, client, valkey)
+
+
+@pytest.fixture
+async def queued(valkey: RunningServer) -> AsyncIterator[Bench]:
+    """A deployment that leaves the start to others."""
+    changes = {"dispatch_on_submit": False, "max_concurrent_tasks": 10, "max_user_tasks": 1000}
+    async with make_world(valkey, SystemClock(), max_queue_size=5000, **changes) as world, http_client() as client:
+        valkey.reset_bill()
+        yield Bench(world, client, valkey)
+
+
+COSTS = budget_table() if DESIGN.exists() else {}
+
+
+async def test_a_queued_job_costs_what_the_table_says(queued: Bench) -> None:
+    counted = {}
+    job_id = await queued.submit()
+    counted["submit, queued"] = queued.count()
+    await queued.dispatch()
+    counted["claim one and record it"] = queued.count()
+    await queued.webhook(job_id, "p1")
+    counted["complete by webhook"] = queued.count()
+    await queued.poll(job_id)
+    counted["poll"] = queued.count()
+    await queued.poll(job_id)
+    counted["poll from the cache"] = queued.count()
+    total = tuple(sum(parts) for parts in zip(*counted.values(), strict=True))
+    counted["queued job: submit, claim, record, complete, one poll"] = total
+    assert counted == {name: COSTS[name] for name in counted}
+    assert total <= (5, 28)
+
+
+async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Bench) -> None:
+    counted = {}
+    job_id = await immediate.submit()
+    counted["submit, started at once and recorded"] = immediate.count()
+    await immediate.webhook(job_id, "p1")
+    await immediate.poll(job_id)
+    rest = immediate.count()
+    first = counted["submit, started at once and recorded"]
+    counted["job started at submit: submit, record, complete, one poll"] = (first[0] + rest[0], first[1] + rest[1])
+    assert counted == {name: COSTS[name] for name in counted}
+    assert counted["job started at submit: submit, record, complete, one poll"] <= (4, 23)
+
+
+async def test_an_empty_tick_costs_one_call_and_at_most_five_commands(
+    immediate: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "shared.dispatch.tick.SWEEP_EVERY", 1 << 60
+    )  # the sweep comes every 15th minute and is counted apart
+    assert (await immediate.client.post("/api/process-queue", headers=PROCESSOR)).status_code == 200
+    assert immediate.count() == COSTS["empty tick, heartbeat included"] <= (1, 5)
+
+
+async def test_claiming_ten_costs_at_most_three_commands_a_job(queued: Bench) -> None:
+    for _ in range(10):
+        await queued.submit()
+    queued.count()
+    assert len((await queued.world.runtime.queue.claim(10)).started) == 10
+    assert queued.count() == COSTS["claim ten"] <= (1, 30)
+
+
+async def _repeat(bench: Bench) -> None:
+    await bench.submit("keyed", key="k")
+
+
+async def _refuse(bench: Bench) -> None:
+    with pytest.raises(Exception, match="live tasks"):
+        await bench.world.enqueue("crowd")
+
+
+async def _cancel_waiting(bench: Bench) -> None:
+    assert (await bench.client.post("/api/jobs/waiting/cancel", headers=AUTH)).status_code == 200
+
+
+async def _cancel_running(bench: Bench) -> None:
+    bench.world.provider.is_silent = True
+    assert (await bench.client.post("/api/jobs/running/cancel", headers=AUTH)).status_code == 202
+
+
+async def _fail(bench: Bench) -> None:
+    await bench.webhook("running", "p-running", "failed")
+
+
+async def _snooze(bench: Bench) -> None:
+    await bench.world.runtime.queue.snooze("submitting", 1, delay=5, code="rate_limited")
+
+
+async def _rescue(bench: Bench) -> None:
+    await bench.world.runtime.queue.rescue("submitting", 1)
+
+
+async def _poll_overdue(bench: Bench) -> None:
+    await bench.poll("running")
+
+
+async def _statistics(bench: Bench) -> None:
+    assert (await bench.client.get("/api/process-queue", headers=PROCESSOR)).status_code == 200
+
+
+async def _health(bench: Bench) -> None:
+    assert (await bench.client.get("/api/health")).status_code == 200
+
+
+OPERATIONS: dict[str, Operation] = {
+    "submit again with the same idempotency key": _repeat,
+    "submit, refused by the user's limit": _refuse,
+    "cancel a waiting job": _cancel_waiting,
+    "cancel a running job": _cancel_running,
+    "fail an attempt, and look for the next job": _fail,
+    "snooze": _snooze,
+    "rescue, too early": _rescue,
+    "poll that asks the provider": _poll_overdue,
+    "statistics of two queues": _statistics,
+    "health": _health,
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_the_rarer_operations_cost_what_the_table_says(name: str, valkey: RunningServer) -> None:
+    changes: dict[str, Any] = {
+        "dispatch_on_submit": False,
+        "first_check_after": 0.001,
+        "max_concurrent_tasks": 2,
+        "public_base_url": "https://sluice.example.org",
+    }
+    async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
+        bench = Bench(world, client, valkey)
+        await bench.submit("keyed", key="k")
+        for _ in range(3):
+            await world.enqueue("crowd")
+        await world.enqueue("ada", job_id="waiting")
+        for job_id in ("running", "submitting"):
+            await world.enqueue("bob", job_id=job_id, priority=5)
+        assert [job.id for job in (await world.runtime.queue.claim(2)).started] == ["running", "submitting"]
+        await world.runtime.queue.record("running", 1, "p-running")
+        world.provider.states["p-running"] = Prediction("p-running", "running", progress=40)
+        if OPERATIONS[name] is _fail:  # so that its claim finds nothing
+            for job_id in await world.raw("ZRANGE", world.runtime.queue.keys.index, "0", "-1"):
+                if job_id != "running":
+                    await world.raw("ZREM", world.runtime.queue.keys.index, job_id)
+        bench.count()
+        await OPERATIONS[name](bench)
+        assert bench.count() == COSTS[name]
+
+
+async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> None:
+    """A backlog, the fair policy, batches, a probe: what they add to the operations above."""
+    counted: dict[str, tuple[int, int]] = {}
+    changes: dict[str, Any] = {"dispatch_on_submit": False, "max_user_tasks": 2, "max_user_queued": 50}
+    async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
+        bench, queue = Bench(world, client, valkey), world.runtime.queue
+        await bench.submit()
+        await bench.submit()
+        bench.count()
+        await bench.submit()
+        counted["submit, into the backlog"] = bench.count()
+        await world.enqueue("ada", priority=5)
+        counted["submit, taking the place of a worse job of the same user"] = bench.count()
+        (started, *_) = (await queue.claim(2)).started
+        await queue.record(started.id, 1, "p2")
+        bench.count()
+        await queue.finish(started.id, 1, "p2", "completed", {"output": "1"})
+        counted["end of a job that makes the next of its user ready"] = bench.count()
+        assert (await queue.claim(2)).started
+    async with make_world(valkey, SystemClock(), priority_policy="fair", dispatch_on_submit=False) as world:
+        async with http_client() as client:
+            bench = Bench(world, client, valkey)
+            bench.count()
+            await bench.submit()
+            counted["submit, under the fair policy"] = bench.count()
+            await world.runtime.queue.claim(1)
+            counted["claim one, under the fair policy"] = bench.count()
+    async with make_world(valkey, SystemClock(), dispatch_on_submit=False) as world, http_client() as client:
+        bench = Bench(world, client, valkey)
+        bench.count()
+        body = {"user_id": "ada", "model": "acme/still", "jobs": [{"input": {}}] * 10}
+        batch = (await client.post("/api/batches", json=body, headers=AUTH)).json()["id"]
+        counted["batch of ten, answer included"] = bench.count()
+        (job, *_) = (await world.runtime.queue.claim(1)).started
+        await world.runtime.queue.record(job.id, 1, "p1")
+        bench.count()
+        await world.runtime.queue.finish(job.id, 1, "p1", "completed", {"output": "1"})
+        counted["end of a batch's job, with the next made ready"] = bench.count()
+        await client.get(f"/api/batches/{batch}", headers=AUTH)
+        counted["poll of a batch"] = bench.count()
+        await client.post(f"/api/batches/{batch}/cancel", headers=AUTH)
+        counted["cancel of the nine others, and a look for work"] = bench.count()
+        await world.enqueue("bob", job_id="paused")
+        await world.runtime.queue.claim(1)
+        bench.count()
+        await world.runtime.queue.snooze("paused", 1, delay=0.001, code="rate_limited", pause=True)
+        counted["snooze that pauses the provider"] = bench.count()
+        (probe,) = (await world.runtime.queue.claim(1)).started
+        await world.runtime.queue.record(probe.id, probe.attempt, "p2", probe=probe.probe)
+        counted["claim one and record it, as a probe"] = bench.count()
+        await client.patch("/api/operate/limits", json={"system": 4}, headers=OPERATOR)
+        counted["change a limit, and look for work"] = bench.count()
+    assert counted == {name: COSTS.get(name) for name in counted}
+
+
+async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued: Bench) -> None:
+    for number in range(100):
+        await queued.world.enqueue(f"user{number}", priority=1 + number % 5)
+        await queued.world.enqueue(f"other{number}", queue="storyboard")
+    queued.count()
+    job_id = await queued.submit("late")
+    assert queued.count() == COSTS["submit, behind a long queue"]
+    assert len((await queued.world.runtime.queue.claim(1)).started) == 1
+    assert queued.count() == COSTS["claim one, from two long queues"]
+    await queued.poll(job_id)
+    assert queued.count() == COSTS["poll with position, reason and estimate"] <= (1, 4)

@@ -1,0 +1,160 @@
+"""The scripts' headers against their bodies and callers, and what a script does to keys it did not expect."""
+
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.errors import StoreScriptError
+from shared.jobqueue import FollowUp, Tried
+from shared.jobqueue.script import FOLDER, LIBRARIES, VERBS, script
+from shared.jobqueue.scripted import Scripted
+from tests.world import World
+
+RETURNS = re.compile(r"\{([a-z_]+)[,}]")
+
+
+def body(verb: str) -> str:
+    return (FOLDER / f"{verb}.lua").read_text()
+
+
+def test_every_script_file_is_a_verb_and_every_verb_has_one() -> None:
+    assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, *LIBRARIES}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_header_begins_with_its_verb_and_names_all_keys_and_arguments_in_order(verb: str) -> None:
+    text, parsed = body(verb), script(verb)
+    assert text.startswith(f"-- {verb}: ")
+    for kind, names in (("KEYS", parsed.keys), ("ARGV", parsed.arguments)):
+        assert len(names) == len(set(names))
+        used = {int(number) for number in re.findall(rf"{kind}\[(\d+)\]", text)}
+        used |= {int(number) for number in re.findall(rf"unpack\({kind}, (\d+)\)", text)}
+        used |= {int(number) for number in re.findall(rf"for i = (\d+), #{kind}", text)}
+        assert used == set(range(1, len(names) + 1)), f"{kind} used: {used}, named: {names}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_header_names_every_word_the_script_returns(verb: str) -> None:
+    header, code = re.split(r"\n(?!--)", body(verb), maxsplit=1)
+    said = set(re.findall(r"return \{'([a-z_]+)'", code))
+    assert said <= set(RETURNS.findall(header))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_script_sets_no_global(verb: str) -> None:
+    """fakeredis, for one, refuses every later script once one has assigned a global."""
+    code = script(verb).text
+    local = set(re.findall(r"local (?:function )?([\w, ]+)", code))
+    names = {name.strip() for names in local for name in names.split(",")}
+    names |= {name.strip() for names in re.findall(r"for ([\w, ]+) (?:=|in)", code) for name in names.split(",")}
+    outside_tables = re.sub(r"\{[^{}]*\}", "{}", code)
+    assigned = set(re.findall(r"^([a-z_]\w*)(?:, \w+)* = ", outside_tables, re.M))
+    assert assigned <= names
+
+
+async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, controls, sent = world.runtime.queue, world.runtime.controls, dict[str, tuple[int, int]]()
+    run = Scripted._run
+
+    async def counted(self: Scripted, verb: str, keys: list[str], arguments: list[str]) -> object:
+        sent[verb] = (len(keys), len(arguments))
+        return await run(self, verb, keys, arguments)
+
+    monkeypatch.setattr(Scripted, "_run", counted)
+    job = await world.enqueue(hook_url="https://example.com/hook")
+    await queue.claim(1)
+    await queue.record(job, 1, "p")
+    await queue.check(job)
+    await queue.progress(job, 1, "p", 1)
+    await queue.fail(job, 1, "p", code="", detail="", retryable=True)
+    await queue.snooze(job, 1, delay=1, code="")
+    await queue.rescue(job, 1)
+    await queue.cancel(job, "app")
+    await queue.adopt(job, 1, ["p"])
+    await queue.rehome(queue.keys.user("app", "ada"), [job])
+    await queue.finish(job, 1, "p", "completed", {})
+    await queue.expire(job)
+    await queue.trip(job, 1)
+    await controls.set_gates({"=s": 1})
+    await controls.limit_user("app", "ada", 1)
+    await controls.reprioritize(job, "app", 5)
+    await world.runtime.records.explain(job)
+    await world.runtime.records.stats()
+    outbox = world.runtime.outbox_queue
+    await outbox.restore(lane="app:none")
+    await outbox.claim(1, 1, 1)
+    await outbox.keep(job, 1, "[]")
+    await outbox.note(FollowUp("tell", job, "canceled"), "app:lane", "tag", 0, Tried("retry", 1, "{}"))
+    await outbox.redeliver(job, "canceled", "app")
+    await outbox.undelivered(1)
+    history = world.runtime.history
+    await history.jobs("app")
+    await history.letters()
+    await history.note_redriven(job, "new")
+    await history.delete(job, "app")
+    await history.trim()
+    batches, common = world.runtime.batch_queue, {"owner": "app", "user": "ada", "created_at": "1", "lane": "0"}
+    await batches.create("bat_1", "f", {"owner": "app", "expected": "1"}, common | {"expire_at": "9"}, [(1, {})], "")
+    await batches.read("bat_1")
+    await batches.retry("bat_1", "app", "ada", canceled_too=True, cost="")
+    await batches.cancel("bat_1", "app")
+    assert set(sent) == set(VERBS)
+    for verb, (keys, arguments) in sent.items():
+        parsed = script(verb)
+        assert keys == len(parsed.keys), verb
+        if parsed.arguments[-1] in ("fields", "candidates", "ids", "names", "gates"):
+            assert arguments >= len(parsed.arguments) - 1
+        else:
+            assert arguments == len(parsed.arguments), verb
+
+
+WRITING = ("enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check", "delete")
+OUTBOX = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
+
+
+@pytest.mark.parametrize("verb", [*WRITING, *OUTBOX])
+async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_world: World, verb: str) -> None:
+    """Redis undoes nothing when a script fails, so each must have read all it needs before its first write."""
+    world, queue, outbox = valkey_world, valkey_world.runtime.queue, valkey_world.runtime.outbox_queue
+    server = world.server
+    assert server is not None
+    job = await world.enqueue(start=verb != "enqueue")
+    if verb in ("finish", "fail", "check", *OUTBOX):
+        await queue.record(job, 1, "p")
+    if verb in OUTBOX:
+        await queue.finish(job, 1, "p", "completed", {"files": "[]"})
+    world.manual.advance(10_000)
+    target = job if verb != "claim" else await world.enqueue("bob")
+    await world.raw("DEL", queue.keys.job(target))
+    await world.raw("SET", queue.keys.job(target), "not a hash")
+    before, told = dump(server), FollowUp("tell", job, "completed")
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "enqueue": lambda: world.admit(job),
+        "claim": lambda: queue.claim(5),
+        "record": lambda: queue.record(job, 1, "p"),
+        "finish": lambda: queue.finish(job, 1, "p", "completed", {}),
+        "fail": lambda: queue.fail(job, 1, "p", code="", detail="", retryable=True),
+        "snooze": lambda: queue.snooze(job, 1, delay=1, code=""),
+        "cancel": lambda: queue.cancel(job, "app"),
+        "rescue": lambda: queue.rescue(job, 1),
+        "check": lambda: queue.check(job),
+        "delete": lambda: world.runtime.history.delete(job, "app"),
+        "outbox_claim": lambda: outbox.claim(1, 1, 1),
+        "outbox_keep": lambda: outbox.keep(job, 1, "[]"),
+        "outbox_note": lambda: outbox.note(told, "app:lane", "tag", 0, Tried("failed", 1, "{}", pause=1)),
+        "outbox_redeliver": lambda: outbox.redeliver(job, "completed", "app"),
+    }
+    with pytest.raises(StoreScriptError):
+        await calls[verb]()
+    assert dump(server) == before
+
+
+def dump(server: RunningServer) -> dict[bytes, object]:
+    """Everything in the store, as the engine serialises it."""
+    keys = server.ask("KEYS", "*")
+    assert isinstance(keys, list)
+    return {key: server.ask("DUMP", key) for key in keys if isinstance(key, bytes)}
