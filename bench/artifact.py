@@ -26,8 +26,8 @@ from tests.deploy.aws_emulator import emulated
 from tests.deploy.aws_tools import ARCH
 
 RUNS = 10
-MOST_BARE = 11.0  # starts of the bare handler that one with bytecode may take
-MOST_WITHOUT = 0.5  # of a start without bytecode that one with it may take
+MAX_BARE_RATIO = 11.0  # starts of the bare handler that one with bytecode may take
+MAX_BYTECODE_RATIO = 0.5  # of a start without bytecode that one with it may take
 BARE = "bare json handler"
 FUNCTIONS = {"submit": "/api/submit", "process_queue": "/api/process-queue"}
 BARE_CODE = """
@@ -94,8 +94,12 @@ def print_report(taken: dict[str, list[float]], runs: int) -> bool:
     print(f"INIT durations under AWS's emulator in units of a {BARE}'s; medians of {runs} interleaved cold starts.\n")
     for name in FUNCTIONS:
         ratio, share = medians[name] / unit, medians[name] / medians[without_bytecode(name)]
-        is_met &= ratio <= MOST_BARE and share <= MOST_WITHOUT
-        verdicts = [report.verdict(ratio, MOST_BARE), f"{share:.2f}", report.verdict(share, MOST_WITHOUT)]
+        is_met &= ratio <= MAX_BARE_RATIO and share <= MAX_BYTECODE_RATIO
+        verdicts = [
+            report.verdict(ratio, MAX_BARE_RATIO),
+            f"{share:.2f}",
+            report.verdict(share, MAX_BYTECODE_RATIO),
+        ]
         rows.append([f"functions.{name}", f"{ratio:.1f}", f"{ratio / share:.1f}", *verdicts])
     header = ["start", "with bytecode", "without", "target", "with / without", "target (with / without)"]
     report.print_table(header, rows)

@@ -21,7 +21,7 @@ BYTES = 256 * MIB
 ROUNDS = 3
 FAR = 0.1  # s that a bucket in a region's network takes for a part of 5 MiB, about
 BUCKETS = {"near": 0.0, "far": FAR}
-MOST_MEMORY = 32.0  # MB, here of 10^6 bytes, above what the process takes before
+MAX_MEMORY = 32.0  # MB, here of 10^6 bytes, above what the process takes before
 NAMES = {"copy": "copy_file", "pipe": "httpx into obstore"}
 PACKAGES = ("httpx", "obstore", "filetype")
 Runs = dict[tuple[str, str], list[dict[str, float]]]
@@ -53,14 +53,14 @@ def print_report(taken: Runs, size: int, rounds: int) -> bool:
     for bucket, case in taken:
         most = memory[bucket, case]
         ratio = seconds[bucket, "pipe"] / seconds[bucket, case]
-        judged = report.verdict(most, MOST_MEMORY) if case == "copy" else ""
+        judged = report.verdict(most, MAX_MEMORY) if case == "copy" else ""
         rows.append([f"{NAMES[case]}, {bucket}", f"{ratio:.2f}", f"{most:.1f} MB", judged])
     report.print_table(["case", "throughput, median", "memory, most of all rounds", "target (memory, MB)"], rows)
     print()
     report.print_versions(PACKAGES)
     speed = {bucket: size / seconds[bucket, "pipe"] / 1e6 for bucket in BUCKETS}
     print("The unit here: " + ", ".join(f"{value:,.0f} MB/s {bucket}" for bucket, value in speed.items()) + ".")
-    return all(memory[bucket, "copy"] <= MOST_MEMORY for bucket in BUCKETS)
+    return all(memory[bucket, "copy"] <= MAX_MEMORY for bucket in BUCKETS)
 
 
 def main() -> int:

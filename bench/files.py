@@ -16,7 +16,7 @@ from bench.environment import ROOT
 
 STOP_DEADLINE = 10.0  # s
 BLOCK = bytes(1024 * 1024)
-STREAM_LIMIT = 4 * 1024 * 1024
+MAX_LINE = 4 * 1024 * 1024
 HEAD = re.compile(rb"(?P<verb>[A-Z]+) (?P<path>[^ ?]*)(?:\?(?P<query>[^ ]*))? ")
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
 ENDED = b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
@@ -92,7 +92,7 @@ async def _discard(head: bytes, reader: asyncio.StreamReader) -> int:
 
 async def _run() -> None:
     """Serves until standard input ends with the parent."""
-    server = await asyncio.start_server(Files(float(sys.argv[1])).serve, "127.0.0.1", 0, limit=STREAM_LIMIT)
+    server = await asyncio.start_server(Files(float(sys.argv[1])).serve, "127.0.0.1", 0, limit=MAX_LINE)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
     server.close()

@@ -20,7 +20,7 @@ BAND, LANES = (
 )  # as in shared/jobqueue/scripts/prelude.lua, whose head says what the numbers mean
 READY, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 ADMITTED = -1_000_000_000_000_000
-MOST_GATES = 112
+MAX_GATES = 112
 CHUNK = 900  # jobs of one pipeline
 OWNER, TOKEN = "app", "0123456789abcdef"
 
@@ -109,7 +109,7 @@ class Filler:
         }
         in_set = s.max_user_tasks + number - line.numbers.start
         is_far_back = not line.is_ready and in_set >= 2 * s.max_user_tasks + 4
-        if is_far_back or before >= s.max_concurrent_tasks + 1 + MOST_GATES:
+        if is_far_back or before >= s.max_concurrent_tasks + 1 + MAX_GATES:
             fields |= {"p50": "0", "p90": "0"}
         fields |= request.fields(s, OWNER, s.queue_list[0], now)
         return [part for pair in fields.items() for part in pair]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 SPACING = 10  # ms between two submits
 LIGHT = tuple(60_000 + n * 97_000 for n in range(5))  # ms when the light users come, each with one job
 LATER = 600_000  # ms when the others come behind a flood
-SHORTEST, LONGEST = 20_000, 60_000  # ms a job takes at the provider; below the lease, so that nobody looks for it
+# ms that a job takes at the provider; below the lease, so that no rescue looks at it
+MIN_DURATION, MAX_DURATION = 20_000, 60_000
 ACCOUNTS = 20
 OTHERS = ("ada", "ben", "cleo")
 
@@ -48,7 +49,7 @@ def _scenario(name: str, plan: Plan, crowd: dict[str, int]) -> Scenario:
         _burst(plan, user, 1, at=at)
     rng = random.Random(7)
     works = tuple(
-        Work(f"job_{n:032x}", user, tier, at, rng.randint(SHORTEST, LONGEST))
+        Work(f"job_{n:032x}", user, tier, at, rng.randint(MIN_DURATION, MAX_DURATION))
         for n, (at, user, tier) in enumerate(sorted(plan))
     )
     return Scenario(name, works, crowd, light)

@@ -14,8 +14,8 @@ from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.requests.auth import caller_of
 from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model
 
-BODY_LIMIT = 1024 * 1024
-REDELIVERY_LIMIT = 4 * 1024
+MAX_BODY = 1024 * 1024
+MAX_REDELIVERY_BODY = 4 * 1024
 PLAIN = {"Cache-Control": "no-store"}
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 
@@ -29,9 +29,9 @@ async def create(request: Request) -> JSONResponse:
     budget = Budget.of_function(sluice.settings)
     caller = caller_of(request, sluice.settings)
     key = read_idempotency_key(request)
-    wanted = await read_model(request, BODY_LIMIT, BatchRequest)
+    wanted = await read_model(request, MAX_BODY, BatchRequest)
     batch = await sluice.batches.create(caller, wanted, key, budget)
-    await sluice.outbox.drain_own(batch["id"], budget)
+    await sluice.outbox_worker.drain_own(batch["id"], budget)
     return JSONResponse(batch, 202, headers={"Location": batch["links"]["status"], **PLAIN})
 
 
@@ -53,7 +53,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     word = await sluice.batches.cancel(caller_of(request, sluice.settings), batch_id, budget)
-    await sluice.outbox.drain_own(batch_id, budget)
+    await sluice.outbox_worker.drain_own(batch_id, budget)
     return JSONResponse({"id": batch_id, "result": word}, STATUS_OF[word], headers=PLAIN)
 
 
@@ -63,7 +63,7 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     count = await sluice.batches.retry(caller_of(request, sluice.settings), batch_id, budget)
-    await sluice.outbox.drain_own(batch_id, budget)
+    await sluice.outbox_worker.drain_own(batch_id, budget)
     return JSONResponse({"id": batch_id, "retried": count}, 202, headers=PLAIN)
 
 
@@ -81,9 +81,9 @@ async def redeliver(request: Request, batch_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     caller = caller_of(request, sluice.settings)
-    wanted = await read_optional_model(request, REDELIVERY_LIMIT, BatchRedelivery)
+    wanted = await read_optional_model(request, MAX_REDELIVERY_BODY, BatchRedelivery)
     await sluice.delivery_log.redeliver_of_batch(caller, batch_id, wanted)
-    await sluice.outbox.drain_own(batch_id, budget)
+    await sluice.outbox_worker.drain_own(batch_id, budget)
     return JSONResponse(await sluice.delivery_log.of_batch(caller, batch_id), headers=PLAIN)
 
 

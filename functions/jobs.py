@@ -17,8 +17,8 @@ from shared.requests.reading import read_model, read_number, read_optional_model
 
 router = APIRouter()
 
-BODY_LIMIT = 4 * 1024
-MOST_FILES = 10**6  # that a number may mean; those that a job has decide
+MAX_BODY = 4 * 1024
+MAX_FILES = 10**6  # that a number may mean; those that a job has decide
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 PLAIN = {"Cache-Control": "no-store"}
 
@@ -49,7 +49,7 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     job = await sluice.redrive.retry(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox.drain_own(job["id"], budget)
+    await sluice.outbox_worker.drain_own(job["id"], budget)
     sluice.statuses.forget(job_id)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], **PLAIN})
 
@@ -63,7 +63,7 @@ async def result(request: Request, job_id: str) -> Response:
     """
     sluice = runtime.current()
     caller = caller_of(request, sluice.settings)
-    number = read_number(request, "file", 0, 0, MOST_FILES) if "file" in request.query_params else None
+    number = read_number(request, "file", 0, 0, MAX_FILES) if "file" in request.query_params else None
     remembered = await sluice.statuses.view(caller, job_id)
     found = result_of(remembered.value, number)
     if found.url is not None:
@@ -77,7 +77,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     canceled = await sluice.cancellation.cancel(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox.drain_own(job_id, budget)
+    await sluice.outbox_worker.drain_own(job_id, budget)
     sluice.statuses.forget(job_id)
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
@@ -90,7 +90,7 @@ async def change(request: Request, job_id: str) -> JSONResponse:
     """200 once a waiting job stands where its new priority puts it; 409 when it does not wait any more."""
     sluice = runtime.current()
     caller = caller_of(request, sluice.settings)
-    wanted = await read_model(request, BODY_LIMIT, JobChange)
+    wanted = await read_model(request, MAX_BODY, JobChange)
     if not is_job_id(job_id):
         raise JobNotFound
     if not await sluice.controls.reprioritize(job_id, caller, wanted.priority):
@@ -114,9 +114,9 @@ async def redeliver(request: Request, job_id: str) -> JSONResponse:
     sluice = runtime.current()
     budget = Budget.of_function(sluice.settings)
     caller = caller_of(request, sluice.settings)
-    wanted = await read_optional_model(request, BODY_LIMIT, JobRedelivery)
+    wanted = await read_optional_model(request, MAX_BODY, JobRedelivery)
     await sluice.delivery_log.redeliver_of_job(caller, job_id, wanted)
-    await sluice.outbox.drain_own(job_id, budget)
+    await sluice.outbox_worker.drain_own(job_id, budget)
     return JSONResponse(await sluice.delivery_log.of_job(caller, job_id), headers=PLAIN)
 
 

@@ -14,7 +14,7 @@ from shared.jobs.redrive import RedriveOrder
 from shared.requests.auth import bears
 from shared.requests.reading import read_model, read_query
 
-BODY_LIMIT = 64 * 1024
+MAX_BODY = 64 * 1024
 PLAIN = {"Cache-Control": "no-store"}
 
 router = APIRouter(prefix="/api/operate")
@@ -40,7 +40,7 @@ async def change_limits(request: Request) -> JSONResponse:
     """200 with all limits after the change; what it lets start is started at once."""
     sluice = operator(request)
     budget = Budget.of_function(sluice.settings)
-    change = await read_model(request, BODY_LIMIT, LimitsChange)
+    change = await read_model(request, MAX_BODY, LimitsChange)
     shown = await sluice.limits.change(change)
     await sluice.dispatcher.run(budget)
     return JSONResponse(shown, headers=PLAIN)
@@ -67,7 +67,7 @@ async def redrive(request: Request) -> JSONResponse:
     """200 with the new jobs made of failed ones; a ``next_cursor`` says that there is more to do."""
     sluice = operator(request)
     budget = Budget.of_function(sluice.settings)
-    order = await read_model(request, BODY_LIMIT, RedriveOrder)
+    order = await read_model(request, MAX_BODY, RedriveOrder)
     report = await sluice.redrive.run(order, budget)
     for job in report["redriven"]:
         sluice.statuses.forget(job["id"])

@@ -16,7 +16,7 @@ from shared.requests.reading import read_body
 from shared.signing.qstash import HEADER, verify
 
 router = APIRouter()
-BODY_LIMIT = 64 * 1024
+MAX_BODY = 64 * 1024
 REFUSED = "Send the queue processor's token as Bearer token."
 
 
@@ -55,7 +55,7 @@ async def _check_signature(request: Request, sluice: runtime.Runtime) -> None:
     if not token or not s.qstash_keys:
         raise Unauthenticated(REFUSED)
     url = f"{(s.public_base_url or '').rstrip('/')}/api/process-queue"
-    verify(token, await read_body(request, BODY_LIMIT), url, s.qstash_keys, sluice.clock.now())
+    verify(token, await read_body(request, MAX_BODY), url, s.qstash_keys, sluice.clock.now())
 
 
 @router.get("/api/process-queue")

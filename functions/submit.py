@@ -10,7 +10,7 @@ from shared.jobs.request import SubmitRequest
 from shared.requests.auth import caller_of
 from shared.requests.reading import read_idempotency_key, read_model
 
-BODY_LIMIT = 64 * 1024
+MAX_BODY = 64 * 1024
 
 router = APIRouter()
 
@@ -22,9 +22,9 @@ async def submit(request: Request) -> JSONResponse:
     budget = Budget.of_function(sluice.settings)
     caller = caller_of(request, sluice.settings)
     key = read_idempotency_key(request)
-    submission = await read_model(request, BODY_LIMIT, SubmitRequest)
+    submission = await read_model(request, MAX_BODY, SubmitRequest)
     job = await sluice.admission.submit(caller, submission, key, budget)
-    await sluice.outbox.drain_own(job["id"], budget)
+    await sluice.outbox_worker.drain_own(job["id"], budget)
     return JSONResponse(job, 202, headers={"Location": job["links"]["status"], "Cache-Control": "no-store"})
 
 

@@ -9,7 +9,7 @@ from shared.jobs.uploads import UploadRequest, prepared
 from shared.requests.auth import caller_of
 from shared.requests.reading import read_model
 
-BODY_LIMIT = 4 * 1024
+MAX_BODY = 4 * 1024
 
 router = APIRouter()
 
@@ -19,7 +19,7 @@ async def create(request: Request) -> JSONResponse:
     """201 with a URL to PUT the file to and the one to pass to a model; 409 where nothing is kept."""
     sluice = runtime.current()
     caller = caller_of(request, sluice.settings)
-    wanted = await read_model(request, BODY_LIMIT, UploadRequest)
+    wanted = await read_model(request, MAX_BODY, UploadRequest)
     body = prepared(sluice.bucket, caller, wanted, sluice.clock.now())
     return JSONResponse(body, 201, headers={"Cache-Control": "no-store"})
 

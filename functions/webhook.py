@@ -13,7 +13,7 @@ from shared.log import log
 from shared.requests.reading import read_body
 from shared.signing.webhooks import nonce_is_valid
 
-BODY_LIMIT = 10 * 1024 * 1024
+MAX_BODY = 10 * 1024 * 1024
 
 router = APIRouter()
 
@@ -25,7 +25,7 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
     budget = Budget.of_function(sluice.settings)
     if provider not in NUMBERS:
         raise Unauthenticated("There is no such provider.")
-    body = await read_body(request, BODY_LIMIT)
+    body = await read_body(request, MAX_BODY)
     sluice.providers[provider].verify(request.headers, body, sluice.clock.now())
     job_id, attempt = _addressee(request, sluice.settings)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DATA_DIR = Path(".sluice")
-LARGEST_PORT = 65_535
+MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def add_port(parser: argparse.ArgumentParser, flag: str, variable: str, default:
 def port_number(text: str) -> int:
     """Returns the port that the text names; argparse puts this function's name into its complaint."""
     port = int(text)
-    if not 0 <= port <= LARGEST_PORT:
+    if not 0 <= port <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"{port} is not a port")
     return port
 

@@ -21,7 +21,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from local.ports import HOST
 
-LARGEST_BODY = 64 * 1024  # bytes; an event has 20 KB at most
+MAX_BODY = 64 * 1024  # bytes; an event has 20 KB at most
 PATH = "/hook"
 
 
@@ -102,7 +102,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", "0"))
-                if length > LARGEST_BODY:
+                if length > MAX_BODY:
                     self.send_error(413)
                     return
                 headers = {name.lower(): value for name, value in self.headers.items()}

@@ -14,7 +14,7 @@ from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.jobqueue.follow_ups import begin_request
 from shared.log import log
 
-MOST_LANGUAGES = 16  # of a header that are looked at
+MAX_LANGUAGES = 16  # of a header that are looked at
 # Starlette's own refusals, before any function is reached.
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -67,7 +67,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:
     """The offered language that an Accept-Language header likes best; the first one offered if it names none."""
     best, weight = offered[0], 0.0
-    for part in accepted.split(",")[:MOST_LANGUAGES]:
+    for part in accepted.split(",")[:MAX_LANGUAGES]:
         name, _, parameter = part.partition(";")
         language = name.strip().partition("-")[0].lower()
         quality = parameter.strip().lower().removeprefix("q=")

@@ -37,7 +37,7 @@ MESSAGES: dict[Reason, str] = {
     "redirect": "a redirect is not followed",
 }
 RESOLVE_TIMEOUT = 5.0  # s
-MOST_RESOLVING = 64  # names at the same time
+MAX_RESOLVING = 64  # names at the same time
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PRIVATE_DOMAINS = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's resolution of 2024-07-29
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
@@ -90,7 +90,7 @@ def is_public(address: str) -> bool:
 @functools.cache
 def _resolvers() -> ThreadPoolExecutor:
     """Threads of their own: a name that takes long holds its one beyond our deadline, and must hold up nothing else."""
-    return ThreadPoolExecutor(MOST_RESOLVING, "resolve")
+    return ThreadPoolExecutor(MAX_RESOLVING, "resolve")
 
 
 async def resolve(host: str, port: int) -> list[str]:

@@ -19,7 +19,7 @@ from shared.dispatch.reconciler import Reconciler
 from shared.dispatch.tick import Tick
 from shared.hooks.delivery import Deliveries
 from shared.hooks.delivery_log import DeliveryLog
-from shared.jobqueue import BatchQueue, Controls, Ended, FollowUps, History, JobQueue, OutboxQueue, Records
+from shared.jobqueue import BatchQueue, Controls, Ended, FollowUps, History, JobQueue, Outbox, Records
 from shared.jobs.admission import Admission
 from shared.jobs.batches import Batches
 from shared.jobs.cancellation import Cancellation
@@ -31,7 +31,7 @@ from shared.jobs.redrive import Redrive
 from shared.jobs.status import Statuses
 from shared.log import configure_logs, log
 from shared.outbox.storing import Storing
-from shared.outbox.worker import Outbox
+from shared.outbox.worker import OutboxWorker
 from shared.providers.loading import Providers
 from shared.startup import load_settings
 from shared.storage.bucket import Bucket
@@ -70,14 +70,14 @@ class Runtime:
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
         self.bucket = Bucket(configured)
-        self.outbox_queue = OutboxQueue(store, configured, clock, follow_ups)
-        self.storing = Storing(self.outbox_queue, self.bucket, configured, clock)
-        self.deliveries = Deliveries(self.outbox_queue, self.bucket, configured, clock)
-        self.outbox = Outbox(self.outbox_queue, self.storing, self.deliveries, configured, clock)
-        self.delivery_log = DeliveryLog(self.outbox_queue, configured)
+        self.outbox = Outbox(store, configured, clock, follow_ups)
+        self.storing = Storing(self.outbox, self.bucket, configured, clock)
+        self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock)
+        self.outbox_worker = OutboxWorker(self.outbox, self.storing, self.deliveries, configured, clock)
+        self.delivery_log = DeliveryLog(self.outbox, configured)
         retention = Retention(self.bucket, configured, clock)
         self.tick = Tick(
-            self.queue, self.records, self.history, self.dispatcher, self.outbox, retention, configured, clock
+            self.queue, self.records, self.history, self.dispatcher, self.outbox_worker, retention, configured, clock
         )
         self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock, self._check_hook)
         cursors = Cursors(configured)
@@ -88,7 +88,14 @@ class Runtime:
         self.erasure = Erasure(self.history, self.bucket, self.cache, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(
-            self.batch_queue, self.dispatcher, self.cache, self.bucket, self.outbox, configured, clock, self._check_hook
+            self.batch_queue,
+            self.dispatcher,
+            self.cache,
+            self.bucket,
+            self.outbox_worker,
+            configured,
+            clock,
+            self._check_hook,
         )
         self.statuses = Statuses(
             self.queue,
@@ -97,7 +104,7 @@ class Runtime:
             self.dispatcher,
             self.cache,
             self.bucket,
-            self.outbox,
+            self.outbox_worker,
             configured,
             clock,
         )
@@ -119,8 +126,8 @@ class Runtime:
         At the same time, so that neither waits for the other's trouble.
         """
         if ended.waiting:
-            await together(self.outbox.drain(budget), self.dispatcher.run(budget))
-        await self.outbox.drain(budget)
+            await together(self.outbox_worker.drain(budget), self.dispatcher.run(budget))
+        await self.outbox_worker.drain(budget)
 
     async def close(self) -> None:
         """Gives back all connections."""

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from .connections import Command
 
-LARGEST_REQUEST_BYTES = 10 * 1024 * 1024  # the free and pay-as-you-go plans' limit on one request
+MAX_REQUEST_BYTES = 10 * 1024 * 1024  # the free and pay-as-you-go plans' limit on one request
 
 
 class BadRequestError(Exception):
@@ -21,12 +21,10 @@ async def read_body(chunks: AsyncIterator[bytes]) -> bytes:
     kept, size = bytearray(), 0
     async for chunk in chunks:
         size += len(chunk)
-        if size <= LARGEST_REQUEST_BYTES:
+        if size <= MAX_REQUEST_BYTES:
             kept += chunk
-    if size > LARGEST_REQUEST_BYTES:
-        raise BadRequestError(
-            f"ERR max request size exceeded. Limit: {LARGEST_REQUEST_BYTES} bytes, Actual: {size} bytes"
-        )
+    if size > MAX_REQUEST_BYTES:
+        raise BadRequestError(f"ERR max request size exceeded. Limit: {MAX_REQUEST_BYTES} bytes, Actual: {size} bytes")
     return bytes(kept)
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Self
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing zero included.
-LONGEST_SOCKET_PATH = 100
+MAX_SOCKET_PATH = 100
 START_DEADLINE_SECONDS = 20.0
 STOP_DEADLINE_SECONDS = 5.0
 LOG_LINES_IN_ERRORS = 15
@@ -164,7 +164,7 @@ def _answers(socket_path: str) -> bool:
 def _short_directory() -> Path:
     """Creates a private directory whose path leaves room for a socket name."""
     directory = tempfile.mkdtemp(prefix="sluice-")
-    if len(os.fsencode(directory)) + len("/engine.sock") > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(directory)) + len("/engine.sock") > MAX_SOCKET_PATH:
         os.rmdir(directory)
         directory = tempfile.mkdtemp(prefix="sluice-", dir="/tmp")
     return Path(directory)

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-LONGEST_HANG_S = 300
+MAX_HANG_S = 300
 """Far beyond any caller's timeout; it only keeps a forgotten connection from staying for ever."""
 
 
@@ -32,7 +32,7 @@ def cut(request: Request) -> None:
 async def hang(request: Request) -> None:
     """Returns when the caller has given up waiting."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(request.receive(), LONGEST_HANG_S)
+        await asyncio.wait_for(request.receive(), MAX_HANG_S)
 
 
 def server_of(app: ASGIApp) -> uvicorn.Server:

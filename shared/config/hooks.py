@@ -10,7 +10,7 @@ from shared.signing.webhooks import secret_key
 
 Event = Literal["job.processing", "job.completed", "job.failed", "job.canceled", "batch.completed"]
 DEFAULT_EVENTS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled", "batch.completed")
-FEWEST_BYTES, MOST_BYTES = 24, 64  # of a secret (Standard Webhooks, specification: "Signature scheme")
+MIN_BYTES, MAX_BYTES = 24, 64  # of a secret (Standard Webhooks, specification: "Signature scheme")
 
 
 class HookOptions(BaseModel):
@@ -47,7 +47,7 @@ class HookSettings(BaseSettings):
             problems.append("HOOKS: a url must be https, of a host by its name, without port and credentials")
         secrets = [secret.get_secret_value() for options in self.hooks.values() for secret in options.secrets]
         if not all(_is_usable(secret) for secret in secrets):
-            problems.append(f"HOOKS: a secret is whsec_ and base64 of {FEWEST_BYTES} to {MOST_BYTES} bytes")
+            problems.append(f"HOOKS: a secret is whsec_ and base64 of {MIN_BYTES} to {MAX_BYTES} bytes")
         return problems
 
 
@@ -66,6 +66,6 @@ def _is_address(url: str, *, allow_loopback: bool) -> bool:
 
 def _is_usable(secret: str) -> bool:
     try:
-        return secret.startswith("whsec_") and FEWEST_BYTES <= len(secret_key(secret)) <= MOST_BYTES
+        return secret.startswith("whsec_") and MIN_BYTES <= len(secret_key(secret)) <= MAX_BYTES
     except ValueError:
         return False

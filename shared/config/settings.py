@@ -30,8 +30,8 @@ PLACEHOLDER = re.compile(
 )
 # Names outside development whose absence stops the start, in the order they are reported.
 REQUIRED = ("api_keys", "signing_secret", "queue_processor_token", "replicate_api_token")
-SHORTEST_SECRET = 16
-LEAST_CREATES, MOST_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
+MIN_SECRET = 16
+MIN_CREATES, MAX_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 
 class Settings(StorageSettings, HookSettings, QStashSettings, HostingSettings):
@@ -254,13 +254,11 @@ class Settings(StorageSettings, HookSettings, QStashSettings, HostingSettings):
             if name in texts
         }
         ours |= {"CRON_SECRET": texts["cron_secret"]} if "cron_secret" in texts else {}
-        weak = [name for name, text in ours.items() if len(text) < SHORTEST_SECRET]
-        problems += [f"{name} must have {SHORTEST_SECRET} characters or more" for name in weak]
-        guessable = [
-            n for n, key in self.callers.items() if len(key) < SHORTEST_SECRET or PLACEHOLDER.search(key.lower())
-        ]
+        weak = [name for name, text in ours.items() if len(text) < MIN_SECRET]
+        problems += [f"{name} must have {MIN_SECRET} characters or more" for name in weak]
+        guessable = [n for n, key in self.callers.items() if len(key) < MIN_SECRET or PLACEHOLDER.search(key.lower())]
         return problems + [
-            f"API_KEYS: the key named {name!r} is a placeholder or shorter than {SHORTEST_SECRET}" for name in guessable
+            f"API_KEYS: the key named {name!r} is a placeholder or shorter than {MIN_SECRET}" for name in guessable
         ]
 
     def _malformed(self) -> list[str]:
@@ -295,8 +293,8 @@ class Settings(StorageSettings, HookSettings, QStashSettings, HostingSettings):
             problems.append("PROVIDERS, PROVIDER_RATES, PROVIDER_CONCURRENCY or TIER_WEIGHTS gives a name twice")
         if any(most < 1 or most % 1 for most in _per_name(self.provider_concurrency).values()):
             problems.append("PROVIDER_CONCURRENCY must be whole and at least 1; to stop a provider, pause it")
-        if not all(LEAST_CREATES <= rate <= MOST_CREATES for rate in _per_name(self.provider_rates).values()):
-            problems.append(f"PROVIDER_RATES must be {LEAST_CREATES} to {MOST_CREATES}; to stop a provider, pause it")
+        if not all(MIN_CREATES <= rate <= MAX_CREATES for rate in _per_name(self.provider_rates).values()):
+            problems.append(f"PROVIDER_RATES must be {MIN_CREATES} to {MAX_CREATES}; to stop a provider, pause it")
         return problems
 
     def _webhook_secrets(self) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1024**3
-LONGEST_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
+MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
 
 
@@ -30,7 +30,7 @@ class StorageSettings(BaseSettings):
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = None
     storage_public_url: str | None = None  # where the bucket is served to anybody; else URLs are signed
-    storage_url_ttl: int = Field(3600, ge=60, le=LONGEST_URL_TTL)  # s that a signed URL lasts
+    storage_url_ttl: int = Field(3600, ge=60, le=MAX_URL_TTL)  # s that a signed URL lasts
     storage_retention: int = Field(0, ge=0)  # s that files are kept; 0: until they are deleted
     storage_max_bytes: int = Field(5 * GIB, ge=1)  # of one file
     upload_max_bytes: int = Field(20 * 1024**2, ge=1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ZOMBIE_MARGIN = 30.0  # s; a function is surely dead this long after its platform's limit
 SUBMIT_MARGIN = 5.0  # s; what must be left of a lease beyond a provider call's timeout when the call begins
 ANSWER_MARGIN = 2.0  # s; kept for answering when a function plans its calls
-MODEL_LIMIT = 1800.0  # s; Replicate ends a run after 30 minutes
+MAX_MODEL_RUN = 1800.0  # s; Replicate ends a run after 30 minutes
 LAST_WEBHOOK_RETRY = 60.0  # s; Replicate's last try to deliver, counted from completion
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
 COPY_DEADLINE = 2700.0  # s; then it is given up, while the provider may still have it for whoever looks at once
@@ -42,8 +42,8 @@ def contradictions(s: "Settings") -> list[str]:
          "must be at least FUNCTION_MAX_DURATION plus 30", s.function_max_duration + zombie),
         (s.lease > s.provider_timeout + submit, "LEASE", s.lease,
          "must be above PROVIDER_TIMEOUT plus 5", s.provider_timeout + submit),
-        (s.cancel_after <= MODEL_LIMIT, "CANCEL_AFTER", s.cancel_after,
-         "must be at most the provider's run limit", MODEL_LIMIT),
+        (s.cancel_after <= MAX_MODEL_RUN, "CANCEL_AFTER", s.cancel_after,
+         "must be at most the provider's run limit", MAX_MODEL_RUN),
         (s.adoption_margin > last_retry, "ADOPTION_MARGIN", s.adoption_margin,
          "must be above the provider's last webhook retry", last_retry),
         (s.webhook_tolerance > 2 * last_retry, "WEBHOOK_TOLERANCE", s.webhook_tolerance,

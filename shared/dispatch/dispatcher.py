@@ -20,8 +20,8 @@ from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutc
 from shared.providers.loading import Providers
 from shared.signing.webhooks import nonce
 
-MOST_AT_ONCE = 20  # jobs one round starts together
-MOST_ROUNDS = 50
+MAX_AT_ONCE = 20  # jobs one round starts together
+MAX_ROUNDS = 50
 
 
 @dataclass
@@ -64,14 +64,14 @@ class Dispatcher:
         self._settings = settings
         self._clock = clock
 
-    async def run(self, budget: Budget, *, tick: bool = False, most_rounds: int = MOST_ROUNDS) -> Report:
+    async def run(self, budget: Budget, *, tick: bool = False, most_rounds: int = MAX_ROUNDS) -> Report:
         """Claims and starts until nothing more can move or the budget forbids another submission.
 
         A round follows only on one that freed a slot or took all it asked for, so that an idle run is one call; and
         none follows on a provider's refusal to take more now.
         """
         report = Report()
-        want = min(MOST_AT_ONCE, self._settings.max_concurrent_tasks)
+        want = min(MAX_AT_ONCE, self._settings.max_concurrent_tasks)
         while report.rounds < most_rounds and not report.throttled and budget.allows_submission(self._settings):
             claim = await self._queue.claim(want, tick=tick and report.rounds == 0)
             report.rounds += 1

@@ -7,9 +7,9 @@ patience; so it is worth no command of the store.
 from collections import OrderedDict
 
 WEIGHT = 0.3  # of the newest run
-MOST_MODELS = 256
+MAX_MODELS = 256
 PATIENCE = 1.5  # a run is asked about when it has taken this much longer than usual
-SHORTEST = 2.0  # s
+MIN_DURATION = 2.0  # s
 
 
 class Durations:
@@ -22,10 +22,10 @@ class Durations:
         """Takes one finished run into account."""
         before = self._usual.pop(model, seconds)
         self._usual[model] = before + WEIGHT * (seconds - before)
-        while len(self._usual) > MOST_MODELS:
+        while len(self._usual) > MAX_MODELS:
             self._usual.popitem(last=False)
 
     def first_check(self, model: str, longest: float) -> float:
         """After how many seconds to ask about a run, ``longest`` at most."""
         usual = self._usual.get(model)
-        return longest if usual is None else min(longest, max(SHORTEST, PATIENCE * usual))
+        return longest if usual is None else min(longest, max(MIN_DURATION, PATIENCE * usual))

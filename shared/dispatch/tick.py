@@ -15,7 +15,7 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher, Report
 from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
-from shared.outbox.worker import Outbox
+from shared.outbox.worker import OutboxWorker
 from shared.storage.retention import Retention
 from shared.together import together
 
@@ -32,7 +32,7 @@ class Tick:
         records: Records,
         history: History,
         dispatcher: Dispatcher,
-        outbox: Outbox,
+        worker: OutboxWorker,
         retention: Retention,
         settings: Settings,
         clock: Clock,
@@ -43,7 +43,7 @@ class Tick:
         self._records = records
         self._history = history
         self._dispatcher = dispatcher
-        self._outbox = outbox
+        self._worker = worker
         self._retention = retention
         self._settings = settings
         self._clock = clock
@@ -67,7 +67,7 @@ class Tick:
 
     async def _work_off(self, budget: Budget, report: Report) -> None:
         if report.follow_ups:
-            report.followed_up = await self._outbox.run(budget)
+            report.followed_up = await self._worker.run(budget)
 
     async def _second_pass(self, budget: Budget, report: Report) -> None:
         """Where the schedule cannot call more often than every minute, one call looks twice."""
@@ -76,7 +76,7 @@ class Tick:
             return
         await self._sleep(wait)
         report.add(await self._dispatcher.run(budget))
-        await self._outbox.drain(budget)
+        await self._worker.drain(budget)
 
     async def _sweep(self, budget: Budget) -> None:
         """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again.
@@ -96,6 +96,6 @@ class Tick:
         for lane in lanes:
             if budget.left < self._settings.store_total_timeout:
                 break
-            if await self._outbox.restore_lane(lane):
+            if await self._worker.restore_lane(lane):
                 log.error("lane_restored", lane=lane)
         await self._retention.sweep(budget)

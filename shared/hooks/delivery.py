@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import Clock, iso
 from shared.config.settings import Settings
 from shared.hooks.event import headers, written
-from shared.jobqueue import FollowUp, OutboxQueue, Tried
+from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
 from shared.jobqueue.job import Job, error_document, links
 from shared.log import log
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # s between the tries (Standard Webhooks, specification: "Deliverability and reliability"); so ten in three days.
 LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-LONGEST_RETRY_AFTER = 86_400.0  # s
-MOST_OF_ANSWER = 500  # bytes that the log keeps
+MAX_RETRY_AFTER = 86_400.0  # s
+MAX_ANSWER_KEPT = 500  # bytes that the log keeps
 GONE, TOO_MANY = 410, 429
 GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, in which the ladder ends wherever its host lets it
 JOB_FIELDS = (
@@ -38,7 +38,7 @@ BATCH_FIELDS = ("owner", "user", "queue", "metadata", "expected", "created_at", 
 class Deliveries:
     """Sends what the outbox has for owners. Belongs to one event loop."""
 
-    def __init__(self, outbox: OutboxQueue, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+    def __init__(self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock) -> None:
         self._outbox = outbox
         self._bucket = bucket
         self._settings = settings
@@ -106,9 +106,9 @@ class Deliveries:
                 async with self._client.stream("POST", url, content=body, headers=sent) as response:
                     status = response.status_code
                     retry_after = _retry_after(response.headers.get("retry-after", ""))
-                    async for piece in response.aiter_raw(MOST_OF_ANSWER):
+                    async for piece in response.aiter_raw(MAX_ANSWER_KEPT):
                         answer += piece
-                        if len(answer) >= MOST_OF_ANSWER:
+                        if len(answer) >= MAX_ANSWER_KEPT:
                             break
         except EgressRefused as refused:
             # A name that nobody knows, or that takes too long, may be our resolver's trouble and not the host's.
@@ -121,7 +121,7 @@ class Deliveries:
                 log.info("hook_unreachable", error=type(error).__name__)
                 return None, "", 0.0, "unreachable"
         # The head has told; what becomes of the body shortens what the log keeps of it, and nothing else.
-        return status, answer[:MOST_OF_ANSWER].decode("utf-8", "replace"), retry_after, None
+        return status, answer[:MAX_ANSWER_KEPT].decode("utf-8", "replace"), retry_after, None
 
     @property
     def _client(self) -> "GuardedClient":
@@ -188,4 +188,4 @@ def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str
 
 def _retry_after(text: str) -> float:
     """How many s a Retry-After asks for, a day at most; its dates are rare, and the ladder is patient."""
-    return min(float(text), LONGEST_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
+    return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0

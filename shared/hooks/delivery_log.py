@@ -11,9 +11,9 @@ from shared.config.settings import Settings
 from shared.errors import BatchNotFound, JobNotFound, NoSuchEvent
 from shared.hooks.event import event_type
 from shared.hooks.subscription import BATCH
-from shared.jobqueue import EventRecord, OutboxQueue
+from shared.jobqueue import EventRecord, Outbox
 from shared.jobqueue.job import is_job_id
-from shared.jobqueue.outbox import JOB_EVENTS, MOST_LISTED, event_records
+from shared.jobqueue.outbox import JOB_EVENTS, MAX_LISTED, event_records
 from shared.signing.webhooks import event_id_for
 
 FIELDS = ("owner", "state", "outcome", "rounds", "hook_url", "hook_lane")
@@ -38,7 +38,7 @@ class BatchRedelivery(BaseModel):
 class DeliveryLog:
     """Shows the tries to deliver events, and lets an event be tried anew."""
 
-    def __init__(self, outbox: OutboxQueue, settings: Settings) -> None:
+    def __init__(self, outbox: Outbox, settings: Settings) -> None:
         self._outbox = outbox
         self._settings = settings
 
@@ -78,7 +78,7 @@ class DeliveryLog:
         """
         rows = await self._outbox.undelivered(before)
         following = None
-        if len(rows) == MOST_LISTED:
+        if len(rows) == MAX_LISTED:
             # Those of the page's last ms may go on behind it: they come together with the next page.
             last = rows[-1][2]
             rows, following = (

@@ -12,7 +12,7 @@ from shared.config.hooks import HookOptions
 from shared.config.settings import Settings
 from shared.signing.webhooks import event_id_for, sign
 
-MOST_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept below 20kb")
+MAX_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept below 20kb")
 DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # what a body too large does without, in this order
 
 
@@ -26,7 +26,7 @@ def written(event: str, happened_at: int, data: dict[str, Any]) -> bytes:
     document = {"type": event_type(event), "timestamp": iso(happened_at), "data": data}
     body = _json(document)
     for name in DROPPED_FIRST:
-        if len(body) <= MOST_BYTES:
+        if len(body) <= MAX_BYTES:
             break
         if data.get(name):
             data = {**data, name: None, "omitted": [*data.get("omitted", []), name]}

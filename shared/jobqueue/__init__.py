@@ -4,13 +4,13 @@ from shared.jobqueue.batching import BatchQueue
 from shared.jobqueue.controls import Controls
 from shared.jobqueue.follow_ups import FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, Position
-from shared.jobqueue.outbox import EventRecord, Lane, OutboxQueue, Tried
+from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
 from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue, Place, QueueCounts, Stats
 
 __all__ = [
     "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Controls", "Ended", "EventRecord", "FollowUp",
-    "FollowUps", "History", "JobQueue", "Lane", "OutboxQueue", "Overdue", "Page", "Place", "Position",
+    "FollowUps", "History", "JobQueue", "Lane", "Outbox", "Overdue", "Page", "Place", "Position",
     "QueueCounts", "Records", "Stats", "Tried",
 ]  # fmt: skip

@@ -8,10 +8,10 @@ from shared.errors import BelongsToBatch, JobNotFound, NotTerminal
 from shared.jobqueue.job import LETTER_FIELDS, SUMMARY_FIELDS, Job
 from shared.jobqueue.scripted import Scripted
 
-LATEST = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
+MAX_MOMENT = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
 FOLLOW_TTL = 604_800  # s; as in outbox.lua: how long a job with files or hooks is known at least
 SLACK = 86_400  # s; for delays between attempts, and clocks
-MOST_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
+MAX_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
 REQUEST_FIELDS = (
     "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "hook_events",
     "state", "outcome", "batch", "redriven_as",
@@ -62,7 +62,7 @@ class History(Scripted):
         model: str = "",
         batch: str = "",
         after: int = 0,
-        before: int = LATEST + 1,
+        before: int = MAX_MOMENT + 1,
         start: Position | None = None,
         limit: int = 20,
     ) -> Page:
@@ -89,7 +89,7 @@ class History(Scripted):
         model: str = "",
         code: str = "",
         after: int = 0,
-        before: int = LATEST + 1,
+        before: int = MAX_MOMENT + 1,
         start: Position | None = None,
         limit: int = 20,
     ) -> Letters:
@@ -148,7 +148,7 @@ class History(Scripted):
         return None
 
     async def trim(self) -> int:
-        """Drops jobs that are surely not known any more from the history, and the oldest beyond MOST_LISTED.
+        """Drops jobs that are surely not known any more from the history, and the oldest beyond MAX_LISTED.
 
         Returns how many those were. One call and 3 billed commands, 4 when there were too many.
         """
@@ -156,7 +156,7 @@ class History(Scripted):
         known = max(self._settings.task_ttl, FOLLOW_TTL)
         lasts = max(queue.ttl + queue.deadline * queue.max_attempts for queue in self._settings.queue_list)
         oldest = self._clock.now() - round((known + lasts + SLACK) * 1000)
-        return int(await self._run("trim", [self.keys.index], [str(oldest), str(MOST_LISTED)]))
+        return int(await self._run("trim", [self.keys.index], [str(oldest), str(MAX_LISTED)]))
 
 
 def _job(job_id: str, names: Sequence[str], values: Sequence[Any]) -> Job:

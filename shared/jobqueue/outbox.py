@@ -16,7 +16,7 @@ from shared.store import Store
 Word = Literal["delivered", "retry", "failed", "disabled"]
 LANE_TTL = 604_800  # s; how long it is remembered that a host failed or a URL was gone
 JOB_EVENTS = ("processing", "completed", "failed", "canceled")
-MOST_LISTED = 100
+MAX_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class EventRecord:
     entries: tuple[str, ...]
 
 
-class OutboxQueue(Scripted):
+class Outbox(Scripted):
     """Claims rows of the outbox and notes what became of them; each is one script."""
 
     def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps) -> None:
@@ -152,7 +152,7 @@ class OutboxQueue(Scripted):
 
     async def undelivered(self, before: int) -> list[tuple[str, str, int]]:
         """Event, job or batch, and ms of what was given up before a moment, the last first; two commands."""
-        flat = await self._run("outbox_undelivered", [self.keys.undelivered], [str(before), str(MOST_LISTED)])
+        flat = await self._run("outbox_undelivered", [self.keys.undelivered], [str(before), str(MAX_LISTED)])
         rows = [(flat[n].partition("|"), int(float(flat[n + 1]))) for n in range(0, len(flat), 2)]
         return [(event, of, at) for (event, _, of), at in rows]
 

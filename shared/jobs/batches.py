@@ -22,7 +22,7 @@ from shared.jobqueue.job import Job, error_document, is_job_id
 from shared.jobqueue.replies import BatchRecord
 from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
 from shared.log import log
-from shared.outbox.worker import Outbox
+from shared.outbox.worker import OutboxWorker
 from shared.signing.webhooks import batch_id_for
 from shared.storage.bucket import Bucket
 from shared.storage.files import UrlOf, gone_before
@@ -88,7 +88,7 @@ class Batches:
         dispatcher: Dispatcher,
         cache: Cache,
         bucket: Bucket,
-        outbox: Outbox,
+        worker: OutboxWorker,
         settings: Settings,
         clock: Clock,
         check_hook: HookCheck,
@@ -97,7 +97,7 @@ class Batches:
         self._dispatcher = dispatcher
         self._cache = cache
         self._bucket = bucket
-        self._outbox = outbox
+        self._worker = worker
         self._settings = settings
         self._clock = clock
         self._check_hook = check_hook
@@ -171,7 +171,7 @@ class Batches:
             self._dispatched_at = now
             budget = Budget.of_function(self._settings)
             await self._dispatch(budget, most_rounds=1)
-            await self._outbox.drain_own(batch_id, budget)
+            await self._worker.drain_own(batch_id, budget)
             record = await self._queue.read(batch_id, first, count)
 
         def url_of(key: str) -> str:

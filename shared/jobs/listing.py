@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.jobqueue import History, Position
-from shared.jobqueue.history import LATEST, Letters
+from shared.jobqueue.history import MAX_MOMENT, Letters
 from shared.jobs.cursors import Cursors
 from shared.jobs.request import Id
 
-MOST_AT_ONCE = 100
+MAX_AT_ONCE = 100
 MAX_CURSOR = 2000
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -29,19 +29,19 @@ def _moment(value: Any) -> int:
         since = (datetime.fromisoformat(value.upper()) - EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         raise ValueError("must be an RFC 3339 time, such as 2026-11-22T10:00:00Z; in a URL, + is written %2B") from None
-    return min(max(0, since), LATEST + 1)
+    return min(max(0, since), MAX_MOMENT + 1)
 
 
 def _count(value: Any) -> int:
     """A number as a query writes it."""
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10):
-        raise ValueError(f"must be a number from 1 to {MOST_AT_ONCE}")
+        raise ValueError(f"must be a number from 1 to {MAX_AT_ONCE}")
     return int(value)
 
 
 Name = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 Moment = Annotated[int, BeforeValidator(_moment)]
-Limit = Annotated[int, Field(ge=1, le=MOST_AT_ONCE)]
+Limit = Annotated[int, Field(ge=1, le=MAX_AT_ONCE)]
 Cursor = Annotated[str, Field(min_length=1, max_length=MAX_CURSOR)]
 
 
@@ -65,7 +65,7 @@ class JobsQuery(Filter):
     model: Name = ""
     batch_id: Name = ""
     created_after: Moment = 0
-    created_before: Moment = LATEST + 1
+    created_before: Moment = MAX_MOMENT + 1
     limit: Annotated[Limit, BeforeValidator(_count)] = 20
     cursor: Cursor | None = None
 
@@ -79,7 +79,7 @@ class LetterFilter(Filter):
     model: Name = ""
     code: Name = ""
     after: Moment = 0
-    before: Moment = LATEST + 1
+    before: Moment = MAX_MOMENT + 1
 
 
 class LettersQuery(LetterFilter):
@@ -92,7 +92,7 @@ class LettersQuery(LetterFilter):
 class UndeliveredQuery(Filter):
     """The query of ``GET /api/operate/undelivered``; ``before`` is the first moment that does not count."""
 
-    before: Moment = LATEST + 1
+    before: Moment = MAX_MOMENT + 1
 
 
 class Listing:

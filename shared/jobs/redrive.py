@@ -26,7 +26,7 @@ from shared.jobqueue import History, Position
 from shared.jobqueue.job import JOB_ID, Job, is_job_id
 from shared.jobs.admission import Admission
 from shared.jobs.cursors import Cursors
-from shared.jobs.listing import MOST_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
+from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
 from shared.jobs.request import SubmitRequest
 from shared.log import log
 from shared.signing.webhooks import redriven_id
@@ -41,11 +41,11 @@ class RedriveOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    ids: Annotated[list[JobId], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = None
+    ids: Annotated[list[JobId], Field(min_length=1, max_length=MAX_AT_ONCE)] | None = None
     filter: LetterFilter | None = None
     all: bool = False
     dry_run: bool = False
-    limit: Limit = MOST_AT_ONCE
+    limit: Limit = MAX_AT_ONCE
     cursor: Cursor | None = None
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from shared.errors import NoSuchFile, NotCompleted, NotCompletedYet
 from shared.jobs.status import StatusView
 from shared.storage.links import ROUTE
 
-MOST_OF_URL = 2000  # characters that go into a header
+MAX_URL = 2000  # characters that go into a header
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def result_of(view: StatusView, number: int | None = None) -> Result:
 
 def _is_url(value: Any, ours: set[str]) -> bool:
     """Whether it can be redirected to: a URL, or the path of a copy in this deployment's own route."""
-    if not isinstance(value, str) or len(value) > MOST_OF_URL or not value.isascii() or not value.isprintable():
+    if not isinstance(value, str) or len(value) > MAX_URL or not value.isascii() or not value.isprintable():
         return False
     if value.startswith(ROUTE):
         return value in ours

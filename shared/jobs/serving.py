@@ -18,7 +18,7 @@ from shared.storage.bucket import Bucket, StorageError
 from shared.storage.links import disposition
 
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
-LONGEST_AGE = 3600  # s that a browser may keep a file
+MAX_AGE = 3600  # s that a browser may keep a file
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ async def piece_of(bucket: Bucket, key: str, query: Mapping[str, str], asked: Ma
         raise StorageUnavailable from None
     if size is None:
         raise NoSuchFile
-    age = max(0, min(int(query["expires"]) - now // 1000, LONGEST_AGE))
+    age = max(0, min(int(query["expires"]) - now // 1000, MAX_AGE))
     headers = {
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={age}",

@@ -17,16 +17,16 @@ from shared.jobqueue import JobQueue, Place, Records
 from shared.jobqueue.job import Job, is_job_id
 from shared.jobs.explanation import explain
 from shared.log import log
-from shared.outbox.worker import WAITED_FOR, Outbox
+from shared.outbox.worker import WAITED_FOR, OutboxWorker
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
 TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
-MOST_KEPT = 256 * 1024  # bytes; a larger document is still read once for all who ask at the same time, but not kept
+MAX_KEPT_BYTES = 256 * 1024  # of a document kept; a larger one is still read once for all who ask at the same time
 ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
 
 
-MOST_PLACES = 4096
+MAX_PLACES = 4096
 WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # what an ETag begins with
 NO_ESTIMATE = {"eta_seconds": None, "eta_p90_seconds": None}
 
@@ -56,12 +56,12 @@ class Statuses:
         dispatcher: Dispatcher,
         cache: Cache,
         bucket: Bucket,
-        outbox: Outbox,
+        worker: OutboxWorker,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._bucket = bucket
-        self._outbox = outbox
+        self._worker = worker
         self._queue = queue
         self._records = records
         self._reconciler = reconciler
@@ -96,7 +96,7 @@ class Statuses:
             self._remember_place(job_id, Place())
 
     def _ttl(self, view: StatusView) -> float:
-        if len(view.body) > MOST_KEPT:
+        if len(view.body) > MAX_KEPT_BYTES:
             return 0.0
         return TERMINAL_TTL if view.is_final else self._settings.status_cache_ttl
 
@@ -141,7 +141,7 @@ class Statuses:
     def _remember_place(self, job_id: str, place: Place) -> None:
         self._places[job_id] = place
         self._places.move_to_end(job_id)
-        while len(self._places) > MOST_PLACES:
+        while len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
 
     async def _repair(self, job: Job, budget: Budget) -> bool:
@@ -154,18 +154,18 @@ class Statuses:
             ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
             if ended.waiting:
                 await self._dispatcher.run(budget, most_rounds=1)
-            await self._outbox.drain_own(job.id, budget)
+            await self._worker.drain_own(job.id, budget)
             return True
         if self._waits_for_storage(job, now):
             self._dispatched_at = now
-            await self._outbox.take_up(job.id, budget.at_most(WAITED_FOR))
+            await self._worker.take_up(job.id, budget.at_most(WAITED_FOR))
             return True
         if self._waits_for_dispatch(job, now):
             self._dispatched_at = now
             # A job that waits for long may be one that the index has lost.
             await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
             await self._dispatcher.run(budget, most_rounds=1)
-            await self._outbox.drain_own(job.id, budget)
+            await self._worker.drain_own(job.id, budget)
             return True
         return False
 

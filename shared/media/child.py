@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.media.dimensions import TooLarge
-from shared.media.media import LARGEST_THUMBNAIL
+from shared.media.media import MAX_THUMBNAIL
 
 # bytes of its own; a function of 512 MB holds some 120 itself while it copies. Measured with Pillow 13 and PyAV 18: the
 # libraries take 25 MB of them, the largest images of dimensions.py 105 (PNG), 150 (progressive JPEG), 195 (WebP), films
@@ -25,7 +25,7 @@ def limit(seconds: int) -> None:
         resource.RLIMIT_DATA: MEMORY,
         resource.RLIMIT_AS: ADDRESSES,
         resource.RLIMIT_CPU: seconds + 1,
-        resource.RLIMIT_FSIZE: LARGEST_THUMBNAIL,
+        resource.RLIMIT_FSIZE: MAX_THUMBNAIL,
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
     }

@@ -1,9 +1,9 @@
 """How large an image may be to be decoded, in a child that has the MEMORY of child.py."""
 
-MOST_PIXELS = 25_000_000  # 100 MB decoded; 5K video has 15 million
+MAX_PIXELS = 25_000_000  # 100 MB decoded; 5K video has 15 million
 # Their decoders hold two canvases and a copy besides: 16 bytes a pixel in all. 4K video has 8 million.
-MOST_OF_KIND = {"WEBP": 12_000_000, "AVIF": 12_000_000}
-MOST_WIDE = 32_768  # pixels of the longer side
+MAX_PIXELS_BY_KIND = {"WEBP": 12_000_000, "AVIF": 12_000_000}
+MAX_SIDE = 32_768  # pixels of the longer side
 
 
 class TooLarge(Exception):
@@ -17,6 +17,6 @@ def check(width: int, height: int, kind: str = "") -> tuple[int, int]:
     """
     if width <= 0 or height <= 0:
         raise ValueError("no picture")
-    if width * height > MOST_OF_KIND.get(kind, MOST_PIXELS) or max(width, height) > MOST_WIDE:
+    if width * height > MAX_PIXELS_BY_KIND.get(kind, MAX_PIXELS) or max(width, height) > MAX_SIDE:
         raise TooLarge
     return width, height

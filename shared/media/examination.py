@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.media.media import LARGEST_THUMBNAIL, LONGEST_ANSWER, Media, Word, answer_of
+from shared.media.media import MAX_ANSWER, MAX_THUMBNAIL, Media, Word, answer_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = (sys.executable, "-m", "shared.media.child")
@@ -33,8 +33,8 @@ async def examine(path: Path, content_type: str, *, timeout: float) -> Media:
             word = await _run_child((str(path.absolute()), content_type, str(thumbnail)), printed, timeout)
             if word:
                 return Media(error=word)
-            found = answer_of(_content(printed, LONGEST_ANSWER))
-            seen = _content(thumbnail, LARGEST_THUMBNAIL) if found.thumbnail_type else None
+            found = answer_of(_content(printed, MAX_ANSWER))
+            seen = _content(thumbnail, MAX_THUMBNAIL) if found.thumbnail_type else None
             return dataclasses.replace(found, thumbnail=seen)
     except (OSError, ValueError):
         return Media(error="failed")

@@ -9,7 +9,7 @@ from shared.media.dimensions import check
 from shared.media.images import small, write
 
 EARLY = 1.0  # s into a film its thumbnail is taken, or at a tenth of a shorter one
-MOST_FRAMES = 500  # decoded on the way there, from the key frame before it
+MAX_FRAMES = 500  # decoded on the way there, from the key frame before it
 
 # FFmpeg's demuxers by content type. Left to guess, it would also take playlists, which name further files.
 DEMUXERS = {
@@ -67,7 +67,7 @@ def _frame_at(film: Any, stream: Any, target: float) -> Any:
         for number, frame in enumerate(film.decode(stream)):
             check(frame.width, frame.height)  # may differ from what the head said
             found = frame
-            if number >= MOST_FRAMES or (frame.time is not None and frame.time >= target):
+            if number >= MAX_FRAMES or (frame.time is not None and frame.time >= target):
                 break
     except MemoryError:
         raise

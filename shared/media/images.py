@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
-from shared.media.dimensions import MOST_PIXELS, TooLarge, check
-from shared.media.media import LONGEST_SIDE
+from shared.media.dimensions import MAX_PIXELS, TooLarge, check
+from shared.media.media import MAX_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -21,7 +21,7 @@ BAND = 1_000_000  # pixels that are converted at once
 def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
     """An image's dimensions as displayed, and its thumbnail; of an animated one its first frame's."""
     # Twice as many are an error of Pillow's own; WebP's decoder takes its memory before check() can be asked.
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
     try:
         opened = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError:
@@ -52,14 +52,14 @@ def write(image: "Picture", thumbnail: Path) -> str:
 
 def small(width: int, height: int) -> tuple[int, int]:
     """The dimensions of the thumbnail."""
-    scale = min(1.0, LONGEST_SIDE / max(width, height))
+    scale = min(1.0, MAX_SIDE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _reduced(image: "Picture") -> "Picture":
     """The picture as RGB or RGBA, at about twice its thumbnail's size; band by band, so that there is no second one."""
     mode = "RGBA" if image.mode in SEE_THROUGH or "transparency" in image.info else "RGB"
-    factor = max(1, max(image.size) // (2 * LONGEST_SIDE))
+    factor = max(1, max(image.size) // (2 * MAX_SIDE))
     width, height = image.size
     rows = max(1, BAND // width // factor) * factor
     reduced = Image.new(mode, (-(-width // factor), -(-height // factor)))

@@ -8,10 +8,10 @@ from typing import Any, Literal, cast, get_args
 Word = Literal["unknown_type", "not_installed", "too_large_to_show", "unreadable", "timed_out", "killed", "failed"]
 ThumbnailType = Literal["image/jpeg", "image/webp"]
 
-LONGEST_SIDE = 512  # pixels of a thumbnail
-LARGEST_THUMBNAIL = 2 * 1024 * 1024  # bytes
-LONGEST_ANSWER = 4096  # bytes
-LARGEST_NUMBER = 10**9
+MAX_SIDE = 512  # pixels of a thumbnail
+MAX_THUMBNAIL = 2 * 1024 * 1024  # bytes
+MAX_ANSWER = 4096  # bytes
+MAX_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ def _number(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")
-    if not math.isfinite(value) or not 0 <= value <= LARGEST_NUMBER:
+    if not math.isfinite(value) or not 0 <= value <= MAX_NUMBER:
         raise ValueError("out of range")
     return value

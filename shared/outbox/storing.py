@@ -15,7 +15,7 @@ from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.config.timing import COPY_ALARM, COPY_DEADLINE
-from shared.jobqueue import FollowUp, OutboxQueue
+from shared.jobqueue import FollowUp, Outbox
 from shared.log import log
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
-SHORTEST_COPY = 10.0  # s; with less time left none is begun
+MIN_COPY_TIME = 10.0  # s; with less time left none is begun
 ABORT_DEADLINE = 5.0  # s; as in shared/storage/upload.py, which loads what a start need not
 MEDIA_TIMEOUT = 20.0
 READ_TIMEOUT = 15.0  # s; for the next piece of a file
@@ -41,7 +41,7 @@ FIRST_RETRY, LAST_RETRY = 10.0, 300.0  # s
 class Storing:
     """Copies what a provider made to the deployment's own storage."""
 
-    def __init__(self, outbox: OutboxQueue, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+    def __init__(self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock) -> None:
         self._outbox = outbox
         self._bucket = bucket
         self._settings = settings
@@ -82,7 +82,7 @@ class Storing:
 
     def _has_time(self, budget: Budget) -> bool:
         """Whether another copy may be begun."""
-        return budget.left > SHORTEST_COPY + self._settings.store_total_timeout
+        return budget.left > MIN_COPY_TIME + self._settings.store_total_timeout
 
     async def _note_on_the_way(self, row: FollowUp, files: list[File]) -> bool:
         """Notes what is stored so far, and keeps the turn for as long again. False: it is somebody else's."""

@@ -13,13 +13,13 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.errors import StoreError
 from shared.hooks.delivery import Deliveries
-from shared.jobqueue import FollowUp, Lane, OutboxQueue
+from shared.jobqueue import FollowUp, Lane, Outbox
 from shared.jobqueue.follow_ups import HOOK_LEASE
 from shared.log import log
 from shared.outbox.storing import Storing
 
-MOST_JOBS = 4  # whose files are stored in one run at a time
-MOST_LANES = 32
+MAX_JOBS = 4  # whose files are stored in one run at a time
+MAX_LANES = 32
 ROWS = 20  # events of a lane in one claim
 AT_ONCE = 4  # of a lane
 WAITED_FOR = 25.0  # s; what a call that somebody waits for spends here at most, on his own endpoint and files
@@ -28,11 +28,11 @@ RARE_TICKS = 600.0  # s; where the schedule comes more rarely than that, other c
 MARGIN = 5.0  # s of a lease that must be left when a delivery begins
 
 
-class Outbox:
+class OutboxWorker:
     """Works off the outbox."""
 
     def __init__(
-        self, queue: OutboxQueue, storing: Storing, deliveries: Deliveries, settings: Settings, clock: Clock
+        self, queue: Outbox, storing: Storing, deliveries: Deliveries, settings: Settings, clock: Clock
     ) -> None:
         self._queue = queue
         self._storing = storing
@@ -76,8 +76,8 @@ class Outbox:
         taken, is_more = 0, True
         while budget.left > self._needs:
             if is_more:
-                most = MOST_LANES - len(lanes)
-                due = await self._queue.claim(MOST_JOBS - len(copies), most, ROWS)
+                most = MAX_LANES - len(lanes)
+                due = await self._queue.claim(MAX_JOBS - len(copies), most, ROWS)
                 taken += len(due[0]) + sum(len(lane.rows) for lane in due[1])
                 copies |= {asyncio.create_task(self._work_at(job, budget)) for job in due[0]}
                 lanes |= {asyncio.create_task(self._work_off(lane, budget)) for lane in due[1]}

@@ -34,11 +34,11 @@ NEVER_SENT = (
 UNSURE = (408, 409, 425)  # 4xx that do not prove that nothing was created
 PREDICTION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 RESETS_IN = re.compile(r"resets in ~?(\d+)\s*s")
-LONGEST_PAUSE = 120.0  # s
+MAX_PAUSE = 120.0  # s
 DEFAULT_PAUSE = 30.0
 ACCOUNT_PAUSE = 60.0  # s; without credit or with a wrong key nothing changes sooner
 CONNECT_TIMEOUT = 5.0
-LONGEST_RUN = 86_400  # s
+MAX_RUN = 86_400  # s
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def pause_of(answer: Answer) -> float:
     told.append(text.group(1) if text else None)
     for value in told:
         try:
-            return min(LONGEST_PAUSE, max(1.0, float(value)))
+            return min(MAX_PAUSE, max(1.0, float(value)))
         except (TypeError, ValueError, OverflowError):
             continue
     return DEFAULT_PAUSE
@@ -204,6 +204,6 @@ def identify(body: Any, statuses: Mapping[str, PredictionStatus], provider: str)
 def run_time(told: Any, per_second: int = 1) -> float | None:
     """A duration as a provider tells it, in s; None for what can be none."""
     # Compared before it is divided: an integer may be too large for a float.
-    if isinstance(told, int | float) and 0 <= told < LONGEST_RUN * per_second:
+    if isinstance(told, int | float) and 0 <= told < MAX_RUN * per_second:
         return told / per_second
     return None

@@ -49,7 +49,7 @@ STATUSES: dict[str, PredictionStatus] = {
 }
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
 PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
-MOST_PAGES = 20
+MAX_PAGES = 20
 
 
 class Replicate:
@@ -94,7 +94,7 @@ class Replicate:
             path += f"&created_before={quote(until.isoformat())}"
         try:
             async with asyncio.timeout(timeout):
-                for _ in range(MOST_PAGES):
+                for _ in range(MAX_PAGES):
                     page = await self._page(path, timeout)
                     found += [entry for entry in page["results"] if isinstance(entry, dict)]
                     path = str(page.get("next") or "")

@@ -19,7 +19,7 @@ from shared.errors import InvalidRequest
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_DEPTH = 8
-KEY_LIMIT = 255
+MAX_KEY = 255
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -70,8 +70,8 @@ def media_type(request: Request) -> str:
 def read_idempotency_key(request: Request) -> str | None:
     """The request's Idempotency-Key, None without one."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()):
-        raise InvalidRequest(f"must be 1 to {KEY_LIMIT} printable ASCII characters", field="Idempotency-Key")
+    if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise InvalidRequest(f"must be 1 to {MAX_KEY} printable ASCII characters", field="Idempotency-Key")
     return key
 
 

@@ -11,7 +11,7 @@ from shared.errors import Unauthenticated
 HEADER = "upstash-signature"
 TOLERANCE = 30  # s by which the two clocks may differ
 CLAIMS = ["iss", "sub", "exp", "nbf", "body"]
-LONGEST_TOKEN = 4096  # characters
+MAX_TOKEN = 4096  # characters
 
 
 def verify(token: str, body: bytes, url: str, keys: Sequence[str], now: int) -> None:
@@ -25,7 +25,7 @@ def verify(token: str, body: bytes, url: str, keys: Sequence[str], now: int) -> 
     for key in keys:
         try:
             claims: dict[str, Any] = jwt.decode(
-                token[:LONGEST_TOKEN], key, algorithms=["HS256"], issuer="Upstash",
+                token[:MAX_TOKEN], key, algorithms=["HS256"], issuer="Upstash",
                 options={"require": CLAIMS, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )  # fmt: skip
         except jwt.PyJWTError:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 CALL_DEADLINE = 30.0  # s; of one question to the storage, and of waiting for the next piece of a file
 CONNECT_TIMEOUT = timedelta(seconds=5)
 ANSWER_TIMEOUT = timedelta(seconds=30)  # also of one part of an upload, from its first byte to the answer
-LONGEST_REQUEST = timedelta(minutes=15)  # no function lives longer; a GET of a large file may take all of it
+MAX_REQUEST = timedelta(minutes=15)  # no function lives longer; a GET of a large file may take all of it
 RETRIES = 3
 RETRY_FOR = timedelta(seconds=20)
 BLOCK = 1024 * 1024  # bytes that a read yields at once, or more
@@ -149,7 +149,7 @@ class Bucket(Links):
             client_options={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "read_timeout": ANSWER_TIMEOUT,
-                "timeout": LONGEST_REQUEST,
+                "timeout": MAX_REQUEST,
                 "allow_http": endpoint.startswith("http://"),
             },
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},

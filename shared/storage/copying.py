@@ -37,7 +37,7 @@ async def copy_file(
     """Copies what is at the URL, of at most ``max_bytes``, within ``timeout`` s; raises CopyFailed, and keeps nothing.
 
     ``key_for`` makes the key of the extension that the first bytes call for. Redirects are not followed. With ``spool``
-    the file is also written there, for whoever has to look into it, unless it is longer than SPOOLED_MOST; it is left
+    the file is also written there, for whoever has to look into it, unless it is longer than MAX_SPOOLED; it is left
     only if ``is_spooled``. Giving up may take ABORT_DEADLINE longer, and a storage that is silent then has parts left.
     """
     source, copy = Source(client, url, max_bytes), Spool(spool)

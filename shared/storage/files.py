@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings, is_loopback
 
-MOST_FILES = 50  # of one job that are copied
-MOST_LISTED = 200  # of one job
-LONGEST_URL = 4000
-DEEPEST = 20  # levels of an output that are searched
+MAX_FILES = 50  # of one job that are copied
+MAX_LISTED = 200  # of one job
+MAX_URL = 4000
+MAX_DEPTH = 20  # levels of an output that are searched
 UrlOf = Callable[[str], str]  # where the file of a key can be read
 File = dict[str, Any]
 # state    pending: the copy is under way; stored; expired: the provider deletes it before it could be copied; failed;
@@ -23,18 +23,18 @@ File = dict[str, Any]
 
 
 def files_in(output: Any, provider: str, settings: Settings) -> list[File]:
-    """A file for each URL in the output that leads to the provider's own hosts, each URL once, MOST_LISTED at most.
+    """A file for each URL in the output that leads to the provider's own hosts, each URL once, MAX_LISTED at most.
 
-    Those that are to be copied are pending; one whose URL is too long has failed, and so have those beyond MOST_FILES.
+    Those that are to be copied are pending; one whose URL is too long has failed, and so have those beyond MAX_FILES.
     """
     hosts = hosts_of(provider, settings)
     found = dict.fromkeys(url for url in _texts(output) if is_of(url, hosts, settings))
     files: list[File] = []
     pending = 0
-    for url in list(found)[:MOST_LISTED]:
-        if len(url) > LONGEST_URL:
+    for url in list(found)[:MAX_LISTED]:
+        if len(url) > MAX_URL:
             files.append({"url": url, "state": "failed", "error": "url_too_long"})
-        elif pending == MOST_FILES:
+        elif pending == MAX_FILES:
             files.append({"url": url, "state": "failed", "error": "too_many"})
         else:
             pending += 1
@@ -116,7 +116,7 @@ def _url(file: File, url_of: UrlOf) -> str | None:
     return url_of(file["key"]) if file["state"] == "stored" else str(file["url"])
 
 
-def _texts(value: Any, depth: int = DEEPEST) -> Iterator[str]:
+def _texts(value: Any, depth: int = MAX_DEPTH) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict) and depth:
@@ -124,7 +124,7 @@ def _texts(value: Any, depth: int = DEEPEST) -> Iterator[str]:
             yield from _texts(item, depth - 1)
 
 
-def _replaced(value: Any, by: dict[str, str | None], depth: int = DEEPEST) -> Any:
+def _replaced(value: Any, by: dict[str, str | None], depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, str):
         return by.get(value, value)
     if isinstance(value, list) and depth:

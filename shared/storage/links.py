@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from shared.config.storage import LONGEST_URL_TTL
+from shared.config.storage import MAX_URL_TTL
 from shared.signing.s3 import Credentials, presign
 from shared.signing.webhooks import file_tag
 
@@ -66,7 +66,7 @@ class Links:
             return f"{settings.storage_public_url.rstrip('/')}/{quote(self._in_bucket(key), safe='/~')}"
         window = settings.storage_url_ttl * 1000 // WINDOWS
         signed_at = now // window * window
-        lasts = min(max(settings.storage_url_ttl, round(at_least)) + window // 1000, LONGEST_URL_TTL)
+        lasts = min(max(settings.storage_url_ttl, round(at_least)) + window // 1000, MAX_URL_TTL)
         if settings.storage_scheme == "s3":
             query = {"response-content-disposition": disposition(filename)} if filename else {}
             return self._presigned("GET", key, signed_at, lasts, query=query)

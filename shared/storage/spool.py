@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-SPOOLED_MOST = 256 * 1024**2  # bytes; AWS Lambda and Vercel give /tmp 512 MB
+MAX_SPOOLED = 256 * 1024**2  # bytes; AWS Lambda and Vercel give /tmp 512 MB
 PREFIX = "sluice-media-"  # of folders for files that are looked into; nobody else's begin like this
 LEFT_AFTER = 3600.0  # s; no function lives so long
 
@@ -55,7 +55,7 @@ class Spool:
         if not self._is_wanted:
             return
         self._size += len(block)
-        if self._size > SPOOLED_MOST:
+        if self._size > MAX_SPOOLED:
             await self.close()
             return
         try:

@@ -17,7 +17,7 @@ from tests.deploy.aws_project import CANARY, PLANTED
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
-UNPACKED_LIMIT = 250 * 2**20  # bytes (AWS Lambda, "Quotas": deployment package, unzipped)
+MAX_UNPACKED = 250 * 2**20  # bytes (AWS Lambda, "Quotas": deployment package, unzipped)
 PYC_HEADER = 16  # bytes
 UNCHECKED = 0b01  # of the flags (PEP 552): the hash stands for the source, and is never compared with it
 NEEDS_MORE = ("shared.store.memory", "shared.media.")  # fakeredis, which is for development; requirements-media.txt
@@ -63,7 +63,7 @@ def test_it_holds_what_the_requirements_pin_and_nothing_else(content: dict[str, 
     assert {name.lower().replace("_", "-") for name in found} == pinned(project / "requirements.txt")
     folders = {name.split("/")[0] for name in content}
     assert not folders & {"bin", "tests", "local", "bench", "build", "pip", "setuptools", "fakeredis", "rich", "av"}
-    assert sum(map(len, content.values())) < UNPACKED_LIMIT
+    assert sum(map(len, content.values())) < MAX_UNPACKED
 
 
 def test_every_module_has_bytecode_that_is_never_compared_with_its_source(content: dict[str, bytes]) -> None:
@@ -106,4 +106,4 @@ def test_for_arm64_the_wheels_are_arm64s(project: Path) -> None:
     assert {name for name, data in libraries.items() if data[18:20] != aarch64} == set()
     assert any(name.startswith("pydantic_core/") for name in libraries)
     assert any(name.startswith("av/") for name in libraries) and any(name.startswith("PIL/") for name in libraries)
-    assert sum(map(len, content.values())) < UNPACKED_LIMIT
+    assert sum(map(len, content.values())) < MAX_UNPACKED

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 Route = tuple[str, str]
 HTTP_API_SECONDS = 30  # that an HTTP API waits for its integration (API Gateway, "Quotas")
-ENVIRONMENT_LIMIT = 4096  # bytes of all variables of a function (AWS Lambda, "Quotas")
-MOST_METRICS = 10  # of one alarm (CloudWatch, "Using metric math")
+MAX_ENVIRONMENT = 4096  # bytes of all variables of a function (AWS Lambda, "Quotas")
+MAX_METRICS = 10  # of one alarm (CloudWatch, "Using metric math")
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:sluice-alarms"
 
 
@@ -103,7 +103,7 @@ def test_every_file_of_functions_is_a_function_and_the_schedule_has_one_more(tem
         assert made["Timeout"] < HTTP_API_SECONDS or name == "tick"
         assert made["Environment"]["Variables"]["FUNCTION_MAX_DURATION"] == str(made["Timeout"])
         assert ("SnapStart" not in made and "ReservedConcurrentExecutions" not in made) or name == "tick"
-        assert sum(len(k) + len(v) for k, v in made["Environment"]["Variables"].items()) < ENVIRONMENT_LIMIT
+        assert sum(len(k) + len(v) for k, v in made["Environment"]["Variables"].items()) < MAX_ENVIRONMENT
 
 
 def test_nothing_else_of_a_developers_files_reaches_a_deployment(template: Template) -> None:
@@ -158,7 +158,7 @@ def test_somebody_is_told_when_any_function_fails_or_is_throttled(template: Temp
     watched: dict[str, list[str]] = {"Errors": [], "Throttles": []}
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
         queries = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
-        assert len(queries) <= MOST_METRICS
+        assert len(queries) <= MAX_METRICS
         for query in queries:
             (dimension,) = query["Metric"]["Dimensions"]
             watched[query["Metric"]["MetricName"]].append(dimension["Value"]["Ref"])

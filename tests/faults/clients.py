@@ -71,7 +71,7 @@ class Clients:
             budget = Budget.of_function(self._settings)
             answer = await getattr(self, f"_{step.verb}")(runtime, step, budget)
             if step.verb in DRAINING:
-                await runtime.outbox.drain_own(self._of(step), budget)
+                await runtime.outbox_worker.drain_own(self._of(step), budget)
             return answer
 
         return act

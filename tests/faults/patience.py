@@ -7,9 +7,9 @@ from shared.hooks.delivery import LADDER
 from shared.outbox.storing import FIRST_RETRY, LAST_RETRY
 
 FAULTS = 2  # of one plan at most
-THROTTLES, LONGEST_THROTTLE = 3, 12.5  # how often the provider throttles in a scenario, and for how many s
-LONGEST_RUN = 200.0  # s; of a prediction that ends by itself
-LONGEST_LANE_PAUSE = 1350.0  # s; a quarter of an hour, and half as much for jitter; see outbox_note.lua
+THROTTLES, MAX_THROTTLE = 3, 12.5  # how often the provider throttles in a scenario, and for how many s
+MAX_RUN = 200.0  # s; of a prediction that ends by itself
+MAX_LANE_PAUSE = 1350.0  # s; a quarter of an hour, and half as much for jitter; see outbox_note.lua
 
 
 def ticks_until_quiet(s: Settings, jobs: int, width: int = 0, troubles: int = 0, refusals: int = 0) -> int:
@@ -35,15 +35,15 @@ def ticks_until_quiet(s: Settings, jobs: int, width: int = 0, troubles: int = 0,
 
     attempts = 1 + s.queue_max_retries
     window = ticks(s.lease + s.cancel_after + s.adoption_margin + s.check_interval)
-    runs = attempts * ticks(max(s.first_check_after, LONGEST_RUN) + s.check_interval)
+    runs = attempts * ticks(max(s.first_check_after, MAX_RUN) + s.check_interval)
     waits = sum(ticks(1.5 * s.queue_retry_delay / 1000 * 2**n) for n in range(s.queue_max_retries))
     openings = max(0, jobs * attempts - s.circuit_failures + 1) if s.circuit_failures else 0
     gates = sum(ticks(s.circuit_pause * 2 ** min(n, 4)) + ticks(s.lease) for n in range(openings))
-    gates += THROTTLES * (ticks(LONGEST_THROTTLE) + ticks(s.lease))
+    gates += THROTTLES * (ticks(MAX_THROTTLE) + ticks(s.lease))
     width = width or min(s.max_concurrent_tasks, s.max_user_tasks)
     turns = troubles + FAULTS + 1
     storing = sum(ticks(s.lease + min(LAST_RETRY, FIRST_RETRY * 2**n)) for n in range(turns)) if s.storage_url else 0
     steps = [*LADDER[1 : refusals + 1], *([0.0] * FAULTS)]
-    pauses = [min(LONGEST_LANE_PAUSE, 7.5 * 2**n) if refusals else 0.0 for n in range(len(steps))]
+    pauses = [min(MAX_LANE_PAUSE, 7.5 * 2**n) if refusals else 0.0 for n in range(len(steps))]
     telling = sum(ticks(max(1.1 * step, pause) + s.lease) for step, pause in zip(steps, pauses, strict=True))
     return math.ceil(jobs / width) * (window + runs + waits) + gates + storing + telling + 2 * jobs

@@ -36,8 +36,8 @@ TIMING: dict[str, Any] = {
     "queue_retry_delay": 40_000, "max_concurrent_tasks": 2,
 }  # fmt: skip
 PATIENCE = (5.0, 30.0, 200.0)  # s; when a client that was not answered tries again
-LONGEST = 6 * 3_600_000  # ms; of any simulation, whatever keeps its faults from being over
-LONGEST_TELLING = 5 * 86_400_000  # ms; and of one whose owner never answers
+MAX_DURATION = 6 * 3_600_000  # ms; of any simulation, whatever keeps its faults from being over
+MAX_DELIVERY_TIME = 5 * 86_400_000  # ms; and of one whose owner never answers
 
 
 def settings_of(scenario: Scenario) -> Settings:
@@ -78,7 +78,7 @@ class Simulation:
             settings, len(scenario.works), scenario.width, scenario.troubles, scenario.refusals
         )
         self._hears = scenario.endpoint[-1] == "ok"
-        self._longest = LONGEST if self._hears else LONGEST_TELLING
+        self._longest = MAX_DURATION if self._hears else MAX_DELIVERY_TIME
 
     @property
     def is_between(self) -> bool:

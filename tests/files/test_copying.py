@@ -23,7 +23,7 @@ from tests.buckets import S3, content, everything, file_settings, memory_setting
 from tests.sources import Answer, chunked, ok, serving, status
 
 LONG = b"\x00\x00" + random.Random(1).randbytes(11 * 1024 * 1024)
-MOST = 64 * 1024 * 1024
+MAX_ITEMS = 64 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def key_for(extension: str) -> str:
 
 
 async def copied(client: Any, url: str, bucket: Bucket, **changes: Any) -> Copied:
-    values: dict[str, Any] = {"max_bytes": MOST, "spool": None, "timeout": 30.0}
+    values: dict[str, Any] = {"max_bytes": MAX_ITEMS, "spool": None, "timeout": 30.0}
     return await copy_file(client, url, bucket, key_for, **(values | changes))
 
 
@@ -258,7 +258,7 @@ async def test_a_cancelled_copy_leaves_nothing(client: httpx.AsyncClient, s3: S3
 async def test_a_spool_beyond_its_most_is_dropped_and_the_file_kept(
     client: httpx.AsyncClient, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spooling, "SPOOLED_MOST", 3 * 1024 * 1024)
+    monkeypatch.setattr(spooling, "MAX_SPOOLED", 3 * 1024 * 1024)
     spool = tmp_path / "spool"
     async with serving(long=ok(LONG)) as served:
         kept = await copied(client, f"{served.url}/long", bucket, spool=spool)

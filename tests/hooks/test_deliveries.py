@@ -12,7 +12,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.hooks.delivery import LADDER
-from shared.hooks.event import MOST_BYTES, secrets_of, written
+from shared.hooks.event import MAX_BYTES, secrets_of, written
 from shared.jobqueue.outbox import event_records
 from shared.jobs.batches import BatchJob, BatchRequest
 from tests.receiver import OK, Receiver, receiver
@@ -52,11 +52,11 @@ async def completed(world: World, url: str, **changes: Any) -> str:
 
 
 async def drain(world: World) -> None:
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
 
 
 async def run(world: World) -> int:
-    return await world.runtime.outbox.run(Budget(50))
+    return await world.runtime.outbox_worker.run(Budget(50))
 
 
 async def left(world: World) -> int:
@@ -66,7 +66,7 @@ async def left(world: World) -> int:
 
 async def told(world: World, job_id: str, event: str = "completed") -> Any:
     """What is kept of an event's deliveries."""
-    fields = await world.runtime.outbox_queue.read(job_id, (event,), ())
+    fields = await world.runtime.outbox.read(job_id, (event,), ())
     (record,) = event_records(fields, (event,))
     return record
 
@@ -120,7 +120,7 @@ async def test_a_failed_delivery_is_tried_ten_times_under_one_id_and_is_then_giv
     record = await told(world, job_id)
     assert (record.state, record.tries, len(record.entries)) == ("failed", 10, 10)
     assert json.loads(record.entries[0])["answer"] == "no"
-    undelivered = await world.runtime.outbox_queue.undelivered(world.clock.now() + 1)
+    undelivered = await world.runtime.outbox.undelivered(world.clock.now() + 1)
     assert [(event, of) for event, of, _ in undelivered] == [("completed", job_id)]
     assert (await world.runtime.records.stats()).counters["undelivered"] == 1
 
@@ -150,7 +150,7 @@ async def test_410_stops_all_deliveries_to_that_url_and_to_no_other(world: World
     assert (await told(world, second)).state == "disabled" and (await told(world, other)).state == "delivered"
     # Somebody has put it right: what he asks for is tried, and what comes later too.
     endpoint.answers = lambda _: OK
-    await world.runtime.outbox_queue.redeliver(first, "completed", "app")
+    await world.runtime.outbox.redeliver(first, "completed", "app")
     await drain(world)
     assert (await told(world, first)).state == "delivered"
     third = await completed(world, endpoint.url("/gone"))
@@ -177,7 +177,7 @@ async def test_a_host_that_hangs_is_left_alone_while_others_are_served(world: Wo
         for _ in range(3):
             await completed(world, hung.url())
         healthy = [await completed(world, endpoint.url()) for _ in range(3)]
-        world.runtime.outbox_queue.follow_ups.take()  # the functions that ended them have died
+        world.runtime.outbox.follow_ups.take()  # the functions that ended them have died
         world.manual.advance(60)
         assert await run(world) == 6
         assert [(await told(world, job_id)).state for job_id in healthy] == ["delivered"] * 3
@@ -277,7 +277,7 @@ async def test_a_batch_is_one_event_at_its_end_and_another_when_it_ends_again(wo
 
 async def test_a_function_that_dies_before_it_tells_leaves_that_to_the_tick(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
-    world.runtime.outbox_queue.follow_ups.take()
+    world.runtime.outbox.follow_ups.take()
     await world.runtime.tick.run()
     assert endpoint.received == [], "its lease stands"
     world.manual.advance(31)
@@ -287,7 +287,7 @@ async def test_a_function_that_dies_before_it_tells_leaves_that_to_the_tick(worl
 
 async def test_a_deleted_job_is_told_of_no_more(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
-    world.runtime.outbox_queue.follow_ups.take()
+    world.runtime.outbox.follow_ups.take()
     await world.runtime.history.delete(job_id, "app")
     world.manual.advance(31)
     await run(world)
@@ -318,7 +318,7 @@ async def test_the_answer_is_kept_to_500_bytes_and_an_endless_one_is_not_awaited
 def test_a_body_stays_below_20_kb_and_names_what_it_leaves_out() -> None:
     data = {"id": "job_1", "output": "x" * 30_000, "files": [], "metadata": {"a": "é" * 2000}}
     body = written("completed", 0, data)
-    assert len(body) <= MOST_BYTES
+    assert len(body) <= MAX_BYTES
     event = json.loads(body)["data"]
     assert event["output"] is None and event["omitted"] == ["output"] and event["metadata"] == data["metadata"]
 
@@ -338,7 +338,7 @@ async def test_a_thousand_deliveries_to_fifty_endpoints_of_which_twenty_are_ill(
             job_id = await world.enqueue(f"user{number}", hook_url=there[number % 50].url())
             await world.runtime.queue.cancel(job_id, "app")
             ended.append(job_id)
-        world.runtime.outbox_queue.follow_ups.take()  # nobody had the time
+        world.runtime.outbox.follow_ups.take()  # nobody had the time
         world.manual.advance(60)
         for _ in range(2):
             await world.runtime.tick.run()

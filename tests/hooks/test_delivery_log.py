@@ -45,7 +45,7 @@ async def completed(world: World, url: str, **changes: Any) -> str:
     job_id = await world.enqueue(start=True, hook_url=url, **changes)
     await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
     await world.runtime.queue.finish(job_id, 1, f"p_{job_id}", "completed", {"output": '"done"'})
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
     return job_id
 
 
@@ -69,7 +69,7 @@ async def test_each_event_is_shown_with_every_try(world: World, client: httpx.As
     endpoint.answers = lambda _: (204, {}, b"")
     for _ in range(3):
         world.manual.advance(1000)
-        await world.runtime.outbox.run(Budget(50))
+        await world.runtime.outbox_worker.run(Budget(50))
     told = await deliveries(client, job_id)
     assert [event["state"] for event in told] == ["delivered"] * 2
     assert [event["next_try_at"] for event in told] == [None] * 2
@@ -116,12 +116,12 @@ async def test_a_batch_shows_each_of_its_ends_and_tells_the_latest_again(
     assert await deliveries(client, batch["id"], "batches") == []
     problem(await client.post(f"{path}/redeliver"), 404, "no_such_event")
     await queue.fail(batch["jobs"][0]["id"], 1, "p1", code="invalid_input", detail="", retryable=False)
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
     assert [event["type"] for event in await deliveries(client, batch["id"], "batches")] == ["batch.completed"]
     assert (await client.post(f"{path}/retry")).json()["retried"] == 1
     problem(await client.post(f"{path}/redeliver"), 404, "no_such_event")
     await queue.finish(f"{batch['id']}_0r1", 1, "p2", "completed", {"output": "1"})
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
     ends = await deliveries(client, batch["id"], "batches")
     assert [event["state"] for event in ends] == ["delivered"] * 2 and len({event["event_id"] for event in ends}) == 2
     answer = await client.post(f"{path}/redeliver", json={"event": "batch.completed"})
@@ -186,8 +186,8 @@ def _at(clock: ManualClock) -> Any:
 async def test_the_operator_sees_what_was_given_up_page_by_page(
     world: World, client: httpx.AsyncClient, endpoint: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_verbs, "MOST_LISTED", 3)
-    monkeypatch.setattr(delivery_log, "MOST_LISTED", 3)
+    monkeypatch.setattr(outbox_verbs, "MAX_LISTED", 3)
+    monkeypatch.setattr(delivery_log, "MAX_LISTED", 3)
     endpoint.answers = lambda _: (410, {}, b"")
     ids = []
     for number in range(7):

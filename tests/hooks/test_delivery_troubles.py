@@ -46,19 +46,19 @@ async def test_events_behind_a_host_that_stays_down_are_given_up_and_listed(worl
     for number in range(60):
         job_id = await world.enqueue(f"user{number}", hook_url=endpoint.url())
         await world.runtime.queue.cancel(job_id, "app")
-    world.runtime.outbox_queue.follow_ups.take()
+    world.runtime.outbox.follow_ups.take()
     for _ in range(7 * 24):
         world.manual.advance(3600)
         await run(world)
     assert await left(world) == 0
     assert (await world.runtime.records.stats()).counters["undelivered"] == 60
-    assert len(await world.runtime.outbox_queue.undelivered(world.clock.now() + 1)) == 60
+    assert len(await world.runtime.outbox.undelivered(world.clock.now() + 1)) == 60
     assert (await told(world, "job_59", "canceled")).state == "failed"
 
 
 async def test_an_event_whose_job_is_there_no_more_is_counted(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
-    world.runtime.outbox_queue.follow_ups.take()
+    world.runtime.outbox.follow_ups.take()
     await world.raw("DEL", world.runtime.queue.keys.job(job_id))
     world.manual.advance(60)
     await run(world)
@@ -85,7 +85,7 @@ async def test_trouble_of_the_outbox_is_no_trouble_of_an_accepted_submit(
     async def uncertain(*_: Any) -> None:
         raise StoreUncertain
 
-    monkeypatch.setattr(world.runtime.outbox, "_do_all_told", uncertain)
+    monkeypatch.setattr(world.runtime.outbox_worker, "_do_all_told", uncertain)
     body = {"model": "acme/video", "input": {}, "user_id": "ada"}
     assert (await client.post("/api/submit", json=body)).status_code == 202
 
@@ -116,7 +116,7 @@ async def test_behind_many_dead_hosts_a_healthy_one_is_served_in_the_same_run(wo
             await world.runtime.queue.cancel(job_id, "app")
         healthy = await world.enqueue("last", hook_url=endpoint.url())
         await world.runtime.queue.cancel(healthy, "app")
-        world.runtime.outbox_queue.follow_ups.take()
+        world.runtime.outbox.follow_ups.take()
         world.manual.advance(60)
         await run(world)
         assert (await told(world, healthy, "canceled")).state == "delivered"
@@ -159,7 +159,7 @@ async def test_what_is_ended_after_a_410_is_listed_for_the_operator(world: World
     await drain(world)
     second = await completed(world, endpoint.url())
     await drain(world)
-    listed = await world.runtime.outbox_queue.undelivered(world.clock.now() + 1)
+    listed = await world.runtime.outbox.undelivered(world.clock.now() + 1)
     assert len(endpoint.received) == 1 and second in [of for _, of, _ in listed]
     assert (await world.runtime.records.stats()).counters["undelivered"] == 2
 
@@ -195,7 +195,7 @@ async def test_of_those_who_end_jobs_of_a_failing_host_one_is_the_probe(world: W
         await running(world, endpoint.url())
     for number in range(1, 6):
         await world.runtime.queue.finish(f"job_{number}", 1, f"p_job_{number}", "completed", {"output": "1"})
-    rows, _ = world.runtime.outbox_queue.follow_ups.take()
+    rows, _ = world.runtime.outbox.follow_ups.take()
     assert len(rows) == 1 and rows[0].is_probe
 
 

@@ -49,7 +49,7 @@ async def field(world: World, job: str, name: str) -> Any:
 
 
 async def claimed(world: World, rows: int = 20) -> list[Lane]:
-    return (await world.runtime.outbox_queue.claim(9, 9, rows))[1]
+    return (await world.runtime.outbox.claim(9, 9, rows))[1]
 
 
 async def due_at(world: World, name: str) -> int | None:
@@ -60,7 +60,7 @@ async def due_at(world: World, name: str) -> int | None:
 
 async def note(world: World, job: str, tried: Tried, tries: int = 0, *, event: str = "completed", **row: Any) -> bool:
     lane, tag = await field(world, job, "hook_lane"), await field(world, job, "hook_tag")
-    return await world.runtime.outbox_queue.note(FollowUp("tell", job, event, **row), lane, tag, tries, tried)
+    return await world.runtime.outbox.note(FollowUp("tell", job, event, **row), lane, tag, tries, tried)
 
 
 # Written by the script that ends a job
@@ -120,7 +120,7 @@ async def test_an_owner_is_told_when_the_files_are_kept_and_not_before(world: Wo
     job = await ended(world, files="[]")
     assert [(row.what, row.id) for row in told(world)] == [("store", job)]
     assert await field(world, job, "s:completed") is None
-    assert await world.runtime.outbox_queue.keep(job, 1, "[1]", stored=1)
+    assert await world.runtime.outbox.keep(job, 1, "[1]", stored=1)
     assert [(row.what, row.event) for row in told(world)] == [("tell", "completed")]
     assert (await field(world, job, "files"), await field(world, job, "storing")) == ("[1]", "0")
     assert (await world.runtime.records.stats()).counters["files_stored"] == 1
@@ -180,7 +180,7 @@ async def test_of_a_host_that_fails_one_row_is_handed_out_as_a_probe(world: Worl
 
 
 async def test_each_holder_of_a_jobs_files_has_a_turn_of_his_own(world: World) -> None:
-    outbox = world.runtime.outbox_queue
+    outbox = world.runtime.outbox
     job = await ended(world, files="[]")
     assert (await outbox.claim(9, 9, 9))[0] == [], "leased to whoever ended it"
     world.manual.advance(LEASE + 1)
@@ -203,7 +203,7 @@ async def test_a_repeated_keep_is_not_taken_for_refused(world: World) -> None:
     """Whoever is refused removes what he has made: the only copies."""
     job = await ended(world, files="[]")
     for _ in range(2):
-        assert await world.runtime.outbox_queue.keep(job, 1, "[1]", stored=1)
+        assert await world.runtime.outbox.keep(job, 1, "[1]", stored=1)
     assert (await world.runtime.records.stats()).counters["files_stored"] == 1
 
 
@@ -211,7 +211,7 @@ async def test_files_of_a_job_that_is_gone_are_forgotten(world: World) -> None:
     job = await ended(world, files="[]")
     await world.raw("DEL", world.runtime.queue.keys.job(job))
     world.manual.advance(LEASE + 1)
-    assert (await world.runtime.outbox_queue.claim(9, 9, 9))[0] == []
+    assert (await world.runtime.outbox.claim(9, 9, 9))[0] == []
     assert await due_at(world, job) is None
 
 
@@ -261,14 +261,14 @@ async def test_a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_ar
     same, other = await ended(world, "bob"), await ended(world, "eve", hook_url=f"{URL}/other")
     assert [row.id for row in told(world)] == [other]
     assert await field(world, same, "s:completed") == "disabled"
-    await world.runtime.outbox_queue.redeliver(same, "completed", "app")
+    await world.runtime.outbox.redeliver(same, "completed", "app")
     told(world)
     await ended(world, "dan")
     assert len(told(world)) == 1, "redelivered, it is tried again"
 
 
 async def test_what_is_given_up_is_listed_until_it_is_delivered_after_all(world: World) -> None:
-    outbox, job = world.runtime.outbox_queue, await ended(world)
+    outbox, job = world.runtime.outbox, await ended(world)
     assert await note(world, job, Tried("failed", 0, "{}"))
     assert await due_at(world, await lane_of(world, job)) is None
     later = world.clock.now() + 1
@@ -279,7 +279,7 @@ async def test_what_is_given_up_is_listed_until_it_is_delivered_after_all(world:
 
 
 async def test_a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked(world: World) -> None:
-    outbox, job = world.runtime.outbox_queue, await ended(world)
+    outbox, job = world.runtime.outbox, await ended(world)
     await note(world, job, LATER)
     await note(world, job, Tried("failed", 0, "{}"), 1)
     told(world)
@@ -296,9 +296,9 @@ async def test_nobody_redelivers_what_is_not_his_or_has_not_happened(world: Worl
     job = await ended(world)
     assert await note(world, job, WELL)
     with pytest.raises(JobNotFound):
-        await world.runtime.outbox_queue.redeliver(job, "completed", "other")
+        await world.runtime.outbox.redeliver(job, "completed", "other")
     with pytest.raises(NoSuchEvent):
-        await world.runtime.outbox_queue.redeliver(job, "failed", "app")
+        await world.runtime.outbox.redeliver(job, "failed", "app")
     assert await field(world, job, "s:completed") == "delivered"
 
 
@@ -312,7 +312,7 @@ async def test_of_a_deleted_job_nothing_is_left(world: World) -> None:
     for job in jobs:
         await world.runtime.history.delete(job, "app")
     world.manual.advance(LEASE + 1)
-    assert await world.runtime.outbox_queue.claim(9, 9, 9) == ([], [])
+    assert await world.runtime.outbox.claim(9, 9, 9) == ([], [])
     for key in (keys.outbox, keys.lane_rows(lane), keys.undelivered):
         assert await world.raw("EXISTS", key) == 0
 
@@ -405,7 +405,7 @@ async def wired() -> AsyncIterator[World]:
 
 
 async def drain(world: World) -> None:
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
 
 
 async def test_both_secrets_sign_what_is_sent(wired: World, endpoint: Receiver) -> None:
@@ -465,5 +465,5 @@ async def test_who_comes_to_it_late_leaves_what_he_was_told_to_others(wired: Wor
     await drain(wired)
     assert endpoint.received == []
     wired.manual.advance(2)
-    assert await wired.runtime.outbox.run(Budget(50)) == 1
+    assert await wired.runtime.outbox_worker.run(Budget(50)) == 1
     assert len(endpoint.received) == 1

@@ -48,7 +48,7 @@ async def test_results_and_hooks_cost_what_the_table_says(world: World, owner: R
     counted: Counted = {}
 
     async def drain() -> None:
-        await world.runtime.outbox.drain(Budget(50))
+        await world.runtime.outbox_worker.drain(Budget(50))
 
     await finish(world, "no file")
     counted["end of a job without files and hook"] = count(valkey)
@@ -73,13 +73,13 @@ async def test_the_outbox_costs_a_tick_what_the_table_says(
 ) -> None:
     counted: Counted = {}
     valkey.reset_bill()
-    await world.runtime.outbox.run(Budget(50))
+    await world.runtime.outbox_worker.run(Budget(50))
     counted["look into an outbox where nothing is due"] = count(valkey)
     await finish(world, "no file", hook_url=owner.url())
-    world.runtime.outbox_queue.follow_ups.take()
+    world.runtime.outbox.follow_ups.take()
     world.manual.advance(60)
     valkey.reset_bill()
-    (jobs, (lane,)) = await world.runtime.outbox_queue.claim(4, 32, 20)
+    (jobs, (lane,)) = await world.runtime.outbox.claim(4, 32, 20)
     counted["claim a lane with one event"] = count(valkey)
     assert not jobs and len(lane.rows) == 1
     owner.answers = lambda _: (500, {}, b"")

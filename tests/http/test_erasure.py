@@ -15,7 +15,7 @@ from local.rest_server.running import RunningServer
 from local.simulator.media import video
 from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.jobqueue import OutboxQueue
+from shared.jobqueue import Outbox
 from shared.jobs import erasure
 from shared.providers.base import Prediction
 from shared.storage import layout
@@ -63,7 +63,7 @@ async def ended(world: World, output: Any, user: str = "ada", **changes: Any) ->
 
 async def stored(world: World, output: Any, user: str = "ada", **changes: Any) -> str:
     job_id = await ended(world, output, user, **changes)
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
     return job_id
 
 
@@ -238,7 +238,7 @@ async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningSe
         world.manual.advance(3 * DAY)
         await world.runtime.queue.record(job_id, 1, "p")
         await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction("p", "completed", source.url("/a")))
-        await world.runtime.outbox.drain(Budget(50))
+        await world.runtime.outbox_worker.drain(Budget(50))
         world.manual.advance(7 * DAY - 1)
         assert await world.runtime.history.trim() == 0
         erased = (await client.delete("/api/users/ada")).json()
@@ -317,9 +317,9 @@ async def test_a_job_that_is_still_stored_can_be_deleted(
 ) -> None:
     """A copy is finished after the job was deleted: its note is refused, and it removes what it made."""
     job_id = await ended(world, [source.url("/a"), source.url("/b")])
-    keep = OutboxQueue.keep
+    keep = Outbox.keep
 
-    async def late(self: OutboxQueue, *given: Any, **named: Any) -> bool:
+    async def late(self: Outbox, *given: Any, **named: Any) -> bool:
         notes.append(await kept(world))
         if len(notes) == noted:
             await world.runtime.erasure.delete_job("app", job_id, Budget(50))
@@ -327,8 +327,8 @@ async def test_a_job_that_is_still_stored_can_be_deleted(
 
     notes: list[list[str]] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(OutboxQueue, "keep", late)
-        await world.runtime.outbox.drain(Budget(50))
+        patched.setattr(Outbox, "keep", late)
+        await world.runtime.outbox_worker.drain(Budget(50))
     assert await kept(world) == [] and [len(keys) for keys in notes] == [1, 2][:noted]
     assert len(source.received) == noted, "nothing more is fetched once a note was refused"
     problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
@@ -349,7 +349,7 @@ async def test_a_copy_that_is_noted_while_its_job_is_being_deleted_is_removed(
             await world.runtime.storing.store(row, Budget(50))
             await world.runtime.storing._store(row, fields, Budget(50))
 
-    (row,), _ = world.runtime.outbox_queue.follow_ups.take()
+    (row,), _ = world.runtime.outbox.follow_ups.take()
     fields = (await world.runtime.records.read(job_id)).fields
     monkeypatch.setattr(Bucket, "pages", listed)
     assert (await client.delete(f"/api/jobs/{job_id}")).status_code == 204
@@ -360,7 +360,7 @@ async def test_a_deletion_that_the_storage_refused_leaves_the_copy_to_the_next_t
     world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await ended(world, source.url("/a"))
-    (row,), _ = world.runtime.outbox_queue.follow_ups.take()
+    (row,), _ = world.runtime.outbox.follow_ups.take()
 
     async def breaks(*_: object) -> AsyncIterator[list[str]]:
         raise StorageError("list")
@@ -372,7 +372,7 @@ async def test_a_deletion_that_the_storage_refused_leaves_the_copy_to_the_next_t
     await world.runtime.storing.store(row, Budget(50))
     assert await kept(world) == [], "its turn was over before it began"
     world.manual.advance(world.runtime.settings.lease + 1)
-    await world.runtime.outbox.run(Budget(50))
+    await world.runtime.outbox_worker.run(Budget(50))
     assert (await document(world, client, job_id))["files"][0]["state"] == "stored"
 
 
@@ -403,7 +403,7 @@ async def test_a_user_is_erased_with_jobs_batches_files_and_uploads(
     body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 3, "hook_url": source.url("/hook")}
     batch = (await client.post("/api/batches", json=body)).json()["id"]
     problem(await client.delete(f"/api/jobs/{batch}_0"), 409, "belongs_to_batch")
-    world.runtime.outbox_queue.follow_ups.take()
+    world.runtime.outbox.follow_ups.take()
     await world.runtime.batch_queue.cancel(batch, "app")
     for number in range(3):
         await world.runtime.queue.finish(f"{batch}_{number}", 1, f"p{number + 1}", "canceled", {})
@@ -434,7 +434,7 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     await world.runtime.reconciler.apply(
         f"{batch}_0", 1, "replicate", Prediction("p1", "completed", output=source.url("/a"))
     )
-    await world.runtime.outbox.drain(Budget(50))
+    await world.runtime.outbox_worker.drain(Budget(50))
     gone = await stored(world, source.url("/b"))
     assert await erase(client) == {"jobs": 1, "files": 1, "live": 3, "is_complete": True}
     problem(await client.get(f"/api/status/{gone}"), 404, "job_not_found")

@@ -14,7 +14,7 @@ from shared.clock import iso
 from shared.errors import StoreUncertain
 from shared.jobqueue import Position
 from shared.jobqueue import history as history_module
-from shared.jobqueue.history import LATEST
+from shared.jobqueue.history import MAX_MOMENT
 from shared.jobqueue.script import script
 from shared.jobs.listing import EPOCH
 from shared.providers.base import Prediction
@@ -346,7 +346,7 @@ async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
 ) -> None:
     world, history = valkey_world, valkey_world.runtime.history
     assert world.server is not None
-    monkeypatch.setattr(history_module, "MOST_LISTED", 3)
+    monkeypatch.setattr(history_module, "MAX_LISTED", 3)
     live = await world.enqueue()
     await fill(world, "old", gap=10 * 86_400)  # a week, a day of waiting, four runs, and a day more
     await fill(world, "j1", "j2", "j3", gap=1)
@@ -557,4 +557,4 @@ async def test_what_each_verb_costs(valkey_world: World) -> None:
 
 
 def test_the_latest_moment_is_the_last_that_a_score_can_hold() -> None:
-    assert LATEST + 1 == 20_000_000_000_000 and EPOCH.timestamp() == 0
+    assert MAX_MOMENT + 1 == 20_000_000_000_000 and EPOCH.timestamp() == 0

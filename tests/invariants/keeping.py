@@ -7,14 +7,14 @@ from typing import Any
 from tests.invariants.state import SLACK, JobFields, Limits, Object, Outside, State
 
 File = dict[str, Any]
-LONGEST_RETRY = 300_000  # ms
+MAX_RETRY = 300_000  # ms
 
 
 def keeping(before: State, after: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
     for job_id, at in after.storing.items():
         if after.jobs.get(job_id, {}).get("storing") != "1":
             yield f"I6 the outbox has {job_id}, which has nothing to be stored"
-        if at > now + max(limits.lease, LONGEST_RETRY) + SLACK:
+        if at > now + max(limits.lease, MAX_RETRY) + SLACK:
             yield f"I10 the files of {job_id} are looked at in {(at - now) / 1000:.0f} s"
     for job_id, job in after.jobs.items():
         if "files" in job:

@@ -197,7 +197,7 @@ class Limits:
             patience=round(patience * 1000) + SLACK,
             lease=round(s.lease * 1000),
             circuit_failures=s.circuit_failures,
-            longest_gate=round(max(LONGEST_PAUSE, 16 * s.circuit_pause, s.lease) * 1000) + SLACK,
+            longest_gate=round(max(MAX_PAUSE, 16 * s.circuit_pause, s.lease) * 1000) + SLACK,
         )
 
     def cap(self, seats: Seats | None) -> int:
@@ -205,4 +205,4 @@ class Limits:
         return self.user if seats is None or seats.cap is None else seats.cap
 
 
-LONGEST_PAUSE = 150.0  # s; two minutes, and a quarter more for jitter
+MAX_PAUSE = 150.0  # s; two minutes, and a quarter more for jitter

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from tests.invariants.state import SLACK, Limits, Outside, State
 
 Fields = Mapping[str, str]
-LONGEST_WAIT = 1.1 * 86_400_000  # ms; the last step of the ladder, with its jitter
+MAX_WAIT = 1.1 * 86_400_000  # ms; the last step of the ladder, with its jitter
 OUTCOMES = ("completed", "failed", "canceled")
 
 
@@ -98,7 +98,7 @@ def _rows(state: State, lane: str, rows: Mapping[str, float], now: int) -> Itera
             yield f"I6 {row} waits to be told, and does not exist"
         elif fields.get(f"s:{event}") != "pending" or fields["hook_lane"] != lane:
             yield f"I6 {row} is {fields.get(f's:{event}')} and stands in {lane}, not {fields['hook_lane']}"
-        if due > now + LONGEST_WAIT:
+        if due > now + MAX_WAIT:
             yield f"I10 {row} is told in {(due - now) / 1000:.0f} s"
 
 

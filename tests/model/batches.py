@@ -135,14 +135,14 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(endpoint=ENDPOINTS, source=SOURCES, tells_all=st.booleans())
     def work_off(self, endpoint: str, source: str, tells_all: bool) -> None:
         self.outside.answer, self.outside.source = ANSWERS[endpoint], source
-        work = self.sluice.outbox.run if tells_all else self.sluice.outbox.drain
+        work = self.sluice.outbox_worker.run if tells_all else self.sluice.outbox_worker.drain
         self.run(work(Budget(60)))
 
     @rule(jobs=st.integers(0, 2), rows=st.integers(1, 3))
     def take(self, jobs: int, rows: int) -> None:
         """What was told to a process that dies, and what another one claims."""
         told = self.sluice.queue.follow_ups.take()[0]
-        claimed = self.run(self.sluice.outbox_queue.claim(jobs, 2, rows))
+        claimed = self.run(self.sluice.outbox.claim(jobs, 2, rows))
         for row in [*told, *claimed[0], *(row for lane in claimed[1] for row in lane.rows)]:
             holder = owed.holder_of(self.view, row.event, row.id)
             self.leased.append((row, int(holder.get(f"n:{row.event}", 0))))
@@ -154,10 +154,10 @@ class BatchMachine(RuleBasedStateMachine):
         holder = owed.holder_of(self.view, row.event, row.id)
         if row.what == "store":
             retry_at = self.clock.now() + 5000 if word == "retry" else None
-            self.run(self.sluice.outbox_queue.keep(row.id, row.turn, "[]", retry_at=retry_at))
+            self.run(self.sluice.outbox.keep(row.id, row.turn, "[]", retry_at=retry_at))
         elif holder.get("hook_lane"):
             tried = Tried(word, self.clock.now() + pick % 400_000, '{"at":1}', pause)
-            work = self.sluice.outbox_queue.note(row, holder["hook_lane"], holder["hook_tag"], tries, tried)
+            work = self.sluice.outbox.note(row, holder["hook_lane"], holder["hook_tag"], tries, tried)
             self.run(work)
 
     @rule(pick=PICKS)
@@ -166,7 +166,7 @@ class BatchMachine(RuleBasedStateMachine):
         known = sorted((n, part[2:]) for n, f in holders.items() for part in f if part.startswith("s:"))
         if known:
             self.redelivered = True
-            self.run(self.sluice.outbox_queue.redeliver(*known[pick % len(known)], "app"))
+            self.run(self.sluice.outbox.redeliver(*known[pick % len(known)], "app"))
 
     @rule(pick=PICKS, batch_too=st.booleans())
     def delete(self, pick: int, batch_too: bool) -> None:
@@ -200,7 +200,7 @@ class BatchMachine(RuleBasedStateMachine):
                     self.nothing_that_is_owed_is_lost()
             for _ in range(3):
                 self.clock.advance(30 * 3600)
-                self.run(self.sluice.outbox.run(Budget(60)))
+                self.run(self.sluice.outbox_worker.run(Budget(60)))
             self.nothing_that_is_owed_is_lost()
             assert not self.view.outbox, f"the outbox still holds {self.view.outbox}: {self.view.lanes}"
             alive = [name for name, batch in self.view.batches.items() if "ended_at" not in batch]

@@ -8,7 +8,7 @@ from tests.model.deployment import ALARMS, BAND, DELAYED, FIRST_TAG, OLD_CIRCUIT
 from tests.model.state import Job, Model, Row
 from tests.model.users import circuit_of
 
-MOST_EXPIRED = 100
+MAX_EXPIRED = 100
 
 
 def claim(model: Model, call: Call, reply: Any) -> Any:
@@ -57,7 +57,7 @@ def _expired(model: Model, call: Call, rows: list[Row], complete: bool) -> list[
     time = call.number("lease_now")
     ringing = [row for row in rows if row.band == ALARMS and row.ms <= time]
     if call["tick"] == "1" and not complete:
-        ringing = [row for row in model.rows() if row.band == ALARMS and row.ms <= time][:MOST_EXPIRED]
+        ringing = [row for row in model.rows() if row.band == ALARMS and row.ms <= time][:MAX_EXPIRED]
     return [row.id[1:] for row in ringing]
 
 

@@ -14,8 +14,8 @@ BAND, PROVIDERS, READY = 20_000_000_000_000, 8, 160
 DELAYED, BACKLOG, ALARMS, HISTORY = 320, 321, 322, 323
 SPECIAL, ADMITTED = -3 * 10**15, -(10**15)
 FIRST_TAG = 10**13
-MOST_GATES = "MOST_GATES, MOST_CIRCUITS = 112"  # how the script says it; a judged store has it say another number
-MOST_CIRCUITS = 64
+MAX_GATES = "MAX_GATES, MAX_CIRCUITS = 112"  # how the script says it; a judged store has it say another number
+MAX_CIRCUITS = 64
 OLD_CIRCUIT = 3_600_000  # ms; a tick drops the gates of circuits that nobody has tried for so long
 
 

@@ -9,7 +9,7 @@ from shared.store.memory import MemoryStore
 from tests.model import owed
 from tests.model.call import VERB_OF, Call
 from tests.model.content import Content, content_of, put_back
-from tests.model.deployment import MOST_GATES
+from tests.model.deployment import MAX_GATES
 from tests.model.invariants import follow, hold, relax, started
 from tests.model.state import UNMODELLED, Model, View
 from tests.model.verbs import MODELLED
@@ -48,9 +48,9 @@ class JudgedStore:
             raise
 
     async def _evaluate(self, command: tuple[str, ...]) -> Any:
-        assert MOST_GATES in command[1]
-        most_gates = f"MOST_GATES, MOST_CIRCUITS = {self.model.deployment.most_gates}"
-        text = command[1].replace(MOST_GATES, most_gates)
+        assert MAX_GATES in command[1]
+        most_gates = f"MAX_GATES, MAX_CIRCUITS = {self.model.deployment.most_gates}"
+        text = command[1].replace(MAX_GATES, most_gates)
         reply = await self._inner.execute("EVAL", text, *command[2:])
         self.sent.append((command, reply))
         await self._judge(Call.of(command), reply)

@@ -9,9 +9,9 @@ from tests.model.deployment import BAND
 from tests.model.state import Job, Model
 
 HOOK_LEASE = 30_000  # ms; whoever ended a job may deliver its event for so long
-MOST_ENTRIES = 30
+MAX_ENTRIES = 30
 LONG_OVERDUE = 43_200_000  # ms
-FIRST_PAUSE, LONGEST_PAUSE = 5000, 900_000  # ms
+FIRST_PAUSE, MAX_PAUSE = 5000, 900_000  # ms
 JOB_EVENTS = ("processing", "completed", "failed", "canceled")
 
 
@@ -164,7 +164,7 @@ def note(model: Model, call: Call, reply: Any) -> Any:
     else:
         rows.pop(row, None)
     entries = [*str(job.get(f"l:{event}", "")).split("\n"), call["entry"]]
-    kept = "\n".join([entry for entry in entries if entry][-MOST_ENTRIES:])
+    kept = "\n".join([entry for entry in entries if entry][-MAX_ENTRIES:])
     job.update({f"n:{event}": tries + 1, f"l:{event}": kept, f"s:{event}": "pending" if word == "retry" else word})
     _note_host(model, call)
     place(model, lane)
@@ -182,7 +182,7 @@ def _note_host(model: Model, call: Call) -> None:
     host = model.hosts.setdefault(call["lane"], {})
     if call["pause"]:
         failures = host.get("failures", 0)
-        pause = min(FIRST_PAUSE * 2 ** min(failures, 20), LONGEST_PAUSE) * (1 + float(call["jitter"]) / 2)
+        pause = min(FIRST_PAUSE * 2 ** min(failures, 20), MAX_PAUSE) * (1 + float(call["jitter"]) / 2)
         free_at = call.number("now") + max(math.floor(pause), call.number("pause"))
         host.update(failures=failures + 1, until=free_at)
     elif call["was_failing"] == "1":

@@ -252,7 +252,7 @@ class QueueMachine(Driver):
     def work_off(self, endpoint: str, source: str, tells_all: bool, caller: Caller) -> None:
         """A process does what it was told by the scripts, or whatever is due; endpoints and sources stay so."""
         self.outside.answer, self.outside.source = ANSWERS[endpoint], source
-        work = self.sluice.outbox.run if tells_all else self.sluice.outbox.drain
+        work = self.sluice.outbox_worker.run if tells_all else self.sluice.outbox_worker.drain
         self.run(work(Budget(60)), caller)
 
     @rule()
@@ -262,7 +262,7 @@ class QueueMachine(Driver):
 
     @rule(jobs=st.integers(0, 2), lanes=st.integers(0, 2), rows=st.integers(1, 3), caller=CALLERS)
     def claim_of_the_outbox(self, jobs: int, lanes: int, rows: int, caller: Caller) -> None:
-        claimed = self.run(self.sluice.outbox_queue.claim(jobs, lanes, rows), caller)
+        claimed = self.run(self.sluice.outbox.claim(jobs, lanes, rows), caller)
         self.take([*claimed[0], *(row for lane in claimed[1] for row in lane.rows)])
 
     def take(self, rows: list[FollowUp]) -> None:
@@ -303,19 +303,19 @@ class QueueMachine(Driver):
         if row.what == "store":
             retry_at = now + wait * 1000 if word == "retry" else None
             files = '[{"url":"u","state":"%s"}]' % ("pending" if retry_at else "expired")
-            work: Any = self.sluice.outbox_queue.keep(row.id, row.turn, files, retry_at=retry_at, given_up=1)
+            work: Any = self.sluice.outbox.keep(row.id, row.turn, files, retry_at=retry_at, given_up=1)
         elif not leased.lane:
             return
         else:
             tried = Tried(word, now + wait * 1000, f'{{"at":{now}}}', pause)
-            work = self.sluice.outbox_queue.note(row, leased.lane, leased.tag, leased.tries, tried)
+            work = self.sluice.outbox.note(row, leased.lane, leased.tag, leased.tries, tried)
         self.run(work, caller)
 
     @rule(pick=PICKS, event=st.sampled_from(JOB_EVENTS), owner=st.sampled_from(["app", "app", "other"]), caller=CALLERS)
     def redeliver(self, pick: int, event: str, owner: str, caller: Caller) -> None:
         known = sorted((n, e) for n, job in self.model.jobs.items() for e in JOB_EVENTS if f"s:{e}" in job)
         job, event = known[pick // 8 % len(known)] if known and pick % 8 else (self.a_job(pick, "done"), event)
-        self.run(self.sluice.outbox_queue.redeliver(job, event, owner), caller)
+        self.run(self.sluice.outbox.redeliver(job, event, owner), caller)
 
     @rule(pick=PICKS, owner=st.sampled_from(["app", "app", "other"]), files_too=st.booleans(), caller=CALLERS)
     def delete(self, pick: int, owner: str, files_too: bool, caller: Caller) -> None:

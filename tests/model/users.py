@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.model import outbox
-from tests.model.deployment import ADMITTED, BACKLOG, MOST_CIRCUITS, READY, provider_of
+from tests.model.deployment import ADMITTED, BACKLOG, MAX_CIRCUITS, READY, provider_of
 from tests.model.state import Job, Model, user_of
 
 
@@ -104,7 +104,7 @@ def count_failure(model: Model, job: Job, now: int) -> None:
         return
     open_until = now + round(s.circuit_pause * 1000) * 2 ** min(opened, 4)
     runs.update(opened=opened + 1, open_until=open_until)
-    if sum(score < 0 for score in model.index.values()) < MOST_CIRCUITS:
+    if sum(score < 0 for score in model.index.values()) < MAX_CIRCUITS:
         model.set_gate(circuit_of(job), open_until)
 
 

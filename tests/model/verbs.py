@@ -21,7 +21,7 @@ from tests.model.enqueue import enqueue
 from tests.model.state import Job, Model, user_of
 from tests.model.users import end, promote, reseat, waits
 
-MOST_REHOMED = 1000
+MAX_REHOMED = 1000
 
 
 def cancel(model: Model, call: Call, reply: Any) -> Any:
@@ -93,7 +93,7 @@ def limit_user(model: Model, call: Call, reply: Any) -> Any:
 
 def rehome(model: Model, call: Call, reply: Any) -> Any:
     user, seen, homes, lost = call.user, set[str](), 0, list[str]()
-    members = [name for name, _ in model.ranked(user)][:MOST_REHOMED] if call["whole"] == "1" else []
+    members = [name for name, _ in model.ranked(user)][:MAX_REHOMED] if call["whole"] == "1" else []
     if "~" in members:
         virtual_time, tag = model.gate("~v"), model.user(user).tag
         if virtual_time is None or virtual_time >= tag:

@@ -84,7 +84,7 @@ async def test_the_caller_sends_as_many_keys_and_arguments_as_the_header_names(
     await controls.reprioritize(job, "app", 5)
     await world.runtime.records.explain(job)
     await world.runtime.records.stats()
-    outbox = world.runtime.outbox_queue
+    outbox = world.runtime.outbox
     await outbox.restore(lane="app:none")
     await outbox.claim(1, 1, 1)
     await outbox.keep(job, 1, "[]")
@@ -119,7 +119,7 @@ OUTBOX = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
 @pytest.mark.parametrize("verb", [*WRITING, *OUTBOX])
 async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_world: World, verb: str) -> None:
     """Redis undoes nothing when a script fails, so each must have read all it needs before its first write."""
-    world, queue, outbox = valkey_world, valkey_world.runtime.queue, valkey_world.runtime.outbox_queue
+    world, queue, outbox = valkey_world, valkey_world.runtime.queue, valkey_world.runtime.outbox
     server = world.server
     assert server is not None
     job = await world.enqueue(start=verb != "enqueue")

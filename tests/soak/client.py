@@ -15,7 +15,7 @@ AUTH = {"Authorization": f"Bearer {API_KEY}"}
 TIMEOUT = 9.0  # s; beyond the longest life of a function
 # s before a repeat; less than Retry-After asks, for the soak is short as well, but more each time: users who wait for
 # their limit must not become the load.
-PAUSE, LONGEST_PAUSE = 0.5, 4.0
+PAUSE, MAX_PAUSE = 0.5, 4.0
 TERMINAL = ("completed", "failed", "canceled")
 # Codes of 503 after which nothing can have been applied.
 SURELY_NOT = ("store_unavailable", "store_refused", "queue_full")
@@ -102,7 +102,7 @@ class Pursuit:
                 self.told.gave_up = True
                 return
             await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, 1.5 * pause)
+            pause = min(MAX_PAUSE, 1.5 * pause)
 
     async def _submit_once(self, patience: float | None) -> None:
         self.told.tries += 1

@@ -42,7 +42,7 @@ TIMES = {
     "CIRCUIT_PAUSE": 0.5,
 }
 RETRY_DELAY = 0.3  # s
-LONGEST_RUN = 2.0  # s; but for runs that stall, which CANCEL_AFTER ends, and their jobs with them
+MAX_RUN = 2.0  # s; but for runs that stall, which CANCEL_AFTER ends, and their jobs with them
 
 
 def environment(store: str, provider: str, front: str, webhook_secret: str) -> dict[str, str]:
@@ -92,8 +92,8 @@ def settle_seconds(lost_submissions: int) -> float:
     t = TIMES
     seen = t["CHECK_INTERVAL"] + t["TICK_PERIOD"]
     window = t["LEASE"] + t["CANCEL_AFTER"] + t["ADOPTION_MARGIN"] + seen
-    attempt = t["PROVIDER_TIMEOUT"] + LONGEST_RUN + t["FIRST_CHECK_AFTER"] + seen
+    attempt = t["PROVIDER_TIMEOUT"] + MAX_RUN + t["FIRST_CHECK_AFTER"] + seen
     backoff = sum(RETRY_DELAY * 2.0**n * 1.5 for n in range(MAX_RETRIES))
     turns = math.ceil(USERS * MAX_USER_QUEUED / MAX_CONCURRENT_TASKS)
     probes = lost_submissions * (t["LEASE"] + t["TICK_PERIOD"] + 16 * t["CIRCUIT_PAUSE"])
-    return probes + lost_submissions * window + (1 + MAX_RETRIES) * attempt + backoff + turns * (LONGEST_RUN + 1.0)
+    return probes + lost_submissions * window + (1 + MAX_RETRIES) * attempt + backoff + turns * (MAX_RUN + 1.0)

@@ -25,7 +25,7 @@ TICKERS = 3
 SAY_EVERY = 15.0  # s
 # The submission under way when all is healed may be lost, and two more that the workload itself loses (see workload.py:
 # twins share what create calls do).
-LOST_AT_MOST = 3
+MAX_LOST = 3
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Soak:
         await self._submit_everything()
         await nemesis.heal()
         self.is_calm = True
-        limit = settle_seconds(LOST_AT_MOST)
+        limit = settle_seconds(MAX_LOST)
         store, provider = Store(self._fleet.store.port), Provider(self._fleet.provider.port)
         settled_after = await self._settle(store, limit)
         await self.stop()

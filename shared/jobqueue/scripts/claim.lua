@@ -16,7 +16,7 @@ local token, mark, want = ARGV[1], tonumber(ARGV[5]), tonumber(ARGV[6])
 local concurrency, providers, lanes = numbers(ARGV[8]), numbers(ARGV[9]), numbers(ARGV[10])
 local interval, is_tick = tonumber(ARGV[11]), ARGV[12] == '1'
 local time = lease_time(ARGV[3])
-local MOST_EXPIRED = 100 -- of a tick
+local MAX_EXPIRED = 100 -- of a tick
 -- Slots of the same second and another mark belong to other claims.
 local lease_until = math.floor((time + tonumber(ARGV[4])) / 1000) * 1000 + mark
 
@@ -79,7 +79,7 @@ end
 
 -- What has waited too long, whoever's turn it is.
 if is_tick and not head.complete then
-  alarms = redis.call('ZRANGEBYSCORE', index, score_of(ALARMS, 0), score_of(ALARMS, time), 'LIMIT', 0, MOST_EXPIRED)
+  alarms = redis.call('ZRANGEBYSCORE', index, score_of(ALARMS, 0), score_of(ALARMS, time), 'LIMIT', 0, MAX_EXPIRED)
 end
 local is_expired = {}
 for _, alarm in ipairs(alarms) do

@@ -173,7 +173,7 @@ local function count_failure(ending, f, threshold, pause)
   local open_until = text(now + pause * 2 ^ math.min(opened, 4))
   redis.call('HSET', runs, 'opened', text(opened + 1), 'open_until', open_until)
   local gate = circuit_of(provider_of(tonumber(f.lane)), f.model)
-  if redis.call('ZCOUNT', ending.index, '-inf', '(0') < MOST_CIRCUITS or redis.call('ZSCORE', ending.index, gate) then
+  if redis.call('ZCOUNT', ending.index, '-inf', '(0') < MAX_CIRCUITS or redis.call('ZSCORE', ending.index, gate) then
     redis.call('ZADD', ending.index, text(-BAND + tonumber(open_until)), gate)
   end
 end

@@ -6,7 +6,7 @@
 -- word: delivered | retry (at `due`) | failed (tried often enough) | disabled (the URL is gone). tries: how many were
 -- noted before this one. pause: ms that the host asks to be left alone, '' if this says nothing against it.
 -- A success counts whoever brings it; anything else only from who knows of all tries before.
-local MOST_ENTRIES = 30
+local MAX_ENTRIES = 30
 local row, now, word = ARGV[1] .. '|' .. ARGV[2], tonumber(ARGV[8]), ARGV[6]
 local state, count, log = 's:' .. ARGV[1], 'n:' .. ARGV[1], 'l:' .. ARGV[1]
 local f = read(KEYS[1], 'owner', state, count, log)
@@ -33,7 +33,7 @@ end
 local entries = {}
 for entry in string.gmatch(f[log] or '', '[^\n]+') do entries[#entries + 1] = entry end
 entries[#entries + 1] = ARGV[9]
-local kept = table.concat(entries, '\n', math.max(1, #entries - MOST_ENTRIES + 1))
+local kept = table.concat(entries, '\n', math.max(1, #entries - MAX_ENTRIES + 1))
 redis.call('HSET', KEYS[1], count, text(tonumber(f[count] or '0') + 1), log, kept, state, word == 'retry' and 'pending' or word)
 
 if ARGV[11] ~= '' then

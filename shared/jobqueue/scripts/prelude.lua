@@ -20,7 +20,7 @@ local BAND, LANES, PROVIDERS = 2e13, 160, 8
 local READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
 local SPECIAL, SPENT, ADMITTED = -3e15, -2e15, -1e15
 -- A circuit opens only while there are fewer than 64 gates of all kinds; at most 48 others may come.
-local MOST_GATES, MOST_CIRCUITS = 112, 64
+local MAX_GATES, MAX_CIRCUITS = 112, 64
 local FIRST_TAG = 1e13 -- above every score of the other policies: what waits when `fair` is switched on goes first
 
 -- Lua prints big numbers as 1.79e+12; the store must get every digit.
@@ -53,7 +53,7 @@ end
 --   ~v ~w                       virtual time, which is the tag of the last grant, and when that was (fair policy)
 local function read_head(index, limit, more)
   local size = limit + more
-  local flat = redis.call('ZRANGE', index, 0, size + MOST_GATES - 1, 'WITHSCORES')
+  local flat = redis.call('ZRANGE', index, 0, size + MAX_GATES - 1, 'WITHSCORES')
   local head = {rows = {}, slots = 0, by_queue = {}, by_provider = {}, gates = {}, last_band = -1}
   for i = 1, #flat, 2 do
     local score = tonumber(flat[i + 1])
@@ -71,9 +71,9 @@ local function read_head(index, limit, more)
       head.by_provider[provider] = (head.by_provider[provider] or 0) + 1
     end
   end
-  head.complete = #flat / 2 < size + MOST_GATES or head.last_band >= ALARMS
+  head.complete = #flat / 2 < size + MAX_GATES or head.last_band >= ALARMS
   -- A live limit above the configured one has let more slots be taken than were read.
-  if not head.complete and head.last_band < READY then return read_head(index, 2 * limit + MOST_GATES, more) end
+  if not head.complete and head.last_band < READY then return read_head(index, 2 * limit + MAX_GATES, more) end
   return head
 end
 

@@ -6,10 +6,10 @@
 -- Returns: {checked, rehomed, missing}
 -- whole: 1 to look at all in his set, the first 1,000 of a backlog that is longer; else only at `ids`, which the set may
 -- have lost as well.
-local MOST = 1000
+local MAX_ITEMS = 1000
 local index, user = KEYS[1], KEYS[4]
 local ending = ending_of(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[2])
-local members = ARGV[4] == '1' and redis.call('ZRANGE', user, 0, MOST - 1) or {}
+local members = ARGV[4] == '1' and redis.call('ZRANGE', user, 0, MAX_ITEMS - 1) or {}
 local ids, seen, lost, homes, gone = {}, {}, {}, {}, {}
 for _, member in ipairs(members) do
   local kind = string.sub(member, 1, 1)
