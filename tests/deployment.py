@@ -1,5 +1,6 @@
 """Instances of the functions as processes of their own, on a real store and a simulated provider."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -8,16 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
-from tests.world import API_KEY
+from tests.project import ROOT
+from tests.world import API_KEY, AUTH
 
-ROOT = Path(__file__).parent.parent
 START_DEADLINE = 20.0
 
 
@@ -101,3 +101,15 @@ def _wait_for(url: str) -> None:
         except httpx.TransportError:
             time.sleep(0.05)  # the process is still importing
     raise TimeoutError(f"{url} did not answer")
+
+
+async def poll_until_terminal(
+    client: httpx.AsyncClient, url: str, job_id: str, headers: dict[str, str] = AUTH
+) -> dict[str, Any]:
+    """The job's document when it has ended."""
+    while True:
+        answer = await client.get(f"{url}/api/status/{job_id}", headers=headers)
+        document: dict[str, Any] = answer.json()
+        if document["status"] in ("completed", "failed", "canceled"):
+            return document
+        await asyncio.sleep(0.2)

@@ -1,15 +1,13 @@
 """The benches run and tell all they promise to; what a cold start loads is counted, never timed."""
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from bench import cases, cold, fairness, filling
 from bench.engine import EngineStore, MeteredStore
-from bench.environment import ROOT, environment
+from bench.environment import environment
 from bench.measure import Case, WrongResult, time_in_turn
 from bench.scenarios import scenarios
 from bench.serving import Fifo, History, first_serve, jain, play, shares
@@ -17,23 +15,11 @@ from local.rest_server.engine import Engine
 from shared.clock import ManualClock
 from shared.config.settings import Settings
 from shared.jobqueue import JobQueue
+from tests.bench.output import first_cells, run
 from tests.world import settings_for
 
 # The interpreter may be told elsewhere to write no bytecode; what is tested here is the environment of a deployment.
 DEPLOYED = environment(cold.STORE)
-
-
-def run(*arguments: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert not ran.stderr
-    return ran.stdout
-
-
-def first_cells(table: str) -> list[str]:
-    return [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][1:]
 
 
 def test_the_bench_of_warm_invocations_prints_every_row() -> None:

@@ -1,7 +1,7 @@
 """The bench of copying runs and tells all it promises to."""
 
 from bench import copy
-from tests.bench.test_bench import first_cells, run
+from tests.bench.output import first_cells, run
 
 
 def test_the_bench_of_copying_prints_every_case() -> None:

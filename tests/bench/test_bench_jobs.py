@@ -1,7 +1,7 @@
 """The benches of whole jobs run and tell all they promise to."""
 
 from bench import latency
-from tests.bench.test_bench import first_cells, run
+from tests.bench.output import first_cells, run
 
 
 def test_the_bench_of_a_jobs_cpu_counts_the_calls_that_a_queued_job_takes() -> None:

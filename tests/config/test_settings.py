@@ -10,18 +10,8 @@ import yaml
 from shared.budget import Budget
 from shared.config.settings import Settings
 from shared.startup import SettingsError, load_settings
-
-GOOD = {
-    "SLUICE_ENV": "production",
-    "UPSTASH_REDIS_REST_URL": "https://eu1-good-12345.upstash.io",
-    "UPSTASH_REDIS_REST_TOKEN": "AXw1ASQgN2Y0ZTk5",
-    "API_KEYS": "web:9b1c7f0e2d3a4b5c6d7e,worker:0f1e2d3c4b5a69788796",
-    "SIGNING_SECRET": "b4c1d0e9f8a7b6c5d4e3",
-    "QUEUE_PROCESSOR_TOKEN": "c5d4e3f2a1b0c9d8e7f6",
-    "REPLICATE_API_TOKEN": "r8_1a2b3c4d5e6f7a8b9c",
-    "REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    "PUBLIC_BASE_URL": "https://sluice.acme.dev",
-}
+from tests.config.production import GOOD
+from tests.project import ROOT
 
 
 @pytest.fixture
@@ -160,7 +150,7 @@ def test_blanks_and_newlines_around_a_secret_are_not_part_of_it(environment: pyt
 
 @pytest.mark.parametrize("function", ["submit", "process_queue"])
 def test_the_numbers_of_serverless_yml_are_settings_that_start(environment: pytest.MonkeyPatch, function: str) -> None:
-    document = yaml.safe_load((Path(__file__).parents[2] / "serverless.yml").read_text())
+    document = yaml.safe_load((ROOT / "serverless.yml").read_text())
     names = {"submit": "submit", "process_queue": "processQueue"}
     own = document["functions"][names[function]]
     for name, value in {**document["provider"]["environment"], **own.get("environment", {})}.items():

@@ -12,6 +12,7 @@ from typing import Any
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
 from tests.deploy import aws_tools
+from tests.project import ROOT
 
 CANARY = "canary-6f2a90c4-must-never-be-packed"
 # Where a developer's machine may hold a secret, or what a test or a tool has left.
@@ -32,9 +33,9 @@ def copy_project(target: Path) -> Path:
     """Copies what is deployed or decides on it, and plants the canary in every place it must not come from."""
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("functions", "shared"):
-        shutil.copytree(aws_tools.ROOT / name, target / name, ignore=ignored)
+        shutil.copytree(ROOT / name, target / name, ignore=ignored)
     for name in ("requirements.txt", "requirements-media.txt", "serverless.yml"):
-        shutil.copyfile(aws_tools.ROOT / name, target / name)
+        shutil.copyfile(ROOT / name, target / name)
     for name in PLANTED:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text(f"# {CANARY}\nSECRET={CANARY}\n")

@@ -13,8 +13,8 @@ from pathlib import Path
 from local.artifact import compile_all
 from local.environment import setting_names
 from local.interpreter import VERSION, find
+from tests.project import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 TOOLS = ROOT / "build" / "tools" / "aws"
 WANTED = Path(__file__).parent / "aws"
 SAM = "aws-sam-cli==1.170.0"  # its wheel carries AWS's Runtime Interface Emulator; nothing else of it is used

@@ -16,7 +16,7 @@ from local.simulator.running import RunningSimulator
 from shared.startup import load_settings
 from tests.deploy import aws_project
 from tests.deploy.aws_project import Template
-from tests.deploy.aws_tools import ROOT
+from tests.project import ROOT
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 

@@ -30,8 +30,8 @@ from local.simulator.running import RunningSimulator
 from shared.config.settings import Settings
 from tests.deploy.vercel_bundle import copy_project, own_environment
 from tests.deployment import free_port
+from tests.project import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 GUIDE = (ROOT / "DEPLOY.md").read_text()
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^ *```console\n(.*?)^ *```", re.M | re.S)

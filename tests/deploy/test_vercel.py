@@ -19,7 +19,8 @@ from shared.config.hosting import BYPASS
 from tests.deploy.vercel_bundle import Bundle, Output, build, copy_project
 from tests.deploy.vercel_edge import Edge, running_edge
 from tests.deploy.vercel_host import Instance, StartFailed, running
-from tests.deploy.vercel_tools import ROOT, Tools, install_tools
+from tests.deploy.vercel_tools import Tools, install_tools
+from tests.project import ROOT
 
 # Installing the builder takes half a minute, a build ten seconds.
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]

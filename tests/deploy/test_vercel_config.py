@@ -3,7 +3,6 @@
 import json
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,11 +14,11 @@ from shared.clock import ManualClock
 from shared.config.hosting import BYPASS
 from shared.config.settings import Settings
 from shared.startup import load_settings
-from tests.config.test_settings import GOOD
+from tests.config.production import GOOD
 from tests.deploy.vercel_tools import PACKAGE, REQUIREMENTS
+from tests.project import ROOT
 from tests.world import AUTH, http_client, make_world
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG: dict[str, Any] = json.loads((ROOT / "vercel.json").read_text())
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Of Vercel's schema, which is closed: a key that it does not know fails the deployment.

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from local.environment import setting_names
-from tests.deploy.vercel_tools import ROOT, Tools
+from tests.deploy.vercel_tools import Tools
+from tests.project import ROOT
 
 # Without these a build would ask for a login; they name no account.
 LINK = {"projectId": "prj_local", "orgId": "team_local", "settings": {"framework": None}}

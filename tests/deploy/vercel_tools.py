@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.interpreter import NAME, find
+from tests.project import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ROOT / "build" / "tools" / "vercel"
 PACKAGE = Path(__file__).parent / "vercel" / "package.json"
 REQUIREMENTS = Path(__file__).parent / "vercel" / "requirements.txt"

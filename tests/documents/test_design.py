@@ -1,12 +1,11 @@
 """What DESIGN.md says can be found in the code."""
 
 import re
-from pathlib import Path
 
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.script import VERBS
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 DESIGN = (ROOT / "DESIGN.md").read_text()
 
 

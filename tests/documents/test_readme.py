@@ -23,8 +23,8 @@ from local.stack import Stack
 from shared.config.settings import Settings
 from shared.hooks import event
 from shared.providers.wavespeed import WaveSpeedSettings
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
 RECEIVER = ".venv/bin/python -m local.receiver"

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -72,8 +71,8 @@ from tests.faults.scenarios import (
     WebhookMode,
 )
 from tests.faults.simulation import settings_of
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 SHOWN = 12  # failures that a report quotes
 PAIRS = 1500  # of each scenario and mode
 SECONDS = 25  # second faults tried after each first one

@@ -13,8 +13,8 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.hooks.delivery import LADDER
 from shared.hooks.event import MAX_BYTES, secrets_of, written
-from shared.jobqueue.outbox import event_records
 from shared.jobs.batches import BatchJob, BatchRequest
+from tests.hooks.deliveries import completed, drain, left, run, running, told
 from tests.receiver import OK, Receiver, receiver
 from tests.world import World, make_world
 
@@ -36,39 +36,6 @@ async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
     settings = {"allow_loopback": True, "hooks": HOOKS, "api_keys": "app:key-of-the-app-in-tests", "hook_timeout": 1.0}
     async with make_world(any_store, clock, **settings) as made:
         yield made
-
-
-async def running(world: World, url: str, **changes: Any) -> str:
-    job_id = await world.enqueue(start=True, hook_url=url, **changes)
-    await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
-    return job_id
-
-
-async def completed(world: World, url: str, **changes: Any) -> str:
-    """A job that has run to its end and whose owner wants to be told."""
-    job_id = await running(world, url, **changes)
-    await world.runtime.queue.finish(job_id, 1, f"p_{job_id}", "completed", {"output": '"done"'})
-    return job_id
-
-
-async def drain(world: World) -> None:
-    await world.runtime.outbox_worker.drain(Budget(50))
-
-
-async def run(world: World) -> int:
-    return await world.runtime.outbox_worker.run(Budget(50))
-
-
-async def left(world: World) -> int:
-    """How much the outbox holds: jobs and lanes."""
-    return int(await world.raw("ZCARD", world.runtime.queue.keys.outbox))
-
-
-async def told(world: World, job_id: str, event: str = "completed") -> Any:
-    """What is kept of an event's deliveries."""
-    fields = await world.runtime.outbox.read(job_id, (event,), ())
-    (record,) = event_records(fields, (event,))
-    return record
 
 
 async def test_the_end_of_a_job_is_delivered_by_whoever_ended_it_and_both_secrets_sign(

@@ -16,7 +16,7 @@ from shared.hooks.subscription import subscription
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.providers.base import Prediction
 from shared.startup import SettingsError, load_settings
-from tests.hooks.test_deliveries import completed, drain, left, run, running, told
+from tests.hooks.deliveries import completed, drain, left, run, running, told
 from tests.receiver import OK, Receiver, receiver
 from tests.world import AUTH, World, http_client, make_world, settings_for
 

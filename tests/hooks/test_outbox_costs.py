@@ -9,7 +9,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.providers.base import Prediction
-from tests.queue.test_budget import COSTS
+from tests.costs import COSTS
 from tests.receiver import Receiver, receiver
 from tests.world import World, make_world
 

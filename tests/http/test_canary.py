@@ -13,8 +13,7 @@ import pytest
 
 from local.rest_server.running import RunningServer, running_server
 from local.simulator.running import RunningSimulator, running_simulator
-from tests.deployment import running_deployment
-from tests.queue.test_system import poll_until_terminal
+from tests.deployment import poll_until_terminal, running_deployment
 
 MARK = secrets.token_hex(6)
 API_KEY, OTHER_KEY = f"CANARY-api-{MARK}", f"CANARY-other-{MARK}"

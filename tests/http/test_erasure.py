@@ -22,7 +22,7 @@ from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 from shared.storage.retention import Retention
 from tests.buckets import S3, everything, file_settings, memory_settings, pieces, s3_server, s3_settings
-from tests.http.test_functions import problem
+from tests.http.problem import problem
 from tests.receiver import Receiver, receiver
 from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
 

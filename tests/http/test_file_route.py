@@ -16,7 +16,7 @@ from shared.clock import ManualClock, iso
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 from tests.buckets import KEYS, content, everything, pieces
-from tests.http.test_functions import problem
+from tests.http.problem import problem
 from tests.world import AUTH, World, http_client, make_world
 
 FILM = bytes(range(256)) * 12_000

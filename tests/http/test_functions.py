@@ -18,6 +18,7 @@ from shared.errors import InvalidRequest
 from shared.hooks.address import HookAddresses
 from shared.providers.base import Prediction, Rejected, Throttled
 from shared.signing.webhooks import nonce
+from tests.http.problem import problem
 from tests.world import API_KEY, AUTH, OTHER_AUTH, PROCESSOR, World, http_client, make_world, resolve_in_tests
 
 BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
@@ -38,14 +39,6 @@ async def status_of(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
     answer = await client.get(f"/api/status/{job_id}", headers=AUTH)
     assert answer.status_code == 200
     document: dict[str, Any] = answer.json()
-    return document
-
-
-def problem(answer: httpx.Response, http_status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == http_status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert document["code"] == code and document["status"] == http_status
     return document
 
 

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from shared.providers.base import Prediction
 from shared.runtime import Runtime, install
 from shared.signing.webhooks import nonce
 from shared.store import open_store
+from tests.project import ROOT
 from tests.world import AUTH, PROCESSOR, ObedientProvider, settings_for
 
 
@@ -103,8 +103,8 @@ def test_a_wrong_token_is_401_through_lambda_too(deployed: Runtime) -> None:
 
 
 def test_every_route_has_a_function_and_every_function_its_routes(deployed: Runtime) -> None:
-    document = yaml.safe_load((Path(__file__).parents[2] / "serverless.yml").read_text())
-    modules = {path.stem for path in (Path(__file__).parents[2] / "functions").glob("*.py")} - {"__init__", "index"}
+    document = yaml.safe_load((ROOT / "serverless.yml").read_text())
+    modules = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__", "index"}
     handlers = {own["handler"] for own in document["functions"].values()}
     assert handlers == {f"functions/{module}.handler" for module in modules}
     for own in document["functions"].values():

@@ -18,7 +18,7 @@ from shared.jobqueue.history import MAX_MOMENT
 from shared.jobqueue.script import script
 from shared.jobs.listing import EPOCH
 from shared.providers.base import Prediction
-from tests.http.test_functions import problem
+from tests.http.problem import problem
 from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
 
 BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}

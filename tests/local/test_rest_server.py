@@ -25,8 +25,8 @@ from upstash_redis.errors import UpstashError
 from local.rest_server.engine import Engine, EngineError
 from local.rest_server.faults import Fault
 from local.rest_server.running import RunningServer, running_server
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 FLAGGED = "#!lua flags=allow-key-locking\nreturn redis.call('INCR', KEYS[1])"
 
 

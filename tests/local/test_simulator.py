@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
@@ -25,12 +24,12 @@ import local.simulator
 from local.simulator.behaviour import Behaviour
 from local.simulator.census import Creates
 from local.simulator.running import RunningSimulator, running_simulator
+from tests.project import ROOT
 
 API_FIELDS = {
     *("id", "model", "version", "input", "output", "error", "logs", "metrics", "created_at", "started_at"),
     *("completed_at", "data_removed", "source", "status", "urls"),
 }
-ROOT = Path(__file__).parents[2]
 VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
 INSTANT: dict[str, Any] = {"seconds": 0, "start_delay": 0}
 

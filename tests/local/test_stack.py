@@ -29,8 +29,8 @@ from local.schedule import tick
 from local.simulator.media import FRAMES
 from local.stack import Stack, StackError
 from shared.config.storage import StorageSettings
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 FREE_PORTS = {"SLUICE_PORT": "0", "SLUICE_STORE_PORT": "0", "SLUICE_PROVIDER_PORT": "0"}
 UP = "Sluice is up."
 

@@ -8,7 +8,7 @@ import pytest
 from shared.clock import ManualClock
 from tests.mutants.__main__ import MUTANTS
 from tests.mutants.mutant import Mutant
-from tests.mutants.workshop import ROOT
+from tests.project import ROOT
 from tests.world import World, make_world
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutants.mutant import EditDoesNotApply, Mutant
+from tests.project import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 NEEDED = ("functions", "shared", "local", "tests", "pyproject.toml")
 TIMEOUT = 120.0  # s
 TESTS_FAILED = 1  # pytest's exit code; others mean that the tests could not be run

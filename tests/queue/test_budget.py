@@ -1,8 +1,6 @@
 """What each operation costs, counted at the REST server and held against the table in DESIGN.md."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,17 +11,8 @@ from shared.budget import Budget
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
 from shared.signing.webhooks import nonce
+from tests.costs import COSTS
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
-
-DESIGN = Path(__file__).parents[2] / "DESIGN.md"
-ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
-
-
-def budget_table() -> dict[str, tuple[int, int]]:
-    """The table under DESIGN.md's heading "What an operation costs": operation -> HTTP calls, billed commands."""
-    section = DESIGN.read_text().split("## What an operation costs", 1)[1].split("\n## ", 1)[0]
-    return {name: (int(calls), int(commands)) for name, calls, commands in ROW.findall(section)}
-
 
 Operation = Callable[["Bench"], Awaitable[None]]
 
@@ -76,9 +65,6 @@ async def queued(valkey: RunningServer) -> AsyncIterator[Bench]:
     async with make_world(valkey, SystemClock(), max_queue_size=5000, **changes) as world, http_client() as client:
         valkey.reset_bill()
         yield Bench(world, client, valkey)
-
-
-COSTS = budget_table() if DESIGN.exists() else {}
 
 
 async def test_a_queued_job_costs_what_the_table_says(queued: Bench) -> None:

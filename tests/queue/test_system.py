@@ -7,7 +7,7 @@ import httpx
 
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
-from tests.deployment import Deployment, running_deployment
+from tests.deployment import Deployment, poll_until_terminal, running_deployment
 from tests.world import AUTH, PROCESSOR
 
 MODEL = "acme/text-to-video"
@@ -20,17 +20,6 @@ async def submit(client: httpx.AsyncClient, url: str, user: str, prompt: str, **
     answer = await client.post(f"{url}/api/submit", json=body, headers=AUTH)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
-
-
-async def poll_until_terminal(
-    client: httpx.AsyncClient, url: str, job_id: str, headers: dict[str, str] = AUTH
-) -> dict[str, Any]:
-    while True:
-        answer = await client.get(f"{url}/api/status/{job_id}", headers=headers)
-        document: dict[str, Any] = answer.json()
-        if document["status"] in ("completed", "failed", "canceled"):
-            return document
-        await asyncio.sleep(0.2)
 
 
 async def test_three_hundred_jobs_and_five_tickers_exceed_no_limit_and_submit_nothing_twice(

@@ -1,0 +1,13 @@
+"""A complete environment of a deployment in production."""
+
+GOOD = {
+    "SLUICE_ENV": "production",
+    "UPSTASH_REDIS_REST_URL": "https://eu1-good-12345.upstash.io",
+    "UPSTASH_REDIS_REST_TOKEN": "AXw1ASQgN2Y0ZTk5",
+    "API_KEYS": "web:9b1c7f0e2d3a4b5c6d7e,worker:0f1e2d3c4b5a69788796",
+    "SIGNING_SECRET": "b4c1d0e9f8a7b6c5d4e3",
+    "QUEUE_PROCESSOR_TOKEN": "c5d4e3f2a1b0c9d8e7f6",
+    "REPLICATE_API_TOKEN": "r8_1a2b3c4d5e6f7a8b9c",
+    "REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "PUBLIC_BASE_URL": "https://sluice.acme.dev",
+}

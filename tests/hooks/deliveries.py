@@ -1,0 +1,40 @@
+"""The steps of tests about deliveries: a job runs and ends, its events are sent, their log is read."""
+
+from typing import Any
+
+from shared.budget import Budget
+from shared.jobqueue.outbox import event_records
+from tests.world import World
+
+
+async def running(world: World, url: str, **changes: Any) -> str:
+    job_id = await world.enqueue(start=True, hook_url=url, **changes)
+    await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
+    return job_id
+
+
+async def completed(world: World, url: str, **changes: Any) -> str:
+    """A job that has run to its end and whose owner wants to be told."""
+    job_id = await running(world, url, **changes)
+    await world.runtime.queue.finish(job_id, 1, f"p_{job_id}", "completed", {"output": '"done"'})
+    return job_id
+
+
+async def drain(world: World) -> None:
+    await world.runtime.outbox_worker.drain(Budget(50))
+
+
+async def run(world: World) -> int:
+    return await world.runtime.outbox_worker.run(Budget(50))
+
+
+async def left(world: World) -> int:
+    """How much the outbox holds: jobs and lanes."""
+    return int(await world.raw("ZCARD", world.runtime.queue.keys.outbox))
+
+
+async def told(world: World, job_id: str, event: str = "completed") -> Any:
+    """What is kept of an event's deliveries."""
+    fields = await world.runtime.outbox.read(job_id, (event,), ())
+    (record,) = event_records(fields, (event,))
+    return record

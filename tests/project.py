@@ -1,0 +1,5 @@
+"""Where the project is on this machine."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
