@@ -1,4 +1,7 @@
-"""The job queue: one Lua script a verb, and the classes that send them."""
+"""The state machine and its record: one Lua script for each verb, and the classes that send the scripts.
+
+Owns every key of the queue. It never talks to a provider: what an end leaves to do, it returns as follow-ups.
+"""
 
 from shared.jobqueue.batching import BatchQueue
 from shared.jobqueue.controls import Controls

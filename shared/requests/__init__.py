@@ -1,0 +1,1 @@
+"""How a request is read: who calls, and a body within its limits that is strict JSON."""
