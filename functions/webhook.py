@@ -47,7 +47,7 @@ def _addressee(request: Request, settings: Settings) -> tuple[str, int]:
     given = request.query_params.get("nonce", "")
     if not (attempt.isascii() and attempt.isdigit() and len(attempt) <= 9):
         raise Unauthenticated("The webhook names no attempt.")
-    if not nonce_is_valid(given, settings.signing_key, job_id, int(attempt)):
+    if not nonce_is_valid(given, settings.signing_key, job_id, int(attempt)):  # mutant: nonce
         raise Unauthenticated("The webhook does not belong to this attempt.")
     return job_id, int(attempt)
 

@@ -112,6 +112,7 @@ class Dispatcher:
 
     async def start(self, job: Claimed, report: Report | None = None) -> bool:
         """Submits a claimed job and records the outcome; says whether there is room for another one now."""
+        # mutant: lease left
         if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
             # This function was frozen or starved after its claim; a submission now could outlive the lease.
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
@@ -165,7 +166,7 @@ class Dispatcher:
             case Accepted(prediction):
                 check = self._durations.first_check(job.model, self._settings.first_check_after)
                 word = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
-                if word in ("cancel_requested", "stale"):
+                if word in ("cancel_requested", "stale"):  # mutant: late prediction
                     told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
                     if told is not None and word == "cancel_requested":
                         return self._is_free(await self._reconciler.apply(job.id, job.attempt, job.provider, told))

@@ -82,16 +82,17 @@ class Deliveries:
         status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
         duration = round((time.monotonic() - began) * 1000)
         entry = _entry(now, status=status, duration=duration, answer=answer, error=error)
-        if status is not None and 200 <= status < 300:
+        if status is not None and 200 <= status < 300:  # mutant: success
             return Tried("delivered", 0, entry)
         if status == GONE:
             return Tried("disabled", 0, entry)
         is_host = error in ("timeout", "unreachable") or (status is not None and (status >= 500 or status == TOO_MANY))
-        asked = round(retry_after * 1000)
+        asked = round(retry_after * 1000)  # mutant: retry after
         # What one URL asks for, where its host is well, is its own affair.
         pause = asked if is_host else None
-        if tries + 1 >= len(LADDER):
+        if tries + 1 >= len(LADDER):  # mutant: end of the ladder
             return Tried("failed", 0, entry, pause)
+        # mutant: next wait
         delay = LADDER[tries + 1] * (1 + random.random() / 10) * self._settings.timing_scale  # noqa: S311 (jitter)
         return Tried("retry", now + max(round(delay * 1000), asked), entry, pause)
 
@@ -128,6 +129,7 @@ class Deliveries:
         if self._built is None:
             from shared.egress import Guard, guarded_client
 
+            # mutant: guard
             self._built = guarded_client(Guard(self._settings.allow_loopback), self._settings.hook_timeout)
         return self._built
 

@@ -37,6 +37,7 @@ def written(event: str, happened_at: int, data: dict[str, Any]) -> bytes:
 def headers(settings: Settings, owner: str, holder: str, event: str, now: int, body: bytes) -> Mapping[str, str]:
     """The headers of one try at ``now`` (ms): the same id each time, a fresh timestamp, a signature by each secret."""
     event_id, stamp = event_id_for(settings.signing_key, holder, event), now // 1000
+    # mutant: signatures
     signatures = " ".join(sign(secret, event_id, stamp, body) for secret in secrets_of(settings, owner))
     return {
         "content-type": "application/json",

@@ -81,7 +81,7 @@ class Statuses:
             raise JobNotFound
         is_hinted = known_etag.startswith(NOT_WAITING)
         remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id, is_hinted))
-        if remembered.value.owner != caller:
+        if remembered.value.owner != caller:  # mutant: owner
             raise JobNotFound
         return remembered
 

@@ -138,6 +138,7 @@ class OutboxWorker:
             await self._storing.store(row, budget)
             return True
         leased_for = (self._clock.now() - row.noted_at) / 1000
+        # mutant: lease left
         if budget.left < self._needs or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:
             return True  # by the time it is answered, somebody else may have begun
         return await self._deliveries.deliver(row)

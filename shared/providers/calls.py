@@ -96,10 +96,10 @@ class Calls:
         try:
             async with asyncio.timeout(timeout):
                 response = await self._client.post(path, json=body, headers=headers)
-        except NEVER_SENT:
+        except NEVER_SENT:  # mutant: never sent
             return Throttled("provider_down", DEFAULT_PAUSE)
         except (TimeoutError, httpx.HTTPError) as error:
-            return Unknown(type(error).__name__)
+            return Unknown(type(error).__name__)  # mutant: no repeat of a create
         try:
             return outcome_of(_answer(response))
         except Exception as error:

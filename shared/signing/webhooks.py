@@ -85,7 +85,7 @@ def verify(
     candidates = [_candidate(part, scheme) for part in parts]
     if not message_id or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
         raise Unauthenticated("The webhook carries no valid signature.")
-    if abs(now / 1000 - int(stamp)) > tolerance:
+    if abs(now / 1000 - int(stamp)) > tolerance:  # mutant: age
         raise Unauthenticated("The webhook's timestamp is outside the tolerance.")
     for secret in secrets:
         expected = _digest(scheme.key(secret), message_id, stamp, body)

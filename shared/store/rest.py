@@ -62,7 +62,7 @@ class RestStore:
                     return await self._once(list(command))
                 except StoreUncertain:
                     log.warning("store_repeat", command=command[0])
-                    return await self._again(list(command))
+                    return await self._again(list(command))  # mutant: one repeat
         except TimeoutError:
             raise StoreUncertain from None
         except StoreError as error:
@@ -73,6 +73,7 @@ class RestStore:
         try:
             return await self._once(command)
         except StoreUnavailable:
+            # mutant: first try may have been applied
             raise StoreUncertain from None  # this try was surely not applied, but the first one may have been
 
     async def _once(self, command: list[str]) -> Any:

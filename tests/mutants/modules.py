@@ -5,64 +5,64 @@ from tests.mutants.mutant import Mutant, python, targeted
 REST = "shared/store/rest.py"
 STORE = "tests/queue/test_store.py::test_"
 FUNCTIONS = "tests/http/test_functions.py::test_"
-NOT_AGAIN = "return await self._again(list(command))"
-TWICE = """try:
-                        return await self._again(list(command))
-                    except StoreUncertain:
-                        return await self._again(list(command))"""
+AGAIN_TWICE = """\
+try:
+    return await self._again(list(command))
+except StoreUncertain:
+    return await self._again(list(command))"""
+CREATED_AGAIN = """\
+try:
+    response = await self._client.post(path, json=body, headers=headers)
+except httpx.HTTPError:
+    return Unknown(type(error).__name__)"""
 
 MUTANTS: tuple[Mutant, ...] = (
     python(
         "a create is sent again after a timeout", "shared/providers/calls.py",
-        "            return Unknown(type(error).__name__)\n",
-        "            try:\n"
-        "                response = await self._client.post(path, json=body, headers=headers)\n"
-        "            except httpx.HTTPError:\n"
-        "                return Unknown(type(error).__name__)\n",
+        "no repeat of a create", CREATED_AGAIN,
         "tests/providers/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
         "a create that timed out counts as surely not sent", "shared/providers/calls.py",
-        "        except NEVER_SENT:\n            return Throttled(",
-        "        except httpx.HTTPError:\n            return Throttled(",
+        "never sent", "except httpx.HTTPError:",
         "tests/providers/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
-        "the store client never repeats", REST, NOT_AGAIN, "raise",
+        "the store client never repeats", REST, "one repeat", "raise",
         f"{STORE}one_lost_answer_is_survived_by_one_repeat[apply_then_drop]",
     ),
     python(
-        "the store client repeats twice", REST, NOT_AGAIN, TWICE,
+        "the store client repeats twice", REST, "one repeat", AGAIN_TWICE,
         f"{STORE}two_lost_answers_are_uncertain[drop_before]",
     ),
     python(
         "the store client takes a repeat's failure for the whole call's", REST,
-        "raise StoreUncertain from None  # this try", "raise  # this try",
+        "first try may have been applied", "raise",
         f"{STORE}a_lost_answer_followed_by_a_refused_connection_is_still_uncertain",
     ),
     python(
         "a webhook's nonce is not compared", "functions/webhook.py",
-        "if not nonce_is_valid(", "if not given and not nonce_is_valid(",
+        "nonce", "if not given:",
         f"{FUNCTIONS}a_webhook_of_another_attempt_is_401_and_changes_nothing[nonce=00]",
     ),
     python(
         "a webhook's age is not looked at", "shared/signing/webhooks.py",
-        "if abs(now / 1000 - int(stamp)) > tolerance:", "if False:",
+        "age", "if False:",
         "tests/http/test_signatures.py::test_a_replay_outside_the_tolerance_is_refused",
     ),
     python(
         "the status cache does not look at the owner", "shared/jobs/status.py",
-        "if remembered.value.owner != caller:", "if False:",
+        "owner", "if False:",
         f"{FUNCTIONS}somebody_elses_job_and_an_unknown_one_get_the_same_404[memory]",
     ),
     python(
         "a submission begins though its lease is nearly over", "shared/dispatch/dispatcher.py",
-        "if self._lease_left(job) <", "if False and self._lease_left(job) <",
+        "lease left", "if False:",
         targeted("a_frozen_callers_claim_is_put_back_and_not_submitted"),
     ),
     python(
         "a prediction that nobody records is left running", "shared/dispatch/dispatcher.py",
-        'if word in ("cancel_requested", "stale"):', 'if word == "cancel_requested":',
+        "late prediction", 'if word == "cancel_requested":',
         targeted("a_prediction_that_came_too_late_is_cancelled"),
     ),
 )  # fmt: skip

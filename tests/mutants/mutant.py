@@ -1,19 +1,17 @@
-"""What a mutant is: small textual edits, and the tests that must fail once they are made."""
+"""What a mutant is: small edits, and the tests that must fail once they are made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants.edit import Edit, EditDoesNotApply
+
 QUEUE_TESTS = "tests/queue/test_jobqueue.py"
 TARGETED = "tests/mutants/test_mutants.py"
 
 
-class EditDoesNotApply(Exception):
-    """The text to replace is not found exactly once; the mutant has to follow the code."""
-
-
 @dataclass(frozen=True)
-class Edit:
+class TextEdit:
     """Replaces a text that its file holds exactly once."""
 
     file: str
@@ -33,7 +31,7 @@ class Mutant:
     """One deliberate bug. ``tests`` are node ids; at least one of them must fail."""
 
     name: str
-    edits: tuple[Edit, ...]
+    edits: tuple[Edit | TextEdit, ...]
     tests: tuple[str, ...]
 
     @property
@@ -49,12 +47,12 @@ class Mutant:
 
 def lua(name: str, verb: str, before: str, after: str, *tests: str) -> Mutant:
     """A mutant of one verb's script."""
-    return Mutant(name, (Edit(f"shared/jobqueue/scripts/{verb}.lua", before, after),), tests)
+    return Mutant(name, (TextEdit(f"shared/jobqueue/scripts/{verb}.lua", before, after),), tests)
 
 
-def python(name: str, file: str, before: str, after: str, *tests: str) -> Mutant:
-    """A mutant of one Python module."""
-    return Mutant(name, (Edit(file, before, after),), tests)
+def python(name: str, file: str, anchor: str, after: str, *tests: str, part: str = "") -> Mutant:
+    """A mutant of one Python module; see Edit."""
+    return Mutant(name, (Edit(file, anchor, after, part),), tests)
 
 
 def contract(*names: str) -> Sequence[str]:

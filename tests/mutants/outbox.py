@@ -218,42 +218,39 @@ NOTED = (
 PYTHON = (
     python(
         "the ladder is one step too long", DELIVERY,
-        "if tries + 1 >= len(LADDER):", "if tries >= len(LADDER):",
+        "end of the ladder", "if tries >= len(LADDER):",
         wire("ten_tries_and_the_waits_between_them_are_the_ladder"),
     ),
     python(
         "each wait is the one before", DELIVERY,
-        "LADDER[tries + 1] *", "LADDER[tries] *",
-        wire("ten_tries_and_the_waits_between_them_are_the_ladder"),
+        "next wait", "tries", wire("ten_tries_and_the_waits_between_them_are_the_ladder"), part="tries + 1",
     ),
     python(
         "a redirect is a success", DELIVERY,
-        "200 <= status < 300", "200 <= status < 400",
-        wire("a_redirect_is_no_success_and_is_not_followed"),
+        "success", "400", wire("a_redirect_is_no_success_and_is_not_followed"), part="300",
     ),
     python(
         "Retry-After is not obeyed", DELIVERY,
-        "asked = round(retry_after * 1000)", "asked = 0",
+        "retry after", "asked = 0",
         wire("a_host_that_asks_for_an_hour_gets_it"),
     ),
     python(
         "an address is checked at submit only", DELIVERY,
-        "guarded_client(Guard(self._settings.allow_loopback), ", "guarded_client(Guard(True), ",
-        wire("an_address_is_checked_when_it_is_called_and_not_only_at_submit"),
+        "guard", "True", wire("an_address_is_checked_when_it_is_called_and_not_only_at_submit"),
+        part="self._settings.allow_loopback",
     ),
     python(
         "the signature is of another body", "shared/hooks/event.py",
-        "sign(secret, event_id, stamp, body)", 'sign(secret, event_id, stamp, body + b"\\n")',
-        wire("both_secrets_sign_what_is_sent"),
+        "signatures", 'body + b"\\n"', wire("both_secrets_sign_what_is_sent"), part="body",
     ),
     python(
         "the second secret does not sign", "shared/hooks/event.py",
-        "for secret in secrets_of(settings, owner))", "for secret in secrets_of(settings, owner)[:1])",
-        wire("both_secrets_sign_what_is_sent"),
+        "signatures", "secrets_of(settings, owner)[:1]", wire("both_secrets_sign_what_is_sent"),
+        part="secrets_of(settings, owner)",
     ),
     python(
         "who was told long ago delivers beside others", "shared/outbox/worker.py",
-        " or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:", ":",
+        "lease left", "if budget.left < self._needs:",
         wire("who_comes_to_it_late_leaves_what_he_was_told_to_others"),
     ),
 )  # fmt: skip

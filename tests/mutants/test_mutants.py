@@ -1,5 +1,6 @@
 """What the contract's own tests leave open and a deliberate bug has shown: see tests/mutants."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from shared.clock import ManualClock
 from tests.mutants.__main__ import MUTANTS
+from tests.mutants.edit import Edit, anchors
 from tests.mutants.mutant import Mutant
 from tests.project import ROOT
 from tests.world import World, make_world
@@ -23,6 +25,19 @@ async def world(clock: ManualClock) -> AsyncIterator[World]:
 def test_every_mutant_can_still_be_made(mutant: Mutant) -> None:
     for edit in mutant.edits:
         assert edit.applied_to((ROOT / edit.file).read_text(encoding="utf-8"))
+
+
+def test_every_anchor_is_named_once_in_its_file_and_used_by_a_mutant() -> None:
+    placed = Counter(
+        (str(path.relative_to(ROOT)), name)
+        for folder in ("functions", "shared")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".lua")
+        for name, _ in anchors(path.read_text(encoding="utf-8"))
+    )
+    used = {(edit.file, edit.anchor) for mutant in MUTANTS for edit in mutant.edits if isinstance(edit, Edit)}
+    assert used == set(placed)
+    assert set(placed.values()) == {1}
 
 
 @pytest.mark.parametrize("verb", ["fail", "snooze", "rescue", "record", "finish"])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.mutant import EditDoesNotApply, Mutant
+from tests.mutants.edit import EditDoesNotApply
+from tests.mutants.mutant import Mutant
 from tests.project import ROOT
 
 NEEDED = ("functions", "shared", "local", "tests", "pyproject.toml")
