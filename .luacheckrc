@@ -1,0 +1,56 @@
+-- Scripts are not modules: the loader sends each verb behind the libraries that its header names after `With:`. So
+-- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
+local SCRIPTS = 'shared/jobqueue/scripts/'
+local LIBRARIES = {'prelude', 'outbox', 'ending', 'seats', 'walk'} -- each may use those before it; see script.py
+
+-- What Redis gives a script, and what the loader puts in place of names.
+stds.script = {read_globals = {
+  'arg', 'key', 'KEYS', 'ARGV', 'redis', 'string', 'table', 'math',
+  'ipairs', 'pairs', 'next', 'select', 'tonumber', 'tostring', 'type', 'unpack', 'error',
+}}
+std = 'script'
+max_line_length = 120
+max_cyclomatic_complexity = 10
+
+local function lines_of(name)
+  return assert(io.lines(SCRIPTS .. name .. '.lua'))
+end
+
+-- The names that a library gives to what follows it.
+local function given_by(library)
+  local names = {}
+  for line in lines_of(library) do
+    local list = line:match('^local function ([%w_]+)') or line:match('^local ([%w_, ]+)')
+    for name in (list or ''):gmatch('[%w_]+') do names[#names + 1] = name end
+  end
+  return names
+end
+
+-- The libraries in front of a file.
+local function before(name)
+  local libraries = {}
+  for _, library in ipairs(LIBRARIES) do
+    if library == name then return libraries end
+    libraries[#libraries + 1] = library
+  end
+  libraries = {'prelude'}
+  for line in lines_of(name) do
+    for library in (line:match('^%-%- With: (.*)$') or ''):gmatch('%w+') do libraries[#libraries + 1] = library end
+  end
+  return libraries
+end
+
+for file in require('lfs').dir(SCRIPTS) do
+  local name = file:match('^(.*)%.lua$')
+  if name then
+    local options = {read_globals = {}}
+    for _, library in ipairs(before(name)) do
+      for _, given in ipairs(given_by(library)) do table.insert(options.read_globals, given) end
+    end
+    files[SCRIPTS .. file] = options
+  end
+end
+for _, library in ipairs(LIBRARIES) do
+  -- What a library defines is for others; that something uses it is a test's to say.
+  files[SCRIPTS .. library .. '.lua'].ignore = {'211', '221'}
+end
