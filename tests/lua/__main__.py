@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.jobqueue.script import FOLDER
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 TOOLS = ROOT / "build" / "tools" / "stylua"
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in FOLDER.glob("*.lua"))
