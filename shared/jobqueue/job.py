@@ -1,4 +1,4 @@
-"""A job as the store holds it and as its owner sees it. DESIGN.md, "A job's states", says who moves it where."""
+"""A job as the store holds it and as its owner sees it. Its states are in state.py."""
 
 import json
 import re
@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso
+from shared.jobqueue.state import WAITING, JobState
 from shared.providers.failures import error_class
 from shared.storage.files import UrlOf, kept_output, read_files, shown, without_copies
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-PUBLIC_STATUS = {
-    "queued": "pending", "backlog": "pending", "delayed": "pending",
-    "submitting": "processing", "running": "processing",
-}  # fmt: skip
 READ_FIELDS = (
     "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
@@ -49,17 +46,17 @@ class Job:
         return self.fields["user"]
 
     @property
-    def state(self) -> str:
-        return self.fields["state"]
+    def state(self) -> JobState:
+        return JobState(self.fields["state"])
 
     @property
     def is_terminal(self) -> bool:
-        return self.state == "done"
+        return self.state is JobState.DONE
 
     @property
     def status(self) -> str:
         """pending, processing, completed, failed or canceled."""
-        return self.fields["outcome"] if self.is_terminal else PUBLIC_STATUS[self.state]
+        return self.state.public or self.fields["outcome"]
 
     @property
     def attempts(self) -> int:
@@ -73,18 +70,18 @@ class Job:
 
     def is_due(self, now: int) -> bool:
         """Whether a delayed job's time has come."""
-        return self.state == "delayed" and (self.moment("due_at") or 0) <= now
+        return self.state is JobState.DELAYED and (self.moment("due_at") or 0) <= now
 
     def is_overdue(self, now: int, gap: int) -> bool:
         """Whether the provider may be asked about a running job; ``gap`` ms at least lie between two questions."""
-        if self.state != "running":
+        if self.state is not JobState.RUNNING:
             return False
         return now >= (self.moment("overdue_at") or 0) and now >= (self.moment("checked_at") or 0) + gap
 
     @property
     def waits(self) -> bool:
         """Whether somebody else has to make room, or time to pass, before it can start."""
-        return self.state in ("queued", "backlog", "delayed")
+        return self.state in WAITING
 
     @property
     def is_storing(self) -> bool:
@@ -116,7 +113,7 @@ class Job:
             "submitted_at": iso(self.moment("submitted_at")),
             "started_at": iso(self.moment("started_at")),
             **explained,
-            "due_at": iso(self.moment("due_at")) if self.state == "delayed" else None,
+            "due_at": iso(self.moment("due_at")) if self.state is JobState.DELAYED else None,
             "expires_at": iso(self.moment("expire_at")) if self.waits else None,
             "batch_id": f.get("batch"),
             "retry_of": f.get("retry_of"),
@@ -174,7 +171,7 @@ class Job:
     def _stage(self) -> str:
         if self.is_storing:
             return "storing"
-        return "queued" if self.state == "backlog" else self.state
+        return JobState.QUEUED if self.state is JobState.BACKLOG else self.state
 
     def _failed_attempts(self) -> list[dict[str, Any]]:
         """Each attempt that failed or was lost, with its error, oldest first."""

@@ -1,9 +1,11 @@
 """What DESIGN.md says can be found in the code."""
 
 import re
+from typing import get_args
 
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.script import VERBS
+from shared.jobqueue.state import FIRST_STATES, MOVES, JobState, Outcome
 from tests.project import ROOT
 
 DESIGN = (ROOT / "DESIGN.md").read_text()
@@ -35,9 +37,21 @@ def test_every_key_is_in_the_table() -> None:
     assert f"| `{keys.owner('<prediction>').removeprefix('p:')}` |" in table
 
 
-def test_the_state_table_names_only_verbs() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|", section("A job's states"), re.M)
-    assert [state for state, _, _ in rows] == ["backlog", "queued", "submitting", "running", "delayed", "done"]
-    for _, entering, leaving in rows:
-        words = re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", f"{entering}, {leaving}"))
-        assert set(words) <= {*VERBS, "nobody"}
+def test_the_state_table_is_the_one_in_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section("A job's states"), re.M)
+    outcomes = ", ".join(get_args(Outcome))
+    assert rows == [
+        (state.value, state.public or outcomes, state.entered_by, state.left_by, state.left_alone) for state in JobState
+    ]
+
+
+def test_only_verbs_move_a_job() -> None:
+    for state in JobState:
+        moves = f"{state.entered_by}, {state.left_by}"
+        named = re.sub(r"\(.*?\)|every verb that makes a job of the user ready|no verb", "", moves)
+        assert set(re.findall(r"[a-z_]+", named)) <= set(VERBS), state
+
+
+def test_every_state_can_be_reached_and_only_the_end_is_final() -> None:
+    assert FIRST_STATES.union(*MOVES.values()) == set(MOVES) == set(JobState)
+    assert [state for state, following in MOVES.items() if not following] == [JobState.DONE]

@@ -1,7 +1,7 @@
 """What must be true of the store after every single I/O, and at the end of every run, whatever went wrong on the way.
 
 I1   conservation  an acknowledged job exists; a live job stands in the index where its state says, an ended one nowhere
-I2   finality      states move along the table in jobqueue/job.py; the end never changes and is counted exactly once
+I2   finality      states move along MOVES in jobqueue/state.py; the end never changes and is counted exactly once
 I3   fencing       what is written about an attempt is true of the provider's prediction for this very attempt
 I4   spend         one creation an attempt, and no second one while the first may still come to something
 I5   quota         slots, tokens and seats keep to the limits that stood when they were granted; nobody waits in a

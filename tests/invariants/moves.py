@@ -1,19 +1,11 @@
-"""I2, I3: states move along the table in shared/jobqueue/job.py, and every move is true of what happened."""
+"""I2, I3: states move along MOVES in shared/jobqueue/state.py, and every move is true of what happened."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from shared.jobqueue.state import may_become
 from tests.invariants.state import AWAY, JobFields, Made, State, circuit
 
-MOVES: dict[str, set[str]] = {
-    "": {"queued", "backlog", "submitting"},
-    "backlog": {"queued", "done"},
-    "queued": {"submitting", "delayed", "backlog", "done"},  # delayed: its model's circuit is open
-    "submitting": {"running", "delayed", "queued", "done"},
-    "running": {"delayed", "done"},
-    "delayed": {"queued", "submitting", "done"},
-    "done": set(),
-}
 FINAL_FIELDS = ("state", "outcome", "output", "error_code", "prediction", "attempt", "ended_at")
 
 
@@ -34,7 +26,7 @@ def _moves(before: State, after: State) -> Iterator[str]:
         if known is job:
             continue
         old, new = known.get("state", ""), job["state"]
-        if old != new and new not in MOVES[old]:
+        if old != new and not may_become(old, new):
             yield f"I2 {job_id} went from {old} to {new}"
         if old == "done" and any(known.get(name) != job.get(name) for name in FINAL_FIELDS):
             yield f"I2 {job_id} had ended and was changed"

@@ -20,6 +20,7 @@ once it went off while the job was at its provider; from then on every claim loo
 
 from collections import Counter
 
+from shared.jobqueue.state import may_become
 from tests.model.deployment import (
     ADMITTED,
     ALARMS,
@@ -35,16 +36,6 @@ from tests.model.deployment import (
 )
 from tests.model.owed import VERBS, ordinary
 from tests.model.state import Model, View, user_of
-
-MOVES: dict[str, set[str]] = {
-    "": {"queued", "submitting", "backlog"},
-    "backlog": {"queued", "done"},
-    "queued": {"submitting", "delayed", "backlog", "done"},
-    "submitting": {"running", "delayed", "queued", "backlog", "done"},
-    "running": {"delayed", "done"},
-    "delayed": {"queued", "submitting", "done"},
-    "done": set(),
-}
 
 
 def hold(view: View, model: Model, time: int) -> None:
@@ -119,7 +110,7 @@ def follow(verb: str, before: View, after: View, deployment: Deployment, unset: 
             said = ordinary if verb in (*VERBS, "delete") else dict
             assert said(job) == said(old), f"{name} was terminal and changed"
         elif was != job["state"]:
-            assert job["state"] in MOVES[was], f"{name} went from {was} to {job['state']}"
+            assert may_become(was, job["state"]), f"{name} went from {was} to {job['state']}"
         assert int(job["attempt"]) - int(old.get("attempt", "0")) in (0, 1)
     for user, members in after.sets.items():
         admitted, cap = seats(members)[0], cap_of(members, deployment)

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from shared.budget import Budget
 from shared.jobqueue import Claim, FollowUp, Tried
-from shared.jobqueue.job import PUBLIC_STATUS
+from shared.jobqueue.state import JobState
 from shared.jobs.request import SubmitRequest
 from shared.providers.base import Prediction, SubmissionOutcome
 from tests.model.batches import BatchMachine
@@ -188,7 +188,7 @@ class QueueMachine(Driver):
         assert (seen is None) == (job not in self.model.jobs)
         if seen is not None:
             known = self.model.jobs[job]
-            expected = {**PUBLIC_STATUS, "done": known.get("outcome")}[known["state"]]
+            expected = JobState(known["state"]).public or known["outcome"]
             assert json.loads(seen.value.body)["status"] == expected
 
     @rule(pick=PICKS, owner=st.sampled_from(["app", "app", "app", "other"]), is_silent=st.booleans(), caller=CALLERS)
