@@ -24,7 +24,7 @@ from shared.clock import SystemClock
 from shared.config.settings import Settings
 
 JOBS = 300
-CALLS = 5  # of the store that a queued job takes in all (DESIGN.md, "What it costs")
+CALLS = 5  # of the store that a queued job takes in all (DESIGN.md, "What an operation costs")
 PACKAGES = ("fastapi", "starlette", "pydantic", "mangum", "structlog", "upstash-redis", "httpx")
 
 

@@ -46,7 +46,7 @@ class JobState(StrEnum):
         "enqueue, batch_create, batch_retry; limit_user, reprioritize, rescue, snooze"
         " (other jobs of the user are better)",
         "cancel, batch_cancel, expire, finish (a late success); every verb that makes a job of the user ready",
-        "a poll of the job, or the walk of a tick, moves it into `queued` once its user's limit allows it",
+        "a poll of the job, or the sweep of a tick, moves it into `queued` once its user's limit allows it",
     )
     QUEUED = (
         "queued",

@@ -1,5 +1,6 @@
 """What DESIGN.md says can be found in the code."""
 
+import ast
 import re
 from typing import get_args
 
@@ -9,32 +10,37 @@ from shared.jobqueue.state import FIRST_STATES, MOVES, JobState, Outcome
 from tests.project import ROOT
 
 DESIGN = (ROOT / "DESIGN.md").read_text()
+# What every room may use, as the section "Rooms" says.
+GROUND = {"config", "signing", "egress", "budget", "together", "clock", "errors", "log"}
+# A cell that says why there is no test, where it names none.
+EXCUSE = re.compile(r"later|no replica")
 
 
 def section(title: str) -> str:
-    return DESIGN.split(f"## {title}", 1)[1].split("\n## ", 1)[0]
+    return DESIGN.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def test_every_fault_names_a_test_that_exists_or_says_why_there_is_none() -> None:
-    rows = re.findall(r"^\| (\d+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", section("Faults and what they meet"), re.M)
+    rows = re.findall(r"^\| (\d+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", section("Faults"), re.M)
     assert [int(number) for number, _ in rows] == list(range(1, 51))
     for number, proof in rows:
         named = re.findall(r"(test_\w+)(?:::(test_\w+))?", proof)
-        assert named or re.search(r"later|no replica", proof), number
+        assert named or EXCUSE.search(proof), number
         for module, name in named:
             (path,) = (ROOT / "tests").rglob(f"{module}.py")
-            text = path.read_text()
-            assert not name or re.search(rf"def {name}\(", text), f"{number}: {module}::{name}"
+            assert not name or re.search(rf"def {name}\(", path.read_text()), f"{number}: {module}::{name}"
 
 
 def test_every_key_is_in_the_table() -> None:
     keys = Keys("p")
-    table = section("The store")
-    for key in (keys.index, keys.stats, keys.dead, keys.job("<id>"), keys.user("<key name>", "<user>")):
-        assert f"| `{key.removeprefix('p:')}` |" in table
-    for key in (keys.batch("<batch>"), keys.batch_queue("<batch>")):
-        assert f"| `{key.removeprefix('p:')}` |" in table
-    assert f"| `{keys.owner('<prediction>').removeprefix('p:')}` |" in table
+    names = {
+        keys.index, keys.stats, keys.dead, keys.outbox, keys.undelivered,
+        keys.job("<id>"), keys.user("<key name>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
+        keys.owner("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
+    }  # fmt: skip
+    table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
+    # Only a script knows the key of a model's runs.
+    assert {key.removeprefix("p:") for key in names} == table - {"m:<provider>:<model>", "c:<key>"}
 
 
 def test_the_state_table_is_the_one_in_the_code() -> None:
@@ -55,3 +61,39 @@ def test_only_verbs_move_a_job() -> None:
 def test_every_state_can_be_reached_and_only_the_end_is_final() -> None:
     assert FIRST_STATES.union(*MOVES.values()) == set(MOVES) == set(JobState)
     assert [state for state, following in MOVES.items() if not following] == [JobState.DONE]
+
+
+def test_each_room_uses_only_what_its_row_names() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*) ?\|$", section("Rooms"), re.M)
+    found = _rooms()
+    assert {room for room, _ in rows} == set(found)
+    for room, allowed in rows:
+        named = set(re.findall(r"`(\w+)`", allowed))
+        if allowed.startswith("all but"):
+            named = set(found) - named - {room}
+        assert found[room] - GROUND <= named, f"{room} uses {sorted(found[room] - GROUND - named)}"
+
+
+def _rooms() -> dict[str, set[str]]:
+    """The rooms of shared/, each with those that it imports from."""
+    graph: dict[str, set[str]] = {}
+    for path in (ROOT / "shared").rglob("*.py"):
+        room = path.relative_to(ROOT / "shared").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        used = graph.setdefault(room, set())
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "shared":
+                used |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shared."):
+                used.add((node.module or "").split(".")[1])
+        used.discard(room)
+    return graph
+
+
+def test_the_glossary_explains_the_words_of_design_in_order() -> None:
+    words = re.findall(r"^\| ([a-z -]+) \| (?!meaning)", section("Words"), re.M)
+    glossary = (ROOT / "docs" / "glossary.md").read_text()
+    explained = re.findall(r"^\| ([a-z -]+) \| (?!in a sentence)", glossary, re.M)
+    assert len(words) == len(set(words)) > 30
+    assert explained == sorted(words)

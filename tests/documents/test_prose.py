@@ -7,7 +7,13 @@ import pytest
 from tests.documents.prose import read
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "DEPLOY.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "DESIGN.md",
+    ROOT / "DEPLOY.md",
+    ROOT / "SECURITY.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
