@@ -9,6 +9,7 @@ from tests.documents.prose import read
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "DESIGN.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "DEPLOY.md",
     ROOT / "SECURITY.md",
     ROOT / "CHANGELOG.md",
