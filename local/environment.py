@@ -17,7 +17,8 @@ from local.children import ROOT
 from local.configuration import Configuration
 from local.ports import HOST
 from local.simulator.running import new_text_secret, new_webhook_secret
-from shared.config.settings import PLACEHOLDER, Settings
+from shared.config.credentials import PLACEHOLDER
+from shared.config.settings import Settings
 from shared.providers.wavespeed import WaveSpeedSettings
 
 STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")

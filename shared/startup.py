@@ -30,7 +30,11 @@ def load_settings() -> Settings:
     try:
         settings = Settings(_env_file=env_file, **from_platform(os.environ))
     except ValidationError as error:
-        faults = [f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
+        faults = [
+            f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+            if fault["type"] != "default_factory_not_called"  # a derived setting, whose own origin is at fault
+        ]
         raise SettingsError("Sluice cannot start: " + "; ".join(faults)) from None
     except ValueError as error:
         raise SettingsError(f"Sluice cannot start: {error}") from None

@@ -1,11 +1,12 @@
-"""Where and how owners are told."""
+"""Where and how owners are notified."""
 
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.config.access import AccessSettings
+from shared.config.hosting import is_loopback
 from shared.signing.webhooks import secret_key
 
 Event = Literal["job.processing", "job.completed", "job.failed", "job.canceled", "batch.completed"]
@@ -14,51 +15,45 @@ MIN_BYTES, MAX_BYTES = 24, 64  # of a secret (Standard Webhooks, specification: 
 
 
 class HookOptions(BaseModel):
-    """What one API key's hooks are by default. Two secrets sign while one replaces the other."""
+    """The default hook of one API key. Two secrets sign while one replaces the other."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     url: Annotated[str, Field(max_length=2000)] | None = None
     events: tuple[Event, ...] = DEFAULT_EVENTS
     secrets: Annotated[tuple[SecretStr, ...], Field(max_length=2)] = ()
 
 
-class HookSettings(BaseSettings):
-    """Part of Settings; see there."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
-    )
+class HookSettings(AccessSettings):
+    """The hooks of all API keys."""
 
     # JSON by API key's name: {"app": {"url": "https://...", "events": ["job.completed"], "secrets": ["whsec_..."]}}
     hooks: dict[str, HookOptions] = Field(default_factory=dict)
-    hook_timeout: float = Field(15.0, gt=0, le=20)  # s; below HOOK_LEASE of shared/jobqueue/follow_ups.py
     allow_loopback: bool = False  # development only: hooks and results may be on this machine, over http
 
-    def hook_faults(self, callers: frozenset[str], *, is_development: bool) -> list[str]:
-        """What keeps a deployment from starting, each as a sentence."""
+    def faults(self) -> list[str]:
         problems = []
-        if self.allow_loopback and not is_development:
+        if self.allow_loopback and not self.is_development:
             problems.append("ALLOW_LOOPBACK is for development: it lets callers reach this machine")
-        if not set(self.hooks) <= callers:
+        if not set(self.hooks) <= set(self.callers):
             problems.append("HOOKS names a key that is not in API_KEYS")
         urls = [options.url for options in self.hooks.values() if options.url is not None]
-        if not all(_is_address(url, allow_loopback=self.allow_loopback) for url in urls):
+        if not all(_is_deliverable(url, allow_loopback=self.allow_loopback) for url in urls):
             problems.append("HOOKS: a url must be https, of a host by its name, without port and credentials")
         secrets = [secret.get_secret_value() for options in self.hooks.values() for secret in options.secrets]
         if not all(_is_usable(secret) for secret in secrets):
             problems.append(f"HOOKS: a secret is whsec_ and base64 of {MIN_BYTES} to {MAX_BYTES} bytes")
-        return problems
+        return problems + super().faults()
 
 
-def _is_address(url: str, *, allow_loopback: bool) -> bool:
-    """Whether a delivery could be tried there at all; each try looks at what its host resolves to."""
+def _is_deliverable(url: str, *, allow_loopback: bool) -> bool:
+    """Whether a delivery to the URL may be tried at all; each try then checks the addresses of its host."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return False
-    if allow_loopback and host in ("127.0.0.1", "localhost", "::1"):
+    if allow_loopback and is_loopback(url):
         return parts.scheme in ("http", "https")
     is_named = "." in host and not host.replace(".", "").isdigit() and ":" not in host
     return parts.scheme == "https" and is_named and port in (None, 443) and "@" not in parts.netloc

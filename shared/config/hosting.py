@@ -1,31 +1,31 @@
 """What depends on where the functions run."""
 
-import os
+from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr
+
+from shared.config.environment import EnvironmentSettings
 
 BYPASS = "x-vercel-protection-bypass"  # Vercel, "Protection Bypass for Automation": header or query parameter
 
 
-class HostingSettings(BaseSettings):
-    """Part of Settings; see there."""
+class HostingSettings(EnvironmentSettings):
+    """How the deployment is reached, and what its platform allows."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
-    )
-
+    public_base_url: str | None = None
     # Set by Vercel where deployments are protected; without it their providers' webhooks get 401
     vercel_automation_bypass_secret: SecretStr | None = None
-    tick_second_pass: float = Field(0.0, ge=0, le=50)  # s after its start that a tick looks once more; 0: never
+    dispatch_on_submit: bool = True
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
     def bypass_query(self) -> dict[str, str]:
-        """What a URL of ours must carry to pass Vercel's protection."""
+        """What the URL of a webhook must carry to pass Vercel's protection."""
         secret = self.vercel_automation_bypass_secret
         return {BYPASS: secret.get_secret_value()} if secret else {}
 
 
-def on_a_platform() -> bool:
-    """Whether this process is a function of Vercel or AWS Lambda."""
-    return bool(os.environ.get("VERCEL") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

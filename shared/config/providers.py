@@ -1,18 +1,27 @@
-"""Which providers there are, and what each allows an account by default. Loads none of them."""
+"""Which providers exist, and what each allows an account by default. Loads none of them."""
 
+import functools
 from dataclasses import dataclass
 
+from pydantic import Field, SecretStr
+
+from shared.config.credentials import text_of
+from shared.config.hosting import HostingSettings, is_loopback
+from shared.config.quantities import NUMBERS_BY_NAME, has_repeated_name, numbers_by_name
+from shared.config.queues import Queue, QueueSettings
+from shared.signing.webhooks import secret_key
+
 MAX_PROVIDERS = 8  # as in shared/jobqueue/scripts/prelude.lua
+MIN_CREATES, MAX_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A provider as the queue must know it before it is loaded.
+    """What the queue must know of a provider before it is loaded.
 
     ``per_minute`` is how many creates its token bucket lets pass, ``burst`` how many of them at once, ``concurrency``
-    how many predictions it runs for an account; None is no limit of its own. ``run_limit`` (s) is after what time a run
-    is surely over at a provider that cannot be told a deadline. ``file_hosts`` are where its results lie, with all
-    their subdomains.
+    how many predictions it runs for an account; None is no limit of its own. ``run_limit`` (s) is for a provider that
+    accepts no deadline: after this time a run is surely over. Its results are at ``file_hosts`` and their subdomains.
     """
 
     name: str
@@ -24,10 +33,10 @@ class Listing:
     file_hosts: tuple[str, ...] = ()
 
 
-# Append only: a provider's place here is its place in the store.
+# Append only: a provider's place here is its number in the store.
 REGISTRY = (
     # 600 creates a minute and short bursts (Replicate, topics/predictions/rate-limits); a tenth is left to others.
-    # Results lie at replicate.delivery (Replicate, topics/predictions/output-files).
+    # Results are at replicate.delivery (Replicate, topics/predictions/output-files).
     Listing(
         "replicate",
         "shared.providers.replicate_api:Replicate",
@@ -48,3 +57,76 @@ REGISTRY = (
     ),
 )
 NUMBERS = {listing.name: number for number, listing in enumerate(REGISTRY)}
+
+
+class ProviderSettings(HostingSettings, QueueSettings):
+    """The providers of a deployment and their limits; Replicate's access. WaveSpeed's is read by its own module."""
+
+    providers: str = Field("replicate", pattern=r"^[a-z0-9_-]+( *, *[a-z0-9_-]+)*$")
+    # Below what an account allows: name:creates a minute[,...], and name:predictions at once[,...]
+    provider_rates: str = Field("", pattern=NUMBERS_BY_NAME)
+    provider_concurrency: str = Field("", pattern=NUMBERS_BY_NAME)
+    replicate_api_token: SecretStr | None = None
+    replicate_base_url: str = "https://api.replicate.com/v1"
+    replicate_webhook_secret: SecretStr | None = None  # several, separated by commas, while one is being rotated
+
+    @functools.cached_property
+    def provider_names(self) -> tuple[str, ...]:
+        """The providers that jobs may name."""
+        return tuple(name.strip() for name in self.providers.split(","))
+
+    @property
+    def replicate_webhook_secrets(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in text_of(self.replicate_webhook_secret).split(",") if part.strip())
+
+    @property
+    def webhooks_wanted(self) -> bool:
+        """Whether providers get a webhook URL: they demand https; only a simulator on loopback takes http."""
+        base = self.public_base_url or ""
+        if base.startswith("https://"):
+            return True
+        return self.is_development and is_loopback(base) and is_loopback(self.replicate_base_url)
+
+    def provider_limits(self, listing: Listing) -> tuple[int, float, int]:
+        """How many predictions may run at the provider at once, its creates a minute, and how many of them at once."""
+        rates, limits = numbers_by_name(self.provider_rates), numbers_by_name(self.provider_concurrency)
+        per_minute = rates.get(listing.name, listing.per_minute)
+        # Replicate: "6 requests per minute with a burst of 1" for accounts low in credit; so a tenth, and 1 at least.
+        burst = max(1, int(per_minute / 10)) if listing.name in rates else listing.burst
+        concurrency = int(limits.get(listing.name, listing.concurrency or self.max_concurrent_tasks))
+        return concurrency, per_minute, burst
+
+    def adoption(self, queue: Queue, listing: Listing) -> float:
+        """The s from a lost submission's lease to when it is surely over, and its webhook would have arrived."""
+        return max(queue.deadline, listing.run_limit) + self.adoption_margin
+
+    def faults(self) -> list[str]:
+        problems = [*self._absent_of_replicate(), *self._faulty_secrets(), *self._faulty_limits()]
+        rates, limits = numbers_by_name(self.provider_rates), numbers_by_name(self.provider_concurrency)
+        if not {*self.provider_names, *rates, *limits} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
+            problems.append(f"PROVIDERS, PROVIDER_RATES and PROVIDER_CONCURRENCY may name: {', '.join(NUMBERS)}")
+        if any(map(has_repeated_name, (self.providers, self.provider_rates, self.provider_concurrency))):
+            problems.append("PROVIDERS, PROVIDER_RATES or PROVIDER_CONCURRENCY gives a name twice")
+        return problems + super().faults()
+
+    def _absent_of_replicate(self) -> list[str]:
+        if "replicate" not in self.provider_names:
+            return []
+        required = ["replicate_api_token", *(["replicate_webhook_secret"] if self.webhooks_wanted else [])]
+        return self._absent(*required)
+
+    def _faulty_limits(self) -> list[str]:
+        problems = []
+        if any(limit < 1 or limit % 1 for limit in numbers_by_name(self.provider_concurrency).values()):
+            problems.append("PROVIDER_CONCURRENCY must be whole and at least 1; to stop a provider, pause it")
+        if not all(MIN_CREATES <= rate <= MAX_CREATES for rate in numbers_by_name(self.provider_rates).values()):
+            problems.append(f"PROVIDER_RATES must be {MIN_CREATES} to {MAX_CREATES}; to stop a provider, pause it")
+        return problems
+
+    def _faulty_secrets(self) -> list[str]:
+        try:
+            for secret in self.replicate_webhook_secrets:
+                secret_key(secret)
+        except ValueError:
+            return ["REPLICATE_WEBHOOK_SECRET must be whsec_ followed by base64; several are separated by commas"]
+        return []

@@ -1,17 +1,15 @@
-"""QStash as scheduler: a deployment that has no minute cron of its own may be called by Upstash."""
+"""QStash as scheduler: Upstash calls a deployment that has no cron of its own for every minute."""
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.config.credentials import text_of
+from shared.config.environment import EnvironmentSettings
 
 
-class QStashSettings(BaseSettings):
-    """Part of Settings; see there."""
+class QStashSettings(EnvironmentSettings):
+    """How QStash is asked to call, and which keys sign its calls."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
-    )
-
-    qstash_token: SecretStr | None = None  # only who makes the schedule needs it
+    qstash_token: SecretStr | None = None  # only `make schedule` needs it
     qstash_url: str = "https://qstash.upstash.io"
     qstash_current_signing_key: SecretStr | None = None
     qstash_next_signing_key: SecretStr | None = None  # during a rotation QStash changes over from one to the other
@@ -20,10 +18,10 @@ class QStashSettings(BaseSettings):
     def qstash_keys(self) -> tuple[str, ...]:
         """The keys that may have signed a call."""
         keys = (self.qstash_current_signing_key, self.qstash_next_signing_key)
-        return tuple(key.get_secret_value() for key in keys if key is not None)
+        return tuple(text_of(key) for key in keys if key is not None)
 
-    def qstash_faults(self) -> list[str]:
-        """What keeps a deployment from starting, each as a sentence."""
+    def faults(self) -> list[str]:
+        problems = []
         if self.qstash_token is not None and not self.qstash_keys:
-            return ["QSTASH_CURRENT_SIGNING_KEY is missing: without it QStash's calls would be refused"]
-        return []
+            problems.append("QSTASH_CURRENT_SIGNING_KEY is missing: without it QStash's calls would be refused")
+        return problems + super().faults()

@@ -5,31 +5,29 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.config.credentials import text_of
+from shared.config.environment import EnvironmentSettings, is_on_a_platform
 
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
 
 
-class StorageSettings(BaseSettings):
-    """Part of Settings; see there."""
+class StorageSettings(EnvironmentSettings):
+    """The bucket or folder, its keys, and how long and how large files may be."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
-    )
-
-    # s3://bucket/prefix, file:///folder; without one nothing is kept, but in development, where a folder is
+    # s3://bucket/prefix, file:///folder; without it no file is kept, except in development, which has a folder
     storage_url: str | None = None
     storage_endpoint: str | None = None  # R2: https://<account>.r2.cloudflarestorage.com; AWS needs none
     storage_region: str = Field("auto", validation_alias=AliasChoices("storage_region", "aws_region"))
     storage_access_key_id: str | None = None
     storage_secret_access_key: SecretStr | None = None
-    # Of AWS Lambda's own role, which counts where no key of the storage's own is set
+    # Of AWS Lambda's own role; used only if the storage has no key of its own
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = None
-    storage_public_url: str | None = None  # where the bucket is served to anybody; else URLs are signed
+    storage_public_url: str | None = None  # where the bucket is public; without it URLs are signed
     storage_url_ttl: int = Field(3600, ge=60, le=MAX_URL_TTL)  # s that a signed URL lasts
     storage_retention: int = Field(0, ge=0)  # s that files are kept; 0: until they are deleted
     storage_max_bytes: int = Field(5 * GIB, ge=1)  # of one file
@@ -37,6 +35,13 @@ class StorageSettings(BaseSettings):
     # Further hosts that providers' files may come from, each with its subdomains
     result_hosts: str = Field("", pattern=HOSTS)
     thumbnails: bool = True
+
+    @property
+    def storage_location(self) -> str | None:
+        """STORAGE_URL, or development's own folder."""
+        if self.storage_url or self.sluice_env != "development":
+            return self.storage_url
+        return Path(".sluice/storage").absolute().as_uri()
 
     @property
     def storage_scheme(self) -> Literal["s3", "file", "memory", ""]:
@@ -49,21 +54,16 @@ class StorageSettings(BaseSettings):
 
     @property
     def storage_keys(self) -> tuple[str, str, str | None]:
-        """Key id, secret and session token, all of one origin; '' for what is missing."""
+        """Key id, secret and session token, all from one source; '' for what is missing."""
         if self.storage_access_key_id:
-            return self.storage_access_key_id, _plain(self.storage_secret_access_key) or "", None
-        token = _plain(self.aws_session_token)
-        return self.aws_access_key_id or "", _plain(self.aws_secret_access_key) or "", token
+            return self.storage_access_key_id, text_of(self.storage_secret_access_key), None
+        token = text_of(self.aws_session_token) or None
+        return self.aws_access_key_id or "", text_of(self.aws_secret_access_key), token
 
-    @property
-    def storage_location(self) -> str | None:
-        """STORAGE_URL, or development's own folder."""
-        if self.storage_url or getattr(self, "sluice_env", "") != "development":
-            return self.storage_url
-        return Path(".sluice/storage").absolute().as_uri()
+    def faults(self) -> list[str]:
+        return [*self._storage_faults(), *super().faults()]
 
-    def storage_faults(self, *, is_development: bool, is_on_a_platform: bool) -> list[str]:
-        """What keeps a deployment from starting, each as a sentence."""
+    def _storage_faults(self) -> list[str]:
         if not self.storage_url:
             return []
         problems, scheme = [], self.storage_scheme
@@ -73,14 +73,10 @@ class StorageSettings(BaseSettings):
             problems.append("STORAGE_URL names no bucket")
         if scheme == "s3" and not all(self.storage_keys[:2]):
             problems.append("STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing")
-        if scheme == "memory" and not is_development:
+        if scheme == "memory" and not self.is_development:
             problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")
-        if scheme in ("file", "memory") and is_on_a_platform:
+        if scheme in ("file", "memory") and is_on_a_platform():
             problems.append("STORAGE_URL must be a bucket: a function's own disk ends with it")
         if self.storage_public_url and not self.storage_public_url.startswith(("https://", "http://")):
             problems.append("STORAGE_PUBLIC_URL must be an https URL")
         return problems
-
-
-def _plain(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None

@@ -1,66 +1,153 @@
-"""The inequalities between the timing settings, checked at start and tabled in DESIGN.md.
+"""How long each step may take, and the inequalities between these times.
 
 |-- connect --|
 |-- one try of a store call --|
 |-- the call with its one repeat (total) ------|
                                                |-- provider call --------------------|-- margin --|
 |-- a function's longest life (the platform kills it here) ----------------------------------------|-- 30 s --|
-|-- lease: nobody rescues the job before --------------------------------------------------------------------->|
+|-- lease: no tick or poll rescues the job before ------------------------------------------------------------>|
+
+Most deployments set FUNCTION_MAX_DURATION (F) and nothing else here. These settings follow from it unless they are set:
+
+    setting                 formula                            at F = 60 s
+    LEASE                   F + 60                             120
+    TICK_BUDGET             3/4 F, at most F - 10               45
+    PROVIDER_TIMEOUT        F / 3, at most 15                   15
+    HOOK_TIMEOUT            F / 3, at most 15                   15
+    STORE_TOTAL_TIMEOUT     F / 8, at most 5                     5
+    STORE_TRY_TIMEOUT       F / 20, at most 2                    2
+    STORE_CONNECT_TIMEOUT   F / 40, at most 1                    1
+
+All inequalities then hold for each F from MIN_FUNCTION_DURATION on.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from shared.config.settings import Settings
+from pydantic import Field, ValidationInfo, field_validator
 
+from shared.config.environment import EnvironmentSettings
+from shared.config.quantities import Seconds
+
+MIN_FUNCTION_DURATION = 25.0  # s; in less, a tick has no time for a round of calls beside TICK_MARGIN
 ZOMBIE_MARGIN = 30.0  # s; a function is surely dead this long after its platform's limit
 SUBMIT_MARGIN = 5.0  # s; what must be left of a lease beyond a provider call's timeout when the call begins
 ANSWER_MARGIN = 2.0  # s; kept for answering when a function plans its calls
 MAX_MODEL_RUN = 1800.0  # s; Replicate ends a run after 30 minutes
 LAST_WEBHOOK_RETRY = 60.0  # s; Replicate's last try to deliver, counted from completion
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
-COPY_DEADLINE = 2700.0  # s; then it is given up, while the provider may still have it for whoever looks at once
+COPY_DEADLINE = 2700.0  # s; then storing gives up, while the provider may still have the file for its owner
 TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it
 
+Derivation = Callable[[dict[str, float]], float]
 
-def contradictions(s: "Settings") -> list[str]:
-    """Each inequality that does not hold, as a sentence with the two numbers; empty when all hold."""
-    zombie, submit, answer = (s.timing_scale * margin for margin in (ZOMBIE_MARGIN, SUBMIT_MARGIN, ANSWER_MARGIN))
-    last_retry, tick = s.timing_scale * LAST_WEBHOOK_RETRY, s.timing_scale * TICK_MARGIN
-    slack = s.timing_scale * ANSWER_MARGIN  # what may pass before a function comes to submit
-    round_needs = 2 * s.store_total_timeout + s.provider_timeout
-    rules = [
-        (s.store_connect_timeout < s.store_try_timeout, "STORE_CONNECT_TIMEOUT", s.store_connect_timeout,
-         "must be below STORE_TRY_TIMEOUT", s.store_try_timeout),
-        (2 * s.store_try_timeout <= s.store_total_timeout, "twice STORE_TRY_TIMEOUT", 2 * s.store_try_timeout,
-         "must be at most STORE_TOTAL_TIMEOUT", s.store_total_timeout),
-        (s.store_total_timeout < s.provider_timeout, "STORE_TOTAL_TIMEOUT", s.store_total_timeout,
-         "must be below PROVIDER_TIMEOUT", s.provider_timeout),
-        (s.provider_timeout < s.function_max_duration, "PROVIDER_TIMEOUT", s.provider_timeout,
-         "must be below FUNCTION_MAX_DURATION", s.function_max_duration),
-        (s.lease >= s.function_max_duration + zombie, "LEASE", s.lease,
-         "must be at least FUNCTION_MAX_DURATION plus 30", s.function_max_duration + zombie),
-        (s.lease > s.provider_timeout + submit, "LEASE", s.lease,
-         "must be above PROVIDER_TIMEOUT plus 5", s.provider_timeout + submit),
-        (s.cancel_after <= MAX_MODEL_RUN, "CANCEL_AFTER", s.cancel_after,
-         "must be at most the provider's run limit", MAX_MODEL_RUN),
-        (s.adoption_margin > last_retry, "ADOPTION_MARGIN", s.adoption_margin,
-         "must be above the provider's last webhook retry", last_retry),
-        (s.webhook_tolerance > 2 * last_retry, "WEBHOOK_TOLERANCE", s.webhook_tolerance,
-         "must be above twice the provider's last webhook retry", 2 * last_retry),
-        (s.tick_budget <= s.function_max_duration - tick, "TICK_BUDGET", s.tick_budget,
-         "must be at most FUNCTION_MAX_DURATION minus 10", s.function_max_duration - tick),
-        (s.status_cache_ttl <= s.check_interval, "STATUS_CACHE_TTL", s.status_cache_ttl,
-         "must be at most CHECK_INTERVAL", s.check_interval),
-        (s.tick_second_pass == 0 or s.tick_second_pass + round_needs <= s.tick_budget,
-         "TICK_SECOND_PASS and a round", s.tick_second_pass + round_needs, "must fit into TICK_BUDGET", s.tick_budget),
-        (s.hook_timeout + s.store_total_timeout + slack <= s.tick_budget,
-         "HOOK_TIMEOUT, STORE_TOTAL_TIMEOUT and 2 s", s.hook_timeout + s.store_total_timeout + slack,
-         "must fit into TICK_BUDGET", s.tick_budget),
-        (round_needs <= s.tick_budget, "two store calls and one provider call with their full timeouts", round_needs,
-         "must fit into TICK_BUDGET", s.tick_budget),
-        (round_needs + answer + slack <= s.function_max_duration,
-         "two store calls and one provider call with their full timeouts, and 4 s", round_needs + answer + slack,
-         "must fit into FUNCTION_MAX_DURATION", s.function_max_duration),
-    ]  # fmt: skip
-    return [f"{left} ({a:g} s) {rule} ({b:g} s)" for holds, left, a, rule, b in rules if not holds]
+
+def _share(divisor: int, *, at_most: float) -> Derivation:
+    """A part of FUNCTION_MAX_DURATION: calls need no longer in a longer function."""
+    return lambda values: min(values["function_max_duration"] / divisor, at_most)
+
+
+def _tick_budget(values: dict[str, float]) -> float:
+    duration = values["function_max_duration"]
+    return min(0.75 * duration, duration - values["timing_scale"] * TICK_MARGIN)
+
+
+def _lease(values: dict[str, float]) -> float:
+    """Twice the margin that is checked: a late rescue costs a minute, an early one may cost a second generation."""
+    return values["function_max_duration"] + 2 * values["timing_scale"] * ZOMBIE_MARGIN
+
+
+class TimingSettings(EnvironmentSettings):
+    """All times that must fit each other. A derived one is declared after those that it follows from."""
+
+    # Multiplies the fixed margins above; below 1 only to let a test see hours in a minute.
+    timing_scale: float = Field(1.0, gt=0, le=1)
+    function_max_duration: Seconds = 60.0
+
+    lease: Seconds = Field(default_factory=_lease)
+    tick_budget: Seconds = Field(default_factory=_tick_budget)
+    provider_timeout: Seconds = Field(default_factory=_share(3, at_most=15.0))
+    # Below HOOK_LEASE of shared/jobqueue/follow_ups.py
+    hook_timeout: float = Field(default_factory=_share(3, at_most=15.0), gt=0, le=20)
+    store_total_timeout: Seconds = Field(default_factory=_share(8, at_most=5.0))
+    store_try_timeout: Seconds = Field(default_factory=_share(20, at_most=2.0))
+    store_connect_timeout: Seconds = Field(default_factory=_share(40, at_most=1.0))
+
+    cancel_after: Seconds = Field(1800.0, ge=5)
+    adoption_margin: Seconds = 90.0
+    webhook_tolerance: Seconds = 300.0
+    first_check_after: Seconds = 30.0  # a younger run is not asked about where webhooks work
+    check_interval: Seconds = 30.0  # between two questions of ticks about one job
+    status_check_interval: Seconds = 2.0  # between two questions of status reads about one job, fleet-wide
+    status_cache_ttl: Seconds = 2.0
+    waiting_check_interval: Seconds = 10.0  # how long a job waits before reading its status looks for free capacity
+    tick_period: Seconds = 60.0
+    tick_second_pass: float = Field(0.0, ge=0, le=50)  # s after its start that a tick looks once more; 0: never
+
+    @field_validator("function_max_duration")
+    @classmethod
+    def _check_duration(cls, duration: float, values: ValidationInfo) -> float:
+        shortest = values.data.get("timing_scale", 1.0) * MIN_FUNCTION_DURATION
+        if duration < shortest:
+            raise ValueError(
+                f"{duration:g} s must be at least {shortest:g} s: a shorter function has no time for"
+                " a provider call and the store calls around it"
+            )
+        return duration
+
+    def faults(self) -> list[str]:
+        problems = []
+        if self.timing_scale != 1 and not self.is_development:
+            problems.append("TIMING_SCALE is for tests: shorter margins than the platforms' own would break promises")
+        return problems + self._contradictions() + super().faults()
+
+    def _contradictions(self) -> list[str]:
+        """Each inequality that does not hold, as a sentence with the two numbers."""
+        rules = [*self._rules_of_calls(), *self._rules_of_leases(), *self._rules_of_rounds()]
+        return [fault for fault in rules if fault]
+
+    def _rules_of_calls(self) -> list[str]:
+        provider, total = self.provider_timeout, self.store_total_timeout
+        last_retry = self.timing_scale * LAST_WEBHOOK_RETRY
+        return [
+            _below("STORE_CONNECT_TIMEOUT", self.store_connect_timeout, "STORE_TRY_TIMEOUT", self.store_try_timeout),
+            _at_most("twice STORE_TRY_TIMEOUT", 2 * self.store_try_timeout, "STORE_TOTAL_TIMEOUT", total),
+            _below("STORE_TOTAL_TIMEOUT", total, "PROVIDER_TIMEOUT", provider),
+            _below("PROVIDER_TIMEOUT", provider, "FUNCTION_MAX_DURATION", self.function_max_duration),
+            _at_most("STATUS_CACHE_TTL", self.status_cache_ttl, "CHECK_INTERVAL", self.check_interval),
+            _at_most("CANCEL_AFTER", self.cancel_after, "the provider's run limit", MAX_MODEL_RUN),
+            _below("the provider's last webhook retry", last_retry, "ADOPTION_MARGIN", self.adoption_margin),
+            _below("twice that retry", 2 * last_retry, "WEBHOOK_TOLERANCE", self.webhook_tolerance),
+        ]
+
+    def _rules_of_leases(self) -> list[str]:
+        dead = self.function_max_duration + self.timing_scale * ZOMBIE_MARGIN
+        submitted = self.provider_timeout + self.timing_scale * SUBMIT_MARGIN
+        return [
+            _at_most("FUNCTION_MAX_DURATION plus 30", dead, "LEASE", self.lease),
+            _below("PROVIDER_TIMEOUT plus 5", submitted, "LEASE", self.lease),
+        ]
+
+    def _rules_of_rounds(self) -> list[str]:
+        """What must fit into a tick, and into any other function."""
+        duration, budget = self.function_max_duration, self.tick_budget
+        answer = slack = self.timing_scale * ANSWER_MARGIN  # slack: what may pass before a function comes to submit
+        a_round = 2 * self.store_total_timeout + self.provider_timeout
+        second_round = self.tick_second_pass + a_round if self.tick_second_pass else 0.0
+        delivery = self.hook_timeout + self.store_total_timeout + slack
+        calls = "two store calls and one provider call with their full timeouts"
+        longest_tick = duration - self.timing_scale * TICK_MARGIN
+        return [
+            _at_most("TICK_BUDGET", budget, "FUNCTION_MAX_DURATION minus 10", longest_tick),
+            _at_most(calls, a_round, "TICK_BUDGET", budget),
+            _at_most(f"TICK_SECOND_PASS, {calls}", second_round, "TICK_BUDGET", budget),
+            _at_most("HOOK_TIMEOUT, STORE_TOTAL_TIMEOUT and 2 s", delivery, "TICK_BUDGET", budget),
+            _at_most(f"{calls}, and 4 s", a_round + answer + slack, "FUNCTION_MAX_DURATION", duration),
+        ]
+
+
+def _below(left: str, a: float, right: str, b: float) -> str:
+    return "" if a < b else f"{left} ({a:g} s) must be below {right} ({b:g} s)"
+
+
+def _at_most(left: str, a: float, right: str, b: float) -> str:
+    return "" if a <= b else f"{left} ({a:g} s) must be at most {right} ({b:g} s)"

@@ -21,7 +21,9 @@ from urllib.parse import quote
 from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.config.settings import Settings, fault_of_secret, is_loopback, is_plain
+from shared.config.credentials import fault_of_secret, is_plain
+from shared.config.hosting import is_loopback
+from shared.config.settings import Settings
 from shared.providers.base import (
     Accepted,
     Prediction,

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.config.hosting import is_loopback
 from shared.config.providers import NUMBERS, REGISTRY
-from shared.config.settings import Settings, is_loopback
+from shared.config.settings import Settings
 
 MAX_FILES = 50  # of one job that are copied
 MAX_LISTED = 200  # of one job

@@ -1,0 +1,68 @@
+"""Which environment a deployment is, and what every group of settings builds on."""
+
+import os
+from typing import Any, Literal
+
+from pydantic import SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.config.credentials import fault_of_secret, is_plain
+
+Environment = Literal["development", "test", "preview", "production"]
+
+
+class EnvironmentSettings(BaseSettings):
+    """The base of each group of settings. Field names are the environment variables' names in lower case.
+
+    A group extends ``faults()`` with the checks of its own fields, and inherits from each group whose fields it reads.
+    """
+
+    # Pydantic builds a class's validator only when it is used: a cold start needs the one of Settings and no other.
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        defer_build=True,
+    )
+
+    # Not named `environment`: pydantic-settings would take a variable of that name, which many platforms set.
+    sluice_env: Environment = "production"
+
+    @property
+    def environment(self) -> Environment:
+        return self.sluice_env
+
+    @property
+    def is_development(self) -> bool:
+        return self.sluice_env in ("development", "test")
+
+    def faults(self) -> list[str]:
+        """What keeps the deployment from starting: one sentence each, with the setting's name and never its value."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        problems = [
+            f"{name.upper()} must be printable ASCII"
+            for name, value in values.items()
+            if isinstance(value, SecretStr) and not is_plain(value.get_secret_value())
+        ]
+        if self.is_development and is_on_a_platform() and os.environ.get("VERCEL_ENV") != "development":
+            problems.append("SLUICE_ENV is development or test, whose known secrets must not run on Vercel or Lambda")
+        return problems
+
+    def _absent(self, *names: str) -> list[str]:
+        """Which of these settings a deployment lacks or has left at a placeholder; development needs none of them."""
+        if self.is_development:
+            return []
+        return [f"{name.upper()} {fault}" for name in names if (fault := fault_of_secret(getattr(self, name)))]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Removes the blanks and newlines that pasting and ``echo`` leave around a text."""
+        return {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+
+
+def is_on_a_platform() -> bool:
+    """Whether this process is a function of Vercel or AWS Lambda."""
+    return bool(os.environ.get("VERCEL") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
