@@ -1,8 +1,8 @@
-"""The environment of the stack's children: what the developer has set, and local values for the rest.
+"""The environment of the stack's children: the developer's settings, and local values for the rest.
 
     flags of the stack > environment > .env > values made here
 
-Secrets made here are random and kept in ``<data-dir>/local.env``, so that API keys and stored jobs outlive a restart.
+Secrets made here are random. ``<data-dir>/local.env`` keeps them, so that API keys and stored jobs survive a restart.
 """
 
 import os
@@ -23,15 +23,15 @@ from shared.providers.wavespeed import WaveSpeedSettings
 
 STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")
 FALSE = ("0", "false", "f", "no", "n", "off")
-# Placeholders are what a copied .env.example leaves. These are read by other tools too, or may say "todo" and mean it.
+# A copied .env.example leaves placeholders. Other tools read these too, or their values may be words like "todo".
 NEVER_PLACEHOLDERS = ("AWS_", "STORAGE_")
 DEVELOPMENT = ("development", "test")
-# A developer waits for what a deployment may take its time with.
+# A developer watches and waits, so these are shorter than a deployment's.
 IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000"}
 
 
 def setting_names() -> frozenset[str]:
-    """Returns every environment variable the functions read a setting from; some have names of AWS's beside ours."""
+    """Returns every environment variable that holds a setting of the functions; some also have a name of AWS."""
     names = set(Settings.model_fields) | set(WaveSpeedSettings.model_fields)
     for field in Settings.model_fields.values():
         if isinstance(field.validation_alias, AliasChoices):
@@ -40,14 +40,14 @@ def setting_names() -> frozenset[str]:
 
 
 class Environment:
-    """Decides which parts of the stack are needed, and what all of them are told."""
+    """Decides which parts of the stack run, and makes the environment of all of them."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         given = {} if configuration.sealed else given_settings(os.environ, ROOT / ".env")
         self._given = {**given, **configuration.settings}
-        self.in_memory = configuration.memory or self._given.get("USE_REDIS_FOR_TASKS", "").lower() in FALSE
-        self.needs_store = not self.in_memory and not any(name in self._given for name in STORE_URLS)
+        self.is_in_memory = configuration.memory or self._given.get("USE_REDIS_FOR_TASKS", "").lower() in FALSE
+        self.needs_store = not self.is_in_memory and not any(name in self._given for name in STORE_URLS)
         self.needs_simulator = "REPLICATE_API_TOKEN" not in self._given
         self.simulates_wavespeed = self.needs_simulator and "WAVESPEED_API_KEY" not in self._given
 
@@ -62,7 +62,7 @@ class Environment:
         }
         made |= self._results()
         forced = {}
-        if self.in_memory:
+        if self.is_in_memory:
             forced["USE_REDIS_FOR_TASKS"] = "false"
         if self.needs_store:
             forced["UPSTASH_REDIS_REST_URL"] = f"http://{HOST}:{ports['store']}"
@@ -80,7 +80,7 @@ class Environment:
         return {**others, **_beside_any_proxy(), **made, **self._given, **forced, "PYTHONUNBUFFERED": "1"}
 
     def _results(self) -> dict[str, str]:
-        """Where results are kept, and that the provider's files, and whoever is told of them, are on this machine."""
+        """Where results are kept; the provider's files and the owners' endpoints may be on this machine."""
         made = {}
         is_development = self._given.get("SLUICE_ENV", "development") in DEVELOPMENT
         if is_development:
@@ -88,13 +88,23 @@ class Environment:
         if not self._configuration.fresh:
             made["STORAGE_URL"] = (self._configuration.data_dir / "storage").resolve().as_uri()
         elif is_development:
-            made["STORAGE_URL"] = "memory://"  # elsewhere refused: then nothing is kept at all
+            made["STORAGE_URL"] = "memory://"  # outside development it is refused; then no file is kept
         return made
 
 
+def first_api_key(environment: Mapping[str, str]) -> str:
+    """Returns the first key of API_KEYS."""
+    return environment["API_KEYS"].partition(",")[0].partition(":")[2].strip()
+
+
+def is_in_memory(environment: Mapping[str, str]) -> bool:
+    """Whether jobs are kept in the functions' process, without a store."""
+    return environment.get("USE_REDIS_FOR_TASKS") == "false"
+
+
 def given_settings(environ: Mapping[str, str], env_file: Path) -> dict[str, str]:
-    """Returns the settings the developer has made; empty ones and placeholders of a copied example do not count."""
-    # As the functions do it: .env belongs to development.
+    """Returns the developer's settings; empty ones and placeholders of a copied example do not count."""
+    # As in the functions, .env belongs to development.
     in_file = dotenv_values(env_file) if environ.get("SLUICE_ENV", "development") == "development" else {}
     names = setting_names()
     found = {name.upper(): value for name, value in {**in_file, **environ}.items() if value and name.upper() in names}
@@ -109,7 +119,7 @@ def _is_placeholder(name: str, value: str) -> bool:
 
 
 def local_secrets(kept_in: Path | None) -> dict[str, str]:
-    """Returns this machine's own secrets: those kept in the file, where there is one, else random ones kept there."""
+    """Returns this machine's secrets: from the file, and random ones for those it lacks, which it then keeps."""
     made = {
         "API_KEYS": f"local:{secrets.token_hex(16)}",
         "SIGNING_SECRET": secrets.token_hex(32),

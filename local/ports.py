@@ -1,4 +1,4 @@
-"""The ports of the stack: found free before any child starts."""
+"""The ports of the stack, found free before any child starts, and the addresses that they give."""
 
 import errno
 import socket
@@ -10,12 +10,21 @@ HOST = "127.0.0.1"
 
 
 class PortUnavailable(Exception):
-    """A port cannot be listened on; the message names it and what to set instead."""
+    """A port is not free; the message names it and the flag that chooses another."""
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where the parts are; None for one that does not run here. The provider's ends in `/v1`, as Replicate's does."""
+
+    functions: str
+    store: str | None
+    provider: str | None
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A port that is wanted, 0 for any free one, and where the wish comes from."""
+    """A port to listen on, 0 for any free one, and the flag and variable that choose it."""
 
     port: int
     flag: str
@@ -23,9 +32,9 @@ class Wish:
 
 
 def free_ports(wishes: Mapping[str, Wish]) -> dict[str, int]:
-    """Returns a free port for each name; raises PortUnavailable for the first that is not.
+    """Returns a free port for each name; raises PortUnavailable for the first that is not free.
 
-    All are held until all are found, so that no two get the same one; then they are let go for the children to bind.
+    It holds each port until all are found, so that no two names get the same one. Then the children bind them.
     """
     with ExitStack() as held:
         return {name: _hold(held, name, wish) for name, wish in wishes.items()}

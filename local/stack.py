@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, NoReturn, Self
 
@@ -21,8 +20,8 @@ import httpx
 from local.announcement import announcement
 from local.children import Child
 from local.configuration import Configuration, parse_arguments
-from local.environment import Environment
-from local.ports import HOST, PortUnavailable, Wish, free_ports
+from local.environment import Environment, first_api_key
+from local.ports import HOST, PortUnavailable, Urls, Wish, free_ports
 
 START_DEADLINE_SECONDS = 30.0
 LOOK_EVERY_SECONDS = 0.05
@@ -30,22 +29,13 @@ PREFIX = "{:<9} | "
 
 
 class StackError(Exception):
-    """A part of the stack ended or did not become ready; the message says which and what it printed last."""
-
-
-@dataclass(frozen=True)
-class Urls:
-    """Where the parts are; None for what does not run here. The provider's ends in `/v1`, as Replicate's does."""
-
-    functions: str
-    store: str | None
-    provider: str | None
+    """A part of the stack ended or did not become ready; the message names it and shows its last output."""
 
 
 class Stack:
     """All parts, from `start` to `stop`; a context manager that does both.
 
-    After `start`, `urls` and `environment` (the variables the parts were started with) are there.
+    `start` sets `urls`, and `environment`, which holds the variables that the parts were started with.
     """
 
     urls: Urls
@@ -60,12 +50,7 @@ class Stack:
     @property
     def api_key(self) -> str:
         """The first of API_KEYS."""
-        return self.environment["API_KEYS"].partition(",")[0].partition(":")[2].strip()
-
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether jobs are kept in the functions' process, without a store."""
-        return self._plan.in_memory
+        return first_api_key(self.environment)
 
     def start(self) -> Self:
         """Returns once every part is ready.
@@ -85,7 +70,7 @@ class Stack:
         return self
 
     def stop(self) -> None:
-        """Stops every part, last started first; does nothing when none runs."""
+        """Stops every part, the last started first; does nothing if none runs."""
         self._open.close()
         self.children.clear()
 
@@ -121,7 +106,7 @@ class Stack:
 
     def _start_children(self, ports: dict[str, int]) -> None:
         deadline = time.monotonic() + START_DEADLINE_SECONDS
-        # All at once, then waited for: each takes most of a second to import what it needs.
+        # All start at once: each takes most of a second to import its modules.
         if self.urls.store:
             self._launch("store", _store_command(ports["store"], self.configuration))
         if self.urls.provider:
@@ -171,11 +156,11 @@ def _store_command(port: int, configuration: Configuration) -> list[str]:
 
 def _functions_command(port: int) -> list[str]:
     # uvicorn binds by itself: a socket handed over to it lacks TCP_NODELAY, which would cost 40 ms an answer.
-    # Connections idle for longer than any client keeps them, or both ends may close one in the same moment.
+    # The keep-alive is longer than any client's, or both ends may close a connection in the same moment.
     return [
-        "uvicorn", "functions.index:app", "--host", HOST, "--port", str(port), "--log-level", "warning",
-        "--no-access-log", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "3",
-    ]  # fmt: skip
+        *("uvicorn", "functions.index:app", "--host", HOST, "--port", str(port), "--log-level", "warning"),
+        *("--no-access-log", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "3"),
+    ]
 
 
 def _answers(client: httpx.Client, url: str, token: str) -> bool:
@@ -186,12 +171,12 @@ def _answers(client: httpx.Client, url: str, token: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 after SIGINT or SIGTERM, 1 when a part failed, 2 when a port cannot be had."""
+    """Returns 0 after SIGINT or SIGTERM, 1 if a part failed, 2 if a port is not free."""
     for number in (signal.SIGINT, signal.SIGTERM):  # both: a shell starts its background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         with Stack(parse_arguments(arguments)) as stack:
-            print(announcement(stack), flush=True)
+            print(announcement(stack.urls, stack.configuration, stack.environment), flush=True)
             stack.wait()
     except KeyboardInterrupt:
         return 0

@@ -108,8 +108,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_the_announcement_is_what_the_readme_shows(stack: Stack) -> None:
     from local.announcement import announcement
 
-    printed = announcement(stack).replace(str(stack.configuration.data_dir), ".sluice")
-    assert_shows(commands()["make dev"], printed)
+    printed = announcement(stack.urls, stack.configuration, stack.environment)
+    assert_shows(commands()["make dev"], printed.replace(str(stack.configuration.data_dir), ".sluice"))
 
 
 def test_the_curl_commands_answer_and_the_receiver_prints_what_the_readme_shows(stack: Stack, tmp_path: Path) -> None:
