@@ -5,7 +5,7 @@ local LIBRARIES = {'prelude', 'outbox', 'ending', 'seats', 'walk'} -- each may u
 
 -- What Redis gives a script, and what the loader puts in place of names.
 stds.script = {read_globals = {
-  'arg', 'key', 'KEYS', 'ARGV', 'redis', 'string', 'table', 'math',
+  'arg', 'key', 'rest', 'KEYS', 'ARGV', 'redis', 'string', 'table', 'math',
   'ipairs', 'pairs', 'next', 'select', 'tonumber', 'tostring', 'type', 'unpack', 'error',
 }}
 std = 'script'

@@ -29,21 +29,22 @@ class BatchQueue(Scripted):
 
         All or none are admitted. Raises IdempotencyConflict, UserLimitReached or QueueFull.
         """
-        t = self._terms
         parts = [_flat(batch), _flat(common)]
         parts += [[f"{batch_id}_{n}", str(score), *_flat(own)] for n, (score, own) in enumerate(jobs)]
         reply = await self._run(
             "batch_create",
-            [
-                self.keys.index, self.keys.batch(batch_id), self.keys.user(common["owner"], common["user"]),
-                self.keys.root, self.keys.batch_queue(batch_id),
-            ],
-            [
-                batch_id, fingerprint, common["created_at"], t.user_limit, t.user_queued, t.queue_size, cost, t.heirs,
-                common["lane"], common["expire_at"], ",".join(str(len(part)) for part in parts),
-                *(piece for part in parts for piece in part),
-            ],
-        )  # fmt: skip
+            batch=self.keys.batch(batch_id),
+            user=self.keys.user(common["owner"], common["user"]),
+            batch_queue=self.keys.batch_queue(batch_id),
+            batch_id=batch_id,
+            fingerprint=fingerprint,
+            now=int(common["created_at"]),
+            cost=int(cost) if cost else None,
+            lane=int(common["lane"]),
+            expire_at=int(common["expire_at"]),
+            widths=[len(part) for part in parts],
+            fields=[piece for part in parts for piece in part],
+        )
         match reply:
             case ["created" | "duplicate" as word]:
                 return str(word)
@@ -56,9 +57,13 @@ class BatchQueue(Scripted):
 
     async def read(self, batch_id: str, first: int = 0, count: int = 0) -> BatchRecord:
         """The batch, with the results of ``count`` of its jobs from number ``first`` on. Raises BatchNotFound."""
-        keys = [self.keys.index, self.keys.batch(batch_id), self.keys.batch_queue(batch_id), self.keys.root]
         flat, live, running, results = await self._run(
-            "batch_read", keys, [batch_id, self._terms.limit, str(first), str(count)]
+            "batch_read",
+            batch=self.keys.batch(batch_id),
+            batch_queue=self.keys.batch_queue(batch_id),
+            batch_id=batch_id,
+            first=first,
+            count=count,
         )
         if not flat:
             raise BatchNotFound
@@ -70,10 +75,14 @@ class BatchQueue(Scripted):
 
         Raises BatchNotFound for a batch of somebody else.
         """
-        t = self._terms
-        keys = [self.keys.index, self.keys.batch(batch_id), self.keys.stats, self.keys.root]
-        arguments = [batch_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit]
-        match await self._run("batch_cancel", keys, arguments):
+        reply = await self._run(
+            "batch_cancel",
+            batch=self.keys.batch(batch_id),
+            batch_id=batch_id,
+            owner=owner,
+            token=secrets.token_hex(8),
+        )
+        match reply:
             case ["canceled", _, requested, follow]:
                 self.follow_ups.note(follow)
                 return "canceled" if requested == "0" else "cancel_requested"
@@ -84,16 +93,18 @@ class BatchQueue(Scripted):
 
     async def retry(self, batch_id: str, owner: str, user: str, *, canceled_too: bool, cost: str) -> int:
         """Makes new jobs for those that failed; says how many. Raises BatchNotFound or UserLimitReached."""
-        t = self._terms
-        keys = [
-            self.keys.index, self.keys.batch(batch_id), self.keys.stats, self.keys.root,
-            self.keys.batch_queue(batch_id), self.keys.user(owner, user),
-        ]  # fmt: skip
-        arguments = [
-            batch_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit, t.user_queued,
-            "1" if canceled_too else "0", t.priority_unit, cost, t.queue_size,
-        ]  # fmt: skip
-        match await self._run("batch_retry", keys, arguments):
+        reply = await self._run(
+            "batch_retry",
+            batch=self.keys.batch(batch_id),
+            batch_queue=self.keys.batch_queue(batch_id),
+            user=self.keys.user(owner, user),
+            batch_id=batch_id,
+            owner=owner,
+            token=secrets.token_hex(8),
+            canceled_too=canceled_too,
+            cost=int(cost) if cost else None,
+        )
+        match reply:
             case ["retried", count]:
                 return int(count)
             case ["user_limit", live, allowed]:

@@ -74,8 +74,17 @@ class History(Scripted):
         at = start or Position(before - 1, "")
         reply = await self._run(
             "list",
-            [self.keys.index, self.keys.root],
-            [owner, user, status, queue, model, batch, str(at.ms), str(after), at.bound, str(limit), *SUMMARY_FIELDS],
+            owner=owner,
+            user=user,
+            status=status,
+            queue=queue,
+            model=model,
+            batch=batch,
+            high=at.ms,
+            low=after,
+            bound=at.bound,
+            page_size=limit,
+            names=SUMMARY_FIELDS,
         )
         rows, ms, bound = reply
         return Page(tuple(_job(row[0], SUMMARY_FIELDS, row[1]) for row in rows), _position(ms, bound))
@@ -100,8 +109,16 @@ class History(Scripted):
         at = start or Position(before - 1, "")
         reply = await self._run(
             "letters",
-            [self.keys.dead, self.keys.root],
-            [owner, user, queue, model, code, str(at.ms), str(after), at.bound, str(limit), *LETTER_FIELDS],
+            owner=owner,
+            user=user,
+            queue=queue,
+            model=model,
+            code=code,
+            high=at.ms,
+            low=after,
+            bound=at.bound,
+            page_size=limit,
+            names=LETTER_FIELDS,
         )
         rows, ms, bound = reply
         return Letters(
@@ -120,7 +137,7 @@ class History(Scripted):
 
     async def note_redriven(self, job_id: str, new_id: str) -> None:
         """Tells a failed job which new one was made of it; it is no dead letter any more."""
-        await self._run("redrive", [self.keys.job(job_id), self.keys.dead], [job_id, new_id])
+        await self._run("redrive", job=self.keys.job(job_id), id=job_id, new_id=new_id)
 
     async def drop_letter(self, job_id: str) -> bool:
         """Removes a dead letter, of which nothing but the job is left then; False if there is none."""
@@ -133,9 +150,10 @@ class History(Scripted):
         first; meanwhile nobody else stores any. ``batch_too`` forgets its batch as well, if that has ended.
         Raises JobNotFound, NotTerminal or BelongsToBatch; nothing is changed then.
         """
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.dead, self.keys.root, self.keys.outbox]
-        hold_until = str(self._clock.now() + round(self._settings.lease * 1000)) if files_too else ""
-        reply = await self._run("delete", keys, [job_id, owner, hold_until, "1" if batch_too else "0"])
+        hold_until = self._clock.now() + round(self._settings.lease * 1000) if files_too else None
+        reply = await self._run(
+            "delete", job=self.keys.job(job_id), id=job_id, owner=owner, hold_until=hold_until, batch_too=batch_too
+        )
         match reply:
             case ["held", user, ended_at]:
                 return Kept(user, int(ended_at))
@@ -156,7 +174,7 @@ class History(Scripted):
         known = max(self._settings.task_ttl, FOLLOW_TTL)
         lasts = max(queue.ttl + queue.deadline * queue.max_attempts for queue in self._settings.queue_list)
         oldest = self._clock.now() - round((known + lasts + SLACK) * 1000)
-        return int(await self._run("trim", [self.keys.index], [str(oldest), str(MAX_LISTED)]))
+        return int(await self._run("trim", oldest=oldest, most=MAX_LISTED))
 
 
 def _job(job_id: str, names: Sequence[str], values: Sequence[Any]) -> Job:

@@ -1,6 +1,14 @@
-"""The names of all keys the job queue owns; built here and nowhere else."""
+"""The names of all keys the job queue owns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+
+# The names by which scripts' headers know keys that belong to something, and the letters that those begin with
+LETTERS = {
+    "job": "j", "user": "u", "owner": "o", "batch": "b", "batch_queue": "q", "lane_rows": "x", "lane_state": "h",
+    "holder": "jb",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -8,6 +16,23 @@ class Keys:
     """Key names under one prefix; see prelude.lua for what the index holds."""
 
     prefix: str
+
+    @cached_property
+    def standing(self) -> Mapping[str, str]:
+        """The keys of which there is one, by the names that the scripts' headers use."""
+        return {
+            "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
+            "undelivered": self.undelivered, "root": self.root, "jobs": self.jobs, "owners": self.owners,
+        }  # fmt: skip
+
+    def checked(self, name: str, key: object) -> str:
+        """The key, if it can be what a script's header calls ``name``; else raises TypeError."""
+        if isinstance(key, str):
+            if key == self.standing.get(name):
+                return key
+            if any(key.startswith(f"{self.prefix}:{letter}:") for letter in LETTERS.get(name, "")):
+                return key
+        raise TypeError(f"{name} takes the key of another thing")
 
     @property
     def index(self) -> str:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from shared.clock import Clock
@@ -14,7 +15,7 @@ from shared.log import log
 from shared.store import Store
 
 Word = Literal["delivered", "retry", "failed", "disabled"]
-LANE_TTL = 604_800  # s; how long it is remembered that a host failed or a URL was gone
+LANE_TTL = timedelta(days=7)  # how long it is remembered that a host failed or a URL was gone
 JOB_EVENTS = ("processing", "completed", "failed", "canceled")
 MAX_LISTED = 100
 
@@ -61,11 +62,7 @@ class Outbox(Scripted):
 
         With ``only`` nothing but this job's files.
         """
-        reply = await self._run(
-            "outbox_claim",
-            [self.keys.outbox, self.keys.root],
-            [self._now(), self._terms.lease, str(most_jobs), str(most_lanes), str(rows), only],
-        )
+        reply = await self._run("outbox_claim", most_jobs=most_jobs, most_lanes=most_lanes, rows=rows, only=only)
         jobs, lanes = reply
         now = self._clock.now()
         stores = [FollowUp("store", jobs[n], turn=int(jobs[n + 1]), noted_at=now) for n in range(0, len(jobs), 2)]
@@ -84,12 +81,14 @@ class Outbox(Scripted):
         """Notes the states of a job's files; without a ``retry_at`` (ms) all are final. False: it was not our turn."""
         reply = await self._run(
             "outbox_keep",
-            [self.keys.outbox, self.keys.job(job_id), self.keys.stats, self.keys.root],
-            [
-                job_id, str(turn), self._now(), files, "" if retry_at is None else str(retry_at), str(stored),
-                str(given_up),
-            ],
-        )  # fmt: skip
+            job=self.keys.job(job_id),
+            id=job_id,
+            turn=turn,
+            files=files,
+            retry_at=retry_at,
+            stored=stored,
+            given_up=given_up,
+        )
         if reply[0] == "stale":
             return False
         self.follow_ups.note(reply[1])
@@ -101,17 +100,22 @@ class Outbox(Scripted):
         """
         reply = await self._run(
             "outbox_note",
-            [
-                self._holder(row.event, row.id), self.keys.stats, self.keys.root, self.keys.lane_rows(lane),
-                self.keys.lane_state(lane), self.keys.undelivered,
-            ],
-            [
-                row.event, row.id, lane, tag, str(tries), tried.word, str(tried.due), self._now(), tried.entry,
-                "1" if row.is_probe else "0", "" if tried.pause is None else str(tried.pause),
-                f"{random.random():.4f}",  # noqa: S311 (jitter)
-                str(LANE_TTL),
-            ],
-        )  # fmt: skip
+            holder=self._holder(row.event, row.id),
+            lane_rows=self.keys.lane_rows(lane),
+            lane_state=self.keys.lane_state(lane),
+            event=row.event,
+            id=row.id,
+            lane=lane,
+            tag=tag,
+            tries=tries,
+            word=tried.word,
+            due=tried.due,
+            entry=tried.entry or None,
+            was_failing=row.is_probe,
+            pause=None if tried.pause is None else timedelta(milliseconds=tried.pause),
+            jitter=random.random(),  # noqa: S311
+            lane_ttl=LANE_TTL,
+        )
         if reply[0] == "lost":
             log.error("undelivered", of=row.id, hook_event=row.event, word="lost")
         return bool(reply[0] == "noted")
@@ -119,9 +123,7 @@ class Outbox(Scripted):
     async def redeliver(self, holder_id: str, event: str, owner: str) -> None:
         """Leases the event to this caller, for a delivery at once. Raises JobNotFound or NoSuchEvent."""
         reply = await self._run(
-            "outbox_redeliver",
-            [self.keys.outbox, self._holder(event, holder_id), self.keys.root, self.keys.undelivered],
-            [event, holder_id, owner, self._now()],
+            "outbox_redeliver", holder=self._holder(event, holder_id), event=event, id=holder_id, owner=owner
         )
         if reply[0] == "not_found":
             raise JobNotFound
@@ -131,8 +133,8 @@ class Outbox(Scripted):
 
     async def restore(self, *, lane: str = "", job_id: str = "") -> bool:
         """Puts a lane, or a job whose files are not stored, back where the outbox has lost it; says whether it had."""
-        keys = [self.keys.outbox, self.keys.job(job_id), self.keys.root]
-        return bool((await self._run("outbox_restore", keys, [lane, job_id, self._now()]))[0] == "restored")
+        reply = await self._run("outbox_restore", job=self.keys.job(job_id), lane=lane, id=job_id)
+        return bool(reply[0] == "restored")
 
     async def read(self, holder_id: str, events: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         """Fields of a job or, where the first event is a batch's, of a batch; empty if it is not known any more."""
@@ -152,7 +154,7 @@ class Outbox(Scripted):
 
     async def undelivered(self, before: int) -> list[tuple[str, str, int]]:
         """Event, job or batch, and ms of what was given up before a moment, the last first; two commands."""
-        flat = await self._run("outbox_undelivered", [self.keys.undelivered], [str(before), str(MAX_LISTED)])
+        flat = await self._run("outbox_undelivered", before=before, most=MAX_LISTED)
         rows = [(flat[n].partition("|"), int(float(flat[n + 1]))) for n in range(0, len(flat), 2)]
         return [(event, of, at) for (event, _, of), at in rows]
 

@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -13,7 +14,7 @@ from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, StoreUnce
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue
 from shared.jobqueue.scripted import Scripted
-from shared.jobqueue.terms import ms, provider_in
+from shared.jobqueue.terms import provider_in
 from shared.providers.failures import speaks_of_model
 from shared.store import Store
 
@@ -56,21 +57,24 @@ class JobQueue(Scripted):
         ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have, if
         not what the settings say. Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
         """
-        flat = [part for pair in fields.items() for part in pair]
-        t, s = self._terms, self._settings
         reply = await self._run(
             "enqueue",
-            [
-                self.keys.index, self.keys.job(job_id), self.keys.user(fields["owner"], fields["user"]),
-                self.keys.stats, self.keys.root,
-            ],
-            [
-                job_id, token or secrets.token_hex(8), fingerprint, fields["created_at"], self._clock.lease_now(),
-                fields["lane"], str(score), "1" if start else "0", t.lease, fields["adoption"], t.limit, t.concurrency,
-                t.providers, t.lanes, t.user_limit, str(user_queued or s.user_queued), t.queue_size,
-                fields["expire_at"], fields["model"], cost, t.heirs, *flat,
-            ],
-        )  # fmt: skip
+            job=self.keys.job(job_id),
+            user=self.keys.user(fields["owner"], fields["user"]),
+            id=job_id,
+            token=token or secrets.token_hex(8),
+            fingerprint=fingerprint,
+            now=int(fields["created_at"]),
+            lane=int(fields["lane"]),
+            score=score,
+            start=start,
+            adoption=timedelta(milliseconds=int(fields["adoption"])),
+            user_queued=user_queued or self._settings.user_queued,
+            expire_at=int(fields["expire_at"]),
+            model=fields["model"],
+            cost=int(cost) if cost else None,
+            fields=fields,
+        )
         return self._admitted(reply)
 
     def _admitted(self, reply: Sequence[str]) -> Admitted:
@@ -95,16 +99,8 @@ class JobQueue(Scripted):
             random.randint(1, 999),  # noqa: S311 (a hint for replays, not a secret)
             self._clock.now(),
         )
-        t = self._terms
         try:
-            reply = await self._run(
-                "claim",
-                [self.keys.index, self.keys.stats, self.keys.root, self.keys.outbox],
-                [
-                    ticket.token, self._now(), self._clock.lease_now(), t.lease, str(ticket.mark), str(want), t.limit,
-                    t.concurrency, t.providers, t.lanes, t.check_interval, "1" if tick else "0", t.is_fair,
-                ],
-            )  # fmt: skip
+            reply = await self._run("claim", token=ticket.token, mark=ticket.mark, want=want, is_tick=tick)
         except StoreUncertain:
             self._unanswered.append(ticket)
             raise
@@ -143,10 +139,17 @@ class JobQueue(Scripted):
         s = self._settings
         # Without webhooks nothing but questions brings news.
         check = (first_check or s.first_check_after) if s.webhooks_wanted else s.status_check_interval
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.owner(prediction), self.keys.root]
         gate = probe if probe.startswith("~p") else ""  # a model's circuit closes when a run has succeeded
-        arguments = [job_id, str(attempt), prediction, self._now(), ms(check), self._terms.owner_ttl, gate]
-        reply = await self._run("record", keys, arguments)
+        reply = await self._run(
+            "record",
+            job=self.keys.job(job_id),
+            owner=self.keys.owner(prediction),
+            id=job_id,
+            attempt=attempt,
+            prediction=prediction,
+            first_check=timedelta(seconds=check),
+            probe=gate,
+        )
         word, is_unwanted, follow = (*reply, "0", "")[:3]
         self.follow_ups.note(follow)
         return "cancel_requested" if is_unwanted == "1" else str(word)
@@ -158,23 +161,16 @@ class JobQueue(Scripted):
 
         With ``files`` among the fields they are stored before the owner is told.
         """
-        flat = [part for pair in fields.items() for part in pair]
-        t = self._terms
         reply = await self._run(
             "finish",
-            [*self._ending_keys(job_id), self.keys.owner(prediction)],
-            [
-                job_id,
-                str(attempt),
-                prediction,
-                outcome,
-                self._now(),
-                t.ttl,
-                t.owner_ttl,
-                t.user_limit,
-                t.lease if "files" in fields else "",
-                *flat,
-            ],
+            job=self.keys.job(job_id),
+            owner=self.keys.owner(prediction),
+            id=job_id,
+            attempt=attempt,
+            prediction=prediction,
+            outcome=outcome,
+            store_lease=timedelta(seconds=self._settings.lease) if "files" in fields else None,
+            fields=fields,
         )
         word, *rest = reply
         self.follow_ups.note(rest[3] if len(rest) > 3 else "")
@@ -189,17 +185,20 @@ class JobQueue(Scripted):
         self, job_id: str, attempt: int, prediction: str, *, code: str, detail: str, retryable: bool
     ) -> Ended:
         """Ends a failed attempt: the job waits for its next one, or ends failed."""
-        t = self._terms
         reply = await self._run(
             "fail",
-            [*self._ending_keys(job_id), self.keys.owner(prediction)],
-            [
-                job_id, str(attempt), prediction, self._now(), t.ttl, code, detail, "1" if retryable else "0",
-                f"{random.random():.4f}",  # noqa: S311 (jitter)
-                t.retry_bonus, t.owner_ttl, t.user_limit, self._entry(attempt, code, detail, prediction),
-                t.circuit_failures if speaks_of_model(code) else "0", t.circuit_pause,
-            ],
-        )  # fmt: skip
+            job=self.keys.job(job_id),
+            owner=self.keys.owner(prediction),
+            id=job_id,
+            attempt=attempt,
+            prediction=prediction,
+            code=code,
+            detail=detail,
+            retryable=retryable,
+            jitter=random.random(),  # noqa: S311
+            entry=self._entry(attempt, code, detail, prediction),
+            circuit_failures=self._settings.circuit_failures if speaks_of_model(code) else 0,
+        )
         outcome = self._outcome(reply)
         return Ended(reply[0], outcome=outcome, waiting=reply[0] in ("finished", "delayed"))
 
@@ -217,19 +216,23 @@ class JobQueue(Scripted):
         With a ``token``, only if the attempt was begun by the enqueue that bore it. With ``pause``, its provider takes
         nothing from anybody for so long: all its jobs wait, and then one of them is the probe.
         """
-        t = self._terms
-        arguments = [
-            job_id, str(attempt), self._now(), ms(delay), code, t.ttl, token, t.user_limit, "1" if pause else "0",
-        ]  # fmt: skip
-        reply = await self._run("snooze", self._ending_keys(job_id), arguments)
+        reply = await self._run(
+            "snooze",
+            job=self.keys.job(job_id),
+            id=job_id,
+            attempt=attempt,
+            delay=timedelta(seconds=delay),
+            code=code,
+            token=token,
+            pause=pause,
+        )
         self._outcome(reply)
         return str(reply[0])
 
     async def cancel(self, job_id: str, owner: str) -> Canceled:
         """Ends a waiting job, or asks for the end of a running one; raises JobNotFound for a job of somebody else."""
-        t = self._terms
-        arguments = [job_id, owner, secrets.token_hex(8), self._now(), t.ttl, t.user_limit]
-        match await self._run("cancel", self._ending_keys(job_id), arguments):
+        token = secrets.token_hex(8)
+        match await self._run("cancel", job=self.keys.job(job_id), id=job_id, owner=owner, token=token):
             case ["canceled", follow]:
                 self.follow_ups.note(follow)
                 return Canceled("canceled")
@@ -243,41 +246,32 @@ class JobQueue(Scripted):
 
     async def rescue(self, job_id: str, attempt: int) -> str:
         """Decides about a submission whose lease lapsed: 'waiting', 'requeued', 'finished' or 'stale'."""
-        t = self._terms
-        entry = self._entry(attempt, "submission_unknown", "", "")
-        arguments = [
-            job_id, str(attempt), self._now(), self._clock.lease_now(), t.ttl, str(MAX_RESCUES), t.user_limit, entry,
-        ]  # fmt: skip
-        reply = await self._run("rescue", self._ending_keys(job_id), arguments)
+        reply = await self._run(
+            "rescue",
+            job=self.keys.job(job_id),
+            id=job_id,
+            attempt=attempt,
+            max_rescues=MAX_RESCUES,
+            entry=self._entry(attempt, "submission_unknown", "", ""),
+        )
         self._outcome(reply)
         return str(reply[0])
 
     async def expire(self, job_id: str) -> str:
         """Ends a job that has waited longer than its queue allows: 'finished', or 'stale' if it does not any more."""
-        arguments = [job_id, self._now(), self._clock.lease_now(), self._terms.ttl, self._terms.user_limit]
-        reply = await self._run("expire", self._ending_keys(job_id), arguments)
+        reply = await self._run("expire", job=self.keys.job(job_id), id=job_id)
         self._outcome(reply)
         return str(reply[0])
 
     async def trip(self, job_id: str, attempt: int) -> None:
         """Counts a submission with no usable answer against its model's circuit, once."""
-        t = self._terms
         if self._settings.circuit_failures:
-            arguments = [str(attempt), self._now(), t.ttl, t.user_limit, t.circuit_failures, t.circuit_pause]
-            await self._run("trip", self._ending_keys(job_id), arguments)
+            await self._run("trip", job=self.keys.job(job_id), attempt=attempt)
 
     async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> tuple[str, str]:
         """Gives a lost submission the one candidate that is nobody's: 'adopted' and it, 'none', 'ambiguous'."""
-        keys = [
-            self.keys.index,
-            self.keys.job(job_id),
-            self.keys.stats,
-            self.keys.owners,
-            self.keys.jobs,
-            self.keys.root,
-        ]
-        arguments = [job_id, str(attempt), self._now(), self._terms.owner_ttl, *candidates]
-        word, prediction, follow = (*await self._run("adopt", keys, arguments), "", "")[:3]
+        reply = await self._run("adopt", job=self.keys.job(job_id), id=job_id, attempt=attempt, candidates=candidates)
+        word, prediction, follow = (*reply, "", "")[:3]
         self.follow_ups.note(follow)
         return word, prediction
 
@@ -286,28 +280,21 @@ class JobQueue(Scripted):
 
         Looks at all that his set names, unless not ``whole``, and at the jobs named. Says how many had been lost.
         """
-        keys = [self.keys.index, self.keys.stats, self.keys.root, user_key]
-        return int(
-            (
-                await self._run(
-                    "rehome",
-                    keys,
-                    [self._now(), self._terms.user_limit, self._terms.ttl, "1" if whole else "0", *job_ids],
-                )
-            )[1]
-        )
+        reply = await self._run("rehome", user=user_key, whole=whole, ids=job_ids)
+        return int(reply[1])
 
     async def check(self, job_id: str) -> Overdue | None:
         """The job to ask the provider about, for one caller in the whole fleet; None for all others."""
-        arguments = [job_id, self._now(), ms(self._settings.status_check_interval), self._terms.check_interval]
-        reply = await self._run("check", [self.keys.index, self.keys.job(job_id)], arguments)
+        gap = timedelta(seconds=self._settings.status_check_interval)
+        reply = await self._run("check", job=self.keys.job(job_id), id=job_id, gap=gap)
         if reply[0] != "ask":
             return None
         return Overdue.of([job_id, *reply[1:]])
 
     async def progress(self, job_id: str, attempt: int, prediction: str, percent: int) -> None:
         """Notes how far a running prediction has come, 0 to 100."""
-        await self._run("progress", [self.keys.job(job_id)], [str(attempt), prediction, str(percent)])
+        job = self.keys.job(job_id)
+        await self._run("progress", job=job, attempt=attempt, prediction=prediction, progress=percent)
 
     def _outcome(self, reply: Sequence[str]) -> str:
         """How a job ended, if it did; notes what is left to do for it."""
@@ -315,6 +302,3 @@ class JobQueue(Scripted):
             return ""
         self.follow_ups.note(reply[2])
         return reply[1]
-
-    def _ending_keys(self, job_id: str) -> list[str]:
-        return [self.keys.index, self.keys.job(job_id), self.keys.stats, self.keys.root]

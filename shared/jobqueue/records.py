@@ -17,9 +17,7 @@ class Records(Scripted):
 
     async def explain(self, job_id: str) -> tuple[Job, Place]:
         """The job, and what its owner may want to know while it waits or runs. Raises JobNotFound."""
-        keys = [self.keys.index, self.keys.job(job_id), self.keys.root]
-        arguments = [job_id, self._terms.limit, self._terms.user_limit, *READ_FIELDS]
-        values, place = await self._run("explain", keys, arguments)
+        values, place = await self._run("explain", job=self.keys.job(job_id), id=job_id, names=READ_FIELDS)
         return self._job(job_id, values), Place.of(place)
 
     @staticmethod
@@ -50,8 +48,7 @@ class Records(Scripted):
     async def stats(self) -> Stats:
         """What waits and runs in each queue, the live limits and pauses, and the counters."""
         queues = self._settings.queue_list
-        keys = [self.keys.index, self.keys.stats, self.keys.dead]
-        delayed, dead, counts, flat, backlog, gates = await self._run("stats", keys, [str(len(queues))])
+        delayed, dead, counts, flat, backlog, gates = await self._run("stats")
         per_queue = tuple(
             QueueCounts(queue.name, int(counts[2 * n]), int(counts[2 * n + 1]), queue.concurrency)
             for n, queue in enumerate(queues)

@@ -1,14 +1,20 @@
 """The queue's Lua scripts: one file a verb, each sent whole with EVAL behind the libraries it needs.
 
-Plain EVAL and not EVALSHA: Upstash's script cache may be empty on the replica that answers, and a script of a few
-kilobytes is small beside the request itself. No shebang: Upstash's ``allow-key-locking`` flag would forbid the job and
+A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. The loader
+puts numbers in their places, by the order in the verb's header, and callers name them too; see scripted.py.
+
+Plain EVAL and not EVALSHA: Upstash's script cache may be empty on the replica that answers, and a script of some
+kilobytes is small next to the request itself. No shebang: Upstash's ``allow-key-locking`` flag would forbid the job and
 user keys that only a script can know (Upstash, "Key locking"), and other engines refuse it.
 """
 
 import functools
-import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from shared.jobqueue.header import Header
+from shared.jobqueue.kinds import Argument
+from shared.jobqueue.lua import with_names_replaced, without_comments
 
 FOLDER = Path(__file__).parent / "scripts"
 LIBRARIES = ("prelude", "outbox", "ending", "seats", "walk")  # each may use those before it
@@ -22,49 +28,46 @@ VERBS = (
 )  # fmt: skip
 
 
+class UnknownName(ValueError):
+    """A script uses a key or an argument that its header does not name."""
+
+
 @dataclass(frozen=True)
 class Script:
-    """A verb's program and what its header says it takes."""
+    """A verb's program, and what it takes in the order in which it is sent."""
 
     verb: str
     text: str
     keys: tuple[str, ...]
-    arguments: tuple[str, ...]  # the last may stand for any number: fields with their values, candidates or ids
+    arguments: tuple[Argument, ...]
 
 
 @functools.cache
 def script(verb: str) -> Script:
-    """The verb's script, ready to send: the libraries it names and its body, without comments."""
+    """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
     source = _source(verb)
-    said = re.search(r"^-- With: (.*)$", source, re.M)
-    libraries = ["prelude", *(said.group(1).split(", ") if said else [])]
-    return Script(
-        verb=verb,
-        text="".join(_without_comments(_source(name)) for name in (*libraries, verb)),
-        keys=_names("KEYS", source),
-        arguments=_names("ARGV", source),
-    )
+    header = Header.of(verb, source)
+    parts = (*(_source(name) for name in ("prelude", *header.libraries)), source)
+    text = without_comments("".join(parts))
+    return Script(verb, with_names_replaced(text, _Numbers(verb, header)), header.keys, header.arguments)
+
+
+class _Numbers:
+    """Where the header puts what the script names."""
+
+    def __init__(self, verb: str, header: Header) -> None:
+        self._verb = verb
+        arguments = list(enumerate(header.arguments, 1))
+        self._places = {("key", name): f"KEYS[{n}]" for n, name in enumerate(header.keys, 1)}
+        self._places |= {("arg", a.name): f"ARGV[{n}]" for n, a in arguments if not a.kind.is_rest}
+        self._places |= {("rest", a.name): f"arguments_from({n})" for n, a in arguments if a.kind.is_rest}
+
+    def __call__(self, table: str, name: str) -> str:
+        place = self._places.get((table, name))
+        if place is None:
+            raise UnknownName(f"{self._verb}.lua uses {table}.{name}, which its header does not name")
+        return place
 
 
 def _source(name: str) -> str:
     return (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
-
-
-def _names(kind: str, source: str) -> tuple[str, ...]:
-    """The names that the header lists after ``-- KEYS:`` or ``-- ARGV:``, in order."""
-    lines = source.split("\n")
-    found: list[str] = []
-    for number, line in enumerate(lines):
-        if line.startswith(f"-- {kind}:"):
-            block = [line.removeprefix(f"-- {kind}:")]
-            for following in lines[number + 1 :]:
-                if not following.startswith("--       "):
-                    break
-                block.append(following.removeprefix("--"))
-            found = re.findall(r"\d+(?:\.\.)? ([a-z_]+(?: [a-z_]+)*)", " ".join(block))
-    return tuple(found)
-
-
-def _without_comments(source: str) -> str:
-    lines = (line.strip() for line in source.split("\n"))
-    return "\n".join(line for line in lines if line and not line.startswith("--")) + "\n"

@@ -1,6 +1,7 @@
 """The deployment's limits as the scripts take them, written out once."""
 
 import math
+from datetime import timedelta
 
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.settings import Settings
@@ -8,7 +9,7 @@ from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_hea
 
 
 def ms(seconds: float) -> str:
-    """A duration in s as the scripts take it."""
+    """A duration in s as a job's fields hold it."""
     return str(round(seconds * 1000))
 
 
@@ -23,36 +24,37 @@ def provider_in(lane: int) -> str:
 
 
 class Terms:
-    """Arguments of scripts that do not change while a deployment runs; all of them text."""
+    """Arguments that do not change while a deployment runs, each under the name that the scripts' headers use."""
 
     def __init__(self, s: Settings) -> None:
-        self.ttl = str(s.task_ttl)
-        self.limit = str(s.max_concurrent_tasks)
-        self.concurrency = ",".join(str(queue.concurrency) for queue in s.queue_list)
-        self.providers = ",".join(self._provider(s, number) for number in range(len(REGISTRY)))
-        self.lanes = ",".join(str(lane_of(q.number, name)) for q in s.queue_list for name in s.provider_names)
-        self.user_limit = str(s.max_user_tasks)
-        self.user_queued = str(s.user_queued)
-        self.queue_size = str(s.max_queue_size)
+        self.ttl = timedelta(seconds=s.task_ttl)
+        self.slot_limit = s.max_concurrent_tasks
+        self.queue_limits = [queue.concurrency for queue in s.queue_list]
+        self.provider_limits = [number for listing in range(len(REGISTRY)) for number in self._provider(s, listing)]
+        self.lanes = [lane_of(q.number, name) for q in s.queue_list for name in s.provider_names]
+        self.queues = len(s.queue_list)
+        self.user_limit = s.max_user_tasks
+        self.user_queued = s.user_queued
+        self.queue_size = s.max_queue_size
         # Where users may queue more than they may run, each end looks for the next of its user.
-        self.heirs = "1" if s.user_queued > s.max_user_tasks else "0"
-        self.is_fair = "1" if s.priority_policy == "fair" else "0"
-        self.lease = ms(s.lease)
-        self.check_interval = ms(s.check_interval)
-        self.circuit_failures = str(s.circuit_failures)
-        self.circuit_pause = ms(s.circuit_pause)
-        self.retry_bonus = str(self._units(s, RETRY_POINTS))
-        # '' where a priority is a factor and not a head start
-        self.priority_unit = "" if s.priority_policy == "multiplicative" else str(self._units(s, POINTS_PER_PRIORITY))
-        # s; an hour more than anything can be adopted
+        self.heirs = s.user_queued > s.max_user_tasks
+        self.is_fair = s.priority_policy == "fair"
+        self.lease = timedelta(seconds=s.lease)
+        self.check_interval = timedelta(seconds=s.check_interval)
+        self.circuit_failures = s.circuit_failures
+        self.circuit_pause = timedelta(seconds=s.circuit_pause)
+        self.retry_bonus = self._units(s, RETRY_POINTS)
+        # None where a priority is a factor and not a head start
+        self.priority_unit = None if s.priority_policy == "multiplicative" else self._units(s, POINTS_PER_PRIORITY)
+        # An hour more than anything can be adopted
         longest = max(s.adoption(queue, REGISTRY[NUMBERS[name]]) for queue in s.queue_list for name in s.provider_names)
-        self.owner_ttl = str(round(s.lease + longest) + 3600)
+        self.owner_ttl = timedelta(seconds=round(s.lease + longest) + 3600)
 
     @staticmethod
-    def _provider(s: Settings, number: int) -> str:
+    def _provider(s: Settings, number: int) -> tuple[int, int, int]:
         """Concurrency, ms for a token, and burst of one provider."""
         concurrency, per_minute, burst = s.provider_limits(REGISTRY[number])
-        return f"{concurrency},{math.ceil(60_000 / per_minute)},{burst}"
+        return concurrency, math.ceil(60_000 / per_minute), burst
 
     @staticmethod
     def _units(s: Settings, points: int) -> int:

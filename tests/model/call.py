@@ -24,10 +24,11 @@ class Call:
     @classmethod
     def of(cls, command: tuple[str, ...]) -> "Call":
         verb, count = VERB_OF[command[1]], int(command[2])
-        keys, argv, names = list(command[3 : 3 + count]), list(command[3 + count :]), script(verb).arguments
+        keys, argv, called = list(command[3 : 3 + count]), list(command[3 + count :]), script(verb)
+        names = [argument.name for argument in called.arguments]
         # The last name may stand for none or many.
         arguments = dict(zip(names, argv, strict=False))
-        return cls(verb, dict(zip(script(verb).keys, keys, strict=True)), arguments, argv[len(names) - 1 :])
+        return cls(verb, dict(zip(called.keys, keys, strict=True)), arguments, argv[len(names) - 1 :])
 
     def __getitem__(self, name: str) -> str:
         return self.arguments[name]

@@ -26,9 +26,9 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     expired = _expired(model, call, rows, complete)
     started, parked = Starts(model, call, lost, expired).run(_candidates(model, call, rows, complete, lost))
     model.drop(lost)
-    for gate in old if call["tick"] == "1" else ():
+    for gate in old if call["is_tick"] == "1" else ():
         model.index.pop(gate, None)
-    follow_ups = len(model.outbox) if call["tick"] == "1" else 0
+    follow_ups = len(model.outbox) if call["is_tick"] == "1" else 0
     return [started, handed, str(len(lost)), expired, str(parked), str(follow_ups)]
 
 
@@ -56,7 +56,7 @@ def _expired(model: Model, call: Call, rows: list[Row], complete: bool) -> list[
     """Whose alarm has gone off: as far as any claim sees it, and behind that as far as a tick asks."""
     time = call.number("lease_now")
     ringing = [row for row in rows if row.band == ALARMS and row.ms <= time]
-    if call["tick"] == "1" and not complete:
+    if call["is_tick"] == "1" and not complete:
         ringing = [row for row in model.rows() if row.band == ALARMS and row.ms <= time][:MAX_EXPIRED]
     return [row.id[1:] for row in ringing]
 

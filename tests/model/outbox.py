@@ -170,7 +170,7 @@ def note(model: Model, call: Call, reply: Any) -> Any:
     place(model, lane)
     if word in ("failed", "disabled"):
         model.counters["undelivered"] += 1
-        oldest = now - call.number("ttl") * 1000
+        oldest = now - call.number("lane_ttl") * 1000
         model.undelivered = {name: at for name, at in {**model.undelivered, row: now}.items() if at > oldest}
     elif word == "delivered":
         model.undelivered.pop(row, None)

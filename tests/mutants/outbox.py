@@ -66,7 +66,7 @@ OWED = (
     ),
     lua(
         "files are not stored", "finish",
-        "outcome == 'completed' and tonumber(ARGV[9]) or nil)", "nil)",
+        "outcome == 'completed' and tonumber(arg.store_lease) or nil)", "nil)",
         verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
     ),
     lua(
@@ -122,22 +122,22 @@ HANDED_OUT = (
     ),
     lua(
         "a job that is gone stays in the outbox", "outbox_claim",
-        "redis.call('ZREM', KEYS[1], unpack(gone))", "",
+        "redis.call('ZREM', key.outbox, unpack(gone))", "",
         verbs("files_of_a_job_that_is_gone_are_forgotten"),
     ),
     lua(
         "a repeated keep is refused", "outbox_keep",
-        "if f.storing == '0' and f.turn == ARGV[2] and ARGV[5] == '' then return {'kept', ''} end", "",
+        "if f.storing == '0' and f.turn == arg.turn and arg.retry_at == '' then return {'kept', ''} end", "",
         verbs("a_repeated_keep_is_not_taken_for_refused"),
     ),
     lua(
         "files of another turn are kept", "outbox_keep",
-        "if f.storing ~= '1' or f.turn ~= ARGV[2] then", "if f.storing ~= '1' then",
+        "if f.storing ~= '1' or f.turn ~= arg.turn then", "if f.storing ~= '1' then",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "a job whose files are kept stays in the outbox", "outbox_keep",
-        "redis.call('ZREM', KEYS[1], ARGV[1])", "",
+        "redis.call('ZREM', key.outbox, arg.id)", "",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
@@ -155,12 +155,12 @@ NOTED = (
     ),
     lua(
         "a failure counts whatever its reporter knows", "outbox_note",
-        "if word ~= 'delivered' and (f[count] or '0') ~= ARGV[5] then return {'stale'} end", "",
+        "if word ~= 'delivered' and (f[count] or '0') ~= arg.tries then return {'stale'} end", "",
         verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
     ),
     lua(
         "a delivered event is told again", "outbox_note",
-        "else\n  redis.call('ZREM', KEYS[4], row)\nend", "end",
+        "else\n  redis.call('ZREM', key.lane_rows, row)\nend", "end",
         verbs("what_was_delivered_stays_delivered"),
     ),
     lua(
@@ -175,42 +175,42 @@ NOTED = (
     ),
     lua(
         "what a host asks for is not looked at", "outbox_note",
-        "math.max(math.floor(doubled), tonumber(ARGV[11]))", "math.floor(doubled)",
+        "math.max(math.floor(doubled), tonumber(arg.pause))", "math.floor(doubled)",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
     ),
     lua(
         "a probe's success does not end its host's backoff", "outbox_note",
-        "redis.call('HDEL', KEYS[5], 'failures', 'until')", "",
+        "redis.call('HDEL', key.lane_state, 'failures', 'until')", "",
         verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
     ),
     lua(
         "a URL that is gone is not remembered", "outbox_note",
-        "redis.call('HSET', KEYS[5], 'gone:' .. ARGV[4], ARGV[8])", "",
+        "redis.call('HSET', key.lane_state, 'gone:' .. arg.tag, arg.now)", "",
         verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
     ),
     lua(
         "what is given up is not listed", "outbox_note",
-        "redis.call('ZADD', KEYS[6], ARGV[8], row)\n  redis.call('ZREMRANGE", "redis.call('ZREMRANGE",
+        "redis.call('ZADD', key.undelivered, arg.now, row)\n  redis.call('ZREMRANGE", "redis.call('ZREMRANGE",
         verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
     ),
     lua(
         "a late success leaves its event among the undelivered", "outbox_note",
-        "redis.call('ZREM', KEYS[6], row) --", "--",
+        "redis.call('ZREM', key.undelivered, row) --", "--",
         verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
     ),
     lua(
         "a redelivery goes on where the ladder ended", "outbox_redeliver",
-        "'pending', 'n:' .. ARGV[1], '0')", "'pending')",
+        "'pending', 'n:' .. arg.event, '0')", "'pending')",
         verbs("a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked"),
     ),
     lua(
         "anybody may redeliver", "outbox_redeliver",
-        "if f.owner ~= ARGV[3] then", "if not f.owner then",
+        "if f.owner ~= arg.owner then", "if not f.owner then",
         verbs("nobody_redelivers_what_is_not_his_or_has_not_happened"),
     ),
     lua(
         "a URL that was gone stays so when it is redelivered to", "outbox_redeliver",
-        "redis.call('HDEL', KEYS[3] .. 'h:' .. f.hook_lane, 'gone:' .. f.hook_tag)", "",
+        "redis.call('HDEL', key.root .. 'h:' .. f.hook_lane, 'gone:' .. f.hook_tag)", "",
         verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
     ),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from tests.mutants.mutant import Mutant, backlog, batches, contract, lua, pushback, targeted
 
 STORE = "tests/queue/test_store.py::test_"
-NOT_SUBMITTING = "if f.attempt ~= ARGV[2] or f.state ~= 'submitting' then"
+NOT_SUBMITTING = "if f.attempt ~= arg.attempt or f.state ~= 'submitting' then"
 UNINDEXED = "redis.call('ZREM', ending.index, unpack(gone))"
 UNSEATED = "redis.call('ZREM', user, id)\n  redis.call('HSET', key, 'state', 'done'"
 
@@ -21,13 +21,13 @@ FENCING = (
     ),
     lua(
         "unfenced fail: a failure of any attempt counts", "fail",
-        "if f.attempt ~= ARGV[2] or not at_provider then return {'stale'} end",
+        "if f.attempt ~= arg.attempt or not at_provider then return {'stale'} end",
         "if not at_provider then return {'stale'} end",
         targeted("a_write_of_an_attempt_before_the_last_is_stale[fail]"),
     ),
     lua(
         "unfenced fail: a failure of any prediction counts", "fail",
-        "if ARGV[3] ~= '' and recorded ~= '' and recorded ~= ARGV[3] then return {'stale'} end", "",
+        "if arg.prediction ~= '' and recorded ~= '' and recorded ~= arg.prediction then return {'stale'} end", "",
         targeted("an_end_of_another_prediction_of_the_attempt_is_stale"),
     ),
     lua(
@@ -37,7 +37,7 @@ FENCING = (
     ),
     lua(
         "unfenced rescue", "rescue",
-        "if f.attempt ~= ARGV[2] then return {'stale'} end", "",
+        "if f.attempt ~= arg.attempt then return {'stale'} end", "",
         targeted("a_write_of_an_attempt_before_the_last_is_stale[rescue]"),
     ),
     lua(
@@ -47,12 +47,13 @@ FENCING = (
     ),
     lua(
         "adopt takes an earlier attempt's prediction", "adopt",
-        "local me, free = id .. ':' .. ARGV[2], {}", "local me, free = id .. ':' .. text(tonumber(ARGV[2]) - 1), {}",
+        "local me, free = id .. ':' .. arg.attempt, {}",
+        "local me, free = id .. ':' .. text(tonumber(arg.attempt) - 1), {}",
         targeted("a_prediction_of_an_earlier_attempt_is_not_adopted"),
     ),
     lua(
         "progress of any prediction is noted", "progress",
-        "or f.prediction ~= ARGV[2] then", "then",
+        "or f.prediction ~= arg.prediction then", "then",
         *contract("progress_is_noted_for_the_current_prediction_only"),
     ),
 )  # fmt: skip
@@ -70,7 +71,7 @@ ENDS = (
     ),
     lua(
         "finish forgets what else to cancel when it is repeated", "finish",
-        "waiting(KEYS[1], ARGV[5]), f.other or ''}", "waiting(KEYS[1], ARGV[5]), ''}",
+        "waiting(key.index, arg.now), f.other or ''}", "waiting(key.index, arg.now), ''}",
         targeted("a_repeated_finish_still_names_the_prediction_to_cancel"),
     ),
     lua(
@@ -90,12 +91,12 @@ ENDS = (
     ),
     lua(
         "TTL on a live job", "record",
-        "local check_at =", "redis.call('EXPIRE', KEYS[2], '604800') local check_at =",
+        "local check_at =", "redis.call('EXPIRE', key.job, '604800') local check_at =",
         *contract("only_terminal_jobs_have_a_time_to_live"),
     ),
     lua(
         "a job of somebody else can be cancelled", "cancel",
-        "if not f.state or f.owner ~= ARGV[2] then", "if not f.state then",
+        "if not f.state or f.owner ~= arg.owner then", "if not f.state then",
         *contract("a_job_of_somebody_else_cannot_be_cancelled"),
     ),
     lua(
@@ -108,12 +109,12 @@ ENDS = (
 LEASES = (
     lua(
         "a claim's lease is 0", "claim",
-        "math.floor((time + tonumber(ARGV[4])) / 1000)", "math.floor(time / 1000)",
+        "math.floor((time + tonumber(arg.lease)) / 1000)", "math.floor(time / 1000)",
         targeted("nobody_looks_at_a_submission_before_its_lease_is_over[claim]"),
     ),
     lua(
         "the lease of an immediate start is 0", "enqueue",
-        "local lease_until = time + tonumber(ARGV[9])", "local lease_until = time",
+        "local lease_until = time + tonumber(arg.lease)", "local lease_until = time",
         targeted("nobody_looks_at_a_submission_before_its_lease_is_over[enqueue]"),
     ),
     lua(
@@ -123,7 +124,7 @@ LEASES = (
     ),
     lua(
         "rescue never gives up", "rescue",
-        "if rescues >= tonumber(ARGV[6]) or used >= tonumber(f.max_attempts) then", "if false then",
+        "if rescues >= tonumber(arg.max_rescues) or used >= tonumber(f.max_attempts) then", "if false then",
         *contract("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
     ),
     lua(
@@ -143,7 +144,7 @@ LEASES = (
     ),
     lua(
         "every poller asks", "check",
-        "redis.call('HSET', KEYS[2], 'checked_at', ARGV[2])", "",
+        "redis.call('HSET', key.job, 'checked_at', arg.now)", "",
         *contract("one_poller_asks_about_an_overdue_run_and_no_other_for_two_seconds"),
     ),
 )  # fmt: skip
@@ -186,7 +187,7 @@ LIMITS = (
 REPEATS = (
     lua(
         "the fingerprint of a repeated submit is not compared", "enqueue",
-        "if known.fingerprint ~= ARGV[3] then return {'conflict'} end", "",
+        "if known.fingerprint ~= arg.fingerprint then return {'conflict'} end", "",
         *contract("a_repeated_submit_gets_the_same_job_and_another_body_a_conflict"),
     ),
     lua(
@@ -196,7 +197,7 @@ REPEATS = (
     ),
     lua(
         "a repeated snooze counts again", "snooze",
-        "if f.closed_attempt == ARGV[2] then", "if false then",
+        "if f.closed_attempt == arg.attempt then", "if false then",
         f"{STORE}a_repeated_snooze_counts_once",
     ),
     lua(
@@ -234,7 +235,7 @@ SEATS = (
     ),
     lua(
         "a paused user's ready jobs stay ready", "limit_user",
-        "reseat(ending, KEYS[2])", "promote(ending, KEYS[2])",
+        "reseat(ending, key.user)", "promote(ending, key.user)",
         *backlog("a_paused_users_waiting_jobs_stay_until_he_is_resumed"),
     ),
     lua(
@@ -267,7 +268,7 @@ PUSHBACK = (
     ),
     lua(
         "an accepted probe does not end the pause", "record",
-        "if ARGV[7] ~= '' then", "if false then",
+        "if arg.probe ~= '' then", "if false then",
         *pushback("an_accepted_probe_ends_the_pause[memory]"),
     ),
     lua(
@@ -303,7 +304,7 @@ PUSHBACK = (
     ),
     lua(
         "a probe that its webhook overtakes leaves the pause", "record",
-        "if ARGV[7] ~= '' then", "if ARGV[7] ~= '' and f.state == 'submitting' then",
+        "if arg.probe ~= '' then", "if arg.probe ~= '' and f.state == 'submitting' then",
         targeted("a_probe_that_its_webhook_overtakes_ends_the_pause"),
     ),
     lua(
@@ -313,7 +314,7 @@ PUSHBACK = (
     ),
     lua(
         "a lost submission counts twice against its model", "trip",
-        " or f.tripped == ARGV[1]", "",
+        " or f.tripped == arg.attempt", "",
         targeted("a_repeated_trip_counts_once"),
     ),
     lua(
@@ -333,7 +334,7 @@ PUSHBACK = (
     ),
     lua(
         "expire looks at no time", "expire",
-        "if lease_time(ARGV[3]) < tonumber(f.expire_at) then return {'stale'} end", "",
+        "if lease_time(arg.lease_now) < tonumber(f.expire_at) then return {'stale'} end", "",
         targeted("what_may_still_wait_does_not_expire"),
     ),
     lua(

@@ -1,25 +1,24 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user; as many of its jobs are ready as
 -- his concurrency admits, the others wait in his backlog, in their order.
--- KEYS: 1 index  2 batch  3 user  4 prefix  5 batch_queue
--- ARGV: 1 batch_id  2 fingerprint  3 now  4 user_limit  5 user_queued  6 queue_size  7 cost  8 heirs  9 lane
---       10 expire_at  11 widths  12.. fields
+-- KEYS: index, batch, user, root, batch_queue
+-- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
+--       cost: count?, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live, allowed} | {queue_full, waiting}
 -- fields: the batch's, those that all jobs have in common, then each job's: id and score, and what it has of its own;
 -- widths: how many parts each of these takes. cost: as for enqueue; the tags of the jobs follow each other.
-local index, batch_key, user_key = KEYS[1], KEYS[2], KEYS[3]
-local now, lane, widths = tonumber(ARGV[3]), tonumber(ARGV[9]), numbers(ARGV[11])
+local index, batch_key, user_key = key.index, key.batch, key.user
+local now, lane, widths = tonumber(arg.now), tonumber(arg.lane), numbers(arg.widths)
 local known = redis.call('HGET', batch_key, 'fingerprint')
-if known then return {known == ARGV[2] and 'duplicate' or 'conflict'} end
+if known then return {known == arg.fingerprint and 'duplicate' or 'conflict'} end
 
-local user = read_user(user_key, tonumber(ARGV[4]))
-local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(ARGV[5]), user.cap)
+local user = read_user(user_key, tonumber(arg.user_limit))
+local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(arg.user_queued), user.cap)
 if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
 local count = count_waiting(index)
-if count + #widths - 2 > tonumber(ARGV[6]) then return {'queue_full', text(count)} end
-local gates = ARGV[7] ~= '' and read_head(index, 0, 0).gates or {}
+if count + #widths - 2 > tonumber(arg.queue_size) then return {'queue_full', text(count)} end
+local gates = arg.cost ~= '' and read_head(index, 0, 0).gates or {}
 
-local parts, at = {}, 0
-for i = 12, #ARGV do parts[#parts + 1] = ARGV[i] end
+local parts, at = rest.fields, 0
 local function take(width)
   local list = {unpack(parts, at + 1, at + width)}
   at = at + width
@@ -38,9 +37,9 @@ local jobs, order = {}, {}
 for n = 0, #widths - 3 do
   local own = take(widths[n + 3])
   local score = tonumber(own[2])
-  if ARGV[7] ~= '' then
+  if arg.cost ~= '' then
     score = math.max(0, tag - score)
-    tag = tag + tonumber(ARGV[7])
+    tag = tag + tonumber(arg.cost)
   end
   jobs[n] = {own = own, score = score, number = n}
   order[#order + 1] = jobs[n]
@@ -50,21 +49,21 @@ for i = 1, math.min(free, #order) do order[i].is_ready = true end
 for n = 0, #jobs do
   local own, score, is_ready = jobs[n].own, jobs[n].score, jobs[n].is_ready
   local id = own[1]
-  local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', ARGV[2], 'score', text(score),
-    'heirs', '1', 'batch', ARGV[1], 'number', text(n), unpack(common)}
+  local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', arg.fingerprint, 'score', text(score),
+    'heirs', '1', 'batch', arg.batch_id, 'number', text(n), unpack(common)}
   put(fields, unpack(own, 3))
-  redis.call('HSET', KEYS[4] .. 'j:' .. id, unpack(fields))
+  redis.call('HSET', key.root .. 'j:' .. id, unpack(fields))
   put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id,
-    entries_of(KEYS[4], user_key, id, tonumber(ARGV[10]), now))
+    entries_of(key.root, user_key, id, tonumber(arg.expire_at), now))
   put(queued, is_ready and '-1' or text(score), id)
   if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = math.min(first_waiting or score, score) end
 end
-put(seats, first_waiting and text(first_waiting) or text(SPENT), '#' .. ARGV[1])
-if ARGV[7] ~= '' then put(seats, text(SPECIAL + tag), '~') end
-redis.call('HSET', batch_key, 'fingerprint', ARGV[2], unpack(batch_fields))
-redis.call('ZADD', KEYS[5], unpack(queued))
+put(seats, first_waiting and text(first_waiting) or text(SPENT), '#' .. arg.batch_id)
+if arg.cost ~= '' then put(seats, text(SPECIAL + tag), '~') end
+redis.call('HSET', batch_key, 'fingerprint', arg.fingerprint, unpack(batch_fields))
+redis.call('ZADD', key.batch_queue, unpack(queued))
 redis.call('ZADD', index, unpack(moves))
 redis.call('ZADD', user_key, unpack(seats))
 -- Who is put before an empty backlog must know that somebody waits for his place when he ends.
-if first_waiting and #user.waiting == 0 and ARGV[8] ~= '1' then tell_heirs(KEYS[4], user) end
+if first_waiting and #user.waiting == 0 and arg.heirs ~= '1' then tell_heirs(key.root, user) end
 return {'created'}

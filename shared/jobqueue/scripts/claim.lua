@@ -1,7 +1,8 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- KEYS: 1 index  2 stats  3 prefix  4 outbox
--- ARGV: 1 token  2 now  3 lease_now  4 lease  5 mark  6 want  7 limit  8 concurrency  9 providers  10 lanes
---       11 check_interval  12 tick  13 fair
+-- KEYS: index, stats, root, outbox
+-- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
+--       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
+--       check_interval: milliseconds, is_tick: flag, is_fair: flag
 -- Returns: {{started ...}, {overdue ...}, missing, {expired ...}, parked, follow_ups}
 --   started: {id, attempt, lane, model, input, owner, user, queue, deadline, probe}
 --   overdue: {id, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline}
@@ -11,16 +12,16 @@
 -- is removed when it was accepted, a circuit's when a run has succeeded.
 -- A repeat with the same token answers the same started jobs: their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
-local index, stats, jobs = KEYS[1], KEYS[2], KEYS[3] .. 'j:'
-local token, mark, want = ARGV[1], tonumber(ARGV[5]), tonumber(ARGV[6])
-local concurrency, providers, lanes = numbers(ARGV[8]), numbers(ARGV[9]), numbers(ARGV[10])
-local interval, is_tick = tonumber(ARGV[11]), ARGV[12] == '1'
-local time = lease_time(ARGV[3])
+local index, stats, jobs = key.index, key.stats, key.root .. 'j:'
+local token, mark, want = arg.token, tonumber(arg.mark), tonumber(arg.want)
+local concurrency, providers, lanes = numbers(arg.queue_limits), numbers(arg.provider_limits), numbers(arg.lanes)
+local interval, is_tick = tonumber(arg.check_interval), arg.is_tick == '1'
+local time = lease_time(arg.lease_now)
 local MAX_EXPIRED = 100 -- of a tick
 -- Slots of the same second and another mark belong to other claims.
-local lease_until = math.floor((time + tonumber(ARGV[4])) / 1000) * 1000 + mark
+local lease_until = math.floor((time + tonumber(arg.lease)) / 1000) * 1000 + mark
 
-local head = read_head(index, tonumber(ARGV[7]), want)
+local head = read_head(index, tonumber(arg.slot_limit), want)
 local replay, overdue, visible, due, alarms = {}, {}, {}, {}, {}
 for _, row in ipairs(head.rows) do
   if row.band < READY then
@@ -88,7 +89,7 @@ for _, alarm in ipairs(alarms) do
 end
 
 -- Candidates: the heads of each lane with room, and what is due again.
-local room = read_room(head, tonumber(ARGV[7]), concurrency, providers, time)
+local room = read_room(head, tonumber(arg.slot_limit), concurrency, providers, time)
 room.all = math.min(room.all, want)
 local candidates = {}
 if room.all > 0 then
@@ -171,16 +172,16 @@ end
 for provider, count in pairs(granted) do
   move('~r' .. text(provider), bucket_after(head, providers, provider, count, time))
 end
-if #started > 0 and ARGV[13] == '1' then
+if #started > 0 and arg.is_fair == '1' then
   move('~v', text(-BAND + tag))
   move('~w', text(-BAND + time))
 end
 
 for _, write in ipairs(writes) do
   redis.call('HSET', jobs .. write[1], 'state', 'submitting', 'attempt', write[2], 'token', token, 'prediction', '',
-    'lease_until', text(lease_until), 'adopt_until', write[4], 'submitted_at', ARGV[2], 'progress', '', 'probe', write[3])
+    'lease_until', text(lease_until), 'adopt_until', write[4], 'submitted_at', arg.now, 'progress', '', 'probe', write[3])
 end
-for _, row in ipairs(handed) do redis.call('HSET', jobs .. row[1], 'checked_at', ARGV[2]) end
+for _, row in ipairs(handed) do redis.call('HSET', jobs .. row[1], 'checked_at', arg.now) end
 for _, id in ipairs(requeued) do redis.call('HSET', jobs .. id, 'state', 'queued') end
 for _, job in ipairs(parked) do
   redis.call('HSET', jobs .. job[1], 'state', 'delayed', 'due_at', job[2], 'snooze_code', 'circuit_open')
@@ -199,5 +200,5 @@ if is_tick then
   end
   if #old > 0 then redis.call('ZREM', index, unpack(old)) end
 end
-local follow_ups = is_tick and redis.call('ZCARD', KEYS[4]) or 0
+local follow_ups = is_tick and redis.call('ZCARD', key.outbox) or 0
 return {started, handed, text(#lost / 2), expired, text(#parked), text(follow_ups)}

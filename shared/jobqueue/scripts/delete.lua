@@ -1,36 +1,36 @@
 -- delete: forgets an ended job: its hash, its dead letter, its entry in the history, what was to be told of it.
--- KEYS: 1 index  2 job  3 dead  4 prefix  5 outbox
--- ARGV: 1 id  2 owner  3 hold_until  4 batch_too
+-- KEYS: index, job, dead, root, outbox
+-- ARGV: id: name, owner: name, hold_until: moment?, batch_too: flag
 -- Returns: {deleted} | {held, user, ended_at} | {not_found} | {not_terminal} | {belongs_to_batch}
 -- hold_until: ms; a job that has files stays, and until then nobody but the caller, who removes them first, writes any.
 -- '' deletes it whatever it has. batch_too: '1' forgets with it its batch, if that has ended.
-local f = read(KEYS[2], 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at')
-if not f.state or f.owner ~= ARGV[2] then return {'not_found'} end
-local batch, b = KEYS[4] .. 'b:' .. (f.batch or ''), {}
+local f = read(key.job, 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at')
+if not f.state or f.owner ~= arg.owner then return {'not_found'} end
+local batch, b = key.root .. 'b:' .. (f.batch or ''), {}
 if f.batch then b = read(batch, 'owner', 'ended_at', 'rounds', 'hook_lane') end
 -- A batch goes on telling of its jobs, and may retry them, for as long as it is known itself.
-if b.owner and not (ARGV[4] == '1' and b.ended_at) then return {'belongs_to_batch'} end
+if b.owner and not (arg.batch_too == '1' and b.ended_at) then return {'belongs_to_batch'} end
 if f.state ~= 'done' then return {'not_terminal'} end
-if ARGV[3] ~= '' and (f.files or '') ~= '' then
+if arg.hold_until ~= '' and (f.files or '') ~= '' then
   if f.storing == '1' then
     -- Whoever is at work on them has lost his turn: what he notes is refused, and he removes what he made.
-    redis.call('ZADD', KEYS[5], text(tonumber(ARGV[3]) - BAND), ARGV[1])
-    redis.call('HINCRBY', KEYS[2], 'turn', 1)
+    redis.call('ZADD', key.outbox, text(tonumber(arg.hold_until) - BAND), arg.id)
+    redis.call('HINCRBY', key.job, 'turn', 1)
   end
   return {'held', f.user, f.ended_at}
 end
 
 local function untell(lane, rows)
-  redis.call('ZREM', KEYS[4] .. 'x:' .. lane, unpack(rows))
-  redis.call('ZREM', KEYS[4] .. 'y', unpack(rows))
+  redis.call('ZREM', key.root .. 'x:' .. lane, unpack(rows))
+  redis.call('ZREM', key.root .. 'y', unpack(rows))
 end
 
-redis.call('ZREM', KEYS[1], '@' .. f.owner .. ':' .. f.user .. '|' .. ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-if f.storing == '1' then redis.call('ZREM', KEYS[5], ARGV[1]) end
+redis.call('ZREM', key.index, '@' .. f.owner .. ':' .. f.user .. '|' .. arg.id)
+redis.call('ZREM', key.dead, arg.id)
+if f.storing == '1' then redis.call('ZREM', key.outbox, arg.id) end
 if f.hook_lane then
   local rows = {}
-  for n, event in ipairs({'processing', 'completed', 'failed', 'canceled'}) do rows[n] = event .. '|' .. ARGV[1] end
+  for n, event in ipairs({'processing', 'completed', 'failed', 'canceled'}) do rows[n] = event .. '|' .. arg.id end
   untell(f.hook_lane, rows)
 end
 if b.hook_lane then
@@ -39,5 +39,5 @@ if b.hook_lane then
   untell(b.hook_lane, rows)
 end
 if b.owner then redis.call('DEL', batch) end
-redis.call('DEL', KEYS[2])
+redis.call('DEL', key.job)
 return {'deleted'}

@@ -1,11 +1,11 @@
 -- outbox_claim: hands what is due in the outbox to this caller for a while.
 -- With: outbox
--- KEYS: 1 outbox  2 prefix
--- ARGV: 1 now  2 lease  3 most_jobs  4 most_lanes  5 rows  6 only
+-- KEYS: outbox, root
+-- ARGV: now: moment, lease: milliseconds, most_jobs: count, most_lanes: count, rows: count, only: text
 -- Returns: {{id, turn, ...}, {{lane, failures, row ...}, ...}}
 -- turn: what its holder writes about the job's files with. Of a host that fails one row is handed out, as a probe, or
 -- those that have waited for half a day. only: the job whose files alone are wanted, '' for whatever is due.
-local prefix, now, until_ms = KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[1]) + tonumber(ARGV[2])
+local prefix, now, until_ms = key.root, tonumber(arg.now), tonumber(arg.now) + tonumber(arg.lease)
 local jobs, lanes, moves, gone = {}, {}, {}, {}
 local function move(score, member)
   moves[#moves + 1] = text(score)
@@ -14,20 +14,20 @@ end
 
 -- What is due is read first, and written only then.
 local due_jobs, due_lanes = {}, {}
-if ARGV[6] ~= '' then
-  local score = redis.call('ZSCORE', KEYS[1], ARGV[6])
+if arg.only ~= '' then
+  local score = redis.call('ZSCORE', key.outbox, arg.only)
   if score and tonumber(score) <= now - BAND then
-    due_jobs[1] = {id = ARGV[6], is_storing = read(prefix .. 'j:' .. ARGV[6], 'storing').storing == '1'}
+    due_jobs[1] = {id = arg.only, is_storing = read(prefix .. 'j:' .. arg.only, 'storing').storing == '1'}
   end
-elseif ARGV[3] ~= '0' then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now - BAND), 'LIMIT', 0, ARGV[3])) do
+elseif arg.most_jobs ~= '0' then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.outbox, '-inf', text(now - BAND), 'LIMIT', 0, arg.most_jobs)) do
     due_jobs[#due_jobs + 1] = {id = id, is_storing = read(prefix .. 'j:' .. id, 'storing').storing == '1'}
   end
 end
-if ARGV[6] == '' and ARGV[4] ~= '0' then
-  for _, lane in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, text(now), 'LIMIT', 0, ARGV[4])) do
+if arg.only == '' and arg.most_lanes ~= '0' then
+  for _, lane in ipairs(redis.call('ZRANGEBYSCORE', key.outbox, 0, text(now), 'LIMIT', 0, arg.most_lanes)) do
     local failures = redis.call('HGET', prefix .. 'h:' .. lane, 'failures') or '0'
-    local most, before = ARGV[5], now
+    local most, before = arg.rows, now
     if failures ~= '0' then before = now - LONG_OVERDUE end
     local rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(before), 'LIMIT', 0, most)
     if #rows == 0 and failures ~= '0' then
@@ -61,6 +61,6 @@ for _, lane in ipairs(due_lanes) do
     place_lane(prefix, lane.name)
   end
 end
-if #moves > 0 then redis.call('ZADD', KEYS[1], unpack(moves)) end
-if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+if #moves > 0 then redis.call('ZADD', key.outbox, unpack(moves)) end
+if #gone > 0 then redis.call('ZREM', key.outbox, unpack(gone)) end
 return {jobs, lanes}

@@ -1,25 +1,25 @@
 -- outbox_keep: notes what became of a job's files. When nothing is left to be done for them, its owner is told.
 -- With: outbox
--- KEYS: 1 outbox  2 job  3 stats  4 prefix
--- ARGV: 1 id  2 turn  3 now  4 files  5 retry_at  6 stored  7 given_up
+-- KEYS: outbox, job, stats, root
+-- ARGV: id: name, turn: count, now: moment, files: json, retry_at: moment?, stored: count, given_up: count
 -- Returns: {kept, follow} | {stale}
 -- retry_at: when the rest is tried again; '' when there is none. follow: as post says. stale: somebody else's turn.
-local f = read(KEYS[2], 'storing', 'turn', unpack(HOOK))
+local f = read(key.job, 'storing', 'turn', unpack(HOOK))
 -- Once more: what was kept must not be taken for refused.
-if f.storing == '0' and f.turn == ARGV[2] and ARGV[5] == '' then return {'kept', ''} end
-if f.storing ~= '1' or f.turn ~= ARGV[2] then return {'stale'} end
-if ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[2], 'files', ARGV[4])
-  redis.call('ZADD', KEYS[1], text(tonumber(ARGV[5]) - BAND), ARGV[1])
+if f.storing == '0' and f.turn == arg.turn and arg.retry_at == '' then return {'kept', ''} end
+if f.storing ~= '1' or f.turn ~= arg.turn then return {'stale'} end
+if arg.retry_at ~= '' then
+  redis.call('HSET', key.job, 'files', arg.files)
+  redis.call('ZADD', key.outbox, text(tonumber(arg.retry_at) - BAND), arg.id)
   return {'kept', ''}
 end
-local plan = plan_event(KEYS[4], f, ARGV[1], 'completed', tonumber(ARGV[3]), true)
-redis.call('ZREM', KEYS[1], ARGV[1])
-local fields = {'files', ARGV[4], 'storing', '0', 'kept_at', ARGV[3]}
+local plan = plan_event(key.root, f, arg.id, 'completed', tonumber(arg.now), true)
+redis.call('ZREM', key.outbox, arg.id)
+local fields = {'files', arg.files, 'storing', '0', 'kept_at', arg.now}
 note_event(fields, plan)
-redis.call('HSET', KEYS[2], unpack(fields))
-local follow = post(KEYS[4], plan)
-for name, count in pairs({files_stored = ARGV[6], files_given_up = ARGV[7]}) do
-  if count ~= '0' then redis.call('HINCRBY', KEYS[3], name, count) end
+redis.call('HSET', key.job, unpack(fields))
+local follow = post(key.root, plan)
+for name, count in pairs({files_stored = arg.stored, files_given_up = arg.given_up}) do
+  if count ~= '0' then redis.call('HINCRBY', key.stats, name, count) end
 end
 return {'kept', follow}

@@ -31,6 +31,13 @@ local function ms_of(score) return score - band_of(score) * BAND end
 local function queue_of(lane) return math.floor(lane / PROVIDERS) end
 local function provider_of(lane) return lane % PROVIDERS end
 
+-- The arguments from a place on, for a script's last name, which may stand for any number.
+local function arguments_from(first)
+  local list = {}
+  for i = first, #ARGV do list[#list + 1] = ARGV[i] end
+  return list
+end
+
 -- The time that leases go by: the store's own clock, so that no caller's clock can end a lease early.
 local function lease_time(given)
   if given ~= '' then return tonumber(given) end

@@ -1,8 +1,8 @@
 -- progress: notes how far the current attempt's prediction has come.
--- KEYS: 1 job
--- ARGV: 1 attempt  2 prediction  3 progress
+-- KEYS: job
+-- ARGV: attempt: count, prediction: name, progress: count
 -- Returns: {noted} | {stale}
-local f = read(KEYS[1], 'attempt', 'state', 'prediction')
-if f.attempt ~= ARGV[1] or f.state ~= 'running' or f.prediction ~= ARGV[2] then return {'stale'} end
-redis.call('HSET', KEYS[1], 'progress', ARGV[3])
+local f = read(key.job, 'attempt', 'state', 'prediction')
+if f.attempt ~= arg.attempt or f.state ~= 'running' or f.prediction ~= arg.prediction then return {'stale'} end
+redis.call('HSET', key.job, 'progress', arg.progress)
 return {'noted'}

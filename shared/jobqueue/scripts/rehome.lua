@@ -1,20 +1,20 @@
 -- rehome: sets right what a user's set and the index say of his live jobs, after either lost something, and makes ready
 -- whoever has a right to be.
 -- With: outbox, ending
--- KEYS: 1 index  2 stats  3 prefix  4 user
--- ARGV: 1 now  2 user_limit  3 ttl  4 whole  5.. ids
+-- KEYS: index, stats, root, user
+-- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed, missing}
 -- whole: 1 to look at all in his set, the first 1,000 of a backlog that is longer; else only at `ids`, which the set may
 -- have lost as well.
 local MAX_ITEMS = 1000
-local index, user = KEYS[1], KEYS[4]
-local ending = ending_of(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[2])
-local members = ARGV[4] == '1' and redis.call('ZRANGE', user, 0, MAX_ITEMS - 1) or {}
+local index, user = key.index, key.user
+local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
+local members = arg.whole == '1' and redis.call('ZRANGE', user, 0, MAX_ITEMS - 1) or {}
 local ids, seen, lost, homes, gone = {}, {}, {}, {}, {}
 for _, member in ipairs(members) do
   local kind = string.sub(member, 1, 1)
   if kind == '#' then
-    local live_jobs = redis.call('ZRANGE', KEYS[3] .. 'q:' .. string.sub(member, 2), 0, -1)
+    local live_jobs = redis.call('ZRANGE', key.root .. 'q:' .. string.sub(member, 2), 0, -1)
     for _, id in ipairs(live_jobs) do ids[#ids + 1] = id end
     if #live_jobs == 0 then lost[#lost + 1] = member end
   elseif kind == '~' then
@@ -27,12 +27,12 @@ for _, member in ipairs(members) do
   end
 end
 local asked_for = {}
-for _, id in ipairs({unpack(ARGV, 5)}) do
+for _, id in ipairs(rest.ids) do
   ids[#ids + 1] = id
   asked_for[id] = true
 end
 for _, id in ipairs(ids) do
-  local f = read(KEYS[3] .. 'j:' .. id, 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
+  local f = read(key.root .. 'j:' .. id, 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
   if not f.state or f.state == 'done' then
     if not seen[id] then lost[#lost + 1] = id end
     local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
@@ -42,7 +42,7 @@ for _, id in ipairs(ids) do
     if asked_for[id] and not (f.batch and f.state == 'backlog') then lacks_seat = not redis.call('ZSCORE', user, id) end
     local lane, score = tonumber(f.lane), tonumber(f.score)
     -- A job that may be at the provider keeps its slot, and somebody looks at it first of all.
-    local home, seat = score_of(lane, tonumber(ARGV[1])), ADMITTED + score
+    local home, seat = score_of(lane, tonumber(arg.now)), ADMITTED + score
     if f.state == 'queued' then home = score_of(READY + lane, score) end
     if f.state == 'delayed' then home = score_of(DELAYED, tonumber(f.due_at)) end
     if f.state == 'backlog' then home, seat = score_of(BACKLOG, score), score end
@@ -54,7 +54,7 @@ for _, id in ipairs(ids) do
 end
 for _, home in ipairs(homes) do
   if home[2] then redis.call('ZADD', index, home[2], home[1], score_of(ALARMS, tonumber(home[4])), '!' .. home[1]) end
-  if home[5] then redis.call('ZADD', KEYS[3] .. 'q:' .. home[5], home[6] == 'backlog' and home[3] or -1, home[1]) end
+  if home[5] then redis.call('ZADD', key.root .. 'q:' .. home[5], home[6] == 'backlog' and home[3] or -1, home[1]) end
   if home[5] and home[6] == 'backlog' then
     redis.call('ZADD', user, home[3], '#' .. home[5])
   else
@@ -66,10 +66,10 @@ if #lost > 0 then
   for _, id in ipairs(lost) do redis.call('ZREM', index, id, '!' .. id) end
 end
 -- A batch must not wait for a job that was lost with its hash.
-local owner, name = string.match(string.sub(user, #KEYS[3] + 3), '^([^:]*):(.*)$')
+local owner, name = string.match(string.sub(user, #key.root + 3), '^([^:]*):(.*)$')
 for _, job in ipairs(gone) do
   settle(ending, job[1], {batch = job[2], number = job[3], owner = owner, user = name}, 'failed')
 end
-if #homes > 0 then redis.call('HINCRBY', KEYS[2], 'rehomed', #homes) end
+if #homes > 0 then redis.call('HINCRBY', key.stats, 'rehomed', #homes) end
 promote(ending, user)
 return {'checked', text(#homes), text(#lost)}

@@ -1,10 +1,11 @@
 -- trip: counts a submission with no usable answer as a failure of its model, which may open the model's circuit.
 -- With: outbox, ending
--- KEYS: 1 index  2 job  3 stats  4 prefix
--- ARGV: 1 attempt  2 now  3 ttl  4 user_limit  5 circuit_failures  6 circuit_pause
+-- KEYS: index, job, stats, root
+-- ARGV: attempt: count, now: moment, ttl: seconds, user_limit: count, circuit_failures: count,
+--       circuit_pause: milliseconds
 -- Returns: {counted} | {stale}
-local f = read(KEYS[2], 'attempt', 'tripped', unpack(ENDING))
-if f.attempt ~= ARGV[1] or f.state ~= 'submitting' or f.tripped == ARGV[1] then return {'stale'} end
-redis.call('HSET', KEYS[2], 'tripped', ARGV[1])
-count_failure(ending_of(KEYS[1], KEYS[3], KEYS[4], ARGV[2], ARGV[3], ARGV[4]), f, tonumber(ARGV[5]), tonumber(ARGV[6]))
+local f = read(key.job, 'attempt', 'tripped', unpack(ENDING))
+if f.attempt ~= arg.attempt or f.state ~= 'submitting' or f.tripped == arg.attempt then return {'stale'} end
+redis.call('HSET', key.job, 'tripped', arg.attempt)
+count_failure(ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit), f, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
 return {'counted'}
