@@ -15,6 +15,8 @@ from shared.storage.bucket import Bucket
 from tests.world import settings_for
 
 MIB = 1024 * 1024
+NOW = 1_800_000_000_000
+DAY = 86_400_000
 KEYS = {"storage_access_key_id": "AKIAEXAMPLE", "storage_secret_access_key": "secret-of-the-storage-in-tests"}
 
 

@@ -14,6 +14,7 @@ os.environ["LOG_LEVEL"] = "ERROR"
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from local.rest_server.running import RunningServer, running_server
 from local.simulator.running import RunningSimulator, running_simulator
 from shared.clock import ManualClock
 from tests.world import World, make_world
+
+if TYPE_CHECKING:
+    from tests.buckets import S3
 
 REDIS_SERVER = shutil.which("redis-server")
 
@@ -44,6 +48,15 @@ def debian_redis() -> Iterator[RunningServer]:
 def simulator() -> Iterator[RunningSimulator]:
     with running_simulator() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> "Iterator[S3]":
+    """A server of S3's API; each test takes a new bucket of it."""
+    from tests.buckets import s3_server  # loads boto3, which most runs of single tests do without
+
+    with s3_server() as server:
+        yield server
 
 
 STORES = [

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import random
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.storage.bucket import Bucket
 from shared.storage.copying import Copied, copy_file
 from shared.storage.source import BLOCK, CopyFailed, Unpacked
 from shared.storage.spool import Spool
-from tests.buckets import S3, content, everything, file_settings, memory_settings, s3_server, s3_settings
+from tests.buckets import S3, content, everything, file_settings, memory_settings, s3_settings
 from tests.sources import Answer, chunked, ok, serving, status
 
 LONG = b"\x00\x00" + random.Random(1).randbytes(11 * 1024 * 1024)
@@ -29,12 +29,6 @@ MAX_ITEMS = 64 * 1024 * 1024
 @pytest.fixture(scope="module")
 def film() -> bytes:
     return video("a copied film")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture(params=["file", "memory", "s3"])

@@ -14,7 +14,7 @@ from shared.errors import InvalidRequest
 from shared.hooks import delivery_log
 from shared.hooks.event import secrets_of
 from shared.jobqueue import outbox as outbox_verbs
-from tests.http.problem import problem
+from tests.http.calls import problem
 from tests.receiver import Receiver, receiver
 from tests.world import AUTH, OPERATOR, OTHER_AUTH, World, http_client, make_world
 

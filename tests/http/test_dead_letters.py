@@ -13,7 +13,7 @@ from local.rest_server.running import RunningServer
 from shared.clock import ManualClock, iso
 from shared.errors import QueueFull, StoreUncertain
 from shared.signing.webhooks import redriven_id
-from tests.http.problem import problem
+from tests.http.calls import problem
 from tests.world import AUTH, OPERATOR, World, http_client, make_world
 
 LETTERS = "/api/operate/dead-letters"

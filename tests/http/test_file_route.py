@@ -16,7 +16,7 @@ from shared.clock import ManualClock, iso
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 from tests.buckets import KEYS, content, everything, pieces
-from tests.http.problem import problem
+from tests.http.calls import problem
 from tests.world import AUTH, World, http_client, make_world
 
 FILM = bytes(range(256)) * 12_000
@@ -29,12 +29,6 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """The store is of no interest here: memory's."""
     url = (tmp_path / "kept files").as_uri() if request.param == "file" else f"memory://{uuid4().hex}"
     async with make_world(None, ManualClock(), storage_url=url, upload_max_bytes=1000) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with http_client(**AUTH) as made:
         yield made
 
 

@@ -1,9 +1,7 @@
-"""Lists of jobs, results, deletion and retries, through HTTP; and what becomes of the history."""
+"""Lists of jobs through HTTP: filters, pages and cursors."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
@@ -11,60 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.clock import iso
-from shared.errors import StoreUncertain
 from shared.jobqueue import Position
-from shared.jobqueue import history as history_module
-from shared.jobqueue.history import MAX_MOMENT
 from shared.jobqueue.script import script
-from shared.jobs.listing import EPOCH
-from shared.providers.base import Prediction
-from tests.http.problem import problem
+from tests.http.calls import BODY, problem
+from tests.http.history import end, fill, listed
 from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
-
-BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with http_client(**AUTH) as made:
-        yield made
-
-
-async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
-    """The ids on all pages; pages are walked to their end."""
-    found: list[str] = []
-    for _ in range(200):
-        answer = await client.get("/api/jobs", params=query)
-        assert answer.status_code == 200, answer.text
-        found += [job["id"] for job in answer.json()["jobs"]]
-        query["cursor"] = answer.json()["next_cursor"]
-        if query["cursor"] is None:
-            return found
-    raise AssertionError("the pages come to no end")
-
-
-async def end(world: World, job_id: str, outcome: str = "completed", output: Any = None) -> None:
-    """Ends a job that is at the provider; where it fails, not as a dead letter."""
-    queue = world.runtime.queue
-    prediction = (await world.runtime.records.read(job_id)).fields.get("prediction") or f"p-{job_id}"
-    if outcome == "failed":
-        await queue.fail(job_id, 1, prediction, code="invalid_input", detail="no", retryable=False)
-    else:
-        await queue.finish(job_id, 1, prediction, outcome, {"output": json.dumps(output)})
-
-
-async def fill(world: World, *ids: str, user: str = "ada", owner: str = "app", gap: float = 0.0) -> None:
-    """Jobs in the history and nowhere else, one hash each."""
-    keys = world.runtime.history.keys
-    fields = {"owner": owner, "user": user, "queue": "video", "provider": "replicate", "model": "acme/video",
-              "priority": "3", "state": "done", "outcome": "completed"}  # fmt: skip
-    for job_id in ids:
-        now = world.clock.now()
-        flat = [part for pair in {**fields, "created_at": str(now), "ended_at": str(now)}.items() for part in pair]
-        await world.raw("HSET", keys.job(job_id), *flat)
-        await world.raw("ZADD", keys.index, str(323 * 20_000_000_000_000 + now), f"@{owner}:{user}|{job_id}")
-        if gap:
-            world.manual.advance(gap)
 
 
 async def test_a_list_shows_the_callers_jobs_newest_first_whatever_their_state(
@@ -321,133 +270,6 @@ async def test_without_a_key_nothing_is_read(valkey_world: World, method: str, p
     assert valkey_world.server.bill().calls == 0
 
 
-async def test_a_page_costs_one_call_two_commands_and_one_for_each_job_read(valkey_world: World) -> None:
-    world = valkey_world
-    assert world.server is not None
-    ids = [f"j{number:03}" for number in range(150)]
-    await fill(world, *ids, gap=0.001)
-    await fill(world, *(f"f{number:04}" for number in range(60)), owner="other", gap=0.001)
-    async with http_client(**AUTH) as client:
-        for query, shown, billed in (
-            ("", 20, 22),
-            ("?limit=100", 100, 102),
-            ("?user_id=nobody", 0, 2),
-            ("?status=failed&limit=1", 0, 102),
-        ):
-            world.server.reset_bill()
-            page = (await client.get(f"/api/jobs{query}")).json()
-            bill = world.server.bill()
-            assert (len(page["jobs"]), bill.calls, bill.billed) == (shown, 1, billed), query
-        assert await listed(client, status="failed", limit=1) == []
-
-
-async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
-    valkey_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world, history = valkey_world, valkey_world.runtime.history
-    assert world.server is not None
-    monkeypatch.setattr(history_module, "MAX_LISTED", 3)
-    live = await world.enqueue()
-    await fill(world, "old", gap=10 * 86_400)  # a week, a day of waiting, four runs, and a day more
-    await fill(world, "j1", "j2", "j3", gap=1)
-    await world.raw("ZADD", history.keys.index, str(-20_000_000_000_000), "~gate")
-    world.server.reset_bill()
-    assert await history.trim() == 2  # of the live job only its entry
-    assert (world.server.bill().calls, world.server.bill().billed) == (1, 3)
-    await fill(world, "j4", "j5")
-    world.server.reset_bill()
-    assert await history.trim() == 2
-    assert (world.server.bill().calls, world.server.bill().billed) == (1, 4)
-    assert await history.trim() == 0
-    members = await world.raw("ZRANGE", history.keys.index, "0", "-1")
-    assert members == ["~gate", live, f"!{live}", "@app:ada|j3", "@app:ada|j4", "@app:ada|j5"]
-
-
-async def test_every_fifteenth_minutes_tick_trims(world: World, client: httpx.AsyncClient) -> None:
-    await fill(world, "old")
-    world.manual.advance(2 * world.runtime.settings.task_ttl)
-    for _ in range(15):
-        world.manual.advance(60)
-        await client.post("/api/process-queue", headers=PROCESSOR)
-    assert await world.raw("ZRANGE", world.runtime.history.keys.index, "0", "-1") == []
-
-
-@pytest.mark.parametrize(
-    ("output", "expected"),
-    [
-        ("https://x.example/a.mp4?b=1&c=%20", "https://x.example/a.mp4?b=1&c=%20"),
-        (["https://x.example/1.png", "https://x.example/2.png"], "https://x.example/1.png"),
-        (["text", "https://x.example/2.png"], "https://x.example/2.png"),
-        ("just text", None),
-        ("half a \ud83d", None),
-        ("https://x.example/a\r\nSet-Cookie: a=b", None),
-        ("https://[x", None),
-        ("https:///nowhere", None),
-        ("javascript:alert(1)", None),
-        ("https://x.example/" + "a" * 3000, None),
-        ({"video": "https://x.example/a.mp4"}, None),
-        ([1, None, {}], None),
-        ([], None),
-        (None, None),
-    ],
-)
-async def test_a_result_is_where_the_output_is_or_the_output(
-    world: World, client: httpx.AsyncClient, output: Any, expected: str | None
-) -> None:
-    job_id = await world.enqueue(start=True)
-    await end(world, job_id, output=output)
-    answer = await client.get(f"/api/jobs/{job_id}/result")
-    if expected is not None:
-        assert answer.status_code == 303 and answer.headers["location"] == expected
-    else:
-        assert answer.status_code == 200 and answer.json() == {"output": output}
-    problem(await client.get(f"/api/jobs/{job_id}/result", headers=OTHER_AUTH), 404, "job_not_found")
-
-
-async def test_a_job_without_a_result_is_409_and_says_whether_it_may_have_one_later(
-    world: World, client: httpx.AsyncClient
-) -> None:
-    live, failed = await world.enqueue("ada", start=True), await world.enqueue("bob", start=True)
-    await end(world, failed, "failed")
-    answer = await client.get(f"/api/jobs/{live}/result")
-    assert problem(answer, 409, "not_completed")["retryable"] is True and "retry-after" in answer.headers
-    answer = await client.get(f"/api/jobs/{failed}/result")
-    assert problem(answer, 409, "not_completed")["retryable"] is False and "retry-after" not in answer.headers
-    problem(await client.get("/api/jobs/no%20id/result"), 404, "job_not_found")
-
-
-async def test_an_ended_job_is_deleted_with_all_that_tells_of_it(world: World, client: httpx.AsyncClient) -> None:
-    keys = world.runtime.history.keys
-    headers = {"Idempotency-Key": "order-1"}
-    job_id = (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"]
-    problem(await client.delete(f"/api/jobs/{job_id}"), 409, "not_terminal")
-    await end(world, job_id, "failed")
-    await world.raw("ZADD", keys.dead, "1", job_id)
-    world.runtime.statuses.forget(job_id)
-    assert (await client.get(f"/api/status/{job_id}")).status_code == 200
-    problem(await client.delete(f"/api/jobs/{job_id}", headers=OTHER_AUTH), 404, "job_not_found")
-    answer = await client.delete(f"/api/jobs/{job_id}")
-    assert answer.status_code == 204 and answer.content == b""
-    for method, path in (("DELETE", "/api/jobs/{}"), ("GET", "/api/status/{}"), ("POST", "/api/jobs/{}/retry")):
-        problem(await client.request(method, path.format(job_id)), 404, "job_not_found")
-    assert await listed(client) == []
-    assert await world.raw("EXISTS", keys.job(job_id), keys.dead) == 0
-    assert (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"] == job_id
-
-
-async def test_a_job_of_a_batch_is_deleted_only_after_the_batch_is_gone(
-    world: World, client: httpx.AsyncClient
-) -> None:
-    keys = world.runtime.history.keys
-    await fill(world, "part")
-    await world.raw("HSET", keys.job("part"), "batch", "b1", "outcome", "failed")
-    await world.raw("HSET", keys.batch("b1"), "owner", "app")
-    problem(await client.delete("/api/jobs/part"), 409, "belongs_to_batch")
-    problem(await client.post("/api/jobs/part/retry"), 409, "belongs_to_batch")
-    await world.raw("DEL", keys.batch("b1"))
-    assert (await client.delete("/api/jobs/part")).status_code == 204
-
-
 async def test_the_jobs_of_a_batch_are_listed_by_its_id_and_stay_its_own(
     world: World, client: httpx.AsyncClient
 ) -> None:
@@ -460,101 +282,3 @@ async def test_the_jobs_of_a_batch_are_listed_by_its_id_and_stay_its_own(
     for job_id in found:
         problem(await client.delete(f"/api/jobs/{job_id}"), 409, "belongs_to_batch")
         problem(await client.post(f"/api/jobs/{job_id}/retry"), 409, "belongs_to_batch")
-
-
-async def test_a_failed_job_is_retried_as_a_new_one_once(world: World, client: httpx.AsyncClient) -> None:
-    body = {**BODY, "priority": 4, "tier": "pro", "metadata": {"order": "17"}, "hook_url": "https://example.com/h"}
-    old = (await client.post("/api/submit", json=body)).json()["id"]
-    problem(await client.post(f"/api/jobs/{old}/retry"), 409, "not_failed")
-    await end(world, old, "failed")
-    world.runtime.statuses.forget(old)
-    assert (await client.get(f"/api/status/{old}")).json()["redriven_as"] is None
-    answer = await client.post(f"/api/jobs/{old}/retry")
-    new = answer.json()
-    assert answer.status_code == 202 and answer.headers["location"] == new["links"]["status"]
-    assert new["id"] != old and new["status"] == "processing" and new["retry_of"] == old
-    again = (await client.post(f"/api/jobs/{old}/retry")).json()
-    assert again["id"] == new["id"] and len(world.provider.created) == 2
-    documents = [(await client.get(f"/api/status/{job_id}")).json() for job_id in (old, new["id"])]
-    assert [(d["status"], d["retry_of"], d["redriven_as"]) for d in documents] == [
-        ("failed", None, new["id"]), ("processing", old, None),
-    ]  # fmt: skip
-    for name in ("priority", "tier", "metadata", "model", "user_id", "queue"):
-        assert documents[0][name] == documents[1][name]
-    records = world.runtime.records
-    assert await records.request_of(old) == await records.request_of(new["id"])
-    assert await listed(client) in ([new["id"], old], [old, new["id"]])
-    problem(await client.post(f"/api/jobs/{old}/retry", headers=OTHER_AUTH), 404, "job_not_found")
-    problem(await client.post("/api/jobs/no%20id/retry"), 404, "job_not_found")
-
-
-async def test_a_retry_is_refused_by_the_users_limit_and_changes_nothing(
-    world: World, client: httpx.AsyncClient
-) -> None:
-    old = await world.enqueue(start=True)
-    await end(world, old, "failed")
-    for _ in range(3):
-        await world.enqueue()
-    problem(await client.post(f"/api/jobs/{old}/retry"), 429, "user_limit_reached")
-    assert (await world.runtime.records.read(old)).fields.get("redriven_as") is None
-
-
-async def test_a_crash_between_the_new_job_and_the_note_is_healed_by_repeating(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = await world.enqueue(start=True)
-    await end(world, old, "failed")
-
-    async def crash(*_: object) -> None:
-        raise StoreUncertain
-
-    with monkeypatch.context() as patch:
-        patch.setattr(world.runtime.history, "note_redriven", crash)
-        problem(await client.post(f"/api/jobs/{old}/retry"), 503, "store_uncertain")
-    assert len(world.provider.created) == 1
-    new = (await client.post(f"/api/jobs/{old}/retry")).json()["id"]
-    assert len(world.provider.created) == 1 and len(await listed(client)) == 2
-    assert (await world.runtime.records.read(old)).fields["redriven_as"] == new
-
-
-async def test_a_retry_that_was_deleted_is_not_made_again(world: World, client: httpx.AsyncClient) -> None:
-    old = await world.enqueue(start=True)
-    await end(world, old, "failed")
-    new = (await client.post(f"/api/jobs/{old}/retry")).json()["id"]
-    world.provider.states["p1"] = Prediction("p1", "canceled")
-    await client.post(f"/api/jobs/{new}/cancel")
-    assert (await client.delete(f"/api/jobs/{new}")).status_code == 204
-    problem(await client.post(f"/api/jobs/{old}/retry"), 409, "already_redriven")
-
-
-async def test_a_request_that_could_not_be_submitted_any_more_is_not_retried(
-    world: World, client: httpx.AsyncClient
-) -> None:
-    await fill(world, "old")
-    keys = world.runtime.history.keys
-    await world.raw("HSET", keys.job("old"), "outcome", "failed", "input", "{", "tier", "free", "metadata", "{}")
-    problem(await client.post("/api/jobs/old/retry"), 422, "invalid_request")
-    await world.raw("HSET", keys.job("old"), "input", "{}", "hook_url", "", "queue", "gone")
-    assert problem(await client.post("/api/jobs/old/retry"), 422, "invalid_request")["field"] == "queue"
-
-
-async def test_what_each_verb_costs(valkey_world: World) -> None:
-    world = valkey_world
-    assert world.server is not None
-    old = await world.enqueue(start=True)
-    await end(world, old, "failed")
-    world.runtime.admission._settings = world.runtime.settings.model_copy(update={"dispatch_on_submit": False})
-    async with http_client(**AUTH) as client:
-        for method, path, calls, billed in (
-            ("POST", f"/api/jobs/{old}/retry", 3, 12),
-            ("POST", f"/api/jobs/{old}/retry", 2, 2),
-            ("DELETE", f"/api/jobs/{old}", 1, 5),
-        ):
-            world.server.reset_bill()
-            assert (await client.request(method, path)).is_success
-            bill = world.server.bill()
-            assert (bill.calls, bill.billed) == (calls, billed), path
-
-
-def test_the_latest_moment_is_the_last_that_a_score_can_hold() -> None:
-    assert MAX_MOMENT + 1 == 20_000_000_000_000 and EPOCH.timestamp() == 0

@@ -1,0 +1,48 @@
+"""Each kind of storage, a deployment that stores files, and the provider that has them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
+from shared.config.settings import Settings
+from shared.storage.bucket import Bucket
+from tests.buckets import file_settings, memory_settings, s3_settings
+from tests.files.storing import FILM
+from tests.receiver import Receiver, receiver
+from tests.world import World, make_world
+
+
+@pytest.fixture
+async def source() -> AsyncIterator[Receiver]:
+    """Where the provider's files lie."""
+    async with receiver() as made:
+        made.answers = lambda _: (200, {"Content-Type": "video/mp4"}, FILM)
+        yield made
+
+
+@pytest.fixture
+async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
+    location = f"memory://{secrets.token_hex(8)}"  # nobody else's files
+    async with make_world(
+        any_store, ManualClock(), allow_loopback=True, storage_url=location, hook_timeout=1.0
+    ) as made:
+        yield made
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    if request.param == "file":
+        return file_settings(tmp_path)
+    if request.param == "memory":
+        return memory_settings()
+    server = request.getfixturevalue("s3")
+    return s3_settings(server, server.bucket())
+
+
+@pytest.fixture
+def bucket(settings: Settings) -> Bucket:
+    return Bucket(settings)

@@ -1,0 +1,61 @@
+"""Where files are in the storage, and what their first bytes say they are."""
+
+import random
+
+import pytest
+
+from shared.storage import layout
+from shared.storage.kinds import content_type_of, kind_of
+from tests.buckets import DAY, NOW
+
+
+def test_keys_are_laid_out_by_day_and_then_by_user() -> None:
+    folder = layout.job_folder(NOW, "app", "ada", "job_1")
+    user = layout.user_folder("app", "ada")
+    assert folder == f"results/2027-01-15/{user}/job_1" and len(user) == 32
+    assert layout.result_key(folder, 0, "mp4") == f"{folder}/0.mp4"
+    assert layout.thumbnail_key(folder, 0, "jpg") == f"{folder}/0-thumbnail.jpg"
+    upload = layout.upload_key(NOW, "app", "ada", "png")
+    assert upload.startswith(f"uploads/2027-01-15/{user}/") and upload != layout.upload_key(NOW, "app", "ada", "png")
+    assert layout.user_folder("ap", "pada") != user
+    assert layout.is_of_user(upload, "app", "ada") and layout.is_of_user(f"{folder}/0.mp4", "app", "ada")
+    assert not layout.is_of_user(upload, "app", "bob") and not layout.is_of_user(f"other/{user}/{user}", "app", "ada")
+
+
+def test_a_day_is_over_at_its_end() -> None:
+    midnight = NOW // DAY * DAY
+    assert layout.is_before("results/2027-01-14", midnight)
+    assert not layout.is_before("results/2027-01-14", midnight - 1)
+    assert not layout.is_before("results/2027-01-15", NOW)
+    assert not layout.is_before("results/else", NOW) and not layout.is_before("", NOW)
+
+
+@pytest.mark.parametrize(
+    ("first", "content_type", "extension"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "image/png", "png"),
+        (b'  {"a": 1}', "application/json", "json"),
+        ("\ufeff[1, 2]".encode(), "application/json", "json"),
+        ("plain é".encode(), "text/plain; charset=utf-8", "txt"),
+        (("é" * 5000).encode()[:8191], "text/plain; charset=utf-8", "txt"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>", "text/plain; charset=utf-8", "txt"),
+        (b"<!DOCTYPE html><script>", "text/plain; charset=utf-8", "txt"),
+        (b"\x00\x01\x02", "application/octet-stream", "bin"),
+        (b"\xff\xfe<\x00s\x00", "application/octet-stream", "bin"),
+        (b" ", "application/octet-stream", "bin"),
+    ],
+)  # fmt: skip
+def test_a_file_is_what_its_first_bytes_say(first: bytes, content_type: str, extension: str) -> None:
+    kind = kind_of(first)
+    assert (kind.content_type, kind.extension) == (content_type, extension)
+    assert content_type_of(f"a/b.c/0.{extension}") == content_type
+
+
+def test_no_beginning_of_a_file_is_served_as_something_that_runs() -> None:
+    chance = random.Random(0)
+    for _ in range(2000):
+        kind = kind_of(chance.randbytes(chance.randrange(40)))
+        assert kind.extension.isalnum() and kind.content_type not in ("text/html", "image/svg+xml")
+    assert (
+        content_type_of("a/0.svg") == content_type_of("a/0.html") == content_type_of("a/0") == kind_of(b"").content_type
+    )

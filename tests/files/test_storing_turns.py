@@ -1,0 +1,152 @@
+"""Several processes store the files of one job, one after the other; some of them die."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from shared.budget import Budget
+from shared.jobqueue import FollowUp, Outbox
+from tests.buckets import pieces
+from tests.files.storing import FILM, all_keys, document, ended, job_of, kept
+from tests.receiver import Answer, Received, Receiver
+from tests.world import World
+
+
+async def test_turns_are_not_tries(world: World, source: Receiver) -> None:
+    """Claims whose answers were lost, or whose function had no time left, ask nobody."""
+    source.answers = lambda _: (410, {}, b"")
+    job_id = await ended(world, source.url())
+    world.runtime.outbox.follow_ups.take()
+    for turn in range(2, 8):
+        world.manual.advance(130)
+        ((row,), _) = await world.runtime.outbox.claim(1, 0, 1)
+        assert row.turn == turn
+    for tries in (1, 2, 3):
+        assert (await document(world, job_id))["files"][0]["state"] == "pending"
+        await world.runtime.storing.store(row, Budget(50))
+        assert len(source.received) == tries
+    assert (await document(world, job_id))["files"][0]["state"] == "expired"
+
+
+async def test_a_killed_function_loses_the_work_at_one_file(world: World, source: Receiver) -> None:
+    hanging = asyncio.Event()
+
+    def answers(request: Received) -> Answer | None:
+        if request.path == "/2" and not hanging.is_set():
+            hanging.set()
+            return None
+        return 200, {}, FILM
+
+    source.answers = answers
+    job_id = await ended(world, [source.url(f"/{n}") for n in range(4)])
+    storing = asyncio.create_task(world.runtime.outbox_worker.drain(Budget(50)))
+    await hanging.wait()
+    # What it had made of the third when it was killed.
+    folder = json.loads((await job_of(world, job_id)).fields["files"])[0]["key"].rpartition("/")[0]
+    await world.runtime.bucket.save(f"{folder}/2.mp4", pieces(FILM), "video/mp4")
+    storing.cancel()
+    await asyncio.gather(storing, return_exceptions=True)
+    assert [file["state"] for file in (await document(world, job_id))["files"]] == ["stored"] * 2 + ["pending"] * 2
+    world.manual.advance(119)
+    assert await world.runtime.outbox_worker.run(Budget(50)) == 0, "each note has kept its turn"
+    world.manual.advance(2)
+    await world.runtime.outbox_worker.run(Budget(50))
+    shown = await document(world, job_id)
+    assert shown["stage"] == "done" and [file["state"] for file in shown["files"]] == ["stored"] * 4
+    assert [len(source.on(f"/{n}")) for n in range(4)] == [1, 1, 2, 1]
+    files = json.loads((await job_of(world, job_id)).fields["files"])
+    assert sorted(await all_keys(world)) == sorted(file[name] for file in files for name in ("key", "thumbnail"))
+
+
+async def test_a_note_that_is_refused_ends_the_turn(world: World, source: Receiver) -> None:
+    job_id = await ended(world, [source.url(f"/{n}") for n in range(3)])
+    ((first,), _) = world.runtime.outbox.follow_ups.take()
+    keep, notes = Outbox.keep, 0
+
+    async def late(self: Outbox, *given: Any, **named: Any) -> bool:
+        nonlocal notes
+        notes += 1
+        if notes == 2:
+            world.manual.advance(130)
+            await self.claim(1, 0, 1)
+        return await keep(self, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Outbox, "keep", late)
+        await world.runtime.storing.store(first, Budget(50))
+    assert notes == 2 and len(source.received) == 2
+    files = json.loads((await job_of(world, job_id)).fields["files"])
+    assert [file["state"] for file in files] == ["stored", "pending", "pending"]
+    assert sorted(await all_keys(world)) == sorted([files[0]["key"], files[0]["thumbnail"]])
+
+
+async def test_who_comes_late_removes_nothing_but_his_own(world: World, source: Receiver) -> None:
+    job_id = await ended(world, source.url())
+    ((first,), _) = world.runtime.outbox.follow_ups.take()
+    world.manual.advance(200)
+    await world.runtime.outbox_worker.run(Budget(50))
+    (ours,) = [key for key in await all_keys(world) if "thumbnail" not in key]
+    await world.runtime.storing.store(first, Budget(50))
+    assert ours in await all_keys(world) and await kept(world, job_id) == FILM
+    # The same, but frozen between its copy and its note.
+    files = [{"url": source.url(), "state": "stored", "key": "of another"}]
+    assert not await world.runtime.outbox.keep(job_id, first.turn, json.dumps(files))
+    assert await kept(world, job_id) == FILM
+
+
+async def test_a_copy_whose_turn_is_over_is_removed_again(world: World, source: Receiver) -> None:
+    job_id = await ended(world, source.url())
+    ((first,), _) = world.runtime.outbox.follow_ups.take()
+    stolen = asyncio.Event()
+
+    def answers(_: Received) -> Answer:
+        stolen.set()
+        return 200, {}, FILM
+
+    source.answers = answers
+    copying = asyncio.create_task(world.runtime.storing.store(first, Budget(50)))
+    await stolen.wait()
+    world.manual.advance(200)
+    ((second,), _) = await world.runtime.outbox.claim(1, 0, 1)
+    assert second == FollowUp("store", job_id, turn=2, noted_at=world.clock.now())
+    await copying
+    assert await all_keys(world) == []
+    await world.runtime.storing.store(second, Budget(50))
+    assert await kept(world, job_id) == FILM
+
+
+async def test_a_poll_takes_up_a_copy_that_somebody_has_left(world: World, source: Receiver) -> None:
+    """On a plan whose schedule runs once a day nobody else would in time."""
+    job_id = await ended(world, source.url())
+    world.runtime.outbox.follow_ups.take()
+    assert (await document(world, job_id))["stage"] == "storing" and source.received == []
+    world.manual.advance(130)
+    assert (await document(world, job_id))["stage"] == "done"
+
+
+async def test_without_time_nothing_is_begun_and_somebody_else_comes_soon(world: World, source: Receiver) -> None:
+    job_id = await ended(world, source.url())
+    await world.runtime.outbox_worker.drain(Budget(1))
+    assert source.received == [] and (await document(world, job_id))["stage"] == "storing"
+    world.manual.advance(15)
+    await world.runtime.tick.run()
+    assert (await document(world, job_id))["stage"] == "done"
+
+
+@pytest.mark.parametrize("killed", [3, 4])
+async def test_what_killed_four_functions_is_stored_without_being_looked_into(
+    world: World, source: Receiver, killed: int
+) -> None:
+    job_id = await ended(world, source.url())
+    world.runtime.outbox.follow_ups.take()
+    for _ in range(killed - 1):
+        world.runtime.outbox.follow_ups.take()
+        world.manual.advance(130)
+        await world.runtime.outbox.claim(1, 0, 1)
+    world.manual.advance(130)
+    await world.runtime.outbox_worker.run(Budget(50))
+    (file,) = (await document(world, job_id))["files"]
+    assert file["state"] == "stored" and (file["width"] is None) == (file["thumbnail_url"] is None) == (killed == 4)
+    assert file["media_error"] == ("skipped" if killed == 4 else None)

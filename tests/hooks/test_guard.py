@@ -1,0 +1,215 @@
+"""Which addresses are public, and what a guard refuses before any socket is opened."""
+
+import asyncio
+import ipaddress
+import socket
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import egress
+from shared.egress import (
+    MESSAGES,
+    REFUSED,
+    EgressRefused,
+    Guard,
+    guarded_client,
+    is_public,
+    resolve,
+)
+from shared.errors import InvalidRequest
+from shared.hooks.address import check_hook_url
+from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table, always
+
+NOT_PUBLIC = [
+    # Each one that ipaddress.is_global takes for public (reliability.md, SSRF facts)
+    "192.88.99.1", "224.0.0.1", "239.255.255.255", "64:ff9b::a9fe:a9fe", "64:ff9b::127.0.0.1", "2002:7f00:1::",
+    "2002:a9fe:a9fe::1", "5f00::1", "::127.0.0.1", "::8.8.8.8", "fec0::1", "ff02::1", "ff0e::1",
+    # This machine, this network, nobody
+    "0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "::", "::1", "255.255.255.255", "240.0.0.1",
+    "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.1", "100.127.255.255", "fc00::1", "fdff::1",
+    "169.254.0.1", "fe80::1", "fe80::1%eth0", "2606:4700::1111%1", "febf::1",
+    # What clouds tell their machines
+    "169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16",
+    # Documentation, benchmarks, protocols
+    "192.0.0.1", "192.0.0.9", "192.0.2.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1",
+    "2001:db8::1", "3fff::1", "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1", "2001:10::1",
+    "2001:20::1", "100::1", "100:0:0:1::1", "3ffe::1", "2620:4f:8000::1", "192.31.196.1", "192.52.193.1",
+    "192.175.48.1",
+    # IPv4 inside IPv6
+    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:7f00:1", "::ffff:0:127.0.0.1",
+    "64:ff9b::10.0.0.1", "64:ff9b:1::8.8.8.8", "64:ff9b:1:fffe::1", "64:ff9b:0:0:0:1::1",
+    # Never given out
+    "4000::1", "6000::1", "8000::1", "1000::1", "e000::1", "fe00::1",
+    # No addresses, whatever getaddrinfo makes of them
+    "", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "017700000001", "\u2460\u2461\u2466.0.0.1",
+    "\uff11\uff12\uff17.0.0.1", "008.008.008.008", "8.8.8.8 ", "8.8.8.8/32", "[::1]", "example.com", "8.8.8.8:443",
+]  # fmt: skip
+
+ALL_PUBLIC = [
+    PUBLIC_V4, PUBLIC_V6, "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0",
+    "126.255.255.255", "128.0.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0",
+    "192.88.98.255", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255",
+    "168.63.129.17", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2001:200::1", "2001:4860:4860::8888", "2003::1",
+    "2400::1", "2620:fe::fe", "2a00:1450::1", "3fff:1000::1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_an_address_that_is_not_of_the_public_internet_is_told(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ALL_PUBLIC)
+def test_a_public_address_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("network", REFUSED, ids=str)
+def test_a_refused_network_is_refused_from_its_first_to_its_last_address(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> None:
+    for address in (network[0], network[-1], network[network.num_addresses // 2]):
+        assert not is_public(str(address))
+        if address.version == 4:
+            assert not is_public(f"::ffff:{address}") and not is_public(f"64:ff9b::{address}")
+
+
+@given(st.ip_addresses())
+@settings(max_examples=500)
+def test_nothing_is_public_that_the_standard_library_knows_better(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    if is_public(str(address)) and getattr(address, "ipv4_mapped", None) is None and address not in egress.NAT64:
+        assert address.is_global and not address.is_multicast and not address.is_reserved
+
+
+async def refusal(guard: Guard, url: str) -> str:
+    with pytest.raises(EgressRefused) as caught:
+        await guard.address_of(httpx.URL(url))
+    assert str(caught.value) == MESSAGES[caught.value.reason]
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(("url", "reason"), FORMS)
+async def test_a_url_of_another_form_is_refused(url: str, reason: str) -> None:
+    everywhere = Table({})
+    assert await refusal(Guard(resolver=everywhere), url) == reason
+    assert reason == "unresolved" or not everywhere.asked
+
+
+@pytest.mark.parametrize("host", LITERALS)
+async def test_an_address_is_no_name_in_any_notation_and_nobody_is_asked(host: str) -> None:
+    nobody = Table({})
+    assert await refusal(Guard(resolver=nobody), f"https://{host}/") == "address"
+    assert nobody.asked == []
+
+
+@pytest.mark.parametrize(
+    "host", ["\u2460\u2461\u2466.\u24ea.\u24ea.\u2460", "\uff11\uff12\uff17.0.0.1", "0177.0.0.1", "exa\tmple.com"]
+)
+async def test_other_digits_octals_and_control_characters_make_no_url(host: str) -> None:
+    with pytest.raises(httpx.InvalidURL):
+        httpx.URL(f"https://{host}/")
+    with pytest.raises(InvalidRequest):
+        await check_hook_url(f"https://{host}/", Guard(resolver=Table({})))
+
+
+@pytest.mark.parametrize("number", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "017700000001"])
+async def test_the_resolver_itself_takes_numbers_for_this_machine(number: str) -> None:
+    """Why form and resolved addresses are both checked."""
+    assert await resolve(number, 443) == ["127.0.0.1"]
+    with pytest.raises(InvalidRequest):
+        await check_hook_url(f"https://{number}/", Guard())
+
+
+@pytest.mark.parametrize("private", NOT_PUBLIC)
+async def test_one_address_that_is_not_public_refuses_the_name(private: str) -> None:
+    for addresses in ([private], [PUBLIC_V4, private], [private, PUBLIC_V6], [PUBLIC_V4, PUBLIC_V6, private]):
+        assert await refusal(Guard(resolver=always(example=addresses)), "https://example.com/") == "address"
+
+
+async def test_the_first_of_public_addresses_is_the_one_to_call() -> None:
+    table = always(example=[PUBLIC_V6, PUBLIC_V4])
+    for url in ("https://example.com/a?b=c#d", "HTTPS://EXAMPLE.com:443/"):
+        assert await Guard(resolver=table).address_of(httpx.URL(url)) == PUBLIC_V6
+    assert table.asked == [("example.com", 443)] * 2
+
+
+async def test_a_name_in_other_letters_is_resolved_as_the_dns_writes_it() -> None:
+    table = Table({"xn--exmple-cua.com": [[PUBLIC_V4]]})
+    assert await Guard(resolver=table).address_of(httpx.URL("https://ex\u00e4mple.com/")) == PUBLIC_V4
+
+
+async def test_a_name_without_addresses_is_not_found() -> None:
+    assert await refusal(Guard(resolver=always(example=[])), "https://example.com/") == "unresolved"
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError(), UnicodeError("label too long"), socket.gaierror(-2, "")])
+async def test_whatever_the_resolver_meets_the_name_is_not_found(error: Exception) -> None:
+    async def fail(host: str, port: int) -> list[str]:
+        raise error
+
+    assert await refusal(Guard(resolver=fail), "https://example.com/") == "unresolved"
+
+
+async def test_with_hosts_only_these_and_their_subdomains_are_called() -> None:
+    table = always(example=[PUBLIC_V4], cdn_example=[PUBLIC_V4], badexample=[PUBLIC_V4])
+    table.answers["example.com.evil.org"] = [[PUBLIC_V4]]
+    guard = Guard(resolver=table, hosts=("example.com", "files.example.org"))
+    for host in ("example.com", "cdn.example.com"):
+        assert await guard.address_of(httpx.URL(f"https://{host}/")) == PUBLIC_V4
+    for host in ("badexample.com", "example.com.evil.org", "example.org"):
+        assert await refusal(guard, f"https://{host}/") == "host"
+    assert await refusal(Guard(resolver=table, hosts=()), "https://example.com/") == "host"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "localhost:8080", "127.0.0.1:1", "[::1]:8443"])
+async def test_this_machine_is_called_only_where_that_is_allowed(scheme: str, host: str) -> None:
+    url = f"{scheme}://{host}/"
+    assert await Guard(True, LOCAL, hosts=("example.com",)).address_of(httpx.URL(url)) in ("127.0.0.1", "::1")
+    assert await refusal(Guard(resolver=LOCAL), url) in ("scheme", "port", "host", "address")
+
+
+async def test_where_this_machine_is_allowed_nothing_else_is_that_is_not_public() -> None:
+    table = Table({"localhost": [["127.0.0.1", "10.0.0.1"]], "example.com": [["127.0.0.1"]]})
+    guard = Guard(allow_loopback=True, resolver=table)
+    assert await refusal(guard, "http://localhost/") == "address"
+    assert await refusal(guard, "https://example.com/") == "address"
+    assert await refusal(guard, "https://127.0.0.2/") == "address"
+    assert await refusal(guard, "http://example.com/") == "scheme"
+    assert await refusal(guard, "ftp://localhost/") == "scheme"
+    assert await refusal(guard, "http://user:password@localhost/") == "userinfo"
+
+
+async def test_resolving_gives_each_address_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(host: str, port: int, *_: object, **__: object) -> list[object]:
+        assert (host, port) == ("example.com", 443)
+        v6 = (socket.AF_INET6, 1, 6, "", (PUBLIC_V6, port, 0, 0))
+        return [v6, v6, (socket.AF_INET, 1, 6, "", (PUBLIC_V4, port)), v6]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    assert await resolve("example.com", 443) == [PUBLIC_V6, PUBLIC_V4]
+
+
+async def test_resolving_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 0.01)
+    assert await refusal(Guard(), "https://example.com/") == "unresolved"
+
+
+async def test_a_caller_who_gives_up_meanwhile_is_not_held() -> None:
+    async def never(host: str, port: int) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    async with guarded_client(Guard(resolver=never), TIMEOUT) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await client.get("https://example.com/")

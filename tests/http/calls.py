@@ -1,0 +1,31 @@
+"""What tests send to the functions, and how they read the answers."""
+
+from typing import Any
+
+import httpx
+
+from shared.signing.webhooks import nonce
+from tests.world import AUTH, World
+
+BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
+
+
+def webhook_url(world: World, job_id: str, attempt: int = 1) -> str:
+    tied = nonce(world.runtime.settings.signing_key, job_id, attempt)
+    return f"/api/webhook/replicate?job={job_id}&attempt={attempt}&nonce={tied}"
+
+
+async def status_of(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    answer = await client.get(f"/api/status/{job_id}", headers=AUTH)
+    assert answer.status_code == 200
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def problem(answer: httpx.Response, http_status: int, code: str) -> dict[str, Any]:
+    """The problem document of an answer, which must have this status and code."""
+    assert answer.status_code == http_status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["code"] == code and document["status"] == http_status
+    return document

@@ -1,0 +1,40 @@
+"""Jobs with files: their runs end, their files are stored, their documents are read."""
+
+from typing import Any
+
+import httpx
+
+from local.simulator.media import video
+from shared.budget import Budget
+from shared.providers.base import Prediction
+from tests.buckets import everything
+from tests.world import World
+
+DAY = 86_400
+FILM = video("a paper boat")
+
+
+async def ended(world: World, output: Any, user: str = "ada", **changes: Any) -> str:
+    """A job whose run has brought this output; nothing has been done about its files yet."""
+    job_id = await world.enqueue(user, start=True, **changes)
+    await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
+    await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction(f"p_{job_id}", "completed", output))
+    return job_id
+
+
+async def stored(world: World, output: Any, user: str = "ada", **changes: Any) -> str:
+    job_id = await ended(world, output, user, **changes)
+    await world.runtime.outbox_worker.drain(Budget(50))
+    return job_id
+
+
+async def document(world: World, client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    world.runtime.statuses.forget(job_id)
+    answer = await client.get(f"/api/status/{job_id}")
+    assert answer.status_code == 200
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+async def kept(world: World) -> list[str]:
+    return await everything(world.runtime.bucket)

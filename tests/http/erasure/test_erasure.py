@@ -1,0 +1,207 @@
+"""An erased user is gone from store and storage, and nothing else is."""
+
+import asyncio
+import secrets
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from local.rest_server.running import RunningServer
+from shared.budget import Budget
+from shared.clock import ManualClock
+from shared.jobs import erasure
+from shared.providers.base import Prediction
+from shared.storage import layout
+from shared.storage.bucket import Bucket, StorageError
+from tests.buckets import pieces
+from tests.http.calls import problem
+from tests.http.erasure.jobs import DAY, FILM, document, kept, stored
+from tests.receiver import Receiver
+from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
+
+
+async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningServer | None, source: Receiver) -> None:
+    """However short TASK_TTL is, a job with files is known for a week after its end, and it may have waited before."""
+    changes: dict[str, Any] = {"storage_url": f"memory://{secrets.token_hex(8)}", "task_ttl": DAY, "queue_ttl": 3 * DAY}
+    async with (
+        make_world(any_store, ManualClock(), allow_loopback=True, **changes) as world, http_client(**AUTH) as client,
+    ):  # fmt: skip
+        job_id = await world.enqueue(start=True)
+        world.manual.advance(3 * DAY)
+        await world.runtime.queue.record(job_id, 1, "p")
+        await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction("p", "completed", source.url("/a")))
+        await world.runtime.outbox_worker.drain(Budget(50))
+        world.manual.advance(7 * DAY - 1)
+        assert await world.runtime.history.trim() == 0
+        erased = (await client.delete("/api/users/ada")).json()
+        assert (erased["jobs"], erased["is_complete"]) == (1, True)
+        problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
+        world.manual.advance(2 * DAY)
+        assert await world.runtime.history.trim() == 0, "the erasure has left nothing"
+
+
+async def test_a_deployment_erases_nothing_of_another_in_its_bucket(source: Receiver) -> None:
+    shared: dict[str, Any] = {"storage_url": f"memory://{secrets.token_hex(8)}", "allow_loopback": True}
+    async with make_world(None, ManualClock(), queue_prefix="production", **shared) as production:
+        await stored(production, source.url("/a"))
+        ours = await kept(production)
+        async with make_world(None, ManualClock(), queue_prefix="preview", **shared) as preview:
+            assert (await preview.runtime.erasure.erase_user("app", "ada", Budget(20)))["files"] == 0
+        assert await kept(production) == ours != []
+
+
+async def test_an_erasure_keeps_the_uploads_that_a_live_job_may_need(world: World, client: httpx.AsyncClient) -> None:
+    now = world.clock.now()
+    old, young = (layout.upload_key(moment, "app", "ada", "png") for moment in (now - 4 * DAY * 1000, now))
+    for key in (old, young):
+        await world.runtime.bucket.save(key, pieces(b"x"), "image/png")
+    job_id = await world.enqueue()
+    answer = (await client.delete("/api/users/ada")).json()
+    assert answer == {"jobs": 0, "files": 1, "live": 1, "is_complete": True} and await kept(world) == [young]
+    await world.runtime.cancellation.cancel("app", job_id, Budget(20))
+    answer = (await client.delete("/api/users/ada")).json()
+    assert answer == {"jobs": 1, "files": 1, "live": 0, "is_complete": True} and await kept(world) == []
+
+
+async def erase(client: httpx.AsyncClient, user: str = "ada", **headers: Any) -> dict[str, Any]:
+    answer = await client.delete(f"/api/users/{user}", **headers)
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
+    report: dict[str, Any] = answer.json()
+    return report
+
+
+async def uploaded(world: World, user: str = "ada", owner: str = "app") -> str:
+    key = layout.upload_key(world.clock.now(), owner, user, "png")
+    await world.runtime.bucket.save(key, pieces(b"x"), "image/png")
+    return key
+
+
+async def test_a_user_is_erased_with_jobs_batches_files_and_uploads(
+    world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "PAGE", 2)
+    keys = world.runtime.queue.keys
+    for day in range(3):
+        await stored(world, source.url(f"/{day}"), hook_url=source.url("/hook"))
+        await uploaded(world)
+        world.manual.advance(DAY)
+    dead = await world.enqueue(start=True)
+    await world.runtime.queue.fail(dead, 1, "", code="invalid_input", detail="", retryable=False)
+    body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 3, "hook_url": source.url("/hook")}
+    batch = (await client.post("/api/batches", json=body)).json()["id"]
+    problem(await client.delete(f"/api/jobs/{batch}_0"), 409, "belongs_to_batch")
+    world.runtime.outbox.follow_ups.take()
+    await world.runtime.batch_queue.cancel(batch, "app")
+    for number in range(3):
+        await world.runtime.queue.finish(f"{batch}_{number}", 1, f"p{number + 1}", "canceled", {})
+    others = [await stored(world, source.url("/x"), "bob"), await stored(world, source.url("/y"), "ada2")]
+    foreign = await uploaded(world, "ada", "other")
+    before = {key for key in await kept(world) if any(f"/{job}/" in key for job in others)} | {foreign}
+    assert await erase(client, "ada", headers=OTHER_AUTH) == {"jobs": 0, "files": 1, "live": 0, "is_complete": True}
+    assert await erase(client) == {"jobs": 7, "files": 6, "live": 0, "is_complete": True}
+    assert set(await kept(world)) == before - {foreign}
+    assert await erase(client) == {"jobs": 0, "files": 0, "live": 0, "is_complete": True}
+    problem(await client.get(f"/api/batches/{batch}"), 404, "batch_not_found")
+    assert (await client.get("/api/jobs", params={"user_id": "ada"})).json()["jobs"] == []
+    for job_id in others:
+        assert (await document(world, client, job_id))["files"][0]["state"] == "stored"
+    if world.server is not None:
+        left = await world.raw("KEYS", "*")
+        assert not any(batch in key or key.startswith(keys.job("job_0")) for key in left), left
+        for key in (keys.index, keys.dead, keys.undelivered, keys.outbox):
+            assert not any(":ada|" in row for row in await world.raw("ZRANGE", key, "0", "-1")), key
+
+
+async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
+    world: World, client: httpx.AsyncClient, source: Receiver
+) -> None:
+    live = await world.enqueue(start=True)
+    body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 2}
+    batch = (await client.post("/api/batches", json=body)).json()["id"]
+    await world.runtime.reconciler.apply(
+        f"{batch}_0", 1, "replicate", Prediction("p1", "completed", output=source.url("/a"))
+    )
+    await world.runtime.outbox_worker.drain(Budget(50))
+    gone = await stored(world, source.url("/b"))
+    assert await erase(client) == {"jobs": 1, "files": 1, "live": 3, "is_complete": True}
+    problem(await client.get(f"/api/status/{gone}"), 404, "job_not_found")
+    shown = await document(world, client, f"{batch}_0")
+    assert (await client.get(shown["files"][0]["url"])).content == FILM
+    assert (await document(world, client, live))["status"] == "processing"
+    await client.post(f"/api/jobs/{live}/cancel")
+    await world.runtime.queue.finish(live, 1, "", "canceled", {})
+    await world.runtime.queue.finish(f"{batch}_1", 1, "p2", "completed", {"output": "1"})
+    report = await erase(client)
+    assert report["files"] == 1 and await kept(world) == [] and report["is_complete"]
+
+
+async def test_an_erasure_without_time_says_so_and_goes_on(
+    world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        await stored(world, source.url(f"/{number}"))
+    out_of_time = await world.runtime.erasure.erase_user("app", "ada", Budget(0))
+    assert out_of_time == {"jobs": 0, "files": 0, "live": 0, "is_complete": False}
+
+    async def hangs(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "delete", hangs)
+        report = await world.runtime.erasure.erase_user("app", "ada", Budget(10.2))
+        assert report == {"jobs": 5, "files": 0, "live": 0, "is_complete": False}
+    assert await erase(client) == {"jobs": 0, "files": 5, "live": 0, "is_complete": True}
+
+
+async def test_an_erasure_without_storage_answer_is_503_and_can_be_repeated(
+    world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stored(world, source.url("/a"))
+
+    async def fails(*_: object) -> None:
+        raise StorageError("delete")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "delete", fails)
+        problem(await client.delete("/api/users/ada"), 503, "storage_unavailable")
+    assert await erase(client) == {"jobs": 0, "files": 1, "live": 0, "is_complete": True}
+
+
+@pytest.mark.parametrize("user", ["a/b", "../x y", "é:|@,", "%", "0" * 128])
+async def test_a_user_of_any_name_can_be_erased(valkey_world: World, user: str) -> None:
+    await valkey_world.runtime.queue.cancel(await valkey_world.enqueue(user), "app")
+    async with http_client(**AUTH) as client:
+        path = "".join(f"%{byte:02x}" for byte in user.encode())
+        assert await erase(client, path) == {"jobs": 1, "files": 0, "live": 0, "is_complete": True}
+
+
+@pytest.mark.parametrize("user", ["", "%20", "ada%20", "a%09b", "u" * 129, "%e2%80%ae", "%00"])
+async def test_a_user_that_no_job_can_have_is_refused(valkey_world: World, user: str) -> None:
+    async with http_client(**AUTH) as client:
+        assert problem(await client.delete(f"/api/users/{user}"), 422, "invalid_request")["field"] == "user_id"
+        problem(await client.delete("/api/users/ada", headers={"Authorization": "Bearer x"}), 401, "unauthenticated")
+
+
+ROUTES = st.sampled_from([
+    ("POST", "/api/jobs/job_0/redeliver"), ("POST", "/api/batches/job_0/redeliver"), ("POST", "/api/uploads"),
+    ("GET", "/api/jobs/job_0/result"), ("GET", "/api/jobs/job_0/deliveries"), ("GET", "/api/batches/x/deliveries"),
+    ("GET", "/api/operate/undelivered"), ("DELETE", "/api/users/%25"), ("GET", "/api/hooks"), ("DELETE", "/api/jobs/x"),
+])  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(route=ROUTES, content_=st.binary(max_size=100), name=st.sampled_from(["file", "before", "x"]), value=st.text(),
+       is_json=st.booleans())  # fmt: skip
+async def test_no_body_or_query_whatever_makes_a_route_fail(
+    valkey_world: World, route: tuple[str, str], content_: bytes, name: str, value: str, is_json: bool
+) -> None:
+    headers = AUTH | ({"Content-Type": "application/json"} if is_json else {})
+    if "operate" in route[1]:
+        headers["Authorization"] = "Bearer operator-token-in-tests"
+    async with http_client() as client:
+        query = {name: value.encode("utf-8", "replace").decode()}
+        answer = await client.request(*route, content=content_, params=query, headers=headers)
+    assert answer.status_code < 500

@@ -1,0 +1,235 @@
+"""The local REST server answers as Upstash documents."""
+
+import asyncio
+from base64 import b64encode
+from hashlib import sha1
+from typing import Any
+
+import httpx
+import pytest
+from upstash_redis.errors import UpstashError
+
+from local.rest_server.running import RunningServer
+from tests.local.rest_server.calls import client_with, run, sdk
+
+FLAGGED = "#!lua flags=allow-key-locking\nreturn redis.call('INCR', KEYS[1])"
+
+
+# Request forms
+
+
+def test_get_takes_the_command_from_the_path(http: httpx.Client) -> None:
+    assert http.get("/set/foo/a%20b%2Fc").json() == {"result": "OK"}
+    assert http.get("/get/foo").json() == {"result": "a b/c"}
+
+
+def test_the_body_of_a_path_form_is_the_last_argument_and_query_parameters_follow_it(
+    http: httpx.Client, server: RunningServer
+) -> None:
+    assert http.post("/set/foo?EX=100", content="v").json() == {"result": "OK"}
+    assert http.put("/set/foo?NX&_token=ignored", content="other").json() == {"result": None}
+    assert (server.ask("GET", "foo"), server.ask("TTL", "foo")) == (b"v", 100)
+
+
+def test_head_runs_the_command_and_answers_without_a_body(http: httpx.Client, server: RunningServer) -> None:
+    answer = http.head("/incr/n")
+    assert (answer.status_code, answer.content, server.ask("GET", "n")) == (200, b"", b"1")
+
+
+def test_bytes_in_path_and_body_reach_the_engine_unchanged(http: httpx.Client, server: RunningServer) -> None:
+    http.post("/set/%FF%00", content=b"\xfe\x00")
+    assert server.ask("GET", b"\xff\x00") == b"\xfe\x00"
+
+
+def test_a_json_body_carries_strings_numbers_and_booleans(http: httpx.Client, server: RunningServer) -> None:
+    assert http.post("/", content=b'["RPUSH","l","a",1,1.50,true,12345678901234567890]').json() == {"result": 5}
+    assert server.ask("LRANGE", "l", 0, -1) == [b"a", b"1", b"1.50", b"true", b"12345678901234567890"]
+
+
+@pytest.mark.parametrize("body", ["", "{", '"GET"', "[]", '[""]', '["GET",null]', '["GET",["a"]]', '["SET","a",NaN]'])
+def test_a_body_that_is_no_command_is_answered_400(http: httpx.Client, body: str) -> None:
+    answer = http.post("/", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("ERR ")
+
+
+def test_other_methods_are_answered_405(http: httpx.Client) -> None:
+    assert [http.request(method, "/get/a").status_code for method in ("DELETE", "PATCH", "OPTIONS")] == [405] * 3
+
+
+def test_a_request_beyond_ten_megabytes_is_refused(http: httpx.Client) -> None:
+    answer = http.post("/set/big", content=b"x" * (10 * 1024 * 1024 + 1))
+    text = "ERR max request size exceeded. Limit: 10485760 bytes, Actual: 10485761 bytes"
+    assert (answer.status_code, answer.json()) == (400, {"error": text})
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer", "Basic t-secret", "Bearer \u00e9"])
+def test_a_missing_or_wrong_token_is_answered_401(server: RunningServer, header: str | None) -> None:
+    headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
+    answer = httpx.get(f"{server.url}/incr/n", headers=headers)
+    assert (answer.status_code, answer.json()) == (401, {"error": "WRONGPASS invalid or missing auth token"})
+    assert httpx.get(f"{server.url}/-/bill", headers=headers).status_code == 401
+    assert server.ask("EXISTS", "n") == 0
+
+
+def test_the_token_may_stand_in_the_query(server: RunningServer) -> None:
+    assert httpx.get(f"{server.url}/set/a/b?_token={server.token}").json() == {"result": "OK"}
+
+
+def test_the_read_only_token_reads_but_neither_writes_nor_lists_keys(server: RunningServer) -> None:
+    server.ask("SET", "a", "1")
+    with client_with(server.url, server.read_only_token) as reader:
+        assert run(reader, "GET", "a") == {"result": "1"}
+        assert run(reader, "EVAL_RO", "return redis.call('GET', KEYS[1])", 1, "a") == {"result": "1"}
+        for command in (["SET", "a", "2"], ["EVAL", "return 1", 0], ["KEYS", "*"], ["SCAN", 0], ["PUBLISH", "c", "m"]):
+            answer = reader.post("/", json=command)
+            assert (answer.status_code, answer.json()["error"].split()[0]) == (400, "NOPERM")
+        assert reader.post("/multi-exec", json=[["GET", "a"], ["INCR", "a"]]).json()["error"].startswith("NOPERM")
+        assert reader.get("/-/bill").status_code == 401
+    assert server.ask("GET", "a") == b"1"
+
+
+# Replies
+
+
+def test_base64_covers_every_string_but_ok_also_inside_arrays(http: httpx.Client) -> None:
+    script = "return {'OK', 'a', {'\\255', false, 7}}"
+    result = run(http, "EVAL", script, 0, **{"Upstash-Encoding": "base64"})
+    assert result == {"result": ["OK", b64encode(b"a").decode(), [b64encode(b"\xff").decode(), None, 7]]}
+    assert run(http, "PING", **{"Upstash-Encoding": "base64"}) == {"result": b64encode(b"PONG").decode()}
+
+
+def test_without_base64_invalid_utf8_becomes_the_replacement_character(http: httpx.Client) -> None:
+    http.post("/set/k", content=b"a\xffb")
+    assert run(http, "GET", "k") == {"result": "a\ufffdb"}
+
+
+def test_replies_keep_redis_own_shape(http: httpx.Client) -> None:
+    run(http, "HSET", "h", "a", 1)
+    run(http, "ZADD", "z", 1.5, "m")
+    assert run(http, "HGETALL", "h") == {"result": ["a", "1"]}
+    assert run(http, "ZRANGE", "z", 0, -1, "WITHSCORES") == {"result": ["m", "1.5"]}
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (["GET"], "ERR wrong number of arguments for 'get' command"),
+        (["INCR", "text"], "ERR value is not an integer or out of range"),
+        (["LPUSH", "text", "x"], "WRONGTYPE Operation against a key holding the wrong kind of value"),
+    ],
+)
+def test_a_failing_command_is_answered_400_with_redis_own_text(
+    http: httpx.Client, server: RunningServer, command: list[str], error: str
+) -> None:
+    server.ask("SET", "text", "abc")
+    answer = http.post("/", json=command)
+    assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+
+@pytest.mark.parametrize(
+    "command",
+    """BLPOP a 0|blmove a b LEFT LEFT 0|XREAD BLOCK 0 STREAMS s 0|WATCH a|MULTI|EXEC|SUBSCRIBE c|MONITOR
+    CLUSTER INFO|CLIENT LIST|SELECT 1|CONFIG GET maxmemory|CONFIG SET maxmemory 1""".replace("\n", "|").split("|"),
+)
+def test_a_command_the_rest_api_lacks_is_answered_400(http: httpx.Client, command: str) -> None:
+    answer = http.post("/", json=command.split())
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("ERR Command is not available: ")
+
+
+def test_keyspace_events_are_the_one_setting(http: httpx.Client) -> None:
+    assert run(http, "CONFIG", "GET", "notify-keyspace-events")["result"][0] == "notify-keyspace-events"
+    assert run(http, "XREAD", "COUNT", 1, "STREAMS", "block", 0) == {"result": None}
+    assert run(http, "COMMAND") == {"result": []}
+
+
+def test_the_sync_token_changes_with_every_request_that_may_write(http: httpx.Client) -> None:
+    paths = ("/get/a", "/get/a", "/set/a/1", "/get/a", "/set/a/1")
+    first, again, written, read, rewritten = (http.get(path).headers["upstash-sync-token"] for path in paths)
+    assert first == again
+    assert written == read
+    assert len({first, written, rewritten}) == 3
+
+
+def test_resp2_answers_are_refused(http: httpx.Client) -> None:
+    assert http.get("/get/a", headers={"Upstash-Response-Format": "resp2"}).status_code == 400
+
+
+# Batches
+
+
+def test_a_pipeline_answers_each_command_in_order_and_goes_on_after_an_error(http: httpx.Client) -> None:
+    answer = http.post("/pipeline", json=[["SET", "a", "x"], ["INCR", "a"], ["BLPOP", "a", 0], ["NOPE"], ["GET", "a"]])
+    elements = answer.json()
+    assert answer.status_code == 200
+    assert (elements[0], elements[4]) == ({"result": "OK"}, {"result": "x"})
+    assert [set(element) for element in elements[1:4]] == [{"error"}] * 3
+
+
+def test_a_transaction_goes_on_after_a_runtime_error(http: httpx.Client) -> None:
+    answer = http.post("/multi-exec", json=[["SET", "a", "x"], ["INCR", "a"], ["GET", "a"]])
+    error = {"error": "ERR value is not an integer or out of range"}
+    assert (answer.status_code, answer.json()) == (200, [{"result": "OK"}, error, {"result": "x"}])
+
+
+@pytest.mark.parametrize("bad", [["GET"], ["NOPE"], ["BLPOP", "a", 0], ["WATCH", "a"]])
+def test_a_transaction_with_a_refused_command_answers_one_error_and_applies_nothing(
+    http: httpx.Client, server: RunningServer, bad: list[object]
+) -> None:
+    answer = http.post("/multi-exec", json=[["SET", "a", "x"], bad])
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("ERR ")
+    assert server.ask("EXISTS", "a") == 0
+
+
+@pytest.mark.parametrize("path", ["/pipeline", "/multi-exec"])
+@pytest.mark.parametrize("body", ["", "[", "[]", "{}", "[[]]", '["GET","a"]'])
+def test_a_batch_that_is_none_answers_one_error_object(http: httpx.Client, path: str, body: str) -> None:
+    answer = http.post(path, content=body)
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error"}
+
+
+async def test_nobody_sees_or_breaks_into_half_a_transaction(server: RunningServer) -> None:
+    async with sdk(server) as redis:
+
+        async def move() -> list[Any]:
+            transaction = redis.multi()
+            transaction.incr("n").incr("n").get("n")
+            return list(await transaction.exec())
+
+        results = await asyncio.gather(*(move() for _ in range(40)))
+    assert sorted(results) == [[2 * n + 1, 2 * n + 2, str(2 * n + 2)] for n in range(40)]
+
+
+# Upstash's own client
+
+
+async def test_upstash_client_works_unchanged(server: RunningServer) -> None:
+    async with sdk(server) as redis:
+        assert await redis.set("k", "gr\u00fc\u00df", ex=60)
+        assert await redis.get("k") == "gr\u00fc\u00df"
+        await redis.hset("h", values={"a": "1", "b": "2"})
+        assert await redis.hgetall("h") == {"a": "1", "b": "2"}
+        pipeline = redis.pipeline()
+        pipeline.incr("n").get("n")
+        assert await pipeline.exec() == [1, "1"]
+        with pytest.raises(UpstashError, match="WRONGTYPE"):
+            await redis.lpush("k", "x")
+
+
+async def test_a_script_with_upstash_flag_runs_under_the_digest_the_caller_knows(server: RunningServer) -> None:
+    digest = sha1(FLAGGED.encode(), usedforsecurity=False).hexdigest()
+    async with sdk(server) as redis:
+        assert await redis.script_load(FLAGGED) == digest
+        assert await redis.script_exists(digest) == [True]
+        assert await redis.evalsha(digest, keys=["n"]) == 1
+        assert await redis.eval(FLAGGED, keys=["n"]) == 2
+        with pytest.raises(UpstashError, match=r":3:"):
+            await redis.eval("#!lua flags=allow-key-locking\n\nerror('here')")
+        with pytest.raises(UpstashError, match="read-only"):
+            await redis.eval("#!lua flags=no-writes,allow-key-locking\nreturn redis.call('INCR', KEYS[1])", keys=["n"])

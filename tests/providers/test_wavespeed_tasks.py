@@ -1,0 +1,131 @@
+"""What WaveSpeed's answers about a task mean."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from shared.providers.base import (
+    Prediction,
+    PredictionGone,
+    ProviderUnavailable,
+    Wanted,
+)
+from shared.providers.failures import classify_failure
+from shared.providers.wavespeed import WaveSpeed, prediction_of
+from tests.providers.wavespeed import BASE, envelope, task
+
+# --- questions
+
+
+@pytest.mark.parametrize(
+    ("status", "ours"),
+    [
+        ("created", "running"),
+        ("processing", "running"),
+        ("completed", "completed"),
+        ("failed", "failed"),
+        ("timeout", "failed"),
+        ("cancelled", "canceled"),
+        ("canceled", "canceled"),
+        ("deleted", "canceled"),
+        ("brand-new", "running"),
+    ],
+)
+@respx.mock
+async def test_every_status_is_understood_and_an_unknown_one_ends_nothing(
+    wavespeed: WaveSpeed, status: str, ours: str
+) -> None:
+    respx.get(f"{BASE}/predictions/t1/result").respond(200, json=envelope(**task(status=status)))
+    assert (await wavespeed.get("t1", 5)).status == ours
+
+
+@respx.mock
+async def test_a_finished_task_has_its_outputs_its_model_and_its_seconds(wavespeed: WaveSpeed) -> None:
+    done = task(status="completed", outputs=["https://o.example/1.mp4"], executionTime=2500)
+    respx.get(f"{BASE}/predictions/t1/result").respond(200, json=envelope(**done))
+    assert await wavespeed.get("t1", 5) == Prediction(
+        "t1", "completed", output=["https://o.example/1.mp4"], model="bytedance/seedance-v1", seconds=2.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "retryable"),
+    [
+        ({"code": 1200, "error": "refused"}, "content_policy", False),
+        ({"code": 1401, "error": "size"}, "invalid_input", False),
+        ({"code": 1402, "error": "Failed to download image."}, "invalid_input", False),
+        ({"code": 5003}, "provider_down", True),
+        ({"code": 5004}, "timeout", True),
+        ({"status": "timeout"}, "timeout", True),
+        ({"error": "CUDA out of memory"}, "provider_down", True),
+        ({"code": 1405, "error": "something odd"}, "unknown", True),
+        ({"code": ["?"], "error": None}, "unknown", True),
+    ],
+)
+def test_failures_are_classified_by_code_and_text(told: dict[str, Any], code: str, retryable: bool) -> None:
+    failed = prediction_of(task(**{"status": "failed", **told}))
+    assert classify_failure(failed.error) == (code, retryable)
+
+
+@pytest.mark.parametrize(
+    ("changes", "output", "seconds"),
+    [
+        ({"outputs": None}, None, None),
+        ({"outputs": "no list"}, None, None),
+        ({"outputs": []}, None, None),
+        ({"outputs": [{"a": 1}]}, [{"a": 1}], None),
+        ({"executionTime": "long"}, None, None),
+        ({"executionTime": -1}, None, None),
+        ({"executionTime": 10**400}, None, None),
+        ({"timings": {"inference": 1500}}, None, 1.5),
+        ({"timings": [1]}, None, None),
+    ],
+)
+def test_what_a_task_should_not_hold_is_left_out(changes: dict[str, Any], output: Any, seconds: float | None) -> None:
+    read = prediction_of(task(status="completed", **changes))
+    assert (read.output, read.seconds) == (output, seconds)
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], "x", {}, {"id": "t"}, {"id": 1, "status": "x"}, {"data": {"id": "t"}}, {"id": "t", "status": []}]
+)
+def test_what_is_no_task_is_refused(body: Any) -> None:
+    with pytest.raises(ValueError, match="prediction"):
+        prediction_of(body)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {}), (200, envelope(404, "no such task"))])
+@respx.mock
+async def test_a_task_that_is_not_known_is_gone(wavespeed: WaveSpeed, status: int, body: Any) -> None:
+    respx.get(f"{BASE}/predictions/t1/result").respond(status, json=body)
+    with pytest.raises(PredictionGone):
+        await wavespeed.get("t1", 5)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, {}), (401, {}), (200, envelope(500, "oops")), (200, "<html>"), (200, envelope())]
+)
+@respx.mock
+async def test_any_other_answer_is_none(wavespeed: WaveSpeed, status: int, body: Any) -> None:
+    respx.get(f"{BASE}/predictions/t1/result").respond(status, json=body)
+    with pytest.raises(ProviderUnavailable):
+        await wavespeed.get("t1", 5)
+
+
+@respx.mock
+async def test_a_lost_answer_to_a_question_is_not_asked_for_again(wavespeed: WaveSpeed) -> None:
+    route = respx.get(f"{BASE}/predictions/t1/result").mock(side_effect=httpx.ReadTimeout("x"))
+    with pytest.raises(ProviderUnavailable, match="ReadTimeout"):
+        await wavespeed.get("t1", 5)
+    assert route.call_count == 1
+
+
+@respx.mock
+async def test_nothing_is_cancelled_or_listed_and_nobody_is_called_for_it(wavespeed: WaveSpeed) -> None:
+    now = datetime.now(UTC)
+    assert await wavespeed.cancel("t1", 5) is None
+    assert await wavespeed.find(Wanted("a/b", {}, now, now), 5) == []
+    assert not respx.calls
