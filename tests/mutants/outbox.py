@@ -15,7 +15,12 @@ def verbs(name: str) -> str:
 
 def wire(name: str) -> str:
     """A test of what goes out."""
-    return f"tests/hooks/test_outbox.py::test_{name}"
+    return f"tests/hooks/test_outbox_wire.py::test_{name}"
+
+
+def batches(name: str) -> str:
+    """A test of the events of batches, on memory mode."""
+    return f"tests/hooks/test_outbox_batches.py::test_{name}[memory]"
 
 
 OWED = (
@@ -73,17 +78,17 @@ OWED = (
         "every event of a script is leased to its caller", "ending",
         "plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)",
         "plan_event(ending.prefix, f, id, outcome, now, true)",
-        verbs("only_the_first_of_several_events_is_leased_to_who_caused_them"),
+        batches("only_the_first_of_several_events_is_leased_to_who_caused_them"),
     ),
     lua(
         "a batch ends twice", "ending",
         "redis.call('HSETNX', batch, 'ended_at', ending.now) == 1", "redis.call('HSET', batch, 'ended_at', ending.now)",
-        verbs("a_batch_that_ends_within_a_cancellation_is_told_of_once"),
+        batches("a_batch_that_ends_within_a_cancellation_is_told_of_once"),
     ),
     lua(
         "a batch that ends again is the same event", "ending",
         "'batch' .. (b.rounds or '')", "'batch'",
-        verbs("a_batch_is_told_of_once_each_time_it_ends"),
+        batches("a_batch_is_told_of_once_each_time_it_ends"),
     ),
     lua(
         "a job is forgotten before its owner could be told", "ending",
