@@ -6,18 +6,16 @@ for ever behind a steady stream of high ones; it is offered because existing dep
 virtual time, made inside the script from what it finds there; here only what it needs: a head start and a price.
 """
 
-from typing import Literal
+from shared.config.order import Tier
 
-Tier = Literal["free", "premium", "pro"]
-
-TIER_POINTS: dict[str, int] = {"free": 0, "premium": 100, "pro": 200}
+TIER_POINTS: dict[Tier, int] = {"free": 0, "premium": 100, "pro": 200}
 POINTS_PER_PRIORITY = 100
 RETRY_POINTS = 10
 NEUTRAL_PRIORITY = 3
 GRANT = 10_000  # tag units; one grant to a user of weight 1
 
 
-def points(priority: int, tier: str, prompt_length: int) -> float:
+def points(priority: int, tier: Tier, prompt_length: int) -> float:
     """The head start in points: explicit priority, tier of the user, and up to 10 for a long prompt."""
     explicit = (priority - NEUTRAL_PRIORITY) * POINTS_PER_PRIORITY
     return explicit + TIER_POINTS[tier] + min(prompt_length / 100, 10)

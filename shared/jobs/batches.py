@@ -11,6 +11,7 @@ from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock, iso
 from shared.config.hooks import Event
+from shared.config.order import Tier
 from shared.config.settings import Settings
 from shared.config.timing import COPY_DEADLINE
 from shared.dispatch.dispatcher import Dispatcher
@@ -20,7 +21,7 @@ from shared.jobqueue import BatchQueue
 from shared.jobqueue.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
 from shared.jobqueue.job import Job, error_document, is_job_id
 from shared.jobqueue.replies import BatchRecord
-from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, Tier, queue_for
+from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, queue_for
 from shared.log import log
 from shared.outbox.worker import OutboxWorker
 from shared.signing.webhooks import batch_id_for

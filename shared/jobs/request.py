@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.config.hooks import Event
+from shared.config.order import Tier
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.queues import Queue
 from shared.config.settings import Settings
@@ -51,7 +52,6 @@ def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
 
 
 Model = Annotated[str, Field(max_length=200), AfterValidator(_model)]
-Tier = Literal["free", "premium", "pro"]
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
 

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from shared.budget import Budget
+from shared.config.order import TIERS
 from shared.config.settings import Settings
+from shared.jobqueue.priority import TIER_POINTS
 from shared.startup import SettingsError, load_settings
 from tests.config.production import GOOD
 from tests.project import ROOT
@@ -230,3 +232,7 @@ def test_queues_are_numbered_in_the_order_in_which_they_were_added(environment: 
 def test_a_provider_gets_a_webhook_url_only_if_it_can_call_it(public: str | None, replicate: str, wanted: bool) -> None:
     values: dict[str, Any] = {"sluice_env": "test", "public_base_url": public, "replicate_base_url": replicate}
     assert Settings(**values).webhooks_wanted is wanted
+
+
+def test_every_tier_has_points_and_a_weight() -> None:
+    assert set(TIER_POINTS) == set(TIERS) == set(Settings(sluice_env="test").weights)

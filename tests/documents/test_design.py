@@ -4,6 +4,7 @@ import ast
 import re
 from typing import get_args
 
+from shared.config.settings import Settings
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.script import VERBS
 from shared.jobqueue.state import FIRST_STATES, MOVES, JobState, Outcome
@@ -89,6 +90,31 @@ def _rooms() -> dict[str, set[str]]:
                 used.add((node.module or "").split(".")[1])
         used.discard(room)
     return graph
+
+
+def test_the_timing_tables_show_what_the_settings_are() -> None:
+    made = Settings(sluice_env="test")
+    derived = re.findall(r"^\| `([A-Z_]+)` \| [^|]+ \| (\d+) \|$", section("Timing"), re.M)
+    assert len(derived) == 7
+    assert {name: float(shown) for name, shown in derived} == {name: getattr(made, name.lower()) for name, _ in derived}
+    rules = re.findall(r"^\| ([^|`]+ <=? [^|]+) \| ([\d.]+) (<=?) ([\d.]+) \|", section("Timing"), re.M)
+    assert len(rules) == 16
+    for rule, left, sign, right in rules:
+        sides = [_value(side, made) for side in rule.split(f" {sign} ")]
+        assert sides == [float(left), float(right)], rule
+
+
+def _value(side: str, made: Settings) -> float:
+    """What one side of a rule comes to: terms joined by + and -, each a number or a setting, or "2 x" it."""
+    total, sign = 0.0, 1
+    for part in re.split(r" ([+-]) ", side):
+        if part in "+-":
+            sign = 1 if part == "+" else -1
+            continue
+        factor, _, name = part.rpartition(" x ")
+        value = getattr(made, name.lower()) if name.isupper() else float(name)
+        total += sign * float(factor or 1) * value
+    return total
 
 
 def test_the_glossary_explains_the_words_of_design_in_order() -> None:
