@@ -49,7 +49,7 @@ soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 -
 artifact: $(READY) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media")
 	@$(BIN)/python -m local.artifact $(ARGS)
 
-bench: $(READY) ## the measurements the README quotes
+bench: $(READY) ## the measurements that docs/costs.md quotes
 	@$(BIN)/python -m bench.handlers $(ARGS)
 	@$(BIN)/python -m bench.cold $(ARGS)
 	@$(BIN)/python -m bench.fairness $(ARGS)

@@ -1,1 +1,1 @@
-"""Measurements the README quotes: ratios within one run, so that they mean the same on every machine."""
+"""Measurements that docs/costs.md quotes: ratios within one run, so that they mean the same on every machine."""

@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.documents.prose import read
+from tests.project import ROOT
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = [
-    ROOT / "DESIGN.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "DEPLOY.md",
-    ROOT / "SECURITY.md",
-    ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
+NAMES = ("README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+DOCUMENTS = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,0 +1,140 @@
+"""The tables of the documents say what the code does."""
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from bench import fairness
+from shared.application import CODES
+from shared.config.hooks import Event
+from shared.config.settings import Settings
+from shared.errors import InvalidRequest, Problem
+from shared.hooks.event import MAX_BYTES as MAX_EVENT
+from shared.jobqueue.batch import MAX_JOBS
+from shared.jobs.batches import MAX_RESULTS, BatchRequest
+from shared.jobs.listing import JobsQuery, LetterFilter
+from shared.jobs.request import SubmitRequest
+from shared.providers.failures import ERROR_CLASSES, KNOWN_CLASSES
+from shared.providers.wavespeed import WaveSpeedSettings
+from shared.storage.files import MAX_FILES
+from tests.project import ROOT
+
+DOCS = ROOT / "docs"
+API, HOOKS, LIMITS = (
+    (DOCS / page).read_text() for page in ("api.md", "results-and-hooks.md", "limits.md")
+)  # fmt: skip
+
+
+def section(text: str, heading: str) -> str:
+    """What a document has below a heading, up to the next one."""
+    level = heading.partition(" ")[0]
+    return re.split(rf"\n#{{1,{len(level)}}} ", text.split(f"\n{heading}\n", 1)[1], maxsplit=1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of each row of the tables of a text."""
+    return [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+
+
+def names(text: str, column: int = 0) -> set[str]:
+    """All names in code in a column of the tables of a text."""
+    return {found for row in rows(text) for found in re.findall(r"`([\w.-]+)`", row[column])}
+
+
+def test_the_settings_table_is_the_settings() -> None:
+    page = (DOCS / "settings.md").read_text()
+    listed = [row[:2] for row in rows(page) if row[0].startswith("`")]
+    shown = {name.strip("`"): default.strip("`") for name, default in listed}
+    fields = {
+        name.upper(): field for name, field in {**Settings.model_fields, **WaveSpeedSettings.model_fields}.items()
+    }
+    assert len(listed) == len(shown) and set(shown) == set(fields), set(shown) ^ set(fields)
+    # The tables say these in words.
+    in_words = {"QUEUE_PREFIX", "QUEUE_CONCURRENCY", "MAX_USER_QUEUED", "QUEUE_OPTIONS", "HOOKS"}
+    for name, field in fields.items():
+        if name not in in_words:
+            default = "" if field.default is None else str(field.default)
+            assert shown[name] == (default.lower() if isinstance(field.default, bool) else default), name
+    assert len(names(section(page, "## The ten that everybody needs"))) == 10
+
+
+async def test_the_calls_table_names_every_route() -> None:
+    from functions.index import ROUTERS
+
+    shown = re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/api/[^`]+)` \|", section(API, "## Calls"), re.M)
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    # A GET that answers HEAD too is one call.
+    assert len(shown) == len(set(shown)) and set(shown) == {
+        (method, route.path_format.replace("{job_id}", "{id}"))
+        for route in routes
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+
+def test_the_reference_names_every_field_that_a_request_may_have() -> None:
+    models: tuple[tuple[type[BaseModel], str], ...] = (
+        (SubmitRequest, "## Submit"), (BatchRequest, "## Batches"), (JobsQuery, "## List"),
+    )  # fmt: skip
+    for model, heading in models:
+        assert set(model.model_fields) - names(section(API, heading)) == set(), heading
+    assert set(LetterFilter.model_fields) <= names(section(API, "## Operator"), 1)
+
+
+def problems(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
+    for made in kind.__subclasses__():
+        yield made
+        yield from problems(made)
+
+
+def test_the_errors_table_is_every_error() -> None:
+    shown = [(row[0].strip("`"), row[1], row[3]) for row in rows(section(API, "## Errors")) if row[0].startswith("`")]
+    expected = {(code, str(status), "no") for status, code in CODES.items()} | {("internal_error", "500", "yes")}
+    expected |= {(InvalidRequest.code, "400, 411, 413, 415, 422", "no"), ("not_completed", "409", "yes or no")}
+    for problem in problems():
+        if problem.code not in ("invalid_request", "not_completed") and problem.__module__ == Problem.__module__:
+            expected.add((problem.code, str(problem.http_status), "yes" if problem.retryable else "no"))
+    assert set(shown) == expected and len(shown) == len(expected)
+
+
+def test_the_classes_table_is_every_class_and_every_code_of_its_own() -> None:
+    table = section(API, "### Error classes")
+    assert names(table) == set(KNOWN_CLASSES)
+    own = {code.strip("`"): of_class.strip("`") for of_class, _, _, code in rows(table) if code.startswith("`")}
+    assert own == ERROR_CLASSES
+
+
+def test_the_events_table_is_every_event() -> None:
+    assert names(section(HOOKS, "### Events")) == set(get_args(Event))
+
+
+def test_the_limits_are_the_codes() -> None:
+    for line in (
+        f"| jobs of a batch | {MAX_JOBS} |",
+        f"| results of a batch in one answer | {MAX_RESULTS} |",
+        f"| files of one output that are copied | {MAX_FILES};",
+        f"| body | {MAX_EVENT // 1000} KB;",
+    ):
+        assert line in LIMITS, line
+
+
+@pytest.mark.timeout(600)  # a thousand jobs, ten times
+async def test_the_fairness_table_is_what_the_bench_counts_and_meets_its_targets() -> None:
+    measured, _ = await fairness.measure(fairness.JOBS)
+    assert all(is_met for row in measured for is_met in row.targets().values())
+    counted = {
+        (row.scenario, row.policy.strip("()"), row.cap): (str(row.first_serve), f"{row.jain:.3f}", f"{row.ratio:.3f}")
+        for row in measured
+    }
+    text = section((DOCS / "costs.md").read_text(), "## Fairness")
+    shown = re.findall(r"^\| ([a-z0-9 ]+) \| `?(\w+)`? \| (\w+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
+    assert len(shown) == 10
+    for scenario, policy, cap, *figures in shown:
+        assert counted[scenario, policy, cap] == tuple(figures), scenario
