@@ -109,7 +109,9 @@ def hook_url(received: Path) -> str:
 
 
 def test_the_announcement_is_what_is_shown(stack: Stack) -> None:
-    printed = announcement(stack).replace(str(stack.configuration.data_dir), ".sluice")
+    printed = announcement(stack.urls, stack.configuration, stack.environment).replace(
+        str(stack.configuration.data_dir), ".sluice"
+    )
     for command in shown("make dev"):
         assert command.prints(printed), (command.document, printed)
 
