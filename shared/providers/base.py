@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
+
+from shared.json_value import Json
 
 PredictionStatus = Literal["running", "completed", "failed", "canceled"]
 
@@ -15,7 +17,7 @@ class Submission:
     job_id: str
     attempt: int
     model: str
-    input: Mapping[str, Any]
+    input: Mapping[str, Json]
     webhook_url: str | None
     cancel_after: int
 
@@ -26,7 +28,7 @@ class Prediction:
 
     id: str
     status: PredictionStatus
-    output: Any = None
+    output: Json = None
     error: str = ""
     progress: int | None = None
     removed: bool = False  # the provider has deleted the output
@@ -39,7 +41,7 @@ class Wanted:
     """What is known of a submission whose answer was lost: it was created between two moments, if at all."""
 
     model: str
-    input: Mapping[str, Any]
+    input: Mapping[str, Json]
     since: datetime
     until: datetime
 

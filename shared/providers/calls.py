@@ -10,11 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
+from shared.json_value import Json
 from shared.log import log
 from shared.providers.base import (
     Prediction,
@@ -54,7 +54,7 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Json]:
         """The JSON object it holds; an empty one if it holds anything else."""
         try:
             document = read_json(self.content)
@@ -87,7 +87,7 @@ class Calls:
     async def create(
         self,
         path: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Json],
         timeout: float,
         outcome_of: Callable[[Answer], SubmissionOutcome],
         headers: Mapping[str, str] | None = None,
@@ -146,14 +146,15 @@ def refusal_of(answer: Answer) -> SubmissionOutcome:
 def pause_of(answer: Answer) -> float:
     """How long a 429 asks to wait, in s: its header, its ``retry_after``, or "resets in ~30s" in its text."""
     body = answer.document
-    told: list[Any] = [answer.headers.get("retry-after"), body.get("retry_after")]
+    told: list[Json] = [answer.headers.get("retry-after"), body.get("retry_after")]
     text = RESETS_IN.search(str(body.get("detail") or body.get("message") or ""))
     told.append(text.group(1) if text else None)
     for value in told:
-        try:
-            return min(MAX_PAUSE, max(1.0, float(value)))
-        except (TypeError, ValueError, OverflowError):
-            continue
+        if isinstance(value, str | int | float):
+            try:
+                return min(MAX_PAUSE, max(1.0, float(value)))
+            except (ValueError, OverflowError):
+                continue
     return DEFAULT_PAUSE
 
 
@@ -163,7 +164,7 @@ def detail_of(answer: Answer) -> str:
     return clean(str(body.get("detail") or body.get("title") or body.get("message") or f"status {answer.status}"))
 
 
-def described(answer: Answer, prediction_of: Callable[[Any], Prediction]) -> Prediction:
+def described(answer: Answer, prediction_of: Callable[[Json], Prediction]) -> Prediction:
     """The prediction in the answer to a question; raises ProviderUnavailable if there is none."""
     if not answer.is_success:
         raise ProviderUnavailable(f"status {answer.status}")
@@ -173,10 +174,11 @@ def described(answer: Answer, prediction_of: Callable[[Any], Prediction]) -> Pre
         raise ProviderUnavailable("no prediction in the answer") from None
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes) -> Json:
     """The JSON document; NaN and infinities, which could not be passed on as JSON, become null."""
     try:
-        return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
+        document: Json = json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
+        return document
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -186,22 +188,32 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def identify(body: Any, statuses: Mapping[str, PredictionStatus], provider: str) -> tuple[str, PredictionStatus]:
+def fields_of(document: Json) -> dict[str, Json]:
+    """The members of a document that describes a prediction; raises ValueError for what is no JSON object."""
+    if not isinstance(document, dict):
+        raise ValueError("not a prediction")
+    return document
+
+
+def identify(
+    body: Mapping[str, Json], statuses: Mapping[str, PredictionStatus], provider: str
+) -> tuple[str, PredictionStatus]:
     """The id and status of the prediction a document describes; raises ValueError if it describes none.
 
     A status that is not documented counts as running: it is not the end of anything we know.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("status"), str):
+    prediction_id, word = body.get("id"), body.get("status")
+    if not isinstance(word, str):
         raise ValueError("not a prediction")
-    if not isinstance(body.get("id"), str) or not PREDICTION_ID.fullmatch(body["id"]):
+    if not isinstance(prediction_id, str) or not PREDICTION_ID.fullmatch(prediction_id):
         raise ValueError("not a prediction's id")
-    status = statuses.get(body["status"])
+    status = statuses.get(word)
     if status is None:
-        log.warning("provider_status_unknown", provider=provider, prediction=body["id"])
-    return body["id"], status or "running"
+        log.warning("provider_status_unknown", provider=provider, prediction=prediction_id)
+    return prediction_id, status or "running"
 
 
-def run_time(told: Any, per_second: int = 1) -> float | None:
+def run_time(told: Json, per_second: int = 1) -> float | None:
     """A duration as a provider tells it, in s; None for what can be none."""
     # Compared before it is divided: an integer may be too large for a float.
     if isinstance(told, int | float) and 0 <= told < MAX_RUN * per_second:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 from shared.config.settings import Settings
+from shared.json_value import Json
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -31,6 +31,7 @@ from shared.providers.calls import (
     Answer,
     Calls,
     described,
+    fields_of,
     identify,
     read_json,
     refusal_of,
@@ -82,34 +83,34 @@ class Replicate:
 
     async def find(self, wanted: Wanted, timeout: float) -> list[str]:
         listed = await self.list_since(wanted.since, timeout, until=wanted.until)
-        return [entry["id"] for entry in listed if _fits(entry, wanted)]
+        return [str(entry["id"]) for entry in listed if _fits(entry, wanted)]
 
     async def list_since(
         self, moment: datetime, timeout: float, *, until: datetime | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Json]]:
         """The predictions created since then, newest first, as the API describes them, a hundred a call."""
-        found: list[dict[str, Any]] = []
+        found: list[dict[str, Json]] = []
         path = f"predictions?created_after={quote(moment.isoformat())}"
         if until is not None:
             path += f"&created_before={quote(until.isoformat())}"
         try:
             async with asyncio.timeout(timeout):
                 for _ in range(MAX_PAGES):
-                    page = await self._page(path, timeout)
-                    found += [entry for entry in page["results"] if isinstance(entry, dict)]
-                    path = str(page.get("next") or "")
+                    entries, path = await self._page(path, timeout)
+                    found += entries
                     if not path:
                         return found
         except TimeoutError:
             raise ProviderUnavailable("the list took too long") from None
         raise ProviderUnavailable("too many predictions to tell them apart")
 
-    async def _page(self, path: str, timeout: float) -> dict[str, Any]:
+    async def _page(self, path: str, timeout: float) -> tuple[list[dict[str, Json]], str]:
+        """A page's predictions, and the path of the next page; '' on the last one."""
         answer = await self._calls.ask("GET", path, timeout)
-        page = answer.document
-        if answer.status != 200 or not isinstance(page.get("results"), list):
+        results = answer.document.get("results")
+        if answer.status != 200 or not isinstance(results, list):
             raise ProviderUnavailable(f"status {answer.status}")
-        return page
+        return [entry for entry in results if isinstance(entry, dict)], str(answer.document.get("next") or "")
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         secrets = self._settings.replicate_webhook_secrets
@@ -122,9 +123,9 @@ class Replicate:
         await self._calls.close()
 
 
-def request_of(submission: Submission) -> tuple[str, dict[str, Any]]:
+def request_of(submission: Submission) -> tuple[str, dict[str, Json]]:
     """The path and body that create a prediction of this model: a version, a model or a deployment."""
-    body: dict[str, Any] = {"input": dict(submission.input)}
+    body: dict[str, Json] = {"input": dict(submission.input)}
     if submission.webhook_url is not None:
         body |= {"webhook": submission.webhook_url, "webhook_events_filter": ["completed"]}
     model = submission.model
@@ -143,8 +144,9 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
     return refusal_of(answer)
 
 
-def prediction_of(body: Any) -> Prediction:
+def prediction_of(document: Json) -> Prediction:
     """The prediction that an answer or a webhook describes; ValueError if it describes none."""
+    body = fields_of(document)
     prediction_id, status = identify(body, STATUSES, Replicate.name)
     metrics = body.get("metrics")
     return Prediction(
@@ -159,7 +161,7 @@ def prediction_of(body: Any) -> Prediction:
     )
 
 
-def _fits(entry: dict[str, Any], wanted: Wanted) -> bool:
+def _fits(entry: dict[str, Json], wanted: Wanted) -> bool:
     """Whether a listed prediction has the wanted model and input and was created in time.
 
     What a deployment runs is not in the list under the deployment's name, so nothing is recognised as its.
@@ -176,7 +178,7 @@ def _fits(entry: dict[str, Any], wanted: Wanted) -> bool:
     return is_id and in_time and same_model and entry.get("input") == dict(wanted.input)
 
 
-def progress_of(logs: Any) -> int | None:
+def progress_of(logs: Json) -> int | None:
     """The last percentage that the logs name, as progress bars such as tqdm's print it; 99 at most."""
     found = PERCENT.findall(logs[-4000:]) if isinstance(logs, str) else []
     return min(99, int(found[-1])) if found else None

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.config.credentials import fault_of_secret, is_plain
 from shared.config.hosting import is_loopback
 from shared.config.settings import Settings
+from shared.json_value import Json
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -207,7 +208,7 @@ def _judged(answer: Answer) -> Answer:
     return answer
 
 
-def _task_in(document: Any) -> dict[str, Any]:
+def _task_in(document: Json) -> dict[str, Json]:
     """The task in an envelope; webhooks come without one."""
     if not isinstance(document, dict):
         return {}
@@ -215,7 +216,7 @@ def _task_in(document: Any) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else document
 
 
-def prediction_of(document: Any) -> Prediction:
+def prediction_of(document: Json) -> Prediction:
     """The prediction that an answer or a webhook describes; ValueError if it describes none."""
     task = _task_in(document)
     prediction_id, status = identify(task, STATUSES, WaveSpeed.name)
@@ -230,7 +231,7 @@ def prediction_of(document: Any) -> Prediction:
     )
 
 
-def _error_of(task: dict[str, Any]) -> str:
+def _error_of(task: dict[str, Json]) -> str:
     """The error's text, led by what the task's code or status means."""
     code, text = task.get("code"), clean(str(task.get("error") or ""))
     meaning = MEANINGS.get(code, "") if type(code) is int else ""
@@ -239,7 +240,7 @@ def _error_of(task: dict[str, Any]) -> str:
     return clean(": ".join(filter(None, (meaning, text))))
 
 
-def _seconds_of(task: dict[str, Any]) -> float | None:
+def _seconds_of(task: dict[str, Json]) -> float | None:
     """How long the task took; told in ms."""
     timings = task.get("timings")
     told = task.get("executionTime") or (timings.get("inference") if isinstance(timings, dict) else None)

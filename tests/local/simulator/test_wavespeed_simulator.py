@@ -20,6 +20,7 @@ from local.configuration import Configuration
 from local.environment import Environment
 from local.simulator.running import RunningSimulator, running_simulator
 from shared.errors import Unauthenticated
+from shared.json_value import Json
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -110,8 +111,15 @@ def provider_for(simulator: RunningSimulator, **changes: str) -> WaveSpeed:
 async def create(
     provider: WaveSpeed, hook: str | None = None, *, prompt: str = "a fox", timeout: float = 15, **simulate: Any
 ) -> SubmissionOutcome:
-    inputs = {"prompt": prompt, "simulate": simulate}
+    inputs: dict[str, Json] = {"prompt": prompt, "simulate": simulate}
     return await provider.create(Submission("job_1", 1, MODEL, inputs, hook, 90), timeout)
+
+
+def url_of(prediction: Prediction) -> str:
+    """The one URL that the output holds."""
+    assert isinstance(prediction.output, list)
+    [url] = prediction.output
+    return str(url)
 
 
 async def created(provider: WaveSpeed, hook: str | None = None, **simulate: Any) -> Prediction:
@@ -147,8 +155,7 @@ async def test_a_task_is_created_runs_and_completes_as_polls_see_it(
     simulator.advance(41)
     done = await wavespeed.get(new.id, 5)
     assert (done.status, done.seconds, done.error) == ("completed", 50.0, "")
-    [url] = done.output
-    assert httpx.get(url, trust_env=False).headers["content-type"] == "video/mp4"
+    assert httpx.get(url_of(done), trust_env=False).headers["content-type"] == "video/mp4"
 
 
 async def test_a_task_is_told_by_a_signed_webhook_at_the_url_of_the_query(
@@ -190,9 +197,9 @@ async def test_a_stalled_task_goes_on_and_cannot_be_cancelled(
 async def test_the_outputs_vanish_after_seven_days(simulator: RunningSimulator, wavespeed: WaveSpeed) -> None:
     done = await created(wavespeed, output="png", **INSTANT)
     simulator.advance(7 * 24 * 3600 - 10)
-    assert httpx.get(done.output[0], trust_env=False).status_code == 200
+    assert httpx.get(url_of(done), trust_env=False).status_code == 200
     simulator.advance(10)
-    assert httpx.get(done.output[0], trust_env=False).status_code == 404
+    assert httpx.get(url_of(done), trust_env=False).status_code == 404
 
 
 # --- creates that go wrong
