@@ -7,10 +7,9 @@ import json
 import resource
 import sys
 from pathlib import Path
-from typing import Any
 
 from shared.media.dimensions import TooLarge
-from shared.media.media import MAX_THUMBNAIL
+from shared.media.media import MAX_THUMBNAIL, Answer
 
 # bytes of its own; a function of 512 MB holds some 120 itself while it copies. Measured with Pillow 13 and PyAV 18: the
 # libraries take 25 MB of them, the largest images of dimensions.py 105 (PNG), 150 (progressive JPEG), 195 (WebP), films
@@ -38,7 +37,7 @@ def limit(seconds: int) -> None:
             continue
 
 
-def answer(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
+def answer(path: Path, content_type: str, thumbnail: Path) -> Answer:
     """What the file shows, or an ``error``; writes the thumbnail of one that can be seen."""
     try:
         if content_type.startswith("image/"):

@@ -7,6 +7,7 @@ import av
 
 from shared.media.dimensions import check
 from shared.media.images import small, write
+from shared.media.media import Answer
 
 EARLY = 1.0  # s into a film its thumbnail is taken, or at a tenth of a shorter one
 MAX_FRAMES = 500  # decoded on the way there, from the key frame before it
@@ -22,7 +23,7 @@ DEMUXERS = {
 }  # fmt: skip
 
 
-def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
+def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
     """A film's dimensions as displayed, its duration, and the thumbnail of a frame near its beginning."""
     with _opened(path, content_type) as film:
         duration = _duration_of(film)
@@ -40,7 +41,7 @@ def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
         return {"width": width, "height": height, "duration": duration, "thumbnail_type": write(picture, thumbnail)}
 
 
-def listen(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
+def listen(path: Path, content_type: str, thumbnail: Path) -> Answer:
     """The duration of sound."""
     with _opened(path, content_type) as sound:
         if not sound.streams.audio:

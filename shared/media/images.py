@@ -1,12 +1,12 @@
 """Images by Pillow. Runs in the child only."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
 from shared.media.dimensions import MAX_PIXELS, TooLarge, check
-from shared.media.media import MAX_SIDE
+from shared.media.media import MAX_SIDE, Answer, ThumbnailType
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -18,7 +18,7 @@ SEE_THROUGH = ("RGBA", "LA", "PA", "La", "RGBa")
 BAND = 1_000_000  # pixels that are converted at once
 
 
-def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
+def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
     """An image's dimensions as displayed, and its thumbnail; of an animated one its first frame's."""
     # Twice as many are an error of Pillow's own; WebP's decoder takes its memory before check() can be asked.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
@@ -34,7 +34,7 @@ def show(path: Path, content_type: str, thumbnail: Path) -> dict[str, Any]:
     return {"width": width, "height": height, "thumbnail_type": kind}
 
 
-def write(image: "Picture", thumbnail: Path) -> str:
+def write(image: "Picture", thumbnail: Path) -> ThumbnailType:
     """Writes an upright thumbnail and gives its content type."""
     size = small(*image.size)
     # A JPEG is decoded to an eighth of its size, if that is enough; for all others this does nothing.

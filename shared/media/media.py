@@ -3,7 +3,9 @@
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal, TypedDict, cast, get_args
+
+from shared.json_value import Json
 
 Word = Literal["unknown_type", "not_installed", "too_large_to_show", "unreadable", "timed_out", "killed", "failed"]
 ThumbnailType = Literal["image/jpeg", "image/webp"]
@@ -37,10 +39,20 @@ class Media:
     error: Word | None = None
 
 
+class Answer(TypedDict, total=False):
+    """What the child prints as JSON: the fields of Media that it has found out, or why it has not."""
+
+    width: int
+    height: int
+    duration: float | None
+    thumbnail_type: ThumbnailType
+    error: Word
+
+
 def answer_of(printed: bytes) -> Media:
     """The child's answer, without a thumbnail's bytes. Raises ValueError: the child may be in the hands of its file."""
     try:
-        answer: Any = json.loads(printed)
+        answer: Json = json.loads(printed)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(answer, dict) or answer.get("error") not in (None, *get_args(Word)):
@@ -57,7 +69,7 @@ def answer_of(printed: bytes) -> Media:
     )
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Json) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -42,7 +42,7 @@ class Client(Protocol):
     """What is needed of an ``httpx.AsyncClient``; its timeouts are its maker's business."""
 
     def stream(
-        self, method: str, url: str, *, headers: Any, follow_redirects: bool
+        self, method: str, url: str, *, headers: Mapping[str, str], follow_redirects: bool
     ) -> AbstractAsyncContextManager[Any]: ...
 
 
