@@ -29,8 +29,13 @@ demo: $(READY) ## five jobs from two users through the whole system, on this mac
 dev: $(READY) ## the same stack, and stay: functions on 8000, store on 8079, provider on 8090
 	@$(BIN)/python -m local.stack $(ARGS)
 
-test: $(READY) ## all tests but those of the next target
-	@$(BIN)/python -m pytest -q -m "not slow and not deploy" $(ARGS)
+test: $(READY) ## the tests, a few minutes: a sample of the exhaustive ones (ARGS="--seed 1" picks it again)
+	@$(BIN)/python -m pytest -q -m "not exhaustive and not slow and not deploy" $(ARGS)
+
+test-exhaustive: $(READY) ## every case that `make test` only samples, and what takes long: half an hour
+	@$(BIN)/python -m pytest -q -m "exhaustive and not slow and not deploy" $(ARGS)
+
+test-all: test test-exhaustive ## both
 
 test-deploy: $(READY) ## what is deployed to AWS and Vercel, built and run by their own tools (wants Node.js; installs the rest)
 	@$(BIN)/python -m pytest -q -m deploy tests/deploy $(ARGS)
@@ -77,4 +82,4 @@ schedule: $(READY) ## let QStash call the deployment every minute (ARGS=--delete
 clean: ## remove .venv, the local data and what was built
 	@rm -rf $(VENV) .sluice build
 
-.PHONY: help install demo dev test test-deploy artifact check mutants soak bench peers cost setup-replicate schedule clean
+.PHONY: help install demo dev test test-exhaustive test-all test-deploy artifact check mutants soak bench peers cost setup-replicate schedule clean

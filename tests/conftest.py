@@ -11,8 +11,9 @@ os.environ["CRON_SECRET"] = "cron-secret-in-tests"
 os.environ["OPERATOR_TOKEN"] = "operator-token-in-tests"
 os.environ["LOG_LEVEL"] = "ERROR"
 
+import random
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,3 +94,37 @@ async def valkey_world(valkey: RunningServer, clock: ManualClock) -> AsyncIterat
     """The same on Valkey alone."""
     async with make_world(valkey, clock) as made:
         yield made
+
+
+# What `make test` leaves out, and what it samples
+
+
+SEED = random.SystemRandom().randrange(1_000_000)
+LEFT_OUT = pytest.StashKey[int]()
+HAS_SAMPLED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=SEED, help="picks the cases of all samples")
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Draws that follow from the run's seed and the test's name alone."""
+    request.config.stash[HAS_SAMPLED] = True
+    return random.Random(f"{request.config.getoption('--seed')} {request.node.nodeid}")
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    if items:
+        stash = items[0].config.stash
+        left_out = sum(item.get_closest_marker("exhaustive") is not None for item in items)
+        stash[LEFT_OUT] = stash.get(LEFT_OUT, 0) + left_out
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash.get(HAS_SAMPLED, False):
+        seed = config.getoption("--seed")
+        terminalreporter.write_line(f'Samples were picked by --seed {seed} (make test ARGS="--seed {seed}").')
+    if left_out := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"Left out: {left_out} exhaustive tests. CI runs them, and so does make test-all.")

@@ -9,7 +9,8 @@ from tests.faults.files import without_threads
 from tests.faults.following import FOLLOWING, LASTING
 from tests.faults.hearing import listening
 from tests.faults.plan import KINDS, WHENS, Fault, FaultPlan
-from tests.faults.scenarios import SCENARIOS, WEBHOOK_MODES
+from tests.faults.scenario import WEBHOOK_MODES
+from tests.faults.scenarios import SCENARIOS
 from tests.faults.simulation import START, Simulation, settings_of
 from tests.invariants import State
 

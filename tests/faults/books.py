@@ -5,7 +5,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.scenarios import Creation
+from tests.faults.scenario import Creation
 from tests.invariants import Made, Outside, State
 from tests.invariants.state import BAND
 

@@ -15,7 +15,7 @@ from shared.signing.webhooks import event_id_for
 from tests.faults.books import Books
 from tests.faults.clients import CALLER
 from tests.faults.process import Passage, Process
-from tests.faults.scenarios import Scenario
+from tests.faults.scenario import Scenario
 from tests.invariants import State
 
 STATUS = {"ok": 204, "down": 500, "gone": 410}

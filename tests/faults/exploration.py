@@ -9,7 +9,7 @@ from shared.config.settings import Settings
 from tests.faults.books import Books, Outcome
 from tests.faults.engines import Engine
 from tests.faults.plan import Fault, FaultPlan
-from tests.faults.scenarios import Scenario, WebhookMode
+from tests.faults.scenario import Scenario, WebhookMode
 from tests.faults.simulation import Simulation, settings_of
 
 

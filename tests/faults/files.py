@@ -11,7 +11,7 @@ from unittest.mock import patch
 from shared.storage.bucket import StorageError
 from tests.faults.books import Books
 from tests.faults.process import Passage, Process
-from tests.faults.scenarios import Scenario, Work
+from tests.faults.scenario import Scenario, Work
 from tests.invariants import Made, Object
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from shared.signing.webhooks import nonce_is_valid
 from tests.faults.books import Books
 from tests.faults.files import urls
 from tests.faults.process import Passage, Process
-from tests.faults.scenarios import Creation, Scenario, WebhookMode, Work
+from tests.faults.scenario import Creation, Scenario, WebhookMode, Work
 from tests.invariants import Made
 
 Answer = TypeVar("Answer")

@@ -26,7 +26,7 @@ from tests.faults.patience import ticks_until_quiet
 from tests.faults.plan import Crash, Fault, FaultPlan
 from tests.faults.process import Process
 from tests.faults.provider import RETRIES, FakeProvider
-from tests.faults.scenarios import Scenario, Step, WebhookMode, Work
+from tests.faults.scenario import Scenario, Step, WebhookMode, Work
 from tests.invariants import Limits, Made, State, check, final, referred, spend
 from tests.world import settings_for
 

@@ -1,0 +1,83 @@
+"""Which modes of webhooks each scenario runs under."""
+
+import pytest
+
+from tests.faults.following import (
+    CROWD,
+    DELETED,
+    FILED,
+    FLAKY,
+    FOLLOWING,
+    REDELIVERED,
+    REVOKED,
+    SOURCE_DOWN,
+    SOURCE_GONE,
+    STORAGE_DOWN,
+    TOLD,
+    TOLD_BATCH,
+    TWO_FILES,
+    UNHEARD,
+)
+from tests.faults.scenario import WEBHOOK_MODES, WebhookMode
+from tests.faults.scenarios import (
+    ALL_OR_NOTHING,
+    BACKLOG,
+    BATCH,
+    BATCH_CANCELED,
+    CIRCUIT,
+    CONTROLLED,
+    EXPIRING,
+    HEIRS,
+    LIMITED,
+    PAUSED,
+    RACES,
+    REDRIVEN,
+    REOPENED,
+    RETRY_UNKNOWN,
+    SCENARIOS,
+    TROUBLED,
+    TWINS,
+    UNKNOWN,
+    UNLISTED,
+)
+
+# Each scenario runs under the modes of webhooks that matter most to it, since all would take too long: the first
+# ones under all or most, the later ones under one or two.
+MODES: dict[str, tuple[WebhookMode, ...]] = {
+    UNKNOWN.name: ("ok", "lost", "belated", "overtaking"),
+    RETRY_UNKNOWN.name: ("ok", "lost", "belated", "overtaking"),
+    TROUBLED.name: ("ok", "lost", "duplicate"),
+    TWINS.name: ("ok", "lost", "overtaking"),
+    UNLISTED.name: ("ok", "lost", "belated"),
+    BACKLOG.name: ("ok", "late"),
+    LIMITED.name: ("ok", "lost"),
+    HEIRS.name: ("ok", "duplicate"),
+    RACES.name: ("ok", "overtaking"),
+    PAUSED.name: ("ok", "overtaking"),
+    CIRCUIT.name: ("ok",),
+    REOPENED.name: ("lost",),
+    EXPIRING.name: ("ok", "lost"),
+    CONTROLLED.name: ("ok",),
+    BATCH.name: ("ok", "overtaking"),
+    ALL_OR_NOTHING.name: ("ok", "lost"),
+    BATCH_CANCELED.name: ("ok", "duplicate"),
+    REDRIVEN.name: ("ok", "lost"),
+    FILED.name: ("ok", "lost", "overtaking"),
+    TWO_FILES.name: ("ok",),
+    TOLD.name: ("ok", "overtaking"),
+    TOLD_BATCH.name: ("ok", "lost"),
+    REDELIVERED.name: ("ok",),
+    CROWD.name: ("lost",),
+    REVOKED.name: ("ok",),
+    FLAKY.name: ("ok",),
+    UNHEARD.name: ("ok",),
+    SOURCE_DOWN.name: ("ok",),
+    SOURCE_GONE.name: ("ok",),
+    STORAGE_DOWN.name: ("ok",),
+    DELETED.name: ("ok",),
+}
+RUNS = [
+    pytest.param(scenario, mode, id=f"{scenario.name}-webhooks_{mode}")
+    for scenario in (*SCENARIOS, *FOLLOWING)
+    for mode in MODES.get(scenario.name, WEBHOOK_MODES)
+]
