@@ -92,8 +92,7 @@ class Deployment:
         self._loop = loop
         self._http = create_handler(index.app)
         self._scheduled: Callable[[Any, Any], Any] = process_queue.handler
-        self._runtime = Runtime(settings, open_store(settings), clock)
-        self._runtime.providers._loaded["replicate"] = self.provider
+        self._runtime = Runtime(settings, open_store(settings), clock, providers={"replicate": self.provider})
         self._key = {"authorization": f"Bearer {settings.callers['app']}", "content-type": "application/json"}
         self._users = 0
 

@@ -2,12 +2,13 @@
 
 import time
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.errors import StoreError
+from shared.requests.auth import Role
 
 LATE_AFTER_PERIODS = 3  # a schedule may miss a run, or begin one late, without anything being wrong
 
@@ -15,24 +16,25 @@ router = APIRouter()
 
 
 @router.get("/api/health")
-async def health() -> JSONResponse:
+async def health(request: Request) -> JSONResponse:
     """200, or 503 when the store cannot be read; the age of the last tick tells whether the schedule works."""
-    sluice = runtime.current()
     began = time.monotonic()
-    try:
-        tick_at = await sluice.records.last_tick()
-    except StoreError as error:
-        store = {"mode": sluice.settings.storage_mode, "reachable": False, "code": error.code}
-        return JSONResponse({"status": "unavailable", "store": store}, 503, headers={"Cache-Control": "no-store"})
+    async with runtime.call(request, Role.ANYONE) as call:
+        sluice, settings = call.runtime, call.runtime.settings
+        try:
+            tick_at = await sluice.records.last_tick()
+        except StoreError as error:
+            store = {"mode": settings.storage_mode, "reachable": False, "code": error.code}
+            return JSONResponse({"status": "unavailable", "store": store}, 503)
+        age = None if tick_at is None else max(0, (sluice.clock.now() - tick_at) // 1000)
     latency = round((time.monotonic() - began) * 1000, 1)
-    age = None if tick_at is None else max(0, (sluice.clock.now() - tick_at) // 1000)
     body = {
         "status": "ok",
-        "store": {"mode": sluice.settings.storage_mode, "reachable": True, "latency_ms": latency},
+        "store": {"mode": settings.storage_mode, "reachable": True, "latency_ms": latency},
         "last_tick_age_seconds": age,
-        "tick_is_late": age is None or age > LATE_AFTER_PERIODS * sluice.settings.tick_period,
+        "tick_is_late": age is None or age > LATE_AFTER_PERIODS * settings.tick_period,
     }
-    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+    return JSONResponse(body)
 
 
 app = create_app(router)

@@ -7,7 +7,7 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.config.hooks import HookOptions
 from shared.hooks.event import secrets_of
-from shared.requests.auth import caller_of
+from shared.requests.auth import Role
 
 router = APIRouter()
 
@@ -15,11 +15,10 @@ router = APIRouter()
 @router.get("/api/hooks")
 async def hooks(request: Request) -> JSONResponse:
     """200 with the caller's default URL, its default events, and each secret that signs what it is told."""
-    settings = runtime.current().settings
-    caller = caller_of(request, settings)
-    options = settings.hooks.get(caller, HookOptions())
-    body = {"url": options.url, "events": options.events, "secrets": secrets_of(settings, caller)}
-    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+    async with runtime.call(request, Role.APPLICATION) as call:
+        settings = call.runtime.settings
+        options = settings.hooks.get(call.owner, HookOptions())
+    return JSONResponse({"url": options.url, "events": options.events, "secrets": secrets_of(settings, call.owner)})
 
 
 app = create_app(router)

@@ -5,14 +5,13 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.budget import Budget
 from shared.errors import JobNotFound, NotWaiting
 from shared.hooks.delivery_log import JobRedelivery
 from shared.jobqueue.job import is_job_id, links
 from shared.jobs.listing import JobsQuery
 from shared.jobs.request import JobChange
 from shared.jobs.results import result_of
-from shared.requests.auth import caller_of
+from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_number, read_optional_model, read_query
 
 router = APIRouter()
@@ -20,15 +19,13 @@ router = APIRouter()
 MAX_BODY = 4 * 1024
 MAX_FILES = 10**6  # that a number may mean; those that a job has decide
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
-PLAIN = {"Cache-Control": "no-store"}
 
 
 @router.get("/api/jobs")
 async def jobs(request: Request) -> JSONResponse:
     """200 with a page of the caller's jobs, newest first, and ``next_cursor``; null on the last page alone."""
-    sluice = runtime.current()
-    caller = caller_of(request, sluice.settings)
-    return JSONResponse(await sluice.listing.jobs(caller, read_query(request, JobsQuery)), headers=PLAIN)
+    async with runtime.call(request, Role.APPLICATION) as call:
+        return JSONResponse(await call.runtime.listing.jobs(call.owner, read_query(request, JobsQuery)))
 
 
 @router.delete("/api/jobs/{job_id}")
@@ -37,21 +34,19 @@ async def delete(request: Request, job_id: str) -> Response:
 
     503 while the storage does not answer: then the job is still there.
     """
-    sluice = runtime.current()
-    budget = Budget.of_function(sluice.settings)
-    await sluice.erasure.delete_job(caller_of(request, sluice.settings), job_id, budget)
-    return Response(status_code=204, headers=PLAIN)
+    async with runtime.call(request, Role.APPLICATION) as call:
+        await call.runtime.erasure.delete_job(call.owner, job_id, call.budget)
+    return Response(status_code=204)
 
 
 @router.post("/api/jobs/{job_id}/retry")
 async def retry(request: Request, job_id: str) -> JSONResponse:
     """202 with the new job made of a failed one, the same at each repeat; 409 for any other job."""
-    sluice = runtime.current()
-    budget = Budget.of_function(sluice.settings)
-    job = await sluice.redrive.retry(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox_worker.drain_own(job["id"], budget)
-    sluice.statuses.forget(job_id)
-    return JSONResponse(job, 202, headers={"Location": job["links"]["status"], **PLAIN})
+    async with runtime.call(request, Role.APPLICATION) as call:
+        job = await call.runtime.redrive.retry(call.owner, job_id, call.budget)
+        call.follow_ups.about = job["id"]
+        call.runtime.statuses.forget(job_id)
+    return JSONResponse(job, 202, headers={"Location": job["links"]["status"]})
 
 
 @router.get("/api/jobs/{job_id}/result")
@@ -61,63 +56,55 @@ async def result(request: Request, job_id: str) -> Response:
     ``?file=0`` and so on lead to that one of its files, 404 if there is none. It costs what a poll costs, and is found
     in the same cache.
     """
-    sluice = runtime.current()
-    caller = caller_of(request, sluice.settings)
-    number = read_number(request, "file", 0, 0, MAX_FILES) if "file" in request.query_params else None
-    remembered = await sluice.statuses.view(caller, job_id)
+    async with runtime.call(request, Role.APPLICATION) as call:
+        number = read_number(request, "file", 0, 0, MAX_FILES) if "file" in request.query_params else None
+        remembered = await call.runtime.statuses.view(call.owner, job_id)
     found = result_of(remembered.value, number)
     if found.url is not None:
-        return RedirectResponse(found.url, 303, headers=PLAIN)
-    return Response(found.body, media_type="application/json", headers=PLAIN)
+        return RedirectResponse(found.url, 303)
+    return Response(found.body, media_type="application/json")
 
 
 @router.post("/api/jobs/{job_id}/cancel")
 async def cancel(request: Request, job_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while the provider still has it; 409 ``already_terminal``."""
-    sluice = runtime.current()
-    budget = Budget.of_function(sluice.settings)
-    canceled = await sluice.cancellation.cancel(caller_of(request, sluice.settings), job_id, budget)
-    await sluice.outbox_worker.drain_own(job_id, budget)
-    sluice.statuses.forget(job_id)
+    async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
+        canceled = await call.runtime.cancellation.cancel(call.owner, job_id, call.budget)
+    call.runtime.statuses.forget(job_id)
     body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
         body["status"] = canceled.outcome
-    return JSONResponse(body, STATUS_OF[canceled.word], headers=PLAIN)
+    return JSONResponse(body, STATUS_OF[canceled.word])
 
 
 @router.patch("/api/jobs/{job_id}")
 async def change(request: Request, job_id: str) -> JSONResponse:
     """200 once a waiting job stands where its new priority puts it; 409 when it does not wait any more."""
-    sluice = runtime.current()
-    caller = caller_of(request, sluice.settings)
-    wanted = await read_model(request, MAX_BODY, JobChange)
-    if not is_job_id(job_id):
-        raise JobNotFound
-    if not await sluice.controls.reprioritize(job_id, caller, wanted.priority):
-        raise NotWaiting
-    sluice.statuses.forget(job_id)
-    body = {"id": job_id, "priority": wanted.priority, "links": links(job_id)}
-    return JSONResponse(body, headers=PLAIN)
+    async with runtime.call(request, Role.APPLICATION) as call:
+        wanted = await read_model(request, MAX_BODY, JobChange)
+        if not is_job_id(job_id):
+            raise JobNotFound
+        if not await call.runtime.controls.reprioritize(job_id, call.owner, wanted.priority):
+            raise NotWaiting
+        call.runtime.statuses.forget(job_id)
+    return JSONResponse({"id": job_id, "priority": wanted.priority, "links": links(job_id)})
 
 
 @router.get("/api/jobs/{job_id}/deliveries")
 async def deliveries(request: Request, job_id: str) -> JSONResponse:
     """200 with each event of the job that was to be told, and every try to tell it."""
-    sluice = runtime.current()
-    caller = caller_of(request, sluice.settings)
-    return JSONResponse(await sluice.delivery_log.of_job(caller, job_id), headers=PLAIN)
+    async with runtime.call(request, Role.APPLICATION) as call:
+        return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 
 @router.post("/api/jobs/{job_id}/redeliver")
 async def redeliver(request: Request, job_id: str) -> JSONResponse:
     """200 with the deliveries after one more try, made at once; 404 for an event that has not happened."""
-    sluice = runtime.current()
-    budget = Budget.of_function(sluice.settings)
-    caller = caller_of(request, sluice.settings)
-    wanted = await read_optional_model(request, MAX_BODY, JobRedelivery)
-    await sluice.delivery_log.redeliver_of_job(caller, job_id, wanted)
-    await sluice.outbox_worker.drain_own(job_id, budget)
-    return JSONResponse(await sluice.delivery_log.of_job(caller, job_id), headers=PLAIN)
+    async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
+        wanted = await read_optional_model(request, MAX_BODY, JobRedelivery)
+        await call.runtime.delivery_log.redeliver_of_job(call.owner, job_id, wanted)
+    # Read behind the block, which has made the try.
+    return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 
 app = create_app(router)

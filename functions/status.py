@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.requests.auth import caller_of
+from shared.requests.auth import Role
 
 router = APIRouter()
 
@@ -14,17 +14,13 @@ router = APIRouter()
 @router.get("/api/status/{job_id}")
 async def status(request: Request, job_id: str) -> Response:
     """200 with the job, or 304 when the caller's ETag still stands; tells how long the answer is good."""
-    sluice = runtime.current()
     known_etag = request.headers.get("if-none-match", "")
-    remembered = await sluice.statuses.view(caller_of(request, sluice.settings), job_id, known_etag)
-    view = remembered.value
-    headers = {
-        "ETag": view.etag,
-        "Cache-Control": f"private, max-age={math.floor(sluice.statuses.left(remembered))}",
-        "Vary": "Authorization",
-    }
+    async with runtime.call(request, Role.APPLICATION) as call:
+        remembered = await call.runtime.statuses.view(call.owner, job_id, known_etag)
+    view, good_for = remembered.value, call.runtime.statuses.left(remembered)
+    headers = {"ETag": view.etag, "Cache-Control": f"private, max-age={math.floor(good_for)}", "Vary": "Authorization"}
     if not view.is_final:
-        headers["Retry-After"] = str(math.ceil(sluice.settings.status_cache_ttl))
+        headers["Retry-After"] = str(math.ceil(call.runtime.settings.status_cache_ttl))
     if view.etag in known_etag:
         return Response(status_code=304, headers=headers)
     return Response(view.body, media_type="application/json", headers=headers)

@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.jobs.uploads import UploadRequest, prepared
-from shared.requests.auth import caller_of
+from shared.requests.auth import Role
 from shared.requests.reading import read_model
 
 MAX_BODY = 4 * 1024
@@ -17,11 +17,10 @@ router = APIRouter()
 @router.post("/api/uploads")
 async def create(request: Request) -> JSONResponse:
     """201 with a URL to PUT the file to and the one to pass to a model; 409 where nothing is kept."""
-    sluice = runtime.current()
-    caller = caller_of(request, sluice.settings)
-    wanted = await read_model(request, MAX_BODY, UploadRequest)
-    body = prepared(sluice.bucket, caller, wanted, sluice.clock.now())
-    return JSONResponse(body, 201, headers={"Cache-Control": "no-store"})
+    async with runtime.call(request, Role.APPLICATION) as call:
+        wanted = await read_model(request, MAX_BODY, UploadRequest)
+        body = prepared(call.runtime.bucket, call.owner, wanted, call.runtime.clock.now())
+    return JSONResponse(body, 201)
 
 
 app = create_app(router)

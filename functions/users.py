@@ -5,9 +5,8 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.budget import Budget
 from shared.jobs.erasure import UserPath
-from shared.requests.auth import caller_of
+from shared.requests.auth import Role
 from shared.requests.reading import checked
 
 router = APIRouter()
@@ -16,12 +15,10 @@ router = APIRouter()
 @router.delete("/api/users/{user_id:path}")
 async def erase(request: Request, user_id: str) -> JSONResponse:
     """200 with what this call has removed and what stays; to be repeated until ``is_complete``."""
-    sluice = runtime.current()
-    budget = Budget.of_function(sluice.settings)
-    caller = caller_of(request, sluice.settings)
-    user = checked(UserPath, {"user_id": user_id}).user_id
-    report = await sluice.erasure.erase_user(caller, user, budget)
-    return JSONResponse(report, headers={"Cache-Control": "no-store"})
+    async with runtime.call(request, Role.APPLICATION) as call:
+        user = checked(UserPath, {"user_id": user_id}).user_id
+        report = await call.runtime.erasure.erase_user(call.owner, user, call.budget)
+    return JSONResponse(report)
 
 
 app = create_app(router)

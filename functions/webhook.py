@@ -5,12 +5,14 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.budget import Budget
 from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest, Unauthenticated
 from shared.log import log
+from shared.providers.base import Prediction
+from shared.requests.auth import Role
 from shared.requests.reading import read_body
+from shared.runtime import Runtime
 from shared.signing.webhooks import nonce_is_valid
 
 MAX_BODY = 10 * 1024 * 1024
@@ -21,23 +23,36 @@ router = APIRouter()
 @router.post("/api/webhook/{provider}")
 async def webhook(request: Request, provider: str) -> JSONResponse:
     """200 once the end is recorded, or for an unknown job; 401 unless the provider sent it for this very attempt."""
-    sluice = runtime.current()
-    budget = Budget.of_function(sluice.settings)
+    async with runtime.call(request, Role.PROVIDER) as call:
+        sluice = call.runtime
+        body = await _signed_body(request, provider, sluice)
+        job_id, attempt = _addressee(request, sluice.settings)
+        prediction = _prediction(body, provider, sluice)
+        ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction)
+        sluice.statuses.forget(job_id, ended=ended.word in ("finished", "already"))
+        if ended.word == "unknown":
+            log.error(
+                "webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id
+            )
+        if ended.waiting:
+            # Meanwhile this job's files are stored and its owner is notified: neither waits for the other's trouble.
+            await sluice.dispatcher.run(call.budget)
+    return JSONResponse({"result": ended.word})
+
+
+async def _signed_body(request: Request, provider: str, sluice: Runtime) -> bytes:
     if provider not in NUMBERS:
         raise Unauthenticated("There is no such provider.")
     body = await read_body(request, MAX_BODY)
     sluice.providers[provider].verify(request.headers, body, sluice.clock.now())
-    job_id, attempt = _addressee(request, sluice.settings)
+    return body
+
+
+def _prediction(body: bytes, provider: str, sluice: Runtime) -> Prediction:
     try:
-        prediction = sluice.providers[provider].read_webhook(body)
+        return sluice.providers[provider].read_webhook(body)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is no prediction.", http_status=400) from None
-    ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction)
-    sluice.statuses.forget(job_id, ended=ended.word in ("finished", "already"))
-    if ended.word == "unknown":
-        log.error("webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id)
-    await sluice.go_on(ended, budget)
-    return JSONResponse({"result": ended.word}, headers={"Cache-Control": "no-store"})
 
 
 def _addressee(request: Request, settings: Settings) -> tuple[str, int]:

@@ -7,11 +7,10 @@ from fastapi.responses import JSONResponse
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import runtime
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
-from shared.jobqueue.follow_ups import begin_request
 from shared.log import log
 
 MAX_LANGUAGES = 16  # of a header that are looked at
@@ -25,22 +24,28 @@ def create_app(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(OwnFollowUps)
+    app.add_middleware(NotStored)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
 
 
-class OwnFollowUps:
-    """Lets each request do what its own scripts tell it, and no other's."""
+class NotStored:
+    """Gives each answer ``Cache-Control: no-store`` that does not say itself how long it is good."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begin_request()
-        await self._app(scope, receive, send)
+        async def send_not_stored(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"]
+                if all(name.lower() != b"cache-control" for name, _ in headers):
+                    message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+            await send(message)
+
+        await self._app(scope, receive, send_not_stored)
 
 
 def create_handler(app: FastAPI) -> Mangum:
@@ -90,8 +95,7 @@ async def _answer_http(_: Request, error: Exception) -> JSONResponse:
         "code": code,
         "retryable": False,
     }
-    headers = {"Cache-Control": "no-store", **(error.headers or {})}
-    return JSONResponse(document, error.status_code, headers=headers, media_type=PROBLEM_JSON)
+    return JSONResponse(document, error.status_code, headers=error.headers, media_type=PROBLEM_JSON)
 
 
 async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
@@ -103,4 +107,5 @@ async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
         "code": "internal_error",
         "retryable": True,
     }
+    # Written outside of NotStored, where Starlette lets a bug end.
     return JSONResponse(document, 500, headers={"Cache-Control": "no-store"}, media_type=PROBLEM_JSON)

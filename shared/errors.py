@@ -61,10 +61,7 @@ class Problem(Exception):
         return body
 
     def headers(self) -> dict[str, str]:
-        headers = {"Cache-Control": "no-store"}
-        if self.retry_after is not None:
-            headers["Retry-After"] = str(self.retry_after)
-        return headers
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 class InvalidRequest(Problem):

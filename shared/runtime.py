@@ -6,8 +6,13 @@ for reading the certificates. They belong to the loop they were built on, so a n
 
 import asyncio
 import functools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+from fastapi import Request
 
 from shared.budget import Budget
 from shared.cache import Cache
@@ -19,7 +24,7 @@ from shared.dispatch.reconciler import Reconciler
 from shared.dispatch.tick import Tick
 from shared.hooks.delivery import Deliveries
 from shared.hooks.delivery_log import DeliveryLog
-from shared.jobqueue import BatchQueue, Controls, Ended, FollowUps, History, JobQueue, Outbox, Records
+from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Outbox, Records
 from shared.jobs.admission import Admission
 from shared.jobs.batches import Batches
 from shared.jobs.cancellation import Cancellation
@@ -30,14 +35,16 @@ from shared.jobs.listing import Listing
 from shared.jobs.redrive import Redrive
 from shared.jobs.status import Statuses
 from shared.log import configure_logs, log
+from shared.outbox.scope import Scope
 from shared.outbox.storing import Storing
 from shared.outbox.worker import OutboxWorker
+from shared.providers.base import Provider
 from shared.providers.loading import Providers
+from shared.requests.auth import Caller, Role, authenticate
 from shared.startup import load_settings
 from shared.storage.bucket import Bucket
 from shared.storage.retention import Retention
 from shared.store import Store, open_store
-from shared.together import together
 
 if TYPE_CHECKING:
     from shared.hooks.address import HookAddresses
@@ -53,13 +60,18 @@ def settings() -> Settings:
 
 
 class Runtime:
-    """The verbs that functions call, on one event loop."""
+    """The verbs that functions call, on one event loop.
 
-    def __init__(self, configured: Settings, store: Store, clock: Clock) -> None:
+    ``providers`` are used instead of those that their names stand for: tests and benches bring their own.
+    """
+
+    def __init__(
+        self, configured: Settings, store: Store, clock: Clock, *, providers: Mapping[str, Provider] | None = None
+    ) -> None:
         self.settings = configured
         self.store = store
         self.clock = clock
-        self.providers = Providers(configured)
+        self.providers = Providers(configured, providers)
         durations = Durations()
         follow_ups = FollowUps(clock)
         self.queue = JobQueue(store, configured, clock, follow_ups)
@@ -120,15 +132,6 @@ class Runtime:
     async def _check_hook(self, url: str) -> None:
         await self.hook_addresses.check(url)
 
-    async def go_on(self, ended: Ended, budget: Budget) -> None:
-        """What an attempt's end sets off: the next job is started while this one's files are stored and its owner told.
-
-        At the same time, so that neither waits for the other's trouble.
-        """
-        if ended.waiting:
-            await together(self.outbox_worker.drain(budget), self.dispatcher.run(budget))
-        await self.outbox_worker.drain(budget)
-
     async def close(self) -> None:
         """Gives back all connections."""
         await self.providers.close()
@@ -153,3 +156,33 @@ def current() -> Runtime:
 def install(runtime: Runtime) -> None:
     """Makes the running loop use this runtime: for tests and benches, which bring their own clock and settings."""
     _of_loop[asyncio.get_running_loop()] = runtime
+
+
+@dataclass
+class Call:
+    """One call of a function: who calls, what serves them, how long it may take, and what must follow from it."""
+
+    runtime: Runtime
+    caller: Caller
+    budget: Budget
+    follow_ups: Scope
+
+    @property
+    def owner(self) -> str:
+        """The name of the caller's API key; what an application makes belongs to it."""
+        return self.caller.name
+
+
+@asynccontextmanager
+async def call(request: Request, *roles: Role, about: str = "") -> AsyncIterator[Call]:
+    """Serves a request of a caller in one of these roles; Unauthenticated comes before anything else is read.
+
+    Leaving the block does what the scripts said must follow; see shared/outbox/scope.py. ``about`` names the job or
+    batch that the caller waits for, ``call.follow_ups.about`` one that has its id only inside the block.
+    """
+    runtime = current()
+    budget = Budget.of_function(runtime.settings)
+    caller = await authenticate(request, roles, runtime.settings, runtime.clock.now())
+    is_waited_for = caller.role is not Role.PROVIDER
+    async with Scope(runtime.outbox_worker, budget, about=about, is_waited_for=is_waited_for) as follow_ups:
+        yield Call(runtime, caller, budget, follow_ups)

@@ -9,16 +9,19 @@ import httpx
 
 from local.rest_server.running import RunningServer
 from shared import runtime
+from shared.budget import Budget
 from shared.clock import Clock, ManualClock
 from shared.config.settings import Settings
 from shared.egress import Guard
 from shared.hooks.address import HookAddresses
-from shared.jobqueue import Admitted
+from shared.jobqueue import Admitted, Collector, FollowUp
 from shared.jobs.request import SubmitRequest
+from shared.outbox.scope import Scope
 from shared.providers.base import (
     Accepted,
     Prediction,
     PredictionGone,
+    Provider,
     ProviderUnavailable,
     Submission,
     SubmissionOutcome,
@@ -99,6 +102,7 @@ class World:
     provider: ObedientProvider
     clock: Clock
     server: RunningServer | None
+    changes: dict[str, Any] = field(default_factory=dict)  # of the settings, against those of all tests
     submitted: int = 0
 
     @property
@@ -129,6 +133,23 @@ class World:
             start=start,
         )
 
+    def another_process(self, **changes: Any) -> Runtime:
+        """A further process of this deployment, with these settings changed; it serves all calls from now on."""
+        settings = settings_for(self.server, **self.changes | changes)
+        providers = {name: self.runtime.providers[name] for name in self.runtime.settings.provider_names}
+        self.runtime = Runtime(settings, self.runtime.store, self.clock, providers=providers)
+        runtime.install(self.runtime)
+        return self.runtime
+
+    def follow_ups(self) -> list[FollowUp]:
+        return follow_ups_of(self.runtime).take()
+
+    async def follow_up(self, budget: Budget | None = None) -> None:
+        await follow_up(self.runtime, budget or Budget(50))
+
+    async def work_off(self, budget: Budget | None = None) -> int:
+        return await work_off(self.runtime, budget or Budget(50))
+
     async def indexed(self) -> int:
         """How many jobs the index holds; the history, which outlives them, not counted."""
         return int(await self.raw("ZCOUNT", self.runtime.queue.keys.index, "0", f"({322 * 2e13:.0f}"))
@@ -136,6 +157,27 @@ class World:
     async def raw(self, *command: str) -> Any:
         """Executes a command on the store, past the queue."""
         return await self.runtime.store.execute(*command)
+
+
+def follow_ups_of(sluice: Runtime) -> Collector:
+    """What the verbs that the test has called itself said must follow."""
+    return sluice.outbox.follow_ups.collector
+
+
+async def follow_up(sluice: Runtime, budget: Budget) -> None:
+    """Does what must follow, as a webhook does it."""
+    outside = follow_ups_of(sluice)
+    async with Scope(sluice.outbox_worker, budget, is_waited_for=False):
+        inside = follow_ups_of(sluice)
+        inside.is_more, outside.is_more = outside.is_more, False
+        for row in outside.take():
+            inside.add(row)
+
+
+async def work_off(sluice: Runtime, budget: Budget) -> int:
+    """Works off what is due in the outbox, as a tick does it; says how many rows it took."""
+    async with Scope(sluice.outbox_worker, budget, is_waited_for=False, looks=False):
+        return await sluice.outbox_worker.run(budget)
 
 
 async def resolve_in_tests(host: str, port: int) -> list[str]:
@@ -147,19 +189,20 @@ async def resolve_in_tests(host: str, port: int) -> list[str]:
 
 
 @asynccontextmanager
-async def make_world(server: RunningServer | None, clock: Clock, **changes: Any) -> AsyncIterator[World]:
-    """A world on an emptied store."""
+async def make_world(
+    server: RunningServer | None, clock: Clock, brings: Mapping[str, Provider] | None = None, /, **changes: Any
+) -> AsyncIterator[World]:
+    """A world on an emptied store. Its Replicate obeys, unless it ``brings`` others."""
     if server is not None:
         server.clear_faults()
         server.flush()
     settings = settings_for(server, **changes)
-    made = Runtime(settings, open_store(settings), clock)
     provider = ObedientProvider()
-    made.providers._loaded["replicate"] = provider
+    made = Runtime(settings, open_store(settings), clock, providers={"replicate": provider} | dict(brings or {}))
     made.hook_addresses = HookAddresses(Guard(settings.allow_loopback, resolver=resolve_in_tests))
     runtime.install(made)
     try:
-        yield World(made, provider, clock, server)
+        yield World(made, provider, clock, server, changes)
     finally:
         await made.close()
 

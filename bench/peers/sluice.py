@@ -116,8 +116,7 @@ async def main() -> None:
     from functions.index import app
 
     clock, provider, settings = MovedClock(), ObedientProvider(), runtime.settings()
-    made = Runtime(settings, open_store(settings), clock)
-    made.providers._loaded["replicate"] = provider
+    made = Runtime(settings, open_store(settings), clock, providers={"replicate": provider})
     runtime.install(made)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher, Report
 from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
+from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
 from shared.storage.retention import Retention
 from shared.together import together
@@ -51,14 +52,16 @@ class Tick:
     async def run(self) -> Report:
         """Starts what may start, looks at what is overdue, works off the outbox, leaves a heartbeat, may sweep."""
         budget = Budget(self._settings.tick_budget)
-        report = await self._dispatcher.run(budget, tick=True, most_rounds=1)
-        # At the same time, so that a provider that hangs takes nothing from the owners, nor their endpoints from it.
-        await together(self._dispatch_on(budget, report), self._work_off(budget, report))
-        await self._second_pass(budget, report)
-        period = self._settings.tick_period
-        number = self._clock.now() // round(period * 1000)
-        if number % max(1, round(SWEEP_EVERY / period)) == 0:
-            await self._sweep(budget)
+        async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
+            report = await self._dispatcher.run(budget, tick=True, most_rounds=1)
+            # At the same time: a provider that hangs takes nothing from the owners, nor their endpoints from it.
+            await together(self._dispatch_on(budget, report), self._work_off(budget, report))
+            await self._second_pass(budget, report)
+            period = self._settings.tick_period
+            number = self._clock.now() // round(period * 1000)
+            if number % max(1, round(SWEEP_EVERY / period)) == 0:
+                await self._sweep(budget)
+        report.followed_up += scope.begun
         return report
 
     async def _dispatch_on(self, budget: Budget, report: Report) -> None:
@@ -67,7 +70,7 @@ class Tick:
 
     async def _work_off(self, budget: Budget, report: Report) -> None:
         if report.follow_ups:
-            report.followed_up = await self._worker.run(budget)
+            report.followed_up += await self._worker.run(budget)
 
     async def _second_pass(self, budget: Budget, report: Report) -> None:
         """Where the schedule cannot call more often than every minute, one call looks twice."""
@@ -76,7 +79,6 @@ class Tick:
             return
         await self._sleep(wait)
         report.add(await self._dispatcher.run(budget))
-        await self._worker.drain(budget)
 
     async def _sweep(self, budget: Budget) -> None:
         """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again.

@@ -5,7 +5,7 @@ Owns every key of the queue. It never talks to a provider: what an end leaves to
 
 from shared.jobqueue.batching import BatchQueue
 from shared.jobqueue.controls import Controls
-from shared.jobqueue.follow_ups import FollowUp, FollowUps
+from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, Position
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
@@ -13,7 +13,7 @@ from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue, Place, QueueCounts, Stats
 
 __all__ = [
-    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Controls", "Ended", "EventRecord", "FollowUp",
-    "FollowUps", "History", "JobQueue", "Lane", "Outbox", "Overdue", "Page", "Place", "Position",
+    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Collector", "Controls", "Ended", "EventRecord",
+    "FollowUp", "FollowUps", "History", "JobQueue", "Lane", "Outbox", "Overdue", "Page", "Place", "Position",
     "QueueCounts", "Records", "Stats", "Tried",
 ]  # fmt: skip

@@ -1,5 +1,11 @@
-"""What the scripts have told this process to do next: rows of the outbox that are leased to it for a moment."""
+"""What the scripts say must follow: rows of the outbox, each leased for a moment to the call that ran the script.
 
+Each call collects its own rows, and those of the tasks that it starts, in a `Collector`; two calls in one process never
+see each other's.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +17,7 @@ HOOK_LEASE = 30.0  # s; as in outbox.lua
 
 @dataclass(frozen=True)
 class FollowUp:
-    """Something to do for an ended job or a told event. ``noted_at`` in ms: the lease began no earlier.
+    """Something to do for an ended job or for an event. ``noted_at`` in ms: the lease began no earlier.
 
     ``store``: store the files of job ``id``, as ``turn``. ``tell``: deliver ``event`` of the job or batch ``id``, whose
     host has failed before if ``is_probe``; ``is_asked_for`` by its owner, however old it is.
@@ -27,54 +33,66 @@ class FollowUp:
 
 
 @dataclass
-class Told:
-    """What has been told and not yet been done. ``is_more``: something else is due, for whoever claims it."""
+class Collector:
+    """The follow-ups of one call. ``is_more``: another row is due, which is leased to no caller yet.
+
+    ``begin`` takes each row as soon as it is noted; without it, ``rows`` keeps them.
+    """
 
     rows: list[FollowUp] = field(default_factory=list)
     is_more: bool = False
+    begin: Callable[[FollowUp], None] | None = None
+
+    def add(self, row: FollowUp) -> None:
+        """Makes the row one of this call's follow-ups."""
+        if self.begin is None:
+            self.rows.append(row)
+        else:
+            self.begin(row)
+
+    def take(self) -> list[FollowUp]:
+        """The rows that were kept; they are kept no longer."""
+        rows, self.rows = self.rows, []
+        return rows
 
 
-# Of the request that this code runs for: nobody's submit should wait for the files of somebody else's job.
-_of_request: ContextVar[Told | None] = ContextVar("told", default=None)
+_of_call: ContextVar[Collector | None] = ContextVar("follow_ups", default=None)
 
 
-def begin_request() -> None:
-    """From here on what the scripts tell this request, and the tasks it starts, is its own to do."""
-    _of_request.set(Told())
+@contextmanager
+def collecting(collector: Collector) -> Iterator[Collector]:
+    """Inside the block, and in the tasks started there, what scripts note goes to this collector."""
+    token = _of_call.set(collector)
+    try:
+        yield collector
+    finally:
+        _of_call.reset(token)
 
 
 class FollowUps:
-    """Keeps them until there is time for them; whoever forgets them loses nothing but time."""
+    """Hands what scripts note to the call that ran them. A row that is not done comes back when its lease ends."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._of_process = Told()
+        self._outside = Collector()  # of tests and tools, which run verbs outside any call
 
     @property
-    def _told(self) -> Told:
-        told = _of_request.get()
-        return self._of_process if told is None else told
+    def collector(self) -> Collector:
+        """That of the running call."""
+        return _of_call.get() or self._outside
 
     def note(self, follow: str) -> None:
         """Takes what a script answered; see outbox.lua: ``store|id``, ``tell|event|id``, ``probe|event|id``, ``+``."""
-        now, told = self._clock.now(), self._told
+        now, collector = self._clock.now(), self.collector
         for row in filter(None, follow.split(",")):
             what, _, rest = row.partition("|")
             event, _, job_id = rest.partition("|")
             if what == "store":
-                told.rows.append(FollowUp("store", rest, noted_at=now))
+                collector.add(FollowUp("store", rest, noted_at=now))
             elif what in ("tell", "probe", "again"):
                 is_probe, is_asked_for = what != "tell", what == "again"
-                told.rows.append(
+                collector.add(
                     FollowUp("tell", job_id, event, is_probe=is_probe, is_asked_for=is_asked_for, noted_at=now)
                 )
             else:
-                told.is_more = True
-
-    def take(self, of: str = "") -> tuple[list[FollowUp], bool]:
-        """What is leased to this request, all of it or of one job, or batch and its jobs; and whether more waits."""
-        told = self._told
-        rows = [row for row in told.rows if not of or row.id == of or row.id.startswith(f"{of}_")]
-        told.rows = [row for row in told.rows if row not in rows]
-        more, told.is_more = told.is_more, False
-        return rows, more
+                collector.is_more = True

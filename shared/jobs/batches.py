@@ -23,6 +23,7 @@ from shared.jobqueue.job import Job, error_document, is_job_id
 from shared.jobqueue.replies import BatchRecord
 from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, queue_for
 from shared.log import log
+from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
 from shared.signing.webhooks import batch_id_for
 from shared.storage.bucket import Bucket
@@ -171,8 +172,8 @@ class Batches:
         if is_moving(record, now) and now - max(self._dispatched_at, int(record.fields["created_at"])) >= patience:
             self._dispatched_at = now
             budget = Budget.of_function(self._settings)
-            await self._dispatch(budget, most_rounds=1)
-            await self._worker.drain_own(batch_id, budget)
+            async with Scope(self._worker, budget, about=batch_id):
+                await self._dispatch(budget, most_rounds=1)
             record = await self._queue.read(batch_id, first, count)
 
         def url_of(key: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from shared.jobqueue import JobQueue, Place, Records
 from shared.jobqueue.job import Job, is_job_id
 from shared.jobs.explanation import explain
 from shared.log import log
-from shared.outbox.worker import WAITED_FOR, OutboxWorker
+from shared.outbox.scope import Scope
+from shared.outbox.worker import OutboxWorker
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
@@ -103,7 +105,7 @@ class Statuses:
     async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
         job, place = await self._read(job_id, is_hinted)
         try:
-            if await self._repair(job, Budget.of_function(self._settings)):
+            if await self._repair(job):
                 job, place = await self._read(job_id)
         except StoreError as error:
             log.warning("repair_failed", job=job_id, code=error.code)
@@ -144,30 +146,42 @@ class Statuses:
         while len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
 
-    async def _repair(self, job: Job, budget: Budget) -> bool:
+    async def _repair(self, job: Job) -> bool:
         """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
         now = self._clock.now()
         if job.is_overdue(now, round(self._settings.status_check_interval * 1000)):
-            overdue = await self._queue.check(job.id)
-            if overdue is None:
-                return False
-            ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
-            if ended.waiting:
-                await self._dispatcher.run(budget, most_rounds=1)
-            await self._worker.drain_own(job.id, budget)
-            return True
-        if self._waits_for_storage(job, now):
-            self._dispatched_at = now
-            await self._worker.take_up(job.id, budget.at_most(WAITED_FOR))
-            return True
-        if self._waits_for_dispatch(job, now):
-            self._dispatched_at = now
-            # A job that waits for long may be one that the index has lost.
-            await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
+            repair: Callable[[Job, Budget], Awaitable[bool]] = self._ask
+        elif self._waits_for_storage(job, now):
+            repair = self._take_up
+        elif self._waits_for_dispatch(job, now):
+            repair = self._look_for_room
+        else:
+            return False
+        budget = Budget.of_function(self._settings)
+        # Left before the job is read again, which then shows what came of it.
+        async with Scope(self._worker, budget, about=job.id):
+            return await repair(job, budget)
+
+    async def _ask(self, job: Job, budget: Budget) -> bool:
+        overdue = await self._queue.check(job.id)
+        if overdue is None:
+            return False
+        ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
+        if ended.waiting:
             await self._dispatcher.run(budget, most_rounds=1)
-            await self._worker.drain_own(job.id, budget)
-            return True
-        return False
+        return True
+
+    async def _take_up(self, job: Job, _: Budget) -> bool:
+        self._dispatched_at = self._clock.now()
+        await self._worker.take_up(job.id)
+        return True
+
+    async def _look_for_room(self, job: Job, budget: Budget) -> bool:
+        self._dispatched_at = self._clock.now()
+        # A job that waits for long may be one that the index has lost.
+        await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
+        await self._dispatcher.run(budget, most_rounds=1)
+        return True
 
     def _waits_for_storage(self, job: Job, now: int) -> bool:
         """Whether the copy of its files seems to have been given up by the function that began it."""

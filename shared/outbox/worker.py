@@ -1,7 +1,7 @@
-"""Does what is left to do when jobs have ended: stores their files, tells their owners.
+"""Does what is left to do when jobs have ended: stores their files, notifies their owners.
 
-drain   what the scripts have just told this process to do, which nobody else will do for a moment
-run     whatever is due in the outbox, lane by lane: one that fails or hangs holds up nobody else
+do      one row that a script has leased to this call; see scope.py
+run     what is due in the outbox, lane by lane: one that fails or hangs holds up no other
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
-from shared.errors import StoreError
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import FollowUp, Lane, Outbox
 from shared.jobqueue.follow_ups import HOOK_LEASE
@@ -22,8 +21,7 @@ MAX_JOBS = 4  # whose files are stored in one run at a time
 MAX_LANES = 32
 ROWS = 20  # events of a lane in one claim
 AT_ONCE = 4  # of a lane
-WAITED_FOR = 25.0  # s; what a call that somebody waits for spends here at most, on his own endpoint and files
-LOOK_EVERY = 30.0  # s; of a process that looks for what is due for anybody
+LOOK_EVERY = 30.0  # s; of a process that looks for what else is due
 RARE_TICKS = 600.0  # s; where the schedule comes more rarely than that, other calls do its work
 MARGIN = 5.0  # s of a lease that must be left when a delivery begins
 
@@ -41,66 +39,50 @@ class OutboxWorker:
         self._clock = clock
         self._looked_at = 0
 
-    async def drain(self, budget: Budget) -> None:
-        """Does what this request has been told to do, and then what is due for anybody, as far as the time allows.
-
-        For calls that nobody waits for. Free if the request was told nothing, unless ticks are rare. No error leaves
-        here: what was done before stands, and what could not be done comes back.
-        """
-        try:
-            is_more = await self._do_all_told(budget)
-            if is_more or (self._are_ticks_rare and self._may_look()):
-                await self.run(budget)
-        except StoreError as error:
-            log.warning("outbox_left", code=error.code)
-
-    async def drain_own(self, of: str, budget: Budget) -> None:
-        """Does what this request has been told to do for one job or batch, its caller's own; the rest is left.
-
-        For calls that somebody waits for: he waits for his own endpoint and files, and for nobody else's. But where
-        ticks are rare, somebody has to do what is due for others.
-        """
-        waited = budget.at_most(WAITED_FOR)
-        if self._are_ticks_rare:
-            await self.drain(waited)
-            return
-        try:
-            await self._do_all_told(waited, of)
-        except StoreError as error:
-            log.warning("outbox_left", code=error.code)
+    async def do(self, row: FollowUp, budget: Budget) -> bool:
+        """Stores a job's files or delivers an event. Never raises: its lease brings back a row that failed."""
+        return await self._guarded(row.id, self._do(row, budget))
 
     async def run(self, budget: Budget) -> int:
-        """Works off what is due until nothing more is, or the time is over; says how many rows it took."""
+        """Works off what is due until nothing more is, or the time is over; says how many rows it took.
+
+        Runs in a scope, which delivers the events that come of stored files.
+        """
         copies: set[asyncio.Task[bool]] = set()
         lanes: set[asyncio.Task[bool]] = set()
+        collector = self._queue.follow_ups.collector
         taken, is_more = 0, True
-        while budget.left > self._needs:
-            if is_more:
-                most = MAX_LANES - len(lanes)
-                due = await self._queue.claim(MAX_JOBS - len(copies), most, ROWS)
-                taken += len(due[0]) + sum(len(lane.rows) for lane in due[1])
-                copies |= {asyncio.create_task(self._work_at(job, budget)) for job in due[0]}
-                lanes |= {asyncio.create_task(self._work_off(lane, budget)) for lane in due[1]}
-                is_full = len(due[1]) == most
-            active = copies | lanes
-            if not active:
-                break
-            done, _ = await asyncio.wait(active, timeout=budget.left, return_when=asyncio.FIRST_COMPLETED)
-            copies, lanes = copies - done, lanes - done
-            # Behind a full claim others may wait, whatever these came to.
-            is_more = is_full or any(task.result() for task in done)
-        # Each of them ends within what was reserved for it.
-        await asyncio.gather(*copies, *lanes)
+        try:
+            while budget.left > self._needs:
+                if is_more:
+                    most = MAX_LANES - len(lanes)
+                    collector.is_more = False
+                    due = await self._queue.claim(MAX_JOBS - len(copies), most, ROWS)
+                    taken += len(due[0]) + sum(len(lane.rows) for lane in due[1])
+                    copies |= {asyncio.create_task(self._work_at(job, budget)) for job in due[0]}
+                    lanes |= {asyncio.create_task(self._work_off(lane, budget)) for lane in due[1]}
+                    is_full = len(due[1]) == most
+                active = copies | lanes
+                if not active:
+                    break
+                done, _ = await asyncio.wait(active, timeout=budget.left, return_when=asyncio.FIRST_COMPLETED)
+                copies, lanes = copies - done, lanes - done
+                # Behind a full claim others may wait, whatever these came to.
+                is_more = is_full or collector.is_more or any(task.result() for task in done)
+        finally:
+            # Each of them ends within what was reserved for it.
+            await asyncio.gather(*copies, *lanes)
         return taken
 
     @property
-    def _are_ticks_rare(self) -> bool:
+    def are_ticks_rare(self) -> bool:
+        """Whether other calls must do a tick's work at the outbox."""
         return self._settings.tick_period > RARE_TICKS
 
-    def _may_look(self) -> bool:
-        """Whether this process looks for what is due for anybody: rarely, since that is a tick's work."""
+    def may_look(self) -> bool:
+        """Whether this call looks for what else is due: only where ticks are rare, and not every call."""
         now = self._clock.now()
-        if now < self._looked_at + LOOK_EVERY * 1000:
+        if not self.are_ticks_rare or now < self._looked_at + LOOK_EVERY * 1000:
             return False
         self._looked_at = now
         return True
@@ -109,24 +91,13 @@ class OutboxWorker:
         """Finds a lane again that the outbox has lost; says whether it had."""
         return await self._queue.restore(lane=lane)
 
-    async def take_up(self, job_id: str, budget: Budget) -> None:
-        """Stores the files of a job, which nobody seems to store, and delivers what comes of it."""
+    async def take_up(self, job_id: str) -> None:
+        """Makes it a follow-up of this call to store a job's files, where no other call seems to store them."""
         if await self._queue.restore(job_id=job_id):
             log.error("copy_restored", job=job_id)
         jobs, _ = await self._queue.claim(1, 0, 0, only=job_id)
         for job in jobs:
-            await self._guarded(job.id, self._do(job, budget))
-            await self._do_all_told(budget, job_id)
-
-    async def _do_all_told(self, budget: Budget, of: str = "") -> bool:
-        """Does what the scripts have told, and what they tell on the way; says whether more is due for anybody."""
-        is_more = False
-        while True:
-            rows, more = self._queue.follow_ups.take(of)
-            is_more = is_more or more
-            if not rows:
-                return is_more
-            await asyncio.gather(*(self._guarded(row.id, self._do(row, budget)) for row in rows))
+            self._queue.follow_ups.collector.add(job)
 
     @property
     def _needs(self) -> float:
@@ -144,9 +115,8 @@ class OutboxWorker:
         return await self._deliveries.deliver(row)
 
     async def _work_at(self, row: FollowUp, budget: Budget) -> bool:
-        """Stores one job's files, and delivers what comes of it; there may be more to claim."""
-        await self._guarded(row.id, self._do(row, budget))
-        await self._do_all_told(budget)
+        """Stores one job's files; there may be more to claim."""
+        await self.do(row, budget)
         return True
 
     async def _work_off(self, lane: Lane, budget: Budget) -> bool:

@@ -1,6 +1,7 @@
 """The providers of one event loop, each loaded when first asked for."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from shared.config.providers import NUMBERS, REGISTRY
@@ -9,20 +10,17 @@ from shared.providers.base import Provider
 
 
 class Providers:
-    """Loads the deployment's providers by name."""
+    """Loads the deployment's providers by name, except those that it is given."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, given: Mapping[str, Provider] | None = None) -> None:
         self._settings = settings
-        self._loaded: dict[str, Provider] = {}
+        self._loaded = dict(given or {})
 
     def __getitem__(self, name: str) -> Provider:
         """Also one that jobs may name no more, as long as some are still there; KeyError if none is registered so."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._settings.provider_names
 
     def _load(self, name: str) -> Provider:
         provider: Provider = provider_class(name)(self._settings)

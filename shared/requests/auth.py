@@ -1,17 +1,78 @@
-"""Who calls: applications by API key, schedulers by their tokens. Nothing is read from the store for it."""
+"""Who may call, and how they prove who they are. Reads nothing from the store.
+
+Each operation names the roles that may call it; see runtime.call.
+"""
 
 import base64
 import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 
 from fastapi import Request
 from pydantic import SecretStr
 
 from shared.config.settings import Settings
 from shared.errors import Unauthenticated
+from shared.requests.reading import read_body
+from shared.signing import qstash
+
+QSTASH_PATH = "/api/process-queue"
+MAX_SIGNED_BODY = 64 * 1024  # bytes, of a call that QStash signed
 
 
-def caller_of(request: Request, settings: Settings) -> str:
-    """The name of the API key that the request carries, as Bearer token or as the password of HTTP Basic."""
+class Role(Enum):
+    """Who may call an operation."""
+
+    APPLICATION = auto()  # an API key, as Bearer token or as the password of HTTP Basic
+    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token; without that setting there is no operator
+    SCHEDULER = auto()  # QUEUE_PROCESSOR_TOKEN as Bearer token
+    CRON = auto()  # CRON_SECRET as Bearer token: Vercel's cron
+    QSTASH = auto()  # a signature over the address and the body
+    PROVIDER = auto()  # a signature over the body, and a nonce; functions/webhook.py verifies both
+    LINK = auto()  # a signed URL; functions/files.py verifies it
+    ANYONE = auto()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: the role that they proved, and for an application the name of its API key."""
+
+    role: Role
+    name: str = ""
+
+
+async def authenticate(request: Request, roles: Sequence[Role], settings: Settings, now: int) -> Caller:
+    """The caller in one of these roles; Unauthenticated if the request proves none of them. ``now`` in ms."""
+    for role in roles:
+        if role in (Role.PROVIDER, Role.LINK, Role.ANYONE):
+            return Caller(role)
+        if role is Role.APPLICATION:
+            return Caller(role, _application(request, settings))
+        if _bears(request, _token_of(role, settings)):
+            return Caller(role)
+    signature = request.headers.get(qstash.HEADER, "")
+    if Role.QSTASH in roles and signature and settings.qstash_keys:
+        url = f"{(settings.public_base_url or '').rstrip('/')}{QSTASH_PATH}"
+        qstash.verify(signature, await read_body(request, MAX_SIGNED_BODY), url, settings.qstash_keys, now)
+        return Caller(Role.QSTASH)
+    if Role.OPERATOR not in roles:
+        raise Unauthenticated("Send the queue processor's token as Bearer token.")
+    others = " or the queue processor's" if Role.SCHEDULER in roles else ""
+    raise Unauthenticated(f"Send the operator's{others} token as Bearer token.")
+
+
+def _token_of(role: Role, settings: Settings) -> SecretStr | None:
+    tokens = {
+        Role.OPERATOR: settings.operator_token,
+        Role.SCHEDULER: settings.queue_processor_token,
+        Role.CRON: settings.cron_secret,
+    }
+    return tokens.get(role)
+
+
+def _application(request: Request, settings: Settings) -> str:
+    """The name of the API key that the request carries."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return _owner_of_key(credentials.strip(), None, settings)
@@ -39,7 +100,7 @@ def _decoded(credentials: str) -> str:
         return ""
 
 
-def bears(request: Request, token: SecretStr | None) -> bool:
+def _bears(request: Request, token: SecretStr | None) -> bool:
     """Whether the request carries this token as Bearer token; never true without a token to compare with."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if token is None or not token.get_secret_value() or scheme.lower() != "bearer":

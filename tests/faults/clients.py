@@ -20,6 +20,7 @@ from shared.hooks.delivery_log import JobRedelivery
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.jobs.limits import LimitsChange, UserLimit
 from shared.jobs.request import SubmitRequest
+from shared.outbox.scope import Scope
 from shared.runtime import Runtime
 from shared.signing.webhooks import batch_id_for, job_id_for, redriven_id
 from tests.faults.scenario import Scenario, Step
@@ -33,7 +34,7 @@ REFUSALS = (
     StoreUncertain, StorageUnavailable, JobNotFound, BatchNotFound, NotFailed, NotTerminal, NoSuchEvent,
     UserLimitReached,
 )  # fmt: skip
-DRAINING = (  # verbs whose functions do on the way what the scripts have told them
+OF_ONE = (  # verbs whose functions follow up one job or batch, that of the step
     "submit", "cancel", "redrive", "redeliver", "submit_batch", "cancel_batch", "retry_batch",
 )  # fmt: skip
 HOOK = "https://owner.test/hook"
@@ -69,9 +70,9 @@ class Clients:
 
         async def act(runtime: Runtime) -> Any:
             budget = Budget.of_function(self._settings)
-            answer = await getattr(self, f"_{step.verb}")(runtime, step, budget)
-            if step.verb in DRAINING:
-                await runtime.outbox_worker.drain_own(self._of(step), budget)
+            about = self._of(step) if step.verb in OF_ONE else ""
+            async with Scope(runtime.outbox_worker, budget, about=about):
+                answer = await getattr(self, f"_{step.verb}")(runtime, step, budget)
             return answer
 
         return act

@@ -34,8 +34,7 @@ class Instance:
         self._bucket = FaultyBucket(world)
         self._source = FaultySource(world)
         self._endpoint = FaultyEndpoint(world)
-        self.runtime = runtime = Runtime(settings, self._store, clock)
-        runtime.providers._loaded["replicate"] = self._provider
+        self.runtime = runtime = Runtime(settings, self._store, clock, providers={"replicate": self._provider})
         for part in (runtime, runtime.storing, runtime.deliveries, runtime.statuses, runtime.erasure):
             vars(part)["bucket" if part is runtime else "_bucket"] = self._bucket
         vars(runtime.storing)["_client"] = lambda provider: self._source

@@ -15,6 +15,7 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.config.settings import Settings
+from shared.outbox.scope import Scope
 from shared.runtime import Runtime
 from shared.storage.files import read_files
 from tests.faults.books import Books, Outcome
@@ -233,9 +234,11 @@ class Simulation:
 
         async def webhook(runtime: Runtime) -> str:
             budget = Budget.of_function(self.settings)
-            ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said)
-            runtime.statuses.forget(made.job, ended=ended.word in ("finished", "already"))
-            await runtime.go_on(ended, budget)
+            async with Scope(runtime.outbox_worker, budget, is_waited_for=False):
+                ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said)
+                runtime.statuses.forget(made.job, ended=ended.word in ("finished", "already"))
+                if ended.waiting:
+                    await runtime.dispatcher.run(budget)
             return ended.word
 
         async def webhooks(runtime: Runtime) -> Any:

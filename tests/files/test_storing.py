@@ -9,7 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
-from shared.budget import Budget
 from shared.clock import ManualClock
 from tests.files.storing import FILM, HOURS, all_keys, document, ended, job_of, kept
 from tests.receiver import Receiver, receiver
@@ -22,7 +21,7 @@ async def test_a_completed_job_is_usable_at_once_and_shows_our_copy_afterwards(w
     before = await document(world, job_id)
     assert (before["status"], before["stage"], before["output"]) == ("completed", "storing", [url])
     assert before["files"][0]["state"] == "pending" and before["files"][0]["url"] == url
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     after = await document(world, job_id)
     assert (after["status"], after["stage"]) == ("completed", "done")
     (file,) = after["files"]
@@ -38,7 +37,7 @@ async def test_the_owner_is_told_when_the_files_are_stored_and_not_before(world:
     async with receiver() as owner:
         job_id = await ended(world, source.url("/film.mp4"), hook_url=owner.url())
         assert (await job_of(world, job_id)).is_storing and owner.received == []
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         event = json.loads(owner.received[0].body)
         assert event["type"] == "job.completed" and event["data"]["files"][0]["state"] == "stored"
         assert event["data"]["output"] == event["data"]["files"][0]["url"]
@@ -48,7 +47,7 @@ async def test_urls_anywhere_in_an_output_are_files_if_they_are_the_providers(wo
     url = source.url("/film.mp4")
     output = {"video": url, "also": [url, "https://elsewhere.example/x.png"], "text": f"see {url}"}
     job_id = await ended(world, output)
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     shown = await document(world, job_id)
     assert len(shown["files"]) == 1 and len(source.received) == 1
     ours = shown["files"][0]["url"]
@@ -63,7 +62,7 @@ async def test_an_output_without_files_is_done_at_once(world: World) -> None:
 async def test_a_source_that_fails_is_asked_again_with_patience(world: World, source: Receiver) -> None:
     source.answers = lambda _: (503, {}, b"")
     job_id = await ended(world, source.url())
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     shown = await document(world, job_id)
     assert shown["stage"] == "storing" and shown["files"][0]["error"] == "source_unavailable"
     await world.runtime.tick.run()
@@ -80,8 +79,8 @@ async def test_a_file_that_is_gone_ends_expired_and_the_owner_is_told(world: Wor
     async with receiver() as owner:
         job_id = await ended(world, source.url(), hook_url=owner.url())
         for _ in range(4):
-            await world.runtime.outbox_worker.drain(Budget(50))
-            await world.runtime.outbox_worker.run(Budget(50))
+            await world.follow_up()
+            await world.work_off()
             world.manual.advance(100)
         shown = await document(world, job_id)
         assert shown["status"] == "completed" and shown["files"][0]["state"] == "expired"
@@ -95,20 +94,20 @@ async def test_a_file_that_is_not_there_yet_is_asked_for_until_it_is_too_late(
 ) -> None:
     source.answers = lambda _: (status, {}, b"")
     late, early = await ended(world, source.url("/late")), await ended(world, source.url("/early"))
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     for _ in range(7):
         world.manual.advance(310)
-        await world.runtime.outbox_worker.run(Budget(50))
+        await world.work_off()
     assert len(source.on("/late")) == len(source.on("/early")) == 7
     (file,) = (await document(world, late))["files"]
     assert (file["state"], file["error"]) == ("pending", "source_gone")
     source.answers = lambda request: (200, {}, FILM) if request.path == "/early" else (status, {}, b"")
     world.manual.advance(310)  # 41:20 minutes after the end
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     (file,) = (await document(world, early))["files"]
     assert file["state"] == "stored" and file["thumbnail_url"], "no try that ended keeps it from being looked into"
     world.manual.advance(310)
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     (file,) = (await document(world, late))["files"]
     assert (file["state"], file["error"], file["url"]) == ("expired", "source_gone", source.url("/late"))
 
@@ -119,7 +118,7 @@ async def test_what_cannot_be_copied_is_listed_all_the_same(valkey: RunningServe
     async with make_world(valkey, ManualClock(), **changes) as world:
         long = source.url("/" + "x" * 4000)
         job_id = await ended(world, [long, *(source.url(f"/{n}") for n in range(300))])
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         shown = await document(world, job_id)
         files = shown["files"]
         assert len(files) == 200 and shown["stage"] == "done" and len(source.received) == 50
@@ -128,14 +127,14 @@ async def test_what_cannot_be_copied_is_listed_all_the_same(valkey: RunningServe
         assert {(file["state"], file["error"]) for file in files[51:]} == {("failed", "too_many")}
         assert shown["output"][0] == long and shown["output"][51] == files[51]["url"] == source.url("/50")
         job_id = await ended(world, long)
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         assert (await document(world, job_id))["stage"] == "done"
 
 
 async def test_a_copy_is_reported_after_30_minutes_and_given_up_after_45(world: World, source: Receiver) -> None:
     source.answers = lambda _: (500, {}, b"")
     job_id = await ended(world, source.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     for minutes in (29, 2, 13):
         world.manual.advance(minutes * 60)
         with capture_logs() as logged:
@@ -155,12 +154,12 @@ async def test_a_file_beyond_the_size_cap_or_a_redirect_is_refused_for_good(
     changes: dict[str, Any] = {"allow_loopback": True, "storage_url": "memory://cap", "storage_max_bytes": 1000}
     async with make_world(valkey, ManualClock(), **changes) as world:
         job_id = await ended(world, source.url())
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         file = (await document(world, job_id))["files"][0]
         assert (file["state"], file["error"], file["url"]) == ("failed", "too_large", source.url())
         source.answers = lambda _: (302, {"Location": source.url("/b")}, b"")
         job_id = await ended(world, source.url("/a"))
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         assert (await document(world, job_id))["files"][0]["error"] == "redirected"
         assert source.on("/b") == [] and await all_keys(world) == []
 
@@ -174,7 +173,7 @@ async def test_a_file_elsewhere_is_never_fetched(valkey: RunningServer, source: 
 
 async def test_a_document_does_not_change_while_its_urls_stand(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     first = await world.runtime.statuses.view("app", job_id)
     world.runtime.statuses.forget(job_id)
     second = await world.runtime.statuses.view("app", job_id)
@@ -189,13 +188,13 @@ async def test_what_the_outbox_has_lost_is_found_again(world: World, source: Rec
     """By whoever asks for the job, and a lane by the sweep."""
     async with receiver() as owner:
         job_id = await ended(world, source.url(), hook_url=owner.url())
-        world.runtime.outbox.follow_ups.take()
+        world.follow_ups()
         await world.raw("DEL", world.runtime.queue.keys.outbox)
         world.manual.advance(130)
         assert (await document(world, job_id))["stage"] == "done" and len(owner.received) == 1
         owner.answers = lambda _: (500, {}, b"")
         await ended(world, "words", hook_url=owner.url())
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         await world.raw("DEL", world.runtime.queue.keys.outbox)
         owner.answers = lambda _: (200, {}, b"")
         for _ in range(31):

@@ -43,7 +43,7 @@ async def test_a_thumbnail_s_upload_ends_in_time_for_the_note(
     async with make_world(None, ManualClock(), **changes) as world:
         job_id = await ended(world, source.url())
         began = time.monotonic()
-        await world.runtime.outbox_worker.drain(Budget(world.runtime.settings.store_total_timeout + 2))
+        await world.follow_up(Budget(world.runtime.settings.store_total_timeout + 2))
         assert 1 < time.monotonic() - began < 4
         shown = await document(world, job_id)
         (file,) = shown["files"]
@@ -67,7 +67,7 @@ async def test_one_file_at_a_time_is_looked_into(
 
     monkeypatch.setattr(examination, "examine", examined)
     jobs = [await ended(world, source.url(f"/{n}"), user=f"user{n}") for n in range(3)]
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     for job_id in jobs:
         assert (await document(world, job_id))["files"][0]["media_error"] == "unreadable"
     assert most == 1
@@ -96,7 +96,7 @@ async def test_a_corrupt_file_is_kept_as_it_is_and_its_error_is_told(
     async with make_world(valkey, ManualClock(), allow_loopback=True, storage_url="memory://corrupt") as world:
         source.answers = lambda _: (200, {}, content)
         job_id = await ended(world, source.url())
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         shown = await document(world, job_id)
         (file,) = shown["files"]
         assert shown["stage"] == "done" and file["state"] == "stored" and file["media_error"]

@@ -18,7 +18,7 @@ async def test_turns_are_not_tries(world: World, source: Receiver) -> None:
     """Claims whose answers were lost, or whose function had no time left, ask nobody."""
     source.answers = lambda _: (410, {}, b"")
     job_id = await ended(world, source.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     for turn in range(2, 8):
         world.manual.advance(130)
         ((row,), _) = await world.runtime.outbox.claim(1, 0, 1)
@@ -41,7 +41,7 @@ async def test_a_killed_function_loses_the_work_at_one_file(world: World, source
 
     source.answers = answers
     job_id = await ended(world, [source.url(f"/{n}") for n in range(4)])
-    storing = asyncio.create_task(world.runtime.outbox_worker.drain(Budget(50)))
+    storing = asyncio.create_task(world.follow_up())
     await hanging.wait()
     # What it had made of the third when it was killed.
     folder = json.loads((await job_of(world, job_id)).fields["files"])[0]["key"].rpartition("/")[0]
@@ -50,9 +50,9 @@ async def test_a_killed_function_loses_the_work_at_one_file(world: World, source
     await asyncio.gather(storing, return_exceptions=True)
     assert [file["state"] for file in (await document(world, job_id))["files"]] == ["stored"] * 2 + ["pending"] * 2
     world.manual.advance(119)
-    assert await world.runtime.outbox_worker.run(Budget(50)) == 0, "each note has kept its turn"
+    assert await world.work_off() == 0, "each note has kept its turn"
     world.manual.advance(2)
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     shown = await document(world, job_id)
     assert shown["stage"] == "done" and [file["state"] for file in shown["files"]] == ["stored"] * 4
     assert [len(source.on(f"/{n}")) for n in range(4)] == [1, 1, 2, 1]
@@ -62,7 +62,7 @@ async def test_a_killed_function_loses_the_work_at_one_file(world: World, source
 
 async def test_a_note_that_is_refused_ends_the_turn(world: World, source: Receiver) -> None:
     job_id = await ended(world, [source.url(f"/{n}") for n in range(3)])
-    ((first,), _) = world.runtime.outbox.follow_ups.take()
+    (first,) = world.follow_ups()
     keep, notes = Outbox.keep, 0
 
     async def late(self: Outbox, *given: Any, **named: Any) -> bool:
@@ -84,9 +84,9 @@ async def test_a_note_that_is_refused_ends_the_turn(world: World, source: Receiv
 
 async def test_who_comes_late_removes_nothing_but_his_own(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
-    ((first,), _) = world.runtime.outbox.follow_ups.take()
+    (first,) = world.follow_ups()
     world.manual.advance(200)
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     (ours,) = [key for key in await all_keys(world) if "thumbnail" not in key]
     await world.runtime.storing.store(first, Budget(50))
     assert ours in await all_keys(world) and await kept(world, job_id) == FILM
@@ -98,7 +98,7 @@ async def test_who_comes_late_removes_nothing_but_his_own(world: World, source: 
 
 async def test_a_copy_whose_turn_is_over_is_removed_again(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
-    ((first,), _) = world.runtime.outbox.follow_ups.take()
+    (first,) = world.follow_ups()
     stolen = asyncio.Event()
 
     def answers(_: Received) -> Answer:
@@ -120,7 +120,7 @@ async def test_a_copy_whose_turn_is_over_is_removed_again(world: World, source: 
 async def test_a_poll_takes_up_a_copy_that_somebody_has_left(world: World, source: Receiver) -> None:
     """On a plan whose schedule runs once a day nobody else would in time."""
     job_id = await ended(world, source.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     assert (await document(world, job_id))["stage"] == "storing" and source.received == []
     world.manual.advance(130)
     assert (await document(world, job_id))["stage"] == "done"
@@ -128,7 +128,7 @@ async def test_a_poll_takes_up_a_copy_that_somebody_has_left(world: World, sourc
 
 async def test_without_time_nothing_is_begun_and_somebody_else_comes_soon(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
-    await world.runtime.outbox_worker.drain(Budget(1))
+    await world.follow_up(Budget(1))
     assert source.received == [] and (await document(world, job_id))["stage"] == "storing"
     world.manual.advance(15)
     await world.runtime.tick.run()
@@ -140,13 +140,13 @@ async def test_what_killed_four_functions_is_stored_without_being_looked_into(
     world: World, source: Receiver, killed: int
 ) -> None:
     job_id = await ended(world, source.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     for _ in range(killed - 1):
-        world.runtime.outbox.follow_ups.take()
+        world.follow_ups()
         world.manual.advance(130)
         await world.runtime.outbox.claim(1, 0, 1)
     world.manual.advance(130)
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     (file,) = (await document(world, job_id))["files"]
     assert file["state"] == "stored" and (file["width"] is None) == (file["thumbnail_url"] is None) == (killed == 4)
     assert file["media_error"] == ("skipped" if killed == 4 else None)

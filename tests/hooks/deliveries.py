@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from shared.budget import Budget
 from shared.jobqueue.outbox import event_records
 from tests.world import World
 
@@ -21,11 +20,11 @@ async def completed(world: World, url: str, **changes: Any) -> str:
 
 
 async def drain(world: World) -> None:
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
 
 
 async def run(world: World) -> int:
-    return await world.runtime.outbox_worker.run(Budget(50))
+    return await world.work_off()
 
 
 async def left(world: World) -> int:

@@ -23,7 +23,7 @@ async def ended(world: World, user: str = "ada", *, files: str = "", **changes: 
 
 def told(world: World) -> list[FollowUp]:
     """What the scripts have told this process to do since it was last asked."""
-    return world.runtime.queue.follow_ups.take()[0]
+    return world.follow_ups()
 
 
 async def lane_of(world: World, job: str) -> str:

@@ -144,7 +144,7 @@ async def test_a_host_that_hangs_is_left_alone_while_others_are_served(world: Wo
         for _ in range(3):
             await completed(world, hung.url())
         healthy = [await completed(world, endpoint.url()) for _ in range(3)]
-        world.runtime.outbox.follow_ups.take()  # the functions that ended them have died
+        world.follow_ups()  # the functions that ended them have died
         world.manual.advance(60)
         assert await run(world) == 6
         assert [(await told(world, job_id)).state for job_id in healthy] == ["delivered"] * 3
@@ -244,7 +244,7 @@ async def test_a_batch_is_one_event_at_its_end_and_another_when_it_ends_again(wo
 
 async def test_a_function_that_dies_before_it_tells_leaves_that_to_the_tick(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     await world.runtime.tick.run()
     assert endpoint.received == [], "its lease stands"
     world.manual.advance(31)
@@ -254,7 +254,7 @@ async def test_a_function_that_dies_before_it_tells_leaves_that_to_the_tick(worl
 
 async def test_a_deleted_job_is_told_of_no_more(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     await world.runtime.history.delete(job_id, "app")
     world.manual.advance(31)
     await run(world)
@@ -305,7 +305,7 @@ async def test_a_thousand_deliveries_to_fifty_endpoints_of_which_twenty_are_ill(
             job_id = await world.enqueue(f"user{number}", hook_url=there[number % 50].url())
             await world.runtime.queue.cancel(job_id, "app")
             ended.append(job_id)
-        world.runtime.outbox.follow_ups.take()  # nobody had the time
+        world.follow_ups()  # nobody had the time
         world.manual.advance(60)
         for _ in range(2):
             await world.runtime.tick.run()

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
-from shared.budget import Budget
 from shared.clock import ManualClock, iso
-from shared.errors import InvalidRequest
+from shared.egress import Guard
 from shared.hooks import delivery_log
+from shared.hooks.address import HookAddresses
 from shared.hooks.event import secrets_of
 from shared.jobqueue import outbox as outbox_verbs
 from tests.http.calls import problem
@@ -45,7 +45,7 @@ async def completed(world: World, url: str, **changes: Any) -> str:
     job_id = await world.enqueue(start=True, hook_url=url, **changes)
     await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
     await world.runtime.queue.finish(job_id, 1, f"p_{job_id}", "completed", {"output": '"done"'})
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     return job_id
 
 
@@ -69,7 +69,7 @@ async def test_each_event_is_shown_with_every_try(world: World, client: httpx.As
     endpoint.answers = lambda _: (204, {}, b"")
     for _ in range(3):
         world.manual.advance(1000)
-        await world.runtime.outbox_worker.run(Budget(50))
+        await world.work_off()
     told = await deliveries(client, job_id)
     assert [event["state"] for event in told] == ["delivered"] * 2
     assert [event["next_try_at"] for event in told] == [None] * 2
@@ -116,12 +116,12 @@ async def test_a_batch_shows_each_of_its_ends_and_tells_the_latest_again(
     assert await deliveries(client, batch["id"], "batches") == []
     problem(await client.post(f"{path}/redeliver"), 404, "no_such_event")
     await queue.fail(batch["jobs"][0]["id"], 1, "p1", code="invalid_input", detail="", retryable=False)
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     assert [event["type"] for event in await deliveries(client, batch["id"], "batches")] == ["batch.completed"]
     assert (await client.post(f"{path}/retry")).json()["retried"] == 1
     problem(await client.post(f"{path}/redeliver"), 404, "no_such_event")
     await queue.finish(f"{batch['id']}_0r1", 1, "p2", "completed", {"output": "1"})
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     ends = await deliveries(client, batch["id"], "batches")
     assert [event["state"] for event in ends] == ["delivered"] * 2 and len({event["event_id"] for event in ends}) == 2
     answer = await client.post(f"{path}/redeliver", json={"event": "batch.completed"})
@@ -221,10 +221,10 @@ async def test_what_was_accepted_stays_so_when_its_host_is_found_no_more(
     first = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
     assert first.status_code == 202, first.text
 
-    async def gone(_: str) -> None:
-        raise InvalidRequest("must name a host that can be found", field="hook_url")
+    async def gone(host: str, port: int) -> list[str]:
+        raise OSError
 
-    world.runtime.admission._check_hook = world.runtime.batches._check_hook = gone
+    world.runtime.hook_addresses = HookAddresses(Guard(allow_loopback=False, resolver=gone))
     again = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
     assert again.status_code == 202 and again.json()["id"] == first.json()["id"]
     assert (await client.post(path, json=body, headers={"Idempotency-Key": "another"})).status_code == 422

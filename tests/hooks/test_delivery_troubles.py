@@ -46,7 +46,7 @@ async def test_events_behind_a_host_that_stays_down_are_given_up_and_listed(worl
     for number in range(60):
         job_id = await world.enqueue(f"user{number}", hook_url=endpoint.url())
         await world.runtime.queue.cancel(job_id, "app")
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     for _ in range(7 * 24):
         world.manual.advance(3600)
         await run(world)
@@ -58,7 +58,7 @@ async def test_events_behind_a_host_that_stays_down_are_given_up_and_listed(worl
 
 async def test_an_event_whose_job_is_there_no_more_is_counted(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     await world.raw("DEL", world.runtime.queue.keys.job(job_id))
     world.manual.advance(60)
     await run(world)
@@ -80,14 +80,19 @@ async def test_a_call_that_somebody_waits_for_delivers_nobody_elses_events(
 
 
 async def test_trouble_of_the_outbox_is_no_trouble_of_an_accepted_submit(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    world: World, client: httpx.AsyncClient, endpoint: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def uncertain(*_: Any) -> None:
+    asked: list[str] = []
+
+    async def uncertain(holder: str, *_: Any) -> None:
+        asked.append(holder)
         raise StoreUncertain
 
-    monkeypatch.setattr(world.runtime.outbox_worker, "_do_all_told", uncertain)
-    body = {"model": "acme/video", "input": {}, "user_id": "ada"}
-    assert (await client.post("/api/submit", json=body)).status_code == 202
+    monkeypatch.setattr(world.runtime.outbox, "read", uncertain)
+    hook = {"hook_url": endpoint.url(), "hook_events": ["job.processing"]}
+    body = {"model": "acme/video", "input": {}, "user_id": "ada", **hook}
+    answer = await client.post("/api/submit", json=body)
+    assert answer.status_code == 202 and asked == [answer.json()["id"]]
 
 
 async def test_a_batch_that_is_polled_tells_its_end(
@@ -116,7 +121,7 @@ async def test_behind_many_dead_hosts_a_healthy_one_is_served_in_the_same_run(wo
             await world.runtime.queue.cancel(job_id, "app")
         healthy = await world.enqueue("last", hook_url=endpoint.url())
         await world.runtime.queue.cancel(healthy, "app")
-        world.runtime.outbox.follow_ups.take()
+        world.follow_ups()
         world.manual.advance(60)
         await run(world)
         assert (await told(world, healthy, "canceled")).state == "delivered"
@@ -195,7 +200,7 @@ async def test_of_those_who_end_jobs_of_a_failing_host_one_is_the_probe(world: W
         await running(world, endpoint.url())
     for number in range(1, 6):
         await world.runtime.queue.finish(f"job_{number}", 1, f"p_job_{number}", "completed", {"output": "1"})
-    rows, _ = world.runtime.outbox.follow_ups.take()
+    rows = world.follow_ups()
     assert len(rows) == 1 and rows[0].is_probe
 
 

@@ -1,7 +1,7 @@
 """What is told of batches, and of jobs that end together."""
 
 from tests.hooks.outbox import URL, claimed, told
-from tests.world import World
+from tests.world import World, follow_ups_of
 
 # Batches
 
@@ -55,7 +55,7 @@ async def test_only_the_first_of_several_events_is_leased_to_who_caused_them(wor
     await world.runtime.controls.set_gates({"=s": 0})
     await batch_of(world, 3, **hook)
     await world.runtime.batch_queue.cancel("bat_1", "app")
-    rows, is_more = world.runtime.queue.follow_ups.take()
+    is_more, rows = follow_ups_of(world.runtime).is_more, world.follow_ups()
     assert (len(rows), is_more) == (1, True)
     (lane,) = await claimed(world)
     assert len(lane.rows) == 3 and rows[0].id not in {row.id for row in lane.rows}
@@ -68,6 +68,6 @@ async def test_a_batch_that_ends_within_a_cancellation_is_told_of_once(world: Wo
     await world.runtime.controls.limit_user("app", "ada", 1)
     (job,) = await batch_of(world, 3, "all_or_nothing")
     await queue.fail(job, 1, f"p-{job}", code="x", detail="", retryable=False)
-    rows, is_more = queue.follow_ups.take()
+    is_more, rows = follow_ups_of(world.runtime).is_more, world.follow_ups()
     assert ([row.event for row in rows], is_more) == (["batch"], False)
     assert (await world.runtime.records.stats()).counters["batches"] == 1

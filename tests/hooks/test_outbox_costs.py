@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from local.rest_server.running import RunningServer
-from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.providers.base import Prediction
 from tests.costs import COSTS
@@ -48,7 +47,7 @@ async def test_results_and_hooks_cost_what_the_table_says(world: World, owner: R
     counted: Counted = {}
 
     async def drain() -> None:
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
 
     await finish(world, "no file")
     counted["end of a job without files and hook"] = count(valkey)
@@ -73,10 +72,10 @@ async def test_the_outbox_costs_a_tick_what_the_table_says(
 ) -> None:
     counted: Counted = {}
     valkey.reset_bill()
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     counted["look into an outbox where nothing is due"] = count(valkey)
     await finish(world, "no file", hook_url=owner.url())
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     world.manual.advance(60)
     valkey.reset_bill()
     (jobs, (lane,)) = await world.runtime.outbox.claim(4, 32, 20)

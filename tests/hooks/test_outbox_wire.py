@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.budget import Budget
 from shared.clock import ManualClock
 from tests.hooks.outbox import TWO_SECRETS, due_at, ended, field, lane_of, told
 from tests.receiver import Receiver, receiver
@@ -30,7 +29,7 @@ async def wired() -> AsyncIterator[World]:
 
 
 async def drain(world: World) -> None:
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
 
 
 async def test_both_secrets_sign_what_is_sent(wired: World, endpoint: Receiver) -> None:
@@ -90,5 +89,5 @@ async def test_who_comes_to_it_late_leaves_what_he_was_told_to_others(wired: Wor
     await drain(wired)
     assert endpoint.received == []
     wired.manual.advance(2)
-    assert await wired.runtime.outbox_worker.run(Budget(50)) == 1
+    assert await wired.work_off() == 1
     assert len(endpoint.received) == 1

@@ -332,7 +332,7 @@ async def test_a_page_costs_one_call_and_one_command_for_each_job_a_redrive_twel
         world.server.reset_bill()
         await redrive(client, all=True, limit=10, dry_run=True)
         assert (world.server.bill().calls, world.server.bill().billed) == (11, 22)
-        world.runtime.dispatcher._settings = world.runtime.settings.model_copy(update={"provider_timeout": 10_000.0})
+        world.another_process(provider_timeout=10_000.0)
         world.server.reset_bill()
         await redrive(client, all=True, limit=10)
         assert (world.server.bill().calls, world.server.bill().billed) == (31, 12 + 10 * 12)

@@ -169,7 +169,7 @@ async def test_what_each_verb_costs(valkey_world: World) -> None:
     assert world.server is not None
     old = await world.enqueue(start=True)
     await end(world, old, "failed")
-    world.runtime.admission._settings = world.runtime.settings.model_copy(update={"dispatch_on_submit": False})
+    world.another_process(dispatch_on_submit=False)
     async with http_client(**AUTH) as client:
         for method, path, calls, billed in (
             ("POST", f"/api/jobs/{old}/retry", 3, 12),

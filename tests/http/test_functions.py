@@ -47,14 +47,13 @@ async def test_a_finishing_webhook_starts_the_next_job_in_the_same_call(
 
 
 async def test_a_webhook_url_carries_job_attempt_and_nonce(valkey_world: World) -> None:
-    settings_ = valkey_world.runtime.settings.model_copy(update={"public_base_url": "https://sluice.example.org"})
-    valkey_world.runtime.dispatcher._settings = settings_
+    valkey_world.another_process(public_base_url="https://sluice.example.org")
     async with http_client() as client:
         job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
     url = httpx.URL(str(valkey_world.provider.created[0].webhook_url))
     assert url.host == "sluice.example.org" and url.path == "/api/webhook/replicate"
     assert url.params["job"] == job["id"] and url.params["attempt"] == "1"
-    assert url.params["nonce"] == nonce(settings_.signing_key, job["id"], 1)
+    assert url.params["nonce"] == nonce(valkey_world.runtime.settings.signing_key, job["id"], 1)
 
 
 async def test_somebody_elses_job_and_an_unknown_one_get_the_same_404(world: World, client: httpx.AsyncClient) -> None:

@@ -30,8 +30,7 @@ def deployed() -> Iterator[Runtime]:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     settings = settings_for(None, queue_prefix="lambda")
-    made = Runtime(settings, open_store(settings), SystemClock())
-    made.providers._loaded["replicate"] = ObedientProvider()
+    made = Runtime(settings, open_store(settings), SystemClock(), providers={"replicate": ObedientProvider()})
 
     async def put() -> None:
         install(made)

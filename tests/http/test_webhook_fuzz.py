@@ -1,15 +1,17 @@
 """The webhook function under garbage: 401, 400 or 413, never anything else, and nothing changes."""
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
 from shared.providers.replicate_api import Replicate
 from shared.signing.webhooks import nonce, sign
-from tests.world import World, http_client, make_world
+from tests.world import World, http_client, make_world, settings_for
 
 SECRETS = ("whsec_" + "QUJD" * 8, "whsec_" + "REVG" * 8)
 LIMITED = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -35,8 +37,9 @@ def signed(world: World, body: bytes, secret: str = SECRETS[0], offset: int = 0)
 @pytest.fixture
 async def real(any_store):  # type: ignore[no-untyped-def]
     """A deployment that verifies as production does, in the middle of a rotation of its secret."""
-    async with make_world(any_store, SystemClock(), replicate_webhook_secret=",".join(SECRETS)) as world:
-        world.runtime.providers._loaded["replicate"] = Replicate(world.runtime.settings)
+    changes = {"replicate_webhook_secret": ",".join(SECRETS)}
+    replicate = Replicate(settings_for(any_store, **changes))
+    async with make_world(any_store, SystemClock(), {"replicate": replicate}, **changes) as world:
         await world.enqueue(start=True, job_id="job_1")
         yield world
 
@@ -75,16 +78,20 @@ async def test_a_genuine_webhook_that_comes_too_late_is_401_and_a_poll_finds_the
     assert (await real.runtime.records.read("job_1")).state == "submitting"
 
 
+@pytest.fixture
+async def without_secret(valkey: RunningServer) -> AsyncIterator[World]:
+    """A deployment that can verify nothing."""
+    async with make_world(valkey, SystemClock(), {"replicate": Replicate(settings_for(valkey))}) as world:
+        yield world
+
+
 @LIMITED
 @given(message_id=HEADER_TEXT, stamp=HEADER_TEXT, signature=HEADER_TEXT, body=st.binary(max_size=200))
 async def test_garbage_in_headers_and_body_is_401(
-    valkey_world: World, message_id: str, stamp: str, signature: str, body: bytes
+    without_secret: World, message_id: str, stamp: str, signature: str, body: bytes
 ) -> None:
-    valkey_world.runtime.providers._loaded["replicate"] = Replicate(
-        valkey_world.runtime.settings.model_copy(update={"replicate_webhook_secret": None})
-    )
     headers = {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signature}
-    assert await post(valkey_world, body, headers, query_of(valkey_world)) == 401
+    assert await post(without_secret, body, headers, query_of(without_secret)) == 401
 
 
 @LIMITED

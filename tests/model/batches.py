@@ -35,6 +35,7 @@ from tests.model.strategies import (
     WORDS,
     deployment_of,
 )
+from tests.world import follow_up, follow_ups_of, work_off
 
 ENDS = ["completed", "completed", "files", "failed", "retried", "canceled"]
 WANTED = {"files": "completed", "retried": "failed"}
@@ -135,13 +136,13 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(endpoint=ENDPOINTS, source=SOURCES, tells_all=st.booleans())
     def work_off(self, endpoint: str, source: str, tells_all: bool) -> None:
         self.outside.answer, self.outside.source = ANSWERS[endpoint], source
-        work = self.sluice.outbox_worker.run if tells_all else self.sluice.outbox_worker.drain
-        self.run(work(Budget(60)))
+        work = work_off if tells_all else follow_up
+        self.run(work(self.sluice, Budget(60)))
 
     @rule(jobs=st.integers(0, 2), rows=st.integers(1, 3))
     def take(self, jobs: int, rows: int) -> None:
         """What was told to a process that dies, and what another one claims."""
-        told = self.sluice.queue.follow_ups.take()[0]
+        told = follow_ups_of(self.sluice).take()
         claimed = self.run(self.sluice.outbox.claim(jobs, 2, rows))
         for row in [*told, *claimed[0], *(row for lane in claimed[1] for row in lane.rows)]:
             holder = owed.holder_of(self.view, row.event, row.id)
@@ -200,7 +201,7 @@ class BatchMachine(RuleBasedStateMachine):
                     self.nothing_that_is_owed_is_lost()
             for _ in range(3):
                 self.clock.advance(30 * 3600)
-                self.run(self.sluice.outbox_worker.run(Budget(60)))
+                self.run(work_off(self.sluice, Budget(60)))
             self.nothing_that_is_owed_is_lost()
             assert not self.view.outbox, f"the outbox still holds {self.view.outbox}: {self.view.lanes}"
             alive = [name for name, batch in self.view.batches.items() if "ended_at" not in batch]

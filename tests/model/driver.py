@@ -127,12 +127,11 @@ class Driver(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.store = JudgedStore(Model(self.deployment), self.clock)
-        self.sluice = Runtime(settings, self.store, self.clock)
         self.states: dict[str, Prediction] = {}
         self.providers = {
             name: WatchedProvider(name, self.prediction_of, self.states) for name in settings.provider_names
         }
-        self.sluice.providers._loaded.update(self.providers)
+        self.sluice = Runtime(settings, self.store, self.clock, providers=self.providers)
         self.queue, self.controls = self.sluice.queue, self.sluice.controls
         self.outside = Outside(self.sluice, lambda: [job.get("files") for job in self.model.jobs.values()])
         self.leased: list[Leased] = []

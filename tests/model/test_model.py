@@ -51,6 +51,7 @@ from tests.model.strategies import (
     Request,
     outcomes,
 )
+from tests.world import follow_up, follow_ups_of, work_off
 
 
 class QueueMachine(Driver):
@@ -252,13 +253,13 @@ class QueueMachine(Driver):
     def work_off(self, endpoint: str, source: str, tells_all: bool, caller: Caller) -> None:
         """A process does what it was told by the scripts, or whatever is due; endpoints and sources stay so."""
         self.outside.answer, self.outside.source = ANSWERS[endpoint], source
-        work = self.sluice.outbox_worker.run if tells_all else self.sluice.outbox_worker.drain
-        self.run(work(Budget(60)), caller)
+        work = work_off if tells_all else follow_up
+        self.run(work(self.sluice, Budget(60)), caller)
 
     @rule()
     def forget_what_was_told(self) -> None:
         """A process dies with what the scripts told it to do, or is frozen and acts on it later."""
-        self.take(self.queue.follow_ups.take()[0])
+        self.take(follow_ups_of(self.sluice).take())
 
     @rule(jobs=st.integers(0, 2), lanes=st.integers(0, 2), rows=st.integers(1, 3), caller=CALLERS)
     def claim_of_the_outbox(self, jobs: int, lanes: int, rows: int, caller: Caller) -> None:

@@ -10,7 +10,6 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.providers.base import Prediction, Rejected, Throttled, Unknown
 from shared.providers.failures import KNOWN_CLASSES, error_class
-from shared.runtime import Runtime
 from tests.world import ObedientProvider, World, make_world
 
 
@@ -33,8 +32,8 @@ async def gates(world: World) -> dict[str, int]:
 @pytest.fixture
 async def two(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
     """A deployment with both providers."""
-    async with make_world(any_store, clock, providers="replicate,wavespeed", max_user_tasks=10) as made:
-        made.runtime.providers._loaded["wavespeed"] = ObedientProvider("wavespeed")
+    brings = {"wavespeed": ObedientProvider("wavespeed")}
+    async with make_world(any_store, clock, brings, providers="replicate,wavespeed", max_user_tasks=10) as made:
         yield made
 
 
@@ -345,11 +344,8 @@ async def test_a_probe_whose_webhook_overtakes_its_record_ends_the_pause(world: 
 async def test_jobs_of_a_provider_that_was_taken_away_still_end(two: World) -> None:
     job = await two.enqueue("ada", provider="wavespeed")
     await run(two)
-    later = two.runtime.settings.model_copy(update={"providers": "replicate"})
-    changed, provider = Runtime(later, two.runtime.store, two.clock), two.runtime.providers["wavespeed"]
-    del later.__dict__["provider_names"]  # it was read before
-    changed.providers._loaded["wavespeed"] = provider
-    assert isinstance(provider, ObedientProvider) and "wavespeed" not in changed.providers
+    provider, changed = two.runtime.providers["wavespeed"], two.another_process(providers="replicate")
+    assert isinstance(provider, ObedientProvider) and changed.settings.provider_names == ("replicate",)
     provider.states["p1"] = Prediction("p1", "completed", output="x")
     two.manual.advance(60)
     await changed.dispatcher.run(Budget(60))

@@ -5,7 +5,6 @@ from typing import Any
 import httpx
 
 from local.simulator.media import video
-from shared.budget import Budget
 from shared.providers.base import Prediction
 from tests.buckets import everything
 from tests.world import World
@@ -24,7 +23,7 @@ async def ended(world: World, output: Any, user: str = "ada", **changes: Any) ->
 
 async def stored(world: World, output: Any, user: str = "ada", **changes: Any) -> str:
     job_id = await ended(world, output, user, **changes)
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     return job_id
 
 

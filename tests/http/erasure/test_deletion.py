@@ -87,7 +87,7 @@ async def test_a_job_that_is_still_stored_can_be_deleted(
     notes: list[list[str]] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Outbox, "keep", late)
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
     assert await kept(world) == [] and [len(keys) for keys in notes] == [1, 2][:noted]
     assert len(source.received) == noted, "nothing more is fetched once a note was refused"
     problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
@@ -108,7 +108,7 @@ async def test_a_copy_that_is_noted_while_its_job_is_being_deleted_is_removed(
             await world.runtime.storing.store(row, Budget(50))
             await world.runtime.storing._store(row, fields, Budget(50))
 
-    (row,), _ = world.runtime.outbox.follow_ups.take()
+    (row,) = world.follow_ups()
     fields = (await world.runtime.records.read(job_id)).fields
     monkeypatch.setattr(Bucket, "pages", listed)
     assert (await client.delete(f"/api/jobs/{job_id}")).status_code == 204
@@ -119,7 +119,7 @@ async def test_a_deletion_that_the_storage_refused_leaves_the_copy_to_the_next_t
     world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await ended(world, source.url("/a"))
-    (row,), _ = world.runtime.outbox.follow_ups.take()
+    (row,) = world.follow_ups()
 
     async def breaks(*_: object) -> AsyncIterator[list[str]]:
         raise StorageError("list")
@@ -131,5 +131,5 @@ async def test_a_deletion_that_the_storage_refused_leaves_the_copy_to_the_next_t
     await world.runtime.storing.store(row, Budget(50))
     assert await kept(world) == [], "its turn was over before it began"
     world.manual.advance(world.runtime.settings.lease + 1)
-    await world.runtime.outbox_worker.run(Budget(50))
+    await world.work_off()
     assert (await document(world, client, job_id))["files"][0]["state"] == "stored"

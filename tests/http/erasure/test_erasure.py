@@ -33,7 +33,7 @@ async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningSe
         world.manual.advance(3 * DAY)
         await world.runtime.queue.record(job_id, 1, "p")
         await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction("p", "completed", source.url("/a")))
-        await world.runtime.outbox_worker.drain(Budget(50))
+        await world.follow_up()
         world.manual.advance(7 * DAY - 1)
         assert await world.runtime.history.trim() == 0
         erased = (await client.delete("/api/users/ada")).json()
@@ -93,7 +93,7 @@ async def test_a_user_is_erased_with_jobs_batches_files_and_uploads(
     body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 3, "hook_url": source.url("/hook")}
     batch = (await client.post("/api/batches", json=body)).json()["id"]
     problem(await client.delete(f"/api/jobs/{batch}_0"), 409, "belongs_to_batch")
-    world.runtime.outbox.follow_ups.take()
+    world.follow_ups()
     await world.runtime.batch_queue.cancel(batch, "app")
     for number in range(3):
         await world.runtime.queue.finish(f"{batch}_{number}", 1, f"p{number + 1}", "canceled", {})
@@ -124,7 +124,7 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     await world.runtime.reconciler.apply(
         f"{batch}_0", 1, "replicate", Prediction("p1", "completed", output=source.url("/a"))
     )
-    await world.runtime.outbox_worker.drain(Budget(50))
+    await world.follow_up()
     gone = await stored(world, source.url("/b"))
     assert await erase(client) == {"jobs": 1, "files": 1, "live": 3, "is_complete": True}
     problem(await client.get(f"/api/status/{gone}"), 404, "job_not_found")

@@ -1,0 +1,98 @@
+"""The scope of a call: what the scripts it runs say must follow is done before the call is answered.
+
+A job that ends leaves files to store and an owner to notify. The script that ends it leases this work to its caller,
+for 30 s (an event) or LEASE (files). Work that the caller does not do comes back only after that, by a tick.
+
+call                                        does                                   when
+tick, webhook                               all of it                              at once, next to its other work
+submit, poll, cancel: a person waits        its own job's, for at most 25 s        on leaving
+the same, where ticks are rare              all of it, and what else is due        on leaving
+other calls that a person waits for         all of it, for at most 25 s            on leaving
+"""
+
+import asyncio
+from contextlib import ExitStack
+from types import TracebackType
+
+from shared.budget import Budget
+from shared.errors import StoreError
+from shared.jobqueue.follow_ups import Collector, FollowUp, collecting
+from shared.log import log
+from shared.outbox.worker import OutboxWorker
+
+WAITED_FOR = 25.0  # s; what a call that a person waits for spends here at most, on their own endpoint and files
+
+
+class Scope:
+    """Enter it before the first script runs. Leaving never raises, and costs no store call if nothing was noted.
+
+    ``about`` names the job or batch that the caller waits for; the follow-ups of others stay leased. It may be set
+    later. Without ``looks`` the scope never looks for what else is due, however rare ticks are.
+    """
+
+    def __init__(
+        self, worker: OutboxWorker, budget: Budget, *, about: str = "", is_waited_for: bool = True, looks: bool = True
+    ) -> None:
+        self.about = about
+        self.budget = budget
+        self.begun = 0
+        self._worker = worker
+        self._is_waited_for = is_waited_for
+        self._looks = looks
+        self._collector = Collector(begin=None if is_waited_for else self._begin)
+        self._tasks: set[asyncio.Task[bool]] = set()
+        self._stack = ExitStack()
+
+    async def __aenter__(self) -> "Scope":
+        self._stack.enter_context(collecting(self._collector))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            try:
+                # A call that failed has still ended what it ended. One that was cancelled has no time left.
+                if error is None or isinstance(error, Exception):
+                    await self._follow_up(is_failed=error is not None)
+            finally:
+                await self._cancel()
+
+    async def _follow_up(self, *, is_failed: bool) -> None:
+        is_rare = self._worker.are_ticks_rare and bool(self.about)
+        if self._is_waited_for:
+            self.budget = self.budget.at_most(WAITED_FOR)
+        self._collector.begin = self._begin if is_rare or not self.about else self._begin_own
+        for row in self._collector.take():
+            self._collector.add(row)
+        await self._all_done()
+        if is_failed or (self._is_waited_for and not is_rare):
+            return
+        try:
+            if self._collector.is_more or (self._looks and self._worker.may_look()):
+                await self._worker.run(self.budget)
+        except StoreError as error:
+            log.warning("outbox_left", code=error.code)
+        await self._all_done()
+
+    def _begin(self, row: FollowUp) -> None:
+        self.begun += 1
+        self._tasks.add(asyncio.create_task(self._worker.do(row, self.budget)))
+
+    def _begin_own(self, row: FollowUp) -> None:
+        if row.id == self.about or row.id.startswith(f"{self.about}_"):
+            self._begin(row)
+
+    async def _all_done(self) -> None:
+        """Returns when what was begun, and what came of it, is done."""
+        while self._tasks:
+            tasks = tuple(self._tasks)
+            await asyncio.gather(*tasks)
+            self._tasks.difference_update(tasks)
+
+    async def _cancel(self) -> None:
+        """Ends what is still under way: nothing goes on after the answer."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
