@@ -1,4 +1,4 @@
-"""The queue's Lua scripts: one file a verb, each sent whole with EVAL behind the libraries it needs.
+"""The queue's Lua scripts: one file a verb, each sent with EVAL behind what it uses of the libraries.
 
 A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. The loader
 puts numbers in their places, by the order in the verb's header, and callers name them too; see scripted.py.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shared.jobqueue.header import Header
 from shared.jobqueue.kinds import Argument
-from shared.jobqueue.lua import with_names_replaced, without_comments
+from shared.jobqueue.lua import needed, statements, with_names_replaced, without_comments, without_indentation, words
 
 FOLDER = Path(__file__).parent / "scripts"
 LIBRARIES = ("prelude", "outbox", "ending", "seats", "walk")  # each may use those before it
@@ -45,11 +45,11 @@ class Script:
 @functools.cache
 def script(verb: str) -> Script:
     """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
-    source = _source(verb)
-    header = Header.of(verb, source)
-    parts = (*(_source(name) for name in ("prelude", *header.libraries)), source)
-    text = without_comments("".join(parts))
-    return Script(verb, with_names_replaced(text, _Numbers(verb, header)), header.keys, header.arguments)
+    header = Header.of(verb, _source(verb))
+    body = with_names_replaced(without_comments(_source(verb)), _Numbers(verb, header))
+    library = [one for name in ("prelude", *header.libraries) for one in statements(without_comments(_source(name)))]
+    text = "".join(one.text for one in needed(library, words(body))) + body
+    return Script(verb, without_indentation(text), header.keys, header.arguments)
 
 
 class _Numbers:

@@ -48,7 +48,7 @@ class JudgedStore:
             raise
 
     async def _evaluate(self, command: tuple[str, ...]) -> Any:
-        assert MAX_GATES in command[1]
+        assert (MAX_GATES in command[1]) == ("MAX_GATES" in command[1])
         most_gates = f"MAX_GATES, MAX_CIRCUITS = {self.model.deployment.most_gates}"
         text = command[1].replace(MAX_GATES, most_gates)
         reply = await self._inner.execute("EVAL", text, *command[2:])

@@ -79,6 +79,3 @@ local function place_lane(prefix, lane)
     redis.call('ZREM', prefix .. 'x', lane)
   end
 end
-
--- The hash that an event belongs to: a batch's for `batch` and its later rounds, else a job's.
-local function holder_of(prefix, event, id) return prefix .. (string.sub(event, 1, 5) == 'batch' and 'b:' or 'j:') .. id end
