@@ -118,6 +118,20 @@ def test_the_events_table_is_every_event() -> None:
     assert names(section(HOOKS, "### Events")) == set(get_args(Event))
 
 
+def test_the_log_table_is_every_error_that_is_logged() -> None:
+    sources = "\n".join(path.read_text() for room in ("functions", "shared") for path in (ROOT / room).rglob("*.py"))
+    logged = set(re.findall(r"log\.(?:error|exception)\(\s*\"(\w+)\"", sources))
+    table = section((DOCS / "operating.md").read_text(), "## What to watch").split("| event |", 1)[1]
+    assert len(logged) > 15 and names("| event |" + table) == logged
+
+
+def test_every_counter_has_a_row() -> None:
+    scripts = "\n".join(path.read_text() for path in (ROOT / "shared/jobqueue/scripts").glob("*.lua"))
+    counted = set(re.findall(r"'HINCRBY', [^,]*(?:stats|'st'), '(\w+)'", scripts))
+    table = section((DOCS / "operating.md").read_text(), "## What to watch").split("| counter |", 1)[1]
+    assert len(counted) > 5 and counted <= names("| counter |" + table.split("\n\n", 1)[0])
+
+
 def test_the_limits_are_the_codes() -> None:
     for line in (
         f"| jobs of a batch | {MAX_JOBS} |",
