@@ -117,6 +117,14 @@ def _value(side: str, made: Settings) -> float:
     return total
 
 
+def test_every_path_exists() -> None:
+    """A path begins at the root, or in shared/."""
+    paths = {path for path in re.findall(r"`([\w./-]+\.(?:py|lua|md|yml))`", DESIGN) if "/" in path}
+    paths |= set(re.findall(r"\b(tests/[\w/]+\.py)\b", DESIGN))
+    assert len(paths) > 10
+    assert [p for p in sorted(paths) if not (ROOT / p).exists() and not (ROOT / "shared" / p).exists()] == []
+
+
 def test_the_glossary_explains_the_words_of_design_in_order() -> None:
     words = re.findall(r"^\| ([a-z -]+) \| (?!meaning)", section("Words"), re.M)
     glossary = (ROOT / "docs" / "glossary.md").read_text()
