@@ -19,7 +19,7 @@ def test_pages_are_numbered_without_a_gap() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_page_has_a_title_a_date_and_four_parts(path: Path) -> None:
     text = path.read_text()
-    assert re.match(rf"# {path.name[:4]}\. \S.*\n\nSince \d+ \w+ 20\d\d\.", text)
+    assert re.match(rf"# {path.name[:4]}\. \S.*\n\nSince \d+ \w+ 20\d\d[.;]", text)
     parts = re.split(r"^## (.+)\n", text, flags=re.M)[1:]
     assert parts[0::2] == PARTS
     assert all(body.strip() for body in parts[1::2])
