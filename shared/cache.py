@@ -1,21 +1,15 @@
 """A small cache: what was loaded is remembered for a moment, and however many ask at once, it is loaded once.
 
-    remember(key, ttl, load)        in this process; bounded; single flight
-    remember(..., shared=True)      also in the store, so that other instances find it: one read, and one write a load
-
-A value's age counts from the moment its load began, since that is how old what it shows may be. Errors are never
-remembered; those who waited for a failing load get the same error.
+It lives in this process, and its size is bounded. A value's age counts from the moment its load began, since what it
+shows may be as old as that. Errors are never remembered; those who waited for a failing load get the same error.
 """
 
 import asyncio
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-
-from shared.store import Store
 
 Value = TypeVar("Value")
 Ttl = float | Callable[[Value], float]
@@ -32,27 +26,16 @@ class Remembered(Generic[Value]):
 class Cache:
     """Holds at most ``size`` values, dropping the least recently used. Belongs to one event loop."""
 
-    def __init__(
-        self,
-        size: int = 1024,
-        *,
-        store: Store | None = None,
-        prefix: str = "",
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, size: int = 1024, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
-        self._store = store
-        self._prefix = f"{prefix}:c:"
         self._clock = clock
         self._values: OrderedDict[str, Remembered[Any]] = OrderedDict()
         self._loads: dict[str, asyncio.Task[Remembered[Any]]] = {}
 
-    async def remember(
-        self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]], *, shared: bool = False
-    ) -> Remembered[Value]:
+    async def remember(self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]]) -> Remembered[Value]:
         """The value of ``key``, loaded if none is remembered that is still good.
 
-        ``ttl`` is in seconds, or says for how long a given value is good. A ``shared`` value must be JSON.
+        ``ttl`` is in seconds, or says for how long a given value is good.
         """
         known = self._values.get(key)
         if known is not None and known.good_until > self._clock():
@@ -60,7 +43,7 @@ class Cache:
             return known
         running = self._loads.get(key)
         if running is None:
-            running = asyncio.ensure_future(self._load(key, ttl, load, shared))
+            running = asyncio.ensure_future(self._load(key, ttl, load))
             self._loads[key] = running
             running.add_done_callback(lambda task: self._forget_load(key, task))
         # Shielded: when one caller goes away, the load goes on for the others.
@@ -80,19 +63,10 @@ class Cache:
         """For how many seconds the value is still good."""
         return max(0.0, remembered.good_until - self._clock())
 
-    async def _load(
-        self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]], shared: bool
-    ) -> Remembered[Value]:
+    async def _load(self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]]) -> Remembered[Value]:
         began = self._clock()
-        found = await self._shared(key) if shared else None
-        if found is not None:
-            value, left = found
-        else:
-            value = await load()
-            left = ttl(value) if callable(ttl) else ttl
-            if shared:
-                await self._share(key, value, left - (self._clock() - began))
-        remembered = Remembered(value, began + left)
+        value = await load()
+        remembered = Remembered(value, began + (ttl(value) if callable(ttl) else ttl))
         if self._loads.get(key) is asyncio.current_task():
             self._keep(key, remembered)
         return remembered
@@ -108,17 +82,3 @@ class Cache:
             del self._loads[key]
         if not task.cancelled():
             task.exception()  # retrieved here, so that a failed load nobody waits for any more leaves no warning
-
-    async def _shared(self, key: str) -> tuple[Any, float] | None:
-        """The value another instance left in the store, and the seconds it has left."""
-        if self._store is None:
-            return None
-        reply = await self._store.execute("EVAL", READ, "1", self._prefix + key)
-        return (json.loads(reply[0]), int(reply[1]) / 1000) if reply else None
-
-    async def _share(self, key: str, value: Any, left: float) -> None:
-        if self._store is not None and left >= 0.001:
-            await self._store.execute("SET", self._prefix + key, json.dumps(value), "PX", str(int(left * 1000)))
-
-
-READ = "local v = redis.call('GET', KEYS[1]) if not v then return false end return {v, redis.call('PTTL', KEYS[1])}"

@@ -96,7 +96,7 @@ class Runtime:
         self.listing = Listing(self.history, cursors)
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
-        self.cache = Cache(256, store=store, prefix=configured.prefix)
+        self.cache = Cache(256)
         self.erasure = Erasure(self.history, self.bucket, self.cache, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(

@@ -15,13 +15,12 @@ from shared.storage.spool import Spool
 
 @dataclass(frozen=True)
 class Copied:
-    """A kept file: its size in bytes, its digest in hex. ``is_spooled``: all of it is also in the spool file."""
+    """A kept file: its size in bytes, its digest in hex."""
 
     key: str
     size: int
     sha256: str
     content_type: str
-    is_spooled: bool
 
 
 async def copy_file(
@@ -37,8 +36,8 @@ async def copy_file(
     """Copies what is at the URL, of at most ``max_bytes``, within ``timeout`` s; raises CopyFailed, and keeps nothing.
 
     ``key_for`` makes the key of the extension that the first bytes call for. Redirects are not followed. With ``spool``
-    the file is also written there, for whoever has to look into it, unless it is longer than MAX_SPOOLED; it is left
-    only if ``is_spooled``. Giving up may take ABORT_DEADLINE longer, and a storage that is silent then has parts left.
+    the file is also written there, to be looked into, unless it is longer than MAX_SPOOLED. Giving up may take
+    ABORT_DEADLINE longer, and a storage that is silent then has parts left.
     """
     source, copy = Source(client, url, max_bytes), Spool(spool)
     try:
@@ -68,7 +67,8 @@ async def _copied(source: Source, bucket: Bucket, key_for: Callable[[str], str],
         key = key_for(kind.extension)
         passing = await stack.enter_async_context(aclosing(tally.of(first, blocks)))
         await bucket.save(key, passing, kind.content_type)
-        return Copied(key, tally.size, tally.digest.hexdigest(), kind.content_type, await spool.finish())
+        await spool.finish()
+        return Copied(key, tally.size, tally.digest.hexdigest(), kind.content_type)
 
 
 class Tally:

@@ -58,12 +58,6 @@ def upload_key(now: int, owner: str, user: str, extension: str) -> str:
     return f"{UPLOADS}/{day_of(now)}/{user_folder(owner, user)}/{secrets.token_hex(16)}.{extension}"
 
 
-def is_of_user(key: str, owner: str, user: str) -> bool:
-    """Whether the key lies in the user's folder of some day."""
-    parts = key.split("/")
-    return len(parts) > 3 and parts[0] in (RESULTS, UPLOADS) and parts[2] == user_folder(owner, user)
-
-
 def is_before(folder: str, moment: int) -> bool:
     """Whether a day's folder, such as ``results/2026-01-31``, was over before this moment (ms).
 

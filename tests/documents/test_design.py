@@ -41,7 +41,7 @@ def test_every_key_is_in_the_table() -> None:
     }  # fmt: skip
     table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
     # Only a script knows the key of a model's runs.
-    assert {key.removeprefix("p:") for key in names} == table - {"m:<provider>:<model>", "c:<key>"}
+    assert {key.removeprefix("p:") for key in names} == table - {"m:<provider>:<model>"}
 
 
 def test_the_state_table_is_the_one_in_the_code() -> None:

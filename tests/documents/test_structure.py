@@ -84,9 +84,9 @@ def test_only_the_store_and_providers_open_connections() -> None:
 
 
 def test_keys_are_named_in_one_place() -> None:
-    """Outside keys.py nobody builds a key of the queue; the cache has its own suffix."""
+    """Outside keys.py no module builds a key of the queue."""
     for path in (ROOT / "shared").rglob("*.py"):
-        if path.name not in ("keys.py", "cache.py"):
+        if path.name != "keys.py":
             assert not re.search(r'prefix\}:|":j:|":u:', path.read_text()), name(path)
 
 

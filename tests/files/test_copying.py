@@ -75,7 +75,7 @@ async def test_a_film_is_kept_byte_by_byte(film: bytes, client: httpx.AsyncClien
     async with serving(film=ok(film)) as served:
         kept = await copied(client, f"{served.url}/film", any_bucket)
     digest = hashlib.sha256(film).hexdigest()
-    assert kept == Copied("results/0.mp4", len(film), digest, "video/mp4", is_spooled=False)
+    assert kept == Copied("results/0.mp4", len(film), digest, "video/mp4")
     assert await content(any_bucket, kept.key) == film
 
 
@@ -86,9 +86,7 @@ async def test_a_long_file_is_kept_whatever_pieces_it_comes_in(
     spool = tmp_path / "spool"
     async with serving(long=answer) as served:
         kept = await copied(client, f"{served.url}/long", any_bucket, spool=spool)
-    assert kept == Copied(
-        "results/0.bin", len(LONG), hashlib.sha256(LONG).hexdigest(), "application/octet-stream", is_spooled=True
-    )
+    assert kept == Copied("results/0.bin", len(LONG), hashlib.sha256(LONG).hexdigest(), "application/octet-stream")
     assert await content(any_bucket, kept.key) == LONG == spool.read_bytes()
 
 
@@ -256,7 +254,7 @@ async def test_a_spool_beyond_its_most_is_dropped_and_the_file_kept(
     spool = tmp_path / "spool"
     async with serving(long=ok(LONG)) as served:
         kept = await copied(client, f"{served.url}/long", bucket, spool=spool)
-    assert (kept.size, kept.is_spooled, spool.exists()) == (len(LONG), False, False)
+    assert (kept.size, spool.exists()) == (len(LONG), False)
 
 
 async def test_a_disk_that_takes_no_spool_is_no_obstacle(
@@ -264,7 +262,7 @@ async def test_a_disk_that_takes_no_spool_is_no_obstacle(
 ) -> None:
     async with serving(film=ok(film)) as served:
         kept = await copied(client, f"{served.url}/film", bucket, spool=tmp_path / "none" / "spool")
-    assert (kept.size, kept.is_spooled) == (len(film), False)
+    assert kept.size == len(film)
 
 
 async def test_a_spool_is_there_only_once_it_is_finished(tmp_path: Path) -> None:

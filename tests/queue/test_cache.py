@@ -4,10 +4,7 @@ import asyncio
 
 import pytest
 
-from local.rest_server.running import RunningServer
 from shared.cache import Cache
-from shared.store import open_store
-from tests.world import settings_for
 
 
 class Source:
@@ -124,16 +121,3 @@ async def test_the_least_recently_used_value_goes_first() -> None:
     assert source.loads == 3
     await cache.remember("b", 100, source.load)
     assert source.loads == 4
-
-
-async def test_instances_share_a_value_through_the_store(any_store: RunningServer | None) -> None:
-    if any_store is not None:
-        any_store.flush()
-    store = open_store(settings_for(any_store))
-    source = Source()
-    first, second = Cache(store=store, prefix="t"), Cache(store=store, prefix="t")
-    assert (await first.remember("k", 30, source.load, shared=True)).value == 1
-    found = await second.remember("k", 30, source.load, shared=True)
-    assert found.value == 1 and source.loads == 1
-    assert 25 < second.left(found) <= 30
-    await store.close()
