@@ -50,7 +50,7 @@ class Reconciler:
             case "running":
                 if prediction.progress is not None:
                     await self._queue.progress(job_id, attempt, prediction.id, prediction.progress)
-                return NOTHING
+                return Ended("running")
             case "failed":
                 code, retryable = classify_failure(prediction.error)
                 ended = await self._queue.fail(

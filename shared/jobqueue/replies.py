@@ -84,9 +84,10 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Ended:
-    """What an attempt's end did. ``word`` is the script's; ``other`` is a prediction to cancel at the provider."""
+    """What an attempt's end did. ``word`` is the script's, or ``running`` where the provider reports no end;
+    ``other`` is a prediction to cancel at the provider."""
 
-    word: Literal["finished", "already", "stale", "unknown", "delayed"]
+    word: Literal["finished", "already", "stale", "unknown", "delayed", "running"]
     outcome: str = ""
     waiting: bool = False
     other: str = ""
