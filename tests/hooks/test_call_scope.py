@@ -1,18 +1,26 @@
 """A call does what its scripts said must follow: a tick or a webhook all of it, a submit or a poll for its own job."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
+import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.providers.base import Prediction
+from shared.errors import StoreUncertain
+from shared.outbox.scope import Scope
+from shared.providers.base import Prediction, Submission, SubmissionOutcome
+from shared.signing.webhooks import nonce
 from tests.receiver import Receiver, receiver
-from tests.world import PROCESSOR, World, http_client, make_world
+from tests.world import AUTH, PROCESSOR, ObedientProvider, World, http_client, make_world
 
 HOUR = 3600.0
+BODY: dict[str, Any] = {"model": "acme/video", "input": {}, "user_id": "ada"}
 
 
 @pytest.fixture
@@ -25,35 +33,183 @@ async def source() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def owner() -> AsyncIterator[Receiver]:
+    """The owner's endpoint."""
     async with receiver() as made:
         yield made
 
 
-async def lost(world: World, source: Receiver, owner: Receiver) -> str:
+def settings(**changes: Any) -> dict[str, Any]:
+    return {"storage_url": f"memory://{secrets.token_hex(8)}", "allow_loopback": True, **changes}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with http_client(**AUTH) as made:
+        yield made
+
+
+async def lost(world: World, source: Receiver, owner: Receiver, user: str = "ada") -> str:
     """A job whose provider has ended it, and whose webhook never came; its next check is due."""
-    job_id = await world.enqueue(start=True, hook_url=owner.url(), hook_events=["job.completed"])
-    await world.runtime.queue.record(job_id, 1, "p1")
-    world.provider.states["p1"] = Prediction("p1", "completed", output=[source.url("/film.mp4")])
+    job_id = await world.enqueue(user, start=True, hook_url=owner.url(), hook_events=["job.completed"])
+    await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
+    world.provider.states[f"p_{job_id}"] = Prediction(f"p_{job_id}", "completed", output=[source.url("/film.mp4")])
     world.manual.advance(world.runtime.settings.first_check_after + 1)
     return job_id
 
 
-async def file_of(world: World, job_id: str) -> str:
-    """The state of the job's only file."""
-    (file,) = json.loads((await world.runtime.records.read(job_id)).fields["files"])
-    return str(file["state"])
+async def files_of(world: World, job_id: str) -> list[str]:
+    """The states of the job's files."""
+    fields = (await world.runtime.records.read(job_id)).fields
+    return [file["state"] for file in json.loads(fields["files"])]
+
+
+def events(owner: Receiver) -> list[tuple[str, str]]:
+    """Type and job of each event that the owner got."""
+    bodies = [json.loads(received.body) for received in owner.received]
+    return [(body["type"], body["data"]["id"]) for body in bodies]
+
+
+def webhook_of(world: World, job_id: str) -> str:
+    tied = nonce(world.runtime.settings.signing_key, job_id, 1)
+    return f"/api/webhook/replicate?job={job_id}&attempt=1&nonce={tied}"
 
 
 @pytest.mark.parametrize("tick_period", [60.0, HOUR], ids=["every minute", "hourly"])
 async def test_a_tick_that_ends_a_run_stores_its_file_and_notifies_its_owner(
-    any_store: RunningServer | None, source: Receiver, owner: Receiver, tick_period: float
+    any_store: RunningServer | None, client: httpx.AsyncClient, source: Receiver, owner: Receiver, tick_period: float
 ) -> None:
-    location = f"memory://{secrets.token_hex(8)}"
-    changes = {"storage_url": location, "allow_loopback": True, "hook_timeout": 1.0, "tick_period": tick_period}
-    async with make_world(any_store, ManualClock(), **changes) as world, http_client() as client:
+    async with make_world(any_store, ManualClock(), **settings(tick_period=tick_period)) as world:
         job_id = await lost(world, source, owner)
         answer = await client.post("/api/process-queue", headers=PROCESSOR)
-        assert answer.status_code == 200 and answer.json()["looked_at"] == 1
-        assert await file_of(world, job_id) == "stored"
-        (event,) = [json.loads(received.body) for received in owner.received]
-        assert event["type"] == "job.completed" and event["data"]["files"][0]["state"] == "stored"
+        assert (answer.json()["looked_at"], answer.json()["followed_up"]) == (1, 2)
+        assert await files_of(world, job_id) == ["stored"]
+        assert events(owner) == [("job.completed", job_id)]
+        assert await world.raw("ZCARD", world.runtime.queue.keys.outbox) == 0
+
+
+async def test_a_tick_follows_up_each_of_the_runs_that_it_ends(
+    valkey: RunningServer, source: Receiver, owner: Receiver
+) -> None:
+    async with make_world(valkey, ManualClock(), **settings()) as world:
+        jobs = [await lost(world, source, owner, f"user{number}") for number in range(4)]
+        await world.runtime.tick.run()
+        assert [await files_of(world, job_id) for job_id in jobs] == [["stored"]] * 4
+        assert sorted(events(owner)) == sorted(("job.completed", job_id) for job_id in jobs)
+
+
+async def test_a_poll_follows_up_its_own_job_and_leaves_another_one_leased(
+    any_store: RunningServer | None, client: httpx.AsyncClient, source: Receiver, owner: Receiver
+) -> None:
+    async with make_world(any_store, ManualClock(), **settings()) as world:
+        own, other = await lost(world, source, owner), await lost(world, source, owner, "bob")
+        await world.enqueue("eve")
+        shown = (await client.get(f"/api/status/{own}")).json()
+        # A job waits for the room that it leaves: the poll dispatches, and so ends the other one as well.
+        assert shown["stage"] == "done" and [file["state"] for file in shown["files"]] == ["stored"]
+        assert (await world.runtime.records.read(other)).status == "completed"
+        assert await files_of(world, other) == ["pending"] and events(owner) == [("job.completed", own)]
+        world.manual.advance(world.runtime.settings.lease + 1)
+        await world.runtime.tick.run()
+        assert await files_of(world, other) == ["stored"] and len(events(owner)) == 2
+
+
+async def test_where_ticks_are_rare_a_poll_follows_up_all_that_it_ends(
+    any_store: RunningServer | None, client: httpx.AsyncClient, source: Receiver, owner: Receiver
+) -> None:
+    async with make_world(any_store, ManualClock(), **settings(tick_period=HOUR)) as world:
+        own, other = await lost(world, source, owner), await lost(world, source, owner, "bob")
+        await world.enqueue("eve")
+        await client.get(f"/api/status/{own}")
+        assert await files_of(world, own) == await files_of(world, other) == ["stored"]
+        assert sorted(events(owner)) == [("job.completed", own), ("job.completed", other)]
+
+
+async def test_where_ticks_are_rare_a_submit_looks_for_what_is_due_once_in_30_seconds(
+    valkey: RunningServer, client: httpx.AsyncClient, owner: Receiver
+) -> None:
+    async with make_world(valkey, ManualClock(), **settings(tick_period=HOUR, max_user_tasks=9)) as world:
+        for seconds in (5, 26):
+            job_id = await world.enqueue("bob", hook_url=owner.url())
+            await world.runtime.queue.cancel(job_id, "app")
+            world.follow_ups()  # the process that canceled it has died
+            world.manual.advance(seconds)
+        for seconds, delivered in ((0, 1), (5, 1), (26, 2)):
+            world.manual.advance(seconds)
+            assert (await client.post("/api/submit", json=BODY)).status_code == 202
+            assert len(owner.received) == delivered
+
+
+async def test_two_calls_at_once_do_not_take_each_others_follow_ups(
+    any_store: RunningServer | None, client: httpx.AsyncClient, source: Receiver, owner: Receiver
+) -> None:
+    async with make_world(any_store, ManualClock(), **settings()) as world:
+        jobs = [await world.enqueue(user, hook_url=owner.url()) for user in ("ada", "bob", "eve")]
+        answers = await asyncio.gather(*(client.post(f"/api/jobs/{job_id}/cancel") for job_id in jobs))
+        assert [answer.json()["result"] for answer in answers] == ["canceled"] * 3
+        assert sorted(events(owner)) == [("job.canceled", job_id) for job_id in jobs]
+
+
+class Patient(ObedientProvider):
+    """Answers a create only when the owner has been notified."""
+
+    def __init__(self, owner: Receiver) -> None:
+        super().__init__()
+        self._owner = owner
+
+    async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
+        async with asyncio.timeout(timeout):
+            while not self._owner.received:
+                await asyncio.sleep(0.01)
+        return await super().create(submission, timeout)
+
+
+async def test_a_webhook_notifies_the_owner_while_it_starts_the_next_job(
+    valkey: RunningServer, client: httpx.AsyncClient, source: Receiver, owner: Receiver
+) -> None:
+    provider = Patient(owner)
+    changes = settings(max_concurrent_tasks=1)
+    async with make_world(valkey, ManualClock(), {"replicate": provider}, **changes) as world:
+        job_id = await lost(world, source, owner)
+        await world.enqueue("bob")
+        provider.states["p"] = Prediction(f"p_{job_id}", "completed", output="words")
+        answer = await client.post(webhook_of(world, job_id), content=b"p")
+        assert answer.json() == {"result": "finished"} and len(provider.created) == 1
+
+
+async def test_a_call_that_fails_still_follows_up_what_it_has_ended(
+    valkey: RunningServer,
+    client: httpx.AsyncClient,
+    source: Receiver,
+    owner: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def uncertain(*_: object, **__: object) -> None:
+        raise StoreUncertain
+
+    async with make_world(valkey, ManualClock(), **settings()) as world:
+        job_id = await lost(world, source, owner)
+        world.provider.states["p"] = Prediction(f"p_{job_id}", "completed", output="words")
+        await world.enqueue("bob")
+        monkeypatch.setattr(world.runtime.dispatcher, "run", uncertain)
+        assert (await client.post(webhook_of(world, job_id), content=b"p")).status_code == 503
+        assert events(owner) == [("job.completed", job_id)]
+
+
+async def test_a_call_that_is_cut_off_leaves_nothing_under_way(valkey: RunningServer, owner: Receiver) -> None:
+    async with make_world(valkey, ManualClock(), **settings()) as world, asyncio.timeout(10):
+        job_id = await world.enqueue(hook_url=owner.url())
+        before = asyncio.all_tasks()
+        with pytest.raises(asyncio.CancelledError):
+            async with Scope(world.runtime.outbox_worker, Budget(50), is_waited_for=False) as scope:
+                await world.runtime.queue.cancel(job_id, "app")
+                raise asyncio.CancelledError
+        assert scope.begun == 1 and asyncio.all_tasks() == before
+        assert owner.received == []
+
+
+async def test_a_call_without_follow_ups_costs_no_store_call(valkey: RunningServer, client: httpx.AsyncClient) -> None:
+    async with make_world(valkey, ManualClock(), **settings(tick_period=HOUR)):
+        valkey.reset_bill()
+        assert (await client.post("/api/jobs/job_1/cancel", headers={"Authorization": ""})).status_code == 401
+        assert (await client.get("/api/hooks")).status_code == 200
+        assert valkey.bill().calls == 0
