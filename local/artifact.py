@@ -1,11 +1,10 @@
-"""`python -m local.artifact`: builds what AWS Lambda runs, `build/sluice-<arch>.zip`: `functions/`, `shared/` and their
-dependencies, with bytecode.
+"""`python -m local.artifact`: builds the package that AWS Lambda runs, `build/sluice-<arch>.zip`.
 
-The same sources make the same zip, byte for byte. It holds what is listed here and nothing else that lies around: of
-our two packages the modules and scripts, of the dependencies what requirements.txt pins.
+It holds `functions/`, `shared/` and their dependencies, with bytecode. The same sources make the same zip, byte for
+byte. It holds the modules and scripts of these two packages and the wheels that requirements.txt pins, nothing else.
 
-Lambda's file system is read-only, so what is not compiled here is compiled anew at every cold start; and what checks a
-source's time is compiled anew too, since no installer keeps that time: hence unchecked hashes.
+Lambda's file system is read-only, so a module without bytecode is compiled again at every cold start. So is one whose
+bytecode checks the source's time, since no installer keeps that time. Hence unchecked hashes.
 """
 
 import argparse
@@ -24,16 +23,16 @@ from local.interpreter import VERSION, NoInterpreter, find
 PACKAGES = ("functions", "shared")
 SUFFIXES = (".py", ".lua")
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}  # Lambda's name and the wheels'
-# Of the glibc a wheel may want: Lambda's Python 3.12 runs on Amazon Linux 2023, which has 2.34.
+# Minor versions of the glibc that a wheel may need: Lambda's Python 3.12 runs on Amazon Linux 2023, which has 2.34.
 GLIBCS = range(34, 16, -1)
 TASK_ROOT = "/var/task"
 DEADLINE = 600.0  # s
-# Of a wheel, what only pip, a type checker or a terminal reads. METADATA and entry points stay: opentelemetry-api,
-# which FastAPI imports, finds its own parts by them.
+# The files of a wheel that only pip, a type checker or a terminal reads. METADATA and entry points stay:
+# opentelemetry-api, which FastAPI imports, finds its own parts by them.
 NEVER_READ = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json", "top_level.txt", "py.typed")
 UNUSED_FOLDERS = ("bin", "tests", "test", "__pycache__", "pip", "setuptools", "sboms")
 UNUSED_SUFFIXES = (".pyi", ".pyc", ".pyx", ".pxd", ".c", ".h")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can tell
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 
 class BuildFailed(Exception):
@@ -51,7 +50,7 @@ def build(arch: str = "x86_64", *, root: Path = ROOT, media: bool = False, bytec
         if bytecode:
             compile_all(staged)
         target.parent.mkdir(exist_ok=True)
-        # Moved into place whole: who deploys at this moment gets the old one or the new one.
+        # Moved into place whole: a deploy at this moment gets the old one or the new one.
         unfinished = target.with_suffix(".part")
         write_zip(staged, unfinished)
         unfinished.replace(target)
@@ -64,16 +63,17 @@ def install(target: Path, arch: str, root: Path, *, media: bool = False) -> None
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in GLIBCS] + [f"manylinux2014_{machine}"]
     lists = ["requirements.txt", *(["requirements-media.txt"] if media else [])]
     command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps",
-        "--only-binary=:all:", "--implementation=cp", f"--python-version={VERSION}", f"--target={target}",
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
+        *("--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={VERSION}"),
+        f"--target={target}",
         *(f"--platform={platform}" for platform in platforms),
         *(part for name in lists for part in ("--requirement", str(root / name))),
-    ]  # fmt: skip
+    ]
     _run(command, "The dependencies could not be installed", dict(os.environ))
 
 
 def strip(folder: Path) -> None:
-    """Removes what is installed and never read."""
+    """Removes the installed files that no function reads."""
     for path in sorted(folder.rglob("*")):
         if path.is_dir() and (path.name in UNUSED_FOLDERS or path.name.startswith((".", "pip-", "setuptools-"))):
             shutil.rmtree(path)
@@ -82,7 +82,7 @@ def strip(folder: Path) -> None:
 
 
 def copy_sources(root: Path, target: Path) -> None:
-    """Adds our own modules and scripts, and of whatever else is in their folders nothing."""
+    """Adds the modules and scripts of functions/ and shared/, and no other file of these folders."""
     for source in sources(root):
         copy = target / source.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -99,21 +99,21 @@ def sources(root: Path) -> Iterator[Path]:
 
 
 def compile_all(folder: Path) -> None:
-    """Writes bytecode beside every module, as Lambda's Python looks for it and without asking for the sources' age."""
+    """Writes bytecode next to every module, in the form of Lambda's Python, which will not check the sources' age."""
     command = [
-        str(find()), "-S", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash",
-        "-s", str(folder), "-p", TASK_ROOT, str(folder),
-    ]  # fmt: skip
-    # Sets are written in the order of their hashes.
+        *(str(find()), "-S", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"),
+        *("-s", str(folder), "-p", TASK_ROOT, str(folder)),
+    ]
+    # The seed is fixed because bytecode holds sets in the order of their hashes.
     _run(command, "The modules could not be compiled", {"PATH": os.defpath, "PYTHONHASHSEED": "0"})
 
 
 def write_zip(folder: Path, target: Path) -> None:
-    """Packs a folder so that equal content makes equal bytes: in order, without times, owners and masks."""
+    """Packs a folder so that equal content makes equal bytes: sorted, without times, owners and masks."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
-            entry.create_system = 3  # Unix, whose modes are read
+            entry.create_system = 3  # Unix, so that the modes are read
             entry.external_attr = (0o100755 if path.suffix == ".so" else 0o100644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
@@ -129,10 +129,10 @@ def _run(command: Sequence[str], failure: str, environment: dict[str, str]) -> N
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Builds and tells where; 1 with a sentence if it cannot."""
+    """Builds the package and prints its path; returns 1, with the reason on standard error, if it cannot."""
     parser = argparse.ArgumentParser(prog="python -m local.artifact", description="Builds the package for AWS Lambda.")
     parser.add_argument("--arch", choices=sorted(MACHINES), default="x86_64", help="machine type (default: x86_64)")
-    parser.add_argument("--media", action="store_true", help="with what makes thumbnails (requirements-media.txt)")
+    parser.add_argument("--media", action="store_true", help="add requirements-media.txt, which makes thumbnails")
     chosen = parser.parse_args(arguments)
     try:
         made = build(chosen.arch, media=chosen.media)

@@ -1,4 +1,4 @@
-"""Child processes of the stack: started, read, stopped, and never left behind."""
+"""Child processes of the stack: started, read, stopped, and never orphaned."""
 
 import subprocess
 import sys
@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 STOP_DEADLINE_SECONDS = 5.0
 LINES_IN_ERRORS = 20
 
-# Reads until the stack lets go of the pipe, however it ends, then stops the child: `kill -9` on the stack leaves none.
+# Reads until the stack closes the pipe, however it ends, then stops the child: `kill -9` on the stack orphans none.
 GUARD = 'read -r _; kill "$0"; for _ in 1 2 3 4 5; do kill -0 "$0" || exit; sleep 1; done; kill -9 "$0"'
 
 
 class Child:
-    """One `python -m` process. Each line it prints goes to `out` behind `prefix`."""
+    """One `python -m` process. Each line it prints goes to `out`, after `prefix`."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str], out: IO[str], prefix: str = ""
@@ -29,13 +29,23 @@ class Child:
         self._last: deque[str] = deque(maxlen=LINES_IN_ERRORS)
         # Its own session: Ctrl-C in the terminal must reach the stack alone, which stops the children in order.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, str(self._process.pid)], stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            ["/bin/sh", "-c", GUARD, str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._reader = threading.Thread(target=self._read, name=f"output of {name}", daemon=True)
         self._reader.start()
 
@@ -46,7 +56,7 @@ class Child:
 
     @property
     def exit_status(self) -> int | None:
-        """What it ended with; None while it runs, and minus the signal that ended it."""
+        """Its exit status: None while it runs, and minus the signal's number if a signal ended it."""
         return self._process.poll()
 
     def last_output(self) -> str:
@@ -56,14 +66,14 @@ class Child:
         return "\n".join(f"  {line}" for line in list(self._last)) or "  (it printed nothing)"
 
     def stop(self) -> None:
-        """Ends it: politely, and after a few seconds by force."""
+        """Terminates it, and kills it if it has not ended after STOP_DEADLINE_SECONDS."""
         self._process.terminate()
         try:
             self._process.wait(STOP_DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._guard.kill()  # before its pipe closes: by now the child's process id may belong to somebody else
+        self._guard.kill()  # before its pipe closes: by now another process may have the child's id
         self._guard.communicate()
         self._reader.join(STOP_DEADLINE_SECONDS)
 
@@ -72,7 +82,7 @@ class Child:
         with self._process.stdout as lines:
             for line in lines:
                 self._last.append(line.rstrip("\n"))
-                # A terminal that went away must not keep the child waiting for a reader.
+                # If the terminal is gone, the child's output is still read, or it would block.
                 with suppress(OSError, ValueError):
                     self._out.write(self._prefix + line)
                     self._out.flush()

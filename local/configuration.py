@@ -1,4 +1,4 @@
-"""How the embedded stack is to run: from flags, and from the environment where a flag is not given."""
+"""How the embedded stack runs: from flags, and from the environment for a flag that is not given."""
 
 import argparse
 import os
@@ -12,22 +12,22 @@ MAX_PORT = 65_535
 
 @dataclass(frozen=True)
 class Configuration:
-    """One stack. A port of 0 stands for any free one."""
+    """One stack. Port 0 means any free one."""
 
     port: int = 8000
     store_port: int = 8079
     provider_port: int = 8090
     tick: float = 5.0  # s between two ticks of the schedule
     data_dir: Path = DATA_DIR
-    fresh: bool = False  # begins empty and leaves nothing in data_dir
+    fresh: bool = False  # starts empty and leaves nothing in data_dir
     memory: bool = False
     log_dir: Path | None = None  # where the children's output goes instead of the terminal
-    settings: Mapping[str, str] = field(default_factory=dict)  # of the functions; these win over everything
-    sealed: bool = False  # neither the environment nor .env say anything about the functions' settings
+    settings: Mapping[str, str] = field(default_factory=dict)  # of the functions; these override all others
+    sealed: bool = False  # the functions' settings come neither from the environment nor from .env
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Configuration:
-    """Returns what the command line asks for; exits with status 2 and a usage line when it cannot be understood."""
+    """Returns the command line's configuration; exits with status 2 and a usage line if an argument is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m local.stack",
         description="The whole system on this machine: functions, store, provider and schedule, until Ctrl-C.",
@@ -36,11 +36,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Configuration:
     add_port(parser, "--store-port", "SLUICE_STORE_PORT", 8079, "the store")
     add_port(parser, "--provider-port", "SLUICE_PROVIDER_PORT", 8090, "the simulated provider")
     parser.add_argument(
-        "--tick", type=seconds, metavar="SECONDS", default=os.environ.get("SLUICE_TICK") or "5",
+        "--tick",
+        type=seconds,
+        metavar="SECONDS",
+        default=os.environ.get("SLUICE_TICK") or "5",
         help="seconds between two ticks (default: $SLUICE_TICK, else 5)",
-    )  # fmt: skip
+    )
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help=f"keep data here (default: {DATA_DIR})")
-    parser.add_argument("--fresh", "--ephemeral", action="store_true", help="begin empty and keep nothing")
+    parser.add_argument("--fresh", "--ephemeral", action="store_true", help="start empty and keep nothing")
     parser.add_argument("--memory", action="store_true", help="keep jobs in the functions' process, without a store")
     return Configuration(**vars(parser.parse_args(arguments)))
 
@@ -48,13 +51,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Configuration:
 def add_port(parser: argparse.ArgumentParser, flag: str, variable: str, default: int, of: str) -> None:
     """Adds a flag whose default is the environment variable's value."""
     parser.add_argument(
-        flag, type=port_number, metavar="N", default=os.environ.get(variable) or str(default),
+        flag,
+        type=port_number,
+        metavar="N",
+        default=os.environ.get(variable) or str(default),
         help=f"port of {of}, 0 for a free one (default: ${variable}, else {default})",
-    )  # fmt: skip
+    )
 
 
 def port_number(text: str) -> int:
-    """Returns the port that the text names; argparse puts this function's name into its complaint."""
+    """Returns the port that the text names; argparse puts this function's name into its error message."""
     port = int(text)
     if not 0 <= port <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"{port} is not a port")

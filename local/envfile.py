@@ -1,4 +1,4 @@
-"""Settings that a command has fetched, written into the developer's .env file."""
+"""The developer's .env file: commands read settings from it and write fetched secrets into it."""
 
 import os
 import re
@@ -13,13 +13,13 @@ ENV_FILE = ROOT / ".env"
 
 
 def known(path: Path = ENV_FILE) -> dict[str, str]:
-    """What is set: the environment, and for what it does not set, the file."""
+    """Returns all settings: from the environment, and from the file those that the environment lacks."""
     in_file = dotenv_values(path) if path.exists() else {}
     return {**{name: value for name, value in in_file.items() if value}, **{k: v for k, v in os.environ.items() if v}}
 
 
 def write(values: Mapping[str, str], path: Path = ENV_FILE) -> None:
-    """Sets these names in the file and leaves all its other lines as they are; nobody else may read it."""
+    """Sets these names in the file and leaves all its other lines as they are; only its owner may read it."""
     text = path.read_text() if path.exists() else ""
     for name, value in values.items():
         line = f"{name}={value}"

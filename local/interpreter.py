@@ -1,6 +1,6 @@
-"""A real Python 3.12: what AWS Lambda and Vercel run, and what their packages must be built with.
+"""Finds a real Python 3.12: AWS Lambda and Vercel run it, so their packages must be built with it.
 
-A version manager's shim may be on PATH and yet refuse to run, so each candidate is asked to.
+A version manager's shim may be on PATH and yet refuse to run, so each candidate is run once.
 """
 
 import os
@@ -17,7 +17,7 @@ ANSWER_SECONDS = 20.0
 
 
 class NoInterpreter(Exception):
-    """There is no such Python; the message says what to do."""
+    """No Python 3.12 was found; the message says what to do."""
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Path:
@@ -26,13 +26,13 @@ def find(environment: Mapping[str, str] = os.environ) -> Path:
         if found := _ask(candidate):
             return found
     raise NoInterpreter(
-        f"No Python {VERSION} was found, for which the package is compiled: neither {NAME} on PATH nor pyenv's or uv's "
-        f"own answered. Install one (for example: uv python install {VERSION}) and put it on PATH."
+        f"No Python {VERSION} was found, which the package needs: neither {NAME} on PATH nor one of pyenv or uv runs. "
+        f"Install one (for example: uv python install {VERSION}) and put it on PATH."
     )
 
 
 def candidates(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yields what may be one, the likeliest first; some may not exist, not run, or be another version."""
+    """Yields paths, the likeliest first; some may not exist, not run, or be another version."""
     yield Path(sys.executable)
     for folder in environment.get("PATH", "").split(os.pathsep):
         if found := shutil.which(NAME, path=folder or os.curdir):

@@ -1,7 +1,7 @@
-"""`python -m local.receiver`: an owner's endpoint on this machine, which verifies the events it gets and shows them.
+"""`python -m local.receiver`: an owner's endpoint on this machine, which verifies the events it gets and prints them.
 
-It asks the deployment for the secrets that sign them (GET /api/hooks) and judges with the `standardwebhooks` package,
-as an application would.
+It asks the deployment for the secrets that sign events (GET /api/hooks), and verifies them with the `standardwebhooks`
+package, as an application would.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PATH = "/hook"
 
 @dataclass(frozen=True)
 class Event:
-    """An event whose signature was good, and when it came."""
+    """An event with a valid signature, and when it came."""
 
     id: str
     body: dict[str, Any]  # type, timestamp, data
@@ -35,19 +35,20 @@ class Event:
 
     @property
     def type(self) -> str:
-        """Such as job.completed."""
+        """The event's type, such as job.completed."""
         return str(self.body["type"])
 
     @property
-    def about(self) -> str:
+    def subject(self) -> str:
         """The id of its job or batch."""
         return str(self.body["data"]["id"])
 
 
 class Receiver:
-    """Listens until closed; tells ``on_event`` of each verified event, once however often it comes.
+    """Listens until closed; calls ``on_event`` once for each verified event, however often it comes.
 
-    ``refused`` counts requests that no secret has signed; they are answered 401. Threads of its own call ``on_event``.
+    ``refused`` counts requests that no secret has signed; they are answered 401. The calls of ``on_event`` come from
+    the server's threads.
     """
 
     def __init__(self, secrets: Sequence[str], on_event: Callable[[Event], object], port: int = 0) -> None:
@@ -62,7 +63,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """What to submit as `hook_url`."""
+        """The address to submit as `hook_url`."""
         return f"http://{HOST}:{self._server.server_port}{PATH}"
 
     def __enter__(self) -> Self:
@@ -75,7 +76,7 @@ class Receiver:
         self._thread.join()
 
     def take(self, body: bytes, headers: dict[str, str]) -> int:
-        """Returns the status to answer a request with."""
+        """Takes a request's event and returns the status to answer with."""
         event = self._verified(body, headers)
         with self._lock:
             if event is None:
@@ -91,7 +92,10 @@ class Receiver:
         for verifier in self._verifiers:
             try:
                 event: dict[str, Any] = verifier.verify(body, headers)
-            except (WebhookVerificationError, ValueError):  # a signature that is no base64, a body that is no JSON
+            except (
+                WebhookVerificationError,
+                ValueError,
+            ):  # the second: no base64, or no JSON
                 continue
             return Event(headers["webhook-id"], event, datetime.now(UTC))
         return None
@@ -110,7 +114,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the library's name)
-                """Says nothing."""
+                """Logs nothing."""
 
         return Handler
 
@@ -124,13 +128,13 @@ def secrets_of(functions_url: str, api_key: str) -> list[str]:
 
 
 def show(event: Event) -> None:
-    """Prints an event as it came."""
+    """Prints an event."""
     print(f"{event.came_at:%H:%M:%S} signature verified, webhook-id {event.id}", flush=True)
     print(json.dumps(event.body, indent=2), flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Shows events until SIGINT or SIGTERM and returns 0; returns 2 when it cannot begin."""
+    """Prints events until SIGINT or SIGTERM and returns 0; returns 2 if it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m local.receiver", description=__doc__)
     parser.add_argument("--port", type=int, default=8070, help="port to listen on (default: 8070)")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the functions are")
@@ -147,9 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except httpx.HTTPStatusError as error:
-        return _complain(f"{chosen.url} refused to tell its secrets: status {error.response.status_code}")
+        return _complain(f"{chosen.url} did not give its secrets: status {error.response.status_code}")
     except httpx.HTTPError as error:
-        return _complain(f"{chosen.url} cannot be asked for its secrets: {type(error).__name__}")
+        return _complain(f"{chosen.url} did not give its secrets: {type(error).__name__}")
     except OSError as error:
         return _complain(f"cannot listen on port {chosen.port}: {error.strerror}")
     return 0

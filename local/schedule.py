@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import httpx
 
 TOKEN_VARIABLE = "QUEUE_PROCESSOR_TOKEN"
-TIMEOUT_SECONDS = 75.0  # beyond the longest life of a function
+TIMEOUT_SECONDS = 75.0  # longer than a function lives
 WORTH_A_LINE = ("started", "looked_at", "missing", "failed")
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tick_for_ever(url: str, token: str, period: float) -> NoReturn:
-    # A connection kept between ticks would now and then be closed by the server in the moment of its next use.
+    # Without keep-alive: the server may close an idle connection at the moment of its next use.
     limits = httpx.Limits(max_keepalive_connections=0)
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=url, headers=headers, limits=limits, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
@@ -45,7 +45,7 @@ def _tick_for_ever(url: str, token: str, period: float) -> NoReturn:
 
 
 def tick(client: httpx.Client) -> str | None:
-    """Ticks once and returns what there is to tell: that it did something, or why it failed; it raises nothing."""
+    """Ticks once and returns a line to print if the tick did something or failed. Never raises."""
     try:
         answer = client.post("/api/process-queue")
         if not answer.is_success:

@@ -1,7 +1,8 @@
-"""``make schedule``: makes QStash call the deployment every minute, and fetches the keys that it signs with into .env.
+"""``make schedule``: makes QStash call the deployment every minute, and writes its signing keys into .env.
 
-From Upstash's documentation of QStash: a schedule is made by POST to /v2/schedules/<destination> with the headers
-Upstash-Cron and Upstash-Schedule-Id, under which it is replaced if it exists; GET /v2/keys answers the signing keys.
+From Upstash's documentation of QStash: POST /v2/schedules/<destination> with the header Upstash-Cron makes a schedule.
+The header Upstash-Schedule-Id names it, and an existing one of that name is replaced. GET /v2/keys returns the signing
+keys.
 """
 
 import argparse
@@ -20,7 +21,7 @@ EVERY_MINUTE = "* * * * *"
 
 
 def main(arguments: list[str] | None = None, path: Path = ENV_FILE) -> int:
-    """0 once the schedule stands; 1, with the reason on standard error, if it does not."""
+    """Returns 0 once the schedule exists; 1, with the reason on standard error, if it could not be made."""
     parser = argparse.ArgumentParser(prog="make schedule", description=__doc__)
     parser.add_argument("--cron", default=EVERY_MINUTE)
     parser.add_argument("--delete", action="store_true", help="remove the schedule instead")
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None, path: Path = ENV_FILE) -> int:
 
 
 def destination(settings: dict[str, str]) -> str:
-    """The address that QStash calls, with what passes Vercel's protection where there is one."""
+    """The address that QStash calls, with the secret that passes Vercel's protection if there is one."""
     secret = settings.get("VERCEL_AUTOMATION_BYPASS_SECRET")
     query = f"?{urlencode({BYPASS: secret})}" if secret else ""
     return f"{settings['PUBLIC_BASE_URL'].rstrip('/')}/api/process-queue{query}"

@@ -1,7 +1,7 @@
-"""``make setup-replicate``: checks the API token, and fetches the account's webhook secret into .env.
+"""``make setup-replicate``: checks the API token, and writes the account's webhook secret into .env.
 
-Replicate has one secret for an account (its page on verifying webhooks); a deployment keeps it in its settings, since
-asking for it at each start would be a call that may fail.
+Replicate has one secret for an account (its page on verifying webhooks). A deployment keeps it in its settings: to
+fetch it at each start would be one more call that may fail.
 """
 
 import sys
@@ -18,7 +18,7 @@ TIMEOUT = 15.0  # s
 
 
 def main(path: Path = ENV_FILE) -> int:
-    """0 once the secret is in the file; 1, with the reason on standard error, if it is not."""
+    """Returns 0 once the secret is in the file; 1, with the reason on standard error, if it is not."""
     settings = known(path)
     token = settings.get("REPLICATE_API_TOKEN", "")
     if not token:

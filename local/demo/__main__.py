@@ -1,4 +1,4 @@
-"""`python -m local.demo`: shows five jobs moving through the whole system, and leaves their files."""
+"""`python -m local.demo`: shows five jobs moving through the whole system, and keeps their files."""
 
 import argparse
 import asyncio
@@ -26,11 +26,11 @@ WIDTH_WITHOUT_TERMINAL = 120
 
 
 class DemoFailed(Exception):
-    """Not every job came to a good end; the message names those."""
+    """Some jobs did not complete; the message names them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when all five jobs are completed and their files can be played, else 1; 130 after an interruption."""
+    """Returns 0 if all five jobs completed and their files can be played, else 1; 130 after an interruption."""
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help=f"keep files here (default: {DATA_DIR})")
     data_dir: Path = parser.parse_args(arguments).data_dir
@@ -58,24 +58,31 @@ def _demonstrate(console: Console, data_dir: Path) -> None:
         missing = [job for job in jobs if job.status != "completed" or not job.event]
         if missing:
             named = ", ".join(f"{job.id} ({job.status}, {job.stage}: {job.note})" for job in missing)
-            raise DemoFailed(f"not completed and told after {DEADLINE_SECONDS:g} s: {named}")
+            raise DemoFailed(f"not completed and notified after {DEADLINE_SECONDS:g} s: {named}")
         files = [download(stack, job, results) for job in jobs]
         bill = cost(stack, jobs)
         console.print("\nResults", style="bold")
         console.print(_summary(console, jobs, files))
-        print(f"\n{bill}\n\nThe finished files are in {results}, with the sha256 that their status tells", flush=True)
+        print(f"\n{bill}\n\nThe finished files are in {results}, with the sha256 that their status shows", flush=True)
 
 
 def _configuration(data_dir: Path) -> Configuration:
-    """A stack beside any other: on free ports, with a store that begins empty and settings of its own."""
+    """A stack that disturbs no other one: on free ports, with an empty store and its own settings."""
     return Configuration(
-        port=0, store_port=0, provider_port=0, tick=TICK_SECONDS, data_dir=data_dir / "demo", fresh=True,
-        log_dir=data_dir / "logs", settings=SETTINGS, sealed=True,
-    )  # fmt: skip
+        port=0,
+        store_port=0,
+        provider_port=0,
+        tick=TICK_SECONDS,
+        data_dir=data_dir / "demo",
+        fresh=True,
+        log_dir=data_dir / "logs",
+        settings=SETTINGS,
+        sealed=True,
+    )
 
 
 async def _run(stack: Stack, console: Console) -> list[Pursued]:
-    """Returns the jobs as they were when the last one was done and told of, or at the deadline."""
+    """Returns the jobs as they were when the last one was done and its event received, or at the deadline."""
     jobs: list[Pursued] = []
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal
     display = LiveTable(console, jobs) if is_live else PlainLines()
@@ -83,13 +90,13 @@ async def _run(stack: Stack, console: Console) -> list[Pursued]:
     loop = asyncio.get_running_loop()
     with Receiver(
         secrets_of(stack.urls.functions, stack.api_key),
-        lambda event: loop.call_soon_threadsafe(pursuit.tell, event),
+        lambda event: loop.call_soon_threadsafe(pursuit.receive, event),
     ) as receiver:
         async with httpx.AsyncClient(base_url=stack.urls.functions, headers=headers, trust_env=False) as client:
             pursuit = Pursuit(client, receiver.url, display.changed, stack.check, jobs)
             with display.shown():
                 await pursuit.submit(ORDERS)
-                with suppress(TimeoutError):  # the caller names what is missing
+                with suppress(TimeoutError):  # the caller names the missing ones
                     async with asyncio.timeout(DEADLINE_SECONDS):
                         await pursuit.follow()
     return jobs
@@ -97,15 +104,22 @@ async def _run(stack: Stack, console: Console) -> list[Pursued]:
 
 def _summary(console: Console, jobs: Sequence[Pursued], files: Sequence[Path]) -> Table:
     table = Table(box=None, padding=(0, 2 if console.width >= ROOMY else 1, 0, 0), header_style="dim")
-    for title in ("file", "user", "attempts", "seconds", "told", "state", "size", "length", "thumbnail"):
+    for title in ("file", "user", "attempts", "seconds", "notified", "state", "size", "length", "thumbnail"):
         table.add_column(title, no_wrap=True)
     for job, path in zip(jobs, files, strict=True):
         file = stored(job)
         length = f"{file['duration']:.1f} s" if file["duration"] else "-"
         table.add_row(
-            path.name, job.order.user, str(job.attempts), f"{job.seconds or 0:.1f}", f"{job.seconds_told or 0:.1f}",
-            file["state"], f"{file['size'] / 1024:.1f} KB", length, "yes" if file["thumbnail_url"] else "-",
-        )  # fmt: skip
+            path.name,
+            job.order.user,
+            str(job.attempts),
+            f"{job.seconds or 0:.1f}",
+            f"{job.seconds_to_event or 0:.1f}",
+            file["state"],
+            f"{file['size'] / 1024:.1f} KB",
+            length,
+            "yes" if file["thumbnail_url"] else "-",
+        )
     return table
 
 

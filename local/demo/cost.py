@@ -9,7 +9,7 @@ from local.stack import Stack
 
 
 def start_bill(stack: Stack) -> None:
-    """Starts the store's bill over, so that only the jobs are on it."""
+    """Resets the store's bill, so that it holds the jobs alone."""
     _ask("POST", f"{stack.urls.store}/-/bill/reset", stack.environment["UPSTASH_REDIS_REST_TOKEN"])
 
 

@@ -1,4 +1,4 @@
-"""Shows the jobs moving: a live table in a terminal, a line for each change anywhere else."""
+"""Shows the jobs moving: as a live table in a terminal, otherwise as a line for each change."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,21 +13,21 @@ from local.demo.pursuit import Pursued
 
 COLOURS = {"pending": "yellow", "processing": "cyan", "completed": "green", "failed": "red", "canceled": "magenta"}
 FRAMES_A_SECOND = 8
-ROOMY = 100  # columns of a terminal that has room to spare
+ROOMY = 100  # columns of a terminal with space for wider gaps
 
 
 def short(job: Pursued) -> str:
-    """Returns enough of the id to tell five jobs apart."""
+    """Returns enough of the id to distinguish five jobs."""
     return job.id[:8]
 
 
 def rank(job: Pursued) -> str:
-    """Returns its priority, and its tier unless that is the usual one."""
+    """Returns its priority, and its tier unless that is the default."""
     return str(job.order.priority) if job.order.tier == "free" else f"{job.order.priority} {job.order.tier}"
 
 
 class LiveTable:
-    """Draws all jobs several times a second; what it draws changes only with what polls have told."""
+    """Draws all jobs several times a second, as the last polls showed them."""
 
     def __init__(self, console: Console, jobs: Sequence[Pursued]) -> None:
         self._console = console
@@ -35,24 +35,29 @@ class LiveTable:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Keeps the table on the screen until the block ends, then leaves its last state there."""
+        """Keeps the table on the screen until the block ends; its last state stays there."""
         with Live(get_renderable=self._table, console=self._console, refresh_per_second=FRAMES_A_SECOND):
             yield
 
     def changed(self, job: Pursued) -> None:
-        """Does nothing: the next frame shows it."""
+        """Does nothing: the next frame shows the change."""
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2 if self._console.width >= ROOMY else 1, 0, 0), header_style="dim")
         for title in ("job", "user", "priority", "status", "stage", "attempt", "progress"):
             table.add_column(title, no_wrap=True)
-        table.add_column("note", style="dim")  # the one that wraps in a narrow terminal
+        table.add_column("note", style="dim")  # only this column wraps in a narrow terminal
         for job in self._jobs:
             table.add_row(
-                short(job), job.order.user, rank(job), f"[{COLOURS[job.status]}]{job.status}[/]",
-                job.stage, str(job.attempts or "-"),
-                ProgressBar(total=100, completed=job.percent, width=10), job.note,
-            )  # fmt: skip
+                short(job),
+                job.order.user,
+                rank(job),
+                f"[{COLOURS[job.status]}]{job.status}[/]",
+                job.stage,
+                str(job.attempts or "-"),
+                ProgressBar(total=100, completed=job.percent, width=10),
+                job.note,
+            )
         return table
 
 
@@ -65,12 +70,12 @@ class PlainLines:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Prints the columns' titles; there is nothing to keep up or to clear."""
+        """Prints the columns' titles."""
         print("   time  job       user   priority   status      stage       attempt  progress  note", flush=True)
         yield
 
     def changed(self, job: Pursued) -> None:
-        """Prints the job as it is now, unless that is what was printed last."""
+        """Prints the job's line unless the last one printed was the same."""
         line = (
             f"{short(job)}  {job.order.user:<5}  {rank(job):<9}  {job.status:<10}  {job.stage:<10}  "
             f"{job.attempts or '-':<7}  {job.percent:>7}%  {job.note}"

@@ -1,4 +1,4 @@
-"""Submits the jobs and follows them as any caller would: by GET /api/status/{id}, and by the events it is told."""
+"""Submits the jobs and follows them as any caller would: by GET /api/status/{id}, and by the events it receives."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ from local.demo.scenario import Order
 from local.receiver import Event
 
 TERMINAL = ("completed", "failed", "canceled")
-NO_ADVICE_SECONDS = 1.0  # between two polls when an answer does not say how long to wait
+NO_ADVICE_SECONDS = 1.0  # between two polls if an answer has no Retry-After
 
 
 @dataclass
 class Pursued:
-    """A submitted job: the last status document seen, and what following it took."""
+    """A submitted job, its latest status document and event, and how many polls they took."""
 
     order: Order
     id: str
-    document: dict[str, Any]  # at first the receipt of the submission, which holds less
+    document: dict[str, Any]  # at first the answer to the submit, which holds less
     polls: int = 0
     unchanged: int = 0  # polls answered 304
-    event: Event | None = None  # the signed one of its end
-    was_told: asyncio.Event = field(default_factory=asyncio.Event)
+    event: Event | None = None  # of its end
+    has_event: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def status(self) -> str:
@@ -35,38 +35,38 @@ class Pursued:
 
     @property
     def stage(self) -> str:
-        """Where in its life it is, once a poll has told."""
+        """The finer status, once a poll has shown it."""
         return str(self.document.get("stage", "-"))
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended; its files may still be on their way to the storage."""
+        """Whether it has ended; its files may not be stored yet."""
         return self.status in TERMINAL
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether its document is final."""
         return self.is_over and self.stage == "done"
 
     @property
     def percent(self) -> int:
-        """How much of it is done, as far as known."""
+        """How many percent are done, as far as the provider reports it."""
         return int(self.document.get("progress") or 0)
 
     @property
     def attempts(self) -> int:
-        """How many attempts were begun."""
+        """How many attempts have begun."""
         return int(self.document.get("attempts", 0))
 
     @property
     def seconds(self) -> float | None:
-        """From submission to end."""
+        """The time from submission to end."""
         ended = self.document.get("ended_at")
         return self._since(datetime.fromisoformat(ended)) if ended else None
 
     @property
-    def seconds_told(self) -> float | None:
-        """From submission to the event that tells of its end."""
+    def seconds_to_event(self) -> float | None:
+        """The time from submission to the event of its end."""
         return self._since(self.event.came_at) if self.event else None
 
     def _since(self, moment: datetime) -> float:
@@ -74,16 +74,16 @@ class Pursued:
 
     @property
     def note(self) -> str:
-        """What went wrong, as long as the document says so; that its event came; else what is special about it."""
+        """The document's error if it has one, else the event that came, else the order's note."""
         error = self.document.get("error")
         if error:
             return f"{'failed' if self.is_over else 'retry after'}: {error['detail']}"
-        return f"told {self.event.type}, verified" if self.event else self.order.note
+        return f"received {self.event.type}, verified" if self.event else self.order.note
 
 
 @dataclass
 class Pursuit:
-    """Follows all jobs at once; tells `changed` of each new document, and `check`s the stack when a call fails."""
+    """Follows all jobs at once; calls `changed` for each new document, and `check`s the stack if a call fails."""
 
     client: httpx.AsyncClient
     hook_url: str
@@ -92,7 +92,7 @@ class Pursuit:
     jobs: list[Pursued] = field(default_factory=list)
 
     async def submit(self, orders: Sequence[Order]) -> None:
-        """Submits one after the other, so that the order of submission is the order given."""
+        """Submits the jobs one after another, in the given order."""
         for order in orders:
             answer = await self.client.post("/api/submit", json=order.body(self.hook_url))
             answer.raise_for_status()
@@ -100,15 +100,15 @@ class Pursuit:
             self.jobs.append(job)
             self.changed(job)
 
-    def tell(self, event: Event) -> None:
+    def receive(self, event: Event) -> None:
         """Takes the event of a job's end."""
         for job in self.jobs:
-            if job.id == event.about:
+            if job.id == event.subject:
                 job.event = event
-                job.was_told.set()
+                job.has_event.set()
 
     async def follow(self) -> None:
-        """Returns when every job is done and its event has come."""
+        """Returns once every job is done and its event has come."""
         await asyncio.gather(*(self._follow(job) for job in self.jobs))
 
     async def _follow(self, job: Pursued) -> None:
@@ -124,20 +124,20 @@ class Pursuit:
                 pause = float(answer.headers.get("Retry-After", NO_ADVICE_SECONDS))
             if not job.is_done:
                 await self._pause(job, pause)
-        await job.was_told.wait()
+        await job.has_event.wait()
         self.changed(job)
 
     async def _pause(self, job: Pursued, seconds: float) -> None:
-        """Waits as long as an answer has advised; the job's event ends the wait, as there is something to read then."""
+        """Waits as long as the answer's Retry-After says, or until the job's event comes."""
         if job.event:
             await asyncio.sleep(seconds)
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await job.was_told.wait()
+                await job.has_event.wait()
 
     def _learn(self, job: Pursued, answer: httpx.Response) -> str | None:
-        """Takes over a new document and returns its ETag."""
+        """Keeps a new document and returns its ETag."""
         job.polls += 1
         job.unchanged += answer.status_code == httpx.codes.NOT_MODIFIED
         if answer.is_client_error:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-# Two slots for five jobs: three have to wait. Waits are short because somebody watches.
+# Two slots for five jobs, so three wait. Delays are short because a person watches.
 SETTINGS = {
     "SLUICE_ENV": "test",  # as development, but without reading .env
     "MAX_CONCURRENT_TASKS": "2",
@@ -20,7 +20,7 @@ IMAGE = "acme/text-to-image"
 
 @dataclass(frozen=True)
 class Order:
-    """A job to submit; `note` tells what is special about it."""
+    """A job to submit; `note` says what is special about it."""
 
     user: str
     priority: int
@@ -32,7 +32,7 @@ class Order:
     more: dict[str, Any] = field(default_factory=dict)
 
     def body(self, hook_url: str) -> dict[str, Any]:
-        """Returns the body of its POST /api/submit, with the address that is to be told of its end."""
+        """Returns the body of its POST /api/submit, with the address that gets its event."""
         return {
             "model": self.model,
             "input": {"prompt": self.prompt, **self.more, "simulate": self.simulate},

@@ -175,7 +175,7 @@ def authorization(stack: Stack) -> dict[str, str]:
 def test_a_job_its_file_and_the_api_key_outlive_a_restart(tmp_path: Path) -> None:
     with Stack(sealed(tmp_path)) as stack:
         submitted, event = told(stack)
-        assert (event.type, event.about) == ("job.completed", submitted.json()["id"])
+        assert (event.type, event.subject) == ("job.completed", submitted.json()["id"])
     assert len(list((tmp_path / "storage").rglob("results/**/*.mp4"))) == 1
     with Stack(sealed(tmp_path)) as stack:
         found = httpx.get(stack.urls.functions + submitted.json()["links"]["status"], headers=authorization(stack))
@@ -301,7 +301,7 @@ def test_the_receiver_takes_what_a_secret_of_its_signed_and_refuses_the_rest(tmp
 
     with Receiver([old, new], events.append) as receiver:
         assert [post(old), post(new)] == [204, 204]
-        assert [(event.type, event.about) for event in events] == [("job.completed", "job_1")], "twice is once"
+        assert [(event.type, event.subject) for event in events] == [("job.completed", "job_1")], "twice is once"
         refused = [
             post(other), post(old, content=body + b" "), post(old, at=now - timedelta(minutes=10)),
             post(old, signature="nonsense"), post(old, signature="v1,!"),
@@ -373,7 +373,8 @@ def test_the_demo_completes_five_jobs_with_one_retry_and_leaves_files_that_play(
         ("ada", "1", "stored", "2.0 s", "yes"), ("ada", "1", "stored", "-", "yes"),
         ("grace", "1", "stored", "2.0 s", "yes"),
     ]  # fmt: skip
-    assert len(set(re.findall(r"(job_\w{4}) .* completed +done .* told job.completed, verified", ended.stdout))) == 5
+    done = re.findall(r"(job_\w{4}) .* completed +done .* received job.completed, verified", ended.stdout)
+    assert len(set(done)) == 5
     assert "retry after: CUDA out of memory" in ended.stdout
     assert re.search(r"[1-9]\d* of them answered 304", ended.stdout)
     assert re.search(r"6 predictions; .* [1-9] found by polling", ended.stdout)
