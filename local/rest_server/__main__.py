@@ -28,7 +28,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves until SIGINT or SIGTERM and returns 0; returns 2 when it cannot start."""
+    """Serves until SIGINT or SIGTERM and returns 0; returns 2 if it cannot start."""
     settings = parse_arguments(arguments)
     given = settings.token or os.environ.get(TOKEN_VARIABLE)
     token = given or secrets.token_urlsafe(24)

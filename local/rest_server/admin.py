@@ -1,4 +1,4 @@
-"""The admin API under `/-/`: the bill and the faults, for whoever holds the server's token. Nothing here is billed."""
+"""The admin API under `/-/`: the bill and the faults, for callers with the server's token. Nothing here is billed."""
 
 from typing import Annotated
 

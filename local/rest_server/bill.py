@@ -1,9 +1,9 @@
-"""What Upstash would charge for: every command a request carries and every command a script runs.
+"""Counts the commands that Upstash would charge: every command of a request and every command a script runs.
 
 Upstash bills each command of a pipeline or transaction, and with EVAL the script and each `redis.call` in it (its
-pricing page and the ratelimit library's page of costs). The REST server knows the commands it was sent; those inside
-scripts are what the engine's `INFO commandstats` counted beyond them. That difference is exact while no request is
-under way and nobody talks to the engine behind the server's back.
+pricing page and the ratelimit library's page of costs). The REST server counts the commands it was sent. The engine's
+`INFO commandstats` counts all commands; the difference is those inside scripts. It is exact while no request is under
+way and no other client talks to the engine.
 """
 
 from collections import Counter
@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from .connections import Command, Reply
 
-# Sent by whoever opens a connection or looks on, never by a script; commands of these names count only when a request
-# asks.
+# Sent when a connection opens or by a test, never by a script; these commands count only if a request sends them.
 NEVER_IN_SCRIPTS = frozenset(
     "auth client command config discard exec hello info monitor multi ping quit reset select".split()
 )
@@ -49,7 +48,7 @@ class Ledger:
         self._engine_before: Counter[str] = Counter()
 
     def add_call(self) -> None:
-        """Counts one HTTP request, whatever becomes of it."""
+        """Counts one HTTP request, whether it succeeds or not."""
         self._calls += 1
 
     def add_command(self, command: Command) -> None:
@@ -57,19 +56,19 @@ class Ledger:
         self._outer[_name(command)] += 1
 
     def add_unbilled(self, command: Command) -> None:
-        """Counts a command the server or a test ran for itself, so that it does not pass for a script's."""
+        """Counts a command the server or a test ran for itself, so that it is not taken for a script's."""
         self._unbilled[_name(command)] += 1
 
     def reset(self, engine: Counter[str]) -> None:
-        """Starts over, with the engine's counters as they stand now."""
+        """Starts over from the engine's present counters."""
         self._calls = 0
         self._outer.clear()
         self._unbilled.clear()
         self._engine_before = engine
 
     def settle(self, engine: Counter[str]) -> Bill:
-        """Returns the bill since the last reset, given the engine's counters as they stand now."""
-        # Counter's subtraction drops what is not positive: a command the engine did not know is in no engine counter.
+        """Returns the bill since the last reset, given the engine's present counters."""
+        # Counter's subtraction drops counts below 1: a command the engine does not know is in no engine counter.
         inner = engine - self._engine_before - self._outer - self._unbilled
         for name in NEVER_IN_SCRIPTS:
             inner.pop(name, None)
@@ -80,7 +79,7 @@ class Ledger:
 def read_command_stats(reply: Reply) -> Counter[str]:
     """Returns how often the engine ran or refused each command, from the answer to `INFO commandstats`.
 
-    A refusal (wrong number of arguments) was sent to the engine and is in `rejected_calls` alone, so both are added.
+    A refused command (wrong number of arguments) is counted in `rejected_calls` alone, so both are added.
     """
     if not isinstance(reply, bytes):
         raise TypeError(f"INFO answered {reply!r}")

@@ -1,4 +1,4 @@
-"""Carries a fault out on the HTTP connection: closes it, leaves it hanging, or answers nonsense."""
+"""Carries out a fault on the HTTP connection: closes it, leaves it hanging, or answers nonsense."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ class NoResponse(Response):
 class Breakage:
     """Breaks the answers of struck requests.
 
-    `closing` is set when the server stops, so that hanging requests do not hold it up.
+    `closing` is set when the server stops, so that hanging requests do not delay it.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def _nonsense(fault: Fault) -> Response:
 
 
 async def _drop(request: Request) -> Response:
-    """Closes the connection with no byte of an answer, and waits for that, or uvicorn would answer 500 and log it."""
+    """Closes the connection without an answer, and waits until it is closed, or uvicorn would answer 500 and log it."""
     request.state.connection.transport.close()
     await _client_gone(request)
     return NoResponse()

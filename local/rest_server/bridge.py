@@ -9,7 +9,7 @@ from .connections import Command, Connection, Connections, Failure, Reply
 from .scripts import Scripts
 
 Guard: TypeAlias = Callable[[Command], Failure | None]
-"""Returns the error to answer in place of running a command, or None to let it run."""
+"""Returns the error to answer instead of running a command, or None to let it run."""
 
 
 class Bridge:
@@ -22,18 +22,18 @@ class Bridge:
         self.ledger = Ledger()
 
     async def open(self) -> None:
-        """Asks the engine what it offers and starts the bill; to be called before anything else."""
+        """Asks the engine for its commands and starts the bill; must be called first."""
         async with self._connections.lend() as connection:
             self._catalogue = await Catalogue.ask(connection)
         await self.reset_bill()
 
     async def close(self) -> None:
-        """Lets go of the engine."""
+        """Closes the connections to the engine."""
         await self._connections.close()
 
     @property
     def catalogue(self) -> Catalogue:
-        """What the engine said about its commands."""
+        """The engine's commands and their flags."""
         if self._catalogue is None:
             raise RuntimeError("the bridge is not open; is the app's lifespan running?")
         return self._catalogue
@@ -47,7 +47,7 @@ class Bridge:
             return await self._run_on(connection, command)
 
     async def run_in_order(self, commands: list[Command], guard: Guard) -> list[Reply]:
-        """Runs the commands one after another; other clients may come in between, and an error stops nothing."""
+        """Runs the commands one after another; others may run in between, and an error does not stop the rest."""
         replies: list[Reply] = []
         async with self._connections.lend() as connection:
             for command in commands:
@@ -74,7 +74,7 @@ class Bridge:
         return [self._scripts.to_caller(command, reply) for command, reply in zip(commands, executed, strict=True)]
 
     async def ask(self, *command: bytes) -> Reply:
-        """Runs a command that nobody is billed for: the server's own, or a test's look into the engine."""
+        """Runs a command that is not billed: the server's own, or a test's look into the engine."""
         self.ledger.add_unbilled(list(command))
         async with self._connections.lend() as connection:
             return await connection.ask(*command)
@@ -95,7 +95,7 @@ class Bridge:
         return self._scripts.to_caller(command, await connection.ask(*self._scripts.to_engine(command)))
 
     def _discarded(self, commands: list[Command], queued: list[Reply]) -> Failure | None:
-        """Bills what the engine refused to queue, for its counters hold those too, and returns the first refusal."""
+        """Bills the commands that the engine refused to queue, as its counters do, and returns the first refusal."""
         refused = [
             (command, reply) for command, reply in zip(commands, queued, strict=True) if isinstance(reply, Failure)
         ]

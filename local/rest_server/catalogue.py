@@ -1,8 +1,8 @@
 """Which commands the REST API offers, and which of them write.
 
-The list follows Upstash's pages "REST API" and "Redis API compatibility": no blocking commands, no WATCH and no raw
-transaction, of the connection group only PING and ECHO, nothing about the cluster or the server process, of CONFIG only
-notify-keyspace-events. Whether a command writes is asked of the engine itself.
+The list follows Upstash's pages "REST API" and "Redis API compatibility". Left out are blocking commands, WATCH and raw
+transactions, the connection group except PING and ECHO, the commands about the cluster or the server process, and
+CONFIG except notify-keyspace-events. The engine itself says whether a command writes.
 """
 
 from typing import Self
@@ -14,7 +14,7 @@ UNAVAILABLE = frozenset(
     b"BLPOP BRPOP BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP "
     # transactions: /multi-exec instead
     b"MULTI EXEC DISCARD WATCH UNWATCH "
-    # pushed answers do not fit one HTTP response
+    # their answers are pushed and do not fit one HTTP response
     b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE MONITOR "
     # connection and users
     b"ACL AUTH CLIENT HELLO QUIT RESET SELECT "
@@ -23,14 +23,14 @@ UNAVAILABLE = frozenset(
     # the server process
     b"BGREWRITEAOF BGSAVE DEBUG LASTSAVE LATENCY LOLWUT MODULE PFDEBUG PFSELFTEST SAVE SHUTDOWN SLOWLOG SWAPDB".split()
 )
-# Neither flagged as reading nor writing by the engine, and harmless under a read-only token.
+# The engine flags these neither as reading nor as writing; a read-only token may run them.
 HARMLESS = frozenset((b"PING", b"ECHO", b"TIME", b"INFO", b"COMMAND"))
-# They read, but the read-only token is refused them all the same (REST API page).
+# They read, yet the read-only token may not run them (REST API page).
 FORBIDDEN_TO_READERS = frozenset((b"SCAN", b"KEYS"))
 
 
 class Catalogue:
-    """Answers what may be done with a command, knowing the engine's own flags."""
+    """Knows from the engine's flags whether a command writes, and who may run it."""
 
     def __init__(self, reading: frozenset[bytes]) -> None:
         self._reading = reading
@@ -44,19 +44,19 @@ class Catalogue:
         return cls(frozenset(_name_of(entry) for entry in described if _is_flagged_readonly(entry)))
 
     def writes(self, command: Command) -> bool:
-        """Tells whether the command may change the database; EVAL, EVALSHA and FCALL always may."""
+        """Whether the command may change the database; EVAL, EVALSHA and FCALL always may."""
         name = command[0].upper()
         return name not in self._reading and name not in HARMLESS
 
     def refusal_to_reader(self, command: Command) -> Failure | None:
-        """Returns the error a read-only token gets for this command, or None when it may run it."""
+        """Returns the error that a read-only token gets for this command, or None if it may run it."""
         if self.writes(command) or command[0].upper() in FORBIDDEN_TO_READERS:
             return no_permission(command)
         return None
 
 
 def refusal(command: Command) -> Failure | None:
-    """Returns the error for a command the REST API does not offer, or None when it does.
+    """Returns the error for a command that the REST API does not offer, or None if it does.
 
     Worded as users quote it (sidekiq issue 5641), with the page's present address; Upstash documents no text.
     """
@@ -72,7 +72,7 @@ def refusal(command: Command) -> Failure | None:
 
 
 def fixed_answer(command: Command) -> tuple[Reply] | None:
-    """Returns, in a tuple, what Upstash answers without looking: COMMAND lists nothing, SCRIPT KILL finds nothing."""
+    """Returns Upstash's fixed answers, in a tuple: COMMAND lists nothing, SCRIPT KILL finds nothing."""
     words = [word.upper() for word in command[:2]]
     if words[0] == b"COMMAND":
         return ([],)
@@ -82,7 +82,7 @@ def fixed_answer(command: Command) -> tuple[Reply] | None:
 
 
 def no_permission(command: Command) -> Failure:
-    """Returns the error of a user whom this command is not permitted, worded as in upstash/ratelimit-js issue 18."""
+    """Returns the error of a user who may not run this command, worded as in upstash/ratelimit-js issue 18."""
     shown = command[0].decode(errors="replace").lower()
     return Failure(f"NOPERM this user has no permissions to run the '{shown}' command or its subcommand")
 

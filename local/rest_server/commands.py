@@ -1,6 +1,6 @@
-"""Requests read into commands: the path form, the JSON body, the two batches.
+"""Reads commands from requests: from the path, from a JSON body, from the two kinds of batches.
 
-Shapes as on Upstash's REST API page. Arguments are bytes throughout; a path may carry any byte, percent-encoded.
+The shapes are those of Upstash's REST API page. Arguments are bytes; a path may carry any byte, percent-encoded.
 """
 
 import json
@@ -13,11 +13,11 @@ MAX_REQUEST_BYTES = 10 * 1024 * 1024  # the free and pay-as-you-go plans' limit 
 
 
 class BadRequestError(Exception):
-    """The request is not a command; the message is Redis-shaped and goes to the client."""
+    """The request is not a command; the message has Redis' form and goes to the client."""
 
 
 async def read_body(chunks: AsyncIterator[bytes]) -> bytes:
-    """Returns the request body, or raises BadRequestError once all of a too large one went by unkept."""
+    """Returns the request body; raises BadRequestError after reading all of one that is too large."""
     kept, size = bytearray(), 0
     async for chunk in chunks:
         size += len(chunk)
@@ -47,7 +47,7 @@ def from_path(raw_path: bytes, query: bytes, body: bytes) -> Command:
 
 
 def token_in_query(query: bytes) -> bytes | None:
-    """Returns the value of `?_token=`, if there is one."""
+    """Returns the value of `?_token=`, or None."""
     for parameter in query.split(b"&"):
         name, _, value = parameter.partition(b"=")
         if name == b"_token":
@@ -70,8 +70,7 @@ def batch_from_body(body: bytes) -> list[Command]:
 
 def _parsed(body: bytes) -> object:
     try:
-        # Numbers stay as they are spelled, so 1.50 and integers beyond 64 bits reach the engine as the client wrote
-        # them.
+        # Numbers stay text, so 1.50 and integers beyond 64 bits reach the engine as the client wrote them.
         return json.loads(body, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise BadRequestError("ERR failed to parse request: the body is not valid JSON") from None

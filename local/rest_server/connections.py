@@ -1,4 +1,4 @@
-"""Raw connections to the engine: bytes in, bytes out, no reply rewritten on the way."""
+"""Raw connections to the engine: bytes in, bytes out, no reply rewritten."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +17,7 @@ POOL_SIZE = 16
 
 @dataclass(frozen=True)
 class Failure:
-    """An error the engine (or the bridge in its place) answered, with Redis' own text."""
+    """An error from the engine, or from the bridge in its place, with Redis' text."""
 
     text: str
 
@@ -25,14 +25,12 @@ class Failure:
 class Connection:
     """Speaks RESP2 with the engine over one socket.
 
-    redis-py's client is bypassed on purpose: `execute_command` rewrites replies by command name (HGETALL becomes a
-    dict), while the REST API hands out what Redis said. RESP2 because Upstash's JSON knows integers, strings, arrays
-    and null only.
+    It bypasses redis-py's client: `execute_command` rewrites replies by command name (HGETALL becomes a dict), while
+    the REST API returns Redis' own replies. RESP2, because Upstash's JSON has only integers, strings, arrays and null.
     """
 
     def __init__(self, socket_path: str) -> None:
-        # driver_info=None: no CLIENT SETINFO on connect, which the bill would see. No timeout: a slow script is an
-        # answer.
+        # driver_info=None: no CLIENT SETINFO on connect, which the bill would count. No timeout: a script may be slow.
         self._raw = UnixDomainSocketConnection(
             path=socket_path, protocol=2, decode_responses=False, driver_info=None, socket_timeout=None
         )
@@ -42,7 +40,7 @@ class Connection:
         return (await self.ask_all([command]))[0]
 
     async def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Reply]:
-        """Sends the commands in one go and returns their replies in order."""
+        """Sends the commands at once and returns their replies in order."""
         await self._raw.connect()  # type: ignore[no-untyped-call]  # does nothing while connected
         await self._raw.send_packed_command(self._raw.pack_commands(commands))
         return [await self._read() for _ in commands]
@@ -68,7 +66,7 @@ class Connections:
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
-        """Lends one connection until the block ends; on any exception it is closed, for a reply may be left unread."""
+        """Lends one connection until the block ends; an exception closes it, since a reply may be left unread."""
         async with self._slots:
             connection = self._idle.pop() if self._idle else Connection(self._socket_path)
             try:
@@ -85,11 +83,11 @@ class Connections:
 
 
 def _reply(raw: object) -> Reply:
-    """Returns redis-py's reply with its exceptions, also those inside EXEC's array, put back into Redis' own words."""
+    """Returns redis-py's reply with its exceptions turned back into Redis' text, also those inside EXEC's array."""
     if isinstance(raw, list):
         return [_reply(element) for element in raw]
     if isinstance(raw, ResponseError):
-        code = getattr(raw, "status_code", None)  # the parser cuts the code off the text when it knows it
+        code = getattr(raw, "status_code", None)  # the parser removes a code that it knows from the text
         return Failure(f"{code} {raw}" if code else str(raw))
     if raw is None or isinstance(raw, int | bytes):
         return raw

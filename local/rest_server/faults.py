@@ -1,4 +1,4 @@
-"""Named faults: what can go wrong between a client and Upstash, one answer at a time and on purpose."""
+"""Named faults: each breaks answers on purpose, as something between a client and Upstash can."""
 
 import random
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ CAPACITY_TEXT = "ERR DB capacity quota exceeded"
 class Fault(StrEnum):
     """What happens to a request that is struck.
 
-    The commands of `apply_then_...` faults and of `delay` reach the engine, those of the other faults do not. The
-    HTTP status of quota errors is not documented by Upstash; here it is 400, as for any error text.
+    Commands reach the engine under `apply_then_...` faults and `delay`, and under no other. Upstash does not document
+    the HTTP status of quota errors; here it is 400, as for any error text.
     """
 
     DROP_BEFORE = "drop_before"
@@ -28,7 +28,7 @@ class Fault(StrEnum):
     APPLY_THEN_DROP = "apply_then_drop"
     """Applied, then the connection is closed without an answer."""
     DELAY = "delay"
-    """Waits `seconds`, then all is normal."""
+    """Waits `seconds`, then answers as usual."""
     HANG = "hang"
     """No answer until the client goes away."""
     APPLY_THEN_HANG = "apply_then_hang"
@@ -50,13 +50,13 @@ class Fault(StrEnum):
 
     @property
     def refuses(self) -> bool:
-        """Tells whether the answer is sound JSON in which commands are refused, rather than no answer to them."""
+        """Whether the answer is valid JSON in which commands are refused."""
         return self in (Fault.QUOTA, Fault.CAPACITY, Fault.READ_ONLY)
 
 
 @dataclass
 class Injection:
-    """One order to break requests: which, how often, and how many it has struck so far."""
+    """One order to break requests: which, how many, and how many it has struck so far."""
 
     fault: Fault
     times: int = 1
@@ -67,7 +67,7 @@ class Injection:
     """How long `delay` waits."""
     probability: float = 1.0
     seed: int = 0
-    """Makes the same requests fall under the same `probability` in every run."""
+    """Makes `probability` strike the same requests in every run."""
     fired: int = 0
     _random: random.Random = field(init=False, repr=False)
 
@@ -76,11 +76,11 @@ class Injection:
 
     @property
     def is_spent(self) -> bool:
-        """Tells whether it will strike no more."""
+        """Whether it has struck all the requests it may."""
         return self.times != UNTIL_CLEARED and self.fired >= self.times
 
     def strikes(self, text: str) -> bool:
-        """Decides about one request, and counts it when it is struck."""
+        """Decides whether it strikes this request, and counts it if so."""
         if self.is_spent or (self.match is not None and self.match not in text):
             return False
         if self._random.random() >= self.probability:
@@ -95,7 +95,7 @@ class Injection:
 
 
 class Faults:
-    """The orders in force, oldest first; the first that strikes a request decides about it."""
+    """The orders in force, oldest first; the first that strikes a request breaks it."""
 
     def __init__(self) -> None:
         self._injections: list[Injection] = []
@@ -114,7 +114,7 @@ class Faults:
         return [injection for injection in self._injections if not injection.is_spent]
 
     def strike(self, commands: list[Command]) -> Injection | None:
-        """Returns the order this request falls under, or None."""
+        """Returns the order that strikes this request, or None."""
         if not self._injections:
             return None
         text = "\n".join(b" ".join(command).decode(errors="replace") for command in commands)
@@ -122,7 +122,7 @@ class Faults:
 
 
 def refusal_by(fault: Fault, command: Command, writes: bool) -> Failure | None:
-    """Returns the error this fault puts in place of the command's answer, or None when the command may run."""
+    """Returns the error that this fault answers instead of running the command, or None if the command may run."""
     if fault is Fault.QUOTA:
         return Failure(QUOTA_TEXT)
     if fault is Fault.CAPACITY and writes:

@@ -1,4 +1,4 @@
-"""uvicorn, made to bind first, to stop at once, and to let faults close a connection."""
+"""uvicorn, changed to bind first, to stop at once, and to let faults close a connection."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# Longer than any client keeps an idle connection (httpx: 5 s), or both ends may close it in the same moment.
+# Longer than any client keeps an idle connection (httpx: 5 s), or both ends may close it at the same moment.
 KEEP_ALIVE_SECONDS = 75
 
 
@@ -25,7 +25,7 @@ class OpenProtocol(H11Protocol):
 
 
 class Listener(uvicorn.Server):
-    """Serves the REST application on a socket that is bound already, until `stop` or a signal."""
+    """Serves the REST application on a bound socket, until `stop` or a signal."""
 
     def __init__(self, app: FastAPI, on_ready: Callable[[], None] = lambda: None) -> None:
         self._app = app
@@ -55,20 +55,20 @@ class Listener(uvicorn.Server):
         return self._loop
 
     def stop(self) -> None:
-        """Makes `serve` return soon; may be called from any thread or signal handler."""
+        """Makes `serve` return; may be called from any thread or signal handler."""
         self.should_exit = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def main_loop(self) -> None:
-        """Returns when `stop` was called; uvicorn's own looks ten times a second."""
+        """Returns when `stop` is called; uvicorn's own loop checks ten times a second."""
         self._loop = asyncio.get_running_loop()
         self._on_ready()
         if not self.should_exit:
             await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Releases the requests a fault keeps hanging, then ends as uvicorn does."""
+        """Releases the requests that a fault keeps hanging, then shuts down as uvicorn does."""
         self._app.state.breakage.closing.set()
         await super().shutdown(sockets)
 
@@ -93,12 +93,12 @@ class Listener(uvicorn.Server):
 def bind(host: str, port: int) -> socket.socket:
     """Returns a socket listening on the address (port 0: any free one); raises OSError when it is occupied."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol spelled out asyncio turns Nagle's algorithm off, which would cost 40 ms an answer.
+    # With an explicit protocol asyncio turns Nagle's algorithm off, which would cost 40 ms an answer.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-        bound.listen()  # now, while the engine still starts: bound alone, a second server could take the port too
+        bound.listen()  # before the engine starts: a second server could bind a port that is bound but not listening
     except OSError:
         bound.close()
         raise

@@ -1,4 +1,4 @@
-"""The whole server inside the calling process, for tests and benches."""
+"""Runs the whole server inside the calling process, for tests and benches."""
 
 import asyncio
 import secrets
@@ -24,7 +24,7 @@ CALL_DEADLINE_SECONDS = 10.0
 
 
 class RunningServer:
-    """A REST server at `url` that answers to `token`; its methods work in-process and cost nothing on the bill."""
+    """A REST server at `url` that accepts `token`; its methods work in-process and are not billed."""
 
     def __init__(
         self, url: str, token: str, read_only_token: str, engine: Engine, app: FastAPI, listener: Listener
@@ -38,11 +38,11 @@ class RunningServer:
         self._listener = listener
 
     def bill(self) -> Bill:
-        """Returns what was used since the start or the last reset; exact while no request is under way."""
+        """Returns the bill since the start or the last reset; exact while no request is under way."""
         return self._await(self._bridge.bill())
 
     def reset_bill(self) -> None:
-        """Starts the bill over."""
+        """Resets the bill."""
         self._await(self._bridge.reset_bill())
 
     def inject(
@@ -63,7 +63,7 @@ class RunningServer:
         self._call(self._faults.clear)
 
     def ask(self, *command: str | bytes | int) -> Reply:
-        """Returns the engine's raw reply to a command that bypasses HTTP, faults and bill: what was really applied."""
+        """Returns the engine's raw reply to a command that bypasses HTTP, faults and bill."""
         words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
         return self._await(self._bridge.ask(*words))
 
@@ -91,8 +91,7 @@ def running_server(
 ) -> Iterator[RunningServer]:
     """Runs engine and REST server until the block ends, on a free loopback port unless one is given.
 
-    The server lives in a thread of its own with its own event loop, so the caller's may block. Tokens are random
-    unless given.
+    The server has its own thread and event loop, so the caller's may block. Tokens are random unless given.
     """
     token = token or secrets.token_urlsafe(24)
     read_only_token = read_only_token or secrets.token_urlsafe(24)

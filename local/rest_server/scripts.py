@@ -1,9 +1,9 @@
-"""Scripts written for Upstash, made runnable on a stock engine.
+"""Makes scripts written for Upstash run on a stock engine.
 
-Upstash locks the whole database for a script unless its first line is `#!lua flags=allow-key-locking`; stock Redis
-and Valkey refuse that flag (Upstash's page on key locking; tried on both). So the flag is taken out before the engine
-sees the script, and since that changes the script's SHA-1, both digests are kept to let EVALSHA and SCRIPT find it
-under the one the caller knows. That every key is declared, which Upstash then insists on, is not checked here.
+Upstash locks the whole database for a script unless its first line is `#!lua flags=allow-key-locking`. Stock Redis and
+Valkey refuse that flag (Upstash's page on key locking; tried on both), so it is removed before the engine sees the
+script. That changes the script's SHA-1, so both digests are kept: EVALSHA and SCRIPT then work with the caller's. With
+the flag Upstash demands that every key is declared; that is not checked here.
 """
 
 from hashlib import sha1
@@ -20,7 +20,7 @@ class Scripts:
         self._engine_digests: dict[bytes, bytes] = {}
 
     def to_engine(self, command: Command) -> Command:
-        """Returns the command as the engine can run it."""
+        """Returns the command in the form that the engine runs."""
         name = command[0].upper()
         if name in (b"EVAL", b"EVAL_RO") and len(command) > 1:
             return [command[0], self._adapted(command[1]), *command[2:]]
@@ -33,7 +33,7 @@ class Scripts:
         return command
 
     def to_caller(self, command: Command, reply: Reply) -> Reply:
-        """Returns the reply as the caller expects it: SCRIPT LOAD answers the digest of the script as it was sent."""
+        """Returns the reply that the caller expects: SCRIPT LOAD answers the digest of the script as it was sent."""
         if isinstance(reply, bytes) and _is_script(command, b"LOAD"):
             return _digest(command[2])
         return reply
@@ -49,10 +49,10 @@ class Scripts:
 
 
 def without_key_locking(script: bytes) -> bytes:
-    """Returns the script without the flag; its first line stays, so line numbers in errors stay true.
+    """Returns the script without the flag; its first line stays, so line numbers in errors stay right.
 
-    Other flags stay in force. When none is left the line becomes a comment: a bare `#!lua` would also switch the
-    engine's rules for scripts that declare nothing.
+    Other flags stay in force. If none is left, the line becomes a comment: a bare `#!lua` would change the engine's
+    rules for scripts that declare nothing.
     """
     first, newline, rest = script.partition(b"\n")
     if not first.startswith(b"#!") or FLAG not in first:

@@ -1,7 +1,6 @@
 """The ASGI application: Upstash's REST API at every path, the admin API under `/-/`.
 
-Of Upstash's API this leaves out the answers that are streams (`/subscribe`, `/monitor`) and `Upstash-Response-Format:
-resp2`; both are answered 400.
+Streams (`/subscribe`, `/monitor`) and `Upstash-Response-Format: resp2` of Upstash's API are left out and answered 400.
 """
 
 from collections.abc import AsyncIterator
@@ -39,7 +38,7 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Call:
-    """A request that is understood: its commands, and what decides about the answer."""
+    """A parsed request: its commands, and the form, role and encoding that decide the answer."""
 
     form: Form
     commands: list[Command]
@@ -50,8 +49,8 @@ class Call:
 def create_app(engine_socket: str, token: str, read_only_token: str | None = None) -> FastAPI:
     """Returns the application that serves the engine listening on `engine_socket`.
 
-    Run it with `listener.Listener`: the faults that close a connection need that server's transport. `app.state`
-    holds `bridge`, `faults` and `breakage` for callers in the same process.
+    Run it with `listener.Listener`, whose transport the faults need to close a connection. `app.state` holds `bridge`,
+    `faults` and `breakage` for callers in the same process.
     """
     bridge, faults, breakage, tokens = Bridge(engine_socket), Faults(), Breakage(), Tokens(token, read_only_token)
 

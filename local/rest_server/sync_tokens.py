@@ -1,14 +1,13 @@
-"""Tokens a client sends back to read its own writes."""
+"""Tokens that a client sends back to read its own writes."""
 
 import secrets
 
 
 class SyncTokens:
-    """Hands out the `upstash-sync-token` response header.
+    """Makes the `upstash-sync-token` response header.
 
-    Its content is opaque on Upstash, and a client only stores and returns it (the how-to page "Read your writes").
-    One engine has no replica that could lag behind, so a token that comes in needs no reading; what clients see is
-    that it changes with each write.
+    Its content is opaque on Upstash; a client only stores and returns it (the how-to page "Read your writes"). A single
+    engine has no replica that could lag, so a returned token is not read. The token changes with each write.
     """
 
     def __init__(self) -> None:
@@ -16,6 +15,6 @@ class SyncTokens:
         self._writes = 0
 
     def after(self, wrote: bool) -> str:
-        """Returns the token to send after a request that could write, or could not."""
+        """Returns the token to send after a request that could write (`wrote`) or could not."""
         self._writes += wrote
         return f"{self._start}.{self._writes}"

@@ -1,9 +1,9 @@
-"""Who asks: the standard token, the read-only token, or nobody known."""
+"""Which token a request has: the standard one, the read-only one, or none that is valid."""
 
 from enum import Enum, auto
 from hmac import compare_digest
 
-# The text of Upstash's REST API page, for a missing token and a wrong one alike.
+# The text of Upstash's REST API page, for a missing and for a wrong token.
 UNAUTHORIZED = {"error": "WRONGPASS invalid or missing auth token"}
 
 
@@ -15,7 +15,7 @@ class Role(Enum):
 
 
 class Tokens:
-    """Recognises the server's tokens in constant time."""
+    """Compares with the server's tokens in constant time."""
 
     def __init__(self, token: str, read_only_token: str | None = None) -> None:
         self._roles = [(token.encode(), Role.OWNER)]
@@ -25,8 +25,7 @@ class Tokens:
     def role(self, authorization: str | None, token_in_query: bytes | None = None) -> Role | None:
         """Returns the role of `Authorization: Bearer TOKEN`, or of `?_token=TOKEN` without that header."""
         scheme, _, credentials = (authorization or "").partition(" ")
-        # Starlette decodes headers as latin-1; the bytes are what was sent, and compare_digest takes no other text
-        # than ASCII.
+        # Starlette decodes headers as latin-1, and compare_digest accepts no text beyond ASCII: so compare bytes.
         shown = credentials.strip().encode("latin-1") if scheme.lower() == "bearer" else token_in_query
         if not shown:
             return None

@@ -17,10 +17,10 @@ def answer(reply: Reply, base64: bool) -> dict[str, Json]:
 
 
 def encode(reply: Reply, base64: bool) -> Json:
-    """Returns the reply as JSON can hold it.
+    """Returns the reply in a form that JSON can hold.
 
-    Asked for base64, every string is encoded except the literal OK, also inside arrays. Otherwise bytes that are not
-    UTF-8 become U+FFFD. An error nested in an array, which only a script can produce, stands there as its text.
+    With `base64` every string is encoded except the literal OK, also inside arrays. Otherwise bytes that are not UTF-8
+    become U+FFFD. An error nested in an array, which only a script can produce, becomes its text.
     """
     if isinstance(reply, list):
         return [encode(element, base64) for element in reply]

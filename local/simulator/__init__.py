@@ -1,14 +1,14 @@
 """A provider simulator that answers like the HTTP APIs of Replicate and WaveSpeed, makes real media, and misbehaves.
 
 The routes under `/v1`, their fields, statuses, error bodies, limits and retention follow Replicate's HTTP reference
-and its pages on webhooks, rate limits and data retention. Nothing is shown that the real API does not show: the webhook
-URL, for example, is never echoed. Left out: `Prefer: wait`, streaming, trainings and the model catalogue.
+and its pages on webhooks, rate limits and data retention. Answers show only what the real API shows: the webhook URL,
+for example, is never echoed. Left out: `Prefer: wait`, streaming, trainings and the model catalogue.
 
-The routes under `/api/v3` are WaveSpeed's, as its pages on submitting, results, webhooks and their verification show
-them, on the same clock and in the same census: its tasks are these predictions in other words (task.py). There the
-fields below are in the input itself, which is the whole body. Left out: `enable_sync_mode`, its list and its deletion.
+The routes under `/api/v3` are WaveSpeed's and follow its pages on submitting, results, webhooks and their verification.
+They share the clock and the census: a WaveSpeed task is a prediction in other words (task.py). There the whole body is
+the input, with the fields below in it. Left out: `enable_sync_mode`, its list and its deletion.
 
-How a prediction behaves is chosen by the optional object `input["simulate"]`. All its fields are optional:
+The optional object `input["simulate"]` chooses how a prediction behaves. All its fields are optional:
 
 | field           | values (default first)                     | effect                                                |
 | --------------- | ------------------------------------------ | ----------------------------------------------------- |
@@ -29,9 +29,9 @@ How a prediction behaves is chosen by the optional object `input["simulate"]`. A
 | `group`         | none                                       | labels for the census: a list, or "user:ada,queue:hd" |
 
 * `create`: `drop_before` closes the connection and creates nothing; `hang` creates nothing and never answers;
-  `apply_then_drop` and `apply_then_hang` do the same after the prediction has been created.
+  `apply_then_drop` and `apply_then_hang` do the same after creating the prediction.
 * `webhook`: `lose` sends none; `duplicate` sends the terminal one twice; `delay` and `late` wait `webhook_delay`;
   `overtake` finishes the prediction at once and has its webhook answered before the create call returns.
 
-The same fields posted to `/-/behaviour` become the default of the creates that follow; what an input says itself wins.
+The same fields posted to `/-/behaviour` become the default of the next creates; an input's own fields override it.
 """

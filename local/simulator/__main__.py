@@ -1,4 +1,4 @@
-"""`python -m local.simulator`: runs the simulator until it is interrupted."""
+"""`python -m local.simulator`: runs the simulator until SIGINT or SIGTERM."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from local.simulator.simulation import CREATES_A_MINUTE, Account, Simulation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 after SIGINT or SIGTERM, 2 if the address cannot be had."""
+    """Returns the exit status: 0 after SIGINT or SIGTERM, 2 if it cannot listen on the address."""
     chosen = _parser().parse_args(arguments)
     try:
         family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET

@@ -1,4 +1,4 @@
-"""The routes under `/-/`: what a test may see and steer, and the real API does not have."""
+"""The routes under `/-/`, by which a test sees and steers more than the real API allows."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from local.simulator.simulation import Simulation
 
 
 class Default(Behaviour):
-    """The behaviour of the next `creates` create calls, or of all until cleared."""
+    """The behaviour of the next `creates` create calls, or of all until it is cleared."""
 
     creates: int | None = Field(default=None, ge=1)
 
@@ -25,7 +25,7 @@ class Advance(BaseModel):
 
 
 def routes(simulation: Simulation) -> APIRouter:
-    """Returns the router; the application puts the same authentication before it as before the API."""
+    """Returns the router; the application guards it with the API's token."""
     router = APIRouter()
 
     @router.post("/behaviour", status_code=204)
@@ -57,7 +57,7 @@ def routes(simulation: Simulation) -> APIRouter:
 
 
 def _everything(prediction: Prediction, now: float) -> dict[str, Any]:
-    """Returns the API's object and beside it what the API keeps to itself."""
+    """Returns the API's object, and the fields that the API does not show."""
     return {
         **prediction.shown(now),
         "api": prediction.api,

@@ -1,4 +1,4 @@
-"""How one prediction behaves: the fields of `input["simulate"]`, and the default that stands until it is used up."""
+"""How one prediction behaves: the fields of `input["simulate"]`, and the default for inputs without them."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,7 +24,7 @@ Webhook = Literal["ok", "lose", "duplicate", "delay", "late", "overtake"]
 
 
 class Behaviour(BaseModel):
-    """Holds the choices for one prediction; the package's docstring explains each field."""
+    """The choices for one prediction; the package's docstring explains each field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,23 +53,23 @@ class Behaviour(BaseModel):
 
     @property
     def applies(self) -> bool:
-        """Says whether the create call makes a prediction, whatever it then answers."""
+        """Whether the create call makes a prediction, with or without an answer."""
         return self.create in ("accept", "apply_then_drop", "apply_then_hang")
 
     @property
     def hangs(self) -> bool:
-        """Says whether the create call is left without an answer until the caller gives up."""
+        """Whether the create call gets no answer until the caller gives up."""
         return self.create in ("hang", "apply_then_hang")
 
     @property
     def drops(self) -> bool:
-        """Says whether the connection is closed instead of an answer."""
+        """Whether the connection is closed instead of an answer."""
         return self.create in ("drop_before", "apply_then_drop")
 
 
 @dataclass
 class StandingBehaviour:
-    """Gives its fields to each create that follows, for a number of creates or until cleared."""
+    """The default fields of the next `creates` creates, or of all until it is cleared."""
 
     fields: dict[str, Any]
     creates: int | None = None

@@ -1,4 +1,4 @@
-"""Counts over all predictions: how many ran at the same time, and how often each work was created."""
+"""Counts over all predictions: how many ran at the same time, and how many creates each model and prompt had."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from local.simulator.prediction import Prediction
 
 
 class Creates(BaseModel):
-    """How often one model was asked for one prompt: create calls received, and predictions they made."""
+    """How many create calls came for one model and prompt, and how many predictions they made."""
 
     model: str
     prompt: str
@@ -18,7 +18,7 @@ class Creates(BaseModel):
 
 
 class Census(BaseModel):
-    """Counts since the last reset; a prediction runs from its creation until it is terminal, whether started or not."""
+    """Counts since the last reset. A prediction counts as running from its creation until it is terminal."""
 
     running: int
     max_running_total: int
@@ -26,7 +26,7 @@ class Census(BaseModel):
     creates: list[Creates]
 
     def creates_of(self, model: str, prompt: str) -> Creates:
-        """Returns the counts of one work, zeros if it was never asked for."""
+        """Returns the counts of one model and prompt, zeros if it had no create call."""
         none = Creates(model=model, prompt=prompt, calls=0, predictions=0)
         return next((each for each in self.creates if (each.model, each.prompt) == (model, prompt)), none)
 
@@ -34,7 +34,7 @@ class Census(BaseModel):
 def take_census(
     predictions: Iterable[Prediction], calls: Counter[tuple[str, str]], made: Counter[tuple[str, str]], now: float
 ) -> Census:
-    """Computes the exact maxima from the times of all predictions; nothing is sampled."""
+    """Computes the exact maxima from the times of all predictions."""
     everything = list(predictions)
     labels = sorted({label for each in everything for label in each.behaviour.group})
     return Census(
@@ -51,7 +51,7 @@ def take_census(
 
 
 def _most_at_once(predictions: Iterable[Prediction]) -> int:
-    """Sweeps over the beginnings and ends; at the same instant an end comes first, as its slot is free then."""
+    """Sweeps over starts and ends; at the same instant an end comes first, as its slot is then free."""
     spans = [(each.created_at, each.ending.at) for each in predictions]
     steps = sorted(
         [(start, 1) for start, end in spans if end > start] + [(end, -1) for start, end in spans if end > start]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Tells the simulator's time in unix seconds and wakes whoever waits for a moment that has come.
+    """Keeps the simulator's time in unix seconds and wakes each task whose moment has come.
 
-    It follows the monotonic clock, so that an adjusted system clock cannot make a prediction finish before it started.
+    It follows the monotonic clock, so that an adjusted system clock cannot make a prediction end before its start.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,11 @@ class Clock:
         return self._origin + time.monotonic() + self._offset
 
     def real(self) -> float:
-        """Returns the time without the offset: what a receiver of a webhook compares a signature's timestamp with."""
+        """Returns the time without the offset, which a webhook's receiver compares with a signature's timestamp."""
         return self._origin + time.monotonic()
 
     def advance(self, seconds: float) -> None:
-        """Moves the simulated time forward and wakes every waiter."""
+        """Moves the simulated time forward and wakes every waiting task."""
         self._offset += seconds
         self.nudge()
 
@@ -37,12 +37,12 @@ class Clock:
         self.nudge()
 
     def nudge(self) -> None:
-        """Wakes every waiter to look again: the time moved, or the moment it waits for did."""
+        """Wakes every waiting task to look again, since the time or its moment has moved."""
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
     async def reach(self, moment: Callable[[], float]) -> None:
-        """Returns once `moment()` has come; it is asked again after every nudge, and may be infinitely far away."""
+        """Returns once `moment()` has come; calls it again after every nudge. It may be infinite."""
         while (left := moment() - self.now()) > 0:
             try:
                 await asyncio.wait_for(self._moved.wait(), None if math.isinf(left) else left)
@@ -51,5 +51,5 @@ class Clock:
 
 
 def iso(moment: float) -> str:
-    """Writes a time the way the API does: `2026-02-26T15:02:03.352123Z`."""
+    """Writes a time as the API does: `2026-02-26T15:02:03.352123Z`."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

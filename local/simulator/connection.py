@@ -1,4 +1,4 @@
-"""Connections a route can cut: how the simulator answers nothing at all."""
+"""Connections that a route can cut or leave hanging, so that the caller gets no answer."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_HANG_S = 300
-"""Far beyond any caller's timeout; it only keeps a forgotten connection from staying for ever."""
+"""Longer than any caller's timeout; it only keeps a forgotten connection from staying for ever."""
 
 
 class CuttableConnection(H11Protocol):
@@ -18,8 +18,8 @@ class CuttableConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # asyncio sets this only on sockets that name their protocol, which those of socket.create_server do not;
-        # without it every answer on a kept-alive connection waits 40 ms for the caller's delayed acknowledgement.
+        # asyncio sets this only on sockets that name their protocol; those of socket.create_server do not. Without it
+        # every answer on a kept-alive connection waits 40 ms for the caller's delayed acknowledgement.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "transport": transport}
 
@@ -30,13 +30,13 @@ def cut(request: Request) -> None:
 
 
 async def hang(request: Request) -> None:
-    """Returns when the caller has given up waiting."""
+    """Returns when the caller has given up."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(request.receive(), MAX_HANG_S)
 
 
 def server_of(app: ASGIApp) -> uvicorn.Server:
-    """Returns a server for sockets that are already bound; it logs problems only."""
+    """Returns a server for bound sockets; it logs problems only."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

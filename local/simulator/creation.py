@@ -1,4 +1,4 @@
-"""What a create call comes to, at either API."""
+"""Handles a create call, of either API."""
 
 from fastapi import Request
 
@@ -17,7 +17,7 @@ async def create(
     target: Target,
     cancel_after: float | None,
 ) -> Prediction | None:
-    """Returns the prediction to answer with, or None when the connection was cut; raises the refusal that is chosen."""
+    """Returns the prediction to answer with, or None if the connection was cut; raises the Refusal that is chosen."""
     check_webhook(body.webhook)
     simulation.throttle(kind.api)
     behaviour = simulation.choose(body, target)
@@ -35,5 +35,5 @@ async def create(
 
 
 def origin_of(request: Request) -> str:
-    """Returns the address the caller reached the simulator at."""
+    """Returns the address at which the caller reached the simulator."""
     return str(request.base_url).rstrip("/")

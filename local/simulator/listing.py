@@ -1,4 +1,4 @@
-"""Pages of `GET /v1/predictions`: newest first, a hundred each, joined by opaque cursors."""
+"""Pages of `GET /v1/predictions`: newest first, a hundred each, linked by opaque cursors."""
 
 import base64
 import binascii
@@ -11,7 +11,7 @@ from local.simulator.prediction import Prediction
 from local.simulator.refusals import invalid
 
 PAGE = 100
-"""Predictions a page (Replicate's HTTP reference)."""
+"""Predictions on a page (Replicate's HTTP reference)."""
 
 
 def page(newest_first: Sequence[Prediction], address: str, query: dict[str, str], now: float) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _moment(given: str | None, name: str, default: float) -> float:
 
 
 def _position(found: list[Prediction], cursor: str | None) -> int:
-    """Returns where the cursor's page begins; predictions created since do not shift it."""
+    """Returns where the cursor's page begins; later predictions do not shift it."""
     if cursor is None:
         return 0
     try:

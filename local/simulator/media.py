@@ -18,11 +18,11 @@ IMAGE_SIZE = (512, 512)
 FRAMES_A_SECOND = 12
 FRAMES = 24
 
-_REMEMBERED = 128
+_CACHED = 128
 
 
 class Gallery:
-    """Renders each file once, in a thread, when it is first asked for, and remembers the latest ones."""
+    """Renders each file once, in a thread, on the first request, and caches the latest ones."""
 
     def __init__(self) -> None:
         self._rendered: OrderedDict[tuple[str, str], asyncio.Task[bytes]] = OrderedDict()
@@ -33,10 +33,10 @@ class Gallery:
         if wanted not in self._rendered:
             draw = video if kind == "mp4" else image
             self._rendered[wanted] = asyncio.create_task(asyncio.to_thread(draw, caption))
-            if len(self._rendered) > _REMEMBERED:
+            if len(self._rendered) > _CACHED:
                 self._rendered.popitem(last=False)
         self._rendered.move_to_end(wanted)
-        # Shielded: one caller that hangs up must not take the file from the others.
+        # Shielded: a caller that hangs up must not cancel the rendering for the others.
         return await asyncio.shield(self._rendered[wanted])
 
 
@@ -48,16 +48,16 @@ def image(caption: str) -> bytes:
 
 
 def video(caption: str) -> bytes:
-    """Returns a two-second MP4 that shows the caption and a moving ball; H.264 wherever PyAV brings libx264."""
+    """Returns a two-second MP4 that shows the caption and a moving ball; H.264 if PyAV includes libx264."""
     import av
     from av.video.stream import VideoStream
 
     page = _page(caption, VIDEO_SIZE, 18)
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # One thread: how frames are divided among threads would change the bytes.
+    # One thread: with several, the bytes would differ from run to run.
     options = {"threads": "1", "preset": "veryfast"}
     with tempfile.TemporaryDirectory() as folder:
-        # A file on disk: to move the index to the front (faststart), FFmpeg reopens what it wrote by name.
+        # A file on disk: to move the index to the front (faststart), FFmpeg reopens the file by its name.
         path = Path(folder) / "video.mp4"
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = cast(VideoStream, container.add_stream(codec, rate=FRAMES_A_SECOND, options=options))
@@ -93,7 +93,7 @@ def _with_ball(page: "Image", caption: str, position: float) -> "Image":
 
 
 def _colour(caption: str, turn: float, brightness: float) -> tuple[int, int, int]:
-    """Returns a colour that belongs to the caption; half a turn away lies its contrast."""
+    """Returns the caption's colour; half a turn away is its contrast."""
     hue = hashlib.sha256(caption.encode()).digest()[0] / 256 + turn
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, 0.6, brightness)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -1,4 +1,4 @@
-"""What a create call asks for, checked the way the API checks it."""
+"""The contents of a create call, checked as the API checks it."""
 
 import ipaddress
 import re
@@ -29,12 +29,12 @@ class CreateBody(BaseModel):
 
     @property
     def prompt(self) -> str:
-        """Returns the prompt, by which creates are counted and media are made."""
+        """The prompt; creates are counted by it and media show it."""
         return str(self.input.get("prompt", ""))
 
     @property
     def events(self) -> frozenset[Event]:
-        """Returns the webhook events to send; without a filter those of the API: new outputs, and completion."""
+        """The webhook events to send; without a filter the API's default: new outputs, and completion."""
         return _DEFAULT_EVENTS if self.webhook_events_filter is None else frozenset(self.webhook_events_filter)
 
 
@@ -75,7 +75,7 @@ def cancel_after_of(header: str | None) -> float | None:
 
 
 def check_webhook(url: str | None) -> None:
-    """Refuses a webhook that is not https; plain http passes to this machine only, which the real API would refuse."""
+    """Refuses a webhook that is not https. Unlike the real API it accepts plain http to this machine."""
     if url is None:
         return
     try:
@@ -90,7 +90,7 @@ def check_webhook(url: str | None) -> None:
 
 
 def behaviour_of(standing: dict[str, Any], given: dict[str, Any]) -> Behaviour:
-    """Returns the behaviour an input chooses, over the default that stands."""
+    """Returns the behaviour that an input chooses; `standing` gives the fields it leaves out."""
     chosen = given.get("simulate", {})
     if not isinstance(chosen, dict):
         raise invalid("- input.simulate: Invalid type. Expected: object\n")
@@ -101,7 +101,7 @@ def behaviour_of(standing: dict[str, Any], given: dict[str, Any]) -> Behaviour:
 
 
 def complaint(errors: Any, where: str) -> str:
-    """Writes validation errors the way the API does: one `- place: message` line each."""
+    """Writes validation errors as the API does: one `- place: message` line each."""
     return "".join(f"- {'.'.join(map(str, (where, *each['loc'])))}: {each['msg']}\n" for each in errors)
 
 

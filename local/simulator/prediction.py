@@ -1,10 +1,10 @@
-"""One prediction: what was asked, and what it looks like at any moment.
+"""One prediction: the create call, and the prediction object at any moment.
 
     created_at         starts_at                       starts_at + seconds      completed_at + 1 h
     |--- starting -----|--------- processing ----------|--- succeeded/failed ---|--- data removed
               deadline or cancel here:  |-> canceled   (a deadline before starts_at: aborted)
 
-The state is computed from these times and never stored, so moving the clock needs no catching up.
+The state is computed from these times and never stored, so moving the clock is enough.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ def new_id() -> str:
 
 
 class Ending(NamedTuple):
-    """When a prediction ends, and how; infinitely late while nothing would end it."""
+    """When a prediction ends, and how; infinitely late if nothing ends it."""
 
     at: float
     status: Outcome
 
 
 class Delivery(NamedTuple):
-    """One webhook request that was sent: its answer's status code, or what went wrong instead."""
+    """One webhook request that was sent: its answer's status code, or the error's name."""
 
     event: Event
     webhook_id: str
@@ -47,7 +47,7 @@ class Delivery(NamedTuple):
 
 @dataclass(eq=False)
 class Prediction:
-    """Records one create call, and speaks as Replicate's API does; times are unix seconds of the simulator's clock."""
+    """Records one create call and shows it as Replicate's API does; times are unix seconds of the simulator's clock."""
 
     api: ClassVar[str] = "replicate"
     retention_s: ClassVar[int] = 3600
@@ -69,42 +69,42 @@ class Prediction:
     id: str = field(default_factory=new_id)
     canceled_at: float = math.inf
     deliveries: list[Delivery] = field(default_factory=list)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
+    is_announced: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the terminal webhook was tried, or never will be."""
 
     @property
     def seconds(self) -> float:
-        """Returns the running time: none for one whose webhook is to overtake its create call."""
+        """The running time: 0 if its webhook is to overtake its create call."""
         return 0.0 if self.behaviour.webhook == "overtake" else self.behaviour.seconds
 
     @property
     def starts_at(self) -> float:
-        """Returns when the model begins, unless the prediction ends before."""
+        """When the model starts, unless the prediction ends before."""
         return self.created_at + (0.0 if self.behaviour.webhook == "overtake" else self.behaviour.start_delay)
 
     @property
     def deadline(self) -> float:
-        """Returns when `Cancel-After` ends it."""
+        """When `Cancel-After` ends it."""
         return math.inf if self.cancel_after is None else self.created_at + self.cancel_after
 
     @property
     def ending(self) -> Ending:
-        """Returns what ends it first: its own work, its deadline or a cancel."""
+        """Its first ending: by its own work, by its deadline or by a cancel."""
         stalls = self.behaviour.outcome == "stall" and not self.fails
         own = Ending(math.inf if stalls else self.starts_at + self.seconds, "failed" if self.fails else "succeeded")
         expiry = Ending(self.deadline, "canceled" if self.starts_at < self.deadline else "aborted")
         return min(own, expiry, Ending(self.canceled_at, "canceled"), key=lambda ending: ending.at)
 
     def is_over(self, at: float) -> bool:
-        """Says whether it is in a terminal status at that time."""
+        """Whether it is in a terminal status at that time."""
         return at >= self.ending.at
 
     def is_removed(self, at: float) -> bool:
-        """Says whether the retention has passed at that time."""
+        """Whether the retention has passed at that time."""
         return at >= self.ending.at + self.retention_s
 
     def has_started(self, at: float) -> bool:
-        """Says whether the model had begun by that time, and before the prediction ended."""
+        """Whether the model had started by that time, and before the prediction ended."""
         return self.starts_at <= min(at, self.ending.at) and self.ending.status != "aborted"
 
     def status(self, at: float) -> str:
@@ -120,7 +120,7 @@ class Prediction:
         ]
 
     def shown(self, at: float) -> dict[str, Any]:
-        """Returns the prediction object of the API (its HTTP reference), as GET and webhooks show it at that time."""
+        """Returns the API's prediction object (its HTTP reference), as GET and webhooks show it at that time."""
         ending, over, removed = self.ending, self.is_over(at), self.is_removed(at)
         succeeded = over and ending.status == "succeeded"
         shown: dict[str, Any] = {
@@ -147,7 +147,7 @@ class Prediction:
         return shown
 
     def output(self) -> str | list[str]:
-        """Returns what a successful one has made: the URLs of its files, or a text."""
+        """Returns the output of a successful prediction: the URLs of its files, or a text."""
         urls = [f"{self.origin}/files/{self.id}/{name}" for name in self.files()]
         if self.behaviour.output == "list":
             return urls

@@ -5,7 +5,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉"
 
 
 def log(seed: int, done: float, seconds: float, finished: bool) -> str:
-    """Returns what a model that needs `seconds` has logged when the share `done` (0 to 1) of them has passed.
+    """Returns the log of a model that needs `seconds`, after the share `done` (0 to 1) of them.
 
     Only a finished one shows 100%: a model that fails or stalls never logs its last step.
     """

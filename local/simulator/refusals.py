@@ -30,14 +30,14 @@ def not_found() -> Refusal:
 
 
 def invalid(detail: str) -> Refusal:
-    """Returns the 422 of a request that does not fit."""
+    """Returns the 422 of an invalid request."""
     return Refusal(422, "Input validation failed", detail)
 
 
 def throttled(resets_in_s: int, retry_after: int | None = None) -> Refusal:
-    """Returns the 429 of Replicate's rate limits page: the waiting time is in the text only, unless `retry_after` is.
+    """Returns the 429 of Replicate's rate limits page, which gives the waiting time in its text only.
 
-    Accounts with little credit were seen to get title, status and `retry_after` as well.
+    Accounts with little credit were seen to get title, status and `retry_after` as well; so here with `retry_after`.
     """
     refusal = Refusal(
         429, "Too Many Requests", f"Request was throttled. Your rate limit resets in ~{resets_in_s}s.", retry_after
@@ -50,7 +50,7 @@ def throttled(resets_in_s: int, retry_after: int | None = None) -> Refusal:
 
 
 def chosen(create: str, retry_after: int | None) -> Refusal:
-    """Returns the refusal a behaviour's `create` names."""
+    """Returns the refusal that a behaviour's `create` names."""
     if create == "429":
         return throttled(30 if retry_after is None else retry_after, retry_after)
     return {
@@ -69,9 +69,9 @@ def chosen(create: str, retry_after: int | None) -> Refusal:
 
 
 async def answer(request: Request, refusal: Exception) -> Response:
-    """Turns a refusal into its response; a 503 is a gateway's page, so callers must not count on JSON.
+    """Turns a refusal into its response: Replicate's is a problem document, WaveSpeed's an envelope.
 
-    What Replicate's API tells in a problem document, WaveSpeed's tells in an envelope.
+    A 503 is a gateway's HTML page, so callers must not count on JSON.
     """
     if not isinstance(refusal, Refusal):
         raise refusal

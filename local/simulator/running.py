@@ -1,4 +1,4 @@
-"""A simulator in this process, on a free port: what tests and the embedded stack start."""
+"""Runs a simulator in this process, on a free port, for tests and benches; and makes accounts' secrets."""
 
 import secrets
 import socket
@@ -17,16 +17,16 @@ from local.simulator.server import build_app
 from local.simulator.simulation import Account, Simulation
 
 TOKEN = "r8_simulated"
-"""The token that the simulated Replicate expects unless it is told another."""
+"""The simulated Replicate's default token."""
 
 KEY = "wavespeed_simulated"
-"""The key that the simulated WaveSpeed expects unless it is told another."""
+"""The simulated WaveSpeed's default key."""
 
 _START_S = 10
 
 
 class RunningSimulator:
-    """Steers a running simulator over its admin routes; safe to call from any thread, and from tests with a loop."""
+    """Steers a running simulator over its admin routes; safe to call from any thread, also one with an event loop."""
 
     def __init__(self, root: str, replicate: Account, wavespeed: Account, client: httpx.Client) -> None:
         self.root = root
@@ -38,7 +38,7 @@ class RunningSimulator:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Returns the headers an authenticated request carries, at Replicate's API and the admin routes."""
+        """The headers of an authenticated request, at Replicate's API and the admin routes."""
         return {"Authorization": f"Bearer {self.token}"}
 
     def census(self) -> Census:
@@ -51,7 +51,7 @@ class RunningSimulator:
         return everything
 
     def behave(self, *, creates: int | None = None, **fields: Any) -> None:
-        """Makes the fields of `input["simulate"]` the default of the next `creates` calls, or of all until cleared."""
+        """Sets the default fields of `input["simulate"]` for the next `creates` calls, or for all until cleared."""
         self._ask("POST", "behaviour", {**fields, **({} if creates is None else {"creates": creates})})
 
     def clear(self) -> None:
@@ -59,11 +59,11 @@ class RunningSimulator:
         self._ask("DELETE", "behaviour")
 
     def advance(self, seconds: float) -> None:
-        """Moves the simulator's clock; webhooks that became due are sent soon after, not before this returns."""
+        """Moves the simulator's clock; webhooks that become due are sent soon after this returns."""
         self._ask("POST", "advance", {"seconds": seconds})
 
     def reset(self) -> None:
-        """Forgets everything and returns to real time."""
+        """Deletes all predictions and counts, and returns to real time."""
         self._ask("POST", "reset")
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
@@ -79,7 +79,7 @@ def new_webhook_secret() -> str:
 
 
 def new_text_secret() -> str:
-    """Returns a secret of WaveSpeed's form: no base64, so that nobody decodes it by mistake."""
+    """Returns a secret of WaveSpeed's form: not base64, so that decoding it by mistake fails."""
     return "whsec_" + secrets.token_hex(33)
 
 
@@ -91,12 +91,12 @@ def running_simulator(
     wavespeed_key: str = KEY,
     wavespeed_secret: str | None = None,
 ) -> Iterator[RunningSimulator]:
-    """Runs a simulator in a thread of this process until the block ends; a rate limit of 0 is none."""
+    """Runs a simulator in a thread of this process until the block ends; rate limit 0 means none."""
     replicate = Account(token, webhook_secret or new_webhook_secret())
     wavespeed = Account(wavespeed_key, wavespeed_secret or new_text_secret())
     listening = socket.create_server(("127.0.0.1", 0))
     root = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    # Made here, used in the server's thread: events and connections belong to the loop that first waits on them.
+    # Built here, used in the server's thread: events and connections belong to the loop that first waits on them.
     server = server_of(build_app(Simulation(replicate, wavespeed, rate_limit)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="simulator", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The routes of Replicate's API under `/v1`, and the output files; WaveSpeed's are added to them."""
+"""The application: Replicate's API under `/v1`, the output files, WaveSpeed's API and the admin routes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ _MEDIA_TYPES = {"mp4": "video/mp4", "png": "image/png"}
 
 
 def build_app(simulation: Simulation) -> FastAPI:
-    """Returns the application of one user's simulated accounts; it closes the simulation when it shuts down."""
+    """Returns the application of one simulation, which it closes when it shuts down."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -45,7 +45,7 @@ def build_app(simulation: Simulation) -> FastAPI:
 
 
 def _guarded(simulation: Simulation, api: str) -> list[params.Depends]:
-    """Returns what lets none but the API's own user in."""
+    """Returns the dependency that refuses requests without the API's token."""
     expected = f"Bearer {simulation.accounts[api].token}".encode()
 
     def authenticate(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""The provider's side of every prediction: admits creates, counts them, and keeps what became of them."""
+"""The provider's side of every prediction: admits and counts creates, and keeps the predictions."""
 
 import asyncio
 import math
@@ -21,14 +21,14 @@ CREATES_A_MINUTE = 600
 
 
 class Account(NamedTuple):
-    """What one of the simulated APIs and its user share."""
+    """The secrets that one of the simulated APIs shares with its user."""
 
     token: str
     webhook_secret: str
 
 
 class Simulation:
-    """Holds all predictions of one user at both APIs; everything runs on one event loop, so nothing is locked."""
+    """Holds all predictions of one user at both APIs; all of it runs on one event loop, so it needs no lock."""
 
     def __init__(self, replicate: Account, wavespeed: Account, rate_limit: int = CREATES_A_MINUTE) -> None:
         self.accounts = {Prediction.api: replicate, Task.api: wavespeed}
@@ -59,7 +59,7 @@ class Simulation:
         recent.append(now)
 
     def choose(self, body: CreateBody, target: Target) -> Behaviour:
-        """Counts a create call and returns how it is to be answered."""
+        """Counts a create call and returns its behaviour."""
         behaviour = behaviour_of(self.standing.take() if self.standing else {}, body.input)
         work = (target.model, body.prompt)
         self._calls[work] += 1
@@ -76,7 +76,7 @@ class Simulation:
         cancel_after: float | None,
         origin: str,
     ) -> Prediction:
-        """Makes a prediction and lets its webhooks run; returns after the webhook's answer if it is to overtake."""
+        """Makes a prediction and starts its webhooks; one that is to overtake is answered before this returns."""
         work = (target.model, body.prompt)
         prediction = kind(
             serial=len(self._predictions),
@@ -90,7 +90,7 @@ class Simulation:
             events=body.events,
             behaviour=behaviour,
             fails=behaviour.outcome == "fail" or self._made[work] < behaviour.fail_times,
-            # Rounded as it is shown, so that created_after with a shown time finds it.
+            # Rounded as in the answers, so that created_after with an answer's time finds it.
             created_at=round(self.clock.now(), 6),
             cancel_after=cancel_after,
         )
@@ -99,32 +99,32 @@ class Simulation:
         following = asyncio.create_task(self._couriers[kind.api].follow(prediction))
         self._following.add(following)
         following.add_done_callback(self._following.discard)
-        # Also when nothing was sent, or a reset came first: a create call must not wait for ever.
-        following.add_done_callback(lambda _: prediction.told.set())
+        # Also if no webhook was sent, or a reset came first: a create call must not wait for ever.
+        following.add_done_callback(lambda _: prediction.is_announced.set())
         if behaviour.webhook == "overtake":
-            await prediction.told.wait()
+            await prediction.is_announced.wait()
         return prediction
 
     def find(self, prediction_id: str, api: str | None = None) -> Prediction:
-        """Returns a prediction by id, if it is one of that API."""
+        """Returns a prediction of that API by id; raises the 404."""
         found = self._predictions.get(prediction_id)
         if found is None or api not in (None, found.api):
             raise not_found()
         return found
 
     def cancel(self, prediction: Prediction) -> None:
-        """Ends a prediction now; one that is already over stays as it is."""
+        """Ends a prediction now, unless it has ended."""
         now = self.clock.now()
         if not prediction.is_over(now):
             prediction.canceled_at = now
             self.clock.nudge()
 
     def newest_first(self, api: str | None = None) -> list[Prediction]:
-        """Returns every prediction, or every one of that API."""
+        """Returns every prediction, or every one of that API, newest first."""
         return [each for each in reversed(self._predictions.values()) if api in (None, each.api)]
 
     async def media(self, prediction: Prediction, name: str) -> bytes:
-        """Renders an output file, or finds none: before success, after removal, or under another name."""
+        """Renders an output file; raises the 404 before success, after removal, or for an unknown name."""
         now = self.clock.now()
         if prediction.status(now) != "succeeded" or prediction.is_removed(now) or name not in prediction.files():
             raise not_found()
@@ -137,7 +137,7 @@ class Simulation:
         return take_census(self._predictions.values(), self._calls, self._made, self.clock.now())
 
     async def reset(self) -> None:
-        """Forgets every prediction, count and default, stops their webhooks, and returns to real time."""
+        """Deletes every prediction, count and default, stops their webhooks, and returns to real time."""
         await self._stop_following()
         self.standing = None
         self._forget()

@@ -1,7 +1,7 @@
-"""A prediction as WaveSpeed speaks of it: a task.
+"""A prediction in WaveSpeed's words: a task.
 
-The fields follow WaveSpeed's pages on submitting, results and webhooks, the error code its page on error codes. A task
-that failed is told with HTTP 200 like any other.
+The fields follow WaveSpeed's pages on submitting, results and webhooks, the error code its page on error codes. The
+answer about a failed task has status 200 like any other.
 """
 
 import secrets
@@ -20,7 +20,7 @@ STATUSES = {
     "aborted": "cancelled",
 }
 TASK_FAILED = 1405
-"""The code of a failure that has none of its own."""
+"""The code of a failure without a specific one."""
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Task(Prediction):
 
     api: ClassVar[str] = "wavespeed"
     retention_s: ClassVar[int] = 7 * 24 * 3600
-    """WaveSpeed's page on predictions; here the outputs alone vanish then."""
+    """WaveSpeed's page on predictions; here only the outputs are removed then."""
 
     id: str = field(default_factory=lambda: secrets.token_hex(16))
 

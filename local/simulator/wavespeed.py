@@ -1,7 +1,7 @@
 """The routes of WaveSpeed's API under `/api/v3`: submit, result and the webhooks' secret.
 
 There is no list and no cancel. An answer is an envelope `{"code", "message", "data"}`. The webhook's URL is the query
-parameter `webhook`; the body of a create is the input itself, with `simulate` in it.
+parameter `webhook`. The body of a create is the input, with `simulate` in it.
 """
 
 import re
@@ -22,7 +22,7 @@ _MODEL = re.compile(r"(?!predictions/|webhook/)[\w.-]+(?:/[\w.-]+)+")
 
 
 def routes(simulation: Simulation) -> APIRouter:
-    """Returns the router; the application puts the authentication before it."""
+    """Returns the router; the application guards it with WaveSpeed's key."""
     router = APIRouter()
 
     @router.get("/predictions/{task_id}/result")

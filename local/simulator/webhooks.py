@@ -1,9 +1,9 @@
-"""Webhooks as Replicate sends them: signed, repeated until about a minute after completion, then given up.
+"""Webhooks as Replicate sends them: signed, and repeated until about a minute after completion.
 
 Replicate's webhook pages: only the terminal event is repeated, on a failed connection or a 4xx/5xx answer, with
-exponential backoff; redirects are not followed; every repetition carries the same `webhook-id`.
-Whether an `aborted` prediction sends its webhook is not documented; here it does. How often WaveSpeed repeats one is
-not documented either; here it does as Replicate.
+exponential backoff. Redirects are not followed. Every repetition carries the same `webhook-id`. Replicate does not
+document whether an `aborted` prediction sends its webhook; here it does. WaveSpeed does not document how often it
+repeats one; here it repeats as Replicate does.
 """
 
 import base64
@@ -21,7 +21,7 @@ from local.simulator.clock import Clock
 from local.simulator.prediction import Delivery, Event, Prediction
 
 GIVE_UP_S = 65
-"""No repetition starts later than this after completion; with doubling gaps the last one comes at 63 s."""
+"""No repetition starts later than this after completion; as gaps double, the last one comes at 63 s."""
 
 _TIMEOUT_S = 10
 
@@ -34,18 +34,18 @@ def signature(secret: str, webhook_id: str, timestamp: int, body: bytes) -> str:
 
 
 def signature_v3(secret: str, webhook_id: str, timestamp: int, body: bytes) -> str:
-    """Returns WaveSpeed's value of it: the secret's text is the key, undecoded, and the digest is written in hex."""
+    """Returns WaveSpeed's `webhook-signature`: the secret's text, undecoded, is the key, and the digest is hex."""
     content = f"{webhook_id}.{timestamp}.".encode() + body
     return "v3," + hmac.new(secret.removeprefix("whsec_").encode(), content, hashlib.sha256).hexdigest()
 
 
 class Courier:
-    """Follows predictions and tells their webhook URLs what happens to them."""
+    """Follows predictions and sends their webhooks."""
 
     def __init__(self, clock: Clock, sign: Callable[[str, int, bytes], str]) -> None:
         self._clock = clock
         self._sign = sign
-        # A new connection each, and as many as it takes: a pool's own faults would look like the receiver's.
+        # A new connection for each request, without a limit: a pool's faults would look like the receiver's.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits, follow_redirects=False, trust_env=False)
 
@@ -54,7 +54,7 @@ class Courier:
         await self._client.aclose()
 
     async def follow(self, prediction: Prediction) -> None:
-        """Sends each event the create call asked for, in its time, and returns when nothing more is to be sent."""
+        """Sends each event that the create call asked for when it is due, and returns after the last one."""
         if prediction.webhook is None or prediction.behaviour.webhook == "lose":
             return
         events = prediction.events
@@ -66,14 +66,14 @@ class Courier:
         if "output" in events and prediction.ending.status == "succeeded":
             await self._send(prediction, "output", _new_id(), _output_body(prediction))
         if "completed" in events:
-            await self._tell_the_end(prediction)
+            await self._send_completed(prediction)
 
     async def _during(self, prediction: Prediction, moment: float, event: Event) -> None:
         await self._clock.reach(lambda: min(moment, prediction.ending.at))
         if prediction.has_started(moment) and moment <= prediction.ending.at:
             await self._send(prediction, event, _new_id(), prediction.shown(moment))
 
-    async def _tell_the_end(self, prediction: Prediction) -> None:
+    async def _send_completed(self, prediction: Prediction) -> None:
         behaviour, completed_at = prediction.behaviour, prediction.ending.at
         if behaviour.webhook in ("delay", "late"):
             await self._clock.reach(lambda: completed_at + behaviour.webhook_delay)
@@ -90,7 +90,7 @@ class Courier:
 
     async def _send(self, prediction: Prediction, event: Event, webhook_id: str, shown: dict[str, Any]) -> bool:
         body = json.dumps(shown).encode()
-        # A receiver compares the timestamp with its own clock, which does not know that this one was moved.
+        # A receiver compares the timestamp with its own clock, which `advance` does not move.
         timestamp = math.floor(self._clock.real())
         headers = {
             "content-type": "application/json",
@@ -106,7 +106,7 @@ class Courier:
             error = type(failure).__name__
         prediction.deliveries.append(Delivery(event, webhook_id, self._clock.now(), status_code, error))
         if event == "completed":
-            prediction.told.set()
+            prediction.is_announced.set()
         return status_code is not None and status_code < 400
 
 
@@ -115,6 +115,6 @@ def _new_id() -> str:
 
 
 def _output_body(prediction: Prediction) -> dict[str, Any]:
-    """Returns the object as it is when the output is there and the completion is not yet announced."""
+    """Returns the object with its output, before completion."""
     shown = prediction.shown(prediction.ending.at)
     return {**shown, "status": "processing", "completed_at": None, "metrics": {}}
