@@ -1,8 +1,8 @@
-"""How long a cold start takes of what is deployed: ``python -m bench.artifact``.
+"""How long the deployed package takes for a cold start: ``python -m bench.artifact``.
 
-The package is built, unpacked and started under AWS's own emulator of Lambda, each time anew, in turn with a handler
-that imports nothing but json, and with the same package without its bytecode. What is compared is the emulator's INIT
-duration: from the start of the interpreter until the handler is imported.
+The package is built and unpacked, then started under AWS's emulator of Lambda. Each start is a new one. Starts take
+turns with those of a handler that imports only json, and of the same package without bytecode. They are compared by the
+emulator's INIT duration: from the start of the interpreter until the handler is imported.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from tests.deploy.aws_emulator import emulated
 from tests.deploy.aws_tools import ARCH
 
 RUNS = 10
-MAX_BARE_RATIO = 11.0  # starts of the bare handler that one with bytecode may take
-MAX_BYTECODE_RATIO = 0.5  # of a start without bytecode that one with it may take
+MAX_BARE_RATIO = 11.0  # of a start with bytecode to one of the bare handler
+MAX_BYTECODE_RATIO = 0.5  # of a start with bytecode to one without
 BARE = "bare json handler"
 FUNCTIONS = {"submit": "/api/submit", "process_queue": "/api/process-queue"}
 BARE_CODE = """
@@ -47,7 +47,7 @@ class Start:
     name: str
     task: Path
     handler: str
-    path: str  # of the request that starts it; without a key it is refused before it needs anything
+    path: str  # of the first request; without a key it is refused at once
 
 
 def without_bytecode(name: str) -> str:
@@ -56,7 +56,7 @@ def without_bytecode(name: str) -> str:
 
 @contextmanager
 def starts() -> Iterator[list[Start]]:
-    """All that is started, unpacked."""
+    """Yields every package to start, unpacked."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as scratch:
         bare, full, stripped = (Path(scratch) / name for name in ("bare", "full", "stripped"))
         bare.mkdir()
@@ -73,7 +73,7 @@ def starts() -> Iterator[list[Start]]:
 
 
 def measure(runs: int) -> dict[str, list[float]]:
-    """The INIT durations in ms of each start, after one that warms the disk's cache."""
+    """Returns the INIT durations of each package in ms, after one start that warms the disk's cache."""
     settings, taken = deployment(STORE), dict[str, list[float]]()
     with starts() as order:
         for number in range(runs + 1):
@@ -88,7 +88,7 @@ def measure(runs: int) -> dict[str, list[float]]:
 
 
 def print_report(taken: dict[str, list[float]], runs: int) -> bool:
-    """Prints the table, and says whether the targets are met."""
+    """Prints the table and returns whether the targets are met."""
     medians = {name: statistics.median(values) for name, values in taken.items()}
     unit, is_met, rows = medians[BARE], True, []
     print(f"INIT durations under AWS's emulator in units of a {BARE}'s; medians of {runs} interleaved cold starts.\n")
@@ -110,7 +110,7 @@ def print_report(taken: dict[str, list[float]], runs: int) -> bool:
 
 
 def main() -> int:
-    """Measures and prints; 1 when a target is missed."""
+    """Measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.artifact", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help=f"cold starts of each kind (default {RUNS})")
     parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")

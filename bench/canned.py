@@ -1,7 +1,7 @@
-"""A store that answers without thinking: Upstash's REST shape over HTTP/1.1 keep-alive, in a process of its own.
+"""A store with canned replies: Upstash's REST API over HTTP/1.1 keep-alive, in its own process.
 
-What a function costs is measured against it, so it must cost the same for every case: it parses no JSON, and picks the
-reply by a piece of text in the request.
+The functions are measured against it, so it must cost the same for every case. It parses no JSON: a piece of text in
+the request selects the reply.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ Answers = list[tuple[bytes, bytes]]
 
 
 def encoded(reply: Any) -> Any:
-    """The reply as Upstash sends it under ``Upstash-Encoding: base64``: every text encoded, except OK."""
+    """Returns the reply as Upstash sends it under ``Upstash-Encoding: base64``: every text encoded, except OK."""
     if isinstance(reply, list):
         return [encoded(part) for part in reply]
     if isinstance(reply, str) and reply != "OK":
@@ -29,7 +29,7 @@ def encoded(reply: Any) -> Any:
 
 
 def http_answer(document: dict[str, Any], status: str = "200 OK") -> bytes:
-    """A whole HTTP answer with the headers that Upstash's clients look at."""
+    """Returns a whole HTTP answer with the headers that Upstash's clients read."""
     body = json.dumps(document, separators=(",", ":")).encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -42,7 +42,7 @@ UNKNOWN = http_answer({"error": "ERR no reply is canned for this"}, "400 Bad Req
 
 
 class CannedStore:
-    """Answers each request with the first reply whose mark its body contains."""
+    """Answers each request with the first reply whose mark is in the request's body."""
 
     def __init__(self, replies: Mapping[str, Any]) -> None:
         self._answers: Answers = [
@@ -50,14 +50,14 @@ class CannedStore:
         ]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until the client closes it."""
+        """Serves one connection until the client closes it."""
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(_content_length(head))
                 writer.write(self._answer(body))
                 await writer.drain()
-        # Cancelled while a client that has not said goodbye is still connected; asyncio would print a traceback for it.
+        # Cancelled while a client is still connected, for which asyncio would print a traceback.
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
 
@@ -70,10 +70,10 @@ def _content_length(head: bytes) -> int:
 
 
 async def _run() -> None:
-    """Serves the replies that come as the first line of standard input, until that ends with the parent."""
+    """Serves the replies in the first line of standard input, until the parent closes it."""
     store = CannedStore(json.loads(sys.stdin.buffer.readline()))
-    # By host and port and not by a socket of our own: asyncio turns Nagle's algorithm off only on accepted connections
-    # whose listener names IPPROTO_TCP; without that each call waits 40 ms for a delayed ACK.
+    # By host and port, not by a socket: asyncio turns Nagle's algorithm off only if the listener names IPPROTO_TCP.
+    # Otherwise each call would wait 40 ms for a delayed ACK.
     server = await asyncio.start_server(store.serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
@@ -82,7 +82,7 @@ async def _run() -> None:
 
 @contextmanager
 def canned_store(replies: Mapping[str, Any]) -> Iterator[str]:
-    """The URL of a store in another process that answers a request containing a key of ``replies`` with its value."""
+    """Yields the URL of a store in another process, which answers a request with the reply whose key it contains."""
     command = [sys.executable, "-m", "bench.canned"]
     child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None and child.stdout is not None

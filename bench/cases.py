@@ -1,4 +1,4 @@
-"""What bench.handlers times: the unit, the store's own client, and each function as Lambda invokes it."""
+"""The cases of bench.handlers: the unit, the store's client, and each function as Lambda invokes it."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ TICK = "process-queue, empty tick"
 WEBHOOK = "webhook, completed"
 HEALTH = "health"
 ROWS = (BARE, CLIENT, SUBMIT, UNCACHED, CACHED, UNCHANGED, TICK, WEBHOOK, HEALTH)
-CONTEXT: Any = None  # Lambda's second argument, which no function reads
+CONTEXT: Any = None  # Lambda's second argument; no function reads it
 
 
 class RecordingStore:
-    """Remembers the command it was given, to tell what an enqueue sends."""
+    """Keeps the last command, which shows what an enqueue sends."""
 
     def __init__(self) -> None:
         self.command: tuple[str, ...] = ()
@@ -40,11 +40,11 @@ class RecordingStore:
         return ["queued", "1", "0"]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing."""
 
 
 async def enqueue_command(settings: Settings) -> list[str]:
-    """The command that a submit sends to the store."""
+    """Returns the command that a submit sends to the store."""
     store, request, clock = RecordingStore(), submission(), SystemClock()
     await JobQueue(store, settings, clock).enqueue(
         f"job_{0:032x}",
@@ -57,7 +57,7 @@ async def enqueue_command(settings: Settings) -> list[str]:
 
 
 def references(stack: ExitStack, loop: asyncio.AbstractEventLoop, settings: Settings) -> list[Case]:
-    """The bare call that all else is measured by, and the store's client on its own; ``stack`` closes both."""
+    """Returns the bare call, which is the unit, and the store's client alone; ``stack`` closes both."""
     assert settings.upstash_redis_rest_url and settings.upstash_redis_rest_token
     url, token = settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value()
     command = loop.run_until_complete(enqueue_command(settings))
@@ -81,7 +81,7 @@ def references(stack: ExitStack, loop: asyncio.AbstractEventLoop, settings: Sett
 
 
 def functions(settings: Settings) -> list[Case]:
-    """The functions; imported only now, since their modules read the settings."""
+    """Returns the functions' cases; imports them here, since their modules read the settings."""
     from functions import health, process_queue, status, submit, webhook
 
     events = Invocations(settings)
@@ -109,5 +109,5 @@ def _invocation(
 
 
 async def close_clients() -> None:
-    """Gives back the connections that the functions have opened on this loop."""
+    """Closes the connections that the functions have opened on this loop."""
     await runtime.current().close()

@@ -1,8 +1,8 @@
 """What a claim costs as the queue grows: ``python -m bench.claim_scale``.
 
-The engine's own time for the script, and the commands that would be billed, from a short queue to a million jobs, with
-and without ten thousand jobs of a user in front whose concurrency is used up. Each claim is a real one; what it took
-ends before the next.
+Measured are the engine's time for the script and the billed commands, from a short queue to a million jobs. Each size
+comes with and without ten thousand jobs in front of a user at their concurrency limit. Claims are real; the jobs of one
+end before the next.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WANTS = (1, 10)
 SLOTS = 20
 MAX_RATIO = 3.0
 AGE = 7_200_000  # ms since the first submit; a queue of a million was submitted 1 ms apart
-Figures = dict[int, tuple[float, int]]  # for each want: µs, the median; commands, as most claims had
+Figures = dict[int, tuple[float, int]]  # for each want: the median µs, and the most common number of commands
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Row:
 
 
 class Bench:
-    """One store, filled and claimed from."""
+    """Fills one store and claims from it."""
 
     def __init__(self, store: MeteredStore, settings: Settings, rounds: int) -> None:
         self._store = store
         self._settings = settings
         self._rounds = rounds
         self._queue = JobQueue(store, settings, SystemClock())
-        # So many jobs end during a measurement; the queue is longer by as many.
+        # The jobs that end during a measurement; the queue is longer by as many.
         self._spent = (rounds + WARM_UP) * sum(WANTS)
         self._began = SystemClock().now() - AGE
         self._filler = Filler(store.client, settings, self._began, hashes=2 * self._spent)
 
     async def rows(self, size: int, capped: int) -> list[Row]:
-        """The claims from a new queue of at least this size, then with the capped user in front of it."""
+        """Measures claims from a new queue of at least this size, then with the capped user in front of it."""
         await self._store.execute("FLUSHALL")
         self._filler.ready(size + 2 * self._spent, first=capped)
         plain = Row(size, 0, await self._figures())
@@ -63,19 +63,19 @@ class Bench:
         return [plain, Row(size, capped, await self._figures())]
 
     async def _cap(self, count: int) -> None:
-        """A user who submitted before all others: as many jobs as he may have are at the provider, the rest waits."""
-        s, most, now = self._settings, self._settings.max_user_tasks, SystemClock().now()
+        """Adds a user who submitted first: as many jobs as allowed are at the provider, the rest waits."""
+        s, cap, now = self._settings, self._settings.max_user_tasks, SystemClock().now()
         fields = self._filler.request("capped").fields(s, OWNER, s.queue_list[0], now)
-        for number in range(most):
+        for number in range(cap):
             await self._queue.enqueue(job_id(number), "f", fields, score=self._filler.score + number, start=False)
-        claim = await self._queue.claim(most)
-        assert [job.user for job in claim.started] == ["capped"] * most, claim
+        claim = await self._queue.claim(cap)
+        assert [job.user for job in claim.started] == ["capped"] * cap, claim
         for job in claim.started:
             await self._queue.record(job.id, 1, f"p-{job.id}", first_check=3600)
-        self._filler.backlog("capped", count - most, first=most)
+        self._filler.backlog("capped", count - cap, first=cap)
 
     async def _figures(self) -> Figures:
-        """Claims in turn, after some that warm up."""
+        """Claims in turn, after WARM_UP claims that are not counted."""
         noted: dict[int, list[tuple[int, int]]] = {want: [] for want in WANTS}
         for number in range(WARM_UP + self._rounds):
             for want in WANTS:
@@ -93,7 +93,7 @@ class Bench:
 
 
 async def measure(sizes: Sequence[int], capped: int, rounds: int) -> tuple[list[Row], str]:
-    """All rows, and the engine they were measured on."""
+    """Returns all rows, and the name of the engine."""
     settings = bench_settings(max_concurrent_tasks=SLOTS, max_user_queued=UNLIMITED)
     rows: list[Row] = []
     with Engine() as engine:
@@ -106,18 +106,18 @@ async def measure(sizes: Sequence[int], capped: int, rounds: int) -> tuple[list[
 
 
 def spread(rows: Sequence[Row], want: int) -> float:
-    """The slowest claim to the fastest."""
+    """Returns the ratio of the slowest row to the fastest."""
     times = [row.figures[want][0] for row in rows]
     return max(times) / min(times)
 
 
 def is_met(rows: Sequence[Row]) -> bool:
-    """Whether the length of the queue and who is in front make no difference to speak of."""
+    """Whether neither the queue's length nor the user in front changes a claim's cost."""
     return all(spread(rows, want) <= MAX_RATIO and len({row.figures[want][1] for row in rows}) == 1 for want in WANTS)
 
 
 def print_report(rows: Sequence[Row], rounds: int, version: str) -> None:
-    """Prints the ratios, the versions they hold for, and last what the unit was on this machine."""
+    """Prints the ratios, the versions, and last the unit on this machine."""
     unit = rows[0].figures
     print(f"The engine's time for one claim, in units of that from {rows[0].size} jobs; {rounds} rounds.\n")
     table = []
@@ -144,7 +144,7 @@ def print_report(rows: Sequence[Row], rounds: int, version: str) -> None:
 
 
 def main() -> int:
-    """Measures and prints; 1 when a target is missed."""
+    """Measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.claim_scale", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many jobs wait")
     parser.add_argument("--capped", type=int, default=CAPPED, help=f"jobs of the capped user (default {CAPPED})")

@@ -1,7 +1,7 @@
-"""What importing each function costs a cold start beside starting Python itself: ``python -m bench.cold``.
+"""What importing each function costs a cold start, compared with starting Python: ``python -m bench.cold``.
 
-Each import runs in a new process, in turn with ``python -c pass``, with bytecode on disk as a deployed package has it.
-An import also reads the settings and builds the routes, as a cold start does.
+Each import runs in a new process, in turn with ``python -c pass``, with bytecode on disk as in a deployed package. An
+import also reads the settings and builds the routes, as a cold start does.
 """
 
 import argparse
@@ -14,36 +14,35 @@ from bench.environment import ROOT, environment
 from bench.measure import Case, Timing, time_in_turn
 
 RUNS = 20
-TARGET = 45.0  # at most this many starts of Python, by the median of the wall time
-STORE = "https://eu1-steady-heron-30871.upstash.io"  # nothing is sent there: an import opens no connection
+TARGET = 45.0  # maximum, in starts of Python, of the median wall time
+STORE = "https://eu1-steady-heron-30871.upstash.io"  # never called: an import opens no connection
 FUNCTIONS = tuple(
     f"functions.{path.stem}" for path in sorted((ROOT / "functions").glob("*.py")) if path.stem != "__init__"
 )
 PASS = "pass"
-# None of these may be loaded before it is needed: what a submit, a poll or a health check never uses is not paid for.
+# An import may load none of these: a submit, a poll or a health check may never need it.
 HEAVY = ("httpx", "upstash_redis", "av", "PIL", "obstore", "aiosmtplib", "fakeredis")
 PACKAGES = ("fastapi", "starlette", "pydantic", "pydantic-settings", "mangum", "structlog")
 DEADLINE = 60.0  # s
 
 
 def python(code: str, variables: dict[str, str]) -> str:
-    """What a new interpreter prints that runs ``code`` with these environment variables."""
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=True, timeout=DEADLINE,
-    )  # fmt: skip
-    return ran.stdout
+    """Runs ``code`` in a new interpreter with these environment variables and returns its output."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=True, timeout=DEADLINE
+    ).stdout
 
 
 def heavy_modules(module: str, variables: dict[str, str]) -> list[str]:
-    """Which of HEAVY importing ``module`` loads, directly or through what it imports."""
+    """Returns the modules of HEAVY that importing ``module`` loads, directly or not."""
     code = f"import {module}, json, sys; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     loaded: list[str] = json.loads(python(code, variables).splitlines()[-1])
     return loaded
 
 
 def measure(runs: int, variables: dict[str, str]) -> dict[str, Timing]:
-    """The timings of ``pass`` and of each import; those that warm up leave the bytecode on disk."""
+    """Returns the timings of ``pass`` and of each import; the warm-up leaves the bytecode on disk."""
 
     def starting(name: str, code: str) -> Case:
         return Case(name, lambda _: python(code, variables))
@@ -53,7 +52,7 @@ def measure(runs: int, variables: dict[str, str]) -> dict[str, Timing]:
 
 
 def print_report(timings: dict[str, Timing], heavy: dict[str, list[str]], runs: int) -> None:
-    """Prints the ratios and what was loaded, the versions, and last what the unit was on this machine."""
+    """Prints the ratios and the heavy modules, the versions, and last the unit on this machine."""
     unit = timings[PASS].median
     print(f"Imports in new processes in units of `python -c pass`; {runs} interleaved runs.\n")
     rows = []
@@ -68,7 +67,7 @@ def print_report(timings: dict[str, Timing], heavy: dict[str, list[str]], runs: 
 
 
 def main() -> int:
-    """Measures and prints; 1 when an import is slower than the target or loads a heavy module."""
+    """Measures and prints; returns 1 if an import misses the target or loads a heavy module."""
     parser = argparse.ArgumentParser(prog="python -m bench.cold", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each import is timed (default {RUNS})")
     parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")

@@ -1,7 +1,8 @@
-"""How fast a long file is kept, and in how much memory: ``python -m bench.copy``.
+"""How fast a long file is stored, and in how much memory: ``python -m bench.copy``.
 
-Source, bucket and copy are three processes on one machine. The copy counts, digests and recognizes the file on its way;
-what it is compared with only passes httpx's chunks to obstore, both as they come. The two take turns.
+Source, bucket and copy are three processes on one machine. Sluice's copy counts the bytes, computes the digest and
+detects the type on the way. The plain one only passes httpx's chunks to obstore, with their defaults. The two take
+turns.
 """
 
 import argparse
@@ -19,16 +20,16 @@ from bench.files import files_server
 MIB = 1024 * 1024
 BYTES = 256 * MIB
 ROUNDS = 3
-FAR = 0.1  # s that a bucket in a region's network takes for a part of 5 MiB, about
+FAR = 0.1  # s; about what a bucket in a region's network takes for a part of 5 MiB
 BUCKETS = {"near": 0.0, "far": FAR}
-MAX_MEMORY = 32.0  # MB, here of 10^6 bytes, above what the process takes before
+MAX_MEMORY = 32.0  # MB of 10^6 bytes, above the process's memory before the copy
 NAMES = {"copy": "copy_file", "pipe": "httpx into obstore"}
 PACKAGES = ("httpx", "obstore", "filetype")
 Runs = dict[tuple[str, str], list[dict[str, float]]]
 
 
 def measure(size: int, rounds: int) -> Runs:
-    """What each copy took, by bucket and case."""
+    """Returns the seconds and memory of each copy, by bucket and case."""
     taken: Runs = {(bucket, case): [] for bucket in BUCKETS for case in CASES}
     with ExitStack() as stack:
         source = stack.enter_context(files_server())
@@ -42,7 +43,7 @@ def measure(size: int, rounds: int) -> Runs:
 
 
 def print_report(taken: Runs, size: int, rounds: int) -> bool:
-    """Prints the table, and says whether the target is met."""
+    """Prints the table and returns whether the target is met."""
     seconds = {key: statistics.median(run["seconds"] for run in runs) for key, runs in taken.items()}
     memory = {key: max(run["memory"] for run in runs) / 1e6 for key, runs in taken.items()}
     print(
@@ -51,10 +52,10 @@ def print_report(taken: Runs, size: int, rounds: int) -> bool:
     print(f"takes {FAR * 1000:g} ms for each part. The unit is the plain way into the same bucket.\n")
     rows = []
     for bucket, case in taken:
-        most = memory[bucket, case]
+        peak = memory[bucket, case]
         ratio = seconds[bucket, "pipe"] / seconds[bucket, case]
-        judged = report.verdict(most, MAX_MEMORY) if case == "copy" else ""
-        rows.append([f"{NAMES[case]}, {bucket}", f"{ratio:.2f}", f"{most:.1f} MB", judged])
+        judged = report.verdict(peak, MAX_MEMORY) if case == "copy" else ""
+        rows.append([f"{NAMES[case]}, {bucket}", f"{ratio:.2f}", f"{peak:.1f} MB", judged])
     report.print_table(["case", "throughput, median", "memory, most of all rounds", "target (memory, MB)"], rows)
     print()
     report.print_versions(PACKAGES)
@@ -64,7 +65,7 @@ def print_report(taken: Runs, size: int, rounds: int) -> bool:
 
 
 def main() -> int:
-    """Measures and prints; 1 when the copy takes too much memory."""
+    """Measures and prints; returns 1 if the copy takes too much memory."""
     parser = argparse.ArgumentParser(prog="python -m bench.copy", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bytes", type=int, default=BYTES, help=f"of the file (default {BYTES}; 2 GiB: {2 << 30})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"copies of each kind (default {ROUNDS})")

@@ -1,6 +1,6 @@
-"""One copy of a long file in a process of its own: ``python -m bench.copying CASE SOURCE SINK BYTES`` prints JSON.
+"""One copy of a long file in its own process: ``python -m bench.copying CASE SOURCE SINK BYTES`` prints JSON.
 
-A fresh process for each, since the most memory that a process ever took cannot be taken back.
+Each copy needs a new process, since a process's peak memory never falls.
 """
 
 import asyncio
@@ -18,23 +18,23 @@ from shared.egress import Guard, guarded_client
 from shared.storage.bucket import Bucket
 from shared.storage.copying import copy_file
 
-SHORT = 1024 * 1024  # bytes of the copy that loads and connects everything before the one that counts
+SHORT = 1024 * 1024  # bytes of a first copy, not measured, which loads modules and opens connections
 DEADLINE = 600.0  # s
 
 
 def memory() -> tuple[int, int]:
-    """What this process holds in memory now, and the most it ever held, in bytes."""
+    """Returns this process's memory now, and its peak, in bytes."""
     status = Path("/proc/self/status")
     if not status.exists():
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return most, most
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return peak, peak
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
     return int(lines["VmRSS"].split()[0]) * 1024, int(lines["VmHWM"].split()[0]) * 1024
 
 
 async def copy(client: httpx.AsyncClient, url: str, bucket: Bucket) -> str:
-    """Sluice's copy; gives the key."""
-    kept = await copy_file(
+    """Copies as Sluice does; returns the key."""
+    stored = await copy_file(
         client,
         url,
         bucket,
@@ -43,11 +43,11 @@ async def copy(client: httpx.AsyncClient, url: str, bucket: Bucket) -> str:
         spool=None,
         timeout=DEADLINE,
     )
-    return kept.key
+    return stored.key
 
 
 async def pipe(client: httpx.AsyncClient, url: str, bucket: Bucket) -> str:
-    """httpx's iterator given to obstore's put, both with their defaults; no digest, no type, no limit."""
+    """Passes httpx's iterator to obstore's put, both with their defaults; no digest, no type, no limit."""
     store = await bucket._store()
     async with client.stream("GET", url) as response:
         await obstore.put_async(store, "plain.bin", response.aiter_bytes())
@@ -58,11 +58,15 @@ CASES = {"copy": copy, "pipe": pipe}
 
 
 async def measure(case: str, source: str, sink: str, size: int) -> dict[str, float]:
-    """The seconds of the copy of ``size`` bytes, and the bytes of memory that it took beyond what was taken before."""
+    """Returns the seconds of a copy of ``size`` bytes, and by how many bytes it raised the peak of memory."""
     settings = Settings(
-        sluice_env="test", use_redis_for_tasks=False, storage_url="s3://bench", storage_endpoint=sink,
-        storage_access_key_id="AKIAEXAMPLE", storage_secret_access_key="not-a-secret-of-anybody",
-    )  # fmt: skip
+        sluice_env="test",
+        use_redis_for_tasks=False,
+        storage_url="s3://bench",
+        storage_endpoint=sink,
+        storage_access_key_id="AKIAEXAMPLE",
+        storage_secret_access_key="not-a-real-secret",
+    )
     bucket = Bucket(settings)
     async with guarded_client(Guard(allow_loopback=True), httpx.Timeout(30)) as client:
         await CASES[case](client, f"{source}/{SHORT}", bucket)
@@ -70,9 +74,9 @@ async def measure(case: str, source: str, sink: str, size: int) -> dict[str, flo
         began = time.perf_counter()
         key = await CASES[case](client, f"{source}/{size}", bucket)
         took = time.perf_counter() - began
-        _, most = memory()
+        _, peak = memory()
     assert await bucket.size(key) == size
-    return {"seconds": took, "memory": most - before}
+    return {"seconds": took, "memory": peak - before}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What a month costs: ``python -m bench.cost --jobs-per-day 500 --polls-per-job 3 --tick 60``.
 
-Commands are those of DESIGN.md's table "What an operation costs", which a test counts; prices are those of
-bench/prices.toml. The ordinary path is counted at its dearest: every job waits in the queue before it starts, and no
-poll is answered from a cache.
+Commands come from DESIGN.md's table "What an operation costs", which a test counts; prices from bench/prices.toml. The
+ordinary path is counted at its most expensive: every job waits in the queue before it starts, and the cache answers no
+poll.
 """
 
 import argparse
@@ -23,12 +23,12 @@ ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
 QUEUED = "queued job: submit, claim, record, complete, one poll"
 AT_ONCE = "job started at submit: submit, record, complete, one poll"
 PLAIN_END = "end of a job without files and hook"
-SWEEP_EVERY = 900  # s, as shared.dispatch.tick has it
+SWEEP_EVERY = 900  # s; as in shared/dispatch/tick.py
 DAY = 86_400  # s
 KEPT_DAYS = 7  # TASK_TTL
 JOB_BYTES = 2_000  # in the store: 1.0 KB with a short prompt, measured in Valkey, and as much again for the input
-MEMORY = 0.5  # GB of a Lambda function, as serverless.yml has it
-SECONDS = 0.5  # of an invocation, on average: an assumption, since most of it is the provider's answer
+MEMORY = 0.5  # GB of a Lambda function; as in serverless.yml
+SECONDS = 0.5  # of an average invocation; assumed, since most of it is the provider's answer
 LAMBDA_FREE = {"requests": 1_000_000, "seconds": 400_000}
 VERCEL_INCLUDED = 1_000_000  # invocations
 MILLION = 1_000_000
@@ -36,7 +36,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Operation:
-    """HTTP calls of the store, and commands that are billed."""
+    """HTTP calls of the store, and billed commands."""
 
     calls: int
     commands: int
@@ -56,7 +56,7 @@ WALK = Operation(3, 3)  # the other half of a sweep, shared.jobqueue.Records; mo
 
 @dataclass(frozen=True)
 class Load:
-    """What a deployment has to do. ``tick`` in s; ``seconds`` and ``memory`` (GB) of an invocation."""
+    """A deployment's work. ``tick`` in s; ``seconds`` and ``memory`` (GB) of an invocation."""
 
     jobs: float
     polls: int = 3
@@ -69,13 +69,13 @@ class Load:
 
 
 def budget(text: str) -> dict[str, Operation]:
-    """The operations of DESIGN.md's table, by name."""
+    """Returns the operations of DESIGN.md's table, by name."""
     section = text.split("## What an operation costs", 1)[1].split("\n## ", 1)[0]
     return {name: Operation(int(calls), int(commands)) for name, calls, commands in ROW.findall(section)}
 
 
 class Bill:
-    """The arithmetic of one load."""
+    """A month's bill for one load."""
 
     def __init__(self, load: Load, costs: dict[str, Operation], prices: Prices) -> None:
         self.load = load
@@ -83,7 +83,7 @@ class Bill:
         self._costs = costs
 
     def job(self, path: str = QUEUED) -> Operation:
-        """One job with all its polls, files and hooks."""
+        """Returns the cost of one job with all its polls, files and hooks."""
         costs, load = self._costs, self.load
         total = costs[path] + costs["poll"] * (load.polls - 1)
         if load.files:
@@ -94,7 +94,7 @@ class Bill:
 
     @property
     def idle(self) -> float:
-        """Commands of a month without jobs: ticks, and the sweep that one of them does each quarter of an hour."""
+        """Commands of a month without jobs: ticks, and their sweep every quarter of an hour."""
         sweep = self._costs["trim of the history"] + WALK
         ticks = DAY / self.load.tick
         sweeps = ticks / max(1, round(SWEEP_EVERY / self.load.tick))
@@ -107,12 +107,12 @@ class Bill:
 
     @property
     def invocations(self) -> float:
-        """Calls of functions in a month: submit, webhook, polls, ticks. What follows an end runs in the webhook's."""
+        """Calls of functions in a month: submit, webhook, polls, ticks. Follow-ups of an end run in the webhook's."""
         return DAYS * (self.load.jobs * (2 + self.load.polls) + DAY / self.load.tick)
 
     @property
     def gigabytes(self) -> float:
-        """What the store holds when it forgets as many jobs as come."""
+        """The store's size once as many jobs expire as come."""
         return self.load.jobs * KEPT_DAYS * self.load.job_bytes / 1e9
 
     @property
@@ -123,50 +123,50 @@ class Bill:
 
     @property
     def lambda_(self) -> float:
-        """Dollars to AWS, its free requests and seconds deducted: requests, duration, and the HTTP API."""
+        """Dollars to AWS for requests, duration and the HTTP API, minus the free requests and seconds."""
         amounts, ticks = self.prices.amounts, DAYS * DAY / self.load.tick
         requests = max(0.0, self.invocations - LAMBDA_FREE["requests"]) / MILLION * amounts["lambda.requests"]
         seconds = self.invocations * self.load.seconds * self.load.memory
         duration = max(0.0, seconds - LAMBDA_FREE["seconds"]) * amounts["lambda.duration"]
-        gateway = (self.invocations - ticks) / MILLION * amounts["gateway.requests"]  # a schedule calls past it
+        gateway = (self.invocations - ticks) / MILLION * amounts["gateway.requests"]  # the schedule does not use it
         return requests + duration + gateway
 
     @property
     def vercel(self) -> float:
-        """Dollars to Vercel for invocations beyond those of the plan; not the plan, CPU or memory."""
+        """Dollars to Vercel for invocations beyond the plan's; without the plan, CPU and memory."""
         return max(0.0, self.invocations - VERCEL_INCLUDED) / MILLION * self.prices.amounts["vercel.invocations"]
 
     @property
     def free(self) -> Plan:
-        """The plan that costs nothing."""
+        """The free plan."""
         return self.prices.plans[0]
 
     @property
     def is_free_enough(self) -> bool:
-        """Whether that plan allows the commands and holds the jobs."""
+        """Whether the free plan allows the commands and holds the jobs."""
         return self.commands <= (self.free.commands or math.inf) and self._fits(self.free)
 
     @property
-    def most_free_jobs(self) -> int:
-        """How many jobs a day it carries."""
+    def max_free_jobs(self) -> int:
+        """How many jobs a day the free plan carries."""
         left = (self.free.commands or math.inf) - self.idle
         return max(0, min(math.floor(left / DAYS / self.job().commands), self._held(self.free)))
 
     def cheaper_from(self, plan: Plan) -> int | None:
-        """From how many jobs a day a fixed plan costs less than paying as one goes; None if they do not fit into it."""
+        """Returns from how many jobs a day a fixed plan is cheaper than pay as you go; None if it cannot hold them."""
         per_job = DAYS * self.prices.commands(self.job().commands)
-        # Below a stored GB, which the plans up to there hold, the bill is its commands; above, storage only adds to it.
+        # The first GB stored is free, so up to there the bill is its commands; above, storage only adds to it.
         jobs = max(0, math.floor((plan.amount - self.prices.commands(self.idle)) / per_job) + 1)
         return jobs if jobs <= self._held(plan) else None
 
     @property
     def cheapest_fixed(self) -> tuple[Plan, int] | None:
-        """The cheapest fixed plan that ever pays, and from how many jobs a day it does."""
+        """The cheapest fixed plan that can cost less, and from how many jobs a day it does."""
         found = ((plan, self.cheaper_from(plan)) for plan in self.prices.plans if plan.amount)
         return next(((plan, jobs) for plan, jobs in found if jobs is not None), None)
 
     def _held(self, plan: Plan) -> int:
-        """How many jobs a day a plan has room for."""
+        """Returns how many jobs a day a plan can hold."""
         return math.floor(plan.megabytes * 1e6 / (KEPT_DAYS * self.load.job_bytes))
 
     def _fits(self, plan: Plan) -> bool:
@@ -174,7 +174,7 @@ class Bill:
 
 
 def as_json(bill: Bill) -> dict[str, object]:
-    """Plain numbers of a month."""
+    """Returns a month's numbers."""
     fixed = bill.cheapest_fixed
     return {
         "load": asdict(bill.load),
@@ -186,18 +186,18 @@ def as_json(bill: Bill) -> dict[str, object]:
         "stored_gigabytes": bill.gigabytes,
         "dollars": {"upstash": bill.store, "lambda": bill.lambda_, "vercel_invocations": bill.vercel},
         "free_tier_is_enough": bill.is_free_enough,
-        "most_jobs_per_day_in_free_tier": bill.most_free_jobs,
+        "most_jobs_per_day_in_free_tier": bill.max_free_jobs,
         "fixed_plan": None if fixed is None else {"name": fixed[0].name, "dollars": fixed[0].amount, "from": fixed[1]},
     }
 
 
 def lines(bill: Bill) -> list[str]:
-    """The same in words."""
+    """Returns the same in words."""
     load, per_job, at_once = bill.load, bill.job(), bill.job(AT_ONCE)
     extras = [word for word, wanted in (("a file", load.files), ("a hook", load.hooks)) if wanted]
     with_extras = f", each with {' and '.join(extras)}" if extras else ""
     enough = "enough" if bill.is_free_enough else "not enough"
-    told = [
+    printed = [
         f"{load.jobs:,.0f} jobs a day{with_extras}, {load.polls} polls a job, a tick each {load.tick:g} s.",
         f"Commands     {bill.commands:,.0f} in {DAYS} days: {per_job.commands} a job ({at_once.commands} if it starts "
         f"at its submit), {bill.idle:,.0f} for the ticks",
@@ -207,27 +207,27 @@ def lines(bill: Bill) -> list[str]:
         f"Lambda       ${bill.lambda_:.2f} a month with its HTTP API, at {load.seconds:g} s and {load.memory:g} GB an "
         "invocation (assumed)",
         f"Vercel       ${bill.vercel:.2f} a month for invocations beyond a million, besides the plan, CPU and memory",
-        f"Free tier    {enough}: {bill.free.commands:,} commands a month carry {bill.most_free_jobs:,} jobs a day",
+        f"Free tier    {enough}: {bill.free.commands:,} commands a month carry {bill.max_free_jobs:,} jobs a day",
     ]
     fixed = bill.cheapest_fixed
     if fixed is None:
-        told.append("Fixed plan   none of those known holds the jobs of the load from which it would be cheaper")
+        printed.append("Fixed plan   none of those known holds the jobs of the load from which it would be cheaper")
     else:
         plan, jobs = fixed
-        told.append(f"Fixed plan   {plan.name}, ${plan.amount:g} a month, is cheaper from {jobs:,} jobs a day")
-    told.append(f"Prices of {bill.prices.date.isoformat()}, with their sources in bench/prices.toml.")
-    return told
+        printed.append(f"Fixed plan   {plan.name}, ${plan.amount:g} a month, is cheaper from {jobs:,} jobs a day")
+    printed.append(f"Prices of {bill.prices.date.isoformat()}, with their sources in bench/prices.toml.")
+    return printed
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options."""
+    """Returns the options."""
     parser = argparse.ArgumentParser(prog="python -m bench.cost", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs-per-day", type=_at_least(0), default=500, help="default 500")
     parser.add_argument("--polls-per-job", type=int, default=3, help="status calls that reach the store (default 3)")
     parser.add_argument("--tick", type=_at_least(1), default=60, help="s between two scheduled calls (default 60)")
     parser.add_argument("--with-files", action="store_true", help="each job has a file, which is stored")
-    parser.add_argument("--with-hooks", action="store_true", help="each job has a hook, which is told once")
-    parser.add_argument("--job-bytes", type=int, default=JOB_BYTES, help=f"a job's in the store (default {JOB_BYTES})")
+    parser.add_argument("--with-hooks", action="store_true", help="each job has a hook, which gets one event")
+    parser.add_argument("--job-bytes", type=int, default=JOB_BYTES, help=f"of a job in the store (default {JOB_BYTES})")
     parser.add_argument("--seconds", type=_at_least(0), default=SECONDS, help=f"of an invocation (default {SECONDS:g})")
     parser.add_argument("--prices", type=Path, default=pricing.FILE, help="another price file")
     parser.add_argument("--json", action="store_true", help="plain numbers")
@@ -248,9 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Prints the bill."""
     options = parse(arguments)
     load = Load(
-        options.jobs_per_day, options.polls_per_job, options.tick, options.with_files, options.with_hooks,
-        options.job_bytes, options.seconds,
-    )  # fmt: skip
+        options.jobs_per_day,
+        options.polls_per_job,
+        options.tick,
+        options.with_files,
+        options.with_hooks,
+        options.job_bytes,
+        options.seconds,
+    )
     bill = Bill(load, budget(DESIGN.read_text()), pricing.load(options.prices))
     print(json.dumps(as_json(bill), indent=1) if options.json else "\n".join(lines(bill)))
     return 0

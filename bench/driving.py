@@ -1,5 +1,6 @@
-"""A whole deployment to measure: the composed application as Lambda calls it, a store in a process of its own, and a
-provider in this one that notes when it is asked and takes no time.
+"""A whole deployment to measure: the composed application as Lambda calls it, and a store in its own process.
+
+The provider is in this process. It records each create and its time, and takes no time itself.
 """
 
 import asyncio
@@ -24,20 +25,24 @@ from shared.runtime import Runtime
 from shared.signing.webhooks import sign
 from shared.store import open_store
 
-CONTEXT: Any = None  # Lambda's second argument, which no function reads
+CONTEXT: Any = None  # Lambda's second argument; no function reads it
 OUTPUT = ["https://replicate.delivery/xezq/abc/out.mp4"]
 STOP_DEADLINE = 10.0  # s
-# With two jobs at the provider the system is full; creates are never what a job waits for.
+# Two jobs at the provider fill the system; the provider's rate never makes a job wait.
 SETTINGS = {
-    "DISPATCH_ON_SUBMIT": "true", "MAX_CONCURRENT_TASKS": "2", "PROVIDER_RATES": "replicate:60000",
-    "STATUS_CACHE_TTL": "2", "CHECK_INTERVAL": "30", "LOG_LEVEL": "WARNING",
-}  # fmt: skip
+    "DISPATCH_ON_SUBMIT": "true",
+    "MAX_CONCURRENT_TASKS": "2",
+    "PROVIDER_RATES": "replicate:60000",
+    "STATUS_CACHE_TTL": "2",
+    "CHECK_INTERVAL": "30",
+    "LOG_LEVEL": "WARNING",
+}
 SCHEDULED = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 
 @contextmanager
 def entered_store() -> Iterator[str]:
-    """The URL of an empty store in another process, whose deployment this process' environment is from now on."""
+    """Yields the URL of an empty store in another process; this process's environment becomes its deployment's."""
     variables = environment("") | SETTINGS
     command = [sys.executable, "-m", "local.rest_server", "--port", "0", "--ephemeral"]
     child = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
@@ -53,8 +58,8 @@ def entered_store() -> Iterator[str]:
         child.wait(STOP_DEADLINE)
 
 
-class NotingProvider(Replicate):
-    """Replicate but for the network: what it is given to create is accepted at once, and ends when it is told to."""
+class RecordingProvider(Replicate):
+    """Replicate without the network: it accepts each create at once, and ends predictions at the times in ``ends``."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         super().__init__(settings)
@@ -76,19 +81,19 @@ class NotingProvider(Replicate):
 
 
 def prediction_id(number: int) -> str:
-    """The id of the prediction that was created as this one, counted from 0."""
+    """Returns the id of the created prediction of this number, counted from 0."""
     return f"p{number:025d}"
 
 
 class Deployment:
-    """Calls the functions as an application, a provider and a schedule do, one event after the other."""
+    """Calls the functions as an application, a provider and a schedule do, one event after another."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, clock: Clock) -> None:
         from functions import index, process_queue  # their modules read the settings
         from shared.application import create_handler
 
         self.settings = settings
-        self.provider = NotingProvider(settings, clock)
+        self.provider = RecordingProvider(settings, clock)
         self._loop = loop
         self._http = create_handler(index.app)
         self._scheduled: Callable[[Any, Any], Any] = process_queue.handler
@@ -107,13 +112,13 @@ class Deployment:
         runtime.install(self._runtime)
 
     def submission(self) -> dict[str, Any]:
-        """The submit of a user who has not submitted yet."""
+        """Returns the submit of a new user."""
         self._users += 1
         body = json.dumps({**SUBMISSION, "user_id": f"user{self._users}"})
         return event("POST", "/api/submit", self._key) | {"body": body}
 
     def webhook(self, number: int) -> dict[str, Any]:
-        """The news that a prediction has completed, the one that was created as this one, counted from 0."""
+        """Returns the webhook of the completed prediction of this number, counted from 0."""
         url, prediction = urlsplit(self.provider.created[number].webhook_url or ""), prediction_id(number)
         document = {"id": prediction, "status": "succeeded", "output": OUTPUT, "logs": "100%|###| 50/50"}
         body, stamp, message = json.dumps(document), int(time.time()), f"msg_{prediction}"
@@ -122,11 +127,11 @@ class Deployment:
         return event("POST", url.path, {**headers, "content-type": "application/json"}, url.query) | {"body": body}
 
     def poll(self, job: str) -> dict[str, Any]:
-        """The question for a job's status."""
+        """Returns the poll of a job's status."""
         return event("GET", f"/api/status/{job}", self._key)
 
     def call(self, given: dict[str, Any]) -> Any:
-        """Invokes the application; the document it answers."""
+        """Invokes the application and returns the document that it answers."""
         answer = self._http(given, CONTEXT)
         assert answer["statusCode"] in (200, 202), answer
         return json.loads(answer["body"])
@@ -138,7 +143,7 @@ class Deployment:
 
 @contextmanager
 def own_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """The thread's event loop, which Mangum and the clients use and newer Pythons no longer make by themselves."""
+    """Yields a new event loop as the thread's own, which Mangum and the clients use; newer Pythons make none."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

@@ -1,4 +1,4 @@
-"""The engine of the embedded store without its REST server in between, for benches that count or time scripts alone."""
+"""The embedded store's engine without its REST server, for benches that count or time scripts alone."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from local.rest_server.engine import Engine
 from shared.config.settings import Settings
 
 UNLIMITED = 1_000_000
-RATE = 60_000  # creates a minute: one a ms, the finest step that the token bucket knows
-OURS = ("config", "info")  # commands of the meter itself
+RATE = 60_000  # creates a minute: one a ms, the token bucket's smallest step
+METER = ("config", "info")  # commands that the meter itself sends
 
 
 class EngineStore:
     """A Store whose commands go straight to the engine's socket; the scripts are the same, byte for byte."""
 
     def __init__(self, engine: Engine) -> None:
-        # Protocol 2 and no response callbacks: replies come as flat lists, as they do from the REST API.
+        # Protocol 2 and no response callbacks: replies are flat lists, as the REST API's are.
         self.client = redis.Redis(unix_socket_path=engine.socket_path, decode_responses=True, protocol=2)
         self.client.response_callbacks.clear()
 
     async def execute(self, *command: str) -> Any:
-        """One command."""
+        """Runs one command."""
         return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
@@ -30,13 +30,13 @@ class EngineStore:
 
     @property
     def version(self) -> str:
-        """The engine by name and number."""
+        """The engine's name and version."""
         said = dict(line.partition(":")[::2] for line in str(self.client.execute_command("INFO", "server")).split())  # type: ignore[no-untyped-call]
         return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said['redis_version']}"
 
 
 class MeteredStore(EngineStore):
-    """Notes of each command what the engine says it cost: µs of its own time, and the commands that would be billed."""
+    """Records the cost of each command: ``usec`` of the engine's own time, and ``commands`` that would be billed."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -52,12 +52,12 @@ class MeteredStore(EngineStore):
         stats = dict(line.removeprefix("cmdstat_").split(":") for line in said.splitlines() if "cmdstat_" in line)
         counted = {name: dict(pair.split("=") for pair in rest.split(",")) for name, rest in stats.items()}
         self.usec = int(counted[command[0].lower()]["usec"])
-        self.commands = sum(int(row["calls"]) for name, row in counted.items() if name.partition("|")[0] not in OURS)
+        self.commands = sum(int(row["calls"]) for name, row in counted.items() if name.partition("|")[0] not in METER)
         return reply
 
 
 class BareSettings(Settings):
-    """Settings that read nothing of this machine's environment."""
+    """Settings that ignore this machine's environment."""
 
     @classmethod
     def settings_customise_sources(
@@ -67,6 +67,6 @@ class BareSettings(Settings):
 
 
 def bench_settings(**changes: Any) -> Settings:
-    """A deployment whose provider and queue bound nothing, and whose variables are none of this machine's."""
+    """Returns settings whose provider and queue have no limits that matter, without this machine's variables."""
     values: dict[str, Any] = {"sluice_env": "test", "max_queue_size": 10 * UNLIMITED}
     return BareSettings(**(values | {"provider_rates": f"replicate:{RATE}"} | changes))

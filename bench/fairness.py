@@ -1,7 +1,7 @@
 """How fairly the queue serves, and what that costs: ``python -m bench.fairness``.
 
-The real scripts on the real engine, with time and service simulated, against a plain FIFO of the same jobs with as many
-slots. Counted, not timed: a run prints the same on every machine.
+The real scripts run on the real engine, with simulated time and service. They are compared with a plain FIFO of the
+same jobs and slots. The figures are counted, not timed, so every machine prints the same.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SHARED = ("mixed tiers", "equal users")
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario under one policy. ``window`` is how many grants Jain's index is taken over; ``ratio`` is to FIFO."""
+    """One scenario under one policy. Jain's index is over ``window`` grants; ``ratio`` is the makespan to FIFO's."""
 
     scenario: str
     policy: str
@@ -43,9 +43,9 @@ class Row:
     ratio: float
 
     def targets(self) -> dict[str, bool]:
-        """Which of the three numbers must be good here, and whether it is.
+        """Returns which of the three numbers have a target here, and whether each meets it.
 
-        A cap that leaves slots idle while one user waits is meant to; there the makespan is only reported.
+        A user's cap leaves slots idle by design while only that user waits; there the makespan is only reported.
         """
         if self.policy != "fair":
             return {}
@@ -60,7 +60,7 @@ class Row:
 
 
 async def measure(jobs: int) -> tuple[list[Row], str]:
-    """All rows, and the engine they were measured on."""
+    """Returns all rows, and the name of the engine."""
     rows = []
     with Engine() as engine:
         store = EngineStore(engine)
@@ -68,12 +68,15 @@ async def measure(jobs: int) -> tuple[list[Row], str]:
             fifo = await play(scenario, Fifo(SLOTS))
             rows.append(_row(scenario, "(FIFO)", "none", fifo, fifo))
             for policy in ("offset", "fair"):
-                for cap, most in CAPS.items():
+                for cap, max_user_tasks in CAPS.items():
                     await store.execute("FLUSHALL")
                     settings = bench_settings(
-                        priority_policy=policy, max_user_tasks=most, max_user_queued=UNLIMITED,
-                        max_concurrent_tasks=SLOTS, tier_weights=",".join(f"{t}:{w}" for t, w in WEIGHTS.items()),
-                    )  # fmt: skip
+                        priority_policy=policy,
+                        max_user_tasks=max_user_tasks,
+                        max_user_queued=UNLIMITED,
+                        max_concurrent_tasks=SLOTS,
+                        tier_weights=",".join(f"{tier}:{weight}" for tier, weight in WEIGHTS.items()),
+                    )
                     rows.append(_row(scenario, policy, cap, await play(scenario, Sluice(store, settings)), fifo))
         version = store.version
         await store.close()
@@ -83,30 +86,35 @@ async def measure(jobs: int) -> tuple[list[Row], str]:
 def _row(scenario: Scenario, policy: str, cap: str, history: History, fifo: History) -> Row:
     granted = shares(history, list(scenario.crowd))
     return Row(
-        scenario.name, policy, cap,
+        scenario.name,
+        policy,
+        cap,
         first_serve=max(first_serve(history, user) for user in scenario.light),
         jain=jain([granted[user] / weight for user, weight in scenario.crowd.items()]),
         window=sum(granted.values()),
         makespan=history.makespan / 1000,
         ratio=history.makespan / fifo.makespan,
-    )  # fmt: skip
+    )
 
 
 def print_report(rows: Iterable[Row], jobs: int, version: str) -> None:
-    """Prints the table, what its columns mean, and what it was made with."""
+    """Prints the table, the meaning of its columns, and the versions."""
     print(f"About {jobs} jobs of 20 to 60 s in {SLOTS} slots; weights free 1, premium 2, pro 4.\n")
     table = []
     for row in rows:
         words = {name: " ok" if is_met else " FAIL" for name, is_met in row.targets().items()}
         fair = "-" if row.jain is None else f"{row.jain:.3f} over {row.window}"
-        table.append([
-            row.scenario, row.policy, row.cap, f"{row.first_serve}{words.get('first_serve', '')}",
-            f"{fair}{words.get('jain', '')}", f"{row.makespan:.0f} s", f"{row.ratio:.3f}{words.get('ratio', '')}",
-        ])  # fmt: skip
+        figures = [
+            f"{row.first_serve}{words.get('first_serve', '')}",
+            f"{fair}{words.get('jain', '')}",
+            f"{row.makespan:.0f} s",
+            f"{row.ratio:.3f}{words.get('ratio', '')}",
+        ]
+        table.append([row.scenario, row.policy, row.cap, *figures])
     header = ["scenario", "policy", "user cap", "first serve", "Jain over grants", "makespan", "to FIFO's"]
     report.print_table(header, table)
     print(
-        "\nFirst serve: with which grant after his arrival a user's only job starts, the worst of five such users."
+        "\nFirst serve: which grant after a user's arrival starts their only job; the worst of five such users."
         "\nJain: over the other users' grants by weight while all of them had jobs waiting; `-` if they never had."
         f"\nTargets, under fair: first serve at most {MAX_GRANTS} behind one flooding user; Jain at least {MIN_JAIN}"
         f"\nover equal and over weighted users; makespan at most {MAX_MAKESPAN} of FIFO's, unless a cap holds back one"
@@ -117,12 +125,12 @@ def print_report(rows: Iterable[Row], jobs: int, version: str) -> None:
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The rows for another program, each with what was judged in it."""
+    """Returns the rows for another program, each with its targets."""
     return [asdict(row) | {"targets": row.targets()} for row in rows]
 
 
 def main() -> int:
-    """Measures and prints; 1 when a target is missed."""
+    """Measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=JOBS, help=f"jobs of each scenario (default {JOBS})")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")

@@ -1,7 +1,7 @@
-"""A source of long files and a bucket that takes them, over HTTP/1.1 in a process of its own.
+"""A source of long files and a bucket that takes them, over HTTP/1.1 in its own process.
 
-Just enough of S3 for an upload in parts. It counts what comes and throws it away: moto would keep all of it in memory,
-and be slower than what is measured.
+It implements the part of S3 that an upload in parts needs. It counts the bytes and discards them: moto would keep them
+in memory, and be slower than the copy under measurement.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ ENDED = b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUpload
 
 
 class Files:
-    """``GET /<bytes>`` is a file of that length. What is PUT elsewhere is known by HEAD, once it is complete.
+    """``GET /<bytes>`` returns a file of that length. HEAD returns the length of another path once its PUT is complete.
 
-    ``pause`` is how long each PUT is thought about, in s, as by a bucket that is far away.
+    ``pause`` is how long each PUT takes, in s, as in a bucket that is far away.
     """
 
     def __init__(self, pause: float = 0.0) -> None:
@@ -34,13 +34,13 @@ class Files:
         self._kept: Counter[bytes] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until the client closes it."""
+        """Serves one connection until the client closes it."""
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 await self._answer(head, reader, writer)
                 await writer.drain()
-        # Cancelled while a client that has not said goodbye is still connected; asyncio would print a traceback for it.
+        # Cancelled while a client is still connected, for which asyncio would print a traceback.
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
 
@@ -80,8 +80,8 @@ async def _send(length: int, writer: asyncio.StreamWriter) -> None:
 
 
 async def _discard(head: bytes, reader: asyncio.StreamReader) -> int:
-    told = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
-    length = left = int(told or 0)
+    declared = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
+    length = left = int(declared or 0)
     while left:
         block = await reader.read(min(left, len(BLOCK)))
         if not block:
@@ -91,7 +91,7 @@ async def _discard(head: bytes, reader: asyncio.StreamReader) -> int:
 
 
 async def _run() -> None:
-    """Serves until standard input ends with the parent."""
+    """Serves until the parent closes standard input."""
     server = await asyncio.start_server(Files(float(sys.argv[1])).serve, "127.0.0.1", 0, limit=MAX_LINE)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
@@ -100,7 +100,7 @@ async def _run() -> None:
 
 @contextmanager
 def files_server(pause: float = 0.0) -> Iterator[str]:
-    """The URL of such a server in another process."""
+    """Yields the URL of such a server in another process."""
     child = subprocess.Popen(
         [sys.executable, "-m", "bench.files", str(pause)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

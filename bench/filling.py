@@ -1,6 +1,6 @@
-"""Fills the store with waiting jobs by the million: exactly what enqueue.lua would have written, in raw commands.
+"""Fills the store with a million waiting jobs, by raw commands that write exactly what enqueue.lua would.
 
-Under a policy other than fair, where a score needs nothing but the time of the submit.
+Only for a policy other than fair, where a score depends on the submit's time alone.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ OWNER, TOKEN = "app", "0123456789abcdef"
 
 
 def job_id(number: int) -> str:
-    """An id as long as real ones."""
+    """Returns an id as long as real ones."""
     return f"job_{number:032x}"
 
 
@@ -46,19 +46,19 @@ class Filler:
 
     @cached_property
     def score(self) -> int:
-        """The score of job 0; later jobs' are higher by as much as their times."""
-        return self.request("anybody").standing(self.settings, self.began)[0]
+        """The score of job 0; a later job's is higher by the difference of their times."""
+        return self.request("user0").standing(self.settings, self.began)[0]
 
     def ready(self, count: int, first: int = 0) -> None:
-        """So many ready jobs, numbered from ``first`` on, of users with as many as one's concurrency admits."""
+        """Adds ready jobs, numbered from ``first`` on, of users who each have as many as the limit admits."""
         self._fill(Line(range(first, first + count), self.settings.max_user_tasks))
 
     def backlog(self, user: str, count: int, first: int) -> None:
-        """So many jobs of one user behind those that his concurrency admits, which must be in the store."""
+        """Adds jobs of one user beyond the limit; those within the limit must be in the store."""
         self._fill(Line(range(first, first + count), count, user))
 
     def request(self, user: str) -> SubmitRequest:
-        """What all jobs ask for."""
+        """Returns the request of every job."""
         return SubmitRequest(model="acme/video", input={"prompt": "a lighthouse"}, user_id=user)
 
     def _fill(self, line: "Line") -> None:
@@ -66,8 +66,8 @@ class Filler:
         while chunk := list(islice(numbers, CHUNK)):
             pipe = self.client.pipeline(transaction=False)
             pipe.execute_command("ZADD", self.keys.index, *self._moves(line, chunk))  # type: ignore[no-untyped-call]
-            for user, seats in self._seats(line, chunk).items():
-                pipe.execute_command("ZADD", self.keys.user(OWNER, user), *seats)  # type: ignore[no-untyped-call]
+            for user, members in self._members(line, chunk).items():
+                pipe.execute_command("ZADD", self.keys.user(OWNER, user), *members)  # type: ignore[no-untyped-call]
             for number in chunk:
                 place = number - line.numbers.start
                 if place < self.hashes:
@@ -76,11 +76,11 @@ class Filler:
             pipe.execute()
 
     def _before_alarms(self) -> int:
-        """How many members of the index come before the alarms: gates, slots, and all that waits."""
+        """Returns how many members of the index come before the alarms: gates, slots and waiting jobs."""
         return int(self.client.execute_command("ZCOUNT", self.keys.index, "-inf", f"({ALARMS * BAND}"))  # type: ignore[no-untyped-call]
 
     def _moves(self, line: "Line", chunk: list[int]) -> Iterator[str | int]:
-        """Scores and members of the index: the job, its alarm, and its entry in the history."""
+        """Yields scores and members of the index: the job, its alarm, and its entry in the history."""
         band = READY if line.is_ready else BACKLOG  # the lane of `video` at the first provider is 0
         lifetime = round(self.settings.queue_list[0].ttl * 1000)
         for number in chunk:
@@ -88,16 +88,16 @@ class Filler:
             yield from (band * BAND + self.score + number, name, ALARMS * BAND + at + lifetime, f"!{name}")
             yield from (HISTORY * BAND + at, f"@{OWNER}:{line.user_of(number)}|{name}")
 
-    def _seats(self, line: "Line", chunk: list[int]) -> dict[str, list[str | int]]:
-        """Scores and members of the users' sets."""
-        seats: dict[str, list[str | int]] = {}
+    def _members(self, line: "Line", chunk: list[int]) -> dict[str, list[str | int]]:
+        """Returns scores and members of the users' sets."""
+        members: dict[str, list[str | int]] = {}
         for number in chunk:
             score = self.score + number + (ADMITTED if line.is_ready else 0)
-            seats.setdefault(line.user_of(number), []).extend((score, job_id(number)))
-        return seats
+            members.setdefault(line.user_of(number), []).extend((score, job_id(number)))
+        return members
 
     def _fields(self, line: "Line", number: int, before: int) -> list[str]:
-        """A job's hash; far from the head it also says how long runs of its model take."""
+        """Returns a job's hash; far from the head it also holds the durations of its model's runs."""
         s, now, request = self.settings, self.began + number, self.request(line.user_of(number))
         fields = {
             "state": "queued" if line.is_ready else "backlog",
@@ -117,7 +117,7 @@ class Filler:
 
 @dataclass(frozen=True)
 class Line:
-    """Jobs by their numbers; ``user``, if it is one user's backlog, else so many of each."""
+    """Jobs by number: the backlog of ``user``, or ``per_user`` ready jobs of each user."""
 
     numbers: range
     per_user: int

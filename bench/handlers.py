@@ -1,7 +1,7 @@
-"""What a warm invocation of each function costs beside one bare HTTP call: ``python -m bench.handlers``.
+"""What a warm invocation of each function costs, compared with a bare HTTP call: ``python -m bench.handlers``.
 
-Every case talks to the same canned store over a connection kept open, and all of them take turns in one process. A
-ratio says how many plain ``httpx.Client.post`` calls of an enqueue's request the function is worth.
+Every case calls the same canned store over a connection kept open, and all take turns in one process. The unit of a
+ratio is one plain ``httpx.Client.post`` of an enqueue's request.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from bench.measure import Timing, time_in_turn
 from shared import runtime
 
 ROUNDS = 1000
-# At most this many bare calls, by the median of the wall time.
+# Maxima, in bare calls, of the median wall time.
 TARGETS = {cases.SUBMIT: 2.5, cases.CACHED: 0.5}
 AIMS = {cases.SUBMIT: 1.6}
 PACKAGES = ("fastapi", "starlette", "pydantic", "mangum", "structlog", "upstash-redis", "httpx", "httpcore", "sniffio")
@@ -27,28 +27,28 @@ PACKAGES = ("fastapi", "starlette", "pydantic", "mangum", "structlog", "upstash-
 
 @contextmanager
 def unprinted() -> Iterator[None]:
-    """Standard output leads nowhere: the functions' log lines are written as in production, but not shown."""
+    """Discards standard output: the functions write their log lines as in production, but nothing shows them."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
 
 
 def measure(url: str, rounds: int) -> dict[str, Timing]:
-    """The timings of all cases against the store at ``url``, by row."""
+    """Returns the timings of all cases against the store at ``url``, by row."""
     enter(url)
-    # Mangum and the clients use the thread's current loop, which newer Pythons no longer make by themselves.
+    # Mangum and the clients use the thread's current loop, and newer Pythons make none.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     with ExitStack() as stack:
         stack.callback(loop.close)
         stack.enter_context(unprinted())
-        settings = runtime.settings()  # configures the logs, which keep the standard output of this moment
+        settings = runtime.settings()  # configures the logs, which keep the present standard output
         stack.callback(lambda: loop.run_until_complete(cases.close_clients()))
         timed = cases.references(stack, loop, settings) + cases.functions(settings)
         return time_in_turn(timed, rounds)
 
 
 def print_report(timings: dict[str, Timing], rounds: int) -> None:
-    """Prints the ratios, the versions they hold for, and last what the unit was on this machine."""
+    """Prints the ratios, the versions, and last the unit on this machine."""
     bare = timings[cases.BARE]
     print(f"Warm invocations in units of one {cases.BARE} of an enqueue's request; {rounds} interleaved rounds.\n")
     rows = []
@@ -69,7 +69,7 @@ def _verdict(name: str, wall: float) -> str:
 
 
 def main() -> int:
-    """Measures and prints; 1 when a target is missed."""
+    """Measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.handlers", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each case is timed (default {ROUNDS})")
     parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever the ratios are")

@@ -1,4 +1,4 @@
-"""Lambda invocations as API Gateway sends them, one a function, with what each reads from the store."""
+"""Lambda invocations as API Gateway sends them, one for each function, and the store's replies to them."""
 
 import itertools
 import json
@@ -43,12 +43,12 @@ JOB = {
     "lane": "0",
     "max_attempts": "4",
     "expire_at": str(NOW + 86_400_000),
-    "overdue_at": str(NOW + 365 * 86_400_000),  # never while a bench runs, or a poll would ask the provider
+    "overdue_at": str(NOW + 365 * 86_400_000),  # not during a bench, or a poll would ask the provider
 }
 
 
 def replies() -> dict[str, Any]:
-    """The store's replies by a text that only the request for it contains."""
+    """Returns the store's replies, each by a text that only its request contains."""
     by_verb = {
         "enqueue": ["queued", "1", "0"],
         "claim": [[], [], "0", [], "0", "0"],
@@ -64,7 +64,7 @@ def replies() -> dict[str, Any]:
 
 @dataclass
 class Invocations:
-    """Makes one event after the other; each is new, since a platform parses each anew."""
+    """Makes events; each is a new object, since a platform parses each one."""
 
     settings: Settings
 
@@ -77,15 +77,15 @@ class Invocations:
         return self._post("/api/submit", json.dumps(SUBMISSION), self._key | key)
 
     def status(self) -> dict[str, Any]:
-        """A poll of a job that this process has not seen yet."""
+        """Returns a poll of a job that this process has not seen yet."""
         return event("GET", f"/api/status/job_{next(self._numbers):032x}", self._key)
 
     def status_again(self) -> dict[str, Any]:
-        """A poll of always the same job."""
+        """Returns a poll of always the same job."""
         return event("GET", f"/api/status/job_{0:032x}", self._key)
 
     def status_if_changed(self, etag: str) -> dict[str, Any]:
-        """A poll of that job by somebody who knows it already."""
+        """Returns a poll of that job by a caller who has its ETag."""
         return event("GET", f"/api/status/job_{0:032x}", self._key | {"if-none-match": etag})
 
     def tick(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Invocations:
         return self._post("/api/process-queue", "", {"authorization": f"Bearer {token.get_secret_value()}"})
 
     def webhook(self) -> dict[str, Any]:
-        """The news that a prediction has completed, signed now."""
+        """Returns the webhook of a completed prediction, signed now."""
         prediction = {
             "id": JOB["prediction"],
             "status": "succeeded",
@@ -119,7 +119,7 @@ class Invocations:
 
 
 def event(method: str, path: str, headers: dict[str, str], query: str = "") -> dict[str, Any]:
-    """An API Gateway event of format 2.0 with the headers that such a gateway adds."""
+    """Returns an API Gateway event of format 2.0 with the gateway's headers."""
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -157,5 +157,5 @@ def event(method: str, path: str, headers: dict[str, str], query: str = "") -> d
 
 
 def submission() -> SubmitRequest:
-    """What ``submit`` sends, as the model it becomes."""
+    """Returns the body of ``submit`` as its model."""
     return SubmitRequest.model_validate(SUBMISSION)

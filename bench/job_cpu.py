@@ -1,8 +1,8 @@
-"""What a whole job costs the functions' CPU: ``python -m bench.job_cpu``.
+"""How much CPU the functions use for a whole job: ``python -m bench.job_cpu``.
 
-One job is a submit that finds the system full, the webhook of the job before it, which starts it, its own webhook and
-one poll of its status: five calls of the store. They are compared with five bare calls of the same store in the same
-process, in turn; store and server run in another one and are not counted, and the provider's call is not made.
+One job is a submit to a full system, the webhook of the job before it, which starts it, its own webhook, and one poll.
+That takes five calls of the store. The unit is five bare calls of the same store, in the same process and in turn. Store
+and server run in another process and are not counted; the provider is not called.
 """
 
 import argparse
@@ -24,21 +24,21 @@ from shared.clock import SystemClock
 from shared.config.settings import Settings
 
 JOBS = 300
-CALLS = 5  # of the store that a queued job takes in all (DESIGN.md, "What an operation costs")
+CALLS = 5  # of the store for a queued job (DESIGN.md, "What an operation costs")
 PACKAGES = ("fastapi", "starlette", "pydantic", "mangum", "structlog", "upstash-redis", "httpx")
 
 
 @dataclass
 class Taken:
-    """CPU times of this process in ns: of each job, and of as many bare calls after each."""
+    """CPU times of this process in ns: of each job, and of the bare calls after it."""
 
     jobs: list[int] = field(default_factory=list)
     bare: list[int] = field(default_factory=list)
-    calls: float = 0.0  # that the server counted, for each job
+    calls: float = 0.0  # of the store for each job, as the server counted them
 
 
 class Bill:
-    """The server's own count of calls."""
+    """The server's count of calls."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         token = settings.upstash_redis_rest_token
@@ -46,7 +46,7 @@ class Bill:
         self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token.get_secret_value()}"})
 
     def calls(self) -> int:
-        """Calls since the start."""
+        """Returns the calls since the start."""
         return int(self._client.get("/-/bill").json()["calls"])
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Bill:
 def bare_calls(
     url: str, settings: Settings, client: httpx.Client, body: bytes, count: int = CALLS
 ) -> Callable[[], None]:
-    """So many posts of an enqueue's request, which finds its job there."""
+    """Returns a function that posts an enqueue's request ``count`` times; its job exists after the first."""
     assert settings.upstash_redis_rest_token is not None
     token = settings.upstash_redis_rest_token.get_secret_value()
     headers = {"Authorization": f"Bearer {token}", "Upstash-Encoding": "base64", "Content-Type": "application/json"}
@@ -69,17 +69,17 @@ def bare_calls(
 
 
 def measure(count: int) -> Taken:
-    """The CPU times of ``count`` jobs, after a tenth as many that warm up."""
+    """Returns the CPU times of ``count`` jobs, after a warm-up of a tenth as many."""
     taken = Taken()
     with entered_store() as url, own_loop() as loop, unprinted():
         settings = runtime.settings()
-        # Under a prefix of its own: its job must not come into the queue of the others.
+        # Its own prefix keeps this job out of the measured queue.
         command = loop.run_until_complete(enqueue_command(settings.model_copy(update={"queue_prefix": "bare"})))
         body = json.dumps(command, ensure_ascii=False, separators=(",", ":")).encode()
         bill = Bill(url, settings)
         with Deployment(loop, settings, SystemClock()) as deployment, httpx.Client() as client:
             post = bare_calls(url, settings, client, body)
-            deployment.call(deployment.submission())  # runs on, in one of the two slots
+            deployment.call(deployment.submission())  # keeps one of the two slots
             deployment.call(deployment.submission())
             for number in range(-(count // 10), count):
                 if number == 0:
@@ -94,7 +94,7 @@ def measure(count: int) -> Taken:
 
 
 def _one_job(deployment: Deployment) -> int:
-    """Submits a job that waits, ends the last one started, which starts it, and polls the ended one; CPU time in ns."""
+    """Submits a job, ends the last started one, which starts it, and polls the ended one; returns the CPU ns."""
     last = len(deployment.provider.created) - 1
     submission, webhook = deployment.submission(), deployment.webhook(last)
     poll = deployment.poll(deployment.provider.created[last].job_id)
@@ -108,7 +108,7 @@ def _one_job(deployment: Deployment) -> int:
 
 
 def print_report(taken: Taken) -> None:
-    """Prints the ratio, and last what the unit was on this machine."""
+    """Prints the ratio, and last the unit on this machine."""
     job, bare = statistics.mean(taken.jobs), statistics.mean(taken.bare)
     print(f"CPU of this process for a whole job, in units of {CALLS} bare httpx.Client.post of an enqueue's request;")
     print(f"{len(taken.jobs)} jobs, interleaved.\n")

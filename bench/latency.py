@@ -1,9 +1,9 @@
 """How long a job waits for its start at the provider: ``python -m bench.latency``.
 
-On an idle system from the submit, on a full one from the webhook that ends another job; both measured through the
-functions, in ms and in bare calls of the same store. Beside them what a queue does that only a schedule drains, every
-30 s or 60 s: the same functions without DISPATCH_ON_SUBMIT and without webhooks, on a clock that is moved by hand; jobs
-arrive and end at random moments. Provider and network take no time in either.
+On an idle system the wait begins with the submit, on a full one with the webhook that ends another job. Both are
+measured through the functions, in ms and in bare calls of the same store. They are compared with a queue that only a
+schedule drains, every 30 s or 60 s: the same functions without DISPATCH_ON_SUBMIT and without webhooks, on a simulated
+clock, where jobs arrive and end at random moments. Provider and network take no time in either.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from shared.clock import ManualClock, SystemClock
 
 JOBS = 200
 PERIODS = (30, 60)  # s between two ticks
-RUN = 20.0  # s that a prediction takes at least, where only a schedule drains
+RUN = 20.0  # s; minimum of a prediction in the queue that only a schedule drains
 PACKAGES = ("fastapi", "mangum", "upstash-redis", "httpx")
 IDLE, FULL = "idle, from the submit", "full, from the end of another job"
 Waits = dict[str, list[float]]  # s by system
 
 
 def measured(deployment: Deployment, count: int, bare: Callable[[], None]) -> tuple[Waits, list[float]]:
-    """What jobs wait for their start with two slots, and what a bare call takes; s."""
+    """Returns in s how long jobs wait with two slots, and how long each bare call takes."""
     waits, calls, provider = Waits({IDLE: [], FULL: []}), list[float](), deployment.provider
     for _ in range(count):
         first, given = len(provider.created), deployment.submission()
@@ -56,7 +56,7 @@ def measured(deployment: Deployment, count: int, bare: Callable[[], None]) -> tu
 
 
 def drained(deployment: Deployment, clock: ManualClock, period: int, count: int) -> Waits:
-    """What jobs wait for their start with one slot that only ticks fill, every ``period`` s of the clock."""
+    """Returns how long jobs wait with one slot that only ticks fill, every ``period`` s of the clock."""
     waits, provider, chance = Waits({IDLE: [], FULL: []}), deployment.provider, random.Random(period)
     tick = period * 1000
 
@@ -83,7 +83,7 @@ def drained(deployment: Deployment, clock: ManualClock, period: int, count: int)
 
 
 def measure(count: int) -> tuple[Waits, dict[int, Waits], float]:
-    """The waits as built and by period, and the median of a bare call."""
+    """Returns the waits as built, the waits by period, and the median of a bare call."""
     with entered_store() as url, own_loop() as loop, unprinted(), httpx.Client() as client:
         settings = runtime.settings()
         command = loop.run_until_complete(enqueue_command(settings.model_copy(update={"queue_prefix": "bare"})))
@@ -95,9 +95,12 @@ def measure(count: int) -> tuple[Waits, dict[int, Waits], float]:
         by_schedule = {}
         for period in PERIODS:
             changes = {
-                "dispatch_on_submit": False, "public_base_url": None, "max_concurrent_tasks": 1,
-                "queue_prefix": f"every{period}", "tick_period": float(period),
-            }  # fmt: skip
+                "dispatch_on_submit": False,
+                "public_base_url": None,
+                "max_concurrent_tasks": 1,
+                "queue_prefix": f"every{period}",
+                "tick_period": float(period),
+            }
             clock = ManualClock()
             with Deployment(loop, settings.model_copy(update=changes), clock) as deployment:
                 by_schedule[period] = drained(deployment, clock, period, count)
@@ -105,15 +108,15 @@ def measure(count: int) -> tuple[Waits, dict[int, Waits], float]:
 
 
 def print_report(waits: Waits, by_schedule: dict[int, Waits], bare: float, count: int) -> None:
-    """Prints the waits, and last what a bare call takes here."""
+    """Prints the waits, and last a bare call's time on this machine."""
     print(f"From the moment at which a job could start until its create call at the provider; {count} jobs each.\n")
     rows = []
     for system in (IDLE, FULL):
         taken = sorted(waits[system])
         middle, late = statistics.median(taken), taken[int(len(taken) * 0.95)]
-        ours = [f"{middle * 1000:.1f} ms", f"{late * 1000:.1f} ms", f"{middle / bare:.1f}"]
+        measured_cells = [f"{middle * 1000:.1f} ms", f"{late * 1000:.1f} ms", f"{middle / bare:.1f}"]
         means = [f"{statistics.mean(by_schedule[period][system]):.1f} s" for period in PERIODS]
-        rows.append([system, *ours, *means])
+        rows.append([system, *measured_cells, *means])
     scheduled = [f"only ticks, every {period} s: mean" for period in PERIODS]
     report.print_table(["system", "median", "p95", "in bare calls", *scheduled], rows)
     print()

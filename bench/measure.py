@@ -1,4 +1,4 @@
-"""Times several cases in turn, so that whatever slows the machine for a while slows all of them."""
+"""Times several cases in turn, so that a slow phase of the machine slows all of them."""
 
 import random
 import statistics
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """Something to time. ``prepare`` makes its input, and ``is_right`` judges its result, while no clock runs."""
+    """A call to time. ``prepare`` makes its input and ``is_right`` checks its result; neither is timed."""
 
     name: str
     call: Callable[[Any], Any]
@@ -20,7 +20,7 @@ class Case:
 
 @dataclass
 class Timing:
-    """How long a case took: wall times in ns one by one; CPU time of this process, all threads, in ns in all."""
+    """A case's wall times in ns, and the sum of its CPU time in ns, over all threads of this process."""
 
     walls: list[int] = field(default_factory=list)
     cpu_sum: int = 0
@@ -39,23 +39,23 @@ class Timing:
 
     @property
     def cpu(self) -> float:
-        """CPU time of one call; a mean, since one call's is not much above the clock's own cost."""
+        """The mean CPU time of a call; a single call's is not much above the clock's own cost."""
         return self.cpu_sum / len(self.walls)
 
 
 class WrongResult(Exception):
-    """A case did not do what its time would stand for."""
+    """A case returned a wrong result, so its time means nothing."""
 
 
 def time_in_turn(cases: Sequence[Case], rounds: int) -> dict[str, Timing]:
-    """Each case's timing over ``rounds`` rounds, after a tenth as many that warm up; WrongResult if one misbehaves."""
+    """Returns each case's timing over ``rounds`` rounds, after a warm-up of a tenth as many; raises WrongResult."""
     for _ in range(max(1, rounds // 10)):
         for case in cases:
             _time_once(case, Timing())
     timings = {case.name: Timing() for case in cases}
     order, shuffle = list(cases), random.Random(0).shuffle
     for _ in range(rounds):
-        shuffle(order)  # or each case would always find the caches as the same other one left them
+        shuffle(order)  # or the same case would always come before it and fill the caches
         for case in order:
             _time_once(case, timings[case.name])
     return timings

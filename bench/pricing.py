@@ -12,7 +12,7 @@ DAYS = 30  # of a month
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan of Upstash: dollars a month, what it holds, and how many commands a month it allows; None for any."""
+    """A plan of Upstash: dollars a month, megabytes, and commands a month (None: no limit)."""
 
     name: str
     amount: float
@@ -22,19 +22,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prices:
-    """Dollars by name, for the units that the file says; plans from the cheapest on, the free one first."""
+    """Dollars by name, for the file's units; plans in the order of their price, the free one first."""
 
     date: datetime.date
     amounts: dict[str, float]
     plans: tuple[Plan, ...]
 
     def commands(self, count: float) -> float:
-        """What so many commands cost on Upstash, pay as you go."""
+        """Returns the dollars for this many commands on Upstash, pay as you go."""
         return count / COMMANDS_UNIT * self.amounts["upstash.commands"]
 
 
 def load(path: Path = FILE) -> Prices:
-    """The prices of a file."""
+    """Returns the prices of a file."""
     read = tomllib.loads(path.read_text())
     plans = [Plan(plan["name"], plan["amount"], plan["megabytes"], plan.get("commands")) for plan in read["plans"]]
     amounts = {price["name"]: float(price["amount"]) for price in read["prices"]}

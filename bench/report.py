@@ -1,4 +1,4 @@
-"""Prints what was measured: ratios first, then what they were measured with."""
+"""Prints measurements: first the ratios, then the versions they hold for."""
 
 import platform
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A Markdown table, its columns aligned."""
+    """Prints a Markdown table with aligned columns."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for number, line in enumerate(lines):
@@ -16,12 +16,12 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_versions(packages: Iterable[str]) -> None:
-    """The interpreter and the packages that the numbers depend on."""
+    """Prints the versions of the interpreter and of the packages that the numbers depend on."""
     print(f"Python {platform.python_version()}; " + ", ".join(f"{name} {version(name)}" for name in packages))
 
 
 def verdict(ratio: float, target: float | None) -> str:
-    """How a ratio stands to its target, as a cell."""
+    """Returns a cell that says whether the ratio meets its target."""
     if target is None:
         return ""
     return f"at most {target:g}: {'met' if ratio <= target else 'MISSED'}"

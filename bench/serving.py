@@ -1,4 +1,4 @@
-"""Plays a scenario: jobs arrive, take a slot for as long as they need, and whoever orders them says who is next."""
+"""Plays a scenario: jobs arrive, hold a slot as long as they take, and an Order decides which job is next."""
 
 import heapq
 from collections import deque
@@ -16,24 +16,24 @@ from shared.store import Store
 
 @dataclass
 class History:
-    """What happened, in order: who arrived and who was given a slot; and when the last job ended, ms."""
+    """The arrivals and grants of users, in order; and when the last job ended, in ms."""
 
     events: list[tuple[str, str]] = field(default_factory=list)
     makespan: int = 0
 
 
 class Order(Protocol):
-    """Decides who gets a slot; each call answers with the jobs that start now."""
+    """Decides which job gets a slot; each call returns the jobs that start now."""
 
     async def submit(self, work: Work, now: int) -> Sequence[Work]:
-        """A job arrives."""
+        """Takes a job that arrives."""
 
     async def end(self, work: Work, now: int) -> Sequence[Work]:
-        """A job that was started has ended."""
+        """Takes the end of a started job."""
 
 
 class Fifo:
-    """First come, first served; what the queue is measured against."""
+    """First come, first served; the queue is compared with it."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
@@ -54,7 +54,7 @@ class Fifo:
 
 
 class Sluice:
-    """The queue itself, moved as a submit and an ending webhook move it."""
+    """The queue itself, driven as a submit and a terminal webhook drive it."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._clock = ManualClock()
@@ -78,7 +78,7 @@ class Sluice:
 
     async def end(self, work: Work, now: int) -> Sequence[Work]:
         self._clock.true_now = self._began + now
-        # No attempt was recorded: an end may overtake its record, and nothing here looks at the difference.
+        # No attempt was recorded: an end may overtake its record, and the order is the same.
         ended = await self._queue.finish(work.id, 1, f"p-{work.id}", "completed", {"output": "[]"})
         assert ended.word == "finished", ended
         return await self._claim() if ended.waiting else []
@@ -91,7 +91,7 @@ class Sluice:
 
 
 async def play(scenario: Scenario, order: Order) -> History:
-    """Everything that happens until the last job has ended; ends come before arrivals of the same moment."""
+    """Plays the scenario until the last job has ended; at the same moment ends come before arrivals."""
     history, running, arriving = History(), list[tuple[int, int, Work]](), deque(scenario.works)
     begun = 0
     while arriving or running:
@@ -113,14 +113,14 @@ async def play(scenario: Scenario, order: Order) -> History:
 
 
 def first_serve(history: History, user: str) -> int:
-    """With which grant after his arrival a user's first job starts; 1 is the very next."""
+    """Returns which grant after a user's arrival starts their first job; 1 is the next."""
     arrived = history.events.index(("arrival", user))
     served = history.events.index(("grant", user))
     return sum(kind == "grant" for kind, _ in history.events[arrived : served + 1])
 
 
 def shares(history: History, crowd: Sequence[str]) -> dict[str, int]:
-    """Each user's grants while all of the crowd had jobs waiting."""
+    """Returns each user's grants while all of the crowd had jobs waiting."""
     waiting, granted = dict.fromkeys(crowd, 0), dict.fromkeys(crowd, 0)
     for kind, user in history.events:
         if user not in waiting:
@@ -135,6 +135,6 @@ def shares(history: History, crowd: Sequence[str]) -> dict[str, int]:
 
 
 def jain(values: Sequence[float]) -> float | None:
-    """Jain's index: 1 when all are equal, 1/n when one has everything; None when nobody has anything."""
+    """Returns Jain's index: 1 if all are equal, 1/n if one has everything; None if all are 0."""
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else None

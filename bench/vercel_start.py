@@ -1,8 +1,8 @@
-"""What a cold start on Vercel costs beside that of a bare handler: ``python -m bench.vercel_start``.
+"""What a cold start on Vercel costs, compared with a bare handler's: ``python -m bench.vercel_start``.
 
-Each is built by Vercel's own builder and started, in new processes in turn, by Vercel's own runtime, which itself says
-how long its start took (initDuration). The second figure is the time from the launch of the process until a request
-reaches the function. The platform's own part, a machine and a container, comes on top of both and is the same for all.
+Vercel's builder builds each, and Vercel's runtime starts each in new processes, in turn, and reports how long its start
+took (initDuration). The second figure is the time from the launch of the process until a request reaches the function.
+The platform's machine and container come on top of both and are the same for all.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from tests.deploy.vercel_host import running
 from tests.deploy.vercel_tools import Tools, install_tools
 
 RUNS = 20
-MAX_BARE_RATIO = 11.0  # initDuration with bytecode, in those of the bare handler
-MAX_BYTECODE_RATIO = 0.5  # and in its own without bytecode
-STORE = "https://eu1-steady-heron-30871.upstash.io"  # nothing is sent there: the request that is timed has no route
+MAX_BARE_RATIO = 11.0  # of initDuration with bytecode to the bare handler's
+MAX_BYTECODE_RATIO = 0.5  # of initDuration with bytecode to that without
+STORE = "https://eu1-steady-heron-30871.upstash.io"  # never called: the timed request has no route
 NO_ROUTE = "/api/none"
 BARE, COMPILED, SOURCE = "bare handler", "Sluice with bytecode", "Sluice without"
 PACKAGES = ("fastapi", "pydantic", "upstash-redis")
@@ -47,7 +47,7 @@ class handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Started:
-    """A built function that is started again and again, and how long that took, in ns."""
+    """A built function, and the times of its starts in ns."""
 
     bundle: Bundle
     folder: Path
@@ -56,7 +56,7 @@ class Started:
     reached: Timing = field(default_factory=Timing)
 
     def start(self, tools: Tools, *, is_counted: bool) -> None:
-        """One cold start with its first request."""
+        """Makes one cold start with its first request."""
         with running(tools, self.bundle, self.folder, self.settings) as instance:
             httpx.get(instance.url + NO_ROUTE, trust_env=False)
             reached = instance.wait_for("handler-started")["heard_at"] - instance.launched
@@ -66,7 +66,7 @@ class Started:
 
 
 def prepare(tools: Tools, folder: Path) -> dict[str, Started]:
-    """Builds all three."""
+    """Builds all three functions."""
     bare = folder / "bare"
     (bare / "api").mkdir(parents=True)
     (bare / "api" / "index.py").write_text(BARE_HANDLER)
@@ -85,7 +85,7 @@ def prepare(tools: Tools, folder: Path) -> dict[str, Started]:
 
 
 def measure(tools: Tools, functions: Mapping[str, Started], runs: int) -> None:
-    """Starts each in turn, after two that warm up the disk."""
+    """Starts each in turn, after two rounds that warm the disk's cache."""
     order, shuffle = list(functions.values()), random.Random(0).shuffle
     for number in range(runs + 2):
         shuffle(order)
@@ -94,7 +94,7 @@ def measure(tools: Tools, functions: Mapping[str, Started], runs: int) -> None:
 
 
 def print_report(functions: Mapping[str, Started], runs: int) -> bool:
-    """Prints ratios, versions, and last what the unit was on this machine; whether both targets are met."""
+    """Prints the ratios, the versions, and last the unit on this machine; returns whether both targets are met."""
     bare = functions[BARE]
     print(f"Starts by Vercel's runtime in units of a {BARE}'s; {runs} interleaved runs.\n")
     rows = []
@@ -118,7 +118,7 @@ def print_report(functions: Mapping[str, Started], runs: int) -> bool:
 
 
 def main() -> int:
-    """Builds, measures and prints; 1 when a target is missed."""
+    """Builds, measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.vercel_start", description=(__doc__ or "").partition("\n")[0]
     )

@@ -1,1 +1,1 @@
-"""What other queues ask of Redis for the same jobs: counted on one server, each queue by its own worker and client."""
+"""How many Redis commands other queues need for the same jobs, each with its own worker and client, on one server."""

@@ -1,7 +1,7 @@
 """Redis commands and round trips of Sluice and of other queues, on one server: ``python -m bench.peers``.
 
-Commands per job, paced and in a burst, and per idle day, those of scripts apart, counted with MONITOR; and what Upstash
-would charge for them. Every row is printed, also where Sluice loses.
+Counted with MONITOR: commands per job, paced and in a burst, and per idle day, those of scripts apart; and what Upstash
+would charge for them. Every row is printed, also those where Sluice loses.
 """
 
 import argparse
@@ -21,7 +21,7 @@ NAMES = [peer.name for peer in (SLUICE, *PEERS)]
 
 
 def print_report(rows: Sequence[Row], plan: Plan, comparison: tuple[int, dict[str, int]], engine: str) -> None:
-    """Prints the table, what was not measured and why, and how to read it."""
+    """Prints the table, the queues that were not measured and why, and how to read it."""
     prices = pricing.load()
     report.print_table(COUNTS, [counts(row, prices) for row in ordered(rows)])
     print()
@@ -42,7 +42,7 @@ def print_report(rows: Sequence[Row], plan: Plan, comparison: tuple[int, dict[st
 
 
 def main() -> int:
-    """Measures and prints; 1 when a queue that could be installed failed, or when the counts disagree."""
+    """Measures and prints; returns 1 if an installed queue failed or the counts disagree."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=Plan.jobs, help=f"paced jobs (default {Plan.jobs})")
     parser.add_argument("--burst", type=int, default=Plan.burst, help=f"jobs of the burst (default {Plan.burst})")

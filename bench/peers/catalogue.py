@@ -1,6 +1,6 @@
-"""The queues that are measured: how each is started, and what it promises as it is started here, with its defaults.
+"""The measured queues: how each is started, and what it promises with its defaults.
 
-What a queue promises is read in its documentation and source of the version named, not measured.
+The promises come from the documentation and source of the version named; they are not measured.
 """
 
 import sys
@@ -17,7 +17,7 @@ NODE_SOURCE = Path(__file__).parent / "node"
 
 @dataclass(frozen=True)
 class Promises:
-    """What becomes of a running job when its worker is killed, which limits hold, and where the status is kept."""
+    """Whether a running job survives the kill of its worker, which limits hold, and where the status is kept."""
 
     acknowledges: str
     limits: str
@@ -34,12 +34,12 @@ class Peer:
     worker: tuple[str, ...]
     client: tuple[str, ...]
     done: str
-    """What its client calls the status of a job that has succeeded."""
+    """The status of a successful job in its client's words."""
     promises: Promises
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, role: tuple[str, ...], url: str) -> list[str]:
-        """The command of its worker or client, with the programs of its own environment."""
+        """Returns the command of its worker or client, with the programs of its own environment."""
         folder = HOME / self.environment / "bin"
         return [part.format(python=folder / "python", bin=folder, url=url) for part in role]
 

@@ -1,4 +1,4 @@
-"""Installs the peers into folders of their own under .sluice/peers, once for each state of their pins."""
+"""Installs each peer into its own folder under .sluice/peers, once for each set of pins."""
 
 import re
 import shutil
@@ -17,16 +17,16 @@ LINES_IN_ERRORS = 3
 
 
 class NotInstalled(Exception):
-    """A peer cannot be had here; the message says why."""
+    """A peer cannot be installed here; the message says why."""
 
 
 def sections(text: str) -> dict[str, str]:
-    """The requirements of each environment, by its name."""
+    """Returns the requirements of each environment, by its name."""
     return dict(SECTION.findall(text))
 
 
 def install(peer: Peer) -> None:
-    """Makes the peer's environment unless it is there already; raises NotInstalled."""
+    """Makes the peer's environment unless it exists; raises NotInstalled."""
     if peer.environment == "node":
         _install_node()
     elif peer.environment:
@@ -34,7 +34,7 @@ def install(peer: Peer) -> None:
 
 
 def version(peer: Peer) -> str:
-    """The version that is installed."""
+    """Returns the installed version."""
     if peer.environment == "node":
         source = (NODE / "node_modules" / peer.package / "package.json").read_text()
         return str(re.findall(r'"version":\s*"([^"]+)"', source)[0])
@@ -67,7 +67,7 @@ def _install_node() -> None:
         NODE.mkdir(parents=True)
         shutil.copy(NODE_SOURCE / "package.json", NODE)
         print(f"Installing npm packages into {NODE.relative_to(ROOT)} (once) ...", file=sys.stderr, flush=True)
-        # No lock file: what decides the commands is pinned exactly, and nothing of it needs to be built.
+        # No lock file: the packages that send commands are pinned exactly, and none needs a build.
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel", "error"]
         _run(["npm", "install", *options], NODE)
         (NODE / ".ready").write_text(wanted)
@@ -82,9 +82,15 @@ def _is_ready(folder: Path, wanted: str) -> bool:
 def _run(command: Sequence[str], folder: Path) -> None:
     try:
         ran = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, timeout=DEADLINE, check=False,
-        )  # fmt: skip
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise NotInstalled(f"{command[0]} took longer than {DEADLINE:g} s") from None
     if ran.returncode:

@@ -1,4 +1,4 @@
-"""Who sent which command: what MONITOR shows, by database, commands of scripts apart from the others."""
+"""Counts what MONITOR shows, by database, the commands of scripts apart from those of clients."""
 
 import re
 import secrets
@@ -12,10 +12,10 @@ from typing import Self
 import redis
 
 LINE = re.compile(rb'^\+\d+\.\d+ \[(\d+) (\S+)\] "([^"]*)"(?: "([^"]*)")?')
-# What opens and keeps a connection, or looks on. Upstash's page of prices says that INFO, PING, AUTH and the like are
-# free; they belong to a connection and not to a job, so they are counted nowhere. ECHO is the bench's own.
+# These open or keep a connection, or observe. They belong to a connection and not to a job, so they are not counted.
+# Upstash's page of prices says that INFO, PING, AUTH and the like are free. ECHO is the bench's own.
 FREE = frozenset("auth client command config echo hello info monitor ping quit reset select".split())
-# The server's statistics leave out a blocking command that still waits, or that waited in vain.
+# The server's statistics omit a blocking command that still waits, or whose wait timed out.
 BLOCKING = frozenset("blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin xread xreadgroup".split())
 MARK_DEADLINE = 30.0  # s
 BLOCK = 1 << 20
@@ -36,14 +36,14 @@ class Counts:
 
     @property
     def commands(self) -> int:
-        """All of them, as Upstash would bill them in a database without read regions."""
+        """The sum, as Upstash would bill it in a database without read regions."""
         return self.outer.total() + self.inner.total()
 
 
 def read_line(line: bytes) -> tuple[int, bool, str, str] | None:
-    """The database, whether a script ran it, the command's lowercase name and its first argument, of a MONITOR line.
+    """Returns the database, whether a script ran it, the command's lowercase name and first argument of a MONITOR line.
 
-    None for what is no such line. Line ends and quotation marks inside arguments are escaped by the server.
+    None for any other line. The server escapes line ends and quotation marks inside arguments.
     """
     found = LINE.match(line)
     if found is None:
@@ -53,7 +53,7 @@ def read_line(line: bytes) -> tuple[int, bool, str, str] | None:
 
 
 class Monitor:
-    """Reads MONITOR in a thread until the block ends. ``counts`` says how the counts stood at this moment, exactly."""
+    """Reads MONITOR in a thread until the block ends. ``counts`` returns the exact counts at the moment of the call."""
 
     def __init__(self, socket_path: str) -> None:
         self._path = socket_path
@@ -66,7 +66,7 @@ class Monitor:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(self._path)
         self._socket.sendall(b"MONITOR\r\n")
-        assert self._socket.recv(len(b"+OK\r\n"), socket.MSG_WAITALL) == b"+OK\r\n"  # from here on nothing is missed
+        assert self._socket.recv(len(b"+OK\r\n"), socket.MSG_WAITALL) == b"+OK\r\n"  # from here on no command is missed
         self._thread = threading.Thread(target=self._read, name="monitor", daemon=True)
         self._thread.start()
         self._control.config_resetstat()
@@ -79,11 +79,11 @@ class Monitor:
         self._control.close()
 
     def counts(self, database: int) -> Counts:
-        """What one database was asked so far, with all that the server has executed before this call."""
+        """Returns all commands that the server has run in one database before this call."""
         return self._mark().get(database, Counts())
 
     def comparison(self) -> tuple[int, dict[str, int]]:
-        """Commands since the start, and by how many the server's own statistics have fewer, where they differ."""
+        """Returns the commands since the start, and by name how many of them the server's statistics lack."""
         seen: Counter[str] = Counter()
         for counts in self._mark().values():
             seen += counts.outer + counts.inner
@@ -121,7 +121,7 @@ class Monitor:
 
 
 def read_statistics(commandstats: dict[str, dict[str, int]]) -> Counter[str]:
-    """How often each command was called, what is counted nowhere left out."""
+    """Returns how often each command was called, without those of FREE."""
     called: Counter[str] = Counter()
     for name, statistics in commandstats.items():
         plain = name.removeprefix("cmdstat_").partition("|")[0]
@@ -131,5 +131,5 @@ def read_statistics(commandstats: dict[str, dict[str, int]]) -> Counter[str]:
 
 
 def is_explained(fewer: dict[str, int]) -> bool:
-    """Whether MONITOR and the statistics agree but for blocking commands."""
+    """Whether MONITOR and the statistics agree except on blocking commands."""
     return all(name in BLOCKING and count > 0 for name, count in fewer.items())

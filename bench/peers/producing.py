@@ -1,7 +1,7 @@
-"""The end of a peer's client that the bench holds; it runs in the peer's own environment and imports nothing of ours.
+"""Carries out the bench's orders in a peer's client, with the peer's environment and no import of Sluice's modules.
 
-One line is one order: ``put 200`` enqueues so many jobs, ``poll 200`` asks once for the status of each of the oldest
-jobs not yet asked for. Each order is answered by ``= `` and the last status.
+One line is one order. ``put 200`` enqueues 200 jobs; ``poll 200`` polls each of the 200 oldest unpolled jobs once. The
+answer to an order is ``= `` and the last status.
 """
 
 import asyncio
@@ -16,28 +16,28 @@ URL = os.environ.get("PEERS_URL", "")
 
 
 def announce() -> None:
-    """Tells the bench that a job has run, past Redis."""
+    """Reports to the bench, without Redis, that a job has run."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"ended", ("127.0.0.1", int(os.environ["PEERS_PORT"])))
 
 
 async def serve(put: Callable[[], Awaitable[Any]], poll: Callable[[Any], Awaitable[Any]]) -> None:
-    """Carries out orders from standard input until it ends with the bench."""
+    """Carries out orders from standard input until the bench closes it."""
     waiting: deque[Any] = deque()
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         word, count = line.split()
-        said: Any = ""
+        status: Any = ""
         for _ in range(int(count)):
             if word == "put":
                 waiting.append(await put())
             else:
-                said = await poll(waiting.popleft())
-        print(f"= {said}", flush=True)
+                status = await poll(waiting.popleft())
+        print(f"= {status}", flush=True)
 
 
 def serve_blocking(put: Callable[[], Any], poll: Callable[[Any], Any]) -> None:
-    """The same for a library that knows no event loop."""
+    """Does the same for a library without an event loop."""
 
     async def put_now() -> Any:
         return put()

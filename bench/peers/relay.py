@@ -1,7 +1,7 @@
 """A TCP port in front of the server's unix socket that counts round trips.
 
-A round trip is something sent after something was received: however many commands a pipeline holds, a client waits for
-it once.
+A round trip begins with bytes that a client sends after it has received some. A pipeline is one, however many commands
+it holds.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ START_DEADLINE = 10.0  # s
 
 
 class Relay:
-    """Listens on ``port`` of the loopback until the block ends; ``trips`` is how many round trips there were so far."""
+    """Listens on ``port`` of the loopback until the block ends; ``trips`` counts the round trips so far."""
 
     port: int
 
@@ -60,7 +60,7 @@ class Relay:
             requests.cancel()
             replies.cancel()
             self._open -= {requests, replies}
-        except (OSError, asyncio.CancelledError):  # asyncio would print a traceback for a handler that was cancelled
+        except (OSError, asyncio.CancelledError):  # asyncio would print a traceback for a cancelled handler
             pass
         finally:
             for end in filter(None, (writer, to_engine)):
@@ -69,7 +69,7 @@ class Relay:
 
 
 class _Connection:
-    """Counts for its relay whenever the direction turns."""
+    """Counts a round trip for its relay when the direction changes."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay

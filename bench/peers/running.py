@@ -1,4 +1,4 @@
-"""One queue under measurement: its worker and its client, each a child process that ends with this one."""
+"""One queue under measurement: its worker and its client, child processes that end with this one."""
 
 import os
 import queue
@@ -17,38 +17,48 @@ from bench.peers.catalogue import HOME, NODE, Peer
 
 DEADLINE = 120.0  # s, for an order or for the jobs of one order
 WHOLE_DEADLINE = 300.0  # s, for all orders to one queue
-TRAILING = 0.5  # s that a worker gets for what it does after a job
+TRAILING = 0.5  # s for a worker's commands after a job
 BACKLOG = 1 << 20  # bytes of announcements that may wait to be read
 LINES_IN_ERRORS = 5
-# Reads until this process lets go of the pipe, however it ends, then kills the child and what it started.
+# Reads until this process closes the pipe, however it ends, then kills the child and its children.
 GUARD = 'read -r _; kill -s KILL -- "-$0"'
 
 
 class PeerFailed(Exception):
-    """A peer did not do what it was told; the message carries the last lines of its log."""
+    """A peer did not carry out an order; the message ends with the last lines of its log."""
 
 
 class Child:
-    """A process in a group of its own; all it prints goes to a log, but for its answers."""
+    """A process in its own group; all its output goes to a log, except its answers."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], log: Path, folder: Path) -> None:
         self.log = log
         self._answers: queue.Queue[str] = queue.Queue()
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                command, cwd=folder, env=dict(variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                text=True, errors="replace", start_new_session=True,
-            )  # fmt: skip
+                command,
+                cwd=folder,
+                env=dict(variables),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, str(self._process.pid)], stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            ["/bin/sh", "-c", GUARD, str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
 
     def order(self, line: str, until: float) -> str:
-        """Sends a line and returns the answer; ``until`` is of the monotonic clock."""
+        """Sends an order and returns the answer; ``until`` is a time of the monotonic clock. Raises PeerFailed."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line + "\n")
@@ -67,15 +77,15 @@ class Child:
             raise PeerFailed(f"ended with {self._process.returncode}. {self.last_lines()}")
 
     def last_lines(self) -> str:
-        """The end of its log."""
+        """Returns the end of its log."""
         return "Its log ends: " + " / ".join(self.log.read_text(errors="replace").splitlines()[-LINES_IN_ERRORS:])
 
     def stop(self) -> None:
-        """Kills it and all in its group; nothing that it holds is needed any more."""
+        """Kills it and its group."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
         self._process.wait()
-        self._guard.kill()  # before its pipe closes: by now the number may belong to somebody else
+        self._guard.kill()  # before its pipe closes: by now another process may have the number
         self._guard.communicate()
         self._reader.join(DEADLINE)
         for end in filter(None, (self._process.stdin, self._process.stdout)):
@@ -93,7 +103,7 @@ class Child:
 
 
 class Running:
-    """Takes orders for one queue; a context manager around its processes."""
+    """Gives orders to one queue; a context manager around its processes."""
 
     def __init__(self, peer: Peer, url: str, variables: Mapping[str, str]) -> None:
         self.peer = peer
@@ -107,7 +117,7 @@ class Running:
         self._children: list[Child] = []
         self._open = ExitStack()
         self._until = 0.0
-        self._said = ""
+        self._status = ""
 
     def __enter__(self) -> Self:
         log = HOME / "logs" / f"{self.peer.name.replace(', ', '-')}.log"
@@ -126,26 +136,26 @@ class Running:
         self._open.close()
 
     def put(self, count: int) -> None:
-        """Enqueues jobs, and returns when all have run."""
+        """Enqueues jobs and returns once all have run."""
         until = self._order(f"put {count}")
         for number in range(count):
             self._await_end(until, f"{number} of {count} jobs ran")
 
     def poll(self, count: int) -> str:
-        """Asks once for the status of each of the oldest jobs not yet asked for; returns the last one's."""
+        """Polls each of the oldest unpolled jobs once; returns the last status."""
         self._order(f"poll {count}")
-        return self._said
+        return self._status
 
     def tick(self, count: int) -> None:
-        """Has the schedule call so often; only Sluice knows it."""
+        """Makes the schedule call ``count`` times; only Sluice takes this order."""
         self._order(f"tick {count}")
 
     def _order(self, line: str) -> float:
-        """Has the client carry it out; returns until when the jobs may take."""
+        """Gives the client an order; returns the jobs' deadline."""
         now = time.monotonic()
         self._until = self._until or now + WHOLE_DEADLINE
         until = min(now + DEADLINE, self._until)
-        self._said = self._children[0].order(line, until)
+        self._status = self._children[0].order(line, until)
         return until
 
     def _await_end(self, until: float, so_far: str) -> None:

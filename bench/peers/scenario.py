@@ -1,4 +1,4 @@
-"""What each queue does: some jobs to warm up, jobs one at a time, a burst, and then nothing for a while."""
+"""The scenario of each queue: some jobs to warm up, jobs one at a time, a burst, and an idle time."""
 
 import sys
 import time
@@ -14,30 +14,29 @@ from bench.peers.running import TRAILING, PeerFailed, Running
 from local.rest_server.running import RunningServer, running_server
 
 WARM_UP = 3
-PAUSE = 0.03  # s between a job and the question how it went
+PAUSE = 0.03  # s between a job and its poll
 DAY = 86_400
 TICK = 60
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What one part of the scenario took."""
+    """The commands and round trips of one part of the scenario, for ``count`` jobs or days."""
 
     outer: int
     inner: int
     trips: int
     count: float
-    """Of what: jobs, or days."""
 
     @property
     def commands(self) -> float:
-        """Commands, those of scripts included, per job or day."""
+        """Commands per job or day, including those of scripts."""
         return (self.outer + self.inner) / self.count
 
 
 @dataclass
 class Row:
-    """One queue; phases by name, and why there are none."""
+    """One queue; its phases by name, or the reason why there are none."""
 
     peer: Peer
     version: str = ""
@@ -48,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of each."""
+    """The size of each part."""
 
     jobs: int = 50
     burst: int = 200
@@ -57,7 +56,7 @@ class Plan:
 
 
 class Measured:
-    """A queue under measurement, and how to count it."""
+    """A queue under measurement, with its counters."""
 
     def __init__(self, row: Row, running: Running, counts: Callable[[], Counts], trips: Callable[[], int]) -> None:
         self.row = row
@@ -67,14 +66,14 @@ class Measured:
 
     @contextmanager
     def phase(self, name: str, count: float) -> Iterator[None]:
-        """Counts what happens inside."""
+        """Counts the commands and round trips inside the block."""
         counts, trips = self._counts(), self._trips()
         yield
         spent = self._counts() - counts
         self.row.phases[name] = Phase(spent.outer.total(), spent.inner.total(), self._trips() - trips, count)
 
     def work(self, plan: Plan) -> None:
-        """The jobs: first some that load scripts and open connections, which no phase counts."""
+        """Runs the jobs; the first ones load scripts and open connections, and no phase counts them."""
         self.running.put(WARM_UP)
         self.running.poll(WARM_UP)
         time.sleep(TRAILING)
@@ -91,23 +90,22 @@ class Measured:
             raise PeerFailed(f"the last job's status was {status!r}")
 
     def tick(self, plan: Plan) -> None:
-        """A day without jobs, for the queue whose only idle commands are those of its schedule."""
+        """Runs a day of ticks without jobs, for Sluice, which sends no other commands while idle."""
         with self.phase("idle", plan.ticks * TICK / DAY):
             self.running.tick(plan.ticks)
 
 
 def measure(peers: Sequence[Peer], plan: Plan) -> tuple[list[Row], tuple[int, dict[str, int]], str]:
-    """A row for each queue; how MONITOR compares with the server's own statistics; the server's version."""
+    """Returns a row for each queue, MONITOR compared with the server's statistics, and the server's version."""
     rows = [Row(peer) for peer in peers]
     with running_server() as server, Monitor(server.engine.socket_path) as monitor, ExitStack() as stack:
         measured = []
-        # All workers start at once, since most of that is waiting for imports. Each has a database of its own, by which
-        # MONITOR tells them apart.
+        # All workers start at once, since a start is mostly imports. Each has its own database, which MONITOR shows.
         for database, row in enumerate(rows, 1):
             started = _start(row, database, server, monitor, stack)
             measured += [started] if started else []
         for one in measured:
-            _tell(f"{one.row.peer.name} ...")
+            _print(f"{one.row.peer.name} ...")
             with _failing(one.row):
                 one.work(plan)
         measured = [one for one in measured if not one.row.failure]
@@ -115,7 +113,7 @@ def measure(peers: Sequence[Peer], plan: Plan) -> tuple[list[Row], tuple[int, di
             if one.row.peer is SLUICE:
                 with _failing(one.row):
                     one.tick(plan)
-        _tell(f"idle for {plan.idle:g} s ...")
+        _print(f"idle for {plan.idle:g} s ...")
         _idle([one for one in measured if one.row.peer is not SLUICE], plan.idle)
         comparison = monitor.comparison()
         said = str(server.ask("INFO", "server").decode())  # type: ignore[union-attr]
@@ -123,11 +121,11 @@ def measure(peers: Sequence[Peer], plan: Plan) -> tuple[list[Row], tuple[int, di
 
 
 def _start(row: Row, database: int, server: RunningServer, monitor: Monitor, stack: ExitStack) -> Measured | None:
-    """Installs and starts a queue; on failure notes it and gives None."""
+    """Installs and starts a queue; on failure records it in the row and returns None."""
     try:
         install(row.peer)
         if row.peer is SLUICE:
-            # The REST API knows one database, 0.
+            # The REST API has one database, 0.
             variables = {"SLUICE_URL": server.url, "SLUICE_TOKEN": server.token}
             running = stack.enter_context(Running(row.peer, "", variables))
             return Measured(row, running, lambda: monitor.counts(0), lambda: server.bill().calls)
@@ -163,5 +161,5 @@ def _server_version(said: str) -> str:
     return f"Valkey {fields['valkey_version']}" if "valkey_version" in fields else f"Redis {fields['redis_version']}"
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""Sluice's own client: its application in this process, a provider that obeys, and a store over REST.
+"""Sluice's client: its application in this process, an obedient provider, and a store over REST.
 
-``put 200`` submits so many jobs, one a user, then ends each prediction that has begun, by webhook, until none is left;
-``poll 200`` is one status call each; ``tick 1440`` calls the schedule so often, a minute apart on a clock that is put
-forward, so that a day is a day's ticks.
+``put 200`` submits 200 jobs, each of a new user, then ends every started prediction by webhook until none is left.
+``poll 200`` makes one status call for each job. ``tick 1440`` calls the schedule 1440 times, a minute apart on a clock
+that moves forward.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from shared.store import open_store
 from tests.world import ObedientProvider
 
 TICK = 60  # s between two ticks
-RATE = 60_000  # creates a minute: the provider is not what jobs wait for
+RATE = 60_000  # creates a minute: no job waits for the provider's rate
 OUTPUT = ["https://replicate.delivery/xezq/abc/out.mp4"]
 
 
 class MovedClock(SystemClock):
-    """The machine's clock until it is put forward; from then on it stands between two moves."""
+    """The machine's clock until it is first moved; from then on it stands still between two moves."""
 
     at: int | None = None  # ms
 
@@ -50,7 +50,7 @@ class Client:
         self._ended = 0
 
     async def put(self) -> None:
-        """One submit, answered as accepted."""
+        """Submits one job."""
         self._users += 1
         body = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": f"user{self._users}"}
         answer = await self._client.post("/api/submit", json=body, headers=self._key)
@@ -58,7 +58,7 @@ class Client:
         self._unpolled.append(answer.json()["id"])
 
     async def end(self) -> None:
-        """Ends every prediction that has begun, and those that begin meanwhile."""
+        """Ends every started prediction, and those that start meanwhile."""
         while self._ended < len(self._provider.created):
             submission = self._provider.created[self._ended]
             self._ended += 1
@@ -71,12 +71,12 @@ class Client:
             announce()
 
     async def poll(self) -> str:
-        """One status call."""
+        """Makes one status call."""
         answer = await self._client.get(f"/api/status/{self._unpolled.popleft()}", headers=self._key)
         return str(answer.json()["status"])
 
     async def tick(self) -> str:
-        """One call of the schedule, a minute after the last."""
+        """Makes one call of the schedule, a minute after the last."""
         self._clock.at = self._clock.now() + TICK * 1000
         token = self._settings.queue_processor_token
         assert token is not None
@@ -86,32 +86,34 @@ class Client:
         return "ticked"
 
     async def obey(self, word: str, count: int) -> str:
-        """Carries out an order; the last status."""
-        said = ""
+        """Carries out an order and returns the last status."""
+        status = ""
         for _ in range(count):
             if word == "put":
                 await self.put()
             else:
-                said = await (self.poll if word == "poll" else self.tick)()
+                status = await (self.poll if word == "poll" else self.tick)()
         if word == "put":
             await self.end()
-        return said
+        return status
 
 
 def enter(url: str, token: str) -> None:
-    """A deployment's environment: everything a caller would not set is the default."""
+    """Makes this process's environment a deployment's, with the defaults of all that a caller would not set."""
     wanted = environment(url) | {
-        "SLUICE_ENV": "test", "UPSTASH_REDIS_REST_TOKEN": token, "PROVIDER_RATES": f"replicate:{RATE}",
+        "SLUICE_ENV": "test",
+        "UPSTASH_REDIS_REST_TOKEN": token,
+        "PROVIDER_RATES": f"replicate:{RATE}",
         "LOG_LEVEL": "ERROR",
-    }  # fmt: skip
-    for name in ("DISPATCH_ON_SUBMIT", "STATUS_CACHE_TTL", "CHECK_INTERVAL"):  # what other benches change
+    }
+    for name in ("DISPATCH_ON_SUBMIT", "STATUS_CACHE_TTL", "CHECK_INTERVAL"):  # which other benches change
         wanted.pop(name)
     os.environ.clear()
     os.environ.update(wanted)
 
 
 async def main() -> None:
-    """Orders from standard input until it ends."""
+    """Carries out orders from standard input until it ends."""
     enter(os.environ["SLUICE_URL"], os.environ["SLUICE_TOKEN"])
     from functions.index import app
 

@@ -1,4 +1,4 @@
-"""The rows as Markdown and as JSON, the cheapest paced job first, and what has to be known to read them."""
+"""The rows as Markdown and as JSON, the cheapest paced job first, and notes on how to read them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,20 +7,20 @@ from bench.peers.scenario import Phase, Plan, Row
 from bench.pricing import DAYS, Prices
 
 COUNTS = (
-    "queue", "version", "paced job, outer + inner", "job of a burst", "round trips, paced / burst",
-    "idle commands a day", "1,000 jobs", "idle month",
-)  # fmt: skip
-NONE = "none seen"  # which is no zero: a timer may be slower than the watch was long
+    *("queue", "version", "paced job, outer + inner", "job of a burst", "round trips, paced / burst"),
+    *("idle commands a day", "1,000 jobs", "idle month"),
+)
+NONE = "none seen"  # not zero: a timer may be slower than the idle time
 PROMISES = ("queue", "a running job survives its worker", "limits", "status kept")
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:
-    """The rows that were measured, by the commands of a paced job, which is what is paid for."""
+    """Returns the measured rows in the order of a paced job's commands, which are billed."""
     return sorted((row for row in rows if not row.failure), key=lambda row: row.phases["paced"].commands)
 
 
 def counts(row: Row, prices: Prices) -> list[str]:
-    """The line of a queue in the table of counts and prices."""
+    """Returns a queue's line in the table of counts and prices."""
     paced, burst, idle = (row.phases[name] for name in ("paced", "burst", "idle"))
     return [
         row.peer.name,
@@ -35,12 +35,12 @@ def counts(row: Row, prices: Prices) -> list[str]:
 
 
 def promises(row: Row) -> list[str]:
-    """The line of a queue in the table of what it promises."""
+    """Returns a queue's line in the table of promises."""
     return [row.peer.name, row.peer.promises.acknowledges, row.peer.promises.limits, row.peer.promises.status]
 
 
 def as_json(row: Row, prices: Prices) -> dict[str, Any]:
-    """One row with plain numbers, per job and day."""
+    """Returns one row's numbers, per job and day."""
     document: dict[str, Any] = {"queue": row.peer.name, "version": row.version, "failure": row.failure}
     for name, phase in row.phases.items():
         parts = {"outer": phase.outer, "inner": phase.inner, "round_trips": phase.trips}
@@ -52,7 +52,7 @@ def as_json(row: Row, prices: Prices) -> dict[str, Any]:
 
 
 def notes(plan: Plan, prices: Prices) -> list[str]:
-    """What the numbers mean and what they leave out."""
+    """Returns what the numbers mean and what they omit."""
     return [
         f"Commands per job of {plan.jobs} jobs one at a time and of a burst of {plan.burst}, with one worker and one "
         "status poll a job (dramatiq: none, it has no status by default). Outer: sent by clients; inner: run by "
@@ -61,11 +61,11 @@ def notes(plan: Plan, prices: Prices) -> list[str]:
         f"Idle is {plan.idle:g} s extrapolated to a day, with one worker; timers slower than that are missed. Sluice's "
         f"is {plan.ticks:,} ticks, a minute apart on a clock put forward; it has no workers that would multiply it.",
         "Sluice's round trips are HTTP calls. Its paced jobs start at their submit; its burst waits in the queue. The "
-        "others hold connections and block on them, so they cannot run over Upstash's REST API, and somebody runs "
-        "their workers as processes; what those cost is not in the table.",
+        "others hold connections and block on them, so they cannot run over Upstash's REST API, and their workers "
+        "are processes that must run all the time; their cost is not in the table.",
         f"Prices: ${prices.amounts['upstash.commands']:.2f} for 100,000 commands, Upstash pay as you go, "
         f"{prices.date.isoformat()} (bench/prices.toml), paced jobs, {DAYS} days, the free 500,000 not deducted.",
-        "What a queue promises is read in each queue's documentation and source, for its defaults; not measured.",
+        "The promises are from each queue's documentation and source, for its defaults; they are not measured.",
     ]
 
 

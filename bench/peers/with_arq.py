@@ -13,19 +13,19 @@ SETTINGS = RedisSettings.from_dsn(URL)
 
 
 async def job(context: Any) -> None:
-    """What is queued."""
+    """The job."""
     announce()
 
 
 class WorkerSettings:
-    """What ``arq`` runs."""
+    """The worker of ``arq``."""
 
     functions = [job]
     redis_settings = SETTINGS
 
 
 async def main() -> None:
-    """The client."""
+    """Runs the client."""
     pool = await create_pool(SETTINGS)
 
     async def put() -> Any:

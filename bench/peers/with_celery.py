@@ -8,7 +8,7 @@ from bench.peers.producing import URL, announce, serve_blocking
 
 
 def run() -> None:
-    """What is queued."""
+    """The job."""
     announce()
 
 

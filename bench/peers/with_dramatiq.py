@@ -1,4 +1,4 @@
-"""Dramatiq: a broker with its default middleware, and a client. There is no status to ask for by default."""
+"""Dramatiq: a broker with its default middleware, and a client. By default it has no status."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ dramatiq.set_broker(RedisBroker(url=URL))
 
 
 def run() -> None:
-    """What is queued."""
+    """The job."""
     announce()
 
 

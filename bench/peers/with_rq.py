@@ -9,16 +9,16 @@ from bench.peers.producing import URL, announce, serve_blocking
 
 
 def job() -> None:
-    """What is queued."""
+    """The job."""
     announce()
 
 
 def main() -> None:
-    """The client."""
+    """Runs the client."""
     from bench.peers import with_rq
 
     queue: Any = Queue(connection=Redis.from_url(URL))
-    # By the module's name and not __main__'s, which the worker could not import.
+    # Under the module's name: the worker could not import __main__'s.
     serve_blocking(lambda: queue.enqueue(with_rq.job), lambda queued: queued.get_status(refresh=True).value)
 
 

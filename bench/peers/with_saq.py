@@ -9,7 +9,7 @@ from bench.peers.producing import URL, announce, serve
 
 
 async def job(context: Any) -> None:
-    """What is queued."""
+    """The job."""
     announce()
 
 
@@ -18,7 +18,7 @@ settings = {"queue": queue, "functions": [job]}
 
 
 async def main() -> None:
-    """The client."""
+    """Runs the client."""
     await queue.connect()
 
     async def put() -> Any:

@@ -13,7 +13,7 @@ broker: Any = kind(URL).with_result_backend(taskiq_redis.RedisAsyncResultBackend
 
 
 async def run() -> None:
-    """What is queued."""
+    """The job."""
     announce()
 
 
@@ -21,7 +21,7 @@ job: Any = broker.task(task_name="job")(run)
 
 
 async def main() -> None:
-    """The client."""
+    """Runs the client."""
     await broker.startup()
 
     async def put() -> Any:
