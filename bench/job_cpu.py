@@ -1,8 +1,8 @@
 """How much CPU the functions use for a whole job: ``python -m bench.job_cpu``.
 
 One job is a submit to a full system, the webhook of the job before it, which starts it, its own webhook, and one poll.
-That takes five calls of the store. The unit is five bare calls of the same store, in the same process and in turn. Store
-and server run in another process and are not counted; the provider is not called.
+That takes five calls of the store. The unit is five bare calls of the same store, in the same process and in turn. The
+store runs in another process and is not counted; the provider is not called.
 """
 
 import argparse

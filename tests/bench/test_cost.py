@@ -78,14 +78,14 @@ def test_storage_above_the_first_gigabyte_is_paid_for() -> None:
 
 def test_the_free_tier_is_enough_up_to_the_load_it_names() -> None:
     # (500,000 - 233,280) / 30 days / 30 commands = 296.4
-    assert bill(Load(0, polls=3)).most_free_jobs == 296
+    assert bill(Load(0, polls=3)).max_free_jobs == 296
     assert bill(Load(296, polls=3)).is_free_enough
     assert not bill(Load(297, polls=3)).is_free_enough
     # 256 MB hold 256e6 / 7 / 1e6 = 36.6 jobs a day of a megabyte each.
-    assert bill(Load(0, job_bytes=1_000_000)).most_free_jobs == 36
+    assert bill(Load(0, job_bytes=1_000_000)).max_free_jobs == 36
     assert not bill(Load(37, job_bytes=1_000_000)).is_free_enough
     # Ticks each 20 s alone use it up.
-    assert bill(Load(0, tick=20)).most_free_jobs == 0 and not bill(Load(0, tick=20)).is_free_enough
+    assert bill(Load(0, tick=20)).max_free_jobs == 0 and not bill(Load(0, tick=20)).is_free_enough
 
 
 def test_a_fixed_plan_is_cheaper_from_the_load_it_names() -> None:
