@@ -70,7 +70,7 @@ def main() -> int:
     """Measures and prints; returns 1 if an import misses the target or loads a heavy module."""
     parser = argparse.ArgumentParser(prog="python -m bench.cold", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each import is timed (default {RUNS})")
-    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     variables = environment(STORE)
     timings = measure(options.runs, variables)

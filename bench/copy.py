@@ -69,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.copy", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bytes", type=int, default=BYTES, help=f"of the file (default {BYTES}; 2 GiB: {2 << 30})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"copies of each kind (default {ROUNDS})")
-    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever the numbers are")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     is_met = print_report(measure(options.bytes, options.rounds), options.bytes, options.rounds)
     return 0 if is_met or options.no_targets else 1

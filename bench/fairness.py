@@ -134,7 +134,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=JOBS, help=f"jobs of each scenario (default {JOBS})")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     rows, version = asyncio.run(measure(options.jobs))
     if options.json:

@@ -72,7 +72,7 @@ def main() -> int:
     """Measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.handlers", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each case is timed (default {ROUNDS})")
-    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever the ratios are")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     with canned_store(replies()) as url:
         timings = measure(url, options.rounds)

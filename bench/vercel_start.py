@@ -123,7 +123,7 @@ def main() -> int:
         prog="python -m bench.vercel_start", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each is started (default {RUNS})")
-    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever was measured")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     tools = install_tools()
     with tempfile.TemporaryDirectory() as folder:

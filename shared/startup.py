@@ -1,4 +1,4 @@
-"""Reads a deployment's configuration and refuses to start with a faulty one."""
+"""Reads a deployment's settings and refuses to start with faulty ones."""
 
 import os
 from typing import Any
@@ -9,11 +9,11 @@ from shared.config.settings import Settings
 
 
 class SettingsError(Exception):
-    """The deployment cannot start as it is configured; the message names each setting at fault and no value."""
+    """The deployment cannot start with its settings; the message names each one at fault and shows no value."""
 
 
 def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any]:
-    """What the platform itself knows: Vercel's own variables give the environment and the public address."""
+    """Returns the settings that Vercel's own variables give: the environment and the public address."""
     known: dict[str, Any] = {}
     if not environ.get("SLUICE_ENV") and environ.get("VERCEL_ENV"):
         known["sluice_env"] = environ["VERCEL_ENV"]
@@ -24,7 +24,7 @@ def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any
 
 
 def load_settings() -> Settings:
-    """Reads the environment, and in development a ``.env`` file; raises SettingsError naming every setting at fault."""
+    """Reads the environment, and in development a ``.env`` file; raises SettingsError, which names each fault."""
     environment = os.environ.get("SLUICE_ENV") or os.environ.get("VERCEL_ENV") or "production"
     env_file = ".env" if environment == "development" else None
     try:
@@ -33,7 +33,8 @@ def load_settings() -> Settings:
         faults = [
             f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors()
-            if fault["type"] != "default_factory_not_called"  # a derived setting, whose own origin is at fault
+            # Such an error names a derived setting, while another one is at fault.
+            if fault["type"] != "default_factory_not_called"
         ]
         raise SettingsError("Sluice cannot start: " + "; ".join(faults)) from None
     except ValueError as error:
@@ -44,11 +45,11 @@ def load_settings() -> Settings:
 
 
 def provider_faults(settings: Settings) -> list[str]:
-    """What providers with settings of their own find missing; Replicate's are checked with all others."""
+    """Returns the faults of providers that read their own settings; Settings itself checks Replicate's."""
     others = [name for name in settings.provider_names if name != "replicate"]
     if not others:
         return []
-    from shared.providers.loading import provider_class  # loads a provider's module, which most deployments need not
+    from shared.providers.loading import provider_class  # here, because most deployments need no such module
 
     return [fault for name in others for fault in provider_class(name).faults(settings)]
 

@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--idle", type=float, default=Plan.idle, help=f"idle seconds (default {Plan.idle:g})")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--json", action="store_true", help="plain numbers")
-    parser.add_argument("--no-targets", action="store_true", help="exit with 0 whatever failed")
+    parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     began, plan = time.monotonic(), Plan(options.jobs, options.burst, options.idle)
     peers = [peer for peer in (SLUICE, *PEERS) if peer.name in options.only]

@@ -14,7 +14,7 @@ Environment = Literal["development", "test", "preview", "production"]
 class EnvironmentSettings(BaseSettings):
     """The base of each group of settings. Field names are the environment variables' names in lower case.
 
-    A group extends ``faults()`` with the checks of its own fields, and inherits from each group whose fields it reads.
+    A group extends ``faults()`` with the checks of its fields, and inherits from the groups whose fields it reads.
     """
 
     # Pydantic builds a class's validator only when it is used: a cold start needs the one of Settings and no other.

@@ -19,9 +19,10 @@ MIN_CREATES, MAX_CREATES = 0.01, 60_000  # a minute; the token bucket counts in 
 class Listing:
     """What the queue must know of a provider before it is loaded.
 
-    ``per_minute`` is how many creates its token bucket lets pass, ``burst`` how many of them at once, ``concurrency``
-    how many predictions it runs for an account; None is no limit of its own. ``run_limit`` (s) is for a provider that
-    accepts no deadline: after this time a run is surely over. Its results are at ``file_hosts`` and their subdomains.
+    ``per_minute`` is how many creates its token bucket lets pass, ``burst`` how many of them at once.
+    ``concurrency`` is how many predictions it runs for an account; None: only the system's limit holds.
+    ``run_limit`` (s) is for a provider that accepts no deadline: after this time a run is surely over.
+    ``file_hosts`` and their subdomains hold its results.
     """
 
     name: str

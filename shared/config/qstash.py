@@ -1,4 +1,4 @@
-"""QStash as scheduler: Upstash calls a deployment that has no cron of its own for every minute."""
+"""QStash as scheduler: Upstash calls a deployment whose platform has no cron for every minute."""
 
 from pydantic import SecretStr
 

@@ -23,7 +23,7 @@ class StorageSettings(EnvironmentSettings):
     storage_region: str = Field("auto", validation_alias=AliasChoices("storage_region", "aws_region"))
     storage_access_key_id: str | None = None
     storage_secret_access_key: SecretStr | None = None
-    # Of AWS Lambda's own role; used only if the storage has no key of its own
+    # Those of the Lambda's role; used only if no STORAGE_ACCESS_KEY_ID is set
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = None

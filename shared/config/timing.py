@@ -28,7 +28,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from shared.config.environment import EnvironmentSettings
 from shared.config.quantities import Seconds
 
-MIN_FUNCTION_DURATION = 25.0  # s; in less, a tick has no time for a round of calls beside TICK_MARGIN
+MIN_FUNCTION_DURATION = 25.0  # s; in less, TICK_MARGIN leaves a tick no time for a round of calls
 ZOMBIE_MARGIN = 30.0  # s; a function is surely dead this long after its platform's limit
 SUBMIT_MARGIN = 5.0  # s; what must be left of a lease beyond a provider call's timeout when the call begins
 ANSWER_MARGIN = 2.0  # s; kept for answering when a function plans its calls

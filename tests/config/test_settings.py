@@ -164,11 +164,11 @@ def test_a_malformed_setting_stops_the_start_and_is_named(
     ("name", "value"),
     [
         ("PROVIDERS", "replicate,replicate"),
-        ("PROVIDERS", "nobody"),
+        ("PROVIDERS", "unknown"),
         ("PROVIDER_RATES", "replicate:0"),
         ("PROVIDER_RATES", "replicate:0.001"),
         ("PROVIDER_RATES", "replicate:60001"),
-        ("PROVIDER_RATES", "nobody:5"),
+        ("PROVIDER_RATES", "unknown:5"),
         ("PROVIDER_RATES", "replicate:5,replicate:6"),
         ("PROVIDER_CONCURRENCY", "replicate:0"),
         ("PROVIDER_CONCURRENCY", "replicate:1.5"),
