@@ -12,7 +12,8 @@ from shared.config.settings import Settings
 from shared.jobqueue.job import READ_FIELDS
 from shared.jobqueue.script import script
 from shared.jobs.request import SubmitRequest
-from shared.signing.webhooks import nonce, sign
+from shared.signing.derived import nonce
+from shared.signing.webhooks import sign
 
 NOW = int(time.time() * 1000)
 MARK = 120  # characters at the end of a script, behind the prelude that all of them share

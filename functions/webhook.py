@@ -13,7 +13,7 @@ from shared.providers.base import Prediction
 from shared.requests.auth import Role
 from shared.requests.reading import read_body
 from shared.runtime import Runtime
-from shared.signing.webhooks import nonce_is_valid
+from shared.signing.derived import nonce_is_valid
 
 MAX_BODY = 10 * 1024 * 1024
 

@@ -18,7 +18,7 @@ from shared.jobqueue import Claimed, Ended, JobQueue, Overdue
 from shared.log import log
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
 from shared.providers.loading import Providers
-from shared.signing.webhooks import nonce
+from shared.signing.derived import nonce
 
 MAX_AT_ONCE = 20  # jobs one round starts together
 MAX_ROUNDS = 50

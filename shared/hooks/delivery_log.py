@@ -14,7 +14,7 @@ from shared.hooks.subscription import BATCH
 from shared.jobqueue import EventRecord, Outbox
 from shared.jobqueue.job import is_job_id
 from shared.jobqueue.outbox import JOB_EVENTS, MAX_LISTED, event_records
-from shared.signing.webhooks import event_id_for
+from shared.signing.derived import event_id_for
 
 FIELDS = ("owner", "state", "outcome", "rounds", "hook_url", "hook_lane")
 

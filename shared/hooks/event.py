@@ -10,7 +10,8 @@ from typing import Any
 from shared.clock import iso
 from shared.config.hooks import HookOptions
 from shared.config.settings import Settings
-from shared.signing.webhooks import event_id_for, sign
+from shared.signing.derived import event_id_for
+from shared.signing.webhooks import sign
 
 MAX_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept below 20kb")
 DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # what a body too large does without, in this order

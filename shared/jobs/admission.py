@@ -12,7 +12,7 @@ from shared.jobqueue import Claimed, JobQueue, Records
 from shared.jobqueue.job import links
 from shared.jobs.request import HookCheck, SubmitRequest, queue_for
 from shared.log import log
-from shared.signing.webhooks import job_id_for
+from shared.signing.derived import job_id_for
 
 
 class Admission:

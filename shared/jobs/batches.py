@@ -25,7 +25,7 @@ from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model
 from shared.log import log
 from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
-from shared.signing.webhooks import batch_id_for
+from shared.signing.derived import batch_id_for
 from shared.storage.bucket import Bucket
 from shared.storage.files import UrlOf, gone_before
 

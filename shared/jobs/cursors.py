@@ -10,7 +10,7 @@ import hmac
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest
 from shared.jobqueue import Position
-from shared.signing.webhooks import page_tag
+from shared.signing.derived import page_tag
 
 TAG = 32  # characters
 

@@ -29,7 +29,7 @@ from shared.jobs.cursors import Cursors
 from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
 from shared.jobs.request import SubmitRequest
 from shared.log import log
-from shared.signing.webhooks import redriven_id
+from shared.signing.derived import redriven_id
 
 UNLIMITED = 1_000_000  # tasks of a user; what the operator redrives goes to the backlog rather than being refused
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from shared.config.storage import MAX_URL_TTL
+from shared.signing.derived import file_tag
 from shared.signing.s3 import Credentials, presign
-from shared.signing.webhooks import file_tag
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings

@@ -22,7 +22,7 @@ from shared.jobs.limits import LimitsChange, UserLimit
 from shared.jobs.request import SubmitRequest
 from shared.outbox.scope import Scope
 from shared.runtime import Runtime
-from shared.signing.webhooks import batch_id_for, job_id_for, redriven_id
+from shared.signing.derived import batch_id_for, job_id_for, redriven_id
 from tests.faults.scenario import Scenario, Step
 
 CALLER = "app"

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from shared.config.settings import Settings
 from shared.hooks.event import secrets_of
-from shared.signing.webhooks import event_id_for
+from shared.signing.derived import event_id_for
 from tests.faults.books import Books
 from tests.faults.clients import CALLER
 from tests.faults.process import Passage, Process

@@ -17,7 +17,7 @@ from shared.providers.base import (
     Unknown,
     Wanted,
 )
-from shared.signing.webhooks import nonce_is_valid
+from shared.signing.derived import nonce_is_valid
 from tests.faults.books import Books
 from tests.faults.files import urls
 from tests.faults.process import Passage, Process

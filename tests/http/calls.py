@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from shared.signing.webhooks import nonce
+from shared.signing.derived import nonce
 from tests.world import AUTH, World
 
 BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock, iso
 from shared.errors import QueueFull, StoreUncertain
-from shared.signing.webhooks import redriven_id
+from shared.signing.derived import redriven_id
 from tests.http.calls import problem
 from tests.world import AUTH, OPERATOR, World, http_client, make_world
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.providers.base import Prediction, Throttled
-from shared.signing.webhooks import nonce
+from shared.signing.derived import nonce
 from tests.http.calls import BODY, problem, status_of, webhook_url
 from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
 

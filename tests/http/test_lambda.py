@@ -18,7 +18,7 @@ from shared import runtime
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
 from shared.runtime import Runtime, install
-from shared.signing.webhooks import nonce
+from shared.signing.derived import nonce
 from shared.store import open_store
 from tests.project import ROOT
 from tests.world import AUTH, PROCESSOR, ObedientProvider, settings_for

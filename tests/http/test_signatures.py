@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import Unauthenticated
-from shared.signing.webhooks import job_id_for, nonce, nonce_is_valid, sign, verify
+from shared.signing.derived import job_id_for, nonce, nonce_is_valid
+from shared.signing.webhooks import sign, verify
 
 # The vector of Svix and of Replicate's own client tests.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
 from shared.providers.replicate_api import Replicate
-from shared.signing.webhooks import nonce, sign
+from shared.signing.derived import nonce
+from shared.signing.webhooks import sign
 from tests.world import World, http_client, make_world, settings_for
 
 SECRETS = ("whsec_" + "QUJD" * 8, "whsec_" + "REVG" * 8)

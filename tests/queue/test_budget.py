@@ -10,7 +10,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
-from shared.signing.webhooks import nonce
+from shared.signing.derived import nonce
 from tests.costs import COSTS
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shared.signing.webhooks import job_id_for
+from shared.signing.derived import job_id_for
 from tests.soak.deployment import OWNER, SIGNING_SECRET, USERS, users
 from tests.soak.modes import LOST, MODES, Mode
 
