@@ -5,6 +5,7 @@ machines, so the scripts take them from the store's own clock (``TIME``) unless 
 which only the tests' clock does.
 """
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -19,6 +20,9 @@ class Clock(Protocol):
     def lease_now(self) -> str:
         """What a script takes for the time of leases: '' means the store's own clock, else ms as text."""
 
+    async def sleep(self, seconds: float) -> None:
+        """Returns when so much time has passed."""
+
 
 class SystemClock:
     """The machine's clock; leases by the store's clock, since two machines' clocks may differ by minutes."""
@@ -28,6 +32,9 @@ class SystemClock:
 
     def lease_now(self) -> str:
         return ""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class ManualClock:
@@ -45,6 +52,9 @@ class ManualClock:
 
     def lease_now(self) -> str:
         return str(self.true_now)
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
 
 
 def iso(milliseconds: int | None) -> str | None:

@@ -22,6 +22,7 @@ from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
 from shared.dispatch.tick import Tick
+from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
 from shared.hooks.delivery_log import DeliveryLog
 from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Outbox, Records
@@ -48,6 +49,7 @@ from shared.store import Store, open_store
 
 if TYPE_CHECKING:
     from shared.hooks.address import HookAddresses
+    from shared.storage.source import Client as SourceClient
 
 
 @functools.cache
@@ -62,11 +64,20 @@ def settings() -> Settings:
 class Runtime:
     """The verbs that functions call, on one event loop.
 
-    ``providers`` are used instead of those that their names stand for: tests and benches bring their own.
+    Tests and benches bring what it reaches outside: ``providers`` by name, the ``bucket``, the client that fetches
+    files from their ``source``, and the one that calls the owners' ``endpoint``.
     """
 
     def __init__(
-        self, configured: Settings, store: Store, clock: Clock, *, providers: Mapping[str, Provider] | None = None
+        self,
+        configured: Settings,
+        store: Store,
+        clock: Clock,
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        bucket: Bucket | None = None,
+        source: "SourceClient | None" = None,
+        endpoint: EndpointClient | None = None,
     ) -> None:
         self.settings = configured
         self.store = store
@@ -81,10 +92,10 @@ class Runtime:
         self.reconciler = Reconciler(self.queue, self.records, self.providers, durations, configured, clock)
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
-        self.bucket = Bucket(configured)
+        self.bucket = bucket or Bucket(configured)
         self.outbox = Outbox(store, configured, clock, follow_ups)
-        self.storing = Storing(self.outbox, self.bucket, configured, clock)
-        self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock)
+        self.storing = Storing(self.outbox, self.bucket, configured, clock, source)
+        self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock, endpoint)
         self.outbox_worker = OutboxWorker(self.outbox, self.storing, self.deliveries, configured, clock)
         self.delivery_log = DeliveryLog(self.outbox, configured)
         retention = Retention(self.bucket, configured, clock)

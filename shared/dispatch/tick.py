@@ -6,9 +6,6 @@ eviction or a failover can do to a store, and what no other path would notice fo
 time that is left it drops files that are older than STORAGE_RETENTION.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -37,9 +34,7 @@ class Tick:
         retention: Retention,
         settings: Settings,
         clock: Clock,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._sleep = sleep
         self._queue = queue
         self._records = records
         self._history = history
@@ -77,7 +72,7 @@ class Tick:
         wait = budget.left - (self._settings.tick_budget - self._settings.tick_second_pass)
         if self._settings.tick_second_pass == 0 or wait < 0:
             return
-        await self._sleep(wait)
+        await self._clock.sleep(wait)
         report.add(await self._dispatcher.run(budget))
 
     async def _sweep(self, budget: Budget) -> None:

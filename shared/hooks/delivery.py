@@ -5,7 +5,8 @@ import json
 import random
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 from shared.clock import Clock, iso
 from shared.config.settings import Settings
@@ -16,9 +17,6 @@ from shared.jobqueue.job import Job, error_document, links
 from shared.log import log
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
-
-if TYPE_CHECKING:
-    from shared.egress import GuardedClient
 
 # s between the tries (Standard Webhooks, specification: "Deliverability and reliability"); so ten in three days.
 LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -35,15 +33,27 @@ BATCH_FIELDS = ("owner", "user", "queue", "metadata", "expected", "created_at", 
                 "hook_url", "hook_lane", "hook_tag", *(f"s{n}" for n in range(MAX_JOBS)))  # fmt: skip
 
 
-class Deliveries:
-    """Sends what the outbox has for owners. Belongs to one event loop."""
+class Client(Protocol):
+    """What is needed of an ``httpx.AsyncClient``."""
 
-    def __init__(self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+    def stream(
+        self, method: str, url: str, *, content: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Any]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Deliveries:
+    """Sends what the outbox has for owners, with a guarded client unless given one. Belongs to one event loop."""
+
+    def __init__(
+        self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock, client: Client | None = None
+    ) -> None:
         self._outbox = outbox
         self._bucket = bucket
         self._settings = settings
         self._clock = clock
-        self._built: GuardedClient | None = None
+        self._opened = client
 
     async def deliver(self, row: FollowUp, lane: str = "") -> bool:
         """Tries once to deliver an event; says whether its host is well."""
@@ -125,13 +135,13 @@ class Deliveries:
         return status, answer[:MAX_ANSWER_KEPT].decode("utf-8", "replace"), retry_after, None
 
     @property
-    def _client(self) -> "GuardedClient":
-        if self._built is None:
+    def _client(self) -> Client:
+        if self._opened is None:
             from shared.egress import Guard, guarded_client
 
             # mutant: guard
-            self._built = guarded_client(Guard(self._settings.allow_loopback), self._settings.hook_timeout)
-        return self._built
+            self._opened = guarded_client(Guard(self._settings.allow_loopback), self._settings.hook_timeout)
+        return self._opened
 
     def _body(self, row: FollowUp, f: Mapping[str, str]) -> bytes:
         now = self._clock.now()
@@ -150,8 +160,8 @@ class Deliveries:
 
     async def close(self) -> None:
         """Gives back the connections."""
-        if self._built is not None:
-            await self._built.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
 
 def job_data(job: Job, event: str) -> dict[str, Any]:

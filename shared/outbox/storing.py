@@ -24,6 +24,7 @@ from shared.storage.spool import spool_path
 
 if TYPE_CHECKING:
     from shared.egress import GuardedClient
+    from shared.storage.source import Client
 
 FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
 MEDIA = ("video/", "image/", "audio/")
@@ -39,13 +40,16 @@ FIRST_RETRY, LAST_RETRY = 10.0, 300.0  # s
 
 
 class Storing:
-    """Copies what a provider made to the deployment's own storage."""
+    """Copies what a provider made to the deployment's own storage. Fetches with a guarded client, unless given one."""
 
-    def __init__(self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock, source: "Client | None" = None
+    ) -> None:
         self._outbox = outbox
         self._bucket = bucket
         self._settings = settings
         self._clock = clock
+        self._source = source
         self._clients: dict[tuple[str, ...], GuardedClient] = {}
         self._at_once = asyncio.Semaphore(2)  # each holds some 20 MB
         self._examining = asyncio.Lock()  # a child takes what memory a function has left
@@ -212,7 +216,9 @@ class Storing:
         except (StorageError, TimeoutError) as error:
             log.warning("copy_not_removed", reason=str(error) or "out of time", count=len(keys))
 
-    def _client(self, provider: str) -> "GuardedClient":
+    def _client(self, provider: str) -> "Client":
+        if self._source is not None:
+            return self._source
         hosts = hosts_of(provider, self._settings)
         if hosts not in self._clients:
             from shared.egress import Guard, guarded_client

@@ -1,10 +1,13 @@
 """A function's instance: the runtime of shared/runtime.py on a store, a provider, files and owners that can fail."""
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from shared.clock import Clock
 from shared.config.settings import Settings
+from shared.egress import Guard
+from shared.hooks.address import HookAddresses
 from shared.runtime import Runtime
+from shared.storage.bucket import Bucket
 from tests.faults import endpoint, files
 from tests.faults.endpoint import FaultyEndpoint
 from tests.faults.engines import Engine
@@ -18,11 +21,9 @@ class World(files.Surroundings, endpoint.Surroundings, Protocol):
     """What the files and the owners' endpoint need of the simulation."""
 
 
-class Anywhere:
-    """Lets every hook pass; shared/hooks/address.py has tests of its own."""
-
-    async def check(self, url: str) -> None:
-        """Asks no resolver."""
+async def anywhere(host: str, port: int) -> list[str]:
+    """Knows every host, at one public address."""
+    return ["93.184.215.14"]
 
 
 class Instance:
@@ -34,12 +35,11 @@ class Instance:
         self._bucket = FaultyBucket(world)
         self._source = FaultySource(world)
         self._endpoint = FaultyEndpoint(world)
-        self.runtime = runtime = Runtime(settings, self._store, clock, providers={"replicate": self._provider})
-        for part in (runtime, runtime.storing, runtime.deliveries, runtime.statuses, runtime.erasure):
-            vars(part)["bucket" if part is runtime else "_bucket"] = self._bucket
-        vars(runtime.storing)["_client"] = lambda provider: self._source
-        vars(runtime.deliveries)["_built"] = self._endpoint
-        vars(runtime)["hook_addresses"] = Anywhere()
+        self.runtime = Runtime(
+            settings, self._store, clock, providers={"replicate": self._provider},
+            bucket=cast(Bucket, self._bucket), source=self._source, endpoint=self._endpoint,
+        )  # fmt: skip
+        self.runtime.hook_addresses = HookAddresses(Guard(allow_loopback=False, resolver=anywhere))
 
     def host(self, process: Process) -> None:
         """Makes what the runtime does from now on the process' own."""

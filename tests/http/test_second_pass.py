@@ -1,7 +1,5 @@
 """A tick that looks twice, for schedules that cannot come more often than every minute."""
 
-from typing import Any
-
 import pytest
 
 from local.rest_server.running import RunningServer
@@ -9,29 +7,30 @@ from shared.clock import ManualClock
 from tests.world import World, make_world
 
 
-async def tick(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[float]]:
-    """Ticks; while it waits, a job is submitted that nobody else would start."""
-    waits: list[float] = []
+class BusyClock(ManualClock):
+    """While a tick waits, a job is submitted that no other call would start."""
 
-    async def wait(seconds: float) -> None:
-        waits.append(seconds)
-        await world.enqueue()
+    world: World
 
-    monkeypatch.setattr(world.runtime.tick, "_sleep", wait)
-    return await world.runtime.tick.run(), waits
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
 
-
-async def test_a_second_pass_starts_what_came_after_the_first(
-    valkey: RunningServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with make_world(valkey, ManualClock(), tick_second_pass=15) as world:
-        await world.enqueue()
-        report, waits = await tick(world, monkeypatch)
-        assert report.started == 2 and waits == [pytest.approx(15, abs=5)]
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        await self.world.enqueue()
 
 
-async def test_without_the_setting_a_tick_looks_once(valkey: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with make_world(valkey, ManualClock()) as world:
-        await world.enqueue()
-        report, waits = await tick(world, monkeypatch)
-        assert report.started == 1 and waits == []
+async def test_a_second_pass_starts_what_came_after_the_first(valkey: RunningServer) -> None:
+    clock = BusyClock()
+    async with make_world(valkey, clock, tick_second_pass=15) as clock.world:
+        await clock.world.enqueue()
+        report = await clock.world.runtime.tick.run()
+        assert report.started == 2 and clock.waits == [pytest.approx(15, abs=5)]
+
+
+async def test_without_the_setting_a_tick_looks_once(valkey: RunningServer) -> None:
+    clock = BusyClock()
+    async with make_world(valkey, clock) as clock.world:
+        await clock.world.enqueue()
+        assert (await clock.world.runtime.tick.run()).started == 1 and clock.waits == []
