@@ -92,7 +92,11 @@ class Scope:
 
     async def _cancel(self) -> None:
         """Ends what is still under way: nothing goes on after the answer."""
+        if not self._tasks:
+            return
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended, _ = await asyncio.wait(self._tasks)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # retrieved here, so that it leaves no warning: the call's own error is raised
