@@ -31,8 +31,8 @@ class EngineStore:
     @property
     def version(self) -> str:
         """The engine's name and version."""
-        said = dict(line.partition(":")[::2] for line in str(self.client.execute_command("INFO", "server")).split())  # type: ignore[no-untyped-call]
-        return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said['redis_version']}"
+        info = dict(line.partition(":")[::2] for line in str(self.client.execute_command("INFO", "server")).split())  # type: ignore[no-untyped-call]
+        return f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
 
 
 class MeteredStore(EngineStore):
@@ -48,8 +48,8 @@ class MeteredStore(EngineStore):
         pipe.execute_command("CONFIG", "RESETSTAT")  # type: ignore[no-untyped-call]
         pipe.execute_command(*command)  # type: ignore[no-untyped-call]
         pipe.execute_command("INFO", "commandstats")  # type: ignore[no-untyped-call]
-        _, reply, said = pipe.execute()
-        stats = dict(line.removeprefix("cmdstat_").split(":") for line in said.splitlines() if "cmdstat_" in line)
+        _, reply, info = pipe.execute()
+        stats = dict(line.removeprefix("cmdstat_").split(":") for line in info.splitlines() if "cmdstat_" in line)
         counted = {name: dict(pair.split("=") for pair in rest.split(",")) for name, rest in stats.items()}
         self.usec = int(counted[command[0].lower()]["usec"])
         self.commands = sum(int(row["calls"]) for name, row in counted.items() if name.partition("|")[0] not in METER)

@@ -116,8 +116,8 @@ def measure(peers: Sequence[Peer], plan: Plan) -> tuple[list[Row], tuple[int, di
         _print(f"idle for {plan.idle:g} s ...")
         _idle([one for one in measured if one.row.peer is not SLUICE], plan.idle)
         comparison = monitor.comparison()
-        said = str(server.ask("INFO", "server").decode())  # type: ignore[union-attr]
-    return rows, comparison, _server_version(said)
+        info = str(server.ask("INFO", "server").decode())  # type: ignore[union-attr]
+    return rows, comparison, _server_version(info)
 
 
 def _start(row: Row, database: int, server: RunningServer, monitor: Monitor, stack: ExitStack) -> Measured | None:
@@ -156,8 +156,8 @@ def _idle(measured: Sequence[Measured], seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _server_version(said: str) -> str:
-    fields = dict(line.partition(":")[::2] for line in said.splitlines())
+def _server_version(info: str) -> str:
+    fields = dict(line.partition(":")[::2] for line in info.splitlines())
     return f"Valkey {fields['valkey_version']}" if "valkey_version" in fields else f"Redis {fields['redis_version']}"
 
 

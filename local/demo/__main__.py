@@ -15,7 +15,7 @@ from rich.table import Table
 from local.configuration import DATA_DIR, Configuration
 from local.demo.cost import cost, start_bill
 from local.demo.display import ROOMY, LiveTable, PlainLines
-from local.demo.pursuit import Pursued, Pursuit
+from local.demo.following import FollowedJob, Follower
 from local.demo.results import UnusableResult, clear, download, stored
 from local.demo.scenario import ORDERS, SETTINGS, TICK_SECONDS
 from local.receiver import Receiver, secrets_of
@@ -81,28 +81,28 @@ def _configuration(data_dir: Path) -> Configuration:
     )
 
 
-async def _run(stack: Stack, console: Console) -> list[Pursued]:
+async def _run(stack: Stack, console: Console) -> list[FollowedJob]:
     """Returns the jobs as they were when the last one was done and its event received, or at the deadline."""
-    jobs: list[Pursued] = []
+    jobs: list[FollowedJob] = []
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal
     display = LiveTable(console, jobs) if is_live else PlainLines()
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     loop = asyncio.get_running_loop()
     with Receiver(
         secrets_of(stack.urls.functions, stack.api_key),
-        lambda event: loop.call_soon_threadsafe(pursuit.receive, event),
+        lambda event: loop.call_soon_threadsafe(follower.receive, event),
     ) as receiver:
         async with httpx.AsyncClient(base_url=stack.urls.functions, headers=headers, trust_env=False) as client:
-            pursuit = Pursuit(client, receiver.url, display.changed, stack.check, jobs)
+            follower = Follower(client, receiver.url, display.changed, stack.check, jobs)
             with display.shown():
-                await pursuit.submit(ORDERS)
+                await follower.submit(ORDERS)
                 with suppress(TimeoutError):  # the caller names the missing ones
                     async with asyncio.timeout(DEADLINE_SECONDS):
-                        await pursuit.follow()
+                        await follower.follow()
     return jobs
 
 
-def _summary(console: Console, jobs: Sequence[Pursued], files: Sequence[Path]) -> Table:
+def _summary(console: Console, jobs: Sequence[FollowedJob], files: Sequence[Path]) -> Table:
     table = Table(box=None, padding=(0, 2 if console.width >= ROOMY else 1, 0, 0), header_style="dim")
     for title in ("file", "user", "attempts", "seconds", "notified", "state", "size", "length", "thumbnail"):
         table.add_column(title, no_wrap=True)

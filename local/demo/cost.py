@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from local.demo.pursuit import Pursued
+from local.demo.following import FollowedJob
 from local.stack import Stack
 
 
@@ -13,7 +13,7 @@ def start_bill(stack: Stack) -> None:
     _ask("POST", f"{stack.urls.store}/-/bill/reset", stack.environment["UPSTASH_REDIS_REST_TOKEN"])
 
 
-def cost(stack: Stack, jobs: Sequence[Pursued]) -> str:
+def cost(stack: Stack, jobs: Sequence[FollowedJob]) -> str:
     """Returns the bill in three lines."""
     bill = _ask("GET", f"{stack.urls.store}/-/bill", stack.environment["UPSTASH_REDIS_REST_TOKEN"]).json()
     root = str(stack.urls.provider).removesuffix("/v1")

@@ -9,19 +9,19 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from local.demo.pursuit import Pursued
+from local.demo.following import FollowedJob
 
 COLOURS = {"pending": "yellow", "processing": "cyan", "completed": "green", "failed": "red", "canceled": "magenta"}
 FRAMES_A_SECOND = 8
 ROOMY = 100  # columns of a terminal with space for wider gaps
 
 
-def short(job: Pursued) -> str:
+def short(job: FollowedJob) -> str:
     """Returns enough of the id to distinguish five jobs."""
     return job.id[:8]
 
 
-def rank(job: Pursued) -> str:
+def rank(job: FollowedJob) -> str:
     """Returns its priority, and its tier unless that is the default."""
     return str(job.order.priority) if job.order.tier == "free" else f"{job.order.priority} {job.order.tier}"
 
@@ -29,7 +29,7 @@ def rank(job: Pursued) -> str:
 class LiveTable:
     """Draws all jobs several times a second, as the last polls showed them."""
 
-    def __init__(self, console: Console, jobs: Sequence[Pursued]) -> None:
+    def __init__(self, console: Console, jobs: Sequence[FollowedJob]) -> None:
         self._console = console
         self._jobs = jobs
 
@@ -39,7 +39,7 @@ class LiveTable:
         with Live(get_renderable=self._table, console=self._console, refresh_per_second=FRAMES_A_SECOND):
             yield
 
-    def changed(self, job: Pursued) -> None:
+    def changed(self, job: FollowedJob) -> None:
         """Does nothing: the next frame shows the change."""
 
     def _table(self) -> Table:
@@ -74,7 +74,7 @@ class PlainLines:
         print("   time  job       user   priority   status      stage       attempt  progress  note", flush=True)
         yield
 
-    def changed(self, job: Pursued) -> None:
+    def changed(self, job: FollowedJob) -> None:
         """Prints the job's line unless the last one printed was the same."""
         line = (
             f"{short(job)}  {job.order.user:<5}  {rank(job):<9}  {job.status:<10}  {job.stage:<10}  "

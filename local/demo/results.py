@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from local.demo.pursuit import Pursued
+from local.demo.following import FollowedJob
 from local.stack import Stack
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -24,7 +24,7 @@ def clear(directory: Path) -> None:
         file.unlink()
 
 
-def stored(job: Pursued) -> dict[str, Any]:
+def stored(job: FollowedJob) -> dict[str, Any]:
     """Returns the status's entry of the job's one file; raises UnusableResult unless it is stored."""
     files: list[dict[str, Any]] = job.document["files"]
     if len(files) != 1 or files[0]["state"] != "stored":
@@ -32,7 +32,7 @@ def stored(job: Pursued) -> dict[str, Any]:
     return files[0]
 
 
-def download(stack: Stack, job: Pursued, directory: Path) -> Path:
+def download(stack: Stack, job: FollowedJob, directory: Path) -> Path:
     """Downloads the job's file and returns its path; raises UnusableResult if that fails or the file is wrong."""
     authorization = {"Authorization": f"Bearer {stack.api_key}"}
     result = f"{stack.urls.functions}/api/jobs/{job.id}/result"

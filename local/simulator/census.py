@@ -39,9 +39,9 @@ def take_census(
     labels = sorted({label for each in everything for label in each.behaviour.group})
     return Census(
         running=sum(not each.is_over(now) for each in everything),
-        max_running_total=_most_at_once(everything),
+        max_running_total=_max_at_once(everything),
         max_running={
-            label: _most_at_once(each for each in everything if label in each.behaviour.group) for label in labels
+            label: _max_at_once(each for each in everything if label in each.behaviour.group) for label in labels
         },
         creates=[
             Creates(model=model, prompt=prompt, calls=count, predictions=made[model, prompt])
@@ -50,14 +50,14 @@ def take_census(
     )
 
 
-def _most_at_once(predictions: Iterable[Prediction]) -> int:
+def _max_at_once(predictions: Iterable[Prediction]) -> int:
     """Sweeps over starts and ends; at the same instant an end comes first, as its slot is then free."""
     spans = [(each.created_at, each.ending.at) for each in predictions]
     steps = sorted(
         [(start, 1) for start, end in spans if end > start] + [(end, -1) for start, end in spans if end > start]
     )
-    most = running = 0
+    highest = running = 0
     for _, step in steps:
         running += step
-        most = max(most, running)
-    return most
+        highest = max(highest, running)
+    return highest

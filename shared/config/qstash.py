@@ -7,7 +7,7 @@ from shared.config.environment import EnvironmentSettings
 
 
 class QStashSettings(EnvironmentSettings):
-    """How QStash is asked to call, and which keys sign its calls."""
+    """How a schedule is made at QStash, and which keys sign its calls."""
 
     qstash_token: SecretStr | None = None  # only `make schedule` needs it
     qstash_url: str = "https://qstash.upstash.io"

@@ -75,7 +75,7 @@ class TimingSettings(EnvironmentSettings):
     cancel_after: Seconds = Field(1800.0, ge=5)
     adoption_margin: Seconds = 90.0
     webhook_tolerance: Seconds = 300.0
-    first_check_after: Seconds = 30.0  # a younger run is not asked about where webhooks work
+    first_check_after: Seconds = 30.0  # no question about a younger run, if webhooks work
     check_interval: Seconds = 30.0  # between two questions of ticks about one job
     status_check_interval: Seconds = 2.0  # between two questions of status reads about one job, fleet-wide
     status_cache_ttl: Seconds = 2.0

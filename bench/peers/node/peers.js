@@ -35,12 +35,12 @@ if (role === 'client') {
   const ids = [];
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const [word, count] = line.split(' ');
-    let said = '';
+    let status = '';
     for (let n = 0; n < Number(count); n++) {
       if (word === 'put') ids.push(await made.put());
-      else said = await made.poll(ids.shift());
+      else status = await made.poll(ids.shift());
     }
-    process.stdout.write(`= ${said}\n`);
+    process.stdout.write(`= ${status}\n`);
   }
   process.exit(0);
 }

@@ -17,7 +17,7 @@ NO_ADVICE_SECONDS = 1.0  # between two polls if an answer has no Retry-After
 
 
 @dataclass
-class Pursued:
+class FollowedJob:
     """A submitted job, its latest status document and event, and how many polls they took."""
 
     order: Order
@@ -82,21 +82,21 @@ class Pursued:
 
 
 @dataclass
-class Pursuit:
+class Follower:
     """Follows all jobs at once; calls `changed` for each new document, and `check`s the stack if a call fails."""
 
     client: httpx.AsyncClient
     hook_url: str
-    changed: Callable[[Pursued], None]
+    changed: Callable[[FollowedJob], None]
     check: Callable[[], None]
-    jobs: list[Pursued] = field(default_factory=list)
+    jobs: list[FollowedJob] = field(default_factory=list)
 
     async def submit(self, orders: Sequence[Order]) -> None:
         """Submits the jobs one after another, in the given order."""
         for order in orders:
             answer = await self.client.post("/api/submit", json=order.body(self.hook_url))
             answer.raise_for_status()
-            job = Pursued(order, answer.json()["id"], answer.json())
+            job = FollowedJob(order, answer.json()["id"], answer.json())
             self.jobs.append(job)
             self.changed(job)
 
@@ -111,7 +111,7 @@ class Pursuit:
         """Returns once every job is done and its event has come."""
         await asyncio.gather(*(self._follow(job) for job in self.jobs))
 
-    async def _follow(self, job: Pursued) -> None:
+    async def _follow(self, job: FollowedJob) -> None:
         etag = ""
         while not job.is_done:
             pause = NO_ADVICE_SECONDS
@@ -127,7 +127,7 @@ class Pursuit:
         await job.has_event.wait()
         self.changed(job)
 
-    async def _pause(self, job: Pursued, seconds: float) -> None:
+    async def _pause(self, job: FollowedJob, seconds: float) -> None:
         """Waits as long as the answer's Retry-After says, or until the job's event comes."""
         if job.event:
             await asyncio.sleep(seconds)
@@ -136,7 +136,7 @@ class Pursuit:
             async with asyncio.timeout(seconds):
                 await job.has_event.wait()
 
-    def _learn(self, job: Pursued, answer: httpx.Response) -> str | None:
+    def _learn(self, job: FollowedJob, answer: httpx.Response) -> str | None:
         """Keeps a new document and returns its ETag."""
         job.polls += 1
         job.unchanged += answer.status_code == httpx.codes.NOT_MODIFIED
