@@ -106,48 +106,54 @@ class TimingSettings(EnvironmentSettings):
         return [fault for fault in rules if fault]
 
     def _rules_of_calls(self) -> list[str]:
+        """What must hold between the times of single calls and questions; '' for a rule that holds."""
         provider, total = self.provider_timeout, self.store_total_timeout
         last_retry = self.timing_scale * LAST_WEBHOOK_RETRY
         return [
-            _below("STORE_CONNECT_TIMEOUT", self.store_connect_timeout, "STORE_TRY_TIMEOUT", self.store_try_timeout),
-            _at_most("twice STORE_TRY_TIMEOUT", 2 * self.store_try_timeout, "STORE_TOTAL_TIMEOUT", total),
-            _below("STORE_TOTAL_TIMEOUT", total, "PROVIDER_TIMEOUT", provider),
-            _below("PROVIDER_TIMEOUT", provider, "FUNCTION_MAX_DURATION", self.function_max_duration),
-            _at_most("STATUS_CACHE_TTL", self.status_cache_ttl, "CHECK_INTERVAL", self.check_interval),
-            _at_most("CANCEL_AFTER", self.cancel_after, "the provider's run limit", MAX_MODEL_RUN),
-            _below("the provider's last webhook retry", last_retry, "ADOPTION_MARGIN", self.adoption_margin),
-            _below("twice that retry", 2 * last_retry, "WEBHOOK_TOLERANCE", self.webhook_tolerance),
+            _unless_below(
+                "STORE_CONNECT_TIMEOUT", self.store_connect_timeout, "STORE_TRY_TIMEOUT", self.store_try_timeout
+            ),
+            _unless_at_most("twice STORE_TRY_TIMEOUT", 2 * self.store_try_timeout, "STORE_TOTAL_TIMEOUT", total),
+            _unless_below("STORE_TOTAL_TIMEOUT", total, "PROVIDER_TIMEOUT", provider),
+            _unless_below("PROVIDER_TIMEOUT", provider, "FUNCTION_MAX_DURATION", self.function_max_duration),
+            _unless_at_most("STATUS_CACHE_TTL", self.status_cache_ttl, "CHECK_INTERVAL", self.check_interval),
+            _unless_at_most("CANCEL_AFTER", self.cancel_after, "the provider's run limit", MAX_MODEL_RUN),
+            _unless_below("the provider's last webhook retry", last_retry, "ADOPTION_MARGIN", self.adoption_margin),
+            _unless_below(
+                "twice the provider's last webhook retry", 2 * last_retry, "WEBHOOK_TOLERANCE", self.webhook_tolerance
+            ),
         ]
 
     def _rules_of_leases(self) -> list[str]:
+        """What keeps a rescue away from a function that may still live."""
         dead = self.function_max_duration + self.timing_scale * ZOMBIE_MARGIN
         submitted = self.provider_timeout + self.timing_scale * SUBMIT_MARGIN
         return [
-            _at_most("FUNCTION_MAX_DURATION plus 30", dead, "LEASE", self.lease),
-            _below("PROVIDER_TIMEOUT plus 5", submitted, "LEASE", self.lease),
+            _unless_at_most("FUNCTION_MAX_DURATION plus 30", dead, "LEASE", self.lease),
+            _unless_below("PROVIDER_TIMEOUT plus 5", submitted, "LEASE", self.lease),
         ]
 
     def _rules_of_rounds(self) -> list[str]:
         """What must fit into a tick, and into any other function."""
         duration, budget = self.function_max_duration, self.tick_budget
         answer = slack = self.timing_scale * ANSWER_MARGIN  # slack: what may pass before a function comes to submit
-        a_round = 2 * self.store_total_timeout + self.provider_timeout
-        second_round = self.tick_second_pass + a_round if self.tick_second_pass else 0.0
+        one_round = 2 * self.store_total_timeout + self.provider_timeout
+        second_round = self.tick_second_pass + one_round if self.tick_second_pass else 0.0
         delivery = self.hook_timeout + self.store_total_timeout + slack
         calls = "two store calls and one provider call with their full timeouts"
         longest_tick = duration - self.timing_scale * TICK_MARGIN
         return [
-            _at_most("TICK_BUDGET", budget, "FUNCTION_MAX_DURATION minus 10", longest_tick),
-            _at_most(calls, a_round, "TICK_BUDGET", budget),
-            _at_most(f"TICK_SECOND_PASS, {calls}", second_round, "TICK_BUDGET", budget),
-            _at_most("HOOK_TIMEOUT, STORE_TOTAL_TIMEOUT and 2 s", delivery, "TICK_BUDGET", budget),
-            _at_most(f"{calls}, and 4 s", a_round + answer + slack, "FUNCTION_MAX_DURATION", duration),
+            _unless_at_most("TICK_BUDGET", budget, "FUNCTION_MAX_DURATION minus 10", longest_tick),
+            _unless_at_most(calls, one_round, "TICK_BUDGET", budget),
+            _unless_at_most(f"TICK_SECOND_PASS, {calls}", second_round, "TICK_BUDGET", budget),
+            _unless_at_most("HOOK_TIMEOUT, STORE_TOTAL_TIMEOUT and 2 s", delivery, "TICK_BUDGET", budget),
+            _unless_at_most(f"{calls}, and 4 s", one_round + answer + slack, "FUNCTION_MAX_DURATION", duration),
         ]
 
 
-def _below(left: str, a: float, right: str, b: float) -> str:
+def _unless_below(left: str, a: float, right: str, b: float) -> str:
     return "" if a < b else f"{left} ({a:g} s) must be below {right} ({b:g} s)"
 
 
-def _at_most(left: str, a: float, right: str, b: float) -> str:
+def _unless_at_most(left: str, a: float, right: str, b: float) -> str:
     return "" if a <= b else f"{left} ({a:g} s) must be at most {right} ({b:g} s)"

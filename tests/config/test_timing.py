@@ -104,7 +104,10 @@ CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
     ({"LEASE": "80"}, r"FUNCTION_MAX_DURATION plus 30 \(90 s\) must be at most LEASE \(80 s\)"),
     ({"CANCEL_AFTER": "3600"}, r"CANCEL_AFTER \(3600 s\) must be at most the provider's run limit \(1800 s\)"),
     ({"ADOPTION_MARGIN": "60"}, r"retry \(60 s\) must be below ADOPTION_MARGIN \(60 s\)"),
-    ({"WEBHOOK_TOLERANCE": "60"}, r"twice that retry \(120 s\) must be below WEBHOOK_TOLERANCE \(60 s\)"),
+    (
+        {"WEBHOOK_TOLERANCE": "60"},
+        r"twice the provider's last webhook retry \(120 s\) must be below WEBHOOK_TOLERANCE \(60 s\)",
+    ),
     ({"TICK_BUDGET": "55"}, r"TICK_BUDGET \(55 s\) must be at most FUNCTION_MAX_DURATION minus 10 \(50 s\)"),
     ({"STATUS_CACHE_TTL": "31"}, r"STATUS_CACHE_TTL \(31 s\) must be at most CHECK_INTERVAL \(30 s\)"),
     ({"TICK_BUDGET": "24"}, r"full timeouts \(25 s\) must be at most TICK_BUDGET \(24 s\)"),
