@@ -15,12 +15,11 @@ from shared.clock import ManualClock
 from shared.errors import StoreUncertain
 from shared.outbox.scope import Scope
 from shared.providers.base import Prediction, Submission, SubmissionOutcome
-from shared.signing.webhooks import nonce
+from tests.http.calls import BODY, webhook_url
 from tests.receiver import Receiver, receiver
 from tests.world import AUTH, PROCESSOR, ObedientProvider, World, http_client, make_world
 
 HOUR = 3600.0
-BODY: dict[str, Any] = {"model": "acme/video", "input": {}, "user_id": "ada"}
 
 
 @pytest.fixture
@@ -67,11 +66,6 @@ def events(owner: Receiver) -> list[tuple[str, str]]:
     """Type and job of each event that the owner got."""
     bodies = [json.loads(received.body) for received in owner.received]
     return [(body["type"], body["data"]["id"]) for body in bodies]
-
-
-def webhook_of(world: World, job_id: str) -> str:
-    tied = nonce(world.runtime.settings.signing_key, job_id, 1)
-    return f"/api/webhook/replicate?job={job_id}&attempt=1&nonce={tied}"
 
 
 @pytest.mark.parametrize("tick_period", [60.0, HOUR], ids=["every minute", "hourly"])
@@ -172,7 +166,7 @@ async def test_a_webhook_notifies_the_owner_while_it_starts_the_next_job(
         job_id = await lost(world, source, owner)
         await world.enqueue("bob")
         provider.states["p"] = Prediction(f"p_{job_id}", "completed", output="words")
-        answer = await client.post(webhook_of(world, job_id), content=b"p")
+        answer = await client.post(webhook_url(world, job_id), content=b"p")
         assert answer.json() == {"result": "finished"} and len(provider.created) == 1
 
 
@@ -191,7 +185,7 @@ async def test_a_call_that_fails_still_follows_up_what_it_has_ended(
         world.provider.states["p"] = Prediction(f"p_{job_id}", "completed", output="words")
         await world.enqueue("bob")
         monkeypatch.setattr(world.runtime.dispatcher, "run", uncertain)
-        assert (await client.post(webhook_of(world, job_id), content=b"p")).status_code == 503
+        assert (await client.post(webhook_url(world, job_id), content=b"p")).status_code == 503
         assert events(owner) == [("job.completed", job_id)]
 
 
