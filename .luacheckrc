@@ -1,7 +1,8 @@
 -- Scripts are not modules: the loader sends each verb behind the libraries that its header names after `With:`. So
 -- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
 local SCRIPTS = 'shared/jobqueue/scripts/'
-local LIBRARIES = {'prelude', 'outbox', 'ending', 'seats', 'walk'} -- each may use those before it; see script.py
+-- Each may use those before it; see script.py.
+local LIBRARIES = { 'prelude', 'keys', 'room', 'users', 'runs', 'seats', 'outbox', 'ending', 'walk' }
 
 -- What Redis gives a script, and what the loader puts in place of names.
 stds.script = {read_globals = {

@@ -1,7 +1,8 @@
 """The queue's Lua scripts: one file a verb, each sent with EVAL behind what it uses of the libraries.
 
-A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. The loader
-puts numbers in their places, by the order in the verb's header, and callers name them too; see scripted.py.
+A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. So do the
+functions that it uses of a library. The loader puts numbers in their places, by the order in the verb's header, and
+callers name them too; see scripted.py.
 
 Plain EVAL and not EVALSHA: Upstash's script cache may be empty on the replica that answers, and a script of some
 kilobytes is small next to the request itself. No shebang: Upstash's ``allow-key-locking`` flag would forbid the job and
@@ -17,7 +18,8 @@ from shared.jobqueue.kinds import Argument
 from shared.jobqueue.lua import needed, statements, with_names_replaced, without_comments, without_indentation, words
 
 FOLDER = Path(__file__).parent / "scripts"
-LIBRARIES = ("prelude", "outbox", "ending", "seats", "walk")  # each may use those before it
+# Each may use those before it.
+LIBRARIES = ("prelude", "keys", "room", "users", "runs", "seats", "outbox", "ending", "walk")
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
     "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats",
@@ -46,10 +48,11 @@ class Script:
 def script(verb: str) -> Script:
     """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
     header = Header.of(verb, _source(verb))
-    body = with_names_replaced(without_comments(_source(verb)), _Numbers(verb, header))
+    body, numbers = without_comments(_source(verb)), _Numbers(verb, header)
     library = [one for name in ("prelude", *header.libraries) for one in statements(without_comments(_source(name)))]
-    text = "".join(one.text for one in needed(library, words(body))) + body
-    return Script(verb, without_indentation(text), header.keys, header.arguments)
+    used = words(with_names_replaced(body, numbers))
+    text = "".join(one.text for one in needed(library, used)) + body
+    return Script(verb, without_indentation(with_names_replaced(text, numbers)), header.keys, header.arguments)
 
 
 class _Numbers:

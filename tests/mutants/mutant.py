@@ -4,26 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.edit import Edit, EditDoesNotApply
+from tests.mutants.edit import Edit
 
 QUEUE_TESTS = "tests/queue/test_jobqueue.py"
 TARGETED = "tests/mutants/test_mutants.py"
-
-
-@dataclass(frozen=True)
-class TextEdit:
-    """Replaces a text that its file holds exactly once."""
-
-    file: str
-    before: str
-    after: str
-
-    def applied_to(self, source: str) -> str:
-        """The source with the edit made; raises EditDoesNotApply."""
-        found = source.count(self.before)
-        if found != 1:
-            raise EditDoesNotApply(f"{self.file} holds {self.before!r} {found} times, not once")
-        return source.replace(self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -31,7 +15,7 @@ class Mutant:
     """One deliberate bug. ``tests`` are node ids; at least one of them must fail."""
 
     name: str
-    edits: tuple[Edit | TextEdit, ...]
+    edits: tuple[Edit, ...]
     tests: tuple[str, ...]
 
     @property
@@ -45,9 +29,9 @@ class Mutant:
             path.write_text(edit.applied_to(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def lua(name: str, verb: str, before: str, after: str, *tests: str) -> Mutant:
-    """A mutant of one verb's script."""
-    return Mutant(name, (TextEdit(f"shared/jobqueue/scripts/{verb}.lua", before, after),), tests)
+def lua(name: str, file: str, anchor: str, after: str, *tests: str, part: str = "") -> Mutant:
+    """A mutant of one verb or library; see Edit."""
+    return python(name, f"shared/jobqueue/scripts/{file}.lua", anchor, after, *tests, part=part)
 
 
 def python(name: str, file: str, anchor: str, after: str, *tests: str, part: str = "") -> Mutant:

@@ -3,9 +3,6 @@
 from tests.mutants.mutant import Mutant, lua, python
 
 DELIVERY = "shared/hooks/delivery.py"
-PLANNED = (
-    "plan = plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)\n    note_event(fields, plan)\n  end"
-)
 
 
 def verbs(name: str) -> str:
@@ -26,128 +23,129 @@ def batches(name: str) -> str:
 OWED = (
     lua(
         "owners are told what they did not ask for", "outbox",
-        "string.find(',' .. f.hook_events .. ',', ',' .. kind .. ',', 1, true) ~= nil", "true",
+        "subscribed", "return true",
         verbs("only_what_was_asked_for_is_told"),
     ),
     lua(
         "an event's lane is not listed", "outbox",
-        "redis.call('ZADD', prefix .. 'x', 'LT', text(plan.due), plan.lane)", "",
+        "lane listed", "",
         verbs("an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it"),
     ),
     lua(
         "a new event puts off all others of its lane", "outbox",
-        "'x', 'LT', text(plan.due)", "'x', text(plan.due)",
+        "lane listed", "",
         verbs("a_later_event_does_not_put_off_an_earlier_one_of_its_lane"),
+        part="'LT', ",
     ),
     lua(
         "an event is not leased to whoever is told of it", "outbox",
-        "plan.due = now + HOOK_LEASE", "plan.due = now",
+        "lease", "",
         verbs("an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it"),
+        part=" + HOOK_LEASE",
     ),
     lua(
         "a URL that is gone is told", "outbox",
-        "if known[2] then return", "if false then return",
+        "gone", "",
         verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
     ),
     lua(
         "a host that is left alone gets new events at once", "outbox",
-        "if is_leased and free_at <= now then", "if is_leased then",
+        "host left alone", "if is_leased then",
         verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
     ),
     lua(
         "each attempt is a beginning", "outbox",
-        "if not f['s:processing'] then", "if true then",
+        "first run", "",
         verbs("the_first_run_is_told_once_and_no_later_attempt"),
     ),
     lua(
         "a backoff holds up nobody", "outbox",
-        "text(math.max(tonumber(first[2]), free_at))", "text(tonumber(first[2]))",
+        "backoff", "local due = tonumber(first[2])",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
     ),
     lua(
         "the end is told before the files are stored", "ending",
-        PLANNED, "end\n  " + PLANNED.removesuffix("\n  end"),
+        "event after files", "end\ndo",
         verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
     ),
     lua(
         "files are not stored", "finish",
-        "outcome == 'completed' and tonumber(arg.store_lease) or nil)", "nil)",
+        "files", "local store_lease = nil",
         verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
     ),
     lua(
         "every event of a script is leased to its caller", "ending",
-        "plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)",
-        "plan_event(ending.prefix, f, id, outcome, now, true)",
+        "one lease", "true",
         batches("only_the_first_of_several_events_is_leased_to_who_caused_them"),
+        part="#follow_ups == 0",
     ),
     lua(
         "a batch ends twice", "ending",
-        "redis.call('HSETNX', batch, 'ended_at', ending.now) == 1", "redis.call('HSET', batch, 'ended_at', ending.now)",
+        "batch ends once", "redis.call('HSET', batch, 'ended_at', arg.now)",
         batches("a_batch_that_ends_within_a_cancellation_is_told_of_once"),
     ),
     lua(
         "a batch that ends again is the same event", "ending",
-        "'batch' .. (b.rounds or '')", "'batch'",
+        "batch event", "local event = 'batch'",
         batches("a_batch_is_told_of_once_each_time_it_ends"),
     ),
     lua(
         "a job is forgotten before its owner could be told", "ending",
-        "(store_lease or plan) and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)\n  if store_lease",
-        "ending.ttl)\n  if store_lease",
+        "ttl", "nil",
         verbs("a_job_is_known_for_as_long_as_it_may_be_told_of").replace("[memory]", ""),
+        part="has_follow_up",
     ),
 )  # fmt: skip
 
 HANDED_OUT = (
     lua(
         "rows are handed out without a lease", "outbox_claim",
-        "redis.call('ZADD', prefix .. 'x:' .. lane.name, unpack(leases))", "",
+        "lease of rows", "",
         verbs("what_is_handed_out_is_handed_to_one_until_its_lease_is_over"),
     ),
     lua(
         "a lane is handed to two", "outbox_claim",
-        "move(until_ms, lane.name)", "place_lane(prefix, lane.name)",
+        "lease of the lane", "schedule_lane(lane.name)",
         verbs("what_is_handed_out_is_handed_to_one_until_its_lease_is_over"),
     ),
     lua(
         "a host that fails gets all its rows", "outbox_claim",
-        "if failures ~= '0' then before = now - LONG_OVERDUE end", "",
+        "failing host", "",
         verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
     ),
     lua(
         "a job's files are handed out without a lease", "outbox_claim",
-        "move(until_ms - BAND, job.id)", "",
+        "lease of files", "",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "all holders of a job's files have the same turn", "outbox_claim",
-        "redis.call('HINCRBY', prefix .. 'j:' .. job.id, 'turn', 1)",
-        "redis.call('HGET', prefix .. 'j:' .. job.id, 'turn')",
+        "turn", "local turn = redis.call('HGET', job_key(job.id), 'turn')",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "a job that is gone stays in the outbox", "outbox_claim",
-        "redis.call('ZREM', key.outbox, unpack(gone))", "",
+        "gone", "",
         verbs("files_of_a_job_that_is_gone_are_forgotten"),
     ),
     lua(
         "a repeated keep is refused", "outbox_keep",
-        "if f.storing == '0' and f.turn == arg.turn and arg.retry_at == '' then return {'kept', ''} end", "",
+        "repeat", "",
         verbs("a_repeated_keep_is_not_taken_for_refused"),
     ),
     lua(
         "files of another turn are kept", "outbox_keep",
-        "if f.storing ~= '1' or f.turn ~= arg.turn then", "if f.storing ~= '1' then",
+        "turn", "",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "a job whose files are kept stays in the outbox", "outbox_keep",
-        "redis.call('ZREM', key.outbox, arg.id)", "",
+        "outbox", "",
         verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
     ),
     lua(
         "nobody is told once the files are kept", "outbox_keep",
-        "local plan = plan_event(", "local plan = false and plan_event(",
+        "event", "local plan = nil",
         verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
     ),
 )  # fmt: skip
@@ -155,67 +153,70 @@ HANDED_OUT = (
 NOTED = (
     lua(
         "a success is refused when others have tried", "outbox_note",
-        "if word ~= 'delivered' and (f[count]", "if (f[count]",
+        "tries", "has_others_tried",
         verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
+        part="word ~= 'delivered' and has_others_tried",
     ),
     lua(
         "a failure counts whatever its reporter knows", "outbox_note",
-        "if word ~= 'delivered' and (f[count] or '0') ~= arg.tries then return {'stale'} end", "",
+        "tries", "",
         verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
     ),
     lua(
         "a delivered event is told again", "outbox_note",
-        "else\n  redis.call('ZREM', key.lane_rows, row)\nend", "end",
+        "row removed", "",
         verbs("what_was_delivered_stays_delivered"),
     ),
     lua(
         "a delivered event counts another success", "outbox_note",
-        "f[state] == 'delivered' or ", "",
+        "delivered", "",
         verbs("what_was_delivered_stays_delivered"),
     ),
     lua(
         "a host that fails again is left alone as shortly", "outbox_note",
-        "5000 * 2 ^ math.min(failures, 20)", "5000",
+        "backoff", "local doubled = FIRST_BACKOFF",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
     ),
     lua(
         "what a host asks for is not looked at", "outbox_note",
-        "math.max(math.floor(doubled), tonumber(arg.pause))", "math.floor(doubled)",
+        "pause", "backoff",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
+        part="math.max(backoff, tonumber(arg.pause))",
     ),
     lua(
         "a probe's success does not end its host's backoff", "outbox_note",
-        "redis.call('HDEL', key.lane_state, 'failures', 'until')", "",
+        "success", "",
         verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
     ),
     lua(
         "a URL that is gone is not remembered", "outbox_note",
-        "redis.call('HSET', key.lane_state, 'gone:' .. arg.tag, arg.now)", "",
+        "gone", "",
         verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
     ),
     lua(
         "what is given up is not listed", "outbox_note",
-        "redis.call('ZADD', key.undelivered, arg.now, row)\n  redis.call('ZREMRANGE", "redis.call('ZREMRANGE",
+        "undelivered", "",
         verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
     ),
     lua(
         "a late success leaves its event among the undelivered", "outbox_note",
-        "redis.call('ZREM', key.undelivered, row) --", "--",
+        "late success", "",
         verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
     ),
     lua(
         "a redelivery goes on where the ladder ended", "outbox_redeliver",
-        "'pending', 'n:' .. arg.event, '0')", "'pending')",
+        "tries", "",
         verbs("a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked"),
+        part=", count, '0'",
     ),
     lua(
         "anybody may redeliver", "outbox_redeliver",
-        "if f.owner ~= arg.owner then", "if not f.owner then",
+        "owner", "if not f.owner then return { 'not_found' } end",
         verbs("nobody_redelivers_what_is_not_his_or_has_not_happened"),
     ),
     lua(
         "a URL that was gone stays so when it is redelivered to", "outbox_redeliver",
-        "redis.call('HDEL', key.root .. 'h:' .. f.hook_lane, 'gone:' .. f.hook_tag)", "",
+        "gone", "",
         verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
     ),
 )  # fmt: skip
@@ -228,11 +229,13 @@ PYTHON = (
     ),
     python(
         "each wait is the one before", DELIVERY,
-        "next wait", "tries", wire("ten_tries_and_the_waits_between_them_are_the_ladder"), part="tries + 1",
+        "next wait", "tries", wire("ten_tries_and_the_waits_between_them_are_the_ladder"),
+        part="tries + 1",
     ),
     python(
         "a redirect is a success", DELIVERY,
-        "success", "400", wire("a_redirect_is_no_success_and_is_not_followed"), part="300",
+        "success", "400", wire("a_redirect_is_no_success_and_is_not_followed"),
+        part="300",
     ),
     python(
         "Retry-After is not obeyed", DELIVERY,
@@ -246,7 +249,8 @@ PYTHON = (
     ),
     python(
         "the signature is of another body", "shared/hooks/event.py",
-        "signatures", 'body + b"\\n"', wire("both_secrets_sign_what_is_sent"), part="body",
+        "signatures", 'body + b"\\n"', wire("both_secrets_sign_what_is_sent"),
+        part="body",
     ),
     python(
         "the second secret does not sign", "shared/hooks/event.py",

@@ -8,7 +8,7 @@ import pytest
 
 from shared.clock import ManualClock
 from tests.mutants.__main__ import MUTANTS
-from tests.mutants.edit import Edit, anchors
+from tests.mutants.edit import anchors
 from tests.mutants.mutant import Mutant
 from tests.project import ROOT
 from tests.world import World, make_world
@@ -35,7 +35,7 @@ def test_every_anchor_is_named_once_in_its_file_and_used_by_a_mutant() -> None:
         if path.suffix in (".py", ".lua")
         for name, _ in anchors(path.read_text(encoding="utf-8"))
     )
-    used = {(edit.file, edit.anchor) for mutant in MUTANTS for edit in mutant.edits if isinstance(edit, Edit)}
+    used = {(edit.file, edit.anchor) for mutant in MUTANTS for edit in mutant.edits}
     assert used == set(placed)
     assert set(placed.values()) == {1}
 

@@ -1,69 +1,129 @@
--- batch_create: admits all jobs of a batch, or none. The batch is one task of its user; as many of its jobs are ready as
--- his concurrency admits, the others wait in his backlog, in their order.
+-- batch_create: admits all jobs of a batch, or none. The batch is one task of its user: its best jobs are ready as far
+-- as the user has seats, and the others wait in the user's backlog.
+-- With: keys, room, users
 -- KEYS: index, batch, user, root, batch_queue
 -- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
 --       cost: count?, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live, allowed} | {queue_full, waiting}
--- fields: the batch's, those that all jobs have in common, then each job's: id and score, and what it has of its own;
--- widths: how many parts each of these takes. cost: as for enqueue; the tags of the jobs follow each other.
-local index, batch_key, user_key = key.index, key.batch, key.user
+-- fields: those of the batch, those that all jobs have in common, then each job's: id, score, and its own.
+-- widths: how many parts each of these takes.
+-- cost: as for enqueue; the tags of the jobs follow each other.
 local now, lane, widths = tonumber(arg.now), tonumber(arg.lane), numbers(arg.widths)
-local known = redis.call('HGET', batch_key, 'fingerprint')
-if known then return {known == arg.fingerprint and 'duplicate' or 'conflict'} end
+local is_fair = arg.cost ~= ''
+local parts, taken = rest.fields, 0
 
-local user = read_user(user_key, tonumber(arg.user_limit))
-local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(arg.user_queued), user.cap)
-if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
-local count = count_waiting(index)
-if count + #widths - 2 > tonumber(arg.queue_size) then return {'queue_full', text(count)} end
-local gates = arg.cost ~= '' and read_head(index, 0, 0).gates or {}
-
-local parts, at = rest.fields, 0
+-- The next parts of `fields`.
 local function take(width)
-  local list = {unpack(parts, at + 1, at + width)}
-  at = at + width
+  local list = { unpack(parts, taken + 1, taken + width) }
+  taken = taken + width
   return list
 end
-local function put(list, ...)
-  for _, part in ipairs({...}) do list[#list + 1] = part end
+
+-- The batch's jobs by number, from 0, with their scores; and the tag of the last one under the fair policy, where each
+-- begins when the one before it ends.
+local function take_jobs(first_tag)
+  local jobs, tag = {}, first_tag
+  for number = 0, #widths - 3 do
+    local own = take(widths[number + 3])
+    local score = tonumber(own[2])
+    if is_fair then
+      score = math.max(0, tag - score)
+      tag = tag + tonumber(arg.cost)
+    end
+    jobs[number] = { id = own[1], score = score, number = number, own = own }
+  end
+  return jobs, tag
 end
 
-local moves, seats, queued, first_waiting = {}, {}, {}, nil
--- A batch comes behind what waits in its user's backlog already.
-local free = #user.waiting == 0 and user.cap - #user.admitted or 0
-local tag = math.max(gates['~v'] or FIRST_TAG, user.tag)
-local batch_fields, common = take(widths[1]), take(widths[2])
-local jobs, order = {}, {}
-for n = 0, #widths - 3 do
-  local own = take(widths[n + 3])
-  local score = tonumber(own[2])
-  if arg.cost ~= '' then
-    score = math.max(0, tag - score)
-    tag = tag + tonumber(arg.cost)
+-- Gives the best of the jobs a seat, so that they are ready.
+local function seat_best(jobs, count)
+  local order = {}
+  for number = 0, #jobs do
+    add(order, jobs[number])
   end
-  jobs[n] = {own = own, score = score, number = n}
-  order[#order + 1] = jobs[n]
+  table.sort(order, function(a, b)
+    if a.score ~= b.score then return a.score < b.score end
+    return a.number < b.number
+  end)
+  for i = 1, math.min(count, #order) do
+    order[i].is_ready = true
+  end
 end
-table.sort(order, function(a, b) if a.score ~= b.score then return a.score < b.score end return a.number < b.number end)
-for i = 1, math.min(free, #order) do order[i].is_ready = true end
-for n = 0, #jobs do
-  local own, score, is_ready = jobs[n].own, jobs[n].score, jobs[n].is_ready
-  local id = own[1]
-  local fields = {'state', is_ready and 'queued' or 'backlog', 'attempt', '0', 'fingerprint', arg.fingerprint, 'score', text(score),
-    'heirs', '1', 'batch', arg.batch_id, 'number', text(n), unpack(common)}
-  put(fields, unpack(own, 3))
-  redis.call('HSET', key.root .. 'j:' .. id, unpack(fields))
-  put(moves, score_of(is_ready and READY + lane or BACKLOG, score), id,
-    entries_of(key.root, user_key, id, tonumber(arg.expire_at), now))
-  put(queued, is_ready and '-1' or text(score), id)
-  if is_ready then put(seats, text(ADMITTED + score), id) else first_waiting = math.min(first_waiting or score, score) end
+
+-- Writes the record of a job.
+local function write_job(job, common)
+  local fields = {
+    state = job.is_ready and 'queued' or 'backlog',
+    attempt = '0',
+    fingerprint = arg.fingerprint,
+    score = text(job.score),
+    heirs = '1',
+    batch = arg.batch_id,
+    number = text(job.number),
+  }
+  local more = { unpack(common) }
+  add(more, unpack(job.own, 3))
+  write_fields(job_key(job.id), fields, more)
 end
-put(seats, first_waiting and text(first_waiting) or text(SPENT), '#' .. arg.batch_id)
-if arg.cost ~= '' then put(seats, text(SPECIAL + tag), '~') end
-redis.call('HSET', batch_key, 'fingerprint', arg.fingerprint, unpack(batch_fields))
+
+-- Writes the records of the jobs. Returns the scores and members that the index, the user's set and the batch's queue
+-- get, and the score of the first job that waits, nil if none does.
+local function write_jobs(jobs, common)
+  local moves, members, queued, first_waiting = {}, {}, {}, nil
+  local alarm_score, history_score = score_of(ALARMS, tonumber(arg.expire_at)), score_of(HISTORY, now)
+  for number = 0, #jobs do
+    local job = jobs[number]
+    write_job(job, common)
+    add(moves, score_of(job.is_ready and READY + lane or BACKLOG, job.score), job.id)
+    add(moves, alarm_score, alarm_of(job.id), history_score, history_of(key.user, job.id))
+    add(queued, job.is_ready and '-1' or text(job.score), job.id)
+    if job.is_ready then
+      add(members, seat_score(job.score), job.id)
+    else
+      first_waiting = math.min(first_waiting or job.score, job.score)
+    end
+  end
+  return moves, members, queued, first_waiting
+end
+
+-- Notes that jobs wait for the seats of the user's other jobs, unless that is noted already.
+local function note_heirs(user)
+  if #user.waiting == 0 and arg.heirs ~= '1' then expect_heirs(user) end
+end
+
+-- The answer if the batch exists already; else nil.
+local function replay()
+  local known = redis.call('HGET', key.batch, 'fingerprint')
+  if not known then return nil end
+  return { known == arg.fingerprint and 'duplicate' or 'conflict' }
+end
+
+-- The refusal if the user or the queue has no room for the batch; else nil.
+local function refusal(user, count)
+  local tasks, allowed = tasks_of(key.user, user), math.max(tonumber(arg.user_queued), user.cap)
+  if tasks >= allowed then return { 'user_limit', text(tasks), text(allowed) } end
+  local waiting = count_waiting()
+  if waiting + count > tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
+  return nil
+end
+
+local answer = replay()
+if answer then return answer end
+local user = read_user(key.user, tonumber(arg.user_limit))
+local refused = refusal(user, #widths - 2)
+if refused then return refused end
+
+local gates = is_fair and read_head(0, 0).gates or {}
+local batch_fields, common = take(widths[1]), take(widths[2])
+local jobs, tag = take_jobs(math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag))
+-- A batch comes behind what waits in its user's backlog already.
+if #user.waiting == 0 then seat_best(jobs, user.cap - #user.seated) end
+local moves, members, queued, first_waiting = write_jobs(jobs, common)
+add(members, text(first_waiting or SPENT), '#' .. arg.batch_id)
+if is_fair then add(members, text(SPECIAL + tag), '~') end
+write_fields(key.batch, { fingerprint = arg.fingerprint }, batch_fields)
 redis.call('ZADD', key.batch_queue, unpack(queued))
-redis.call('ZADD', index, unpack(moves))
-redis.call('ZADD', user_key, unpack(seats))
--- Who is put before an empty backlog must know that somebody waits for his place when he ends.
-if first_waiting and #user.waiting == 0 and arg.heirs ~= '1' then tell_heirs(key.root, user) end
-return {'created'}
+redis.call('ZADD', key.index, unpack(moves))
+redis.call('ZADD', key.user, unpack(members))
+if first_waiting then note_heirs(user) end
+return { 'created' }

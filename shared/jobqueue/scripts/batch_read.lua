@@ -1,25 +1,43 @@
--- batch_read: a batch, which of its jobs live, and which of those are at a provider.
+-- batch_read: a batch, its live jobs, and those of them at a provider.
+-- With: keys, room
 -- KEYS: index, batch, batch_queue, root
 -- ARGV: batch_id: name, slot_limit: count, first: count, count: count
 -- Returns: {{field, value, ...}, {id of a live job ...}, {id of a job at a provider ...},
 --   {output, code, detail, files, ended_at, ...}}
--- The last of `count` jobs from number `first` on, or of fewer if they are large: a command for each.
-local flat, batch = redis.call('HGETALL', key.batch), {}
-if #flat == 0 then return {{}, {}, {}, {}} end
-for i = 1, #flat, 2 do batch[flat[i]] = flat[i + 1] end
-local running, mark, results, size = {}, arg.batch_id .. '_', {}, 0
+-- The last list has the results of `count` jobs from number `first` on, or of fewer if they are large: a command for
+-- each.
 local MAX_BYTES = 3e6 -- of a page: Vercel answers with 4.5 MB at most
-if not batch.ended_at then
-  for _, row in ipairs(read_head(key.index, tonumber(arg.slot_limit), 0).rows) do
-    if row.band < READY and string.sub(row.id, 1, #mark) == mark then running[#running + 1] = row.id end
+local RESULT = { 'output', 'error_code', 'error_detail', 'files', 'ended_at' } -- of each job
+local mark = arg.batch_id .. '_'
+
+-- The batch's jobs at a provider, if it may have any.
+local function running_jobs(batch)
+  local running = {}
+  if batch.ended_at then return running end
+  for _, row in ipairs(read_head(tonumber(arg.slot_limit), 0).rows) do
+    if row.band < READY and string.sub(row.id, 1, #mark) == mark then add(running, row.id) end
   end
+  return running
 end
-for n = tonumber(arg.first), math.min(tonumber(arg.first) + tonumber(arg.count), tonumber(batch.expected)) - 1 do
-  local id = batch['i' .. text(n)] or mark .. text(n)
-  local found = redis.call('HMGET', key.root .. 'j:' .. id, 'output', 'error_code', 'error_detail', 'files',
-    'ended_at')
-  size = size + #(found[1] or '') + #(found[4] or '')
-  if size > MAX_BYTES and #results > 0 then break end
-  for i = 1, 5 do results[#results + 1] = found[i] or '' end
+
+-- The results of a page of jobs, one after the other; fewer than `count` if they are large, but at least one.
+local function read_results(batch)
+  local results, size, first = {}, 0, tonumber(arg.first)
+  for number = first, math.min(first + tonumber(arg.count), tonumber(batch.expected)) - 1 do
+    local id = batch['i' .. text(number)] or mark .. text(number)
+    local f = read(job_key(id), unpack(RESULT))
+    size = size + #(f.output or '') + #(f.files or '')
+    if size > MAX_BYTES and #results > 0 then break end
+    for _, name in ipairs(RESULT) do
+      add(results, f[name] or '')
+    end
+  end
+  return results
 end
-return {flat, batch.ended_at and {} or redis.call('ZRANGE', key.batch_queue, 0, -1), running, results}
+
+local flat = redis.call('HGETALL', key.batch)
+if #flat == 0 then return { {}, {}, {}, {} } end
+local batch = from_pairs(flat)
+local running = running_jobs(batch)
+local results = read_results(batch)
+return { flat, batch.ended_at and {} or redis.call('ZRANGE', key.batch_queue, 0, -1), running, results }

@@ -1,82 +1,127 @@
--- batch_retry: makes a new job for each one of a batch that ended otherwise than well; what has ended stays as it is, and
--- the new jobs take its places in the batch. A batch that had ended lives again, as one task of its user.
--- With: outbox, ending
+-- batch_retry: makes a new job for each job of a batch that failed. Ended jobs stay as they are, and the new ones take
+-- their places. A batch that had ended lives again, as one task of its user.
+-- With: keys, room, users, seats
 -- KEYS: index, batch, stats, root, batch_queue, user
--- ARGV: batch_id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count, user_queued: count,
+-- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
 --       canceled_too: flag, priority_unit: count?, cost: count?, queue_size: count
 -- Returns: {not_found} | {retried, count} | {user_limit, live, allowed} | {queue_full, waiting}
--- unit, cost: as for reprioritize and enqueue: how a score is made under the policy.
-local flat, b = redis.call('HGETALL', key.batch), {}
-for i = 1, #flat, 2 do b[flat[i]] = flat[i + 1] end
-if b.owner ~= arg.owner then return {'not_found'} end
-if b.retry_token == arg.token then return {'retried', b.retried} end
-local ending, now = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit), tonumber(arg.now)
-if b.ended_at then
-  local user = read_user(key.user, ending.cap)
+-- canceled_too: also for each job that was canceled.
+-- priority_unit, cost: as for reprioritize and enqueue: how the policy makes a score.
+local OLD = { 'created_at', 'score', 'expire_at', 'priority' } -- what the new job's times and score are made of
+local KEPT = { -- what the new job has from the old one
+  'schema',
+  'owner',
+  'user',
+  'queue',
+  'provider',
+  'model',
+  'input',
+  'tier',
+  'priority',
+  'metadata',
+  'hook_url',
+  'hook_lane',
+  'hook_tag',
+  'hook_events',
+  'lane',
+  'deadline',
+  'adoption',
+  'max_attempts',
+  'retry_delay',
+  'policy',
+  'number',
+  'batch',
+  'fingerprint',
+}
+local now, is_fair = tonumber(arg.now), arg.cost ~= ''
+
+-- The answer if nothing is to be done, or the user may have no other task; else nil.
+local function replay(b)
+  if b.owner ~= arg.owner then return { 'not_found' } end
+  if b.retry_token == arg.token then return { 'retried', b.retried } end
+  if not b.ended_at then return nil end
+  local user = read_user(key.user, tonumber(arg.user_limit))
   local tasks, allowed = tasks_of(key.user, user), math.max(tonumber(arg.user_queued), user.cap)
-  if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
+  if tasks < allowed then return nil end
+  return { 'user_limit', text(tasks), text(allowed) }
 end
 
-local OLD = {'created_at', 'score', 'expire_at', 'priority'}
-local KEPT = {'schema', 'owner', 'user', 'queue', 'provider', 'model', 'input', 'tier', 'priority', 'metadata', 'hook_url', 'hook_lane',
-  'hook_tag', 'hook_events',
-  'lane', 'deadline', 'adoption', 'max_attempts', 'retry_delay', 'policy', 'number', 'batch', 'fingerprint'}
-local rounds, copies = tonumber(b.rounds or '0') + 1, {}
-for n = 0, tonumber(b.expected) - 1 do
-  local outcome = b['s' .. text(n)]
-  if outcome == 'failed' or (outcome == 'canceled' and arg.canceled_too == '1') then
-    local old = ending.prefix .. 'j:' .. (b['i' .. text(n)] or arg.batch_id .. '_' .. text(n))
-    local f, kept = read(old, unpack(OLD)), redis.call('HMGET', old, unpack(KEPT))
-    if f.created_at then copies[#copies + 1] = {number = text(n), f = f, kept = kept} end
-  end
-end
-if #copies == 0 then return {'retried', '0'} end
-local count = count_waiting(key.index)
-if count + #copies > tonumber(arg.queue_size) then return {'queue_full', text(count)} end
-
-local gates = arg.cost ~= '' and read_head(key.index, 0, 0).gates or {}
-local known = read_user(key.user, ending.cap)
-local tag = math.max(gates['~v'] or FIRST_TAG, known.tag)
-redis.call('PERSIST', key.batch)
-redis.call('HDEL', key.batch, 'ended_at', 'cancel_token')
-if b.ended_at then
-  -- The event of this end may still be told, by what the batch was then.
-  local counts = {completed = 0, failed = 0, canceled = 0}
-  for n = 0, tonumber(b.expected) - 1 do
-    local outcome = b['s' .. text(n)]
-    if counts[outcome] then counts[outcome] = counts[outcome] + 1 end
-  end
-  redis.call('HSET', key.batch, 'e:batch' .. (b.rounds or ''), b.ended_at .. ',' .. text(counts.completed) .. ',' ..
-    text(counts.failed) .. ',' .. text(counts.canceled))
-end
-for i, copy in ipairs(copies) do
-  local id = arg.batch_id .. '_' .. copy.number .. 'r' .. text(rounds)
-  local waited = now - tonumber(copy.f.created_at)
-  local score = tonumber(copy.f.score) + waited
-  if arg.priority_unit == '' then score = now * (6 - tonumber(copy.f.priority)) end
-  if arg.cost ~= '' then
-    score = tag
-    tag = tag + tonumber(arg.cost)
-  end
-  local expire_at = tonumber(copy.f.expire_at) + waited
-  local fields = {'state', 'backlog', 'attempt', '0', 'heirs', '1', 'score', text(score), 'created_at', arg.now, 'expire_at',
-    text(expire_at)}
-  for k, name in ipairs(KEPT) do
-    if copy.kept[k] then
-      fields[#fields + 1] = name
-      fields[#fields + 1] = copy.kept[k]
+-- The jobs that get a new one: those that failed, and the canceled ones if the caller wants them.
+local function read_copies(b)
+  local copies = {}
+  for number = 0, tonumber(b.expected) - 1 do
+    local outcome = b['s' .. text(number)]
+    local is_wanted = outcome == 'failed' or (outcome == 'canceled' and arg.canceled_too == '1') -- mutant: outcome
+    if is_wanted then
+      local old = job_key(b['i' .. text(number)] or arg.batch_id .. '_' .. text(number))
+      local f = read(old, unpack(OLD))
+      local kept = read(old, unpack(KEPT))
+      if f.created_at then add(copies, { number = text(number), f = f, kept = kept }) end
     end
   end
-  redis.call('HSET', ending.prefix .. 'j:' .. id, unpack(fields))
+  return copies
+end
+
+-- Notes what the batch was when it ended, for the event of that end, which may still be undelivered.
+local function note_last_end(b)
+  local counts = { completed = 0, failed = 0, canceled = 0 }
+  for number = 0, tonumber(b.expected) - 1 do
+    local outcome = b['s' .. text(number)]
+    if counts[outcome] then counts[outcome] = counts[outcome] + 1 end
+  end
+  local summary = { b.ended_at, text(counts.completed), text(counts.failed), text(counts.canceled) }
+  redis.call('HSET', key.batch, 'e:batch' .. (b.rounds or ''), table.concat(summary, ','))
+end
+
+-- The score of a new job that is not under the fair policy: as if it had been submitted now.
+local function new_score(f, waited)
+  if arg.priority_unit == '' then return now * (6 - tonumber(f.priority)) end
+  return tonumber(f.score) + waited
+end
+
+-- Writes a new job into the backlog and into its batch, in the place of the old one.
+local function write_copy(copy, round, tag)
+  local id, fields = arg.batch_id .. '_' .. copy.number .. 'r' .. round, copy.kept
+  local waited = now - tonumber(copy.f.created_at)
+  local score, expire_at = is_fair and tag or new_score(copy.f, waited), tonumber(copy.f.expire_at) + waited
+  fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
+  fields.score, fields.created_at, fields.expire_at = text(score), arg.now, text(expire_at)
+  write_fields(job_key(id), fields)
   redis.call('ZADD', key.batch_queue, text(score), id)
-  redis.call('ZADD', key.index, score_of(BACKLOG, score), id, entries_of(key.root, key.user, id, expire_at, now))
+  local moves = { score_of(BACKLOG, score), id, score_of(ALARMS, expire_at), alarm_of(id) }
+  add(moves, score_of(HISTORY, now), history_of(key.user, id))
+  redis.call('ZADD', key.index, unpack(moves))
   redis.call('HSET', key.batch, 'i' .. copy.number, id)
   redis.call('HDEL', key.batch, 's' .. copy.number)
 end
-redis.call('HSET', key.batch, 'rounds', text(rounds), 'retry_token', arg.token, 'retried', text(#copies))
-if arg.cost ~= '' then redis.call('ZADD', key.user, text(SPECIAL + tag), '~') end
-place_batch(key.root, key.user, arg.batch_id)
--- Whoever of the user's is at work must know that somebody waits for his place.
-tell_heirs(key.root, known)
-promote(ending, key.user)
-return {'retried', text(#copies)}
+
+-- Writes all new jobs; returns the tag that their user's next job begins with under the fair policy.
+local function write_copies(copies, round, tag)
+  for _, copy in ipairs(copies) do
+    write_copy(copy, round, tag)
+    if is_fair then tag = tag + tonumber(arg.cost) end
+  end
+  return tag
+end
+
+local b = read_all(key.batch)
+local answer = replay(b)
+if answer then return answer end
+local copies = read_copies(b)
+if #copies == 0 then return { 'retried', '0' } end
+local waiting = count_waiting()
+if waiting + #copies > tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
+
+local gates = is_fair and read_head(0, 0).gates or {}
+local user = read_user(key.user, tonumber(arg.user_limit))
+local tag, round = math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag), text(tonumber(b.rounds or '0') + 1)
+redis.call('PERSIST', key.batch)
+redis.call('HDEL', key.batch, 'ended_at', 'cancel_token')
+if b.ended_at then note_last_end(b) end
+tag = write_copies(copies, round, tag)
+write_fields(key.batch, { rounds = round, retry_token = arg.token, retried = text(#copies) })
+if is_fair then redis.call('ZADD', key.user, text(SPECIAL + tag), '~') end
+rank_batch(key.user, arg.batch_id)
+expect_heirs(user)
+promote(key.user) -- mutant: promotion
+return { 'retried', text(#copies) }

@@ -1,14 +1,14 @@
 -- cancel: ends a waiting job at once; asks for the end of one that is at the provider.
--- With: outbox, ending
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
--- Returns: {not_found} | {canceled, follow} | {cancel_requested, attempt, prediction, lane} | {already_terminal, outcome}
+-- Returns: {not_found} | {canceled, follow} | {cancel_requested, attempt, prediction, lane}
+--        | {already_terminal, outcome}
 local f = read(key.job, 'attempt', 'prediction', 'outcome', 'cancel_token', unpack(ENDING))
-if not f.state or f.owner ~= arg.owner then return {'not_found'} end
+if not f.state or f.owner ~= arg.owner then return { 'not_found' } end -- mutant: owner
 if f.state == 'done' then
-  if f.cancel_token == arg.token and f.outcome == 'canceled' then return {'canceled', ''} end
-  return {'already_terminal', f.outcome}
+  if f.cancel_token == arg.token and f.outcome == 'canceled' then return { 'canceled', '' } end
+  return { 'already_terminal', f.outcome }
 end
-local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
-if cancel_job(ending, arg.id, f, arg.token) then return {'canceled', follow_of(ending)} end
-return {'cancel_requested', f.attempt, f.prediction or '', f.lane}
+if cancel_job(arg.id, f, arg.token) then return { 'canceled', follow() } end
+return { 'cancel_requested', f.attempt, f.prediction or '', f.lane }

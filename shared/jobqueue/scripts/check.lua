@@ -1,13 +1,22 @@
--- check: lets one caller in the whole fleet ask the provider about an overdue job, and no other for a while.
+-- check: lets one caller of all ask the provider about an overdue job, and no other for a while.
 -- KEYS: index, job
 -- ARGV: id: name, now: moment, gap: milliseconds, check_interval: milliseconds
 -- Returns: {ask, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline} | {wait}
-local f = read(key.job, 'attempt', 'state', 'prediction', 'lane', 'overdue_at', 'checked_at', 'submitted_at',
-  'cancel_requested', 'deadline')
+local f = read(
+  key.job,
+  'attempt',
+  'state',
+  'prediction',
+  'lane',
+  'overdue_at',
+  'checked_at',
+  'submitted_at',
+  'cancel_requested',
+  'deadline'
+)
 local now = tonumber(arg.now)
-if f.state ~= 'running' or now < tonumber(f.overdue_at) or now < tonumber(f.checked_at or '0') + tonumber(arg.gap) then
-  return {'wait'}
-end
-redis.call('HSET', key.job, 'checked_at', arg.now)
-redis.call('ZADD', key.index, score_of(tonumber(f.lane), math.floor((now + tonumber(arg.check_interval)) / 1000) * 1000), arg.id)
-return {'ask', f.attempt, f.lane, f.state, f.prediction, f.submitted_at, f.cancel_requested or '0', f.deadline}
+if f.state ~= 'running' or now < tonumber(f.overdue_at) then return { 'wait' } end
+if now < tonumber(f.checked_at or '0') + tonumber(arg.gap) then return { 'wait' } end
+redis.call('HSET', key.job, 'checked_at', arg.now) -- mutant: checked
+redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(now + tonumber(arg.check_interval))), arg.id)
+return { 'ask', f.attempt, f.lane, f.state, f.prediction, f.submitted_at, f.cancel_requested or '0', f.deadline }

@@ -1,4 +1,5 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
+-- With: keys, room
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
@@ -6,199 +7,314 @@
 -- Returns: {{started ...}, {overdue ...}, missing, {expired ...}, parked, follow_ups}
 --   started: {id, attempt, lane, model, input, owner, user, queue, deadline, probe}
 --   overdue: {id, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline}
---   expired: ids of jobs that have waited too long; they are left where they are
---   follow_ups: how much the outbox holds; told to a tick alone
--- probe: the gate that this submission tries, the provider's if it tries its model's circuit too; '' if none. The provider's
--- is removed when it was accepted, a circuit's when a run has succeeded.
--- A repeat with the same token answers the same started jobs: their slots end in the caller's `mark` (ms % 1000), which
+--   expired: ids of jobs that have waited too long; they stay where they are
+--   follow_ups: how much the outbox holds; counted for a tick alone
+-- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
+-- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
+-- circuit's.
+-- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
-local index, stats, jobs = key.index, key.stats, key.root .. 'j:'
-local token, mark, want = arg.token, tonumber(arg.mark), tonumber(arg.want)
-local concurrency, providers, lanes = numbers(arg.queue_limits), numbers(arg.provider_limits), numbers(arg.lanes)
-local interval, is_tick = tonumber(arg.check_interval), arg.is_tick == '1'
+local MAX_EXPIRED = 100 -- alarms that one tick looks at
+local MAX_CIRCUIT_AGE = 3600000 -- ms without a try, after which a tick removes a circuit's gate
+local START = { -- what must be read of a job to start it
+  'attempt',
+  'lane',
+  'model',
+  'input',
+  'owner',
+  'user',
+  'queue',
+  'deadline',
+  'probe',
+  'state',
+  'adoption',
+  'expire_at',
+}
+local want, mark, check_interval = tonumber(arg.want), tonumber(arg.mark), tonumber(arg.check_interval)
+local is_tick = arg.is_tick == '1'
+local limits = {
+  slots = tonumber(arg.slot_limit),
+  queues = numbers(arg.queue_limits),
+  providers = numbers(arg.provider_limits),
+}
 local time = lease_time(arg.lease_now)
-local MAX_EXPIRED = 100 -- of a tick
 -- Slots of the same second and another mark belong to other claims.
-local lease_until = math.floor((time + tonumber(arg.lease)) / 1000) * 1000 + mark
+local lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: lease
 
-local head = read_head(index, tonumber(arg.slot_limit), want)
-local replay, overdue, visible, due, alarms = {}, {}, {}, {}, {}
-for _, row in ipairs(head.rows) do
-  if row.band < READY then
-    if row.ms % 1000 == mark and redis.call('HGET', jobs .. row.id, 'token') == token then
-      replay[#replay + 1] = row
-    elseif row.ms <= time and #overdue < want then
-      overdue[#overdue + 1] = row
+-- What this claim will write, all of it behind its last read; `moves` are scores and members of the index.
+local plan = { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {} }
+local granted, probed = {}, {} -- how many jobs of each provider start, and which gates have their probe
+-- What this claim answers.
+local started, expired = {}, {}
+
+-- Plans a member's new score in the index.
+local function move(member, score) add(plan.moves, score, member) end
+
+-- Plans to drop a member whose job was lost with its hash.
+local function lose(id) add(plan.lost, id, alarm_of(id)) end
+
+-- Whether this very claim took a slot, so that its first answer was lost.
+local function is_replayed(row)
+  return row.ms % 1000 == mark and redis.call('HGET', job_key(row.id), 'token') == arg.token -- mutant: replay
+end
+
+-- Sorts the head's slots: those of this very claim, and those that are overdue.
+local function split_slot(parts, row)
+  if is_replayed(row) then
+    add(parts.replayed, row)
+  elseif row.ms <= time and #parts.overdue < want then
+    add(parts.overdue, row)
+  end
+end
+
+-- Sorts the head's rows: slots, ready jobs by lane, retries that are due, jobs that have waited too long.
+local function split(rows)
+  local parts = { replayed = {}, overdue = {}, ready = {}, due = {}, alarms = {} }
+  for _, row in ipairs(rows) do
+    if row.band < READY then
+      split_slot(parts, row)
+    elseif row.band < DELAYED then
+      local lane = row.band - READY
+      parts.ready[lane] = parts.ready[lane] or {}
+      add(parts.ready[lane], row)
+    elseif row.band == DELAYED and row.ms <= time then -- mutant: due
+      add(parts.due, row)
+    elseif row.band == ALARMS and row.ms <= time then
+      add(parts.alarms, row.id)
     end
-  elseif row.band < DELAYED then
-    local lane = row.band - READY
-    visible[lane] = visible[lane] or {}
-    table.insert(visible[lane], row)
-  elseif row.band == DELAYED and row.ms <= time then
-    due[#due + 1] = row
-  elseif row.band == ALARMS and row.ms <= time then
-    alarms[#alarms + 1] = row.id
   end
+  return parts
 end
 
-local START = {'attempt', 'lane', 'model', 'input', 'owner', 'user', 'queue', 'deadline', 'probe', 'state', 'adoption',
-  'expire_at', 'score'}
+-- The answer's row for a started job.
 local function start_row(id, attempt, f, probe)
-  return {id, attempt, f.lane, f.model, f.input, f.owner, f.user, f.queue, f.deadline, probe}
+  return { id, attempt, f.lane, f.model, f.input, f.owner, f.user, f.queue, f.deadline, probe }
 end
 
-if #replay > 0 then
-  local started = {}
-  for _, row in ipairs(replay) do
-    local f = read(jobs .. row.id, unpack(START))
-    if f.state == 'submitting' then started[#started + 1] = start_row(row.id, f.attempt, f, f.probe or '') end
+-- The answer to a repeat: the jobs that this very claim has started.
+local function replay(slots)
+  local rows = {}
+  for _, row in ipairs(slots) do
+    local f = read(job_key(row.id), unpack(START))
+    if f.state == 'submitting' then add(rows, start_row(row.id, f.attempt, f, f.probe or '')) end
   end
-  return {started, {}, '0', {}, '0', '0'}
+  return { rows, {}, '0', {}, '0', '0' }
 end
 
-local moves, lost, expired = {}, {}, {}
-local function lose(id)
-  lost[#lost + 1] = id
-  lost[#lost + 1] = '!' .. id
-end
-local function move(id, score)
-  moves[#moves + 1] = score
-  moves[#moves + 1] = id
-end
-
-local handed = {}
-for _, row in ipairs(overdue) do
-  local f = read(jobs .. row.id, 'attempt', 'state', 'prediction', 'submitted_at', 'cancel_requested', 'deadline')
-  if f.attempt then
-    handed[#handed + 1] = {row.id, f.attempt, text(row.band), f.state, f.prediction or '', f.submitted_at or '0',
-      f.cancel_requested or '0', f.deadline}
-    move(row.id, score_of(row.band, math.floor((time + interval) / 1000) * 1000))
-  else
-    lose(row.id)
-  end
-end
-
--- What has waited too long, whoever's turn it is.
-if is_tick and not head.complete then
-  alarms = redis.call('ZRANGEBYSCORE', index, score_of(ALARMS, 0), score_of(ALARMS, time), 'LIMIT', 0, MAX_EXPIRED)
-end
-local is_expired = {}
-for _, alarm in ipairs(alarms) do
-  local id = string.sub(alarm, 2)
-  expired[#expired + 1], is_expired[id] = id, true
-end
-
--- Candidates: the heads of each lane with room, and what is due again.
-local room = read_room(head, tonumber(arg.slot_limit), concurrency, providers, time)
-room.all = math.min(room.all, want)
-local candidates = {}
-if room.all > 0 then
-  if not head.complete then
-    due = {}
-    local flat = redis.call('ZRANGEBYSCORE', index, score_of(DELAYED, 0), score_of(DELAYED, time), 'LIMIT', 0, want)
-    for _, id in ipairs(flat) do due[#due + 1] = {id = id} end
-  end
-  for _, row in ipairs(due) do
-    local f = read(jobs .. row.id, 'score', 'lane')
-    if f.score then
-      candidates[#candidates + 1] = {id = row.id, ms = tonumber(f.score), lane = tonumber(f.lane), due = true}
+-- Hands overdue slots to this caller: no other caller gets them for a while.
+local function hand_out(slots)
+  local handed = {}
+  for _, row in ipairs(slots) do
+    local f = read(job_key(row.id), 'attempt', 'state', 'prediction', 'submitted_at', 'cancel_requested', 'deadline')
+    if f.attempt then
+      add(handed, {
+        row.id,
+        f.attempt,
+        text(row.band),
+        f.state,
+        f.prediction or '',
+        f.submitted_at or '0',
+        f.cancel_requested or '0',
+        f.deadline,
+      })
+      add(plan.handed, row.id)
+      move(row.id, score_of(row.band, whole_seconds(time + check_interval))) -- mutant: handed to one
     else
       lose(row.id)
     end
   end
-  for _, lane in ipairs(lanes) do
-    if has_room(room, lane) then
-      local need = math.min(room.all, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
-      local rows = visible[lane] or {}
-      if #rows < need and not head.complete and head.last_band <= READY + lane then
-        rows = {}
-        local flat = redis.call('ZRANGEBYSCORE', index, score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0),
-          'WITHSCORES', 'LIMIT', 0, need)
-        for i = 1, #flat, 2 do rows[#rows + 1] = {id = flat[i], ms = ms_of(tonumber(flat[i + 1]))} end
-      end
-      for _, row in ipairs(rows) do candidates[#candidates + 1] = {id = row.id, ms = row.ms, lane = lane} end
+  return handed
+end
+
+-- Notes the jobs that have waited too long; a tick looks behind the head for them too. Returns the set of their ids.
+local function note_expired(alarms, is_complete)
+  if is_tick and not is_complete then
+    local first, last = score_of(ALARMS, 0), score_of(ALARMS, time)
+    alarms = redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, MAX_EXPIRED)
+  end
+  local is_expired = {}
+  for _, alarm in ipairs(alarms) do
+    local id = string.sub(alarm, 2)
+    add(expired, id)
+    is_expired[id] = true
+  end
+  return is_expired
+end
+
+-- The retries that are due, as candidates.
+local function due_candidates(head, due)
+  if not head.complete then
+    due = {}
+    local first, last = score_of(DELAYED, 0), score_of(DELAYED, time)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, want)) do
+      add(due, { id = id })
     end
   end
-end
-table.sort(candidates, function(a, b) if a.ms ~= b.ms then return a.ms < b.ms end return a.id < b.id end)
-
--- Why a job may not start now although there is room: the circuit of its model is open, or another job is its probe.
-local probed = {}
-local function blocked_until(provider, model)
-  local gate = circuit_of(provider, model)
-  local open_until = head.gates[gate]
-  if probed[gate] then return time + interval end
-  if open_until and open_until > time then return open_until end
-  return nil, open_until and gate or ''
-end
-
-local started, writes, requeued, parked, granted = {}, {}, {}, {}, {}
-local tag = head.gates['~v'] or FIRST_TAG
-for _, job in ipairs(candidates) do
-  local provider = provider_of(job.lane)
-  if has_room(room, job.lane) and not is_expired[job.id] then
-    local f = read(jobs .. job.id, unpack(START))
-    local open_until, probe = blocked_until(provider, f.model or '')
-    if not f.attempt then
-      lose(job.id)
-    elseif tonumber(f.expire_at) <= time then
-      expired[#expired + 1] = job.id
-    elseif open_until then
-      parked[#parked + 1] = {job.id, text(open_until)}
-      move(job.id, score_of(DELAYED, open_until))
+  local list = {}
+  for _, row in ipairs(due) do
+    local f = read(job_key(row.id), 'score', 'lane')
+    if f.score then
+      add(list, { id = row.id, score = tonumber(f.score), lane = tonumber(f.lane), is_due = true })
     else
-      -- Until the probe has told, or could not tell any more, it is the only one; it may try a model and its provider.
-      for _, gate in ipairs({probe, room.probe[provider] and '~p' .. text(provider) or ''}) do
-        if gate ~= '' then
-          probe, probed[gate] = gate, true
-          move(gate, text(-BAND + lease_until))
-        end
-      end
-      local attempt = text(tonumber(f.attempt) + 1)
-      started[#started + 1] = start_row(job.id, attempt, f, probe)
-      writes[#writes + 1] = {job.id, attempt, probe, text(lease_until + tonumber(f.adoption))}
-      room.all = room.all - 1
-      room.queue[queue_of(job.lane)] = room.queue[queue_of(job.lane)] - 1
-      room.provider[provider] = room.provider[provider] - 1
-      granted[provider] = (granted[provider] or 0) + 1
-      tag = math.max(tag, job.ms)
-      move(job.id, score_of(job.lane, lease_until))
+      lose(row.id)
     end
-  elseif job.due then
-    move(job.id, score_of(READY + job.lane, job.ms))
-    requeued[#requeued + 1] = job.id
   end
-end
-for provider, count in pairs(granted) do
-  move('~r' .. text(provider), bucket_after(head, providers, provider, count, time))
-end
-if #started > 0 and arg.is_fair == '1' then
-  move('~v', text(-BAND + tag))
-  move('~w', text(-BAND + time))
+  return list
 end
 
-for _, write in ipairs(writes) do
-  redis.call('HSET', jobs .. write[1], 'state', 'submitting', 'attempt', write[2], 'token', token, 'prediction', '',
-    'lease_until', text(lease_until), 'adopt_until', write[4], 'submitted_at', arg.now, 'progress', '', 'probe', write[3])
-end
-for _, row in ipairs(handed) do redis.call('HSET', jobs .. row[1], 'checked_at', arg.now) end
-for _, id in ipairs(requeued) do redis.call('HSET', jobs .. id, 'state', 'queued') end
-for _, job in ipairs(parked) do
-  redis.call('HSET', jobs .. job[1], 'state', 'delayed', 'due_at', job[2], 'snooze_code', 'circuit_open')
-end
-if #moves > 0 then redis.call('ZADD', index, unpack(moves)) end
-if #lost > 0 then
-  redis.call('ZREM', index, unpack(lost))
-  redis.call('HINCRBY', stats, 'missing', #lost / 2)
-end
-if is_tick then
-  redis.call('HSET', stats, 'tick_at', text(time))
-  -- A circuit that nobody has tried for an hour is no news any more.
-  local old = {}
-  for gate, open_until in pairs(head.gates) do
-    if string.sub(gate, 1, 2) == '~o' and open_until < time - 3600000 then old[#old + 1] = gate end
+-- The best ready jobs of a lane: `rows` of the head, or as many as may start if the head does not reach them.
+local function ready_rows(head, rows, lane, count)
+  if #rows >= count or head.complete or head.last_band > READY + lane then return rows end
+  local first, last = score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0)
+  local flat = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES', 'LIMIT', 0, count)
+  local found = {}
+  for i = 1, #flat, 2 do
+    add(found, { id = flat[i], ms = number_of(tonumber(flat[i + 1])) })
   end
-  if #old > 0 then redis.call('ZREM', index, unpack(old)) end
+  return found
 end
-local follow_ups = is_tick and redis.call('ZCARD', key.outbox) or 0
-return {started, handed, text(#lost / 2), expired, text(#parked), text(follow_ups)}
+
+-- The jobs that may start, best first: the retries that are due, and the ready jobs of each lane with room.
+local function candidates(head, parts, room)
+  if room.all <= 0 then return {} end
+  local list = due_candidates(head, parts.due)
+  for _, lane in ipairs(numbers(arg.lanes)) do
+    if has_room(room, lane) then
+      local count = math.min(room.all, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
+      for _, row in ipairs(ready_rows(head, parts.ready[lane] or {}, lane, count)) do
+        add(list, { id = row.id, score = row.ms, lane = lane })
+      end
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.score ~= b.score then return a.score < b.score end -- mutant: best first
+    return a.id < b.id
+  end)
+  return list
+end
+
+-- Until when the circuit of a job's model keeps it from starting, or nil; then also the gate, if the job is its probe.
+local function circuit_of(head, provider, model)
+  local gate = circuit_gate(provider, model)
+  local open_until = head.gates[gate]
+  if probed[gate] then return time + check_interval end
+  if open_until and open_until > time then return open_until end -- mutant: circuit
+  return nil, open_until and gate
+end
+
+-- Plans a job's submission: it gets a slot, and takes room from all others.
+local function start(room, job, f, circuit)
+  local provider, gates = provider_of(job.lane), {}
+  if circuit then add(gates, circuit) end -- mutant: probe of a model
+  if room.probe[provider] then add(gates, pause_gate(provider)) end
+  -- A probe may try a model and its provider. It is the only one until its answer is here, or its lease is over.
+  for _, gate in ipairs(gates) do
+    probed[gate] = true
+    move(gate, gate_score(lease_until)) -- mutant: one probe
+  end
+  local attempt, probe = text(tonumber(f.attempt) + 1), gates[#gates] or ''
+  add(started, start_row(job.id, attempt, f, probe))
+  add(plan.submissions, {
+    id = job.id,
+    attempt = attempt,
+    probe = probe,
+    adopt_until = text(lease_until + tonumber(f.adoption)),
+  })
+  room.all = room.all - 1
+  room.queue[queue_of(job.lane)] = room.queue[queue_of(job.lane)] - 1
+  room.provider[provider] = room.provider[provider] - 1
+  granted[provider] = (granted[provider] or 0) + 1
+  plan.virtual_time = math.max(plan.virtual_time, job.score)
+  move(job.id, score_of(job.lane, lease_until))
+end
+
+-- Starts a candidate, unless it was lost, has waited too long, or its model's circuit is open.
+local function consider(head, room, job)
+  local f = read(job_key(job.id), unpack(START))
+  local open_until, circuit = circuit_of(head, provider_of(job.lane), f.model or '')
+  if not f.attempt then
+    lose(job.id)
+  elseif tonumber(f.expire_at) <= time then -- mutant: expired
+    add(expired, job.id)
+  elseif open_until then
+    add(plan.parked, { id = job.id, due_at = text(open_until) })
+    move(job.id, score_of(DELAYED, open_until))
+  else
+    start(room, job, f, circuit)
+  end
+end
+
+-- Starts candidates as long as there is room; a retry that is due and gets no slot is ready.
+local function start_all(head, room, list, is_expired)
+  plan.virtual_time = head.gates[VIRTUAL_TIME] or FIRST_TAG
+  for _, job in ipairs(list) do
+    if has_room(room, job.lane) and not is_expired[job.id] then
+      consider(head, room, job)
+    elseif job.is_due then
+      move(job.id, score_of(READY + job.lane, job.score))
+      add(plan.requeued, job.id)
+    end
+  end
+  for provider, count in pairs(granted) do
+    move(bucket_gate(provider), bucket_after(head, limits, provider, count, time)) -- mutant: token
+  end
+  if #started > 0 and arg.is_fair == '1' then
+    move(VIRTUAL_TIME, gate_score(plan.virtual_time))
+    move(GRANTED_AT, gate_score(time))
+  end
+end
+
+-- Writes what is planned: first the jobs, then the index.
+local function write()
+  for _, job in ipairs(plan.submissions) do
+    write_fields(job_key(job.id), {
+      state = 'submitting',
+      attempt = job.attempt,
+      token = arg.token,
+      prediction = '',
+      lease_until = text(lease_until),
+      adopt_until = job.adopt_until,
+      submitted_at = arg.now,
+      progress = '',
+      probe = job.probe,
+    })
+  end
+  for _, id in ipairs(plan.handed) do
+    redis.call('HSET', job_key(id), 'checked_at', arg.now)
+  end
+  for _, id in ipairs(plan.requeued) do
+    redis.call('HSET', job_key(id), 'state', 'queued')
+  end
+  for _, job in ipairs(plan.parked) do
+    write_fields(job_key(job.id), { state = 'delayed', due_at = job.due_at, snooze_code = 'circuit_open' })
+  end
+  if #plan.moves > 0 then redis.call('ZADD', key.index, unpack(plan.moves)) end
+  if #plan.lost > 0 then
+    redis.call('ZREM', key.index, unpack(plan.lost)) -- mutant: lost
+    redis.call('HINCRBY', key.stats, 'missing', #plan.lost / 2)
+  end
+end
+
+-- What only a tick does: it notes its time, removes circuits without a recent try, and counts the outbox.
+local function write_tick(gates)
+  redis.call('HSET', key.stats, 'tick_at', text(time))
+  local old = {}
+  for gate, open_until in pairs(gates) do
+    if string.sub(gate, 1, 2) == '~o' and open_until < time - MAX_CIRCUIT_AGE then add(old, gate) end
+  end
+  if #old > 0 then redis.call('ZREM', key.index, unpack(old)) end
+  return redis.call('ZCARD', key.outbox)
+end
+
+local head = read_head(limits.slots, want)
+local parts = split(head.rows)
+if #parts.replayed > 0 then return replay(parts.replayed) end
+
+local handed = hand_out(parts.overdue)
+local is_expired = note_expired(parts.alarms, head.complete)
+local room = read_room(head, limits, time)
+room.all = math.min(room.all, want)
+start_all(head, room, candidates(head, parts, room), is_expired)
+write()
+local outbox_size = is_tick and write_tick(head.gates) or 0
+return { started, handed, text(#plan.lost / 2), expired, text(#plan.parked), text(outbox_size) }

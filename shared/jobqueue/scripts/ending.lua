@@ -1,153 +1,149 @@
--- What an end sets off; sent between the prelude and each verb that ends jobs. `ending` is what these verbs know:
--- index, stats, prefix (of all keys), now, ttl (s), and cap: the concurrency of a user who has none of his own.
+-- What the end of a job sets off. A verb that uses this names index, stats, root, now, ttl and user_limit.
 
 -- What a verb must have read of a job to end it.
-local ENDING = {'owner', 'user', 'lane', 'model', 'state', 'heirs', 'submitted_at', 'batch', 'number', 'policy',
-  'probe', 'lease_until', unpack(HOOK)}
+local ENDING = {
+  'owner',
+  'user',
+  'lane',
+  'model',
+  'state',
+  'heirs',
+  'submitted_at',
+  'batch',
+  'number',
+  'policy',
+  'probe',
+  'lease_until',
+  unpack(HOOK),
+}
 
-local function ending_of(index, stats, prefix, now, ttl, cap)
-  return {index = index, stats = stats, prefix = prefix, now = now, ttl = ttl, cap = tonumber(cap), follow = {}}
+-- What this script leaves to its caller: rows of the outbox, the first of them leased; see post.
+local follow_ups = {}
+
+-- Leaves a row of the outbox to the caller.
+local function follow_up(row)
+  if row ~= '' then add(follow_ups, row) end
 end
 
--- What the caller has to do now: rows of the outbox, separated by commas; see post. The first one is leased to it.
-local function follow_of(ending) return table.concat(ending.follow, ',') end
+-- What the caller has to do now: rows of the outbox, separated by commas.
+local function follow() return table.concat(follow_ups, ',') end
 
-local function follow_up(ending, row)
-  if row ~= '' then ending.follow[#ending.follow + 1] = row end
+-- Seconds for which an ended job or batch is kept; longer if anything is left to do for it.
+local function kept_for(has_follow_up)
+  local ttl = tonumber(arg.ttl)
+  return has_follow_up and math.max(FOLLOW_TTL, ttl) or ttl
 end
 
-local function job_key(ending, id) return ending.prefix .. 'j:' .. id end
-local function user_key(ending, f) return ending.prefix .. 'u:' .. f.owner .. ':' .. f.user end
-local function runs_key(ending, f) return runs_of(ending.prefix, tonumber(f.lane), f.model) end
-
--- Drops a job that was lost with its hash.
-local function forget(ending, user, id)
-  redis.call('ZREM', user, id)
-  redis.call('ZREM', ending.index, id, '!' .. id)
-  redis.call('HINCRBY', ending.stats, 'missing', 1)
+-- 1. Frees a job's slot and its seat; its model's circuit closes with a success.
+local function vacate(id, f, outcome)
+  local gone = { id, alarm_of(id) }
+  if outcome == 'completed' then add(gone, circuit_gate(provider_of(tonumber(f.lane)), f.model)) end -- mutant: circuit
+  redis.call('ZREM', key.index, unpack(gone)) -- mutant: slot
+  redis.call('ZREM', user_key(f.owner, f.user), id) -- mutant: seat
 end
 
--- Takes the next job of a batch out of the user's backlog; nil when none is left there.
-local function next_of_batch(ending, user, marker)
-  local queue = ending.prefix .. 'q:' .. string.sub(marker, 2)
-  local flat = redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
-  redis.call('ZADD', user, flat[4] or text(SPENT), marker)
-  if flat[1] then redis.call('ZADD', queue, -1, flat[1]) end
-  return flat[1]
+-- 2. Writes the end into the job's record, with what will follow; only here a job gets a TTL.
+local function close_record(id, outcome, fields, has_follow_up)
+  fields.state, fields.outcome, fields.ended_at = 'done', outcome, arg.now
+  write_fields(job_key(id), fields)
+  redis.call('EXPIRE', job_key(id), kept_for(has_follow_up)) -- mutant: ttl
 end
 
--- Moves jobs from a user's backlog to the ready ones, as far as his concurrency admits them; says how many.
-local function promote(ending, user)
-  local known, promoted = read_user(user, ending.cap), 0
-  for _, row in ipairs(known.waiting) do
-    local is_batch = string.sub(row.id, 1, 1) == '#'
-    while #known.admitted + promoted < known.cap do
-      local id = row.id
-      if is_batch then id = next_of_batch(ending, user, row.id) end
-      if not id then break end
-      local f = read(job_key(ending, id), 'state', 'lane', 'score')
-      if f.state == 'backlog' then
-        redis.call('ZADD', ending.index, score_of(READY + tonumber(f.lane), tonumber(f.score)), id)
-        redis.call('ZADD', user, text(ADMITTED + tonumber(f.score)), id)
-        redis.call('HSET', job_key(ending, id), 'state', 'queued')
-        promoted = promoted + 1
-      elseif not f.state then
-        forget(ending, user, id)
-      end
-      if not is_batch then break end
-    end
-  end
-  return promoted
+-- 3. Adds the job's files to the outbox, leased to the caller.
+local function store_files(id, store_lease)
+  redis.call('ZADD', outbox_key(), storing_score(tonumber(arg.now) + store_lease), id)
+  follow_up('store|' .. id)
 end
 
-local cancel_batch -- below: a batch may cancel its jobs when one has failed
-
--- Counts a job's end in its batch; the last one ends the batch.
-local function settle(ending, id, f, outcome)
-  local batch, queue = ending.prefix .. 'b:' .. f.batch, ending.prefix .. 'q:' .. f.batch
-  redis.call('ZREM', queue, id)
-  redis.call('HSET', batch, 's' .. f.number, outcome)
-  if outcome == 'failed' and f.policy == 'all_or_nothing' then cancel_batch(ending, f.batch, ending.now) end
-  if redis.call('ZCARD', queue) == 0 and redis.call('HSETNX', batch, 'ended_at', ending.now) == 1 then
-    redis.call('ZREM', user_key(ending, f), '#' .. f.batch)
-    local b, fields = read(batch, 'rounds', unpack(HOOK)), {}
-    -- Each time it ends is an event of its own.
-    local plan = plan_event(ending.prefix, b, f.batch, 'batch' .. (b.rounds or ''), tonumber(ending.now), #ending.follow == 0)
-    note_event(fields, plan)
-    if plan then redis.call('HSET', batch, unpack(fields)) end
-    redis.call('EXPIRE', batch, plan and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)
-    follow_up(ending, post(ending.prefix, plan))
-    redis.call('HINCRBY', ending.stats, 'batches', 1)
-  end
+-- 4. Counts the end; of a success also how long the run took.
+local function count_end(f, outcome)
+  redis.call('HINCRBY', key.stats, outcome, 1)
+  if outcome == 'completed' and f.submitted_at then count_success(f, tonumber(arg.now)) end
 end
 
--- Lets another job be the probe, when this one was it and told nothing of what it tried.
-local function release(ending, f)
+-- 5. Lets another job be the probe, if this one was it and could not say what it tried.
+local function release_probe(f)
   if (f.probe or '') == '' then return end
-  local set_at = redis.call('ZSCORE', ending.index, f.probe)
+  local set_at = redis.call('ZSCORE', key.index, f.probe)
   if set_at and tonumber(set_at) + BAND == tonumber(f.lease_until) then
-    redis.call('ZADD', ending.index, text(-BAND + tonumber(ending.now)), f.probe)
+    redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), f.probe)
   end
 end
 
--- Ends a job: frees first and grows last, so that it works when the store takes no growth; only here a TTL is set. With a
--- `store_lease` (ms) its files are to be stored first, by the caller, and its owner is told after that.
-local function end_job(ending, id, f, outcome, fields, store_lease)
-  local user, key, gone = user_key(ending, f), job_key(ending, id), {id, '!' .. id}
-  local now, plan = tonumber(ending.now), nil
+-- 6. Notes a job's end in its batch.
+local function note_in_batch(id, f, outcome)
+  redis.call('ZREM', batch_queue_key(f.batch), id)
+  redis.call('HSET', batch_key(f.batch), 's' .. f.number, outcome) -- mutant: outcome in batch
+end
+
+-- 7. Ends a batch none of whose jobs is alive any more, once.
+local function end_batch(f)
+  local batch = batch_key(f.batch)
+  if redis.call('ZCARD', batch_queue_key(f.batch)) > 0 then return end
+  if redis.call('HSETNX', batch, 'ended_at', arg.now) == 0 then return end -- mutant: batch ends once
+  redis.call('ZREM', user_key(f.owner, f.user), '#' .. f.batch)
+  local b, fields = read(batch, 'rounds', unpack(HOOK)), {}
+  -- Each time it ends is an event of its own.
+  local event = 'batch' .. (b.rounds or '') -- mutant: batch event
+  local plan = plan_event(b, f.batch, event, #follow_ups == 0)
+  note_event(fields, plan)
+  if plan then write_fields(batch, fields) end
+  redis.call('EXPIRE', batch, kept_for(plan))
+  follow_up(post(plan))
+  redis.call('HINCRBY', key.stats, 'batches', 1)
+end
+
+-- Ends a job itself. It frees first and grows last, so that it works when the store takes no growth. With a
+-- `store_lease` (ms) its files are stored first, by the caller, and its owner is notified after that.
+local function end_itself(id, f, outcome, fields, store_lease)
+  local plan
   if store_lease then
-    for _, part in ipairs({'storing', '1', 'turn', '1'}) do fields[#fields + 1] = part end
-  else
-    plan = plan_event(ending.prefix, f, id, outcome, now, #ending.follow == 0)
+    fields.storing, fields.turn = '1', '1'
+  else -- mutant: event after files
+    plan = plan_event(f, id, outcome, #follow_ups == 0) -- mutant: one lease
     note_event(fields, plan)
   end
-  if outcome == 'completed' then gone[3] = circuit_of(provider_of(tonumber(f.lane)), f.model) end
-  redis.call('ZREM', ending.index, unpack(gone))
-  redis.call('ZREM', user, id)
-  redis.call('HSET', key, 'state', 'done', 'outcome', outcome, 'ended_at', ending.now, unpack(fields))
-  redis.call('EXPIRE', key, (store_lease or plan) and math.max(FOLLOW_TTL, ending.ttl) or ending.ttl)
-  if store_lease then
-    redis.call('ZADD', ending.prefix .. 'x', text(now + store_lease - BAND), id)
-    follow_up(ending, 'store|' .. id)
-  end
-  follow_up(ending, post(ending.prefix, plan))
-  redis.call('HINCRBY', ending.stats, outcome, 1)
-  if outcome == 'completed' and f.submitted_at then
-    -- One of 32 places, taken by chance: figures of about the last 32 runs, at the price of one write.
-    local took = math.max(0, tonumber(ending.now) - tonumber(f.submitted_at))
-    redis.call('HSET', runs_key(ending, f), 'failures', '0', 'opened', '0', 'open_until', '0',
-      'at', ending.now, 'r' .. text(tonumber(ending.now) % 32), text(took))
-  end
-  if outcome ~= 'completed' then release(ending, f) end
-  if f.batch then settle(ending, id, f, outcome) end
-  -- Told when it was put before others of its user; a set cannot be asked for nothing.
-  if f.heirs == '1' and f.state ~= 'backlog' then promote(ending, user) end
+  vacate(id, f, outcome)
+  close_record(id, outcome, fields, store_lease or plan)
+  if store_lease then store_files(id, store_lease) end
+  follow_up(post(plan)) -- mutant: event posted
+  count_end(f, outcome)
+  if outcome ~= 'completed' then release_probe(f) end
+  if f.batch then note_in_batch(id, f, outcome) end
 end
 
--- Ends a waiting job; asks for the end of one that is at the provider, where a tick or a poll will pass it on.
-local function cancel_job(ending, id, f, token)
-  if is_waiting(f.state) then
-    end_job(ending, id, f, 'canceled', {'cancel_token', token})
+-- Does what a job's end makes possible: its batch may end, and its user's next job may become ready.
+local function pass_on(f)
+  if f.batch then end_batch(f) end
+  -- `heirs` is noted when others begin to wait for its seat; a set cannot be asked for nothing.
+  if f.heirs == '1' and f.state ~= 'backlog' then promote(user_key(f.owner, f.user)) end -- mutant: promotion
+end
+
+-- Ends a waiting job; asks for the end of one at a provider, which a tick or a poll passes on. Returns whether it is
+-- over.
+local function cancel_job(id, f, token)
+  if is_waiting(f.state) then -- mutant: waiting
+    end_itself(id, f, 'canceled', { cancel_token = token })
+    pass_on(f)
     return true
   end
   -- First a write that frees: then an engine that takes no growth lets the script grow what it must.
-  redis.call('HDEL', job_key(ending, id), 'cancel_token')
-  redis.call('HSET', job_key(ending, id), 'cancel_requested', '1', 'cancel_token', token, 'overdue_at', ending.now)
-  -- A running job is looked at by whoever comes next; a submission keeps its lease.
-  if f.state == 'running' then
-    redis.call('ZADD', ending.index, score_of(tonumber(f.lane), tonumber(ending.now)), id)
-  end
+  redis.call('HDEL', job_key(id), 'cancel_token')
+  write_fields(job_key(id), { cancel_requested = '1', cancel_token = token, overdue_at = arg.now })
+  -- The next caller looks at a running job; a submission keeps its lease.
+  if f.state == 'running' then redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), id) end
   return false
 end
 
--- Cancels what is left of a batch, those in the backlog first, so that none is promoted only to be cancelled.
-cancel_batch = function(ending, batch, token)
-  local ids, canceled, requested = redis.call('ZREVRANGE', ending.prefix .. 'q:' .. batch, 0, -1), 0, 0
-  for _, id in ipairs(ids) do
-    local f = read(job_key(ending, id), 'cancel_requested', unpack(ENDING))
+-- Cancels what is left of a batch, its backlog first, so that no job gets a seat only to be cancelled. Returns how many
+-- ended and how many were asked to.
+local function cancel_batch(batch, token)
+  local canceled, requested = 0, 0
+  for _, id in ipairs(redis.call('ZREVRANGE', batch_queue_key(batch), 0, -1)) do
+    local f = read(job_key(id), 'cancel_requested', unpack(ENDING))
     if not f.state or f.state == 'done' then
-      redis.call('ZREM', ending.prefix .. 'q:' .. batch, id)
-    elseif cancel_job(ending, id, f, token) then
+      redis.call('ZREM', batch_queue_key(batch), id)
+    elseif cancel_job(id, f, token) then
       canceled = canceled + 1
     else
       requested = requested + 1
@@ -156,24 +152,16 @@ cancel_batch = function(ending, batch, token)
   return canceled, requested
 end
 
--- Remembers a job that used up its attempts; entries whose jobs have expired go with the same call.
-local function bury(ending, id)
-  redis.call('ZADD', ending.prefix .. 'd', ending.now, id)
-  redis.call('ZREMRANGEBYSCORE', ending.prefix .. 'd', '-inf', text(tonumber(ending.now) - tonumber(ending.ttl) * 1000))
+-- Ends a job, and with it what its end decides: first the job, then the rest of its batch, then what may follow.
+local function end_job(id, f, outcome, fields, store_lease)
+  end_itself(id, f, outcome, fields, store_lease)
+  local fails_batch = outcome == 'failed' and f.policy == 'all_or_nothing' -- mutant: all or nothing
+  if f.batch and fails_batch then cancel_batch(f.batch, arg.now) end
+  pass_on(f)
 end
 
--- Notes that a model has failed once more; so many failures in a row open its circuit, each time for twice as long.
-local function count_failure(ending, f, threshold, pause)
-  local runs, now = runs_key(ending, f), tonumber(ending.now)
-  local known = read(runs, 'failures', 'opened', 'open_until')
-  local failures, opened = tonumber(known.failures or '0') + 1, tonumber(known.opened or '0')
-  redis.call('HSET', runs, 'failures', text(failures), 'at', ending.now)
-  -- Failures of jobs that were under way when it opened do not make it stay open for longer.
-  if failures < threshold or now < tonumber(known.open_until or '0') then return end
-  local open_until = text(now + pause * 2 ^ math.min(opened, 4))
-  redis.call('HSET', runs, 'opened', text(opened + 1), 'open_until', open_until)
-  local gate = circuit_of(provider_of(tonumber(f.lane)), f.model)
-  if redis.call('ZCOUNT', ending.index, '-inf', '(0') < MAX_CIRCUITS or redis.call('ZSCORE', ending.index, gate) then
-    redis.call('ZADD', ending.index, text(-BAND + tonumber(open_until)), gate)
-  end
+-- Lists a job that used up its attempts as a dead letter; entries whose jobs have expired go with the same call.
+local function bury(id)
+  redis.call('ZADD', dead_key(), arg.now, id)
+  redis.call('ZREMRANGEBYSCORE', dead_key(), '-inf', text(tonumber(arg.now) - tonumber(arg.ttl) * 1000))
 end

@@ -1,5 +1,6 @@
--- enqueue: admits a job once, starts it at once if wished and nothing else has a better right to the free slot. A job
--- that its user's concurrency does not admit goes to his backlog, unless it is better than one of his that waits.
+-- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
+-- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
+-- With: keys, room, users, runs
 -- KEYS: index, job, user, stats, root
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
@@ -7,154 +8,246 @@
 --       expire_at: moment, model: name, cost: count?, heirs: flag, fields: pairs...
 -- Returns: {conflict} | {duplicate} | {user_limit, live, allowed} | {queue_full, waiting}
 --        | {started, attention} | {queued, position, attention} | {backlog, position, attention}
--- attention is 1 when the caller saw something that a claim would move on: a free slot with a better job, an overdue slot.
--- cost, unless empty, makes `score` a head start in grants: the fair policy's tag is made here. heirs: 1 if each end has to
--- look for the next job of its user.
-local index, job_key, user_key = key.index, key.job, key.user
-local id, token, now = arg.id, arg.token, tonumber(arg.now)
-local lane, score = tonumber(arg.lane), tonumber(arg.score)
-local concurrency, providers = numbers(arg.queue_limits), numbers(arg.provider_limits)
+-- attention: 1 if a claim would move something: a free slot for a better job, an overdue slot.
+-- cost: if not empty, `score` is a head start in grants, and the fair policy's tag is made here.
+-- heirs: 1 if jobs of the user may wait for its seat, so that its end has to look for them.
+local id, now, lane = arg.id, tonumber(arg.now), tonumber(arg.lane)
+local provider, lanes = provider_of(lane), numbers(arg.lanes)
+local is_fair = arg.cost ~= ''
+local limits = {
+  slots = tonumber(arg.slot_limit),
+  queues = numbers(arg.queue_limits),
+  providers = numbers(arg.provider_limits),
+}
+local MAX_CHECKED = 10 -- members of a user's set that are looked at before a refusal
+local MAX_TIE, TIE_MS = 99, 100 -- of equal tags the earlier job is lower: by one for each 100 ms, up to 99
 
-local known = read(job_key, 'fingerprint', 'token', 'state', 'attempt')
-if known.fingerprint then
-  if known.fingerprint ~= arg.fingerprint then return {'conflict'} end
-  if known.token ~= token then return {'duplicate'} end
-  if known.state == 'submitting' and known.attempt == '1' then return {'started', '0'} end
-  return {'queued', '', '1'}
+-- The answer to a repeat, by what the job with this id is; nil if there is none.
+local function replay()
+  local known = read(key.job, 'fingerprint', 'token', 'state', 'attempt')
+  if not known.fingerprint then return nil end
+  if known.fingerprint ~= arg.fingerprint then return { 'conflict' } end -- mutant: fingerprint
+  if known.token ~= arg.token then return { 'duplicate' } end
+  if known.state == 'submitting' and known.attempt == '1' then return { 'started', '0' } end
+  return { 'queued', '', '1' }
 end
 
-local user = read_user(user_key, tonumber(arg.user_limit))
-local tasks, allowed = tasks_of(user_key, user), math.max(tonumber(arg.user_queued), user.cap)
-if tasks >= allowed then
-  -- Before anybody is refused: a job that was lost with its hash must not hold a place for ever.
-  -- Ten each time, wherever they stand.
-  local is_lost, first = false, tasks > 10 and now % (tasks - 9) or 0
-  for _, member in ipairs(redis.call('ZRANGE', user_key, first, first + 9)) do
-    local kind, key = string.sub(member, 1, 1), key.root .. 'j:' .. member
-    if kind == '#' then key = key.root .. 'b:' .. string.sub(member, 2) end
-    if kind ~= '=' and kind ~= '~' and redis.call('EXISTS', key) == 0 then
-      redis.call('ZREM', user_key, member)
-      redis.call('ZREM', index, member, '!' .. member)
-      redis.call('HINCRBY', key.stats, 'missing', 1)
-      is_lost = true
-    end
-  end
-  if is_lost then
-    user = read_user(user_key, tonumber(arg.user_limit))
-    tasks = tasks_of(user_key, user)
-  end
-  if tasks >= allowed then return {'user_limit', text(tasks), text(allowed)} end
+-- Drops a member of the user's set whose job or batch was lost with its hash; returns whether it did.
+local function drop_if_lost(member)
+  local kind = string.sub(member, 1, 1)
+  if kind == '=' or kind == '~' then return false end
+  local hash = kind == '#' and batch_key(string.sub(member, 2)) or job_key(member)
+  if redis.call('EXISTS', hash) == 1 then return false end
+  redis.call('ZREM', key.user, member)
+  redis.call('ZREM', key.index, member, alarm_of(member))
+  redis.call('HINCRBY', key.stats, 'missing', 1)
+  return true
 end
 
-local head = read_head(index, tonumber(arg.slot_limit), 1)
-local special = {}
-if arg.cost ~= '' then
+-- Drops what was lost of ten members, at another part of the user's set each time; returns whether there was any.
+local function drop_lost(tasks)
+  local first = tasks > MAX_CHECKED and now % (tasks - MAX_CHECKED + 1) or 0
+  local has_dropped = false
+  for _, member in ipairs(redis.call('ZRANGE', key.user, first, first + MAX_CHECKED - 1)) do
+    if drop_if_lost(member) then has_dropped = true end
+  end
+  return has_dropped
+end
+
+-- The user, who may have one more task, or nil with the refusal. A job that was lost must not count for ever.
+local function admit()
+  local user = read_user(key.user, tonumber(arg.user_limit))
+  local allowed = math.max(tonumber(arg.user_queued), user.cap)
+  user.tasks = tasks_of(key.user, user)
+  if user.tasks >= allowed and drop_lost(user.tasks) then
+    user = read_user(key.user, tonumber(arg.user_limit))
+    user.tasks = tasks_of(key.user, user)
+  end
+  if user.tasks >= allowed then return nil, { 'user_limit', text(user.tasks), text(allowed) } end
+  return user
+end
+
+-- The job's score, and under the fair policy the tag that its user's next job begins with.
+local function score_under_policy(head, user)
+  local given = tonumber(arg.score)
+  if not is_fair then return given end
   -- Start-time fair queueing: a job begins where its user's last one ended, or now, at the last grant of all.
-  local virtual, cost = head.gates['~v'] or FIRST_TAG, tonumber(arg.cost)
-  -- Nobody owes for more than he has live, and one: what was cancelled was not served.
-  local owed = user.batches > 0 and user.tag or math.min(user.tag, virtual + (tasks + 1) * cost)
-  local begins = math.max(virtual, owed)
-  -- Of equal tags the one submitted first is lower, by up to a hundredth of a grant for the time since the last one.
-  local tie = math.max(0, math.min(99, math.floor((now - (head.gates['~w'] or now)) / 100)))
-  score = math.max(0, begins + tie - score)
-  special = {text(SPECIAL + begins + cost), '~'}
+  local virtual_time, cost = head.gates[VIRTUAL_TIME] or FIRST_TAG, tonumber(arg.cost)
+  -- No user owes for more than the live jobs and one: what was cancelled was not served.
+  local owed = user.batches > 0 and user.tag or math.min(user.tag, virtual_time + (user.tasks + 1) * cost)
+  local begins = math.max(virtual_time, owed)
+  local tie = math.floor((now - (head.gates[GRANTED_AT] or now)) / TIE_MS)
+  return math.max(0, begins + math.max(0, math.min(MAX_TIE, tie)) - given), begins + cost
 end
-local room = read_room(head, tonumber(arg.slot_limit), concurrency, providers, now)
-local is_admitted = #user.admitted < user.cap
-local may_start = is_admitted and has_room(room, lane) and not room.probe[provider_of(lane)]
-  and not head.gates[circuit_of(provider_of(lane), arg.model)]
-local attention, count, position, slots = false, 0, 1, {}
-for _, row in ipairs(head.rows) do
+
+-- Notes what a ready job of the head means for this one: a job with a better right to a free slot outdoes it.
+local function note_ready(view, room, row, score)
+  local other, is_better = row.band - READY, row.ms <= score
+  if has_room(room, other) and (other ~= lane or is_better) then view.is_outdone = true end -- mutant: better job
+  if queue_of(other) == queue_of(lane) and is_better then view.position = view.position + 1 end
+end
+
+-- Notes what a row of the head means for this job.
+local function note_other(view, room, row, score)
   if row.band < READY then
-    slots[row.id] = true
-    attention = attention or row.ms <= now
+    view.slots[row.id] = true
+    if row.ms <= now then view.has_overdue = true end
   elseif row.band < ALARMS then
-    count = count + 1
-    local l = row.band - READY
-    if l < LANES and has_room(room, l) and (l ~= lane or row.ms <= score) then attention, may_start = true, false end
-    if l < LANES and queue_of(l) == queue_of(lane) and row.ms <= score then position = position + 1 end
+    view.waiting = view.waiting + 1
+    if row.band < DELAYED then note_ready(view, room, row, score) end
     -- A due retry may have the better right; a claim, which reads its score, decides.
-    if row.band == DELAYED and row.ms <= now then attention, may_start = true, false end
-  end
-end
--- Behind the head may lie jobs with a better right: of this lane, or of another one that has room.
-if not head.complete then
-  for _, l in ipairs(numbers(arg.lanes)) do
-    local hidden = head.last_band < READY + l or (head.last_band == READY + l and l ~= lane)
-    if hidden and has_room(room, l) then attention, may_start = true, false end
+    if row.band == DELAYED and row.ms <= now then view.is_outdone = true end
   end
 end
 
-local moves = {entries_of(key.root, user_key, id, tonumber(arg.expire_at), now)}
-local function write(state, heirs, band, ms, seat, more)
-  local fields = {'state', state, 'token', token, 'fingerprint', arg.fingerprint, 'score', text(score), 'heirs', heirs}
-  for _, list in ipairs({more, rest.fields}) do
-    for _, part in ipairs(list) do fields[#fields + 1] = part end
+-- Whether jobs with a better right may be behind the head: of this lane, or of another one that has room.
+local function may_hide_better(head, room)
+  for _, other in ipairs(lanes) do
+    local is_hidden = head.last_band < READY + other or (head.last_band == READY + other and other ~= lane)
+    if is_hidden and has_room(room, other) then return true end
   end
-  redis.call('HSET', job_key, unpack(fields))
-  redis.call('ZADD', index, score_of(band, ms), id, unpack(moves))
-  redis.call('ZADD', user_key, text(seat), id, unpack(special))
+  return false
 end
 
-local time = arg.start == '1' and may_start and lease_time(arg.lease_now)
--- By the store's clock once more: a caller's fast one must not end a pause or fill the bucket.
-if time and has_room(read_room(head, tonumber(arg.slot_limit), concurrency, providers, time), lane) then
-  local lease_until = time + tonumber(arg.lease)
-  for _, part in ipairs({bucket_after(head, providers, provider_of(lane), 1, time), '~r' .. text(provider_of(lane))}) do
-    moves[#moves + 1] = part
+-- What the index means for the job: who has a slot, how many jobs wait, the job's position as far as the head goes,
+-- whether another job has a better right to a free slot, and whether a slot is overdue.
+local function look_around(head, room, score)
+  local view = { slots = {}, waiting = 0, position = 1, is_outdone = false, has_overdue = false }
+  for _, row in ipairs(head.rows) do
+    note_other(view, room, row, score)
   end
-  if arg.cost ~= '' then
-    for _, part in ipairs({text(-BAND + math.max(head.gates['~v'] or FIRST_TAG, score)), '~v', text(-BAND + now), '~w'}) do
-      moves[#moves + 1] = part
-    end
-  end
-  write('submitting', arg.heirs, lane, lease_until, ADMITTED + score, {'attempt', '1', 'lease_until', text(lease_until),
-    'adopt_until', text(lease_until + tonumber(arg.adoption)), 'submitted_at', arg.now})
-  return {'started', attention and '1' or '0'}
+  if not head.complete and may_hide_better(head, room) then view.is_outdone = true end
+  return view
 end
 
-if not head.complete then count = count_waiting(index) end
-if count >= tonumber(arg.queue_size) then return {'queue_full', text(count)} end
+-- Writes the job: its record, its entry in the index with alarm and history, its member of the user's set. `moves` and
+-- `members` are further scores and members of the index and of the set.
+local function write(fields, index_score, set_score, moves, members)
+  fields.token, fields.fingerprint = arg.token, arg.fingerprint
+  write_fields(key.job, fields, rest.fields)
+  add(moves, score_of(ALARMS, tonumber(arg.expire_at)), alarm_of(id), score_of(HISTORY, now), history_of(key.user, id))
+  redis.call('ZADD', key.index, index_score, id, unpack(moves))
+  redis.call('ZADD', key.user, set_score, id, unpack(members))
+end
 
--- A better job than one of the user's that waits with his concurrency takes its place.
-local worse
-if not is_admitted then
-  -- The last to have been admitted is the worst; who waits for a retry keeps his place.
-  for i = #user.admitted, 1, -1 do
-    local job = user.admitted[i]
-    if job.score <= score or worse then break end
-    local may_give_way = not slots[job.id] and string.sub(job.id, 1, 4) ~= 'bat_'
-    if may_give_way and read(key.root .. 'j:' .. job.id, 'state').state == 'queued' then worse = job end
+-- Starts the job at once: it gets a slot, and the caller submits it.
+local function start(head, score, members, time)
+  local lease_until = time + tonumber(arg.lease) -- mutant: lease
+  local moves = { bucket_after(head, limits, provider, 1, time), bucket_gate(provider) } -- mutant: token
+  if is_fair then
+    local virtual_time = math.max(head.gates[VIRTUAL_TIME] or FIRST_TAG, score)
+    add(moves, gate_score(virtual_time), VIRTUAL_TIME, gate_score(now), GRANTED_AT)
   end
+  local fields = {
+    state = 'submitting',
+    score = text(score),
+    heirs = arg.heirs,
+    attempt = '1',
+    lease_until = text(lease_until),
+    adopt_until = text(lease_until + tonumber(arg.adoption)),
+    submitted_at = arg.now,
+  }
+  write(fields, score_of(lane, lease_until), seat_score(score), moves, members)
 end
-if worse then
-  moves[#moves + 1] = score_of(BACKLOG, worse.score)
-  moves[#moves + 1] = worse.id
-  special[#special + 1] = text(worse.score)
-  special[#special + 1] = worse.id
+
+-- The user's ready job that is worse than this one and has to give it its seat; nil if there is none, or no need.
+local function find_worse(user, view, score)
+  if #user.seated < user.cap then return nil end
+  -- The last one is the worst; a job that waits for a retry keeps its seat.
+  for i = #user.seated, 1, -1 do
+    local job = user.seated[i]
+    if job.score <= score then return nil end
+    local may_give_way = not view.slots[job.id] and string.sub(job.id, 1, 4) ~= 'bat_'
+    if may_give_way and read(job_key(job.id), 'state').state == 'queued' then return job end
+  end
+  return nil
 end
-local more = {'attempt', '0'}
-if not head.complete or not (is_admitted or user.complete) then
+
+-- The fields of a job that waits.
+local function waiting_fields(score, is_ready, has_seat, is_far)
+  local fields = { state = is_ready and 'queued' or 'backlog', score = text(score), attempt = '0' }
+  fields.heirs = has_seat and arg.heirs or '1'
   -- Far from the head a poll has no command left to ask how long runs of this model take.
-  local p50, p90 = usual_times(runs_of(key.root, lane, arg.model))
-  more = {'attempt', '0', 'p50', p50, 'p90', p90}
+  if is_far then
+    fields.p50, fields.p90 = usual_times(runs_key(lane, arg.model))
+  end
+  return fields
 end
-local is_ready = is_admitted or worse
-write(is_ready and 'queued' or 'backlog', is_admitted and arg.heirs or '1', is_ready and READY + lane or BACKLOG, score,
-  is_ready and ADMITTED + score or score, more)
-if worse then redis.call('HSET', key.root .. 'j:' .. worse.id, 'state', 'backlog', 'heirs', '1') end
--- Who is put before an empty backlog must know that somebody waits for his place when he ends.
-if not is_admitted and #user.waiting == 0 and arg.heirs ~= '1' then tell_heirs(key.root, user) end
 
-if not is_ready then
-  return {'backlog', text(redis.call('ZCOUNT', user_key, 0, text(score))), attention and '1' or '0'}
+-- Lets the job wait: ready with a seat, its own or that of a `worse` job, else in its user's backlog. Returns whether
+-- it is ready.
+local function wait(head, user, score, worse, members)
+  local has_seat, moves = #user.seated < user.cap, {}
+  local is_ready = has_seat or worse ~= nil -- mutant: ready
+  if worse then
+    add(moves, score_of(BACKLOG, worse.score), worse.id)
+    add(members, text(worse.score), worse.id)
+  end
+  local is_far = not head.complete or not (has_seat or user.complete)
+  local fields = waiting_fields(score, is_ready, has_seat, is_far)
+  if is_ready then
+    write(fields, score_of(READY + lane, score), seat_score(score), moves, members)
+  else
+    write(fields, score_of(BACKLOG, score), text(score), moves, members)
+  end
+  if worse then write_fields(job_key(worse.id), { state = 'backlog', heirs = '1' }) end
+  return is_ready
 end
-if not head.complete then
-  position = 0
-  for _, l in ipairs(numbers(arg.lanes)) do
-    if queue_of(l) == queue_of(lane) then
-      position = position + redis.call('ZCOUNT', index, score_of(READY + l, 0), score_of(READY + l, score))
+
+-- Notes that a job waits for the seats of the user's other jobs, unless that is noted already.
+local function note_heirs(user)
+  if #user.seated >= user.cap and #user.waiting == 0 and arg.heirs ~= '1' then expect_heirs(user) end
+end
+
+-- The job's position among the ready jobs of its queue, counted in the whole index.
+local function count_position(score)
+  local position = 0
+  for _, other in ipairs(lanes) do
+    if queue_of(other) == queue_of(lane) then
+      position = position + redis.call('ZCOUNT', key.index, score_of(READY + other, 0), score_of(READY + other, score))
     end
   end
+  return position
 end
-return {'queued', text(position), (attention or has_room(room, lane)) and '1' or '0'}
+
+-- The time of the store's clock if the job may start at once; else nil.
+local function time_to_start(head, room, user, view)
+  if arg.start ~= '1' or view.is_outdone or #user.seated >= user.cap then return nil end
+  if not has_room(room, lane) or room.probe[provider] then return nil end
+  if head.gates[circuit_gate(provider, arg.model)] then return nil end
+  -- By the store's clock once more: a caller's fast one must not end a pause or fill the bucket.
+  local time = lease_time(arg.lease_now)
+  return has_room(read_room(head, limits, time), lane) and time or nil
+end
+
+-- The answer for a job that waits.
+local function answer_waiting(head, room, view, score, is_ready)
+  local needs_claim = view.is_outdone or view.has_overdue
+  if not is_ready then return { 'backlog', text(redis.call('ZCOUNT', key.user, 0, text(score))), flag(needs_claim) } end
+  local position = head.complete and view.position or count_position(score)
+  return { 'queued', text(position), flag(needs_claim or has_room(room, lane)) }
+end
+
+local answer = replay()
+if answer then return answer end
+local user, refusal = admit()
+if refusal then return refusal end
+
+local head = read_head(limits.slots, 1)
+local score, next_tag = score_under_policy(head, user)
+local members = {}
+if next_tag then add(members, text(SPECIAL + next_tag), '~') end
+local room = read_room(head, limits, now)
+local view = look_around(head, room, score)
+local time = time_to_start(head, room, user, view)
+if time then
+  start(head, score, members, time)
+  return { 'started', flag(view.has_overdue) }
+end
+
+local waiting = head.complete and view.waiting or count_waiting()
+if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
+local worse = find_worse(user, view, score)
+local is_ready = wait(head, user, score, worse, members)
+note_heirs(user)
+return answer_waiting(head, room, view, score, is_ready)

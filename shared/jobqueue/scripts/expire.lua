@@ -1,22 +1,28 @@
 -- expire: ends a job that has waited longer than its queue allows.
--- With: outbox, ending
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count
 -- Returns: {finished, outcome, follow} | {stale}
--- stale: it does not wait, or not for so long. At the provider its alarm goes; a later claim of it looks at the time.
+-- stale: it does not wait, or not for so long. A job at the provider loses its alarm; a later claim looks at the time.
+
+-- The reason for the job's owner.
+local function reason(snooze_code)
+  local said = 'The job waited longer than its queue allows.'
+  if (snooze_code or '') == '' then return said end
+  return said .. ' Its last submission was put off: ' .. snooze_code .. '.'
+end
+
 local f = read(key.job, 'expire_at', 'outcome', 'error_code', 'snooze_code', unpack(ENDING))
-if f.state == 'done' and f.error_code == 'expired' then return {'finished', f.outcome, ''} end
+if f.state == 'done' and f.error_code == 'expired' then return { 'finished', f.outcome, '' } end
 if not f.state then
-  redis.call('ZREM', key.index, arg.id, '!' .. arg.id)
-  return {'stale'}
+  redis.call('ZREM', key.index, arg.id, alarm_of(arg.id))
+  return { 'stale' }
 end
-if not is_waiting(f.state) then
-  redis.call('ZREM', key.index, '!' .. arg.id)
-  return {'stale'}
+if not is_waiting(f.state) then -- mutant: waiting
+  redis.call('ZREM', key.index, alarm_of(arg.id))
+  return { 'stale' }
 end
-if lease_time(arg.lease_now) < tonumber(f.expire_at) then return {'stale'} end
-local why = (f.snooze_code or '') ~= '' and ' Its last submission was put off: ' .. f.snooze_code .. '.' or ''
-local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
-end_job(ending, arg.id, f, 'failed', {'error_code', 'expired',
-  'error_detail', 'The job waited longer than its queue allows.' .. why, 'error_retryable', '1'})
-return {'finished', 'failed', follow_of(ending)}
+if lease_time(arg.lease_now) < tonumber(f.expire_at) then return { 'stale' } end -- mutant: time
+local fields = { error_code = 'expired', error_detail = reason(f.snooze_code), error_retryable = '1' }
+end_job(arg.id, f, 'failed', fields)
+return { 'finished', 'failed', follow() }

@@ -1,60 +1,76 @@
--- explain: a job, and why it waits and for how long; at most four commands, however long the queue is.
+-- explain: a job, why it waits and for how long. At most four commands, however long the queue is.
+-- With: keys, room, users, runs
 -- KEYS: index, job, root
 -- ARGV: id: name, slot_limit: count, user_limit: count, names: names...
--- Returns: {values, place}
+-- Returns: {values, outlook}
 --   values: of the job's fields `names`, in their order
---   place: {position, p50, p90, slots, of its queue, of its provider, admitted, cap, {gate, value, ...}} as far as known
--- position: among the ready jobs of its queue; in a backlog among its user's own, or its batch's; '' for a job that is neither.
-local SEEN = 200 -- so many of the next jobs are looked at one by one; who is further behind is counted
-local names = rest.names
-local asked = #names
-for _, name in ipairs({'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch'}) do names[#names + 1] = name end
-local values = redis.call('HMGET', key.job, unpack(names))
-local f = {}
-for i, name in ipairs(names) do
-  if values[i] then f[name] = values[i] end
+--   outlook: {position, p50, p90, slots, of its queue, of its provider, seats, cap, {gate, value, ...}} as far as known
+-- position: among the ready jobs of its queue; in a backlog among the user's own, or the batch's; '' for other jobs.
+local MAX_SEEN = 200 -- of the next jobs are looked at one by one; those behind them are counted
+local NEEDED = { 'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch' }
+
+-- The values of the fields that the caller names, and the fields that are needed here.
+local function read_job()
+  local names, values = rest.names, {}
+  local asked = #names
+  add(names, unpack(NEEDED))
+  local found, f = redis.call('HMGET', key.job, unpack(names)), {}
+  for i, name in ipairs(names) do
+    if i <= asked then values[i] = found[i] or false end
+    if found[i] then f[name] = found[i] end
+  end
+  return values, f
 end
-local given = {}
-for i = 1, asked do given[i] = values[i] or false end
-if not f.state or f.state == 'done' then return {given, {}} end
-local lane, score = tonumber(f.lane), tonumber(f.score)
-local runs = runs_of(key.root, lane, f.model)
-if f.state == 'backlog' then
-  local user_key = key.root .. 'u:' .. f.owner .. ':' .. f.user
-  local user, ahead, p50, p90 = read_user(user_key, tonumber(arg.user_limit)), 1, f.p50 or '0', f.p90 or '0'
+
+-- The outlook of a job in the backlog. Far from its head the times are those that were noted at submit.
+local function outlook_in_backlog(f)
+  local set, score = user_key(f.owner, f.user), tonumber(f.score)
+  local user, position, p50, p90 = read_user(set, tonumber(arg.user_limit)), 1, f.p50 or '0', f.p90 or '0'
   if f.batch or not user.complete then
-    ahead = redis.call('ZCOUNT', f.batch and key.root .. 'q:' .. f.batch or user_key, 0, text(score))
+    position = redis.call('ZCOUNT', f.batch and batch_queue_key(f.batch) or set, 0, text(score))
   else
     for _, job in ipairs(user.waiting) do
-      if job.id ~= arg.id and job.score <= score then ahead = ahead + 1 end
+      if job.id ~= arg.id and job.score <= score then position = position + 1 end
     end
-    p50, p90 = usual_times(runs)
+    p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
   end
-  return {given, {text(ahead), p50, p90, '', '', '', text(#user.admitted), text(user.cap), {}}}
+  return { text(position), p50, p90, '', '', '', text(#user.seated), text(user.cap), {} }
 end
-if f.state ~= 'queued' then
-  local p50, p90 = usual_times(runs)
-  return {given, {'', p50, p90, '', '', '', '', '', {}}}
-end
-local head, position, seen = read_head(key.index, tonumber(arg.slot_limit), SEEN), 0, false
-for _, row in ipairs(head.rows) do
-  local l = row.band - READY
-  if l >= 0 and l < LANES and queue_of(l) == queue_of(lane) and (row.ms < score or (row.ms == score and row.id <= arg.id)) then
-    position = position + 1
+
+-- The job's position as far as the head goes, and whether the head reaches it.
+local function position_in_head(head, f)
+  local lane, score, position, is_seen = tonumber(f.lane), tonumber(f.score), 0, false
+  for _, row in ipairs(head.rows) do
+    local is_ready = row.band >= READY and row.band < DELAYED
+    local is_ahead = row.ms < score or (row.ms == score and row.id <= arg.id)
+    if is_ready and is_ahead and queue_of(row.band - READY) == queue_of(lane) then position = position + 1 end
+    is_seen = is_seen or row.id == arg.id
   end
-  seen = seen or row.id == arg.id
+  return position, is_seen
 end
-local p50, p90
-if seen or head.complete then
-  p50, p90 = usual_times(runs)
-else
-  -- Other lanes of its queue are counted as far as they were seen.
-  position, p50, p90 = redis.call('ZCOUNT', key.index, score_of(READY + lane, 0), score_of(READY + lane, score)), f.p50, f.p90
+
+-- The outlook of a ready job, with all that may hold it up.
+local function outlook_of_ready(f)
+  local lane, score, p50, p90 = tonumber(f.lane), tonumber(f.score), f.p50 or '0', f.p90 or '0'
+  local head = read_head(tonumber(arg.slot_limit), MAX_SEEN)
+  local position, is_seen = position_in_head(head, f)
+  if is_seen or head.complete then
+    p50, p90 = usual_times(runs_key(lane, f.model))
+  else
+    -- Jobs of the queue at other providers are left out here.
+    position = redis.call('ZCOUNT', key.index, score_of(READY + lane, 0), score_of(READY + lane, score))
+  end
+  local gates = {}
+  for name, value in pairs(head.gates) do
+    add(gates, name, text(value))
+  end
+  local of_queue, of_provider = head.by_queue[queue_of(lane)] or 0, head.by_provider[provider_of(lane)] or 0
+  return { text(position), p50, p90, text(head.slots), text(of_queue), text(of_provider), '', '', gates }
 end
-local gates = {}
-for name, value in pairs(head.gates) do
-  gates[#gates + 1] = name
-  gates[#gates + 1] = text(value)
-end
-return {given, {text(position), p50 or '0', p90 or '0', text(head.slots), text(head.by_queue[queue_of(lane)] or 0),
-  text(head.by_provider[provider_of(lane)] or 0), '', '', gates}}
+
+local values, f = read_job()
+if not f.state or f.state == 'done' then return { values, {} } end
+if f.state == 'backlog' then return { values, outlook_in_backlog(f) } end
+if f.state == 'queued' then return { values, outlook_of_ready(f) } end
+local p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
+return { values, { '', p50, p90, '', '', '', '', '', {} } }

@@ -1,39 +1,63 @@
--- finish: ends a job with what the provider said, once. A success counts from whichever attempt it comes first; a
+-- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- With: outbox, ending
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, owner
 -- ARGV: id: name, attempt: count, prediction: name, outcome: name, now: moment, ttl: seconds, owner_ttl: seconds,
 --       user_limit: count, store_lease: milliseconds?, fields: pairs...
 -- Returns: {finished, outcome, waiting, other, follow} | {already, outcome, waiting, other} | {stale} | {unknown}
--- other: a prediction of another attempt that is now for nobody; cancel it. follow: what this caller has to do now.
+-- waiting: 1 if a claim would find a job.
+-- other: a prediction of another attempt that is of no use now; cancel it.
+-- follow: what this caller has to do now.
 -- store_lease: ms, if there are files to store.
-local id, attempt, prediction, outcome = arg.id, tonumber(arg.attempt), arg.prediction, arg.outcome
 local f = read(key.job, 'attempt', 'prediction', 'outcome', 'cancel_requested', 'other', unpack(ENDING))
-if not f.attempt then return {'unknown'} end
-if f.state == 'done' then
-  if f.prediction == prediction then return {'already', f.outcome, waiting(key.index, arg.now), f.other or ''} end
-  return {'stale'}
+local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
+
+-- Whether a claim would find a job, now that a slot is free.
+local function has_waiting()
+  return flag(redis.call('ZCOUNT', key.index, score_of(READY, 0), score_of(DELAYED, tonumber(arg.now))) > 0)
 end
-local current, recorded = tonumber(f.attempt), f.prediction or ''
-if attempt > current then return {'stale'} end
-if attempt == current and recorded ~= '' and recorded ~= prediction then return {'stale'} end
-if outcome ~= 'completed' then
-  local at_provider = f.state == 'submitting' or f.state == 'running'
-  if attempt ~= current or not at_provider then return {'stale'} end
+
+-- Whether this end is not the job's: a failure or a cancellation counts only from the current attempt.
+local function is_stale()
+  local current = tonumber(f.attempt)
+  if attempt > current then return true end
+  local is_of_other = attempt == current and recorded ~= '' and recorded ~= arg.prediction
+  if is_of_other then return true end -- mutant: prediction
+  if arg.outcome == 'completed' then return false end
+  if attempt ~= current then return true end -- mutant: attempt
+  return not is_at_provider(f.state)
 end
-local fields = rest.fields
-local function set(...)
-  for _, part in ipairs({...}) do fields[#fields + 1] = part end
+
+-- The answer if nothing ends now; else nil.
+local function replay()
+  if not f.attempt then return { 'unknown' } end
+  if f.state == 'done' then -- mutant: done
+    if f.prediction ~= arg.prediction then return { 'stale' } end
+    return { 'already', f.outcome, has_waiting(), f.other or '' } -- mutant: other
+  end
+  if is_stale() then return { 'stale' } end
+  return nil
 end
-set('prediction', prediction, 'finished_attempt', arg.attempt)
-if outcome == 'canceled' and f.cancel_requested ~= '1' then
-  outcome = 'failed'
-  set('error_code', 'expired', 'error_detail', 'The provider ended the run before it was complete.', 'error_retryable', '0')
+
+-- The outcome and the fields that the job ends with; a cancellation that no caller asked for is a failure.
+local function result()
+  local outcome, fields = arg.outcome, from_pairs(rest.fields)
+  fields.prediction, fields.finished_attempt = arg.prediction, arg.attempt
+  if outcome == 'canceled' and f.cancel_requested ~= '1' then
+    outcome = 'failed'
+    fields.error_code, fields.error_retryable = 'expired', '0'
+    fields.error_detail = 'The provider ended the run before it was complete.'
+  end
+  return outcome, fields
 end
-local other = recorded ~= prediction and recorded or ''
-if other ~= '' then set('other', other) end
-local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
-end_job(ending, id, f, outcome, fields, outcome == 'completed' and tonumber(arg.store_lease) or nil)
--- No record has said yet whose prediction this is.
-if recorded ~= prediction then redis.call('SET', key.owner, id .. ':' .. arg.attempt, 'EX', arg.owner_ttl) end
-return {'finished', outcome, waiting(key.index, arg.now), other, follow_of(ending)}
+
+local answer = replay()
+if answer then return answer end
+local outcome, fields = result()
+local other = recorded ~= arg.prediction and recorded or ''
+if other ~= '' then fields.other = other end
+local store_lease = outcome == 'completed' and tonumber(arg.store_lease) or nil -- mutant: files
+end_job(arg.id, f, outcome, fields, store_lease)
+-- No record has noted yet whose prediction this is.
+if recorded ~= arg.prediction then redis.call('SET', key.owner, arg.id .. ':' .. arg.attempt, 'EX', arg.owner_ttl) end
+return { 'finished', outcome, has_waiting(), other, follow() }

@@ -1,14 +1,16 @@
 -- limit: sets or lifts live limits and pauses of the whole deployment.
+-- With: room
 -- KEYS: index
 -- ARGV: gates: pairs...
 -- Returns: {gate, value, ...} of all gates that stand now
--- gates: pairs of a gate's name and its value, '' to lift it; see read_head for the names.
-local settings = rest.gates
-for i = 1, #settings, 2 do
-  if settings[i + 1] == '' then
-    redis.call('ZREM', key.index, settings[i])
+-- gates: pairs of a gate's name and its value, '' to lift it; room.lua has the names.
+local gates = rest.gates
+for i = 1, #gates, 2 do
+  local name, value = gates[i], gates[i + 1]
+  if value == '' then
+    redis.call('ZREM', key.index, name)
   else
-    redis.call('ZADD', key.index, text(-BAND + tonumber(settings[i + 1])), settings[i])
+    redis.call('ZADD', key.index, gate_score(tonumber(value)), name)
   end
 end
-return standing_gates(key.index)
+return all_gates()

@@ -1,44 +1,68 @@
--- list: a page of an owner's jobs, newest first, by what the history and then their hashes say of them.
--- With: walk
+-- list: a page of an owner's jobs, newest first, by what the history and then their records say.
+-- With: keys, walk
 -- KEYS: index, root
 -- ARGV: owner: name, user: text, status: text, queue: text, model: text, batch: text, high: number, low: number,
 --       bound: text, page_size: count, names: names...
 -- Returns: {{{id, values}, ...}, high, bound}
---   values: of the job's fields `names`, in their order; with high and bound the next page begins, high is '' for none
--- bound: below which member of the owner's the page begins, without what all his members begin with; '' for his first.
--- It walks past 1,000 entries and reads 100 jobs at most: two commands, and one for each job that may fit. Other owners'
--- entries are told by their text; nothing of them leaves here.
-local WALKED, READ = 1000, 100
-local STATUS = {queued = 'pending', backlog = 'pending', delayed = 'pending', submitting = 'processing', running = 'processing'}
-local mine, limit, names = '@' .. arg.owner .. ':', tonumber(arg.page_size), {'queue', 'model', 'batch', 'state', 'outcome'}
-local FILTERS = #names
-for _, name in ipairs(rest.names) do names[#names + 1] = name end
--- No owner's name holds a colon, and a semicolon comes next to it.
-local bound = arg.bound == '' and '@' .. arg.owner .. ';' or mine .. arg.bound
-local rows, complete = walk_down(key.index, score_of(HISTORY, tonumber(arg.high)), score_of(HISTORY, tonumber(arg.low)), bound,
-  WALKED)
+--   values: of the job's fields `names`, in their order
+-- The next page begins with high and bound; high is '' if there is none.
+-- bound: the page begins below this member of the owner, given without what all of the owner's members begin with; ''
+-- for the first one.
+-- It walks past 1,000 entries and reads 100 jobs at most: two commands, and one for each job that may fit. Entries of
+-- other owners are passed over by their text, and none is returned.
+local MAX_WALKED, MAX_READ = 1000, 100 -- entries of the history, and jobs
+local PUBLIC_STATUS = {
+  queued = 'pending',
+  backlog = 'pending',
+  delayed = 'pending',
+  submitting = 'processing',
+  running = 'processing',
+}
+local FILTERS = { 'queue', 'model', 'batch', 'state', 'outcome' }
+local names = { unpack(FILTERS) }
+add(names, unpack(rest.names))
+local mine = '@' .. arg.owner .. ':'
 
-local function rest_of(member) return string.sub(member, 1, #mine) == mine and string.sub(member, #mine + 1) end
+-- A member of the history without what all members of this owner begin with; nil if it is another owner's.
+local function rest_of(member)
+  if string.sub(member, 1, #mine) ~= mine then return nil end
+  return string.sub(member, #mine + 1)
+end
 
-local found, seen, last = {}, 0, 0
-for i, row in ipairs(rows) do
-  if #found == limit or seen == READ then break end
-  last = i
-  local rest = rest_of(row.member)
-  local user, id = string.match(rest or '', '^(.*)|([^|]*)$')
-  if id and (arg.user == '' or user == arg.user) then
-    seen = seen + 1
-    local values = redis.call('HMGET', key.root .. 'j:' .. id, unpack(names))
-    local status = STATUS[values[4]] or values[5]
-    if values[4] and fits(values, arg.queue, arg.model, arg.batch) and (arg.status == '' or status == arg.status) then
-      found[#found + 1] = {id, {unpack(values, FILTERS + 1)}}
+-- The row of the answer for a job; nil if it is gone or does not fit.
+local function row_of(id)
+  local values = redis.call('HMGET', job_key(id), unpack(names))
+  local state, outcome = values[4], values[5]
+  if not state or not fits(values, arg.queue, arg.model, arg.batch) then return nil end
+  local status = PUBLIC_STATUS[state] or outcome
+  if arg.status ~= '' and arg.status ~= status then return nil end
+  return { id, { unpack(values, #FILTERS + 1) } }
+end
+
+-- The page, and how many of the entries it used up.
+local function read_page(rows)
+  local page, read_jobs = {}, 0
+  for i, row in ipairs(rows) do
+    if #page == tonumber(arg.page_size) or read_jobs == MAX_READ then return page, i - 1 end
+    local user, id = string.match(rest_of(row.member) or '', '^(.*)|([^|]*)$')
+    if id and (arg.user == '' or user == arg.user) then
+      read_jobs = read_jobs + 1
+      local found = row_of(id)
+      if found then add(page, found) end
     end
   end
+  return page, #rows
 end
-if last == #rows and complete then return {found, '', ''} end
-local row = rows[last]
-local rest = rest_of(row.member)
-if rest then return {found, text(ms_of(row.score)), rest} end
--- Among others' entries of one moment: his own of it may be still to come, or cannot be.
-if is_below(row.member, mine) then return {found, text(ms_of(row.score) - 1), ''} end
-return {found, text(ms_of(row.score)), ''}
+
+-- No owner's name holds a colon, and a semicolon comes next to it.
+local bound = arg.bound == '' and '@' .. arg.owner .. ';' or mine .. arg.bound
+local high, low = score_of(HISTORY, tonumber(arg.high)), score_of(HISTORY, tonumber(arg.low))
+local rows, complete = walk_down(key.index, high, low, bound, MAX_WALKED)
+local page, used = read_page(rows)
+if used == #rows and complete then return { page, '', '' } end
+local member, submitted_at = rows[used].member, number_of(rows[used].score)
+local next_bound = rest_of(member)
+if next_bound then return { page, text(submitted_at), next_bound } end
+-- Among other owners' entries of one moment: this owner's own of it may still come, or cannot.
+if is_below(member, mine) then return { page, text(submitted_at - 1), '' } end
+return { page, text(submitted_at), '' }

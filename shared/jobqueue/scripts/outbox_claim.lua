@@ -1,66 +1,98 @@
--- outbox_claim: hands what is due in the outbox to this caller for a while.
--- With: outbox
+-- outbox_claim: leases what is due in the outbox to this caller.
+-- With: keys, outbox
 -- KEYS: outbox, root
 -- ARGV: now: moment, lease: milliseconds, most_jobs: count, most_lanes: count, rows: count, only: text
 -- Returns: {{id, turn, ...}, {{lane, failures, row ...}, ...}}
--- turn: what its holder writes about the job's files with. Of a host that fails one row is handed out, as a probe, or
--- those that have waited for half a day. only: the job whose files alone are wanted, '' for whatever is due.
-local prefix, now, until_ms = key.root, tonumber(arg.now), tonumber(arg.now) + tonumber(arg.lease)
-local jobs, lanes, moves, gone = {}, {}, {}, {}
-local function move(score, member)
-  moves[#moves + 1] = text(score)
-  moves[#moves + 1] = member
+-- turn: the number with which the caller writes about the job's files.
+-- Of a host that fails one row is handed out, as a probe, or the rows that have waited for half a day.
+-- only: the one job whose files are wanted, '' for all that is due.
+local LONG_OVERDUE = 43200000 -- ms; rows of a failing host that have waited so long are handed out with the probe
+local now, until_ms = tonumber(arg.now), tonumber(arg.now) + tonumber(arg.lease)
+
+-- A job in the outbox, and whether its files still have to be stored.
+local function job_of(id) return { id = id, is_storing = read(job_key(id), 'storing').storing == '1' } end
+
+-- The jobs whose files are due: the one that the caller asks for, or the first ones.
+local function due_jobs()
+  local jobs = {}
+  if arg.only ~= '' then
+    local score = redis.call('ZSCORE', key.outbox, arg.only)
+    if score and tonumber(score) <= tonumber(storing_score(now)) then add(jobs, job_of(arg.only)) end
+  elseif arg.most_jobs ~= '0' then
+    local ids = redis.call('ZRANGEBYSCORE', key.outbox, '-inf', storing_score(now), 'LIMIT', 0, arg.most_jobs)
+    for _, id in ipairs(ids) do
+      add(jobs, job_of(id))
+    end
+  end
+  return jobs
 end
 
--- What is due is read first, and written only then.
-local due_jobs, due_lanes = {}, {}
-if arg.only ~= '' then
-  local score = redis.call('ZSCORE', key.outbox, arg.only)
-  if score and tonumber(score) <= now - BAND then
-    due_jobs[1] = {id = arg.only, is_storing = read(prefix .. 'j:' .. arg.only, 'storing').storing == '1'}
-  end
-elseif arg.most_jobs ~= '0' then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.outbox, '-inf', text(now - BAND), 'LIMIT', 0, arg.most_jobs)) do
-    due_jobs[#due_jobs + 1] = {id = id, is_storing = read(prefix .. 'j:' .. id, 'storing').storing == '1'}
-  end
-end
-if arg.only == '' and arg.most_lanes ~= '0' then
-  for _, lane in ipairs(redis.call('ZRANGEBYSCORE', key.outbox, 0, text(now), 'LIMIT', 0, arg.most_lanes)) do
-    local failures = redis.call('HGET', prefix .. 'h:' .. lane, 'failures') or '0'
-    local most, before = arg.rows, now
-    if failures ~= '0' then before = now - LONG_OVERDUE end
-    local rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(before), 'LIMIT', 0, most)
-    if #rows == 0 and failures ~= '0' then
-      rows = redis.call('ZRANGEBYSCORE', prefix .. 'x:' .. lane, '-inf', text(now), 'LIMIT', 0, 1)
-    end
-    due_lanes[#due_lanes + 1] = {name = lane, failures = failures, rows = rows}
-  end
+-- The rows of a lane that are due before a moment.
+local function rows_before(lane, moment, count)
+  return redis.call('ZRANGEBYSCORE', rows_key(lane), '-inf', text(moment), 'LIMIT', 0, count)
 end
 
-for _, job in ipairs(due_jobs) do
-  if job.is_storing then
-    jobs[#jobs + 1] = job.id
-    jobs[#jobs + 1] = text(redis.call('HINCRBY', prefix .. 'j:' .. job.id, 'turn', 1))
-    move(until_ms - BAND, job.id)
-  else
-    gone[#gone + 1] = job.id
-  end
+-- A lane with its due rows. Of a host that fails only one row is due, as a probe, or those that are long overdue.
+local function lane_of(name)
+  local failures = redis.call('HGET', host_key(name), 'failures') or '0'
+  local before = now
+  if failures ~= '0' then before = now - LONG_OVERDUE end -- mutant: failing host
+  local rows = rows_before(name, before, arg.rows)
+  if #rows == 0 and failures ~= '0' then rows = rows_before(name, now, 1) end
+  return { name = name, failures = failures, rows = rows }
 end
-for _, lane in ipairs(due_lanes) do
-  if #lane.rows > 0 then
-    local leases = {}
-    for _, row in ipairs(lane.rows) do
-      leases[#leases + 1] = text(until_ms)
-      leases[#leases + 1] = row
+
+-- The delivery lanes that are due.
+local function due_lanes()
+  local lanes = {}
+  if arg.only ~= '' or arg.most_lanes == '0' then return lanes end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', key.outbox, 0, text(now), 'LIMIT', 0, arg.most_lanes)) do
+    add(lanes, lane_of(name))
+  end
+  return lanes
+end
+
+-- Leases the jobs to this caller, each with a new turn. Returns ids and turns; adds to `moves` and `gone`.
+local function lease_jobs(jobs, moves, gone)
+  local leased = {}
+  for _, job in ipairs(jobs) do
+    if job.is_storing then
+      local turn = redis.call('HINCRBY', job_key(job.id), 'turn', 1) -- mutant: turn
+      add(leased, job.id, text(turn))
+      add(moves, storing_score(until_ms), job.id) -- mutant: lease of files
+    else
+      add(gone, job.id)
     end
-    redis.call('ZADD', prefix .. 'x:' .. lane.name, unpack(leases))
-    lanes[#lanes + 1] = {lane.name, lane.failures, unpack(lane.rows)}
-    -- Nobody else takes of it before this caller has recorded how one of them went.
-    move(until_ms, lane.name)
-  else
-    place_lane(prefix, lane.name)
   end
+  return leased
 end
+
+-- Leases the rows of the lanes to this caller. Returns what it gets of each; adds to `moves`.
+local function lease_lanes(lanes, moves)
+  local leased = {}
+  for _, lane in ipairs(lanes) do
+    if #lane.rows > 0 then
+      local leases = {}
+      for _, row in ipairs(lane.rows) do
+        add(leases, text(until_ms), row) -- mutant: lease of a row
+      end
+      redis.call('ZADD', rows_key(lane.name), unpack(leases)) -- mutant: lease of rows
+      add(leased, { lane.name, lane.failures, unpack(lane.rows) })
+      -- No other caller takes of it before this one has recorded how one of them went.
+      add(moves, text(until_ms), lane.name) -- mutant: lease of the lane
+    else
+      schedule_lane(lane.name)
+    end
+  end
+  return leased
+end
+
+-- All that is due is read before anything is written.
+local jobs = due_jobs()
+local lanes = due_lanes()
+local moves, gone = {}, {}
+local leased_jobs = lease_jobs(jobs, moves, gone)
+local leased_lanes = lease_lanes(lanes, moves)
 if #moves > 0 then redis.call('ZADD', key.outbox, unpack(moves)) end
-if #gone > 0 then redis.call('ZREM', key.outbox, unpack(gone)) end
-return {jobs, lanes}
+if #gone > 0 then redis.call('ZREM', key.outbox, unpack(gone)) end -- mutant: gone
+return { leased_jobs, leased_lanes }

@@ -1,14 +1,17 @@
--- outbox_restore: puts back into the outbox what was lost from it: a lane with rows, or a job whose files are not stored.
--- With: outbox
+-- outbox_restore: puts back what the outbox has lost: a delivery lane with rows, or a job whose files are not stored.
+-- With: keys, outbox
 -- KEYS: outbox, job, root
 -- ARGV: lane: text, id: text, now: moment
 -- Returns: {restored} | {stands}
 -- One of lane and id is ''.
+
+-- The answer, by whether this call put anything back.
+local function answer(has_restored) return { has_restored and 'restored' or 'stands' } end
+
 if arg.lane ~= '' then
-  if redis.call('ZSCORE', key.outbox, arg.lane) then return {'stands'} end
-  place_lane(key.root, arg.lane)
-  return {redis.call('EXISTS', key.root .. 'x:' .. arg.lane) == 1 and 'restored' or 'stands'}
+  if redis.call('ZSCORE', key.outbox, arg.lane) then return answer(false) end
+  schedule_lane(arg.lane)
+  return answer(redis.call('EXISTS', rows_key(arg.lane)) == 1)
 end
-if read(key.job, 'storing').storing ~= '1' then return {'stands'} end
-local score = text(tonumber(arg.now) - BAND)
-return {redis.call('ZADD', key.outbox, 'NX', score, arg.id) == 1 and 'restored' or 'stands'}
+if read(key.job, 'storing').storing ~= '1' then return answer(false) end
+return answer(redis.call('ZADD', key.outbox, 'NX', storing_score(tonumber(arg.now)), arg.id) == 1)

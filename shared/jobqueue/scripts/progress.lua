@@ -3,6 +3,7 @@
 -- ARGV: attempt: count, prediction: name, progress: count
 -- Returns: {noted} | {stale}
 local f = read(key.job, 'attempt', 'state', 'prediction')
-if f.attempt ~= arg.attempt or f.state ~= 'running' or f.prediction ~= arg.prediction then return {'stale'} end
+if f.attempt ~= arg.attempt or f.state ~= 'running' then return { 'stale' } end
+if f.prediction ~= arg.prediction then return { 'stale' } end -- mutant: prediction
 redis.call('HSET', key.job, 'progress', arg.progress)
-return {'noted'}
+return { 'noted' }

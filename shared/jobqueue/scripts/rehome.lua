@@ -1,75 +1,117 @@
--- rehome: sets right what a user's set and the index say of his live jobs, after either lost something, and makes ready
--- whoever has a right to be.
--- With: outbox, ending
+-- rehome: repairs what a user's set and the index say of the user's live jobs, after either lost something, and gives
+-- the free seats away.
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed, missing}
--- whole: 1 to look at all in his set, the first 1,000 of a backlog that is longer; else only at `ids`, which the set may
--- have lost as well.
-local MAX_ITEMS = 1000
-local index, user = key.index, key.user
-local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
-local members = arg.whole == '1' and redis.call('ZRANGE', user, 0, MAX_ITEMS - 1) or {}
-local ids, seen, lost, homes, gone = {}, {}, {}, {}, {}
-for _, member in ipairs(members) do
-  local kind = string.sub(member, 1, 1)
-  if kind == '#' then
-    local live_jobs = redis.call('ZRANGE', key.root .. 'q:' .. string.sub(member, 2), 0, -1)
-    for _, id in ipairs(live_jobs) do ids[#ids + 1] = id end
-    if #live_jobs == 0 then lost[#lost + 1] = member end
-  elseif kind == '~' then
-    -- The fair policy's tag says nothing any more once all others have come as far.
-    local now_at = redis.call('ZSCORE', index, '~v')
-    local tag = tonumber(redis.call('ZSCORE', user, '~')) - SPECIAL
-    if not now_at or tonumber(now_at) + BAND >= tag then redis.call('ZREM', user, '~') end
-  elseif kind ~= '=' then
-    ids[#ids + 1] = member
+-- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
+local MAX_MEMBERS = 1000 -- of a user's set that are looked at
+local lost, homes, gone = {}, {}, {} -- what will be written
+local seen, is_asked_for = {}, {}
+
+-- Adds the live jobs of a batch; one that has none is lost.
+local function add_batch(ids, marker)
+  local live = redis.call('ZRANGE', batch_queue_key(string.sub(marker, 2)), 0, -1)
+  for _, id in ipairs(live) do
+    add(ids, id)
   end
+  if #live == 0 then add(lost, marker) end
 end
-local asked_for = {}
-for _, id in ipairs(rest.ids) do
-  ids[#ids + 1] = id
-  asked_for[id] = true
+
+-- Removes the user's tag once virtual time has passed it: then it says nothing any more.
+local function drop_old_tag()
+  local set_at = redis.call('ZSCORE', key.index, VIRTUAL_TIME)
+  local tag = tonumber(redis.call('ZSCORE', key.user, '~')) - SPECIAL
+  if not set_at or tonumber(set_at) + BAND >= tag then redis.call('ZREM', key.user, '~') end
 end
-for _, id in ipairs(ids) do
-  local f = read(key.root .. 'j:' .. id, 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
-  if not f.state or f.state == 'done' then
-    if not seen[id] then lost[#lost + 1] = id end
-    local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
-    if batch and not f.state and not seen[id] then gone[#gone + 1] = {id, batch, number} end
-  elseif not seen[id] then
-    local is_indexed, lacks_seat = redis.call('ZSCORE', index, id), false
-    if asked_for[id] and not (f.batch and f.state == 'backlog') then lacks_seat = not redis.call('ZSCORE', user, id) end
-    local lane, score = tonumber(f.lane), tonumber(f.score)
-    -- A job that may be at the provider keeps its slot, and somebody looks at it first of all.
-    local home, seat = score_of(lane, tonumber(arg.now)), ADMITTED + score
-    if f.state == 'queued' then home = score_of(READY + lane, score) end
-    if f.state == 'delayed' then home = score_of(DELAYED, tonumber(f.due_at)) end
-    if f.state == 'backlog' then home, seat = score_of(BACKLOG, score), score end
-    if not is_indexed or lacks_seat then
-      homes[#homes + 1] = {id, not is_indexed and home, text(seat), f.expire_at, f.batch, f.state}
+
+-- The jobs to look at: those of the user's set, if all are asked for, and those that the caller names.
+local function ids_to_check()
+  local ids = {}
+  local members = arg.whole == '1' and redis.call('ZRANGE', key.user, 0, MAX_MEMBERS - 1) or {}
+  for _, member in ipairs(members) do
+    local kind = string.sub(member, 1, 1)
+    if kind == '#' then
+      add_batch(ids, member)
+    elseif kind == '~' then
+      drop_old_tag()
+    elseif kind ~= '=' then
+      add(ids, member)
+    end
+  end
+  for _, id in ipairs(rest.ids) do
+    add(ids, id)
+    is_asked_for[id] = true
+  end
+  return ids
+end
+
+-- Notes a job that is no longer alive; its batch counts it as failed if its hash is gone.
+local function note_dead(id, f)
+  add(lost, id)
+  local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
+  if batch and not f.state then add(gone, { id = id, batch = batch, number = number }) end
+end
+
+-- The scores that a job of this state has in the index and in its user's set.
+local function scores_of(f)
+  local lane, score = tonumber(f.lane), tonumber(f.score)
+  if f.state == 'queued' then return score_of(READY + lane, score), seat_score(score) end
+  if f.state == 'delayed' then return score_of(DELAYED, tonumber(f.due_at)), seat_score(score) end
+  if f.state == 'backlog' then return score_of(BACKLOG, score), text(score) end
+  -- A job that may be at the provider keeps its slot, and is the first that a claim hands out.
+  return score_of(lane, tonumber(arg.now)), seat_score(score)
+end
+
+-- Notes a live job that the index lacks, or that the user's set lacks.
+local function note_alive(id, f)
+  local is_indexed, lacks_member = redis.call('ZSCORE', key.index, id), false
+  local has_own_member = not (f.batch and f.state == 'backlog')
+  if is_asked_for[id] and has_own_member then lacks_member = not redis.call('ZSCORE', key.user, id) end
+  if is_indexed and not lacks_member then return end
+  local index_score, set_score = scores_of(f)
+  add(homes, { id = id, f = f, index_score = not is_indexed and index_score, set_score = set_score })
+end
+
+-- Puts a job back where it belongs.
+local function put_back(home)
+  local f, in_backlog = home.f, home.f.state == 'backlog'
+  if home.index_score then
+    local alarm = score_of(ALARMS, tonumber(f.expire_at))
+    redis.call('ZADD', key.index, home.index_score, home.id, alarm, alarm_of(home.id))
+  end
+  if f.batch then redis.call('ZADD', batch_queue_key(f.batch), in_backlog and home.set_score or -1, home.id) end
+  redis.call('ZADD', key.user, home.set_score, f.batch and in_backlog and '#' .. f.batch or home.id)
+end
+
+for _, id in ipairs(ids_to_check()) do
+  local f = read(job_key(id), 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
+  local is_alive = f.state and f.state ~= 'done'
+  if not seen[id] then
+    if is_alive then
+      note_alive(id, f)
+    else
+      note_dead(id, f)
     end
   end
   seen[id] = true
 end
 for _, home in ipairs(homes) do
-  if home[2] then redis.call('ZADD', index, home[2], home[1], score_of(ALARMS, tonumber(home[4])), '!' .. home[1]) end
-  if home[5] then redis.call('ZADD', key.root .. 'q:' .. home[5], home[6] == 'backlog' and home[3] or -1, home[1]) end
-  if home[5] and home[6] == 'backlog' then
-    redis.call('ZADD', user, home[3], '#' .. home[5])
-  else
-    redis.call('ZADD', user, home[3], home[1])
-  end
+  put_back(home)
 end
 if #lost > 0 then
-  redis.call('ZREM', user, unpack(lost))
-  for _, id in ipairs(lost) do redis.call('ZREM', index, id, '!' .. id) end
+  redis.call('ZREM', key.user, unpack(lost))
+  for _, id in ipairs(lost) do
+    redis.call('ZREM', key.index, id, alarm_of(id))
+  end
 end
 -- A batch must not wait for a job that was lost with its hash.
-local owner, name = string.match(string.sub(user, #key.root + 3), '^([^:]*):(.*)$')
+local owner, name = string.match(string.sub(key.user, #key.root + 3), '^([^:]*):(.*)$')
 for _, job in ipairs(gone) do
-  settle(ending, job[1], {batch = job[2], number = job[3], owner = owner, user = name}, 'failed')
+  local f = { batch = job.batch, number = job.number, owner = owner, user = name }
+  note_in_batch(job.id, f, 'failed')
+  end_batch(f)
 end
 if #homes > 0 then redis.call('HINCRBY', key.stats, 'rehomed', #homes) end
-promote(ending, user)
-return {'checked', text(#homes), text(#lost)}
+promote(key.user)
+return { 'checked', text(#homes), text(#lost) }

@@ -1,28 +1,32 @@
--- reprioritize: gives a waiting job another priority; it moves to the place it would have had with it from the start.
--- With: outbox, ending, seats
+-- reprioritize: gives a waiting job another priority; it gets the score that it would have had from the start.
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
--- ARGV: id: name, owner: name, priority: count, priority_unit: count?, now: moment, ttl: seconds, user_limit: count
+-- ARGV: id: name, owner: name, priority: count, priority_unit: count?, user_limit: count
 -- Returns: {not_found} | {moved} | {not_waiting}
--- unit: how much lower the score is for one step of priority; '' where it is the time of submission times 6 - priority.
+-- priority_unit: how much lower the score is for one step of priority; '' where a score is the time of submission * (6
+-- - priority).
+
+-- The score that the job would have had with the new priority from the start.
+local function new_score(f)
+  local priority = tonumber(arg.priority)
+  if arg.priority_unit == '' then return tonumber(f.created_at) * (6 - priority) end
+  return math.max(0, tonumber(f.score) - (priority - tonumber(f.priority)) * tonumber(arg.priority_unit))
+end
+
 local f = read(key.job, 'score', 'priority', 'created_at', unpack(ENDING))
-if not f.state or f.owner ~= arg.owner then return {'not_found'} end
-if not is_waiting(f.state) then return {'not_waiting'} end
-local ending, priority = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit), tonumber(arg.priority)
-local score
-if arg.priority_unit == '' then
-  score = tonumber(f.created_at) * (6 - priority)
-else
-  score = math.max(0, tonumber(f.score) - (priority - tonumber(f.priority)) * tonumber(arg.priority_unit))
-end
+if not f.state or f.owner ~= arg.owner then return { 'not_found' } end
+if not is_waiting(f.state) then return { 'not_waiting' } end
+local score, set = new_score(f), user_key(f.owner, f.user)
 redis.call('HSET', key.job, 'score', text(score), 'priority', arg.priority)
-local user = user_key(ending, f)
 if f.state == 'backlog' and f.batch then
-  redis.call('ZADD', key.root .. 'q:' .. f.batch, text(score), arg.id)
-  place_batch(key.root, user, f.batch)
+  redis.call('ZADD', batch_queue_key(f.batch), text(score), arg.id)
+  rank_batch(set, f.batch)
 else
-  redis.call('ZADD', user, text(f.state == 'backlog' and score or ADMITTED + score), arg.id)
+  redis.call('ZADD', set, f.state == 'backlog' and text(score) or seat_score(score), arg.id)
 end
-if f.state == 'queued' then redis.call('ZADD', key.index, score_of(READY + tonumber(f.lane), score), arg.id) end
+if f.state == 'queued' then
+  redis.call('ZADD', key.index, score_of(READY + tonumber(f.lane), score), arg.id) -- mutant: moved
+end
 if f.state == 'backlog' then redis.call('ZADD', key.index, score_of(BACKLOG, score), arg.id) end
-reseat(ending, user)
-return {'moved'}
+reseat(set)
+return { 'moved' }

@@ -1,40 +1,77 @@
--- rescue: decides about a submission whose lease ran out and whose outcome nobody knows. Until its adoption window
--- closes a webhook may still bring its prediction; then it is surely over at the provider and counts as a used attempt.
--- With: outbox, ending, seats
+-- rescue: decides about a submission whose lease ran out and whose outcome is unknown. Until its adoption window closes
+-- a webhook may still bring its prediction. Then it is surely over at the provider and counts as a used attempt.
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, now: moment, lease_now: moment?, ttl: seconds, max_rescues: count,
 --       user_limit: count, entry: json
 -- Returns: {waiting, adopt_until} | {requeued} | {finished, outcome, follow} | {stale}
-local id = arg.id
-local f = read(key.job, 'attempt', 'cancel_requested', 'snoozes', 'rescues', 'score', 'adopt_until', 'closed_attempt',
-  'outcome', 'max_attempts', 'history', 'expire_at', unpack(ENDING))
-if not f.attempt then return {'stale'} end
-if f.attempt ~= arg.attempt then return {'stale'} end
-if f.closed_attempt == arg.attempt then
-  if f.state == 'done' then return {'finished', f.outcome, ''} end
-  if f.state == 'queued' or f.state == 'backlog' then return {'requeued'} end
-end
-if f.state ~= 'submitting' then return {'stale'} end
-local time = lease_time(arg.lease_now)
-if time < tonumber(f.lease_until) or time < tonumber(f.adopt_until) then return {'waiting', f.adopt_until} end
+local f = read(
+  key.job,
+  'attempt',
+  'cancel_requested',
+  'snoozes',
+  'rescues',
+  'score',
+  'adopt_until',
+  'closed_attempt',
+  'outcome',
+  'max_attempts',
+  'history',
+  'expire_at',
+  unpack(ENDING)
+)
 
-local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
-local rescues, used = tonumber(f.rescues or '0') + 1, tonumber(f.attempt) - tonumber(f.snoozes or '0')
-local closed = {'closed_attempt', arg.attempt, 'rescues', text(rescues), 'history', f.history and f.history .. ',' .. arg.entry or arg.entry}
+-- The answer if this attempt is over already, or was never the job's current one; else nil.
+local function replay()
+  if not f.attempt then return { 'stale' } end
+  if f.attempt ~= arg.attempt then return { 'stale' } end -- mutant: attempt
+  if f.closed_attempt == arg.attempt then
+    if f.state == 'done' then return { 'finished', f.outcome, '' } end
+    if f.state == 'queued' or f.state == 'backlog' then return { 'requeued' } end
+  end
+  if f.state ~= 'submitting' then return { 'stale' } end
+  return nil
+end
+
+-- Ends the job, whose submission is surely over at the provider.
+local function end_with(outcome, fields)
+  end_job(arg.id, f, outcome, fields)
+  if outcome == 'failed' then bury(arg.id) end
+  return { 'finished', outcome, follow() }
+end
+
+-- Lets the job wait again, ready if it may keep its seat.
+local function requeue(fields)
+  -- The time at the provider was no waiting.
+  local expire_at = tonumber(f.expire_at) + math.max(0, tonumber(arg.now) - tonumber(f.submitted_at))
+  local score, alarm = score_of(READY + tonumber(f.lane), tonumber(f.score)), score_of(ALARMS, expire_at)
+  redis.call('ZADD', key.index, score, arg.id, alarm, alarm_of(arg.id))
+  fields.state, fields.expire_at = 'queued', text(expire_at)
+  write_fields(key.job, fields)
+  reseat(user_key(f.owner, f.user))
+  return { 'requeued' }
+end
+
+-- Whether the job gets no other attempt.
+local function is_last(rescues)
+  local used = tonumber(f.attempt) - tonumber(f.snoozes or '0')
+  return rescues >= tonumber(arg.max_rescues) or used >= tonumber(f.max_attempts)
+end
+
+local answer = replay()
+if answer then return answer end
+local time = lease_time(arg.lease_now)
+if time < tonumber(f.lease_until) then return { 'waiting', f.adopt_until } end
+if time < tonumber(f.adopt_until) then return { 'waiting', f.adopt_until } end -- mutant: adoption window
+
+local rescues = tonumber(f.rescues or '0') + 1
+local history = f.history and f.history .. ',' .. arg.entry or arg.entry
+local fields = { closed_attempt = arg.attempt, rescues = text(rescues), history = history }
 redis.call('HINCRBY', key.stats, 'rescued', 1)
-if f.cancel_requested == '1' then
-  end_job(ending, id, f, 'canceled', closed)
-  return {'finished', 'canceled', follow_of(ending)}
+if f.cancel_requested == '1' then return end_with('canceled', fields) end
+if is_last(rescues) then -- mutant: gives up
+  fields.error_code, fields.error_retryable = 'submission_unknown', '1'
+  fields.error_detail = 'Nobody knows whether the provider took the job.'
+  return end_with('failed', fields)
 end
-if rescues >= tonumber(arg.max_rescues) or used >= tonumber(f.max_attempts) then
-  end_job(ending, id, f, 'failed', {'error_code', 'submission_unknown', 'error_retryable', '1',
-    'error_detail', 'Nobody knows whether the provider took the job.', unpack(closed)})
-  bury(ending, id)
-  return {'finished', 'failed', follow_of(ending)}
-end
--- The time at the provider was no waiting.
-local expire_at = tonumber(f.expire_at) + math.max(0, tonumber(arg.now) - tonumber(f.submitted_at))
-redis.call('ZADD', key.index, score_of(READY + tonumber(f.lane), tonumber(f.score)), id, score_of(ALARMS, expire_at), '!' .. id)
-redis.call('HSET', key.job, 'state', 'queued', 'expire_at', text(expire_at), unpack(closed))
-reseat(ending, user_key(ending, f))
-return {'requeued'}
+return requeue(fields)

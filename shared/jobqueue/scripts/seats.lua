@@ -1,35 +1,88 @@
--- Who of a user's waiting jobs is ready and who waits in the backlog; sent behind ending to the verbs that change it.
+-- Which of a user's waiting jobs have a seat and which wait in the backlog. A verb that uses this names index, stats,
+-- root and user_limit.
 
--- Puts a ready job back into its user's backlog.
-local function demote(ending, user, id, f)
-  if f.batch then
-    redis.call('ZADD', ending.prefix .. 'q:' .. f.batch, f.score, id)
-    redis.call('ZREM', user, id)
-    place_batch(ending.prefix, user, f.batch)
-  else
-    redis.call('ZADD', user, f.score, id)
-  end
-  redis.call('ZADD', ending.index, score_of(BACKLOG, tonumber(f.score)), id)
-  redis.call('HSET', job_key(ending, id), 'state', 'backlog', 'heirs', '1')
+-- Drops a job that was lost with its hash.
+local function forget(set, id)
+  redis.call('ZREM', set, id)
+  redis.call('ZREM', key.index, id, alarm_of(id))
+  redis.call('HINCRBY', key.stats, 'missing', 1)
 end
 
--- After a change of a limit or a score: as many of his best jobs are ready as his concurrency admits. Jobs at a provider
--- and jobs that wait for a retry keep their seats.
-local function reseat(ending, user)
-  local known, ready = read_user(user, ending.cap), {}
-  if #known.admitted <= known.cap and #known.waiting == 0 then return end
-  for _, job in ipairs(known.admitted) do
-    local f = read(job_key(ending, job.id), 'state', 'lane', 'score', 'batch', 'heirs')
-    if f.state == 'queued' then ready[#ready + 1] = {id = job.id, f = f, score = tonumber(f.score)} end
+-- Takes the next job of a batch out of its user's backlog; nil when none is left there.
+local function next_of_batch(set, marker)
+  local queue = batch_queue_key(string.sub(marker, 2))
+  local flat = redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
+  redis.call('ZADD', set, flat[4] or text(SPENT), marker)
+  if flat[1] then redis.call('ZADD', queue, -1, flat[1]) end
+  return flat[1]
+end
+
+-- Gives a job of the backlog a seat, so that it is ready; returns whether it took one.
+local function take_seat(set, id)
+  local f = read(job_key(id), 'state', 'lane', 'score')
+  if not f.state then forget(set, id) end
+  if f.state ~= 'backlog' then return false end
+  redis.call('ZADD', key.index, score_of(READY + tonumber(f.lane), tonumber(f.score)), id)
+  redis.call('ZADD', set, seat_score(tonumber(f.score)), id)
+  redis.call('HSET', job_key(id), 'state', 'queued')
+  return true
+end
+
+-- Moves jobs from a user's backlog to the ready ones, as far as there are seats.
+local function promote(set)
+  local user, promoted = read_user(set, tonumber(arg.user_limit)), 0
+  for _, row in ipairs(user.waiting) do
+    local is_batch = string.sub(row.id, 1, 1) == '#'
+    while #user.seated + promoted < user.cap do -- mutant: cap
+      local id = row.id
+      if is_batch then id = next_of_batch(set, row.id) end
+      if not id then break end
+      if take_seat(set, id) then promoted = promoted + 1 end
+      if not is_batch then break end
+    end
+  end
+end
+
+-- Takes the seat of a ready job, which goes back into its user's backlog.
+local function demote(set, id, f)
+  if f.batch then
+    redis.call('ZADD', batch_queue_key(f.batch), f.score, id)
+    redis.call('ZREM', set, id)
+    rank_batch(set, f.batch)
+  else
+    redis.call('ZADD', set, f.score, id)
+  end
+  redis.call('ZADD', key.index, score_of(BACKLOG, tonumber(f.score)), id)
+  redis.call('HSET', job_key(id), 'state', 'backlog', 'heirs', '1')
+end
+
+-- The ready ones of a user's seated jobs, worst first. Notes on all of them that others may wait for their seats.
+local function ready_of(user)
+  local ready = {}
+  for _, job in ipairs(user.seated) do
+    local f = read(job_key(job.id), 'state', 'lane', 'score', 'batch', 'heirs')
+    if f.state == 'queued' then add(ready, { id = job.id, f = f, score = tonumber(f.score) }) end
     -- A job that was lost with its hash must not be made anew.
-    if f.state and f.heirs ~= '1' then redis.call('HSET', job_key(ending, job.id), 'heirs', '1') end
+    if f.state and f.heirs ~= '1' then redis.call('HSET', job_key(job.id), 'heirs', '1') end
   end
-  table.sort(ready, function(a, b) if a.score ~= b.score then return a.score > b.score end return a.id > b.id end)
-  local best = known.waiting[1] and known.waiting[1].score
-  for i, job in ipairs(ready) do
-    local is_over = #known.admitted - i + 1 > known.cap
-    if not is_over and not (best and best < job.score) then break end
-    demote(ending, user, job.id, job.f)
+  table.sort(ready, function(a, b)
+    if a.score ~= b.score then return a.score > b.score end
+    return a.id > b.id
+  end)
+  return ready
+end
+
+-- After a change of a limit or a score: gives the user's seats to the best jobs. Jobs at a provider and jobs that wait
+-- for a retry keep theirs.
+local function reseat(set)
+  local user = read_user(set, tonumber(arg.user_limit))
+  if #user.seated <= user.cap and #user.waiting == 0 then return end
+  local best = user.waiting[1] and user.waiting[1].score
+  for i, job in ipairs(ready_of(user)) do
+    local is_over = #user.seated - i + 1 > user.cap
+    local is_worse = best and best < job.score
+    if not is_over and not is_worse then break end -- mutant: demotion
+    demote(set, job.id, job.f)
   end
-  promote(ending, user)
+  promote(set)
 end

@@ -1,53 +1,79 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
--- With: outbox, ending, seats
+-- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, now: moment, delay: milliseconds, code: text, ttl: seconds, token: text,
 --       user_limit: count, pause: flag
 -- Returns: {delayed, due_at} | {queued} | {finished, outcome, follow} | {already} | {stale}
--- token, unless empty: only if the attempt was begun by the call that bore it.
--- pause: 1 when the whole provider takes nothing for `delay` ms; the job keeps its place, and all wait together.
--- finished: a cancellation was asked for meanwhile, and nothing runs at the provider.
-local f = read(key.job, 'attempt', 'cancel_requested', 'snoozes', 'closed_attempt', 'due_at', 'outcome', 'token', 'score',
-  'expire_at', unpack(ENDING))
-if not f.attempt then return {'stale'} end
-if f.closed_attempt == arg.attempt then
-  if f.state == 'delayed' then return {'delayed', f.due_at} end
-  if f.state == 'queued' or f.state == 'backlog' then return {'queued'} end
-  if f.state == 'done' then return {'finished', f.outcome, ''} end
-  return {'already'}
+-- token, unless empty: only if the attempt was begun by the call with this token.
+-- pause: 1 if the provider takes nothing for `delay` ms: the job keeps its score, and all its provider's jobs wait.
+-- finished: a caller asked for the end meanwhile, and nothing runs at the provider.
+local f = read(
+  key.job,
+  'attempt',
+  'cancel_requested',
+  'snoozes',
+  'closed_attempt',
+  'due_at',
+  'outcome',
+  'token',
+  'score',
+  'expire_at',
+  unpack(ENDING)
+)
+
+-- The answer if this attempt is closed already; nil if it is not.
+local function replay()
+  if f.closed_attempt ~= arg.attempt then return nil end -- mutant: repeat
+  if f.state == 'delayed' then return { 'delayed', f.due_at } end
+  if f.state == 'queued' or f.state == 'backlog' then return { 'queued' } end
+  if f.state == 'done' then return { 'finished', f.outcome, '' } end
+  return { 'already' }
 end
-if f.attempt ~= arg.attempt or f.state ~= 'submitting' then return {'stale'} end
-if arg.token ~= '' and f.token ~= arg.token then return {'stale'} end
--- A longer pause that somebody else was told stands; the probe's own hold of the gate is over.
-local function pause_until(gate, due)
+
+-- Whether the attempt is not the one that is being submitted, or was begun by another call.
+local function is_stale()
+  if f.attempt ~= arg.attempt or f.state ~= 'submitting' then return true end -- mutant: attempt
+  return arg.token ~= '' and f.token ~= arg.token
+end
+
+-- The score of the provider's pause: until `due`, or longer if another job was refused for longer.
+local function pause_score(gate, due)
   local set_at = redis.call('ZSCORE', key.index, gate)
-  local held_until = set_at and tonumber(set_at) + BAND or 0
-  if held_until == tonumber(f.lease_until) then held_until = 0 end
-  return text(-BAND + math.max(held_until, due))
+  local paused_until = set_at and tonumber(set_at) + BAND or 0
+  -- If this job was the probe, the gate has the end of its lease, which says nothing now.
+  if paused_until == tonumber(f.lease_until) then paused_until = 0 end
+  return gate_score(math.max(paused_until, due))
 end
-local ending = ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit)
+
+if not f.attempt then return { 'stale' } end
+local answer = replay()
+if answer then return answer end
+if is_stale() then return { 'stale' } end
+
 local due, lane = tonumber(arg.now) + tonumber(arg.delay), tonumber(f.lane)
-local alarm = score_of(ALARMS, tonumber(f.expire_at))
-local pause, pauses = '~p' .. text(provider_of(lane)), arg.pause == '1'
+local pause, pauses = pause_gate(provider_of(lane)), arg.pause == '1'
 if f.cancel_requested == '1' then
-  end_job(ending, arg.id, f, 'canceled', {'closed_attempt', arg.attempt})
-  if pauses then redis.call('ZADD', key.index, pause_until(pause, due), pause) end
-  return {'finished', 'canceled', follow_of(ending)}
+  end_job(arg.id, f, 'canceled', { closed_attempt = arg.attempt })
+  if pauses then redis.call('ZADD', key.index, pause_score(pause, due), pause) end
+  return { 'finished', 'canceled', follow() }
 end
-local snoozes = {'snoozes', text(tonumber(f.snoozes or '0') + 1), 'snooze_code', arg.code, 'closed_attempt', arg.attempt}
+local snoozes = text(tonumber(f.snoozes or '0') + 1) -- mutant: snoozes
+local fields = { snoozes = snoozes, snooze_code = arg.code, closed_attempt = arg.attempt }
+local moves = { score_of(ALARMS, tonumber(f.expire_at)), alarm_of(arg.id) }
 if pauses then
-  redis.call('ZADD', key.index, score_of(READY + lane, tonumber(f.score)), arg.id, pause_until(pause, due), pause,
-    alarm, '!' .. arg.id)
-  redis.call('HSET', key.job, 'state', 'queued', unpack(snoozes))
+  fields.state = 'queued'
+  add(moves, score_of(READY + lane, tonumber(f.score)), arg.id, pause_score(pause, due), pause)
 else
-  redis.call('ZADD', key.index, score_of(DELAYED, due), arg.id, alarm, '!' .. arg.id)
-  redis.call('HSET', key.job, 'state', 'delayed', 'due_at', text(due), unpack(snoozes))
+  fields.state, fields.due_at = 'delayed', text(due) -- mutant: delayed
+  add(moves, score_of(DELAYED, due), arg.id)
 end
+redis.call('ZADD', key.index, unpack(moves))
+write_fields(key.job, fields)
 redis.call('HINCRBY', key.stats, 'snoozed', 1)
 if pauses then
-  -- His limit may have been lowered while the job was away.
-  reseat(ending, user_key(ending, f))
-  return {'queued'}
+  -- The user's limit may have been lowered while the job was away.
+  reseat(user_key(f.owner, f.user))
+  return { 'queued' }
 end
-release(ending, f)
-return {'delayed', text(due)}
+release_probe(f)
+return { 'delayed', text(due) }

@@ -1,13 +1,20 @@
 -- stats: counts what waits and runs, and what ended so far.
+-- With: room
 -- KEYS: index, stats, dead
 -- ARGV: queues: count
 -- Returns: {delayed, dead, {running, ready, ... of each queue}, {counter, value, ...}, backlog, {gate, value, ...}}
-local counts = {}
-for k = 0, tonumber(arg.queues) - 1 do
-  local first, last = k * PROVIDERS, (k + 1) * PROVIDERS
-  counts[#counts + 1] = redis.call('ZCOUNT', key.index, score_of(first, 0), '(' .. score_of(last, 0))
-  counts[#counts + 1] = redis.call('ZCOUNT', key.index, score_of(READY + first, 0), '(' .. score_of(READY + last, 0))
+
+-- How many jobs are in the bands from the first one up to the last one, which is left out.
+local function count(first, last)
+  local low, high = score_of(first, 0), '(' .. score_of(last, 0)
+  return redis.call('ZCOUNT', key.index, low, high)
 end
-local delayed = redis.call('ZCOUNT', key.index, score_of(DELAYED, 0), '(' .. score_of(DELAYED + 1, 0))
-local backlog = redis.call('ZCOUNT', key.index, score_of(BACKLOG, 0), '(' .. score_of(BACKLOG + 1, 0))
-return {delayed, redis.call('ZCARD', key.dead), counts, redis.call('HGETALL', key.stats), backlog, standing_gates(key.index)}
+
+local counts = {}
+for queue = 0, tonumber(arg.queues) - 1 do
+  local first, last = queue * PROVIDERS, (queue + 1) * PROVIDERS
+  add(counts, count(first, last))
+  add(counts, count(READY + first, READY + last))
+end
+local delayed, backlog = count(DELAYED, DELAYED + 1), count(BACKLOG, BACKLOG + 1)
+return { delayed, redis.call('ZCARD', key.dead), counts, redis.call('HGETALL', key.stats), backlog, all_gates() }

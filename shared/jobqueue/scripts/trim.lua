@@ -2,11 +2,12 @@
 -- KEYS: index
 -- ARGV: oldest: moment, most: count
 -- Returns: how many entries went
-local first = score_of(HISTORY, 0)
-local gone = redis.call('ZREMRANGEBYSCORE', key.index, first, '(' .. score_of(HISTORY, math.max(0, tonumber(arg.oldest))))
-local over = redis.call('ZCOUNT', key.index, first, '+inf') - tonumber(arg.most)
+local first, most = score_of(HISTORY, 0), tonumber(arg.most)
+local oldest = score_of(HISTORY, math.max(0, tonumber(arg.oldest)))
+local removed = redis.call('ZREMRANGEBYSCORE', key.index, first, '(' .. oldest)
+local over = redis.call('ZCOUNT', key.index, first, '+inf') - most
 if over > 0 then
   -- The history is the last band, so its ranks are counted from the end.
-  gone = gone + redis.call('ZREMRANGEBYRANK', key.index, -over - tonumber(arg.most), -1 - tonumber(arg.most))
+  removed = removed + redis.call('ZREMRANGEBYRANK', key.index, -over - most, -1 - most)
 end
-return gone
+return removed

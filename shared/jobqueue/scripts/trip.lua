@@ -1,11 +1,11 @@
 -- trip: counts a submission with no usable answer as a failure of its model, which may open the model's circuit.
--- With: outbox, ending
--- KEYS: index, job, stats, root
--- ARGV: attempt: count, now: moment, ttl: seconds, user_limit: count, circuit_failures: count,
---       circuit_pause: milliseconds
+-- With: keys, room, runs
+-- KEYS: index, job, root
+-- ARGV: attempt: count, now: moment, circuit_failures: count, circuit_pause: milliseconds
 -- Returns: {counted} | {stale}
-local f = read(key.job, 'attempt', 'tripped', unpack(ENDING))
-if f.attempt ~= arg.attempt or f.state ~= 'submitting' or f.tripped == arg.attempt then return {'stale'} end
+local f = read(key.job, 'attempt', 'tripped', 'lane', 'model', 'state')
+if f.attempt ~= arg.attempt or f.state ~= 'submitting' then return { 'stale' } end
+if f.tripped == arg.attempt then return { 'stale' } end -- mutant: once
 redis.call('HSET', key.job, 'tripped', arg.attempt)
-count_failure(ending_of(key.index, key.stats, key.root, arg.now, arg.ttl, arg.user_limit), f, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
-return {'counted'}
+count_failure(f, tonumber(arg.now), tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
+return { 'counted' }

@@ -1,4 +1,4 @@
--- Walking down a ZSET page by page, highest scores first; sent behind the prelude to the verbs that list.
+-- Walking down a ZSET page by page, highest scores first.
 
 -- Whether `a` comes before `b` as a ZSET orders them: by bytes. Lua's own comparison goes by the locale.
 local function is_below(a, b)
@@ -9,35 +9,53 @@ local function is_below(a, b)
   return #a < #b
 end
 
--- At most `most` members with scores from `low` to `high`; of those with `high` itself only what comes below `bound`,
--- unless it is ''. So a page goes on exactly where another ended, even if what it ended with is gone. Says also whether
--- these are all.
-local function walk_down(key, high, low, bound, most)
-  local flat = redis.call('ZREVRANGEBYSCORE', key, high, low, 'WITHSCORES', 'LIMIT', 0, most)
+-- Where in a reply WITHSCORES the members begin that are not at `high`, or below `bound`.
+local function first_below(flat, high, bound)
   local first = 1
-  while bound ~= '' and flat[first] and tonumber(flat[first + 1]) == tonumber(high) and not is_below(flat[first], bound) do
+  while flat[first] and tonumber(flat[first + 1]) == tonumber(high) and not is_below(flat[first], bound) do
     first = first + 2
   end
+  return first
+end
+
+-- How many members with the score `high` are not below `bound`; found by halving.
+local function count_above(zset, high, bound, known)
+  local above, below = known, redis.call('ZCOUNT', zset, high, high)
+  while above < below do
+    local middle = math.floor((above + below) / 2)
+    local member = redis.call('ZREVRANGEBYSCORE', zset, high, high, 'LIMIT', middle, 1)[1]
+    if is_below(member, bound) then
+      below = middle
+    else
+      above = middle + 1
+    end
+  end
+  return above
+end
+
+-- Reads at most `most` members with scores from `low` to `high`; of those with `high` itself only members below
+-- `bound`, unless it is ''. So a page begins exactly where another ended, even if its last member is gone. Returns also
+-- whether these are all.
+local function walk_down(zset, high, low, bound, most)
+  local flat = redis.call('ZREVRANGEBYSCORE', zset, high, low, 'WITHSCORES', 'LIMIT', 0, most)
+  local first = bound == '' and 1 or first_below(flat, high, bound)
   local complete = #flat / 2 < most
   if not complete and first > #flat then
-    -- More members of one score than fit in here: halving finds the place among them.
-    local above, below = most, redis.call('ZCOUNT', key, high, high)
-    while above < below do
-      local middle = math.floor((above + below) / 2)
-      local member = redis.call('ZREVRANGEBYSCORE', key, high, high, 'LIMIT', middle, 1)[1]
-      if is_below(member, bound) then below = middle else above = middle + 1 end
-    end
-    flat, first = redis.call('ZREVRANGEBYSCORE', key, high, low, 'WITHSCORES', 'LIMIT', text(above), most), 1
-    complete = #flat / 2 < most
+    -- More members of one score than one page has.
+    local above = count_above(zset, high, bound, most)
+    flat = redis.call('ZREVRANGEBYSCORE', zset, high, low, 'WITHSCORES', 'LIMIT', text(above), most)
+    first, complete = 1, #flat / 2 < most
   end
   local rows = {}
-  for i = first, #flat, 2 do rows[#rows + 1] = {member = flat[i], score = tonumber(flat[i + 1])} end
+  for i = first, #flat, 2 do
+    add(rows, { member = flat[i], score = tonumber(flat[i + 1]) })
+  end
   return rows, complete
 end
 
--- Whether each value is the one that is wanted at its place; '' is content with any.
+-- Whether each value is the one that is wanted; '' wants none in particular.
 local function fits(values, ...)
-  for i, wanted in ipairs({...}) do
+  for i, wanted in ipairs({ ... }) do
     if wanted ~= '' and values[i] ~= wanted then return false end
   end
   return true
