@@ -45,6 +45,11 @@ class Edit:
         return line.replace(self.part, self.after)
 
 
+def script_edit(name: str, anchor: str, after: str, part: str = "") -> Edit:
+    """An edit of a verb or a library of the queue's scripts."""
+    return Edit(f"shared/jobqueue/scripts/{name}.lua", anchor, after, part)
+
+
 def anchors(source: str) -> Iterator[tuple[str, int]]:
     """The anchors of a source, each with the index of the line that it names."""
     for number, line in enumerate(source.split("\n")):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.edit import Edit
+from tests.mutants.edit import Edit, script_edit
 
 QUEUE_TESTS = "tests/queue/test_jobqueue.py"
 TARGETED = "tests/mutants/test_mutants.py"
@@ -31,7 +31,7 @@ class Mutant:
 
 def lua(name: str, file: str, anchor: str, after: str, *tests: str, part: str = "") -> Mutant:
     """A mutant of one verb or library; see Edit."""
-    return python(name, f"shared/jobqueue/scripts/{file}.lua", anchor, after, *tests, part=part)
+    return Mutant(name, (script_edit(file, anchor, after, part),), tests)
 
 
 def python(name: str, file: str, anchor: str, after: str, *tests: str, part: str = "") -> Mutant:

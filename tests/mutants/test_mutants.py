@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.clock import ManualClock
+from tests.faults.breakages import BREAKAGES
 from tests.mutants.__main__ import MUTANTS
 from tests.mutants.edit import anchors
 from tests.mutants.mutant import Mutant
@@ -27,7 +28,13 @@ def test_every_mutant_can_still_be_made(mutant: Mutant) -> None:
         assert edit.applied_to((ROOT / edit.file).read_text(encoding="utf-8"))
 
 
-def test_every_anchor_is_named_once_in_its_file_and_used_by_a_mutant() -> None:
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_every_breakage_can_still_be_made(breakage: str) -> None:
+    edit, *_ = BREAKAGES[breakage]
+    assert edit.applied_to((ROOT / edit.file).read_text(encoding="utf-8"))
+
+
+def test_every_anchor_is_named_once_in_its_file_and_used_by_a_bug() -> None:
     placed = Counter(
         (str(path.relative_to(ROOT)), name)
         for folder in ("functions", "shared")
@@ -35,7 +42,8 @@ def test_every_anchor_is_named_once_in_its_file_and_used_by_a_mutant() -> None:
         if path.suffix in (".py", ".lua")
         for name, _ in anchors(path.read_text(encoding="utf-8"))
     )
-    used = {(edit.file, edit.anchor) for mutant in MUTANTS for edit in mutant.edits}
+    edits = [edit for mutant in MUTANTS for edit in mutant.edits] + [edit for edit, *_ in BREAKAGES.values()]
+    used = {(edit.file, edit.anchor) for edit in edits}
     assert used == set(placed)
     assert set(placed.values()) == {1}
 

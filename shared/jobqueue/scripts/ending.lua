@@ -89,7 +89,7 @@ local function end_batch(f)
   note_event(fields, plan)
   if plan then write_fields(batch, fields) end
   redis.call('EXPIRE', batch, kept_for(plan))
-  follow_up(post(plan))
+  follow_up(post(plan)) -- mutant: batch event posted
   redis.call('HINCRBY', key.stats, 'batches', 1)
 end
 
