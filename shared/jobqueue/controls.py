@@ -10,7 +10,7 @@ class Controls(Scripted):
     """Changes how jobs move, without a deploy."""
 
     async def set_gates(self, gates: Mapping[str, int | None]) -> dict[str, int]:
-        """Sets the named gates, lifts those given as None, and tells all that stand now; see prelude.lua for names."""
+        """Sets the named gates, lifts those given as None, and returns all that hold now; see room.lua for names."""
         reply = await self._run("limit", gates=gates)
         return {reply[n]: int(reply[n + 1]) for n in range(0, len(reply), 2)}
 

@@ -1,6 +1,6 @@
 -- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
--- With: keys, room, users, runs
+-- With: keys, room, users, runs, seats
 -- KEYS: index, job, user, stats, root
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
@@ -38,9 +38,7 @@ local function drop_if_lost(member)
   if kind == '=' or kind == '~' then return false end
   local hash = kind == '#' and batch_key(string.sub(member, 2)) or job_key(member)
   if redis.call('EXISTS', hash) == 1 then return false end
-  redis.call('ZREM', key.user, member)
-  redis.call('ZREM', key.index, member, alarm_of(member))
-  redis.call('HINCRBY', key.stats, 'missing', 1)
+  forget(key.user, member)
   return true
 end
 

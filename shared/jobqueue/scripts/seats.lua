@@ -1,7 +1,7 @@
 -- Which of a user's waiting jobs have a seat and which wait in the backlog. A verb that uses this names index, stats,
 -- root and user_limit.
 
--- Drops a job that was lost with its hash.
+-- Drops a job, or a batch, that was lost with its hash.
 local function forget(set, id)
   redis.call('ZREM', set, id)
   redis.call('ZREM', key.index, id, alarm_of(id))
