@@ -43,6 +43,7 @@ test-deploy: $(READY) ## what is deployed to AWS and Vercel, built and run by th
 check: $(READY) ## what CI checks besides the tests: lint, format, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m tests.lua
 	@$(BIN)/mypy
 
 mutants: $(READY) ## deliberate bugs, and the test that kills each
