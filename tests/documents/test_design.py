@@ -6,7 +6,7 @@ from typing import get_args
 
 from shared.config.settings import Settings
 from shared.jobqueue.keys import Keys
-from shared.jobqueue.script import VERBS
+from shared.jobqueue.script import LIBRARIES, VERBS
 from shared.jobqueue.state import FIRST_STATES, MOVES, JobState, Outcome
 from tests.project import ROOT
 
@@ -42,6 +42,11 @@ def test_every_key_is_in_the_table() -> None:
     table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
     # Only a script knows the key of a model's runs.
     assert {key.removeprefix("p:") for key in names} == table - {"m:<provider>:<model>"}
+
+
+def test_every_library_is_in_the_table_in_the_order_in_which_they_are_sent() -> None:
+    table = section("The store").split("| library | has |", 1)[1].split("\n\n", 1)[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.M)) == LIBRARIES
 
 
 def test_the_state_table_is_the_one_in_the_code() -> None:
