@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from shared.config.settings import Settings
-from shared.jobqueue.job import READ_FIELDS
+from shared.jobqueue.record import READ_FIELDS
 from shared.jobqueue.script import script
 from shared.jobs.request import SubmitRequest
 from shared.signing.derived import nonce

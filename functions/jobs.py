@@ -5,9 +5,10 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.documents.job import links
 from shared.errors import JobNotFound, NotWaiting
 from shared.hooks.delivery_log import JobRedelivery
-from shared.jobqueue.job import is_job_id, links
+from shared.jobqueue.record import is_job_id
 from shared.jobs.listing import JobsQuery
 from shared.jobs.request import JobChange
 from shared.jobs.results import result_of

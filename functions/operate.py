@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.errors import JobNotFound
-from shared.jobqueue.job import is_job_id
+from shared.jobqueue.record import is_job_id
 from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder

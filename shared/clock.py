@@ -8,7 +8,7 @@ which only the tests' clock does.
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, overload
 
 
 class Clock(Protocol):
@@ -57,6 +57,12 @@ class ManualClock:
         self.advance(seconds)
 
 
+@overload
+def iso(milliseconds: int) -> str: ...
+@overload
+def iso(milliseconds: None) -> None: ...
+@overload
+def iso(milliseconds: int | None) -> str | None: ...
 def iso(milliseconds: int | None) -> str | None:
     """The moment as RFC 3339 text in UTC with milliseconds; None stays None."""
     if milliseconds is None:

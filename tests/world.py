@@ -12,9 +12,11 @@ from shared import runtime
 from shared.budget import Budget
 from shared.clock import Clock, ManualClock
 from shared.config.settings import Settings
+from shared.documents.job import Explanation, JobDocument, job_document
 from shared.egress import Guard
 from shared.hooks.address import HookAddresses
 from shared.jobqueue import Admitted, Collector, FollowUp
+from shared.jobqueue.record import JobRecord
 from shared.jobs.request import SubmitRequest
 from shared.outbox.scope import Scope
 from shared.providers.base import (
@@ -178,6 +180,17 @@ async def work_off(sluice: Runtime, budget: Budget) -> int:
     """Works off what is due in the outbox, as a tick does it; says how many rows it took."""
     async with Scope(sluice.outbox_worker, budget, is_waited_for=False, looks=False):
         return await sluice.outbox_worker.run(budget)
+
+
+def shown(job: JobRecord) -> JobDocument:
+    """The job as its owner sees it, without what explains its wait."""
+    nothing: Explanation = {
+        "queue_position": None,
+        "waiting_reason": None,
+        "eta_seconds": None,
+        "eta_p90_seconds": None,
+    }
+    return job_document(job, nothing, str)
 
 
 async def resolve_in_tests(host: str, port: int) -> list[str]:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from shared.clock import Clock, iso
+from shared.clock import Clock
 from shared.config.settings import Settings
+from shared.documents.event import batch_event, job_event
 from shared.hooks.event import headers, written
 from shared.jobqueue import FollowUp, Outbox, Tried
-from shared.jobqueue.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
-from shared.jobqueue.job import Job, error_document, links
+from shared.jobqueue.batch import MAX_JOBS, BatchRecord
+from shared.jobqueue.record import JobRecord
 from shared.log import log
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
@@ -146,50 +147,22 @@ class Deliveries:
     def _body(self, row: FollowUp, f: Mapping[str, str]) -> bytes:
         now = self._clock.now()
         if row.event.startswith("batch"):
-            data = batch_data(row.id, row.event, f)
-            then = f.get(f"e:{row.event}", f.get("ended_at", str(now))).partition(",")[0]
-            return written(row.event, int(then), data)
-        job = Job.of(row.id, dict(f))
-        data = job_data(job, row.event)
-        if row.event == "processing":
-            return written(row.event, int(f.get("started_at", now)), data)
-        data |= job.result(lambda key: self._bucket.url(key, now), gone_before(self._settings, now))
-        if row.event == "failed":
-            data["error"] = error_document(f["error_code"], f.get("error_detail", ""))
-        return written(row.event, int(f.get("kept_at") or f["ended_at"]), data)
+            batch = BatchRecord(row.id, f)
+            noted = [int(number) for number in f.get(f"e:{row.event}", "").split(",") if number]
+            return written(row.event, (noted or [batch.ended_at or now])[0], batch_event(batch, noted))
+        job = JobRecord(row.id, f)
+        happened_at = job.started_at if row.event == "processing" else job.kept_at or job.ended_at
+
+        def url_of(key: str) -> str:
+            return self._bucket.url(key, now)
+
+        data = job_event(job, row.event, url_of, gone_before=gone_before(self._settings, now))
+        return written(row.event, happened_at or now, data)
 
     async def close(self) -> None:
         """Gives back the connections."""
         if self._opened is not None:
             await self._opened.aclose()
-
-
-def job_data(job: Job, event: str) -> dict[str, Any]:
-    """What every event of a job says of it."""
-    f = job.fields
-    return {
-        "id": job.id, "status": event, "user_id": f["user"], "queue": f["queue"], "model": f["model"],
-        "batch_id": f.get("batch"), "metadata": json.loads(f["metadata"]), "created_at": iso(job.moment("created_at")),
-        "ended_at": None if event == "processing" else iso(job.moment("ended_at")), "links": links(job.id),
-    }  # fmt: skip
-
-
-def batch_data(batch_id: str, event: str, f: Mapping[str, str]) -> dict[str, Any]:
-    """What the event of a batch's end says: how many of its jobs ended how. Their results are read at its link.
-
-    Where the batch lives again, what it was at that end was noted when it was retried.
-    """
-    expected, then = int(f["expected"]), f.get(f"e:{event}", "").split(",")
-    counts = counts_of([f.get(f"s{n}", "pending") for n in range(expected)])
-    if len(then) == 1 + len(OUTCOMES):
-        counts |= {"pending": 0, "processing": 0, **dict(zip(OUTCOMES, map(int, then[1:]), strict=True))}
-    ended_at = then[0] or f.get("ended_at")
-    return {
-        "id": batch_id, "status": batch_status({**f, "ended_at": ended_at or ""}, counts), "user_id": f["user"],
-        "queue": f["queue"], "counts": {"expected": expected, **counts}, "metadata": json.loads(f["metadata"]),
-        "created_at": iso(int(f["created_at"])), "ended_at": iso(int(ended_at)) if ended_at else None,
-        "links": {"status": f"/api/batches/{batch_id}"},
-    }  # fmt: skip
 
 
 def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str = "", error: str | None = None) -> str:

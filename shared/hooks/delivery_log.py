@@ -12,8 +12,8 @@ from shared.errors import BatchNotFound, JobNotFound, NoSuchEvent
 from shared.hooks.event import event_type
 from shared.hooks.subscription import BATCH
 from shared.jobqueue import EventRecord, Outbox
-from shared.jobqueue.job import is_job_id
 from shared.jobqueue.outbox import JOB_EVENTS, MAX_LISTED, event_records
+from shared.jobqueue.record import is_job_id
 from shared.signing.derived import event_id_for
 
 FIELDS = ("owner", "state", "outcome", "rounds", "hook_url", "hook_lane")

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from shared.clock import iso
 from shared.config.hooks import HookOptions
@@ -22,15 +21,16 @@ def event_type(event: str) -> str:
     return "batch.completed" if event.startswith("batch") else f"job.{event}"
 
 
-def written(event: str, happened_at: int, data: dict[str, Any]) -> bytes:
+def written(event: str, happened_at: int, data: Mapping[str, object]) -> bytes:
     """The event's body; ``omitted`` names what of the data had to be left out of 20 KB."""
     document = {"type": event_type(event), "timestamp": iso(happened_at), "data": data}
-    body = _json(document)
+    body, omitted = _json(document), list[str]()
     for name in DROPPED_FIRST:
         if len(body) <= MAX_BYTES:
             break
         if data.get(name):
-            data = {**data, name: None, "omitted": [*data.get("omitted", []), name]}
+            omitted.append(name)
+            data = {**data, name: None, "omitted": omitted}
             body = _json({**document, "data": data})
     return body
 
@@ -57,5 +57,5 @@ def secrets_of(settings: Settings, owner: str) -> tuple[str, ...]:
     return ("whsec_" + base64.b64encode(key).decode(),)
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def _json(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.errors import BatchNotFound, IdempotencyConflict, QueueFull, UserLimitReached
+from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.follow_ups import FollowUps
-from shared.jobqueue.replies import BatchRecord
 from shared.jobqueue.scripted import Scripted
 from shared.store import Store
 
@@ -68,7 +68,7 @@ class BatchQueue(Scripted):
         if not flat:
             raise BatchNotFound
         fields = {flat[n]: flat[n + 1] for n in range(0, len(flat), 2)}
-        return BatchRecord(batch_id, fields, frozenset(live), frozenset(running), first, tuple(results))
+        return BatchRecord(batch_id, fields, live=live, running=frozenset(running), first=first, results=results)
 
     async def cancel(self, batch_id: str, owner: str) -> str:
         """Ends what waits and asks for the end of what runs: 'canceled', 'cancel_requested' or 'already_terminal'.

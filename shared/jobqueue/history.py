@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from shared.errors import BelongsToBatch, JobNotFound, NotTerminal
-from shared.jobqueue.job import LETTER_FIELDS, SUMMARY_FIELDS, Job
+from shared.jobqueue.record import LETTER_FIELDS, REQUEST_FIELDS, SUMMARY_FIELDS, JobRecord, RequestRecord
 from shared.jobqueue.scripted import Scripted
 
 MAX_MOMENT = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
 FOLLOW_TTL = 604_800  # s; as in outbox.lua: how long a job with files or hooks is known at least
 SLACK = 86_400  # s; for delays between attempts, and clocks
 MAX_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
-REQUEST_FIELDS = (
-    "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "hook_events",
-    "state", "outcome", "batch", "redriven_as",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Position:
 class Page:
     """Some jobs, and where the next page begins; None when there is no more. A page may be empty and not the last."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[JobRecord, ...]
     following: Position | None
 
 
@@ -87,7 +82,7 @@ class History(Scripted):
             names=SUMMARY_FIELDS,
         )
         rows, ms, bound = reply
-        return Page(tuple(_job(row[0], SUMMARY_FIELDS, row[1]) for row in rows), _position(ms, bound))
+        return Page(tuple(JobRecord(row[0], _fields(SUMMARY_FIELDS, row[1])) for row in rows), _position(ms, bound))
 
     async def letters(
         self,
@@ -122,18 +117,18 @@ class History(Scripted):
         )
         rows, ms, bound = reply
         return Letters(
-            tuple(_job(row[0], LETTER_FIELDS, row[2]) for row in rows),
+            tuple(JobRecord(row[0], _fields(LETTER_FIELDS, row[2])) for row in rows),
             _position(ms, bound),
             tuple(Position(int(row[1]), row[0]) for row in rows),
         )
 
-    async def request(self, job_id: str) -> Job:
+    async def request(self, job_id: str) -> RequestRecord:
         """A job with what was asked for, to ask for it again; one command. Raises JobNotFound."""
         values = await self._store.execute("HMGET", self.keys.job(job_id), *REQUEST_FIELDS)
-        job = _job(job_id, REQUEST_FIELDS, values)
-        if "state" not in job.fields:
+        fields = _fields(REQUEST_FIELDS, values)
+        if "state" not in fields:
             raise JobNotFound
-        return job
+        return RequestRecord(job_id, fields)
 
     async def note_redriven(self, job_id: str, new_id: str) -> None:
         """Tells a failed job which new one was made of it; it is no dead letter any more."""
@@ -177,8 +172,8 @@ class History(Scripted):
         return int(await self._run("trim", oldest=oldest, most=MAX_LISTED))
 
 
-def _job(job_id: str, names: Sequence[str], values: Sequence[Any]) -> Job:
-    return Job.of(job_id, {name: value for name, value in zip(names, values, strict=True) if value is not None})
+def _fields(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str]:
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
 def _position(ms: str, bound: str) -> Position | None:

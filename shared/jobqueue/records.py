@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.errors import JobNotFound
-from shared.jobqueue.job import READ_FIELDS, Job
+from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.replies import Place, QueueCounts, Stats
 from shared.jobqueue.scripted import Scripted
 
@@ -11,21 +11,21 @@ from shared.jobqueue.scripted import Scripted
 class Records(Scripted):
     """Reads, and changes nothing but the walk's own cursor."""
 
-    async def read(self, job_id: str) -> Job:
+    async def read(self, job_id: str) -> JobRecord:
         """The job as it stands, without its input; one command. Raises JobNotFound."""
         return self._job(job_id, await self._store.execute("HMGET", self.keys.job(job_id), *READ_FIELDS))
 
-    async def explain(self, job_id: str) -> tuple[Job, Place]:
+    async def explain(self, job_id: str) -> tuple[JobRecord, Place]:
         """The job, and what its owner may want to know while it waits or runs. Raises JobNotFound."""
         values, place = await self._run("explain", job=self.keys.job(job_id), id=job_id, names=READ_FIELDS)
         return self._job(job_id, values), Place.of(place)
 
     @staticmethod
-    def _job(job_id: str, values: Sequence[str | None]) -> Job:
+    def _job(job_id: str, values: Sequence[str | None]) -> JobRecord:
         fields = {name: value for name, value in zip(READ_FIELDS, values, strict=True) if value is not None}
         if "state" not in fields:
             raise JobNotFound
-        return Job.of(job_id, fields)
+        return JobRecord(job_id, fields)
 
     async def request_of(self, job_id: str) -> tuple[str, str]:
         """The job's model and its input as JSON text; empty if the job is lost."""

@@ -156,27 +156,3 @@ class Place:
         named = {gates[n]: int(gates[n + 1]) for n in range(0, len(gates), 2)}
         known = int(position) if position else None
         return cls(known, int(p50), int(p90), slots, of_queue, of_provider, admitted, cap, named)
-
-
-@dataclass(frozen=True)
-class BatchRecord:
-    """A batch as the store holds it; ``results`` are, for each job from ``first`` on, its output,
-    error code and detail, files, and when it ended."""
-
-    id: str
-    fields: dict[str, str]
-    live: frozenset[str]
-    running: frozenset[str]
-    first: int
-    results: tuple[str, ...]
-
-    def job_id(self, number: int) -> str:
-        """The job that stands at this place now: after a retry a new one."""
-        return self.fields.get(f"i{number}", f"{self.id}_{number}")
-
-    def status(self, number: int) -> str:
-        """pending, processing, completed, failed or canceled."""
-        outcome = self.fields.get(f"s{number}")
-        if outcome:
-            return outcome
-        return "processing" if self.job_id(number) in self.running else "pending"

@@ -40,6 +40,11 @@ class JobState(StrEnum):
         state.left_alone = left_alone
         return state
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a job in it cannot start before others make room, or before time has passed."""
+        return self in (JobState.QUEUED, JobState.BACKLOG, JobState.DELAYED)
+
     BACKLOG = (
         "backlog",
         "pending",
@@ -99,7 +104,6 @@ MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.DELAYED: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DONE}),
     JobState.DONE: frozenset(),
 }
-WAITING = frozenset({JobState.QUEUED, JobState.BACKLOG, JobState.DELAYED})
 
 
 def may_become(old: str, new: str) -> bool:

@@ -7,9 +7,9 @@ from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
+from shared.documents.job import links
 from shared.errors import InvalidRequest, JobNotFound, StoreError, StoreUncertain
 from shared.jobqueue import Claimed, JobQueue, Records
-from shared.jobqueue.job import links
 from shared.jobs.request import HookCheck, SubmitRequest, queue_for
 from shared.log import log
 from shared.signing.derived import job_id_for
@@ -117,7 +117,7 @@ class Admission:
     async def receipt(self, job_id: str) -> dict[str, Any]:
         """The receipt of a job that was taken in before. Raises JobNotFound."""
         job = await self._records.read(job_id)
-        return self._receipt(job_id, job.status, job.fields["queue"], None, job.moment("created_at"))
+        return self._receipt(job_id, job.status, job.queue, None, job.created_at)
 
     @staticmethod
     def _receipt(job_id: str, status: str, queue: str, position: int | None, created_at: int | None) -> dict[str, Any]:

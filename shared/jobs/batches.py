@@ -3,34 +3,33 @@
 import hashlib
 import json
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.budget import Budget
 from shared.cache import Cache
-from shared.clock import Clock, iso
+from shared.clock import Clock
 from shared.config.hooks import Event
 from shared.config.order import Tier
 from shared.config.settings import Settings
 from shared.config.timing import COPY_DEADLINE
 from shared.dispatch.dispatcher import Dispatcher
+from shared.documents.batch import BatchDocument, batch_document
 from shared.errors import BatchNotFound, InvalidRequest
 from shared.hooks.subscription import subscription
 from shared.jobqueue import BatchQueue
-from shared.jobqueue.batch import MAX_JOBS, OUTCOMES, batch_status, counts_of
-from shared.jobqueue.job import Job, error_document, is_job_id
-from shared.jobqueue.replies import BatchRecord
+from shared.jobqueue.batch import MAX_JOBS, BatchRecord, Policy
+from shared.jobqueue.record import is_job_id
 from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, queue_for
 from shared.log import log
 from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
 from shared.signing.derived import batch_id_for
 from shared.storage.bucket import Bucket
-from shared.storage.files import UrlOf, gone_before
+from shared.storage.files import gone_before
 
 MAX_RESULTS = 50  # a page; each costs a command
-RESULT_FIELDS = 5  # of a result, as batch_read answers them
 Metadata = Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)]
 Priority = Annotated[int, Field(ge=1, le=5)]
 
@@ -54,7 +53,7 @@ class BatchRequest(BaseModel):
     user_id: Id
     jobs: Annotated[list[BatchJob], Field(min_length=1, max_length=MAX_JOBS)]
     model: Model | None = None
-    policy: Literal["best_effort", "all_or_nothing"] = "best_effort"
+    policy: Policy = "best_effort"
     tier: Tier = "free"
     priority: Priority | None = None
     queue: Annotated[str, Field(max_length=32)] = "storyboard"
@@ -107,7 +106,7 @@ class Batches:
 
     async def create(
         self, caller: str, request: BatchRequest, idempotency_key: str | None, budget: Budget
-    ) -> dict[str, Any]:
+    ) -> BatchDocument:
         """The accepted batch; the same one for the same key and body. Admitted in one call, whatever its size."""
         request_of_all = [request.request_of(job) for job in request.jobs]
         queue = queue_for(self._settings, request.queue, request.provider)
@@ -142,7 +141,7 @@ class Batches:
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:
             await self._dispatch(budget)
-        return document(await self._queue.read(batch_id))
+        return batch_document(await self._queue.read(batch_id))
 
     async def _is_known(self, batch_id: str) -> bool:
         try:
@@ -151,7 +150,7 @@ class Batches:
             return False
         return True
 
-    async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> dict[str, Any]:
+    async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> BatchDocument:
         """The batch as its owner may see it; BatchNotFound, whether it is unknown or somebody else's."""
         if not is_job_id(batch_id):
             raise BatchNotFound
@@ -162,24 +161,24 @@ class Batches:
         owner, document = remembered.value
         if owner != caller:
             raise BatchNotFound
-        return dict(document)
+        return document
 
-    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, dict[str, Any]]:
-        record = await self._queue.read(batch_id, first, count)
+    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, BatchDocument]:
+        batch = await self._queue.read(batch_id, first, count)
         now = self._clock.now()
         # A batch that is polled moves on without any schedule, as a single job does.
         patience = self._settings.waiting_check_interval * 1000
-        if is_moving(record, now) and now - max(self._dispatched_at, int(record.fields["created_at"])) >= patience:
+        if is_moving(batch, now) and now - max(self._dispatched_at, batch.created_at) >= patience:
             self._dispatched_at = now
             budget = Budget.of_function(self._settings)
             async with Scope(self._worker, budget, about=batch_id):
                 await self._dispatch(budget, most_rounds=1)
-            record = await self._queue.read(batch_id, first, count)
+            batch = await self._queue.read(batch_id, first, count)
 
         def url_of(key: str) -> str:
             return self._bucket.url(key, now)
 
-        return record.fields["owner"], document(record, url_of, gone_before(self._settings, now))
+        return batch.owner, batch_document(batch, url_of, gone_before=gone_before(self._settings, now))
 
     async def cancel(self, caller: str, batch_id: str, budget: Budget) -> str:
         """Cancels what has not ended: 'canceled', 'cancel_requested' while a provider has some, 'already_terminal'."""
@@ -197,14 +196,11 @@ class Batches:
         """New jobs for those that failed; also for those cancelled, where one failure had cancelled the others."""
         if not is_job_id(batch_id):
             raise BatchNotFound
-        record = await self._queue.read(batch_id)
-        fields = record.fields
-        if fields["owner"] != caller:
+        batch = await self._queue.read(batch_id)
+        if batch.owner != caller:
             raise BatchNotFound
-        canceled_too = fields["policy"] == "all_or_nothing"
-        count = await self._queue.retry(
-            batch_id, caller, fields["user"], canceled_too=canceled_too, cost=fields.get("cost", "")
-        )
+        canceled_too = batch.policy == "all_or_nothing"
+        count = await self._queue.retry(batch_id, caller, batch.user, canceled_too=canceled_too, cost=batch.cost)
         log.info("batch_retry", batch=batch_id, owner=caller, jobs=count)
         self._forget(batch_id)
         if count:
@@ -223,56 +219,7 @@ class Batches:
             log.exception("batch_dispatch_failed", error=type(error).__name__)
 
 
-def document(record: BatchRecord, url_of: UrlOf = str, kept_since: int = 0) -> dict[str, Any]:
-    """What the owner sees of a batch; the rest as for Job.result, where results were asked for."""
-    f = record.fields
-    expected = int(f["expected"])
-    statuses = [record.status(number) for number in range(expected)]
-    counts = counts_of(statuses)
-    ended = sum(counts[name] for name in OUTCOMES)
-    return {
-        "id": record.id,
-        "status": batch_status(f, counts),
-        "policy": f["policy"],
-        "user_id": f["user"],
-        "queue": f["queue"],
-        "counts": {"expected": expected, **counts},
-        "progress": f"{ended}/{expected}",
-        "percent": ended * 100 // expected,
-        "created_at": iso(int(f["created_at"])),
-        "ended_at": iso(int(f["ended_at"])) if f.get("ended_at") else None,
-        "jobs": [{"number": n, "id": record.job_id(n), "status": statuses[n]} for n in range(expected)],
-        "results": (page := _results(record, statuses, url_of, kept_since)),
-        "next_first": record.first + len(page) if page and record.first + len(page) < expected else None,
-        "metadata": json.loads(f["metadata"]),
-        "links": {
-            "status": f"/api/batches/{record.id}",
-            "cancel": f"/api/batches/{record.id}/cancel",
-            "retry": f"/api/batches/{record.id}/retry",
-        },
-    }
-
-
-def is_moving(record: BatchRecord, now: int) -> bool:
+def is_moving(batch: BatchRecord, now: int) -> bool:
     """Whether something is left to do for a batch: a job lives, or has ended so lately that its files may be on their
     way."""
-    return bool(record.live) or now < int(record.fields.get("ended_at", "0")) + COPY_DEADLINE * 1000
-
-
-def _results(record: BatchRecord, statuses: list[str], url_of: UrlOf, kept_since: int) -> list[dict[str, Any]]:
-    """The page of results that was asked for, in the jobs' order."""
-    page = []
-    for offset in range(0, len(record.results), RESULT_FIELDS):
-        number = record.first + offset // RESULT_FIELDS
-        output, code, detail, files, ended_at = record.results[offset : offset + RESULT_FIELDS]
-        failed = bool(code) and statuses[number] != "completed"
-        fields = {"output": output, "files": files, "ended_at": ended_at}
-        page.append(
-            {
-                "number": number,
-                "status": statuses[number],
-                **Job.of("", fields).result(url_of, kept_since),
-                "error": error_document(code, detail) if failed else None,
-            }
-        )
-    return page
+    return batch.is_live or now < (batch.ended_at or 0) + COPY_DEADLINE * 1000

@@ -5,7 +5,7 @@ from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.reconciler import Reconciler
 from shared.errors import JobNotFound
 from shared.jobqueue import Canceled, JobQueue
-from shared.jobqueue.job import is_job_id
+from shared.jobqueue.record import is_job_id
 from shared.log import log
 
 

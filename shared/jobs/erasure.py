@@ -18,7 +18,7 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.errors import BelongsToBatch, JobNotFound, NotTerminal, StorageUnavailable
 from shared.jobqueue import History
-from shared.jobqueue.job import Job, is_job_id
+from shared.jobqueue.record import JobRecord, is_job_id
 from shared.jobs.request import Id
 from shared.log import log
 from shared.storage import layout
@@ -103,7 +103,7 @@ class Erasure:
                 return True
         return False
 
-    async def _erase(self, caller: str, job: Job, erased: Erased) -> None:
+    async def _erase(self, caller: str, job: JobRecord, erased: Erased) -> None:
         try:
             if not job.is_terminal:
                 raise NotTerminal
@@ -114,8 +114,8 @@ class Erasure:
         except JobNotFound:
             pass  # somebody else has just deleted it
         self._cache.forget(job.id)
-        if "batch" in job.fields:
-            self._cache.forget_all(f"batch:{job.fields['batch']}:")
+        if job.batch:
+            self._cache.forget_all(f"batch:{job.batch}:")
 
     async def _erase_files(self, caller: str, user: str, erased: Erased, budget: Budget) -> bool:
         """Removes the user's folder of every day, but for what jobs that stay have or need; says whether time sufficed.

@@ -1,14 +1,15 @@
 """Why a job waits, and for how long it will: what its owner sees beside its state."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from shared.clock import iso
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.queues import Queue
 from shared.config.settings import Settings
+from shared.documents.job import Explanation
 from shared.jobqueue import Place
-from shared.jobqueue.job import Job
+from shared.jobqueue.record import JobRecord
+from shared.jobqueue.state import JobState
 from shared.jobqueue.terms import provider_in
 
 PER_MINUTE = 60_000
@@ -36,26 +37,26 @@ class Bounds:
         return min(self.system, self.queue, self.provider)
 
 
-def explain(job: Job, place: Place, settings: Settings, now: int) -> dict[str, Any]:
+def explain(job: JobRecord, place: Place, settings: Settings, now: int) -> Explanation:
     """``queue_position``, ``waiting_reason`` and ``eta_seconds`` with its p90; None for what is not known.
 
     The estimates are made of how long the model's recent runs took: half of them, and nine in ten, were done by then.
     """
     reason, starts_in = _waiting(job, place, settings, now)
     return {
-        "queue_position": place.position if job.state in ("queued", "backlog") else None,
+        "queue_position": place.position if job.state in (JobState.QUEUED, JobState.BACKLOG) else None,
         "waiting_reason": reason,
         "eta_seconds": _eta(job, place.p50, starts_in, now),
         "eta_p90_seconds": _eta(job, place.p90, starts_in, now),
     }
 
 
-def _eta(job: Job, usual: int, starts_in: "Wait | None", now: int) -> int | None:
+def _eta(job: JobRecord, usual: int, starts_in: "Wait | None", now: int) -> int | None:
     """Seconds until the result, when runs take ``usual`` ms; None if nobody can tell."""
     if not usual:
         return None
-    if job.state in ("submitting", "running"):
-        left = usual - (now - (job.moment("submitted_at") or now))
+    if job.state in (JobState.SUBMITTING, JobState.RUNNING):
+        left = usual - (now - (job.submitted_at or now))
         return max(0, round(left / 1000))
     if starts_in is None:
         return None
@@ -70,29 +71,29 @@ class Wait:
     turns: float = 0.0
 
 
-def _waiting(job: Job, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
+def _waiting(job: JobRecord, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
     """Why the job waits, and how long for; no wait is known while an operator's pause holds it."""
     match job.state:
-        case "backlog":
+        case JobState.BACKLOG:
             cap = place.cap or 0
             turns = (place.position or 1) / cap if cap else 0.0
             reason = f"user limit {place.admitted} of {cap}" if cap else "the user is paused"
             return reason, Wait(turns=turns) if cap else None
-        case "delayed":
-            due_at = job.moment("due_at") or now
-            code = job.fields.get("snooze_code")
+        case JobState.DELAYED:
+            due_at = job.due_at or now
+            code = job.snooze_code
             reason = f"retry at {iso(due_at)}"
             if code:
-                reason = f"circuit open: {job.fields['model']}" if code == "circuit_open" else f"{code}, {reason}"
+                reason = f"circuit open: {job.model}" if code == "circuit_open" else f"{code}, {reason}"
             return reason, Wait(fixed=max(0, due_at - now))
-        case "queued":
+        case JobState.QUEUED:
             return _queued(job, place, settings, now)
         case _:
             return None, None
 
 
-def _queued(job: Job, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
-    lane = int(job.fields["lane"])
+def _queued(job: JobRecord, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
+    lane = job.lane
     provider, number = provider_in(lane), lane // MAX_PROVIDERS
     if number >= len(settings.queue_list):
         return "its queue was taken away", None
@@ -108,11 +109,11 @@ def _queued(job: Job, place: Place, settings: Settings, now: int) -> tuple[str |
     wait = Wait(turns=(place.position or 1) / bounds.narrowest)
     number = NUMBERS[provider]
     held_until = place.gates.get(f"~p{number}", 0)
-    open_until = place.gates.get(f"~o{number}:{job.fields['model']}", 0)
+    open_until = place.gates.get(f"~o{number}:{job.model}", 0)
     if held_until > now:
         return f"provider {provider} paused until {iso(held_until)}", Wait(held_until - now, wait.turns)
     if open_until > now:
-        return f"circuit open: {job.fields['model']}", Wait(open_until - now, wait.turns)
+        return f"circuit open: {job.model}", Wait(open_until - now, wait.turns)
     return _full(queue, provider, place, bounds, settings, now), wait
 
 

@@ -6,12 +6,14 @@ is there all the time is shown once, however much comes and goes meanwhile.
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.documents.job import DeadLetter, JobSummary, dead_letter, job_summary
 from shared.jobqueue import History, Position
 from shared.jobqueue.history import MAX_MOMENT, Letters
+from shared.jobqueue.state import Status
 from shared.jobs.cursors import Cursors
 from shared.jobs.request import Id
 
@@ -21,7 +23,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def _moment(value: Any) -> int:
+def _moment(value: object) -> int:
     """The ms since the epoch that an RFC 3339 time means, as far as scores can hold them."""
     try:
         if not isinstance(value, str) or not TIME.fullmatch(value.upper()):
@@ -32,7 +34,7 @@ def _moment(value: Any) -> int:
     return min(max(0, since), MAX_MOMENT + 1)
 
 
-def _count(value: Any) -> int:
+def _count(value: object) -> int:
     """A number as a query writes it."""
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10):
         raise ValueError(f"must be a number from 1 to {MAX_AT_ONCE}")
@@ -60,7 +62,7 @@ class JobsQuery(Filter):
     that does not."""
 
     user_id: Id = ""
-    status: Literal["pending", "processing", "completed", "failed", "canceled"] | None = None
+    status: Status | None = None
     queue: Name = ""
     model: Name = ""
     batch_id: Name = ""
@@ -95,6 +97,20 @@ class UndeliveredQuery(Filter):
     before: Moment = MAX_MOMENT + 1
 
 
+class JobsPage(TypedDict):
+    """The answer of ``GET /api/jobs``: the caller's jobs, newest first; no ``next_cursor`` on the last page alone."""
+
+    jobs: list[JobSummary]
+    next_cursor: str | None
+
+
+class LettersPage(TypedDict):
+    """The answer of ``GET /api/operate/dead-letters``: all applications' dead letters, the last to die first."""
+
+    dead_letters: list[DeadLetter]
+    next_cursor: str | None
+
+
 class Listing:
     """Answers lists; see History for what a page costs."""
 
@@ -102,22 +118,22 @@ class Listing:
         self._history = history
         self._cursors = cursors
 
-    async def jobs(self, caller: str, query: JobsQuery) -> dict[str, Any]:
-        """``{jobs, next_cursor}``: the caller's jobs, newest first."""
+    async def jobs(self, caller: str, query: JobsQuery) -> JobsPage:
+        """The caller's jobs, newest first."""
         walk = ("jobs", caller, query.walk())
         page = await self._history.jobs(
             caller, user=query.user_id, status=query.status or "", queue=query.queue, model=query.model,
             batch=query.batch_id, after=query.created_after, before=query.created_before, limit=query.limit,
             start=self._cursors.read(query.cursor, *walk),
         )  # fmt: skip
-        jobs = [job.summary() for job in page.jobs]
+        jobs = [job_summary(job) for job in page.jobs]
         return {"jobs": jobs, "next_cursor": self._cursors.write(page.following, *walk)}
 
-    async def letters(self, query: LettersQuery) -> dict[str, Any]:
-        """``{dead_letters, next_cursor}``: all applications' dead letters, the last to die first."""
+    async def letters(self, query: LettersQuery) -> LettersPage:
+        """All applications' dead letters, the last to die first."""
         start = self._cursors.read(query.cursor, *letters_walk(query))
         page = await letters_page(self._history, query, start, query.limit)
-        letters = [job.letter() for job in page.jobs]
+        letters = [dead_letter(job) for job in page.jobs]
         return {"dead_letters": letters, "next_cursor": self._cursors.write(page.following, *letters_walk(query))}
 
 

@@ -23,7 +23,7 @@ from shared.errors import (
     StoreError,
 )
 from shared.jobqueue import History, Position
-from shared.jobqueue.job import JOB_ID, Job, is_job_id
+from shared.jobqueue.record import JOB_ID, RequestRecord, is_job_id
 from shared.jobs.admission import Admission
 from shared.jobs.cursors import Cursors
 from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
@@ -141,11 +141,11 @@ class Redrive:
             report["skipped"].append({"id": job_id, "code": problem.code})
 
     async def _redrive(
-        self, failed: Job, budget: Budget, *, start: bool = True, user_queued: int | None = None
+        self, failed: RequestRecord, budget: Budget, *, start: bool = True, user_queued: int | None = None
     ) -> dict[str, Any]:
         _check(failed)
         new_id = redriven_id(self._settings.signing_key, failed.id)
-        if failed.fields.get("redriven_as"):
+        if failed.redriven_as:
             try:
                 return {**await self._admission.receipt(new_id), "retry_of": failed.id}
             except JobNotFound:
@@ -158,22 +158,21 @@ class Redrive:
         return {**receipt, "retry_of": failed.id}
 
 
-def _check(failed: Job) -> None:
-    if failed.fields.get("batch"):
+def _check(failed: RequestRecord) -> None:
+    if failed.batch:
         raise BelongsToBatch
     if failed.status != "failed":
         raise NotFailed
 
 
-def _request_of(job: Job) -> SubmitRequest:
+def _request_of(job: RequestRecord) -> SubmitRequest:
     """What was asked for with the job."""
-    f = job.fields
     try:
         return SubmitRequest.model_validate({
-            "model": f["model"], "input": json.loads(f["input"]), "user_id": f["user"], "tier": f["tier"],
-            "priority": int(f["priority"]), "queue": f["queue"], "provider": f["provider"],
-            "metadata": json.loads(f["metadata"]), "hook_url": f["hook_url"] or None,
-            "hook_events": [f"job.{event}" for event in f.get("hook_events", "").split(",") if event],
+            "model": job.model, "input": json.loads(job.input), "user_id": job.user, "tier": job.tier,
+            "priority": job.priority, "queue": job.queue, "provider": job.provider,
+            "metadata": json.loads(job.metadata), "hook_url": job.hook_url or None,
+            "hook_events": [f"job.{event}" for event in job.hook_events],
         })  # fmt: skip
     except (ValidationError, KeyError, ValueError):
         raise InvalidRequest("The job's request is not one that could be submitted now.") from None

@@ -5,7 +5,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from shared.budget import Budget
 from shared.cache import Cache, Remembered
@@ -13,9 +12,11 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.reconciler import Reconciler
+from shared.documents.job import JobDocument, job_document
 from shared.errors import JobNotFound, StoreError, StoreRefused, StoreScriptError
 from shared.jobqueue import JobQueue, Place, Records
-from shared.jobqueue.job import Job, is_job_id
+from shared.jobqueue.record import JobRecord, is_job_id
+from shared.jobqueue.state import JobState
 from shared.jobs.explanation import explain
 from shared.log import log
 from shared.outbox.scope import Scope
@@ -30,10 +31,9 @@ ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly a
 
 MAX_PLACES = 4096
 WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # what an ETag begins with
-NO_ESTIMATE = {"eta_seconds": None, "eta_p90_seconds": None}
 
 
-def _written(document: dict[str, Any]) -> bytes:
+def _written(document: JobDocument) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -116,25 +116,26 @@ class Statuses:
             return self._bucket.url(key, now)
 
         gone = gone_before(self._settings, now)
-        body = _written(job.document(explained, url_of, gone))
+        document = job_document(job, explained, url_of, gone_before=gone)
+        body = _written(document)
         # Weak, and without the estimates: a document stands while nothing but the time has changed.
-        lasting = body if job.is_terminal else _written(job.document({**explained, **NO_ESTIMATE}, url_of, gone))
+        lasting = body if job.is_terminal else _written({**document, "eta_seconds": None, "eta_p90_seconds": None})
         tag = hashlib.sha256(lasting).hexdigest()[:24]
         is_final = job.is_terminal and not job.is_storing
-        return StatusView(job.owner, body, f'{WAITING if job.waits else NOT_WAITING}{tag}"', is_final)
+        return StatusView(job.owner, body, f'{WAITING if job.is_waiting else NOT_WAITING}{tag}"', is_final)
 
-    async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[Job, Place]:
+    async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[JobRecord, Place]:
         """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
         if is_hinted or job_id in self._places:
             job, place = await self._records.read(job_id), self._places.get(job_id, Place())
-            if not job.waits:
+            if not job.is_waiting:
                 return job, place
         try:
             job, place = await self._records.explain(job_id)
         except (StoreRefused, StoreScriptError):
             # A store that takes no scripts (full, or a token that may only read) still answers a plain read.
             return await self._records.read(job_id), Place()
-        if job.waits:
+        if job.is_waiting:
             self._places.pop(job_id, None)
         else:
             self._remember_place(job_id, place)
@@ -146,11 +147,11 @@ class Statuses:
         while len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
 
-    async def _repair(self, job: Job) -> bool:
+    async def _repair(self, job: JobRecord) -> bool:
         """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
         now = self._clock.now()
         if job.is_overdue(now, round(self._settings.status_check_interval * 1000)):
-            repair: Callable[[Job, Budget], Awaitable[bool]] = self._ask
+            repair: Callable[[JobRecord, Budget], Awaitable[bool]] = self._ask
         elif self._waits_for_storage(job, now):
             repair = self._take_up
         elif self._waits_for_dispatch(job, now):
@@ -162,7 +163,7 @@ class Statuses:
         async with Scope(self._worker, budget, about=job.id):
             return await repair(job, budget)
 
-    async def _ask(self, job: Job, budget: Budget) -> bool:
+    async def _ask(self, job: JobRecord, budget: Budget) -> bool:
         overdue = await self._queue.check(job.id)
         if overdue is None:
             return False
@@ -171,25 +172,25 @@ class Statuses:
             await self._dispatcher.run(budget, most_rounds=1)
         return True
 
-    async def _take_up(self, job: Job, _: Budget) -> bool:
+    async def _take_up(self, job: JobRecord, _: Budget) -> bool:
         self._dispatched_at = self._clock.now()
         await self._worker.take_up(job.id)
         return True
 
-    async def _look_for_room(self, job: Job, budget: Budget) -> bool:
+    async def _look_for_room(self, job: JobRecord, budget: Budget) -> bool:
         self._dispatched_at = self._clock.now()
         # A job that waits for long may be one that the index has lost.
         await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
         await self._dispatcher.run(budget, most_rounds=1)
         return True
 
-    def _waits_for_storage(self, job: Job, now: int) -> bool:
+    def _waits_for_storage(self, job: JobRecord, now: int) -> bool:
         """Whether the copy of its files seems to have been given up by the function that began it."""
         s = self._settings
-        is_late = job.is_storing and now >= (job.moment("ended_at") or now) + s.lease * 1000
+        is_late = job.is_storing and now >= (job.ended_at or now) + s.lease * 1000
         return is_late and now - self._dispatched_at >= s.waiting_check_interval * 1000
 
-    def _waits_for_dispatch(self, job: Job, now: int) -> bool:
+    def _waits_for_dispatch(self, job: JobRecord, now: int) -> bool:
         """Whether this poll looks for work: rarely in each process, since mostly nothing but patience is missing."""
         s = self._settings
         since = now - self._dispatched_at
@@ -197,9 +198,9 @@ class Statuses:
             return since >= s.status_check_interval * 1000
         if since < s.waiting_check_interval * 1000:
             return False
-        if job.state == "submitting":
-            return now >= (job.moment("submitted_at") or now) + s.lease * 1000
+        if job.state is JobState.SUBMITTING:
+            return now >= (job.submitted_at or now) + s.lease * 1000
         return (
-            job.state in ("queued", "backlog")
-            and now >= (job.moment("created_at") or now) + s.waiting_check_interval * 1000
+            job.state in (JobState.QUEUED, JobState.BACKLOG)
+            and now >= (job.created_at or now) + s.waiting_check_interval * 1000
         )

@@ -24,6 +24,7 @@ from shared.storage.spool import spool_path
 
 if TYPE_CHECKING:
     from shared.egress import GuardedClient
+    from shared.media.media import Media
     from shared.storage.source import Client
 
 FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
@@ -164,10 +165,7 @@ class Storing:
                     media = await examine(
                         spool, file["type"], timeout=min(MEDIA_TIMEOUT, self._time_before_note(budget))
                     )
-                found = {name: getattr(media, name) for name in ("width", "height", "duration")}
-                file |= {name: value for name, value in found.items() if value is not None}
-                if media.error:
-                    file["media_error"] = media.error
+                _note_media(file, media)
                 if media.thumbnail is None or media.thumbnail_type is None:
                     return []
                 key = key_for(EXTENSIONS[media.thumbnail_type])
@@ -236,8 +234,20 @@ def _folder_of(row: FollowUp, f: dict[str, str]) -> str:
     return layout.job_folder(int(f["ended_at"]), f["owner"], f["user"], row.id)
 
 
+def _note_media(file: File, media: "Media") -> None:
+    """Notes in a file what is known of the picture, film or sound in it."""
+    if media.width is not None:
+        file["width"] = media.width
+    if media.height is not None:
+        file["height"] = media.height
+    if media.duration is not None:
+        file["duration"] = media.duration
+    if media.error:
+        file["media_error"] = media.error
+
+
 def _keys_of(files: list[File]) -> set[str]:
-    return {file[name] for file in files for name in ("key", "thumbnail") if file.get(name)}
+    return {key for file in files for key in (file.get("key"), file.get("thumbnail")) if key}
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

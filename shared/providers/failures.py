@@ -1,6 +1,7 @@
 """What a provider's error text means for the job: its class, and whether another attempt can help."""
 
 import re
+from typing import Literal, get_args
 
 CLASSES: tuple[tuple[str, bool, "re.Pattern[str]"], ...] = (
     ("content_policy", False, re.compile(r"nsfw|sensitive|flagged|content policy|safety|moderation|E005", re.I)),
@@ -9,7 +10,11 @@ CLASSES: tuple[tuple[str, bool, "re.Pattern[str]"], ...] = (
     ("provider_down", True, re.compile(r"interrupted|out of memory|unavailable|internal error|director", re.I)),
 )
 # What an error's code says of the failure: whose fault it is, and so what can be done about it.
-ERROR_CLASSES = {
+ErrorClass = Literal[
+    "invalid_input", "content_policy", "rate_limited", "billing", "provider_down", "timeout", "expired", "canceled",
+    "unknown",
+]  # fmt: skip
+ERROR_CLASSES: dict[str, ErrorClass] = {
     "output_too_large": "unknown",
     "result_expired": "provider_down",
     "provider_lost": "provider_down",
@@ -17,10 +22,7 @@ ERROR_CLASSES = {
     "unreadable": "unknown",
     "provider_auth": "billing",
 }
-KNOWN_CLASSES = (
-    "invalid_input", "content_policy", "rate_limited", "billing", "provider_down", "timeout", "expired", "canceled",
-    "unknown",
-)  # fmt: skip
+KNOWN_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
 # Failures after which the model's next job is likely to fail as well; a bad input or a refused content says nothing.
 OF_MODEL = ("provider_down", "timeout", "unknown")
 # We came late, could not keep it, or could not read our own record.
@@ -43,9 +45,9 @@ def clean(text: str) -> str:
     return CONTROL.sub(" ", encodable).strip()[:MAX_DETAIL]
 
 
-def error_class(code: str) -> str:
-    """The class of an error's code, one of KNOWN_CLASSES."""
-    return code if code in KNOWN_CLASSES else ERROR_CLASSES.get(code, "unknown")
+def error_class(code: str) -> ErrorClass:
+    """The class of an error's code."""
+    return next((known for known in KNOWN_CLASSES if known == code), ERROR_CLASSES.get(code, "unknown"))
 
 
 def speaks_of_model(code: str) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.storage.bucket import Bucket, StorageError
+from shared.storage.files import CopyError
 from shared.storage.kinds import ENOUGH, kind_of
-from shared.storage.source import Client, Code, CopyFailed, Source
+from shared.storage.source import Client, CopyFailed, Source
 from shared.storage.spool import Spool
 
 
@@ -44,7 +45,7 @@ async def copy_file(
         async with asyncio.timeout(timeout):
             return await _copied(source, bucket, key_for, copy)
     except TimeoutError:
-        code: Code = "source_unavailable" if source.is_waited_for else "storage_unavailable"
+        code: CopyError = "source_unavailable" if source.is_waited_for else "storage_unavailable"
         raise CopyFailed(code, retryable=True) from None
     except StorageError:
         raise CopyFailed("storage_unavailable", retryable=True) from None

@@ -1,29 +1,55 @@
-"""The files of a job's result: found in a provider's output, noted with the job, shown to its owner."""
+"""The files of a job's result: found in a provider's output, and noted with the job."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Literal, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 from shared.config.hosting import is_loopback
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
+from shared.json_value import Json
 
 MAX_FILES = 50  # of one job that are copied
 MAX_LISTED = 200  # of one job
 MAX_URL = 4000
 MAX_DEPTH = 20  # levels of an output that are searched
-UrlOf = Callable[[str], str]  # where the file of a key can be read
-File = dict[str, Any]
-# state    pending: the copy is under way; stored; expired: the provider deletes it before it could be copied; failed;
-#          shown, but never noted: deleted, a copy that STORAGE_RETENTION no longer keeps
-# url      the provider's own
-# key, size (bytes), type, sha256; of media also width, height (px), duration (s); of some a thumbnail's key
-# tries    how often its copy was begun by those who came to note it
-# error    why it has no copy; media_error: why it has no thumbnail
+
+# pending: a copy is under way or will be tried again; expired: the provider deletes it before it could be copied
+FileState = Literal["pending", "stored", "expired", "failed"]
+CopyError = Literal[
+    "source_gone", "source_unavailable", "too_large", "empty", "storage_unavailable", "address_refused", "redirected"
+]
+FileError = CopyError | Literal["url_too_long", "too_many", "not_copied_in_time"]
+MediaError = Literal[
+    "unknown_type", "not_installed", "too_large_to_show", "unreadable", "timed_out", "killed", "failed",
+    "skipped", "out_of_time", "storage_unavailable",
+]  # fmt: skip
 
 
-def files_in(output: Any, provider: str, settings: Settings) -> list[File]:
+class File(TypedDict):
+    """A file of a result, as a job's ``files`` field holds it in JSON; ``read_files`` and ``write_files`` translate.
+
+    A stored file has ``key``, ``size`` (bytes), ``type`` and ``sha256``, and of media ``width`` and ``height`` (pixels)
+    and ``duration`` (s). ``thumbnail`` is the key of its thumbnail, ``media_error`` says why it has none.
+    """
+
+    url: str  # the provider's
+    state: FileState
+    error: NotRequired[FileError]  # why it has no copy, or what the last try met
+    tries: NotRequired[int]  # how often its copy was begun, by turns that came to note it
+    key: NotRequired[str]
+    size: NotRequired[int]
+    type: NotRequired[str]
+    sha256: NotRequired[str]
+    width: NotRequired[int]
+    height: NotRequired[int]
+    duration: NotRequired[float]
+    thumbnail: NotRequired[str]
+    media_error: NotRequired[MediaError]
+
+
+def files_in(output: Json, provider: str, settings: Settings) -> list[File]:
     """A file for each URL in the output that leads to the provider's own hosts, each URL once, MAX_LISTED at most.
 
     Those that are to be copied are pending; one whose URL is too long has failed, and so have those beyond MAX_FILES.
@@ -69,7 +95,7 @@ def read_files(text: str | None) -> list[File]:
     return files
 
 
-def write_files(files: list[File]) -> str:
+def write_files(files: Sequence[File]) -> str:
     """The files as a job keeps them."""
     return json.dumps(files, separators=(",", ":"))
 
@@ -79,57 +105,9 @@ def gone_before(settings: Settings, now: int) -> int:
     return max(0, now - settings.storage_retention * 1000) if settings.storage_retention else 0
 
 
-def without_copies(files: list[File]) -> list[File]:
-    """The files as they are once retention has dropped the copies of those that had one."""
-    return [{**file, "state": "deleted", "thumbnail": None} if file["state"] == "stored" else file for file in files]
-
-
-def shown(files: list[File], url_of: UrlOf) -> list[dict[str, Any]]:
-    """The files as their owner sees them."""
-    return [
-        {
-            "state": file["state"],
-            "url": _url(file, url_of),
-            "size": file.get("size"),
-            "content_type": file.get("type"),
-            "sha256": file.get("sha256"),
-            "width": file.get("width"),
-            "height": file.get("height"),
-            "duration": file.get("duration"),
-            "thumbnail_url": url_of(file["thumbnail"]) if file.get("thumbnail") else None,
-            "error": file.get("error"),
-            "media_error": file.get("media_error"),
-        }
-        for file in files
-    ]
-
-
-def kept_output(output: Any, files: list[File], url_of: UrlOf) -> Any:
-    """The output with the URLs of our own copies in the places of the provider's; null where a copy is deleted."""
-    ours = {file["url"]: _url(file, url_of) for file in files if file["state"] in ("stored", "deleted")}
-    return _replaced(output, ours) if ours else output
-
-
-def _url(file: File, url_of: UrlOf) -> str | None:
-    """Where the file is now; nowhere once its copy is deleted, since its provider has deleted it long before."""
-    if file["state"] == "deleted":
-        return None
-    return url_of(file["key"]) if file["state"] == "stored" else str(file["url"])
-
-
-def _texts(value: Any, depth: int = MAX_DEPTH) -> Iterator[str]:
+def _texts(value: Json, depth: int = MAX_DEPTH) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict) and depth:
         for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item, depth - 1)
-
-
-def _replaced(value: Any, by: dict[str, str | None], depth: int = MAX_DEPTH) -> Any:
-    if isinstance(value, str):
-        return by.get(value, value)
-    if isinstance(value, list) and depth:
-        return [_replaced(item, by, depth - 1) for item in value]
-    if isinstance(value, dict) and depth:
-        return {name: _replaced(item, by, depth - 1) for name, item in value.items()}
-    return value

@@ -3,9 +3,10 @@
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from shared.log import log
+from shared.storage.files import CopyError
 
 BLOCK = 256 * 1024  # bytes
 GONE = (403, 404, 410)  # a signed URL answers 403 once it has expired
@@ -14,17 +15,13 @@ RAW = ("", "identity")
 PACKED = ("gzip", "x-gzip")
 GZIP = 31  # zlib: a gzip header, and the largest window
 
-Code = Literal[
-    "source_gone", "source_unavailable", "too_large", "empty", "storage_unavailable", "address_refused", "redirected"
-]
-
 
 class CopyFailed(Exception):
     """A file could not be kept. ``code`` is stable, ``retryable`` whether another try may end otherwise."""
 
-    def __init__(self, code: Code, *, retryable: bool) -> None:
+    def __init__(self, code: CopyError, *, retryable: bool) -> None:
         super().__init__(code)
-        self.code: Code = code
+        self.code: CopyError = code
         self.retryable = retryable
 
 

@@ -93,7 +93,7 @@ async def test_a_storyboard_of_ten_images_says_five_of_ten_done(world: World, cl
     batch = (await client.post("/api/batches", json={"user_id": "ada", "model": "acme/still", "jobs": jobs})).json()
     for number in range(5):
         job = f"{batch['id']}_{number}"
-        prediction = (await world.runtime.records.read(job)).fields["prediction"]
+        prediction = (await world.runtime.records.read(job)).prediction
         await world.runtime.queue.finish(job, 1, prediction, "completed", {"output": "1"})
         await world.runtime.dispatcher.run(Budget(60))
     assert (await client.get(batch["links"]["status"])).json()["progress"] == "5/10"

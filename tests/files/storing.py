@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from local.simulator.media import video
-from shared.jobqueue.job import Job
+from shared.jobqueue.record import JobRecord
 from shared.providers.base import Prediction
 from tests.world import World
 
@@ -27,13 +27,13 @@ async def document(world: World, job_id: str) -> dict[str, Any]:
     return shown
 
 
-async def job_of(world: World, job_id: str) -> Job:
+async def job_of(world: World, job_id: str) -> JobRecord:
     return await world.runtime.records.read(job_id)
 
 
 async def kept(world: World, job_id: str, number: int = 0) -> bytes:
     """What the storage has as this file of the job."""
-    key = json.loads((await job_of(world, job_id)).fields["files"])[number]["key"]
+    key = (await job_of(world, job_id)).files[number]["key"]
     return b"".join([piece async for piece in world.runtime.bucket.read(key)])
 
 

@@ -44,7 +44,7 @@ async def test_a_killed_function_loses_the_work_at_one_file(world: World, source
     storing = asyncio.create_task(world.follow_up())
     await hanging.wait()
     # What it had made of the third when it was killed.
-    folder = json.loads((await job_of(world, job_id)).fields["files"])[0]["key"].rpartition("/")[0]
+    folder = (await job_of(world, job_id)).files[0]["key"].rpartition("/")[0]
     await world.runtime.bucket.save(f"{folder}/2.mp4", pieces(FILM), "video/mp4")
     storing.cancel()
     await asyncio.gather(storing, return_exceptions=True)
@@ -56,7 +56,7 @@ async def test_a_killed_function_loses_the_work_at_one_file(world: World, source
     shown = await document(world, job_id)
     assert shown["stage"] == "done" and [file["state"] for file in shown["files"]] == ["stored"] * 4
     assert [len(source.on(f"/{n}")) for n in range(4)] == [1, 1, 2, 1]
-    files = json.loads((await job_of(world, job_id)).fields["files"])
+    files = (await job_of(world, job_id)).files
     assert sorted(await all_keys(world)) == sorted(file[name] for file in files for name in ("key", "thumbnail"))
 
 
@@ -77,7 +77,7 @@ async def test_a_note_that_is_refused_ends_the_turn(world: World, source: Receiv
         patched.setattr(Outbox, "keep", late)
         await world.runtime.storing.store(first, Budget(50))
     assert notes == 2 and len(source.received) == 2
-    files = json.loads((await job_of(world, job_id)).fields["files"])
+    files = (await job_of(world, job_id)).files
     assert [file["state"] for file in files] == ["stored", "pending", "pending"]
     assert sorted(await all_keys(world)) == sorted([files[0]["key"], files[0]["thumbnail"]])
 

@@ -58,8 +58,7 @@ async def lost(world: World, source: Receiver, owner: Receiver, user: str = "ada
 
 async def files_of(world: World, job_id: str) -> list[str]:
     """The states of the job's files."""
-    fields = (await world.runtime.records.read(job_id)).fields
-    return [file["state"] for file in json.loads(fields["files"])]
+    return [file["state"] for file in (await world.runtime.records.read(job_id)).files]
 
 
 def events(owner: Receiver) -> list[tuple[str, str]]:

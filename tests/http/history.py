@@ -24,7 +24,7 @@ async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
 async def end(world: World, job_id: str, outcome: str = "completed", output: Any = None) -> None:
     """Ends a job that is at the provider; where it fails, not as a dead letter."""
     queue = world.runtime.queue
-    prediction = (await world.runtime.records.read(job_id)).fields.get("prediction") or f"p-{job_id}"
+    prediction = (await world.runtime.records.read(job_id)).prediction or f"p-{job_id}"
     if outcome == "failed":
         await queue.fail(job_id, 1, prediction, code="invalid_input", detail="no", retryable=False)
     else:

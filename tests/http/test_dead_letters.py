@@ -216,9 +216,7 @@ async def test_a_full_queue_stops_a_redrive_and_the_cursor_goes_on_where_it_stop
     room[0] = 9
     report = await redrive(client, all=True, cursor=report["next_cursor"])
     assert report["stopped_by"] is None and report["next_cursor"] is None and len(report["redriven"]) == 1
-    assert {(await world.runtime.records.read(job)).fields["redriven_as"] for job in ids} == {
-        new_id(world, job) for job in ids
-    }
+    assert {(await world.runtime.records.read(job)).redriven_as for job in ids} == {new_id(world, job) for job in ids}
 
 
 async def test_no_time_left_stops_a_redrive_before_it_does_anything(

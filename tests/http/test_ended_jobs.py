@@ -122,7 +122,7 @@ async def test_a_retry_is_refused_by_the_users_limit_and_changes_nothing(
     for _ in range(3):
         await world.enqueue()
     problem(await client.post(f"/api/jobs/{old}/retry"), 429, "user_limit_reached")
-    assert (await world.runtime.records.read(old)).fields.get("redriven_as") is None
+    assert (await world.runtime.records.read(old)).redriven_as is None
 
 
 async def test_a_crash_between_the_new_job_and_the_note_is_healed_by_repeating(
@@ -140,7 +140,7 @@ async def test_a_crash_between_the_new_job_and_the_note_is_healed_by_repeating(
     assert len(world.provider.created) == 1
     new = (await client.post(f"/api/jobs/{old}/retry")).json()["id"]
     assert len(world.provider.created) == 1 and len(await listed(client)) == 2
-    assert (await world.runtime.records.read(old)).fields["redriven_as"] == new
+    assert (await world.runtime.records.read(old)).redriven_as == new
 
 
 async def test_a_retry_that_was_deleted_is_not_made_again(world: World, client: httpx.AsyncClient) -> None:

@@ -79,7 +79,7 @@ class Outside:
             case "lost":
                 file |= {"state": "expired", "error": "source_gone"}
             case _:
-                file["error"] = "timeout"
+                file["error"] = "source_unavailable"
         return []
 
     async def _delete(self, keys: list[str]) -> None:

@@ -141,7 +141,7 @@ async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> Non
     await queue.finish(job, 1, "told by its webhook", "completed", {})
     await world.runtime.dispatcher.start(claim.started[0])
     assert world.provider.canceled == ["p1"]
-    assert (await world.runtime.records.read(job)).fields["prediction"] == "told by its webhook"
+    assert (await world.runtime.records.read(job)).prediction == "told by its webhook"
 
 
 async def test_a_repeated_trip_counts_once(world: World) -> None:

@@ -42,8 +42,8 @@ async def claim(world: World, want: int = 10) -> list[str]:
 
 async def finish(world: World, job: str, outcome: str = "completed") -> None:
     record = await world.runtime.records.read(job)
-    attempt = int(record.fields["attempt"])
-    await world.runtime.queue.finish(job, attempt, record.fields["prediction"], outcome, {"output": "1"})
+    attempt = record.attempt
+    await world.runtime.queue.finish(job, attempt, record.prediction, outcome, {"output": "1"})
 
 
 async def test_what_a_user_may_not_run_waits_in_his_backlog(roomy: World) -> None:

@@ -44,7 +44,7 @@ async def read(world: World, client: httpx.AsyncClient, batch: dict[str, Any], q
 
 async def end(world: World, job: str, outcome: str = "completed", attempt: int = 1) -> None:
     record = await world.runtime.records.read(job)
-    prediction, queue = record.fields["prediction"], world.runtime.queue
+    prediction, queue = record.prediction, world.runtime.queue
     if outcome == "completed":
         await queue.finish(job, attempt, prediction, "completed", {"output": f'"{job}"'})
     else:
@@ -62,7 +62,7 @@ async def drain(world: World, batch: dict[str, Any], client: httpx.AsyncClient, 
         await world.runtime.dispatcher.run(Budget(60))
         for job in await running(world, batch, client):
             number = job.rpartition("_")[2]
-            attempt = int((await world.runtime.records.read(job)).fields["attempt"])
+            attempt = (await world.runtime.records.read(job)).attempt
             await end(world, job, ends.get(f"n{number}", "completed"), attempt)
 
 
@@ -299,7 +299,7 @@ async def test_results_hold_whatever_a_provider_wrote_and_no_page_is_too_large(
     for number in range(4):
         await world.runtime.dispatcher.run(Budget(60))
         job = f"{batch['id']}_{number}"
-        prediction = (await world.runtime.records.read(job)).fields["prediction"]
+        prediction = (await world.runtime.records.read(job)).prediction
         output = {"output": '"\\ud800"' if number == 0 else f'"{"x" * 1_200_000}"'}
         await world.runtime.queue.finish(job, 1, prediction, "completed", output)
     document = await read(world, client, batch, "?first=0&count=50")

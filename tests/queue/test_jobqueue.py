@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, UserLimitReached
 from shared.jobqueue import Claim
-from tests.world import World, make_world
+from tests.world import World, make_world, shown
 
 
 def ids(claim: Claim) -> list[str]:
@@ -30,7 +30,7 @@ async def test_a_job_goes_through_its_whole_life(world: World) -> None:
     ended = await queue.finish(job_id, 1, "p1", "completed", {"output": '["url"]'})
     assert (ended.word, ended.outcome, ended.waiting) == ("finished", "completed", False)
     job = await world.runtime.records.read(job_id)
-    assert job.document({}, str)["output"] == ["url"] and job.document({}, str)["progress"] == 100
+    assert shown(job)["output"] == ["url"] and shown(job)["progress"] == 100
     assert await world.indexed() == 0
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
 
@@ -138,7 +138,7 @@ async def test_a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_de
         await queue.record(job_id, attempt, f"p{attempt}")
         ended = await queue.fail(job_id, attempt, f"p{attempt}", code="unknown", detail="", retryable=True)
         assert ended.word == "delayed"
-        due_at = (await world.runtime.records.read(job_id)).moment("due_at") or 0
+        due_at = (await world.runtime.records.read(job_id)).due_at or 0
         assert low <= (due_at - world.clock.now()) / 1000 <= high
         assert ids(await queue.claim(1)) == []
         world.manual.advance(high)
@@ -146,7 +146,7 @@ async def test_a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_de
     ended = await queue.fail(job_id, 4, "", code="unknown", detail="again", retryable=True)
     assert (ended.word, ended.outcome) == ("finished", "failed")
     job = await world.runtime.records.read(job_id)
-    assert job.attempts == 4 and job.document({}, str)["error"]["detail"] == "again"
+    assert job.attempts == 4 and job.error_detail == "again"
     assert await world.raw("ZRANGE", queue.keys.dead, "0", "-1") == [job_id]
 
 
@@ -175,14 +175,14 @@ async def test_every_end_of_an_attempt_is_safe_to_send_twice(world: World) -> No
     job_id = await run_one(world)
     assert await queue.record(job_id, 1, "p1") == "recorded"
     first = await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True)
-    due_at = (await world.runtime.records.read(job_id)).moment("due_at")
+    due_at = (await world.runtime.records.read(job_id)).due_at
     assert await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True) == first
-    assert (await world.runtime.records.read(job_id)).moment("due_at") == due_at
+    assert (await world.runtime.records.read(job_id)).due_at == due_at
     world.manual.advance(100)
     await queue.claim(1)
     assert await queue.snooze(job_id, 2, delay=5, code="x") == "delayed"
     assert await queue.snooze(job_id, 2, delay=5, code="x") == "delayed"
-    assert (await world.runtime.records.read(job_id)).fields["snoozes"] == "1"
+    assert (await world.runtime.records.read(job_id)).snoozes == 1
     world.manual.advance(5)
     await queue.claim(1)
     await queue.record(job_id, 3, "p3")
@@ -216,7 +216,7 @@ async def test_a_late_success_of_an_older_attempt_wins_and_names_the_prediction_
     ended = await queue.finish(job_id, 1, "p1", "completed", {"output": "1"})
     assert (ended.word, ended.outcome, ended.other) == ("finished", "completed", "p2")
     assert (await queue.finish(job_id, 2, "p2", "completed", {"output": "2"})).word == "stale"
-    assert (await world.runtime.records.read(job_id)).fields["output"] == "1"
+    assert (await world.runtime.records.read(job_id)).output == "1"
 
 
 async def test_a_webhook_that_overtakes_the_record_ends_the_job(world: World) -> None:
@@ -231,7 +231,7 @@ async def test_a_provider_that_ends_a_run_unasked_has_let_it_expire(world: World
     job_id = await run_one(world)
     ended = await world.runtime.queue.finish(job_id, 1, "p1", "canceled", {})
     assert ended.outcome == "failed"
-    assert (await world.runtime.records.read(job_id)).document({}, str)["error"]["code"] == "expired"
+    assert (await world.runtime.records.read(job_id)).error_code == "expired"
 
 
 async def test_cancelling_a_waiting_job_ends_it_at_once(world: World) -> None:
@@ -297,7 +297,7 @@ async def test_a_job_whose_submission_is_lost_three_times_is_a_dead_letter(world
         assert ids(await queue.claim(1)) == [job_id]
         world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
         assert await queue.rescue(job_id, attempt) == word
-    assert (await world.runtime.records.read(job_id)).document({}, str)["error"]["code"] == "submission_unknown"
+    assert (await world.runtime.records.read(job_id)).error_code == "submission_unknown"
     assert await world.raw("ZCARD", queue.keys.dead) == 1
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
 
@@ -327,7 +327,7 @@ async def test_progress_is_noted_for_the_current_prediction_only(world: World) -
     job_id = await run_one(world)
     await queue.progress(job_id, 1, "p1", 40)
     await queue.progress(job_id, 1, "p9", 80)
-    assert (await world.runtime.records.read(job_id)).document({}, str)["progress"] == 40
+    assert (await world.runtime.records.read(job_id)).progress == 40
 
 
 async def test_an_index_entry_without_its_job_is_dropped_and_counted(world: World) -> None:
@@ -383,7 +383,7 @@ async def test_a_due_retry_that_finds_no_room_is_ready_and_says_so(world: World)
     world.manual.advance(6)
     assert late not in ids(await queue.claim(5))
     job = await world.runtime.records.read(late)
-    assert job.state == "queued" and job.document({}, str)["due_at"] is None
+    assert job.state == "queued" and shown(job)["due_at"] is None
 
 
 async def test_a_newcomer_does_not_start_past_better_jobs_that_the_head_does_not_show(world: World) -> None:

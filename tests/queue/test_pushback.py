@@ -10,7 +10,7 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.providers.base import Prediction, Rejected, Throttled, Unknown
 from shared.providers.failures import KNOWN_CLASSES, error_class
-from tests.world import ObedientProvider, World, make_world
+from tests.world import ObedientProvider, World, make_world, shown
 
 
 async def state(world: World, job: str) -> str:
@@ -153,9 +153,7 @@ async def test_jobs_started_at_submit_are_counted_by_the_bucket(
 
 async def fail(world: World, job: str, code: str = "provider_down") -> None:
     record = await world.runtime.records.read(job)
-    await world.runtime.queue.fail(
-        job, int(record.fields["attempt"]), record.fields["prediction"], code=code, detail="", retryable=False
-    )
+    await world.runtime.queue.fail(job, record.attempt, record.prediction, code=code, detail="", retryable=False)
 
 
 async def open_circuit(world: World, code: str = "provider_down") -> None:
@@ -173,7 +171,7 @@ async def test_failures_in_a_row_open_the_models_circuit_and_other_models_go_on(
     claim = await world.runtime.queue.claim(10)
     assert [job.id for job in claim.started] == [other] and claim.parked == 1
     record = await world.runtime.records.read(blocked)
-    assert (record.state, record.attempts, record.fields["snooze_code"]) == ("delayed", 0, "circuit_open")
+    assert (record.state, record.attempts, record.snooze_code) == ("delayed", 0, "circuit_open")
 
 
 @pytest.mark.parametrize("code", ["invalid_input", "content_policy"])
@@ -252,9 +250,9 @@ async def test_a_job_that_waits_too_long_has_failed_as_expired(world: World) -> 
     world.provider.outcomes = []
     world.manual.advance(world.runtime.settings.queue_ttl + 1)
     await world.runtime.tick.run()
-    document = (await world.runtime.records.read(job)).document({}, str)
+    document = shown(await world.runtime.records.read(job))
     assert document["status"] == "failed" and not world.provider.created[1:]
-    assert document["error"]["class"] == "expired" and "billing" in document["error"]["detail"]
+    assert document["error"] and document["error"]["class"] == "expired" and "billing" in document["error"]["detail"]
 
 
 async def test_each_queue_has_its_own_terms(any_store: RunningServer | None, clock: ManualClock) -> None:
@@ -269,7 +267,7 @@ async def test_each_queue_has_its_own_terms(any_store: RunningServer | None, clo
         video = await world.enqueue("ada")
         world.manual.advance(61)
         await world.runtime.tick.run()
-        assert (await world.runtime.records.read(jobs[1])).fields["error_code"] == "expired"
+        assert (await world.runtime.records.read(jobs[1])).error_code == "expired"
         assert await state(world, video) == "running"
         assert world.provider.created[-1].cancel_after == int(world.runtime.settings.cancel_after)
 
@@ -281,8 +279,8 @@ async def test_a_run_that_its_provider_does_not_end_in_time_is_given_up(two: Wor
     await run(two)
     two.manual.advance(two.runtime.settings.cancel_after + two.runtime.settings.adoption_margin + 1)
     await run(two)
-    document = (await two.runtime.records.read(job)).document({}, str)
-    assert (document["status"], document["error"]["class"]) == ("failed", "expired")
+    document = shown(await two.runtime.records.read(job))
+    assert document["status"] == "failed" and document["error"] and document["error"]["class"] == "expired"
     assert provider.canceled
 
 
@@ -379,7 +377,7 @@ async def test_time_at_the_provider_is_no_waiting_and_a_retry_expires_too(
         assert await state(world, job) != "done"
         world.manual.advance(20)
         await world.runtime.tick.run()
-        assert (await world.runtime.records.read(job)).fields["error_code"] == "expired"
+        assert (await world.runtime.records.read(job)).error_code == "expired"
 
 
 async def test_a_lost_submission_that_is_found_to_have_failed_counts_once(

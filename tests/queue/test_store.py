@@ -180,7 +180,7 @@ async def test_a_repeated_snooze_counts_once(valkey_world: World) -> None:
     await valkey_world.enqueue(job_id="a", start=True)
     await lose_next_answer(valkey_world)
     assert await valkey_world.runtime.queue.snooze("a", 1, delay=5, code="x") == "delayed"
-    assert (await valkey_world.runtime.records.read("a")).fields["snoozes"] == "1"
+    assert (await valkey_world.runtime.records.read("a")).snoozes == 1
 
 
 async def test_a_repeated_rescue_counts_once(valkey_world: World) -> None:

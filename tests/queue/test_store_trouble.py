@@ -142,7 +142,7 @@ async def test_a_lost_submission_is_adopted_when_exactly_one_prediction_fits(wor
     world.manual.advance(world.runtime.settings.lease + 1)
     await world.runtime.tick.run()
     job = await world.runtime.records.read(job_id)
-    assert (job.status, job.fields["prediction"]) == ("completed", "p7")
+    assert (job.status, job.prediction) == ("completed", "p7")
     counters = (await world.runtime.records.stats()).counters
     assert counters == {"adopted": 1, "completed": 1, "tick_at": world.manual.true_now}
 
@@ -166,7 +166,7 @@ async def test_a_job_that_cannot_be_read_ends_and_does_not_block_the_others(worl
     good = await world.enqueue("bob")
     await world.raw("HSET", queue.keys.job(bad), "input", "{not json")
     await world.runtime.tick.run()
-    assert (await world.runtime.records.read(bad)).document({}, str)["error"]["code"] == "unreadable"
+    assert (await world.runtime.records.read(bad)).error_code == "unreadable"
     assert (await world.runtime.records.read(good)).state == "running"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from shared.budget import Budget
 from shared.jobqueue import Outbox
+from shared.outbox.storing import FIELDS
 from shared.storage.bucket import Bucket, StorageError
 from tests.http.calls import problem
 from tests.http.erasure.jobs import document, ended, kept, stored
@@ -109,7 +110,7 @@ async def test_a_copy_that_is_noted_while_its_job_is_being_deleted_is_removed(
             await world.runtime.storing._store(row, fields, Budget(50))
 
     (row,) = world.follow_ups()
-    fields = (await world.runtime.records.read(job_id)).fields
+    fields = await world.runtime.outbox.read(job_id, ("completed",), FIELDS)
     monkeypatch.setattr(Bucket, "pages", listed)
     assert (await client.delete(f"/api/jobs/{job_id}")).status_code == 204
     assert source.received != [] and await kept(world) == []

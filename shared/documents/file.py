@@ -1,0 +1,75 @@
+"""The files of a result as their owner sees them, and the output with the URLs of the copies in it."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Literal, TypedDict
+
+from shared.json_value import Json
+from shared.storage.files import MAX_DEPTH, File, FileError, FileState, MediaError
+
+UrlOf = Callable[[str], str]  # where the file of a key can be read
+
+
+class FileDocument(TypedDict):
+    """One file. ``url`` leads to the copy once it is stored, before that to the provider; it is null once deleted."""
+
+    state: FileState | Literal["deleted"]
+    url: str | None
+    size: int | None  # bytes
+    content_type: str | None
+    sha256: str | None
+    width: int | None  # pixels
+    height: int | None
+    duration: float | None  # s
+    thumbnail_url: str | None
+    error: FileError | None
+    media_error: MediaError | None
+
+
+class ResultDocument(TypedDict):
+    """What a model returned, and each file in it."""
+
+    output: Json
+    files: list[FileDocument]
+
+
+def result_document(output: str | None, files: Sequence[File], url_of: UrlOf, *, is_kept: bool) -> ResultDocument:
+    """The output (JSON text) with the URLs of our copies in it, and the state of each file.
+
+    Without ``is_kept``, STORAGE_RETENTION has dropped the copies of those that had one.
+    """
+    found: Json = json.loads(output) if output else None
+    # The provider has deleted its own file long before the copy goes, so there is no URL any more.
+    ours = {file["url"]: url_of(file["key"]) if is_kept else None for file in files if file["state"] == "stored"}
+    return {
+        "output": _replaced(found, ours) if ours else found,
+        "files": [_file_document(file, url_of, is_deleted=not is_kept and file["state"] == "stored") for file in files],
+    }
+
+
+def _file_document(file: File, url_of: UrlOf, *, is_deleted: bool) -> FileDocument:
+    thumbnail = None if is_deleted else file.get("thumbnail")
+    url = url_of(file["key"]) if file["state"] == "stored" else file["url"]
+    return {
+        "state": "deleted" if is_deleted else file["state"],
+        "url": None if is_deleted else url,
+        "size": file.get("size"),
+        "content_type": file.get("type"),
+        "sha256": file.get("sha256"),
+        "width": file.get("width"),
+        "height": file.get("height"),
+        "duration": file.get("duration"),
+        "thumbnail_url": url_of(thumbnail) if thumbnail else None,
+        "error": file.get("error"),
+        "media_error": file.get("media_error"),
+    }
+
+
+def _replaced(value: Json, by: dict[str, str | None], depth: int = MAX_DEPTH) -> Json:
+    if isinstance(value, str):
+        return by.get(value, value)
+    if isinstance(value, list) and depth:
+        return [_replaced(item, by, depth - 1) for item in value]
+    if isinstance(value, dict) and depth:
+        return {name: _replaced(item, by, depth - 1) for name, item in value.items()}
+    return value

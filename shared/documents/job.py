@@ -1,0 +1,234 @@
+"""A job as its owner sees it: whole, as a line of a list, and as a dead letter for the operator."""
+
+import json
+from typing import Literal, TypedDict
+
+from shared.clock import iso
+from shared.documents.file import FileDocument, ResultDocument, UrlOf, result_document
+from shared.jobqueue.record import JobRecord
+from shared.jobqueue.state import JobState, Status
+from shared.json_value import Json
+from shared.providers.failures import ErrorClass, error_class
+
+Stage = Literal["queued", "submitting", "running", "delayed", "storing", "done"]
+
+
+class JobLinks(TypedDict):
+    """Paths where a job can be followed and cancelled, and where its result will be."""
+
+    status: str
+    cancel: str
+    result: str
+
+
+StoredError = TypedDict("StoredError", {"code": str, "class": ErrorClass, "detail": str})
+JobError = TypedDict("JobError", {"code": str, "class": ErrorClass, "detail": str, "retryable": bool})
+ShortError = TypedDict("ShortError", {"code": str, "class": ErrorClass, "retryable": bool})
+FailedAttemptDocument = TypedDict(
+    "FailedAttemptDocument",
+    {"attempt": int, "at": str, "code": str, "detail": str, "prediction": str, "class": ErrorClass},
+)
+
+
+class Explanation(TypedDict):
+    """Why a job waits and for how long; None for what is not known."""
+
+    queue_position: int | None
+    waiting_reason: str | None
+    eta_seconds: int | None
+    eta_p90_seconds: int | None
+
+
+class JobDocument(TypedDict):
+    """The answer of ``GET /api/status/{id}``."""
+
+    id: str
+    status: Status
+    stage: Stage
+    progress: int | None  # percent
+    queue: str
+    provider: str
+    model: str
+    user_id: str
+    tier: str
+    priority: int
+    attempts: int
+    max_attempts: int
+    cancel_requested: bool
+    created_at: str
+    submitted_at: str | None
+    started_at: str | None
+    queue_position: int | None
+    waiting_reason: str | None
+    eta_seconds: int | None
+    eta_p90_seconds: int | None
+    due_at: str | None
+    expires_at: str | None
+    batch_id: str | None
+    retry_of: str | None
+    redriven_as: str | None
+    ended_at: str | None
+    output: Json
+    files: list[FileDocument]
+    error: JobError | None
+    failed_attempts: list[FailedAttemptDocument]
+    metadata: dict[str, str]
+    links: JobLinks
+
+
+class _Listed(TypedDict):
+    """What a line of a list and a dead letter have in common."""
+
+    id: str
+    status: Status
+    stage: Stage
+    queue: str
+    provider: str
+    model: str
+    user_id: str
+    priority: int
+    batch_id: str | None
+    created_at: str
+    ended_at: str | None
+
+
+class JobSummary(_Listed):
+    """A line of ``GET /api/jobs``."""
+
+    error: ShortError | None
+    links: JobLinks
+
+
+class DeadLetter(_Listed):
+    """A line of ``GET /api/operate/dead-letters``; ``key`` names the application's API key."""
+
+    error: JobError | None
+    links: JobLinks
+    key: str
+    attempts: int
+    failed_attempts: list[FailedAttemptDocument]
+
+
+def job_document(job: JobRecord, explained: Explanation, url_of: UrlOf, *, gone_before: int = 0) -> JobDocument:
+    """All that the owner sees. The copies of a job that ended at ``gone_before`` (ms) or earlier are no longer kept."""
+    return {
+        "id": job.id,
+        "status": job.status,
+        "stage": _stage(job),
+        "progress": 100 if job.status == "completed" else job.progress,
+        "queue": job.queue,
+        "provider": job.provider,
+        "model": job.model,
+        "user_id": job.user,
+        "tier": job.tier,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "max_attempts": job.max_attempts,
+        "cancel_requested": job.is_cancel_requested,
+        "created_at": iso(job.created_at),
+        "submitted_at": iso(job.submitted_at),
+        "started_at": iso(job.started_at),
+        **explained,
+        "due_at": iso(job.due_at) if job.state is JobState.DELAYED else None,
+        "expires_at": iso(job.expire_at) if job.is_waiting else None,
+        "batch_id": job.batch,
+        "retry_of": job.retry_of,
+        "redriven_as": job.redriven_as,
+        "ended_at": iso(job.ended_at),
+        **job_result(job, url_of, gone_before=gone_before),
+        "error": _error(job),
+        "failed_attempts": _failed_attempts(job),
+        "metadata": json.loads(job.metadata),
+        "links": links(job.id),
+    }
+
+
+def job_result(job: JobRecord, url_of: UrlOf, *, gone_before: int) -> ResultDocument:
+    """The job's output with the URLs of our copies, and the state of each file; ``gone_before`` as for job_document."""
+    return result_document(job.output, job.files, url_of, is_kept=(job.ended_at or 0) > gone_before)
+
+
+def job_summary(job: JobRecord) -> JobSummary:
+    """What a list shows of a job."""
+    error = _error(job)
+    short: ShortError | None = error and {
+        "code": error["code"], "class": error["class"], "retryable": error["retryable"]
+    }  # fmt: skip
+    return {**_listed(job), "error": short, "links": links(job.id)}
+
+
+def dead_letter(job: JobRecord) -> DeadLetter:
+    """What the operator sees of a dead letter."""
+    return {
+        **_listed(job),
+        "error": _error(job),
+        "links": links(job.id),
+        "key": job.owner,
+        "attempts": job.attempts,
+        "failed_attempts": _failed_attempts(job),
+    }
+
+
+def error_document(code: str, detail: str) -> StoredError:
+    """A stored error as its owner sees it."""
+    return {"code": code, "class": error_class(code), "detail": detail}
+
+
+def links(job_id: str) -> JobLinks:
+    """Where the job can be followed and cancelled, and where its result will be."""
+    job = f"/api/jobs/{job_id}"
+    return {"status": f"/api/status/{job_id}", "cancel": f"{job}/cancel", "result": f"{job}/result"}
+
+
+def _listed(job: JobRecord) -> _Listed:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "stage": _stage(job),
+        "queue": job.queue,
+        "provider": job.provider,
+        "model": job.model,
+        "user_id": job.user,
+        "priority": job.priority,
+        "batch_id": job.batch,
+        "created_at": iso(job.created_at),
+        "ended_at": iso(job.ended_at),
+    }
+
+
+def _stage(job: JobRecord) -> Stage:
+    if job.is_storing:
+        return "storing"
+    match job.state:
+        case JobState.BACKLOG | JobState.QUEUED:
+            return "queued"
+        case JobState.SUBMITTING:
+            return "submitting"
+        case JobState.RUNNING:
+            return "running"
+        case JobState.DELAYED:
+            return "delayed"
+        case JobState.DONE:
+            return "done"
+
+
+def _failed_attempts(job: JobRecord) -> list[FailedAttemptDocument]:
+    """Each attempt that failed or was lost, with its error, oldest first."""
+    return [
+        {
+            "attempt": entry["attempt"],
+            "at": iso(entry["at"]),
+            "code": entry["code"],
+            "detail": entry["detail"],
+            "prediction": entry["prediction"],
+            "class": error_class(entry["code"]),
+        }
+        for entry in job.failed_attempts
+    ]
+
+
+def _error(job: JobRecord) -> JobError | None:
+    """Why the job failed, or why its last attempt did; None once it completed."""
+    if not job.error_code or job.status == "completed":
+        return None
+    return {**error_document(job.error_code, job.error_detail), "retryable": job.is_error_retryable}
