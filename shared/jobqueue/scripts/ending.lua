@@ -76,7 +76,7 @@ local function note_in_batch(id, f, outcome)
   redis.call('HSET', batch_key(f.batch), 's' .. f.number, outcome) -- mutant: outcome in batch
 end
 
--- 7. Ends a batch none of whose jobs is alive any more, once.
+-- 7. Ends a batch that has no live job left, once.
 local function end_batch(f)
   local batch = batch_key(f.batch)
   if redis.call('ZCARD', batch_queue_key(f.batch)) > 0 then return end

@@ -18,7 +18,7 @@ local function add_batch(ids, marker)
   if #live == 0 then add(lost, marker) end
 end
 
--- Removes the user's tag once virtual time has passed it: then it says nothing any more.
+-- Removes the user's tag once virtual time has passed it: then it no longer matters.
 local function drop_old_tag()
   local set_at = redis.call('ZSCORE', key.index, VIRTUAL_TIME)
   local tag = tonumber(redis.call('ZSCORE', key.user, '~')) - SPECIAL

@@ -71,7 +71,7 @@ redis.call('HINCRBY', key.stats, 'rescued', 1)
 if f.cancel_requested == '1' then return end_with('canceled', fields) end
 if is_last(rescues) then -- mutant: gives up
   fields.error_code, fields.error_retryable = 'submission_unknown', '1'
-  fields.error_detail = 'Nobody knows whether the provider took the job.'
+  fields.error_detail = 'It is unknown whether the provider took the job.'
   return end_with('failed', fields)
 end
 return requeue(fields)
