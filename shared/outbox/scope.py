@@ -39,7 +39,7 @@ class Scope:
         self._worker = worker
         self._is_waited_for = is_waited_for
         self._looks = looks
-        self._collector = Collector(begin=None if is_waited_for else self._begin)
+        self._collector = Collector(begin=None if is_waited_for else self._begin)  # mutant: at once
         self._tasks: set[asyncio.Task[bool]] = set()
         self._stack = ExitStack()
 
@@ -53,7 +53,7 @@ class Scope:
         with self._stack:
             try:
                 # A call that failed has still ended what it ended. One that was cancelled has no time left.
-                if error is None or isinstance(error, Exception):
+                if error is None or isinstance(error, Exception):  # mutant: failed call
                     await self._follow_up(is_failed=error is not None)
             finally:
                 await self._cancel()
@@ -65,7 +65,7 @@ class Scope:
         self._collector.begin = self._begin if is_rare or not self.about else self._begin_own
         for row in self._collector.take():
             self._collector.add(row)
-        await self._all_done()
+        await self._all_done()  # mutant: all done
         if is_failed or (self._is_waited_for and not is_rare):
             return
         try:
@@ -80,7 +80,7 @@ class Scope:
         self._tasks.add(asyncio.create_task(self._worker.do(row, self.budget)))
 
     def _begin_own(self, row: FollowUp) -> None:
-        if row.id == self.about or row.id.startswith(f"{self.about}_"):
+        if row.id == self.about or row.id.startswith(f"{self.about}_"):  # mutant: own
             self._begin(row)
 
     async def _all_done(self) -> None:

@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant, lua, python
 
+SCOPE = "shared/outbox/scope.py"
 DELIVERY = "shared/hooks/delivery.py"
 
 
@@ -13,6 +14,11 @@ def verbs(name: str) -> str:
 def wire(name: str) -> str:
     """A test of what goes out."""
     return f"tests/hooks/test_outbox_wire.py::test_{name}"
+
+
+def scope(name: str) -> str:
+    """A test of what a call does before its answer."""
+    return f"tests/hooks/test_call_scope.py::test_{name}"
 
 
 def batches(name: str) -> str:
@@ -256,6 +262,25 @@ PYTHON = (
         "the second secret does not sign", "shared/hooks/event.py",
         "signatures", "secrets_of(settings, owner)[:1]", wire("both_secrets_sign_what_is_sent"),
         part="secrets_of(settings, owner)",
+    ),
+    python(
+        "a call with time to spare follows up only at its end", SCOPE,
+        "at once", "None", scope("a_webhook_notifies_the_owner_while_it_starts_the_next_job"),
+        part="None if is_waited_for else self._begin",
+    ),
+    python(
+        "a call that failed drops what it caused", SCOPE,
+        "failed call", "", scope("a_call_that_fails_still_follows_up_what_it_has_ended"),
+        part=" or isinstance(error, Exception)",
+    ),
+    python(
+        "a poll follows up other jobs than its own", SCOPE,
+        "own", "True", scope("a_poll_follows_up_its_own_job_and_leaves_another_one_leased[memory]"),
+        part='row.id == self.about or row.id.startswith(f"{self.about}_")',
+    ),
+    python(
+        "a call is answered before its follow-ups are done", SCOPE,
+        "all done", "pass", scope("a_poll_follows_up_its_own_job_and_leaves_another_one_leased[memory]"),
     ),
     python(
         "who was told long ago delivers beside others", "shared/outbox/worker.py",
