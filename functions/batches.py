@@ -52,7 +52,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
 
 @router.post("/api/batches/{batch_id}/retry")
 async def retry(request: Request, batch_id: str) -> JSONResponse:
-    """202 with how many jobs are tried anew; 0 when none had failed."""
+    """202 with how many new jobs were made; 0 when none had failed."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         count = await call.runtime.batches.retry(call.owner, batch_id, call.budget)
     return JSONResponse({"id": batch_id, "retried": count}, 202)
@@ -60,14 +60,14 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
 
 @router.get("/api/batches/{batch_id}/deliveries")
 async def deliveries(request: Request, batch_id: str) -> JSONResponse:
-    """200 with the event of each time the batch ended, and every try to tell it."""
+    """200 with the event of each time the batch ended, and every try to deliver it."""
     async with runtime.call(request, Role.APPLICATION) as call:
         return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 
 @router.post("/api/batches/{batch_id}/redeliver")
 async def redeliver(request: Request, batch_id: str) -> JSONResponse:
-    """200 with the deliveries after one more try to tell its latest end; 404 if it has not ended."""
+    """200 with the deliveries after one more try to deliver its latest end; 404 if it has not ended."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         wanted = await read_optional_model(request, MAX_REDELIVERY_BODY, BatchRedelivery)
         await call.runtime.delivery_log.redeliver_of_batch(call.owner, batch_id, wanted)

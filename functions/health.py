@@ -17,7 +17,7 @@ router = APIRouter()
 
 @router.get("/api/health")
 async def health(request: Request) -> JSONResponse:
-    """200, or 503 when the store cannot be read; the age of the last tick tells whether the schedule works."""
+    """200, or 503 when the store cannot be read; the age of the last tick shows whether the schedule works."""
     began = time.monotonic()
     async with runtime.call(request, Role.ANYONE) as call:
         sluice, settings = call.runtime, call.runtime.settings

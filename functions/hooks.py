@@ -1,4 +1,4 @@
-"""GET /api/hooks: how an application is told, and the secrets by which it knows that we tell it."""
+"""GET /api/hooks: where an application is notified, and the secrets that sign its events."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -14,7 +14,7 @@ router = APIRouter()
 
 @router.get("/api/hooks")
 async def hooks(request: Request) -> JSONResponse:
-    """200 with the caller's default URL, its default events, and each secret that signs what it is told."""
+    """200 with the caller's default URL, its default events, and each secret that signs its events."""
     async with runtime.call(request, Role.APPLICATION) as call:
         settings = call.runtime.settings
         options = settings.hooks.get(call.owner, HookOptions())

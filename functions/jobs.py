@@ -1,4 +1,4 @@
-"""/api/jobs: an owner's jobs, and what he may do with one of them."""
+"""/api/jobs: an application's jobs, and what it may do with one of them."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -18,7 +18,7 @@ from shared.requests.reading import read_model, read_number, read_optional_model
 router = APIRouter()
 
 MAX_BODY = 4 * 1024
-MAX_FILES = 10**6  # that a number may mean; those that a job has decide
+MAX_FILES = 10**6  # the largest number that is read; which files there are is the job's to say
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 
 
@@ -80,7 +80,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
 
 @router.patch("/api/jobs/{job_id}")
 async def change(request: Request, job_id: str) -> JSONResponse:
-    """200 once a waiting job stands where its new priority puts it; 409 when it does not wait any more."""
+    """200 once a waiting job has its new priority and place; 409 when it no longer waits."""
     async with runtime.call(request, Role.APPLICATION) as call:
         wanted = await read_model(request, MAX_BODY, JobChange)
         if not is_job_id(job_id):
@@ -93,7 +93,7 @@ async def change(request: Request, job_id: str) -> JSONResponse:
 
 @router.get("/api/jobs/{job_id}/deliveries")
 async def deliveries(request: Request, job_id: str) -> JSONResponse:
-    """200 with each event of the job that was to be told, and every try to tell it."""
+    """200 with each event of the job, and every try to deliver it."""
     async with runtime.call(request, Role.APPLICATION) as call:
         return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 

@@ -46,7 +46,7 @@ async def dead_letters(request: Request) -> JSONResponse:
 
 @router.delete("/dead-letters/{job_id}")
 async def drop_dead_letter(request: Request, job_id: str) -> Response:
-    """204 once it is no dead letter any more; its job stays until it expires. 404 when it is none."""
+    """204 once it is no longer a dead letter; its job stays until it expires. 404 when it is none."""
     async with runtime.call(request, Role.OPERATOR) as call:
         if not is_job_id(job_id) or not await call.runtime.history.drop_letter(job_id):
             raise JobNotFound

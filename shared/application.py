@@ -1,4 +1,4 @@
-"""The FastAPI application around a function's routes: one way to answer errors, for all of them."""
+"""The FastAPI application around a function's routes: one form for errors, one default for caching."""
 
 import gc
 
@@ -19,7 +19,7 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(*routers: APIRouter) -> FastAPI:
-    """An application with these routes. Reads the settings, so that a deployment with faulty ones does not start."""
+    """An application with these routes. Reads the settings, so that a deployment with wrong ones does not start."""
     runtime.settings()
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
     for router in routers:
@@ -51,7 +51,7 @@ class NotStored:
 def create_handler(app: FastAPI) -> Mangum:
     """The application as AWS Lambda calls it. Lifespan events would run at every invocation; there are none.
 
-    Ends what functions/__init__.py began: from here on garbage is collected, and never looked for in what is imported.
+    Ends what functions/__init__.py began: from here on garbage is collected, but not searched for in imported modules.
     """
     gc.freeze()
     gc.enable()
@@ -70,7 +70,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
 
 
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:
-    """The offered language that an Accept-Language header likes best; the first one offered if it names none."""
+    """The offered language that an Accept-Language header prefers; the first one offered if it names none."""
     best, weight = offered[0], 0.0
     for part in accepted.split(",")[:MAX_LANGUAGES]:
         name, _, parameter = part.partition(";")

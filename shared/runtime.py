@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def settings() -> Settings:
-    """The deployment's settings; SettingsError stops the start of whatever imports a function."""
+    """The deployment's settings; SettingsError stops each module that imports a function."""
     loaded = load_settings()
     configure_logs(loaded.log_level)
     log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)

@@ -1,8 +1,8 @@
-"""One bounded scheduled run: whatever events have missed.
+"""One bounded scheduled run: it does what lost webhooks and ended functions have left undone.
 
 Every tick dispatches, which also hands out what is overdue. Once in SWEEP_EVERY seconds a tick also trims the history
-(1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost: what an
-eviction or a failover can do to a store, and what no other path would notice for a job that nobody asks about. With the
+(1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost. An
+eviction or a failover can lose them, and no other path would notice it for a job that is never polled. With the
 time that is left it drops files that are older than STORAGE_RETENTION.
 """
 
@@ -76,9 +76,9 @@ class Tick:
         report.add(await self._dispatcher.run(budget))
 
     async def _sweep(self, budget: Budget) -> None:
-        """Rehomes the users met on one step of the walk, as many as the time allows; the others' turn comes again.
+        """Rehomes the users met on one step of the walk, as many as the time allows; a later sweep comes to the others.
 
-        First it trims the history; last it drops files, however many of them, and goes on with them next time.
+        First it trims the history. Last it drops old files; the next sweep goes on where the time ended.
         """
         trimmed = await self._history.trim()
         if trimmed:

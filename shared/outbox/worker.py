@@ -27,7 +27,7 @@ MARGIN = 5.0  # s of a lease that must be left when a delivery begins
 
 
 class OutboxWorker:
-    """Works off the outbox."""
+    """Stores files and delivers events, as the outbox says."""
 
     def __init__(
         self, queue: Outbox, storing: Storing, deliveries: Deliveries, settings: Settings, clock: Clock
@@ -67,7 +67,7 @@ class OutboxWorker:
                     break
                 done, _ = await asyncio.wait(active, timeout=budget.left, return_when=asyncio.FIRST_COMPLETED)
                 copies, lanes = copies - done, lanes - done
-                # Behind a full claim others may wait, whatever these came to.
+                # More may wait behind a full claim, however these went.
                 is_more = is_full or collector.is_more or any(task.result() for task in done)
         finally:
             # Each of them ends within what was reserved for it.
@@ -88,7 +88,7 @@ class OutboxWorker:
         return True
 
     async def restore_lane(self, lane: str) -> bool:
-        """Finds a lane again that the outbox has lost; says whether it had."""
+        """Puts a lane back that the outbox has lost; says whether it had."""
         return await self._queue.restore(lane=lane)
 
     async def take_up(self, job_id: str) -> None:
@@ -111,7 +111,7 @@ class OutboxWorker:
         leased_for = (self._clock.now() - row.noted_at) / 1000
         # mutant: lease left
         if budget.left < self._needs or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:
-            return True  # by the time it is answered, somebody else may have begun
+            return True  # its lease may end before the answer comes, and another call would begin too
         return await self._deliveries.deliver(row)
 
     async def _work_at(self, row: FollowUp, budget: Budget) -> bool:

@@ -84,7 +84,7 @@ def _application(request: Request, settings: Settings) -> str:
 
 def _owner_of_key(key: str, claimed_name: str | None, settings: Settings) -> str:
     found = None
-    # Every key is compared, so that the time taken tells nothing about which one came near.
+    # Every key is compared, so that the time taken does not show which one came near.
     for name, expected in settings.callers.items():
         if _same(key, expected) and claimed_name in (None, name):
             found = name

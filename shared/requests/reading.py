@@ -1,7 +1,7 @@
 """Reading requests: bounded bodies, strict JSON, and validation errors that name the field and echo nothing.
 
 Python's JSON reader takes NaN, 1e999, lone surrogates, duplicate keys and any nesting; each of these fails later, in an
-answer or on the way to the store. So they are refused here, where the caller can still be told.
+answer or on the way to the store. So they are refused here, where the caller still gets an answer that says why.
 """
 
 import json
@@ -25,7 +25,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body; 413 as soon as it has more than ``limit`` bytes, whatever Content-Length claims."""
+    """The request's body; 413 as soon as it has more than ``limit`` bytes, even if Content-Length claims fewer."""
     chunks: list[bytes] = []
     size = 0
     try:
@@ -46,7 +46,7 @@ async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
 
 
 async def read_optional_model(request: Request, limit: int, model: type[Model]) -> Model:
-    """The same; a request without a body stands for an empty object."""
+    """The same; a request without a body counts as an empty object."""
     body = await read_body(request, limit)
     if not body:
         return checked(model, {})

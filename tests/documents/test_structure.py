@@ -109,7 +109,7 @@ def test_functions_are_thin() -> None:
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
-                assert (node.end_lineno or 0) - node.lineno <= 35, f"{name(path)}:{node.name}"
+                assert (node.end_lineno or 0) - node.lineno <= 20, f"{name(path)}:{node.name}"
 
 
 def test_work_is_never_left_for_after_the_answer() -> None:
