@@ -1,4 +1,4 @@
-"""The soak: the real system as processes, users who behave as users do, and somebody who breaks things all the while.
+"""The soak: the real system as processes, with realistic users and a nemesis that breaks things all the time.
 
     python -m tests.soak [--seconds 600] [--seed N] [--jobs-per-second X] [--instances 4]
 
@@ -8,9 +8,11 @@
                                                                     (every call takes its time)
 
 It prints its seed first, and ends with a report in the words of Jepsen's queue checker. The seed fixes the workload and
-what the nemesis intends; how the processes interleave, nobody can fix. The exit status is 0 if the run was valid: no
-job lost, none unexpected, none duplicated, no limit exceeded, all ended within a computed time, nothing left in the
-store, and each way out of a lost submission (adoption, rescue, resubmission) was taken at least once.
+the nemesis's intentions. It does not fix how the processes interleave. The exit status is 0 if the run was valid:
 
-Killed instances start again from the files as they are then: a run while somebody edits them proves nothing.
+* No job is lost, unexpected or duplicated, and no limit is exceeded.
+* All jobs end within a computed time, and nothing is left in the store.
+* Each way out of a lost submission (adoption, rescue, resubmission) is taken at least once.
+
+Killed instances start again from the current files, so a run during which files are edited proves nothing.
 """

@@ -1,4 +1,4 @@
-"""What the run as a whole must show beside its jobs: a clean store, true counters, every way out taken."""
+"""Checks of the run as a whole: a clean store, true counters, every way out taken."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,27 +10,27 @@ from tests.soak.evidence import OVER, Evidence
 
 @dataclass(frozen=True)
 class Tallies:
-    """How often what the soak is about has happened."""
+    """Counts of the events that the soak is about."""
 
     adopted: int  # by the provider's list
     adopted_by_webhook: int
     rescued: int
-    resubmitted: int  # attempts that followed on a rescue
+    resubmitted: int  # attempts that followed a rescue
     retried: int
     snoozed: int
-    webhooks_lost: int  # predictions of whose end no webhook was taken
+    webhooks_lost: int  # predictions without an accepted webhook
     webhooks_twice: int
     webhooks_late: int
     webhooks_overtaking: int
     paid_twice: int  # successes beyond a job's first
-    rescues: int  # of all jobs: the bound of the above
+    rescues: int  # of all jobs: the bound of paid_twice
 
 
-LATE = 2.0  # s after the end
+LATE = 2.0  # s after the run's end
 
 
 def tally(evidence: Evidence) -> Tallies:
-    """Counts."""
+    """Counts what the evidence shows."""
     jobs, counters = evidence.jobs.values(), evidence.counters
     taken = [sum((d["status_code"] or 599) < 400 for d in each["deliveries"]) for each in evidence.predictions]
     behaviours = [str(each["behaviour"]["webhook"]) for each in evidence.predictions]
@@ -55,12 +55,12 @@ def tally(evidence: Evidence) -> Tallies:
 
 
 def _was_adopted_by_webhook(fields: dict[str, str]) -> bool:
-    """Whether the job completed without its prediction ever having been recorded."""
+    """Whether the job completed although its prediction was never recorded."""
     return fields.get("outcome") == "completed" and "started_at" not in fields
 
 
 def _ended_by_rescue(evidence: Evidence) -> int:
-    """How many rescues ended their jobs: those given up as unknown, and those that were to be cancelled anyway."""
+    """Returns how many rescues ended their jobs: as unknown, or because a cancel was requested."""
     ended = 0
     for fields in evidence.jobs.values():
         is_unknown = fields.get("error_code") == "submission_unknown" and fields.get("outcome") == "failed"
@@ -70,21 +70,21 @@ def _ended_by_rescue(evidence: Evidence) -> int:
 
 
 def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
-    """Everything that speaks against the run, as sentences."""
+    """Yields each reason why the run is not valid, as a sentence."""
     yield from _unclean(evidence)
     yield from _false_counters(evidence)
     running = [each["id"] for each in evidence.predictions if each["status"] not in OVER]
     if running:
-        yield f"{len(running)} predictions still run, for nobody"
+        yield f"{len(running)} predictions still run, but no job is live"
     refused = Counter(d["status_code"] for each in evidence.predictions for d in each["deliveries"])
     for status in (400, 401, 404, 422, 500):
         if refused[status]:
             yield f"{refused[status]} genuine webhooks were answered {status}"
     if tallies.paid_twice > tallies.rescues:
-        yield f"{tallies.paid_twice} payments too many, with {tallies.rescues} rescues"
+        yield f"{tallies.paid_twice} extra payments, with {tallies.rescues} rescues"
     for name in ("adopted", "rescued", "resubmitted"):
         if not getattr(tallies, name):
-            yield f"nothing was {name}: the run does not show what it is for"
+            yield f"no job was {name}: the run does not prove that path"
 
 
 def _unclean(evidence: Evidence) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _unclean(evidence: Evidence) -> Iterator[str]:
     if evidence.users:
         yield f"users' sets are left: {evidence.users[:5]}"
     if evidence.lasting:
-        yield f"keys without an end: {evidence.lasting[:5]}"
+        yield f"keys without a TTL: {evidence.lasting[:5]}"
     alive = [job_id for job_id, fields in evidence.jobs.items() if fields.get("state") != "done"]
     if alive:
         yield f"{len(alive)} jobs are not over: {alive[:5]}"
@@ -109,11 +109,11 @@ def _false_counters(evidence: Evidence) -> Iterator[str]:
     true |= dict.fromkeys(CLEAN_COUNTERS, 0)
     for name, expected in true.items():
         if counters.get(name, 0) != expected:
-            yield f"the counter {name} is {counters.get(name, 0)}, and should be {expected}"
+            yield f"the counter {name} is {counters.get(name, 0)} instead of {expected}"
     given_up = sum(
         fields.get("outcome") == "failed" and fields.get("error_retryable") == "1"
         for fields in jobs
-        if fields.get("error_code") != "expired"  # may follow on a failure that left its mark
+        if fields.get("error_code") != "expired"  # may follow a failure that set error_retryable
     )
     if evidence.dead != given_up:
-        yield f"{evidence.dead} dead letters, and {given_up} jobs given up"
+        yield f"{evidence.dead} dead letters for {given_up} jobs given up"

@@ -1,4 +1,4 @@
-"""A user's side of one job: submit until answered, poll, perhaps cancel. What he was told is kept."""
+"""A user's side of one job: submit until answered, poll, perhaps cancel. Keeps what the user observed."""
 
 import asyncio
 from collections import Counter
@@ -13,17 +13,17 @@ from tests.soak.workload import Work
 
 AUTH = {"Authorization": f"Bearer {API_KEY}"}
 TIMEOUT = 9.0  # s; beyond the longest life of a function
-# s before a repeat; less than Retry-After asks, for the soak is short as well, but more each time: users who wait for
+# s before a repeat. Less than Retry-After asks, since the soak is short too; but growing, because users who wait for
 # their limit must not become the load.
 PAUSE, MAX_PAUSE = 0.5, 4.0
 TERMINAL = ("completed", "failed", "canceled")
-# Codes of 503 after which nothing can have been applied.
+# Codes of a 503 that rules out any effect.
 SURELY_NOT = ("store_unavailable", "store_refused", "queue_full")
 
 
 @dataclass
-class Told:
-    """What a user was told of one job. An answer is uncertain when it is lost, or says itself that it does not know."""
+class Observed:
+    """What a user observed of one job. An answer is uncertain if it is lost or says itself that it does not know."""
 
     work: Work
     tries: int = 0
@@ -37,26 +37,26 @@ class Told:
 
     @property
     def is_acknowledged(self) -> bool:
-        """Whether a 202 came."""
+        """Whether a 202 arrived."""
         return bool(self.ids)
 
 
 @dataclass
 class Desk:
-    """What all users share: the connections, and the tallies of answers."""
+    """What all users share: the connections and the tallies of answers."""
 
     client: httpx.AsyncClient
     answers: Counter[str] = field(default_factory=Counter)
-    surprises: Counter[str] = field(default_factory=Counter)  # answers that no fault explains
-    reasons: Counter[str] = field(default_factory=Counter)  # why jobs waited, as often as a poll was told
+    surprises: Counter[str] = field(default_factory=Counter)  # answers without a known cause
+    reasons: Counter[str] = field(default_factory=Counter)  # waiting reasons that polls returned
 
     async def call(self, name: str, method: str, path: str, **more: Any) -> httpx.Response | None:
-        """The answer, None if it was lost."""
+        """Sends a request. Returns the answer, None if it was lost."""
         try:
             answer = await self.client.request(method, path, headers={**AUTH, **more.pop("headers", {})}, **more)
         except httpx.TransportError as error:
             self.answers[f"{name} lost"] += 1
-            # Never sent: as good as an answer that says so.
+            # Never sent: as good as a refusal.
             return httpx.Response(503, json={"code": "queue_full"}) if isinstance(error, httpx.ConnectError) else None
         self.answers[f"{name} {answer.status_code}"] += 1
         if answer.status_code not in EXPECTED[name]:
@@ -68,18 +68,18 @@ EXPECTED = {"submit": (202, 429, 503), "poll": (200, 503), "cancel": (200, 202, 
 
 
 class Pursuit:
-    """Pursues one work to its end."""
+    """Follows one work to its end."""
 
     def __init__(self, desk: Desk, work: Work, is_calm: Callable[[], bool]) -> None:
-        self.told = Told(work)
+        self.observed = Observed(work)
         self._desk = desk
         self._work = work
         self._is_calm = is_calm
 
     async def run(self) -> None:
-        """Returns when the user has read the end of his job, or has no interest any more."""
+        """Returns when the user has read the job's end, or has lost interest."""
         await self._submit()
-        if not self.told.is_acknowledged:
+        if not self.observed.is_acknowledged:
             return
         if self._work.cancel_after is not None:
             await asyncio.sleep(self._work.cancel_after)
@@ -92,52 +92,52 @@ class Pursuit:
         if self._work.is_doubled:
             await asyncio.gather(self._submit_once(None), self._submit_once(None))
         patience, pause = self._work.patience, PAUSE
-        while not self.told.is_acknowledged:
-            before = self.told.uncertain
+        while not self.observed.is_acknowledged:
+            before = self.observed.uncertain
             await self._submit_once(patience)
             patience = None
-            if self.told.is_acknowledged:
+            if self.observed.is_acknowledged:
                 return
-            if self.told.uncertain > before and self._work.gives_up and not self._is_calm():
-                self.told.gave_up = True
+            if self.observed.uncertain > before and self._work.gives_up and not self._is_calm():
+                self.observed.gave_up = True
                 return
             await asyncio.sleep(pause)
             pause = min(MAX_PAUSE, 1.5 * pause)
 
     async def _submit_once(self, patience: float | None) -> None:
-        self.told.tries += 1
+        self.observed.tries += 1
         more: dict[str, Any] = {} if patience is None else {"timeout": patience}
         headers = {"Idempotency-Key": self._work.key}
         answer = await self._desk.call(
             "submit", "POST", "/api/submit", json=self._work.body, headers=headers, **more
         )  # fmt: skip
         if answer is not None and answer.status_code == 202:
-            self.told.ids.add(answer.json()["id"])
+            self.observed.ids.add(answer.json()["id"])
         elif answer is None or (answer.status_code >= 500 and _code(answer) not in SURELY_NOT):
-            self.told.uncertain += 1
+            self.observed.uncertain += 1
 
     async def _cancel(self) -> None:
         while True:
-            self.told.asked_to_cancel = True
+            self.observed.asked_to_cancel = True
             answer = await self._desk.call("cancel", "POST", f"/api/jobs/{self._work.job_id}/cancel")
             if answer is not None and answer.status_code < 500:
-                self.told.was_canceled = answer.json().get("status") == "canceled" or (
+                self.observed.was_canceled = answer.json().get("status") == "canceled" or (
                     answer.json().get("result") == "canceled"
                 )
                 return
             await asyncio.sleep(PAUSE)
 
     async def poll(self) -> bool:
-        """Whether the job is over, as far as this poll tells."""
+        """Polls once. Returns whether the job is over, as far as this poll shows."""
         answer = await self._desk.call("poll", "GET", f"/api/status/{self._work.job_id}")
         if answer is None or answer.status_code != 200:
-            self.told.not_found += answer is not None and answer.status_code == 404
+            self.observed.not_found += answer is not None and answer.status_code == 404
             return False
         document = answer.json()
         if document["waiting_reason"]:
             self._desk.reasons[" ".join(document["waiting_reason"].split()[:2])] += 1
         if document["status"] in TERMINAL:
-            self.told.ends.append((document["status"], document["output"]))
+            self.observed.ends.append((document["status"], document["output"]))
             return True
         return False
 

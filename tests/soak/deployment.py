@@ -1,4 +1,4 @@
-"""The deployment under test: production's settings with every time scaled down, and the limits that are watched."""
+"""The deployment under test: production's settings with every time scaled down, and the limits under watch."""
 
 import math
 
@@ -12,14 +12,14 @@ PROVIDER_TOKEN = "r8_token_in_the_soak"
 
 USERS = 60
 MAX_CONCURRENT_TASKS = 20
-QUEUES = {"video": 14, "storyboard": 8}  # their sum is beyond the limit above, so that each of the three can be reached
+QUEUES = {"video": 14, "storyboard": 8}  # their sum exceeds MAX_CONCURRENT_TASKS, so each of the three can be reached
 MAX_USER_TASKS = 4
 MAX_USER_QUEUED = 8  # so that users have backlogs
 MAX_RETRIES = 3
 MAX_RESCUES = 3  # after so many lost submissions a job is given up
-CLEAN_COUNTERS = ("missing", "rehomed")  # nothing is evicted here, so nothing may be found lost
+CLEAN_COUNTERS = ("missing", "rehomed")  # nothing is evicted here, so no job may be missing
 
-# In s. The inequalities of shared/config/timing.py hold, with its fixed margins multiplied by TIMING_SCALE.
+# In s. The inequalities of shared/config/timing.py hold, with the fixed margins multiplied by TIMING_SCALE.
 TIMES = {
     "TIMING_SCALE": 0.02,
     "STORE_CONNECT_TIMEOUT": 0.2,
@@ -42,11 +42,11 @@ TIMES = {
     "CIRCUIT_PAUSE": 0.5,
 }
 RETRY_DELAY = 0.3  # s
-MAX_RUN = 2.0  # s; but for runs that stall, which CANCEL_AFTER ends, and their jobs with them
+MAX_RUN = 2.0  # s; except stalled runs: CANCEL_AFTER ends them and their jobs
 
 
 def environment(store: str, provider: str, front: str, webhook_secret: str) -> dict[str, str]:
-    """What an instance is told; the arguments are base URLs and the secret of the provider's signatures."""
+    """Returns an instance's variables; the arguments are base URLs and the secret of the provider's signatures."""
     return {
         "SLUICE_ENV": "test",
         "QUEUE_PREFIX": PREFIX,
@@ -72,22 +72,26 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
 
 
 def limits() -> dict[str, int]:
-    """The most predictions that may run at once, by the labels that the workload gives them."""
+    """Returns the maximum of concurrent predictions for each label of the workload."""
     by_queue = {f"queue:{name}": limit for name, limit in QUEUES.items()}
     return by_queue | {f"user:{user}": MAX_USER_TASKS for user in users()}
 
 
 def users() -> list[str]:
-    """Everybody who submits."""
+    """Returns all users who submit."""
     return [f"user{number}" for number in range(USERS)]
 
 
 def settle_seconds(lost_submissions: int) -> float:
-    """Within what time every job is over once nothing breaks any more, if its last submissions were lost that often.
+    """Returns the time, in s, in which every job is over after the last fault.
 
-    The longest way: each of these submissions waits for its adoption window to close and for the tick that sees it;
-    beside them every attempt fails, told by no webhook; and before all this everybody else's jobs had their turn. Each
-    lost submission may have been the probe of a paused provider or an open circuit, for whose lease nobody else starts.
+    ``lost_submissions`` is how many of a job's last submissions may be lost. The longest way adds up:
+
+    * each lost submission waits until its adoption window closes and a tick sees that;
+    * every attempt fails, and its webhook is lost;
+    * before all this, the jobs of all other users have had their turn;
+    * each lost submission may have been the probe of a paused provider or an open circuit. No other job starts
+      during its lease.
     """
     t = TIMES
     seen = t["CHECK_INTERVAL"] + t["TICK_PERIOD"]

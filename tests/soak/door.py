@@ -1,4 +1,4 @@
-"""A door in front of a server: connections pass through to whichever instance lives, and may take their time."""
+"""A proxy in front of a server: passes connections on to any live instance, with latency."""
 
 import asyncio
 import random
@@ -8,32 +8,32 @@ from contextlib import suppress
 
 HOST = "127.0.0.1"
 CHUNK = 65_536
-SAME_MESSAGE = 0.01  # s; what follows on a chunk so soon belongs to it
+SAME_MESSAGE = 0.01  # s; a chunk that follows so soon belongs to the same message
 
 
 class Door:
-    """Listens on a port of its own and passes each connection on to one of the ports that ``behind`` names.
+    """Listens on its own port and passes each connection on to one of the ports that ``behind`` returns.
 
-    A port where nobody listens is passed over, as a platform's load balancer does; what was sent to an instance that
-    then dies is lost. Each message takes between ``latency``'s two numbers of seconds, in each direction.
+    It skips a port that refuses connections, as a platform's load balancer does. What was sent to an instance that
+    then dies is lost. Each message takes a random time between the two numbers of ``latency`` (s), in each direction.
     """
 
     def __init__(self, behind: Callable[[], Sequence[int]], latency: tuple[float, float] = (0.0, 0.0)) -> None:
         self.url = ""
         self._behind = behind
         self._latency = latency
-        # Not from the seed: the order of connections is not either.
+        # Not seeded, since the order of connections is random anyway.
         self._random = random.Random()
         self._server: asyncio.Server | None = None
         self._passing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Starts to listen; ``url`` says where."""
+        """Starts to listen, and sets ``url``."""
         self._server = await asyncio.start_server(self._accept, HOST, 0)
         self.url = f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Cuts what still passes."""
+        """Cuts all open connections."""
         if self._server is not None:
             self._server.close()
         for task in self._passing:
@@ -72,7 +72,7 @@ class Door:
         inner_reader: asyncio.StreamReader,
         inner_writer: asyncio.StreamWriter,
     ) -> None:
-        """Returns when either side has closed, after what came before has been passed on."""
+        """Returns when either side has closed and all earlier data has been passed on."""
         ways = (
             asyncio.create_task(self._one_way(reader, inner_writer)),
             asyncio.create_task(self._one_way(inner_reader, writer)),

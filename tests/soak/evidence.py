@@ -1,4 +1,4 @@
-"""What the store and the provider hold when all is over, read past the functions."""
+"""The evidence in the store and at the provider after a run, read past the functions."""
 
 import json
 from collections import Counter, defaultdict
@@ -19,7 +19,7 @@ KEYS = Keys(PREFIX)
 LIVE = ["ZCOUNT", KEYS.index, "0", f"({ALARMS * BAND:.0f}"]
 ALARMED = ["ZCOUNT", KEYS.index, f"{ALARMS * BAND:.0f}", f"({HISTORY * BAND:.0f}"]
 AT_ONCE = 200
-PATIENCE = 60.0  # s; thousands of predictions are shown at once
+PATIENCE = 60.0  # s; an answer has thousands of predictions
 OVER = ("succeeded", "failed", "canceled", "aborted")
 
 
@@ -33,16 +33,16 @@ class Store:
         )
 
     async def ask(self, *commands: Sequence[str]) -> list[Any]:
-        """The results, in order."""
+        """Returns the commands' results, in order."""
         answer = await self._client.post("/pipeline", json=[list(command) for command in commands])
         return [entry["result"] for entry in answer.raise_for_status().json()]
 
     async def live(self) -> int:
-        """How many jobs are not over; gates stand below them in the index, alarms and the history above."""
+        """Returns how many jobs are not over. The index has gates below them, alarms and history above."""
         return int((await self.ask(LIVE))[0])
 
     async def keys(self) -> list[str]:
-        """Every key of the deployment."""
+        """Returns every key of the deployment."""
         found: set[str] = set()
         cursor = "0"
         while True:
@@ -65,11 +65,11 @@ class Provider:
         )
 
     async def census(self) -> Census:
-        """Counts and maxima."""
+        """Returns counts and maxima."""
         return Census.model_validate_json((await self._client.get("/census")).raise_for_status().content)
 
     async def predictions(self) -> list[dict[str, Any]]:
-        """Every prediction, with its webhook's URL and deliveries."""
+        """Returns every prediction, with its webhook's URL and deliveries."""
         found: list[dict[str, Any]] = (await self._client.get("/predictions")).raise_for_status().json()
         return found
 
@@ -79,12 +79,11 @@ class Provider:
 
 @dataclass
 class Evidence:
-    """Everything the verdict is found from, beside what the users were told."""
+    """All the verdict's evidence, except what the users observed."""
 
     jobs: dict[str, dict[str, str]]  # hashes by job id
-    lasting: list[
-        str
-    ]  # keys without TTL, beside the index, the counters, the dead letters and what models are known by
+    # Keys without TTL, except the index, the counters, the dead letters and the models' records.
+    lasting: list[str]
     live: int
     alarmed: int
     users: list[str]
@@ -95,7 +94,7 @@ class Evidence:
     events: Counter[str] = field(default_factory=Counter)
 
     def by_attempt(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
-        """The predictions of each job and attempt, as their webhooks' URLs name them."""
+        """Groups the predictions by job and attempt, which their webhooks' URLs name."""
         found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
         for prediction in self.predictions:
             query = parse_qs(urlsplit(str(prediction["webhook"])).query)
@@ -104,7 +103,7 @@ class Evidence:
 
 
 async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
-    """Reads everything, once."""
+    """Reads all the evidence once."""
     keys = await store.keys()
     jobs = [key for key in keys if key.startswith(KEYS.jobs)]
     hashes: list[dict[str, str]] = []
@@ -130,7 +129,7 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
 
 
 def records(evidence: Evidence, job_ids: Iterable[str]) -> dict[str, Any]:
-    """Everything that is known of some jobs, to be written down."""
+    """Returns all records of these jobs, for a file."""
     by_attempt = evidence.by_attempt()
     return {
         job_id: {
@@ -147,7 +146,7 @@ def records(evidence: Evidence, job_ids: Iterable[str]) -> dict[str, Any]:
 
 
 def events_in(lines: Iterable[str]) -> Counter[str]:
-    """How often each event was logged; a killed instance's last line may be cut."""
+    """Counts each logged event. A killed instance's last line may be cut."""
     found: Counter[str] = Counter()
     for line in lines:
         if not line.startswith("{"):

@@ -1,4 +1,4 @@
-"""The processes: a store, a provider, and instances of the functions that can be killed, frozen and started again."""
+"""The processes: a store, a provider, and instances of the functions that can be killed, frozen and restarted."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ class Process:
         self._frozen: Child | None = None
 
     async def start(self) -> None:
-        """Returns once somebody listens; a child that ends before (its port was taken meanwhile) is replaced."""
+        """Returns once the port accepts connections. Replaces a child that ends before, its port taken by another."""
         deadline = time.monotonic() + START_DEADLINE
         while True:
             self.port = free_port()
@@ -42,37 +42,37 @@ class Process:
             said = self._child.last_output()
             await self.stop()
             if time.monotonic() >= deadline:
-                raise RuntimeError(f"{self.name} did not start; it said:\n{said}")
+                raise RuntimeError(f"{self.name} did not start; its last output:\n{said}")
 
     async def stop(self) -> None:
-        """Ends it politely."""
+        """Ends it with SIGTERM."""
         self.thaw()
         child, self._child = self._child, None
         if child is not None:
             await asyncio.to_thread(child.stop)
 
     async def kill(self) -> None:
-        """Ends it with SIGKILL, whatever it is doing."""
+        """Ends it with SIGKILL at once."""
         child, self._child = self._child, None
         if child is not None:
             os.kill(child.pid, signal.SIGKILL)
             await asyncio.to_thread(child.stop)
 
     def freeze(self) -> None:
-        """Stops it where it is; its connections stay open and are not answered."""
+        """Suspends it: its connections stay open, but get no answers."""
         if self._child is not None and self._child.exit_status is None:
             os.kill(self._child.pid, signal.SIGSTOP)
             self._frozen = self._child
 
     def thaw(self) -> None:
-        """Lets it go on, if it was frozen and has not been killed meanwhile."""
+        """Resumes it, unless it was not frozen or was killed meanwhile."""
         frozen, self._frozen = self._frozen, None
         if frozen is not None and frozen is self._child and frozen.exit_status is None:
             os.kill(frozen.pid, signal.SIGCONT)
 
     @property
     def runs(self) -> bool:
-        """Whether it has been started and not ended by us."""
+        """Whether it was started, and neither stopped nor killed since."""
         return self._child is not None
 
 
@@ -85,7 +85,7 @@ async def _listens(port: int) -> bool:
 
 
 class Fleet:
-    """All processes; their output goes to files in ``logs``."""
+    """All processes. Their output goes to files in ``logs``."""
 
     def __init__(self, logs: Path) -> None:
         self.log_of_instances = logs / "functions.log"
@@ -101,13 +101,13 @@ class Fleet:
         self.provider: Process | None = None
 
     async def start_servers(self, webhook_secret: str) -> None:
-        """Starts the store and the provider, which nobody kills."""
+        """Starts the store and the provider, which are never killed."""
         command = ["local.simulator", "--token", PROVIDER_TOKEN, "--webhook-secret", webhook_secret]
         self.provider = Process("provider", [*command, "--rate-limit", "0"], {}, self._file("provider.log"))
         await asyncio.gather(self.store.start(), self.provider.start())
 
     async def start_instances(self, count: int, environment: Mapping[str, str]) -> None:
-        """Starts so many instances."""
+        """Starts ``count`` instances."""
         log = self._file(self.log_of_instances.name)
         command = ["uvicorn", "functions.index:app", "--host", HOST, "--log-level", "warning", "--no-access-log"]
         command += ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "3"]
@@ -115,15 +115,15 @@ class Fleet:
         await asyncio.gather(*(instance.start() for instance in self.instances))
 
     def ports(self) -> list[int]:
-        """Where instances listen, or did until a moment ago."""
+        """Returns the ports on which instances listen, or listened a moment ago."""
         return [instance.port for instance in self.instances if instance.runs]
 
     async def stop_instances(self) -> None:
-        """Ends the instances and leaves the store and the provider."""
+        """Stops the instances only."""
         await asyncio.gather(*(instance.stop() for instance in self.instances))
 
     async def stop(self) -> None:
-        """Ends everything."""
+        """Stops all processes."""
         await self.stop_instances()
         await asyncio.gather(self.store.stop(), *((self.provider.stop(),) if self.provider else ()))
         for file in self._files:

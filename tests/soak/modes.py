@@ -1,4 +1,4 @@
-"""What may befall a job at the provider, how often, and how such a job must end."""
+"""What can happen to a job at the provider, how often, and how the job must end then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mode:
-    """One behaviour of the simulated provider (``simulate``, see local/simulator) and the end it has to lead to.
+    """One behaviour of the simulated provider (``simulate``, see local/simulator) and the end that must follow.
 
-    ``code``: the job must fail with this error. ``is_hopeless``: it must fail once all its attempts are used up.
-    Neither: it must complete.
+    ``code``: the job must fail with this error. ``is_hopeless``: it must fail once its attempts are used up.
+    With neither, it must complete.
     """
 
     name: str
@@ -21,7 +21,7 @@ class Mode:
 
 
 def _lost(create: str, **more: Any) -> dict[str, Any]:
-    """A first create whose answer nobody gets; the second is answered."""
+    """A first create whose answer is lost; the second one gets its answer."""
     return {"create": create, "create_times": 1, **more}
 
 

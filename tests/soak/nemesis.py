@@ -1,4 +1,4 @@
-"""What goes wrong, at moments and in ways that its seed chooses: in the store, and with the instances."""
+"""Injects faults into the store and the instances; a seed chooses when and which."""
 
 import asyncio
 import random
@@ -11,14 +11,14 @@ import httpx
 from tests.soak.deployment import STORE_TOKEN
 from tests.soak.fleet import Fleet, Process
 
-# Of all calls to the store, throughout.
+# Faults for a share of all store calls, during the whole run.
 STANDING: tuple[dict[str, Any], ...] = (
     {"fault": "apply_then_drop", "probability": 0.05},
     {"fault": "drop_before", "probability": 0.01},
     {"fault": "html_502", "probability": 0.01},
     {"fault": "delay", "probability": 0.02, "seconds": 0.15},
 )
-# For a number of calls in a row.
+# Faults for several store calls in a row.
 BURSTS: tuple[dict[str, Any], ...] = (
     {"fault": "apply_then_drop", "times": 12},
     {"fault": "apply_then_hang", "times": 6},
@@ -28,21 +28,21 @@ BURSTS: tuple[dict[str, Any], ...] = (
     {"fault": "capacity", "times": 15},
     {"fault": "throttled", "times": 12},
 )
-# Mean time between two, in s.
+# Mean time between two events, in s.
 KILLS_EVERY, FREEZES_EVERY, BURSTS_EVERY = 4.0, 9.0, 8.0
-DOWN = (0.0, 1.5)  # s an instance stays away
-# s a frozen instance is away; less than a lease lasts, for a platform ends a function that is away for longer
+DOWN = (0.0, 1.5)  # s that a killed instance stays down
+# s that an instance is frozen; less than a lease, since a platform ends a function that is frozen for longer
 FROZEN = (0.3, 2.5)
 
 
 class Nemesis:
-    """Breaks things until it is told to stop, and then heals them."""
+    """Breaks things until ``heal`` is called, which repairs them."""
 
     def __init__(self, seed: int, fleet: Fleet) -> None:
         self.kills = 0
         self.freezes = 0
         self.store_faults: Counter[str] = Counter()
-        self.failures: list[str] = []  # its own: what it could not break or start as it meant to
+        self.failures: list[str] = []  # faults that it could not inject, and restarts that failed
         self._seed = seed
         self._fleet = fleet
         self._hands: list[asyncio.Task[None]] = []
@@ -54,7 +54,7 @@ class Nemesis:
         )
 
     async def start(self) -> None:
-        """Begins."""
+        """Starts to break things."""
         for number, order in enumerate(STANDING):
             await self._inject({**order, "times": -1, "seed": self._seed + number})
         self._hands = [
@@ -64,12 +64,12 @@ class Nemesis:
         ]
 
     async def heal(self) -> None:
-        """Ends all faults; returns when every instance runs."""
+        """Ends all faults. Returns when every instance runs."""
         for hand in self._hands:
             hand.cancel()
         await asyncio.gather(*self._hands, return_exceptions=True)
         for order in (await self._admin.get("faults")).json():
-            # Spent bursts are not listed any more; what is left of one has not struck.
+            # Spent bursts are no longer listed; what is left of a listed burst has not struck.
             self.store_faults[order["fault"]] += (
                 order["fired"] if order["times"] < 0 else order["fired"] - order["times"]
             )
@@ -78,7 +78,7 @@ class Nemesis:
         for instance in self._fleet.instances:
             instance.thaw()
         for instance in self._fleet.instances:
-            # One that was just being killed or started is in no known state: once more from the beginning.
+            # An instance that was just being killed or started is in an unknown state: start it again.
             if instance in self._busy or not instance.runs:
                 await instance.stop()
                 await instance.start()

@@ -1,4 +1,4 @@
-"""Prints a run."""
+"""Formats the report of a run."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,22 +12,22 @@ WIDTH = 22
 
 
 def lines(run: Run, verdict: Verdict, tallies: Tallies) -> Iterator[str]:
-    """The report."""
+    """Yields the lines of the report."""
     yield ""
     yield from _row_by_row(_sets(run, verdict))
     yield ""
     yield from _row_by_row(_counts(run, tallies))
     yield ""
-    yield f"{'answers':{WIDTH}}{_told(run.answers)}"
-    yield f"{'waited for':{WIDTH}}{_told(run.reasons)}"
-    yield f"{'logged':{WIDTH}}{_told(run.evidence.events)}"
+    yield f"{'answers':{WIDTH}}{_listed(run.answers)}"
+    yield f"{'waited for':{WIDTH}}{_listed(run.reasons)}"
+    yield f"{'logged':{WIDTH}}{_listed(run.evidence.events)}"
     yield ""
     yield from (f"  {objection}" for objection in verdict.objections)
     yield f"{'VALID' if verdict.is_valid else 'INVALID'}  (seed {run.options.seed})"
 
 
 def _sets(run: Run, verdict: Verdict) -> dict[str, str]:
-    never = sum(not each.is_acknowledged and each.work.job_id in verdict.recovered for each in run.told)
+    never = sum(not each.is_acknowledged and each.work.job_id in verdict.recovered for each in run.observed)
     return {
         "attempted": f"{len(verdict.attempted)}",
         "acknowledged": f"{len(verdict.acknowledged)}",
@@ -57,7 +57,7 @@ def _counts(run: Run, tallies: Tallies) -> dict[str, str]:
         "webhooks": f"{t.webhooks_lost} lost, {t.webhooks_twice} twice, {t.webhooks_late} late, "
         f"{t.webhooks_overtaking} overtaking",
         "instances": f"{nemesis.kills} killed, {nemesis.freezes} frozen",
-        "store faults": _told(nemesis.store_faults),
+        "store faults": _listed(nemesis.store_faults),
         "settled": f"{settled}, at most {run.settle_limit:.0f} s",
         "jobs per second": f"{len(run.evidence.jobs) / run.elapsed:.1f} in {run.elapsed:.0f} s",
     }
@@ -67,5 +67,5 @@ def _row_by_row(rows: dict[str, str]) -> Iterator[str]:
     return (f"{name:{WIDTH}}{text}" for name, text in rows.items())
 
 
-def _told(counts: Counter[str]) -> str:
+def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count) or "none"

@@ -1,4 +1,4 @@
-"""One run: everything is started, used, broken, healed, and looked at."""
+"""One run: starts all processes, submits jobs, breaks things, heals them and gathers the evidence."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from local.simulator.running import new_webhook_secret
-from tests.soak.client import TIMEOUT, Desk, Pursuit, Told
+from tests.soak.client import TIMEOUT, Desk, Observed, Pursuit
 from tests.soak.deployment import PROCESSOR_TOKEN, TIMES, environment, settle_seconds
 from tests.soak.door import Door
 from tests.soak.evidence import Evidence, Provider, Store, gather
@@ -20,17 +20,17 @@ from tests.soak.fleet import Fleet
 from tests.soak.nemesis import Nemesis
 from tests.soak.workload import workload
 
-PROVIDER_LATENCY = (0.01, 0.1)  # s a message, each way: what a kill must be able to fall into
+PROVIDER_LATENCY = (0.01, 0.1)  # s for each message, each way; long enough for a kill to interrupt a call
 TICKERS = 3
-SAY_EVERY = 15.0  # s
-# The submission under way when all is healed may be lost, and two more that the workload itself loses (see workload.py:
-# twins share what create calls do).
+PROGRESS_EVERY = 15.0  # s
+# The submission under way when all is healed may be lost, and two more that the workload itself loses: workload.py's
+# twins share their create calls.
 MAX_LOST = 3
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is: how long jobs are submitted, how many, and where the processes log."""
+    """How long jobs are submitted, how many a second, from which seed, to how many instances; and where those log."""
 
     seconds: float
     seed: int
@@ -41,17 +41,17 @@ class Options:
 
 @dataclass
 class Run:
-    """What came of it."""
+    """The outcome of a run."""
 
     options: Options
-    told: list[Told]
+    observed: list[Observed]
     evidence: Evidence
     nemesis: Nemesis
     answers: Counter[str]
     surprises: Counter[str]
     reasons: Counter[str]
     elapsed: float
-    settled_after: float | None  # s from the end of all faults until no job was live; None if that took too long
+    settled_after: float | None  # s from the end of all faults until no job was live; None: took too long
     settle_limit: float
 
 
@@ -69,12 +69,12 @@ class Soak:
         self._others: list[asyncio.Task[None]] = []
 
     async def run(self) -> Run:
-        """Submits and breaks for so many seconds, heals, and waits until all is over."""
+        """Submits and breaks for ``seconds``, heals, and waits until every job is over."""
         assert self._fleet.provider is not None
         nemesis = Nemesis(self._options.seed, self._fleet)
         await nemesis.start()
         self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
-        self._others.append(asyncio.create_task(self._say_for_ever(nemesis)))
+        self._others.append(asyncio.create_task(self._report_for_ever(nemesis)))
         await self._submit_everything()
         await nemesis.heal()
         self.is_calm = True
@@ -84,16 +84,16 @@ class Soak:
         await self.stop()
         await self._read_unwatched()
         await self._outlast_orphans(provider)
-        await self._fleet.stop_instances()  # so that nothing moves between the looks
+        await self._fleet.stop_instances()  # nothing may change while the evidence is read
         evidence = await gather(store, provider, self._fleet.log_of_instances)
         await asyncio.gather(store.close(), provider.close())
         return Run(
-            self._options, [each.told for each in self.pursuits], evidence, nemesis, self._desk.answers,
+            self._options, [each.observed for each in self.pursuits], evidence, nemesis, self._desk.answers,
             self._desk.surprises, self._desk.reasons, time.monotonic() - self._began, settled_after, limit,
         )  # fmt: skip
 
     async def stop(self) -> None:
-        """Ends users and tickers where they are."""
+        """Ends users and tickers at once."""
         for task in (*self._tasks, *self._others):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._others, return_exceptions=True)
@@ -108,24 +108,24 @@ class Soak:
         await asyncio.sleep(max(0.0, o.seconds - (time.monotonic() - self._began)))
 
     async def _settle(self, store: Store, limit: float) -> float | None:
-        """Waits until every user is done and no job is live; returns how long that took."""
+        """Waits until every user is done and no job is live. Returns how long that took, in s; None after ``limit``."""
         healed = time.monotonic()
         while time.monotonic() - healed < limit:
             await asyncio.sleep(0.25)
             if all(task.done() for task in self._tasks) and not await store.live():
                 for task in self._tasks:
-                    task.result()  # a user who stumbled is a fault of the soak, and must show
+                    task.result()  # an exception in a user's task is a bug of the soak, and must surface
                 return time.monotonic() - healed
         return None
 
     async def _read_unwatched(self) -> None:
-        """Everybody reads at last how his job has ended."""
+        """Reads the end of each job that its user has not polled."""
         for pursuit in self.pursuits:
-            if pursuit.told.is_acknowledged and not pursuit.told.ends:
+            if pursuit.observed.is_acknowledged and not pursuit.observed.ends:
                 _ = await pursuit.poll() or await pursuit.poll()
 
     async def _outlast_orphans(self, provider: Provider) -> None:
-        """Predictions of nobody end by their deadlines."""
+        """Waits until predictions without a job have reached their deadlines."""
         deadline = time.monotonic() + TIMES["CANCEL_AFTER"] + TIMES["PROVIDER_TIMEOUT"]
         while (await provider.census()).running and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
@@ -137,9 +137,9 @@ class Soak:
             await asyncio.sleep(chance.uniform(0.2, 2 * TIMES["TICK_PERIOD"]))
             await self._desk.call("tick", "POST", "/api/process-queue", headers=headers)
 
-    async def _say_for_ever(self, nemesis: Nemesis) -> None:
+    async def _report_for_ever(self, nemesis: Nemesis) -> None:
         while True:
-            await asyncio.sleep(SAY_EVERY)
+            await asyncio.sleep(PROGRESS_EVERY)
             over = sum(task.done() for task in self._tasks)
             seconds = time.monotonic() - self._began
             print(

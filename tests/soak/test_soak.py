@@ -1,4 +1,4 @@
-"""A minute of the soak: under constant trouble nothing is lost, doubled or left behind."""
+"""A minute of the soak: under constant faults, no job is lost, duplicated or left behind."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ SEED = 20260226
 
 
 def number_of(name: str, report: str) -> int:
-    """The first number that the report tells under a name."""
+    """Returns the first number after a name in the report."""
     found = re.search(rf"^{name} +(\d+)", report, re.M)
     assert found is not None, f"{name} is not in the report:\n{report}"
     return int(found.group(1))

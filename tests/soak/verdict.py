@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.soak.client import Told
+from tests.soak.client import Observed
 from tests.soak.deployment import MAX_CONCURRENT_TASKS, MAX_RESCUES, MAX_RETRIES, limits
 from tests.soak.evidence import Evidence
 
 
 @dataclass
 class Verdict:
-    """The sets that the checker speaks of, each of job ids, and why the run is not valid."""
+    """The checker's sets of job ids, and the reasons why the run is not valid."""
 
     attempted: set[str]
     acknowledged: set[str]
@@ -25,17 +25,17 @@ class Verdict:
 
     @property
     def is_valid(self) -> bool:
-        """Whether nothing speaks against the run."""
+        """Whether there is no objection to the run."""
         return not self.objections
 
 
-def judge(told: Sequence[Told], evidence: Evidence) -> Verdict:
-    """Classifies every job; what the run as a whole must show is asked in checks.py."""
+def judge(observed: Sequence[Observed], evidence: Evidence) -> Verdict:
+    """Classifies every job. checks.py asks what the run as a whole must show."""
     verdict = Verdict(
-        attempted={each.work.job_id for each in told if each.tries},
-        acknowledged={each.work.job_id for each in told if each.is_acknowledged},
+        attempted={each.work.job_id for each in observed if each.tries},
+        acknowledged={each.work.job_id for each in observed if each.is_acknowledged},
     )
-    for each in told:
+    for each in observed:
         job_id = each.work.job_id
         fields = evidence.jobs.get(job_id)
         is_over = fields is not None and fields.get("state") == "done"
@@ -48,7 +48,7 @@ def judge(told: Sequence[Told], evidence: Evidence) -> Verdict:
         if each.ids - {job_id}:
             verdict.duplicated[job_id] = f"one key, but the ids {sorted(each.ids)}"
     verdict.unexpected = evidence.jobs.keys() - verdict.attempted
-    _find_duplicates(told, evidence, verdict)
+    _find_duplicates(observed, evidence, verdict)
     _find_overruns(evidence, verdict)
     for name in ("lost", "unexpected", "wrong", "duplicated"):
         if found := getattr(verdict, name):
@@ -58,58 +58,60 @@ def judge(told: Sequence[Told], evidence: Evidence) -> Verdict:
 
 
 def is_used_up(fields: dict[str, str]) -> bool:
-    """Whether a job may be given up: its attempts are used, or too many of its submissions were lost."""
+    """Whether a job may be given up: its attempts are used up, or too many of its submissions were lost."""
     used = int(fields["attempt"]) - int(fields.get("snoozes", "0"))
     return used > MAX_RETRIES or int(fields.get("rescues", "0")) >= MAX_RESCUES
 
 
-def _objection(told: Told, fields: dict[str, str]) -> str:
-    """Why the end of this job is not right; '' if it is."""
+def _objection(observed: Observed, fields: dict[str, str]) -> str:
+    """Returns why this job's end is wrong; '' if it is right."""
     outcome, code = fields["outcome"], fields.get("error_code", "")
-    if any(status != outcome for status, _ in told.ends):
-        return f"its user read {told.ends}, the store says {outcome}"
-    if told.was_canceled or outcome == "canceled":
+    if any(status != outcome for status, _ in observed.ends):
+        return f"its user read {observed.ends}, the store says {outcome}"
+    if observed.was_canceled or outcome == "canceled":
         return (
-            "" if told.asked_to_cancel and outcome == "canceled" else f"{outcome}, but cancelled: {told.was_canceled}"
+            ""
+            if observed.asked_to_cancel and outcome == "canceled"
+            else f"{outcome}, but cancelled: {observed.was_canceled}"
         )
-    mode = told.work.mode
+    mode = observed.work.mode
     if outcome == "completed":
-        return _objection_to_success(told, fields)
+        return _objection_to_success(observed, fields)
     if fields.get("error_retryable") == "1":
         return "" if is_used_up(fields) else f"failed with {code} and attempts left"
     return "" if code and code == mode.code else f"failed with {code}"
 
 
-def _objection_to_success(told: Told, fields: dict[str, str]) -> str:
-    mode = told.work.mode
-    expected = f"A simulated answer to: {told.work.prompt}"
+def _objection_to_success(observed: Observed, fields: dict[str, str]) -> str:
+    mode = observed.work.mode
+    expected = f"A simulated answer to: {observed.work.prompt}"
     if mode.code or mode.is_hopeless:
         return "completed"
-    if fields["output"] != f'"{expected}"' or any(output != expected for _, output in told.ends):
+    if fields["output"] != f'"{expected}"' or any(output != expected for _, output in observed.ends):
         return f"completed with {fields['output']}"
     return ""
 
 
-def _find_duplicates(told: Sequence[Told], evidence: Evidence, verdict: Verdict) -> None:
-    """More creates than the promise allows: one for each attempt, and a second paid one only after a rescue."""
+def _find_duplicates(observed: Sequence[Observed], evidence: Evidence, verdict: Verdict) -> None:
+    """Finds more creates than promised: one for each attempt; more than one paid only after rescues."""
     paid: Counter[str] = Counter()
     for (job_id, attempt), predictions in evidence.by_attempt().items():
         if len(predictions) > 1:
             verdict.duplicated[job_id] = f"{len(predictions)} creates for attempt {attempt}"
         if attempt > _number(evidence, job_id, "attempt"):
-            verdict.duplicated[job_id] = f"a create for attempt {attempt}, which never was"
+            verdict.duplicated[job_id] = f"a create for attempt {attempt}, which does not exist"
         paid[job_id] += sum(prediction["status"] == "succeeded" for prediction in predictions)
     for job_id, times in paid.items():
         if times > 1 + (rescues := _number(evidence, job_id, "rescues")):
             verdict.duplicated[job_id] = f"paid {times} times with {rescues} rescues"
-    _find_calls_without_an_attempt(told, evidence, verdict)
+    _find_calls_without_an_attempt(observed, evidence, verdict)
     _find_shared_predictions(evidence, verdict)
 
 
-def _find_calls_without_an_attempt(told: Sequence[Told], evidence: Evidence, verdict: Verdict) -> None:
-    """Creates that made nothing carry no URL to the evidence; they are counted by prompt, which twins share."""
+def _find_calls_without_an_attempt(observed: Sequence[Observed], evidence: Evidence, verdict: Verdict) -> None:
+    """Finds create calls beyond the attempts. They have no URL as evidence, so twins share a count by prompt."""
     attempts: Counter[str] = Counter()
-    for each in told:
+    for each in observed:
         attempts[each.work.prompt] += _number(evidence, each.work.job_id, "attempt")
     for work in evidence.census.creates:
         if work.calls > attempts[work.prompt]:
@@ -117,7 +119,7 @@ def _find_calls_without_an_attempt(told: Sequence[Told], evidence: Evidence, ver
 
 
 def _find_shared_predictions(evidence: Evidence, verdict: Verdict) -> None:
-    """One prediction is the end of one job."""
+    """Finds jobs that share one prediction."""
     jobs: dict[str, str] = {}
     for job_id, fields in evidence.jobs.items():
         if prediction := fields.get("prediction"):
@@ -133,7 +135,7 @@ def _number(evidence: Evidence, job_id: str, name: str) -> int:
 def _find_overruns(evidence: Evidence, verdict: Verdict) -> None:
     census = evidence.census
     if census.max_running_total > MAX_CONCURRENT_TASKS:
-        verdict.objections.append(f"{census.max_running_total} ran at once, {MAX_CONCURRENT_TASKS} may")
+        verdict.objections.append(f"{census.max_running_total} ran at once, at most {MAX_CONCURRENT_TASKS} may")
     for label, limit in limits().items():
         if census.max_running.get(label, 0) > limit:
-            verdict.objections.append(f"{census.max_running[label]} of {label} ran at once, {limit} may")
+            verdict.objections.append(f"{census.max_running[label]} of {label} ran at once, at most {limit} may")

@@ -1,4 +1,4 @@
-"""What the users intend: a function of the seed alone."""
+"""What the users intend to do, derived from the seed alone."""
 
 import random
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from tests.soak.modes import LOST, MODES, Mode
 
 MODEL = "acme/text-to-video"
 BURST_EVERY = 15.0  # s
-BURST_SHARE = 0.35  # of all jobs come in bursts: without them no limit would be reached
-# Of so many works the second is the first over again, under a key of its own: the same user wants the same thing twice.
-# Then the provider's list cannot tell the two submissions apart.
+BURST_SHARE = 0.35  # share of jobs that come in bursts; without bursts no limit is reached
+# The second of this many works repeats the first under its own key: one user wants the same thing twice. Then the
+# provider's list cannot distinguish the two submissions.
 TWINS_EVERY = 25
 
 
 @dataclass(frozen=True)
 class Work:
-    """One job that a user wants, and how he goes about it; times in s."""
+    """One job that a user wants, and how they go about it. Times are in s."""
 
     number: int
     at: float
@@ -29,21 +29,21 @@ class Work:
     prompt: str
     key: str
     body: dict[str, Any]
-    patience: float | None  # how long the first submit waits for its answer, where it is not as long as it takes
-    is_doubled: bool  # submits twice at the same time, as a double click does
+    patience: float | None  # timeout of the first submit; None: waits for its answer
+    is_doubled: bool  # submits twice at the same time, like a double click
     gives_up: bool  # does not repeat a submit whose answer is lost
-    is_watched: bool  # polls; what nobody polls, ticks alone have to move
+    is_watched: bool  # polls; a job that is not polled is moved by ticks alone
     poll_every: float
     cancel_after: float | None
 
     @property
     def job_id(self) -> str:
-        """The id that the key stands for, also where no answer ever told it."""
+        """The job id that follows from the key, with or without an answer."""
         return job_id_for(SIGNING_SECRET, OWNER, self.key)
 
 
 def workload(seed: int, seconds: float, jobs_per_second: float) -> Iterator[Work]:
-    """Everything that is to be submitted, in order of time: a steady stream, and bursts."""
+    """Yields all submissions in order of time: a steady stream and bursts."""
     chance = random.Random(f"{seed}/arrivals")
     moments = []
     at = 0.0
@@ -75,9 +75,9 @@ def _work(seed: int, number: int, at: float) -> Work:
 
 
 def _wish(seed: int, number: int) -> tuple[Mode, str, dict[str, Any]]:
-    """What is wanted: the same for twins."""
+    """Returns mode, prompt and body; twins get the same."""
     chance = random.Random(f"{seed}/{number}/wish")
-    # Some users want much more than others, so that their limit is reached too.
+    # Some users submit much more than others, so that their limit is reached too.
     user, queue = users()[int(USERS * chance.random() ** 1.5)], chance.choice(("video", "video", "storyboard"))
     has_twin = number % TWINS_EVERY == 0
     modes = LOST if has_twin and chance.random() < 0.5 else MODES
@@ -91,7 +91,7 @@ def _wish(seed: int, number: int) -> tuple[Mode, str, dict[str, Any]]:
         **mode.simulate,
     }
     if has_twin and "create_times" in simulate:
-        simulate["create_times"] = 2  # creates are counted by the prompt
+        simulate["create_times"] = 2  # the simulator counts creates by prompt
     body = {
         "model": MODEL,
         "input": {"prompt": prompt, "simulate": simulate},
