@@ -193,4 +193,4 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, lasts: bool) -> Non
             if lasts and kind in ("jobs", "batches"):
                 state.expiring.add(rest)
             return
-    state.strangers.append(name)
+    state.unknown_keys.append(name)

@@ -1,35 +1,35 @@
-"""What must be true of the store after every single I/O, and at the end of every run, whatever went wrong on the way.
+"""What must be true of the store after every single I/O, and at the end of every run.
 
-I1   conservation  an acknowledged job exists; a live job stands in the index where its state says, an ended one nowhere
-I2   finality      states move along MOVES in jobqueue/state.py; the end never changes and is counted exactly once
-I3   fencing       what is written about an attempt is true of the provider's prediction for this very attempt
-I4   spend         one creation an attempt, and no second one while the first may still come to something
-I5   quota         slots, tokens and seats keep to the limits that stood when they were granted; nobody waits in a
-                   backlog whose user has a free seat; nobody passes a pause or an open circuit but its one probe; the
-                   best ready job of a lane starts first; a batch's counters sum
-I6   telling       every event that an owner wants is in line until he has received it, and never told before it is
-                   true; a file that counts as stored is whole in the bucket, and completion is told only after that
+I1   conservation  an acknowledged job exists; the index has a live job where its state says, and no ended job
+I2   finality      states move along MOVES in jobqueue/state.py; a job's end never changes and is counted once
+I3   fencing       a write about an attempt agrees with the provider's prediction for this attempt
+I4   spend         one creation for each attempt; no second creation while the first one may still succeed
+I5   quota         slots, tokens and seats keep to the limits at the time of their grant; no job is in the backlog
+                   while its user has a free seat; only the probe passes a pause or an open circuit; the best ready
+                   job of a lane starts first; a batch's counters sum
+I6   events        a wanted event waits in the outbox until its owner has received it, and is sent only once it is
+                   true; a stored file is whole in the bucket; completion is sent only after that
 I7   authority     a webhook's URL carries the nonce of its job and attempt
-I8   lifetimes     no live job or batch has a time to live, every terminal one has
-I9   secrecy       (tests/test_canaries.py)
-I10  liveness      every slot has a time when somebody looks, every waiting job one when it expires; after the faults
-                   every job ends within a computed time
-I11  identity      a submit that is repeated with its key makes no second job
+I8   lifetimes     every ended job or batch has a time to live, and no live one has
+I9   secrecy       (tests/http/test_canary.py)
+I10  liveness      every slot has a time of its next check, every waiting job a time when it expires; after the
+                   faults, every job ends within a computed time
+I11  identity      a submit that is repeated with its key creates no second job
 I12  egress        (tests/hooks/test_egress.py)
 
-``check`` is for after each I/O and costs some ten microseconds; ``final`` is for the end; ``spend`` for each creation.
+Call ``check`` after each I/O (it costs some ten microseconds), ``final`` at the end, ``spend`` for each creation.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from tests.invariants.events import events, undelivered
+from tests.invariants.files import files, referred
 from tests.invariants.gates import gates
-from tests.invariants.keeping import keeping, referred
 from tests.invariants.moves import fencing, finality
 from tests.invariants.places import batches, conservation, deadlines, lifetimes, losses, seats
 from tests.invariants.spending import spend
 from tests.invariants.state import Limits, Made, Object, Outside, State
-from tests.invariants.telling import telling, untold
 
 __all__ = ["Limits", "Made", "Object", "Outside", "State", "check", "final", "referred", "spend"]
 
@@ -37,7 +37,7 @@ __all__ = ["Limits", "Made", "Object", "Outside", "State", "check", "final", "re
 def check(
     before: State, after: State, made: Mapping[str, Made], now: int, limits: Limits, outside: Outside
 ) -> list[str]:
-    """Everything that is wrong after an I/O; ``before`` is what the check before this one saw, ``now`` true time."""
+    """Returns all errors after an I/O. ``before`` is the state at the last check, ``now`` is true time."""
     return [
         *conservation(after),
         *losses(after),
@@ -48,23 +48,23 @@ def check(
         *gates(before, after, now, limits),
         *lifetimes(after),
         *deadlines(after, now, limits),
-        *telling(before, after, now, limits, outside),
-        *keeping(before, after, now, limits, outside),
+        *events(before, after, now, limits, outside),
+        *files(before, after, now, limits, outside),
     ]
 
 
 def final(
     state: State, made: Iterable[Made], acknowledged: set[str], submitted: set[str], outside: Outside, *, hears: bool
 ) -> list[str]:
-    """Everything that is wrong when all is quiet; ``hears``: the owners' endpoint answers at last."""
+    """Returns all errors once the system is idle. ``hears``: the owners' endpoint answers in the end."""
     found = [f"I10 {job_id} is still {state.jobs[job_id]['state']}" for job_id in state.live]
     lost = acknowledged - state.jobs.keys() - state.deleted.keys()
     found += [f"I1 {job_id} was acknowledged and is lost" for job_id in sorted(lost)]
-    found += [f"I11 {job_id} is a job that nobody submitted" for job_id in sorted(state.jobs.keys() - submitted)]
+    found += [f"I11 {job_id} was never submitted" for job_id in sorted(state.jobs.keys() - submitted)]
     left = {user: held for user, held in state.users.items() if held.keys() - {"=", "~"}}
     if not state.live and (state.places or state.alarms or left or state.batch_queues):
-        found.append(f"I1 everything ended and something is left: {state.places}, {state.alarms}, {left}")
-    found += untold(state, outside, hears=hears)
+        found.append(f"I1 every job ended, but the index or a set has more: {state.places}, {state.alarms}, {left}")
+    found += undelivered(state, outside, hears=hears)
     for job_id in sorted(state.dead):
         if state.jobs[job_id].get("outcome") != "failed":
             found.append(f"I2 {job_id} is a dead letter and {state.jobs[job_id].get('outcome')}")

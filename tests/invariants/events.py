@@ -1,4 +1,4 @@
-"""I6: who wants to be told of an end is so: a row waits in the outbox until he surely was, and he is told no lies."""
+"""I6: a wanted event waits in the outbox until its owner has received it, and is true when it is sent."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ MAX_WAIT = 1.1 * 86_400_000  # ms; the last step of the ladder, with its jitter
 OUTCOMES = ("completed", "failed", "canceled")
 
 
-def telling(before: State, state: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
+def events(before: State, state: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
     for known, holders in ((before.jobs, state.jobs), (before.batches, state.batches)):
         for holder, fields in holders.items():
             is_changed = known.get(holder) is not fields
@@ -25,12 +25,12 @@ def telling(before: State, state: State, now: int, limits: Limits, outside: Outs
 
 
 def happened(fields: Fields) -> list[str]:
-    """The events that a job or batch has behind it, and its owner wants to be told of."""
+    """Returns the past events of a job or batch that its owner wants."""
     if not fields.get("hook_lane"):
         return []
     if "policy" in fields and "state" not in fields:
         rounds = int(fields.get("rounds", "0"))
-        # What ended before its jobs were tried anew had ended.
+        # A batch that ended before a retry has had that end's event too.
         names = [f"batch{n or ''}" for n in range(rounds)] if "ended_at" in fields else []
         names = [name for name in names if f"s:{name}" in fields]
         names += [f"batch{rounds or ''}"] if "ended_at" in fields else []
@@ -51,59 +51,59 @@ def _events(state: State, holder: str, fields: Fields, outside: Outside) -> Iter
         if event in known:
             yield from _event(state, f"{event}|{holder}", known[event], fields, outside)
         elif event != "completed" or fields.get("storing") != "1":
-            yield f"I6 nobody will tell that {holder} is {event}"
+            yield f"I6 the outbox has no row for {event} of {holder}"
     for event in known.keys() - set(wanted):
-        if _kind(event) != "batch" or "ended_at" in fields:  # else it was retried since
-            yield f"I6 {event} of {holder} is {known[event]}, and did not happen or is not wanted"
+        if _kind(event) != "batch" or "ended_at" in fields:  # else the batch was retried since
+            yield f"I6 {event} of {holder} is {known[event]}, but it did not happen or is not wanted"
     if fields.get("storing") == "1" and "completed" in known:
-        yield f"I6 {holder} is told to be completed while its files are pending"
+        yield f"I6 the completion of {holder} is in line while its files are pending"
 
 
-def _event(state: State, row: str, told: str, fields: Fields, outside: Outside) -> Iterator[str]:
-    """An event is in line as long as it is pending, and then is what it counts as."""
+def _event(state: State, row: str, status: str, fields: Fields, outside: Outside) -> Iterator[str]:
+    """An event has a row only while it is pending. Its last status agrees with the endpoint or the operator's list."""
     is_in_line = row in state.rows.get(fields["hook_lane"], {})
-    if is_in_line != (told == "pending"):
-        yield f"I6 {row} is {told} and {'still' if is_in_line else 'not'} in line"
-    if told == "delivered" and not outside.received.get(row):
-        yield f"I6 {row} counts as delivered, and nobody has received it"
-    if told == "failed" and row not in state.undelivered:
-        yield f"I6 {row} was given up, and the operator is not told"
+    if is_in_line != (status == "pending"):
+        yield f"I6 {row} is {status} and {'still' if is_in_line else 'not'} in line"
+    if status == "delivered" and not outside.received.get(row):
+        yield f"I6 {row} counts as delivered, but no endpoint has received it"
+    if status == "failed" and row not in state.undelivered:
+        yield f"I6 {row} was given up, but the operator's list does not have it"
 
 
-def untold(state: State, outside: Outside, *, hears: bool) -> Iterator[str]:
-    """What is left to do when all is quiet."""
+def undelivered(state: State, outside: Outside, *, hears: bool) -> Iterator[str]:
+    """Finds undelivered events once the system is idle."""
     if state.outbox or state.rows:
-        yield f"I6 everything ended and is not done: {state.outbox}, {state.rows}"
+        yield f"I6 every job ended, but the outbox has rows: {state.outbox}, {state.rows}"
     ways = ("delivered",) if hears else ("delivered", "failed", "disabled")
     for holder, fields in {**state.jobs, **state.batches}.items():
         for event in happened(fields):
-            told = fields.get(f"s:{event}")
-            if told not in ways or (hears and not outside.received.get(f"{event}|{holder}")):
-                yield f"I6 {event} of {holder} is {told} at the end"
+            status = fields.get(f"s:{event}")
+            if status not in ways or (hears and not outside.received.get(f"{event}|{holder}")):
+                yield f"I6 {event} of {holder} is {status} at the end"
 
 
 def _forgotten(known: Fields, holder: str, fields: Fields) -> Iterator[str]:
-    """What was delivered stays so, unless its owner wants it once more: then its tries are counted anew."""
+    """A delivered event stays delivered, unless its owner requests it again: then its tries start at 0."""
     for name, value in known.items():
         if name[:2] == "s:" and value == "delivered" != fields.get(name) and fields.get(f"n:{name[2:]}") != "0":
-            yield f"I6 {name[2:]} of {holder} was delivered, and is {fields.get(name)}"
+            yield f"I6 {name[2:]} of {holder} was delivered, but is {fields.get(name)}"
 
 
 def _rows(state: State, lane: str, rows: Mapping[str, float], now: int) -> Iterator[str]:
-    """Each row is of an event that is pending, in the lane of its owner, and comes to its turn."""
+    """Each row is a pending event in its owner's lane, and is due in time."""
     for row, due in rows.items():
         event, _, holder = row.partition("|")
         fields = (state.batches if event.startswith("batch") else state.jobs).get(holder)
         if fields is None:
-            yield f"I6 {row} waits to be told, and does not exist"
+            yield f"I6 {row} is in line, but its job or batch does not exist"
         elif fields.get(f"s:{event}") != "pending" or fields["hook_lane"] != lane:
-            yield f"I6 {row} is {fields.get(f's:{event}')} and stands in {lane}, not {fields['hook_lane']}"
+            yield f"I6 {row} is {fields.get(f's:{event}')} and in {lane}, not {fields['hook_lane']}"
         if due > now + MAX_WAIT:
-            yield f"I10 {row} is told in {(due - now) / 1000:.0f} s"
+            yield f"I10 {row} is not due for {(due - now) / 1000:.0f} s"
 
 
 def _lanes(state: State, now: int, limits: Limits) -> Iterator[str]:
-    """Whatever has to be done is found, and no later than its host or whoever works at it allows.
+    """Each row is looked at in time: when it is due, when its host's pause ends, or when a lease on its lane lapses.
 
     Exception: a lane whose last row went with a deleted job is corrected when it is claimed.
     """
@@ -111,11 +111,11 @@ def _lanes(state: State, now: int, limits: Limits) -> Iterator[str]:
         left_alone = float(state.hosts.get(lane, {}).get("until", 0))
         latest = max(min(rows.values()), left_alone, now + limits.lease) + SLACK
         if rows and lane not in state.lanes:
-            yield f"I6 {sorted(rows)} wait in {lane}, which nobody looks at"
+            yield f"I6 {sorted(rows)} wait in {lane}, which has no row in the outbox"
         elif rows and state.lanes[lane] > latest:
-            yield f"I10 {lane} is looked at {(state.lanes[lane] - latest) / 1000:.0f} s too late"
+            yield f"I10 {lane} is due {(state.lanes[lane] - latest) / 1000:.0f} s too late"
     for lane in state.lanes.keys() - state.rows.keys():
         if not re.fullmatch(r"[^:]+:[0-9a-f]{12}", lane):
             yield f"I6 the outbox has {lane}, which is no lane"
         elif not state.deleted:
-            yield f"I6 the outbox has {lane}, which holds nothing"
+            yield f"I6 the outbox has {lane}, which is empty"

@@ -1,4 +1,4 @@
-"""I6 of files: a completed job's files are found in the bucket, whole, or somebody will yet store them."""
+"""I6 of files: a completed job's files are whole in the bucket, or the outbox has its row."""
 
 import json
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ File = dict[str, Any]
 MAX_RETRY = 300_000  # ms
 
 
-def keeping(before: State, after: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
+def files(before: State, after: State, now: int, limits: Limits, outside: Outside) -> Iterator[str]:
     for job_id, at in after.storing.items():
         if after.jobs.get(job_id, {}).get("storing") != "1":
-            yield f"I6 the outbox has {job_id}, which has nothing to be stored"
+            yield f"I6 the outbox has {job_id}, which has no files to store"
         if at > now + max(limits.lease, MAX_RETRY) + SLACK:
-            yield f"I10 the files of {job_id} are looked at in {(at - now) / 1000:.0f} s"
+            yield f"I10 the files of {job_id} are not looked at for {(at - now) / 1000:.0f} s"
     for job_id, job in after.jobs.items():
         if "files" in job:
             known = before.jobs.get(job_id, {})
@@ -23,26 +23,26 @@ def keeping(before: State, after: State, now: int, limits: Limits, outside: Outs
                 int(job["turn"]) > int(known.get("turn", 0))
                 and after.storing.get(job_id, 0) < now + limits.lease - SLACK
             ):
-                yield f"I3 turn {job['turn']} at the files of {job_id} leaves them to anybody else"
-            yield from _files(after, job_id, job, json.loads(known.get("files", "[]")), outside)
+                yield f"I3 turn {job['turn']} at the files of {job_id} does not lease them"
+            yield from _states(after, job_id, job, json.loads(known.get("files", "[]")), outside)
 
 
-def _files(state: State, job_id: str, job: JobFields, known: list[File], outside: Outside) -> Iterator[str]:
-    """Files are pending as long as their job has its place in the outbox, and then what the bucket has."""
+def _states(state: State, job_id: str, job: JobFields, known: list[File], outside: Outside) -> Iterator[str]:
+    """A job has pending files exactly as long as its row is in the outbox. Then its files agree with the bucket."""
     files: list[File] = json.loads(job["files"])
     states = [file["state"] for file in files]
     if job["state"] != "done" or job["outcome"] != "completed":
-        yield f"I6 {job_id} is {job['state']} and has files"
+        yield f"I6 {job_id} is {job['state']} but has files"
     if len({job["storing"] == "1", "pending" in states, job_id in state.storing}) > 1:
-        yield f"I6 {job_id} has files {states}, storing is {job['storing']}, its place {state.storing.get(job_id)}"
+        yield f"I6 {job_id} has files {states}, storing is {job['storing']}, its row {state.storing.get(job_id)}"
     for n, file in enumerate(files):
-        is_here = file["state"] == "stored" and job_id not in outside.erasing  # from then on they go first
+        is_here = file["state"] == "stored" and job_id not in outside.erasing  # an erasure deletes the files first
         if is_here and outside.objects.get(file["key"]) != Object(file["size"], file["sha256"]):
             yield f"I6 file {n} of {job_id} is not what the bucket has as {file['key']}"
         if known and known[n]["state"] != "pending" and known[n] != file:
-            yield f"I2 file {n} of {job_id} was {known[n]['state']} and is changed"
+            yield f"I2 file {n} of {job_id} was {known[n]['state']} but has changed"
 
 
 def referred(state: State) -> set[str]:
-    """The keys of all files that jobs name."""
+    """Returns the keys of all files that jobs name."""
     return {file["key"] for job in state.jobs.values() for file in json.loads(job.get("files", "[]")) if "key" in file}

@@ -1,4 +1,4 @@
-"""I5 of the deployment: whoever goes to a provider has a slot, a token, no pause before him and no open circuit."""
+"""I5 of the deployment: each start has a slot and a token, and passes no pause and no open circuit."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,23 +32,23 @@ def gates(before: State, after: State, now: int, limits: Limits) -> Iterator[str
 
 
 def _slots(state: State, entered: Jobs, limits: Limits) -> Iterator[str]:
-    """No slot is granted beyond the limits that stand now; those granted before one was lowered may be more."""
+    """Finds slots granted beyond the current limits. Slots granted before a limit was lowered may exceed it."""
     configured = {"s": limits.total}
     configured |= {f"q{number}": most for number, most in enumerate(limits.queues)}
     configured |= {f"p{number}": most for number, (most, _, _) in enumerate(limits.providers)}
     taken = Counter(name for lane in state.slots.values() for name in _limited(lane))
     for name in {name for job in entered.values() for name in _limited(lane_of(job))}:
-        if taken[name] > (most := state.gates.get(f"={name}", configured[name])):
-            yield f"I5 {taken[name]} slots of {name} are taken of {most:.0f}"
+        if taken[name] > (limit := state.gates.get(f"={name}", configured[name])):
+            yield f"I5 {taken[name]} slots of {name} are taken, the limit is {limit:.0f}"
 
 
 def _limited(lane: int) -> tuple[str, str, str]:
-    """The limits that a slot of this lane counts against, as their gates name them."""
+    """Returns the limits that count a slot of this lane, as their gates name them."""
     return "s", f"q{lane // PROVIDERS}", f"p{lane % PROVIDERS}"
 
 
 def _tokens(before: State, after: State, entered: Jobs, limits: Limits) -> Iterator[str]:
-    """Each start takes a token of its provider's bucket, which is told as the moment when it will be full."""
+    """Each start takes a token of its provider's bucket. The gate says when the bucket will be full."""
     for number, (_, interval, burst) in enumerate(limits.providers):
         asked = [int(job["submitted_at"]) for job in entered.values() if provider(job) == number]
         if not asked:
@@ -59,47 +59,47 @@ def _tokens(before: State, after: State, entered: Jobs, limits: Limits) -> Itera
         if full_at < least:
             yield f"I5 {len(asked)} starts left the bucket of provider {number} full at {full_at:.0f}, not {least:.0f}"
         if full_at > max(asked) + burst * interval:
-            yield f"I5 provider {number} was sent more than its bucket held"
+            yield f"I5 provider {number} got more submissions than its bucket had tokens"
 
 
 def _order(before: State, after: State, entered: Jobs, now: int) -> Iterator[str]:
-    """The best ready job of a lane goes first, unless it has expired."""
+    """The best ready job of a lane starts first, unless it has expired."""
     for job_id, job in entered.items():
         for other, (band, score) in after.places.items():
             is_same = band == READY + lane_of(job) and before.places.get(other) == (band, score)
             if is_same and score < int(job["score"]) and now < int(after.jobs[other]["expire_at"]):
-                yield f"I5 {job_id} was started before {other}, which has the better right"
+                yield f"I5 {job_id} was started before {other}, which has the lower score"
 
 
 def _probe(before: State, after: State, gate: str, entered: Jobs, now: int, limits: Limits) -> Iterator[str]:
-    """Behind a gate nobody starts; once its time has come one does, and no other until his lease is over."""
+    """A gate admits no job before its time, then one probe, and no other job during the probe's lease."""
     if (until := before.gates.get(gate)) is None:
         return
     probes = {job_id: job for job_id, job in entered.items() if gate in (pause(job), circuit(job))}
     if until > now:
-        yield f"I5 {sorted(probes)} were started, and {gate} stands for {(until - now) / 1000:.0f} s"
+        yield f"I5 {sorted(probes)} were started although {gate} is closed for another {(until - now) / 1000:.0f} s"
     if len(probes) > 1:
-        yield f"I5 {sorted(probes)} all try {gate}"
+        yield f"I5 {sorted(probes)} are all probes of {gate}"
     if after.gates.get(gate, 0) < min(int(job["submitted_at"]) for job in probes.values()) + limits.lease - SLACK:
-        yield f"I5 {sorted(probes)} try {gate}, and nothing keeps others from trying it too"
+        yield f"I5 {sorted(probes)} are probes of {gate}, which does not hold back other jobs"
 
 
 def _lifted(before: State, after: State, now: int) -> Iterator[str]:
-    """A pause ends by an accepted probe, an open circuit by a success, and nothing else.
+    """Only an accepted probe ends a pause, and only a success closes a circuit.
 
-    Exceptions: a probe that is adopted leaves the pause to the next one; a circuit that nobody has tried for an hour
-    is forgotten by a tick.
+    Exceptions: an adopted probe leaves the pause to the next probe; a tick deletes a circuit that had no probe for an
+    hour.
     """
     for job_id, job in after.jobs.items():
         is_recorded = job["state"] == "running" and before.jobs.get(job_id, {}).get("state") == "submitting"
         is_adopted = before.stats.get("adopted") != after.stats.get("adopted")
         if is_recorded and not is_adopted and job.get("probe", "")[:2] == "~p" and job["probe"] in after.gates:
-            yield f"I5 {job_id} was accepted, and {job['probe']} still stands"
+            yield f"I5 {job_id} was accepted, but {job['probe']} still exists"
     for gate in before.gates.keys() - after.gates.keys():
         if gate[:2] == "~p" and not any(
             job.get("probe") == gate and job.get("prediction") for job in after.jobs.values()
         ):
-            yield f"I5 {gate} was lifted, and no probe was accepted"
+            yield f"I5 {gate} was lifted, but no probe was accepted"
         if (
             gate[:2] == "~o"
             and before.gates[gate] > now - FORGOTTEN
@@ -108,7 +108,7 @@ def _lifted(before: State, after: State, now: int) -> Iterator[str]:
                 for job_id, job in after.jobs.items()
             )
         ):
-            yield f"I5 {gate} was closed, and nothing had completed"
+            yield f"I5 {gate} was closed, but no job of its model completed"
 
 
 def _completed(job: JobFields) -> bool:
@@ -120,17 +120,17 @@ def _circuits(before: State, after: State, limits: Limits) -> Iterator[str]:
         known, gate = before.models.get(model, {}), f"~o{model}"
         failures, had = int(runs.get("failures", 0)), int(known.get("failures", 0))
         if failures > had:
-            told = sum(_tells_of_failure(before.jobs.get(job_id, {}), job, model) for job_id, job in after.jobs.items())
-            if failures - had > told:
-                yield f"I5 {failures - had} failures of {model} are counted, and {told} happened"
+            new = sum(_is_new_failure(before.jobs.get(job_id, {}), job, model) for job_id, job in after.jobs.items())
+            if failures - had > new:
+                yield f"I5 {failures - had} failures of {model} are counted, but {new} happened"
             if 0 < limits.circuit_failures <= failures and gate not in after.gates:
-                yield f"I5 {model} has failed {failures} times in a row, and its circuit is closed"
+                yield f"I5 {model} has failed {failures} times in a row, but its circuit is closed"
     for job_id, job in after.jobs.items():
         if _completed(job) and before.jobs.get(job_id, {}).get("state") != "done" and circuit(job) in after.gates:
-            yield f"I5 {job_id} completed, and the circuit of its model is open"
+            yield f"I5 {job_id} completed, but the circuit of its model is open"
 
 
-def _tells_of_failure(known: JobFields, job: JobFields, model: str) -> bool:
+def _is_new_failure(known: JobFields, job: JobFields, model: str) -> bool:
     """Whether an attempt failed just now, or its submission got no usable answer."""
     if f"{provider(job)}:{job['model']}" != model:
         return False

@@ -1,4 +1,4 @@
-"""I2, I3: states move along MOVES in shared/jobqueue/state.py, and every move is true of what happened."""
+"""I2, I3: states move along MOVES in shared/jobqueue/state.py, and every move agrees with the provider."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ def finality(before: State, after: State) -> Iterator[str]:
     ended.update(after.deleted.values())
     for outcome in ("completed", "failed", "canceled"):
         if int(after.stats.get(outcome, 0)) != ended[outcome]:
-            yield f"I2 {ended[outcome]} jobs are {outcome} and {after.stats.get(outcome, 0)} are counted"
+            yield f"I2 {ended[outcome]} jobs are {outcome} but {after.stats.get(outcome, 0)} are counted"
     for job_id in before.jobs.keys() - after.jobs.keys() - after.deleted.keys():
         yield f"I1 {job_id} has vanished"
     yield from _moves(before, after)
@@ -29,10 +29,10 @@ def _moves(before: State, after: State) -> Iterator[str]:
         if old != new and not may_become(old, new):
             yield f"I2 {job_id} went from {old} to {new}"
         if old == "done" and any(known.get(name) != job.get(name) for name in FINAL_FIELDS):
-            yield f"I2 {job_id} had ended and was changed"
+            yield f"I2 {job_id} had ended, but was changed"
         grown = int(job["attempt"]) - int(known.get("attempt", 0))
         if grown != (1 if new == "submitting" and old != new else 0):
-            yield f"I3 {job_id}: going from {old} to {new} its attempt grew by {grown}"
+            yield f"I3 {job_id} moved from {old} to {new}, and its attempt grew by {grown}"
         if int(job["attempt"]) - int(job.get("snoozes", 0)) > int(job["max_attempts"]):
             yield f"I4 {job_id} is at attempt {job['attempt']} of {job['max_attempts']}"
 
@@ -40,23 +40,23 @@ def _moves(before: State, after: State) -> Iterator[str]:
 def fencing(before: State, after: State, made: Mapping[str, Made], now: int) -> Iterator[str]:
     for prediction, owner in after.owners.items():
         if owner != (truth := f"{made[prediction].job}:{made[prediction].attempt}"):
-            yield f"I3 {prediction} was made for {truth} and {owner} owns it"
+            yield f"I3 {prediction} was made for {truth}, but {owner} owns it"
     for job_id, job in after.jobs.items():
         known = before.jobs.get(job_id, {})
-        if known.get("state") != job["state"] and (lie := _lie(job_id, known, job, after, made, now)):
-            yield f"I3 {job_id} of attempt {job['attempt']} became {job['state']} {job.get('outcome', '')}: {lie}"
+        if known.get("state") != job["state"] and (conflict := _conflict(job_id, known, job, after, made, now)):
+            yield f"I3 {job_id} of attempt {job['attempt']} became {job['state']} {job.get('outcome', '')}: {conflict}"
 
 
-def _lie(
+def _conflict(
     job_id: str, known: JobFields, job: JobFields, after: State, made: Mapping[str, Made], now: int
 ) -> str:  # fmt: skip
-    """What the provider or the clock says against this move; '' if nothing."""
+    """Returns what the provider or the clock says against this move; '' if nothing."""
     attempt, was = int(job["attempt"]), known.get("state", "")
     mine = next((p for p in made.values() if p.job == job_id and p.attempt == attempt), None)
     is_snoozed = job.get("snoozes", "0") != known.get("snoozes", "0")
     match was, job["state"]:
         case _, "running" if mine is None or job["prediction"] != mine.id:
-            return f"its prediction is {mine.id if mine else 'not made'} and not {job['prediction']}"
+            return f"its prediction is {mine.id if mine else 'not made'} not {job['prediction']}"
         case "submitting", "queued" | "delayed" if is_snoozed:
             return "its prediction exists" if mine else ""
         case "submitting", "queued" if now < int(known["adopt_until"]):
@@ -68,11 +68,11 @@ def _lie(
         case "delayed", "submitting" | "queued" if now < int(known["due_at"]):
             return "it is not due"
         case _, "done":
-            return _lie_of_end(job_id, known, job, mine, made, now)
+            return _conflict_of_end(job_id, known, job, mine, made, now)
     return ""
 
 
-def _lie_of_end(
+def _conflict_of_end(
     job_id: str, known: JobFields, job: JobFields, mine: Made | None, made: Mapping[str, Made], now: int
 ) -> str:
     status = mine.status if mine else "not made"
@@ -82,7 +82,7 @@ def _lie_of_end(
         case "completed", _:
             winner = made.get(job["prediction"])
             is_true = winner and winner.job == job_id and winner.status == "completed" and winner.id in job["output"]
-            return "" if is_true and winner and str(winner.attempt) == job["finished_attempt"] else "nothing made it"
+            return "" if is_true and winner and str(winner.attempt) == job["finished_attempt"] else "no run made it"
         case "canceled", _ if not was_away:
             return ""
         case "canceled", _:
@@ -90,7 +90,7 @@ def _lie_of_end(
         case "failed", "submission_unknown":
             return "" if is_over else "its adoption window is open"
         case "failed", "expired" if not was_away:
-            return "" if now >= int(known["expire_at"]) else "it may still wait"
+            return "" if now >= int(known["expire_at"]) else "it has time to wait"
         case "failed", "expired":
             return "" if status == "canceled" else f"its prediction is {status}"
         case "failed", _ if not was_away:

@@ -1,4 +1,4 @@
-"""I4: one creation an attempt, and no second one while the first may still come to something."""
+"""I4: one creation for each attempt; no second creation while the first one may still succeed."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -11,11 +11,12 @@ Spending = Literal["fine", "zombie", "double"]
 def spend(
     state: State, creation: Made, made: Iterable[Made], *, was_frozen: bool, was_findable: bool
 ) -> tuple[Spending, str]:
-    """How a creation stands to the job's earlier ones, and what is wrong with it.
+    """Compares a creation with the job's earlier ones. Returns its kind, and the error if there is one.
 
-    zombie: made after its lease by a process that was frozen at the very call; nothing on our side can hold that back,
-    and a platform that ends its functions in time does. double: paid for twice although the first one lives or has
-    completed; allowed only if nobody could have found that one.
+    fine: the only live creation.
+    zombie: made after its lease by a process that froze during the call. Sluice cannot prevent that; a platform can, if
+    it ends its functions in time.
+    double: paid for although an earlier one runs or has completed. Allowed only if that one could not be found.
     """
     job = state.jobs.get(creation.job, {})
     is_current = job.get("state") == "submitting" and job.get("attempt") == str(creation.attempt)
@@ -33,7 +34,7 @@ def spend(
     if not alive:
         return "fine", ""
     shown = ", ".join(f"{p.id} {p.status}" for p in alive)
-    return "double", f"I4 {_name(creation)} was submitted beside {shown}" if was_findable else ""
+    return "double", f"I4 {_name(creation)} was submitted in addition to {shown}" if was_findable else ""
 
 
 def _name(creation: Made) -> str:

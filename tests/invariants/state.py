@@ -1,4 +1,4 @@
-"""All that the store holds of the queue at one moment, sorted by what it is; as in prelude.lua."""
+"""All the queue's data in the store at one moment, sorted by kind; the constants are those of prelude.lua."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,20 +28,20 @@ def provider(job: JobFields) -> int:
 
 
 def circuit(job: JobFields) -> str:
-    """The gate of a job's model."""
+    """Returns the gate of a job's model."""
     return f"~o{provider(job)}:{job['model']}"
 
 
 def pause(job: JobFields) -> str:
-    """The gate of a job's provider."""
+    """Returns the gate of a job's provider."""
     return f"~p{provider(job)}"
 
 
 @dataclass
 class Seats:
-    """What a user's set says."""
+    """The content of a user's set."""
 
-    cap: int | None = None  # his own concurrency
+    cap: int | None = None  # the user's own limit
     admitted: dict[str, float] = field(default_factory=dict)  # by score
     waiting: dict[str, float] = field(default_factory=dict)
     batches: dict[str, float | None] = field(default_factory=dict)  # the score of the next job in the backlog
@@ -61,24 +61,24 @@ class Seats:
 
 @dataclass
 class State:
-    """Never changed once it is made, so that moments can share one."""
+    """A snapshot, never changed once made, so that several moments can share it."""
 
     index: dict[str, float] = field(default_factory=dict)
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
     users: dict[str, dict[str, float]] = field(default_factory=dict)  # by owner:user
     owners: dict[str, str] = field(default_factory=dict)
-    models: dict[str, dict[str, str]] = field(default_factory=dict)  # how the runs went, by provider:model
+    models: dict[str, dict[str, str]] = field(default_factory=dict)  # how their runs went, by provider:model
     batches: dict[str, dict[str, str]] = field(default_factory=dict)
     batch_queues: dict[str, dict[str, float]] = field(default_factory=dict)
     stats: dict[str, str] = field(default_factory=dict)
     dead: dict[str, float] = field(default_factory=dict)
     outbox: dict[str, float] = field(default_factory=dict)
     rows: dict[str, dict[str, float]] = field(default_factory=dict)  # events to deliver, by lane
-    hosts: dict[str, dict[str, str]] = field(default_factory=dict)  # how they have failed, by lane
+    hosts: dict[str, dict[str, str]] = field(default_factory=dict)  # their failures, by lane
     undelivered: dict[str, float] = field(default_factory=dict)
-    deleted: dict[str, str] = field(default_factory=dict)  # how jobs had ended that their owners deleted since
+    deleted: dict[str, str] = field(default_factory=dict)  # outcomes of jobs that their owners have deleted
     expiring: set[str] = field(default_factory=set)  # jobs and batches with a time to live
-    strangers: list[str] = field(default_factory=list)  # keys that nobody documents
+    unknown_keys: list[str] = field(default_factory=list)  # keys that DESIGN does not list
 
     @cached_property
     def live(self) -> list[str]:
@@ -86,7 +86,7 @@ class State:
 
     @cached_property
     def places(self) -> dict[str, tuple[int, float]]:
-        """Where the index has each job: the band, and the number in it."""
+        """Each job's band in the index, and its number there."""
         placed = {}
         for member, score in self.index.items():
             if score >= 0 and member[0] not in "!@":
@@ -107,17 +107,17 @@ class State:
 
     @cached_property
     def storing(self) -> dict[str, float]:
-        """Jobs whose files have to be stored, by when somebody does so."""
+        """The jobs with files to store, by the time of their next look."""
         return {member: score + BAND for member, score in self.outbox.items() if score < 0}
 
     @cached_property
     def lanes(self) -> dict[str, float]:
-        """Lanes of deliveries, by when somebody looks at them."""
+        """The delivery lanes, by the time of their next look."""
         return {member: score for member, score in self.outbox.items() if score >= 0}
 
     @property
     def next_follow_up(self) -> float | None:
-        """When somebody finds the next thing to do in the outbox."""
+        """The time of the outbox's next look; None if it is empty."""
         return min((*self.storing.values(), *self.lanes.values()), default=None)
 
     @cached_property
@@ -130,7 +130,7 @@ class State:
         return {user: Seats.of(held) for user, held in self.users.items()}
 
     def of_user(self, user: str) -> list[str]:
-        """The live jobs of owner:user."""
+        """Returns the live jobs of owner:user."""
         return [job_id for job_id in self.live if user_of(self.jobs[job_id]) == user]
 
 
@@ -140,7 +140,7 @@ def user_of(job: JobFields) -> str:
 
 @dataclass
 class Made:
-    """A prediction as the provider knows it: the truth that the store has to agree with."""
+    """A prediction as the provider knows it; the store must agree with it."""
 
     id: str
     job: str
@@ -149,12 +149,12 @@ class Made:
     input: dict[str, object]
     created_at: int  # ms
     status: PredictionStatus = "running"
-    is_zombie: bool = False  # made by a process that was frozen on the way, after its attempt had been given up
+    is_zombie: bool = False  # made by a process that froze during the call, after its attempt was given up
 
 
 @dataclass(frozen=True)
 class Object:
-    """A file as somebody has it."""
+    """Size and hash of a stored file."""
 
     size: int
     sha256: str
@@ -162,28 +162,27 @@ class Object:
 
 @dataclass
 class Outside:
-    """The bucket and the owners' endpoint: the truth that the store has to agree with."""
+    """The bucket and the owners' endpoint; the store must agree with them."""
 
     objects: dict[str, Object] = field(default_factory=dict)  # in the bucket, by key
     received: dict[str, int] = field(default_factory=dict)  # how often an event, `event|id`, was answered with 2xx
-    erasing: set[str] = field(default_factory=set)  # jobs whose owners have asked for their deletion
-    asked: dict[str, int] = field(
-        default_factory=dict
-    )  # GETs of each prediction's files, saves, POSTs: what the next meets
+    erasing: set[str] = field(default_factory=set)  # jobs that their owners have asked to delete
+    # GETs of each prediction's files, saves, POSTs so far: the number decides the next answer.
+    asked: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the settings allow."""
+    """The limits that follow from the settings."""
 
     total: int
     queues: tuple[int, ...]
     providers: tuple[tuple[int, int, int], ...]  # concurrency, ms a token, burst
     user: int
-    patience: int  # ms; the longest time until somebody looks at a slot
+    patience: int  # ms; the longest time until a slot is checked
     lease: int  # ms
     circuit_failures: int
-    longest_gate: int  # ms; of any pause or open circuit, a probe's lease included
+    max_gate: int  # ms; of any pause or open circuit, with a probe's lease
 
     @classmethod
     def of(cls, s: Settings) -> "Limits":
@@ -197,11 +196,11 @@ class Limits:
             patience=round(patience * 1000) + SLACK,
             lease=round(s.lease * 1000),
             circuit_failures=s.circuit_failures,
-            longest_gate=round(max(MAX_PAUSE, 16 * s.circuit_pause, s.lease) * 1000) + SLACK,
+            max_gate=round(max(MAX_PAUSE, 16 * s.circuit_pause, s.lease) * 1000) + SLACK,
         )
 
     def cap(self, seats: Seats | None) -> int:
-        """How many of a user's jobs may be ready or at a provider."""
+        """Returns how many of a user's jobs may have a seat."""
         return self.user if seats is None or seats.cap is None else seats.cap
 
 
