@@ -1,1 +1,1 @@
-"""What is deployed, built and run as its platform would run it, without an account: `make test-deploy`."""
+"""Builds and runs each deployment as its platform does, without an account: `make test-deploy`."""

@@ -1,4 +1,4 @@
-"""One function of the package as Lambda runs it: AWS's emulator and runtime client, the unpacked zip, Python 3.12."""
+"""Runs one function of the package as Lambda does: AWS's emulator and runtime client, the unpacked zip, Python 3.12."""
 
 import os
 import re
@@ -25,23 +25,23 @@ INIT = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
 
 @dataclass
 class Emulator:
-    """A running function. Like Lambda it works on one invocation at a time, and starts at the first one."""
+    """A running function. Like Lambda, it serves one invocation at a time and starts at the first one."""
 
     url: str
     log_file: Path
     client: httpx.Client
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """What the handler returned; an error that it raised comes back as Lambda reports it."""
+        """Returns the handler's result; an exception comes back in Lambda's own form."""
         return self.client.post(self.url, json=event).json()
 
     @property
     def log(self) -> str:
-        """All that emulator and function have written so far."""
+        """The output of emulator and function so far."""
         return self.log_file.read_text(errors="replace")
 
     def init_ms(self) -> float:
-        """How long the function's start has taken, by the emulator's own report."""
+        """Returns how long the function's start took, as the emulator reports it."""
         deadline = time.monotonic() + STOP_SECONDS
         while (found := INIT.search(self.log)) is None:
             assert time.monotonic() < deadline, self.log
@@ -51,7 +51,7 @@ class Emulator:
 
 @contextmanager
 def emulated(task: Path, handler: str, settings: Mapping[str, str], timeout: int = 29) -> Iterator[Emulator]:
-    """Runs ``handler`` of the package unpacked at ``task`` until the block ends; only ``settings`` reach it."""
+    """Runs ``handler`` of the package unpacked at ``task`` until the block ends; it sees only ``settings``."""
     port = free_port()
     variables = {
         "PATH": os.defpath,
@@ -69,7 +69,7 @@ def emulated(task: Path, handler: str, settings: Mapping[str, str], timeout: int
     }
     command = [
         str(aws_tools.interface_emulator()),
-        "--log-level", "info",  # else it takes LOG_LEVEL for its own, which may be empty
+        "--log-level", "info",  # else it reads LOG_LEVEL, which may be empty
         "--runtime-interface-emulator-address", f"127.0.0.1:{port}",
         "--runtime-api-address", f"127.0.0.1:{free_port()}",
         str(aws_tools.lambda_python()), "-m", "awslambdaric", handler,
@@ -98,7 +98,7 @@ def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> Non
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends a tool and what it has started, which are a session of their own."""
+    """Ends a tool and all that it started, which share one session."""
     for signalled in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, signalled)

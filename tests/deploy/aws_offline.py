@@ -1,4 +1,4 @@
-"""serverless-offline: the sources behind a local API Gateway, and the schedule's own minutes."""
+"""serverless-offline: the sources behind a local API Gateway, and a schedule that ticks every minute."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ READY_SECONDS = 60.0
 
 @dataclass
 class Offline:
-    """The running API, with a store and a provider of its own, since its schedule ticks whenever it wants."""
+    """The running API. It has its own store and provider, since its schedule ticks at any time."""
 
     client: httpx.Client
     simulator: RunningSimulator
@@ -46,7 +46,7 @@ class Offline:
 
 @contextmanager
 def running_offline(folder: Path) -> Iterator[Offline]:
-    """Starts it in a copy of the project; returns at once, before it is ready."""
+    """Starts the API in a copy of the project, and returns before it is ready."""
     project, port = aws_project.copy_project(folder / "project"), free_port()
     _add_plugin(project / "serverless.yml")
     (project / "node_modules").symlink_to(aws_tools.node_modules())
@@ -54,7 +54,7 @@ def running_offline(folder: Path) -> Iterator[Offline]:
         server = stack.enter_context(running_server())
         simulator = stack.enter_context(running_simulator())
         variables = {**aws_project.settings(server, simulator), **aws_project.beyond(simulator)}
-        # It looks for `python3`; the sources want the packages of this environment.
+        # serverless-offline runs `python3`, which must have the packages of this environment.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = aws_project.tool_environment({**variables, "PATH": path, "VIRTUAL_ENV": sys.prefix})
         command = [
@@ -73,7 +73,7 @@ def running_offline(folder: Path) -> Iterator[Offline]:
 
 
 def _add_plugin(file: Path) -> None:
-    """The plugin is for tests alone; and without a package named it runs the sources."""
+    """Adds the plugin, for tests only, and removes the package so that it runs the sources."""
     document: dict[str, Any] = yaml.safe_load(file.read_text())
     del document["package"]
     file.write_text(yaml.safe_dump({**document, "plugins": ["serverless-offline"]}, sort_keys=False))

@@ -1,4 +1,4 @@
-"""A copy of the project beside which secrets lie around, and what is deployed of it."""
+"""A copy of the project with planted secrets, and what a deployment takes from it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.deploy import aws_tools
 from tests.project import ROOT
 
 CANARY = "canary-6f2a90c4-must-never-be-packed"
-# Where a developer's machine may hold a secret, or what a test or a tool has left.
+# Where a developer's machine may have a secret, or leftovers of a test or a tool.
 PLANTED = (
     ".env", ".env.local", ".env.production", ".sluice/local.env", ".sluice/storage/result.json", "build/left.txt",
     "build/sluice-x86_64/functions/old.py", "tests/secret.py", "local/secret.py", "bench/secret.json",
@@ -30,7 +30,7 @@ PACK_SECONDS = 120
 
 
 def copy_project(target: Path) -> Path:
-    """Copies what is deployed or decides on it, and plants the canary in every place it must not come from."""
+    """Copies the files that are deployed or read by a deployment, and plants the canary where no file may be packed."""
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("functions", "shared"):
         shutil.copytree(ROOT / name, target / name, ignore=ignored)
@@ -43,7 +43,7 @@ def copy_project(target: Path) -> Path:
 
 
 def settings(server: RunningServer, simulator: RunningSimulator) -> dict[str, str]:
-    """The variables of whoever deploys it, with the store and the provider of this machine."""
+    """Returns a deployment's variables, with the store and the provider of this machine."""
     return {
         "UPSTASH_REDIS_REST_URL": server.url,
         "UPSTASH_REDIS_REST_TOKEN": server.token,
@@ -57,30 +57,30 @@ def settings(server: RunningServer, simulator: RunningSimulator) -> dict[str, st
 
 
 def beyond(simulator: RunningSimulator) -> dict[str, str]:
-    """What serverless.yml does not set: where the simulated provider is, and less patience than a deployment has."""
+    """Returns variables that serverless.yml does not set: the simulator's address, and earlier checks."""
     return {"REPLICATE_BASE_URL": simulator.url, "FIRST_CHECK_AFTER": "1", "TICK_SECOND_PASS": "0"}
 
 
 @dataclass(frozen=True)
 class Template:
-    """The CloudFormation that a deployment would send."""
+    """The CloudFormation template that a deployment would send."""
 
     resources: dict[str, Any]
     conditions: dict[str, Any]
 
     def of_type(self, kind: str) -> dict[str, Any]:
-        """The properties of all resources of a type, by logical id."""
+        """Returns the properties of all resources of a type, by logical id."""
         return {name: made["Properties"] for name, made in self.resources.items() if made["Type"] == kind}
 
     @property
     def functions(self) -> dict[str, Any]:
-        """The functions by their names in serverless.yml."""
+        """The functions, by their names in serverless.yml."""
         found = self.of_type("AWS::Lambda::Function")
         return {_uncapitalized(name.removesuffix("LambdaFunction")): made for name, made in found.items()}
 
     @property
     def routes(self) -> dict[tuple[str, str], str]:
-        """Which function each method and path leads to."""
+        """The function of each method and path."""
         return {
             (method, path): _uncapitalized(made["Target"]["Fn::Join"][1][1]["Ref"].removeprefix("HttpApiIntegration"))
             for made in self.of_type("AWS::ApiGatewayV2::Route").values()
@@ -102,7 +102,7 @@ def pack(project: Path, variables: Mapping[str, str], *arguments: str) -> Templa
 
 
 def tool_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """For a Node.js tool: no credentials, no telemetry, no settings but these."""
+    """Returns an environment for a Node.js tool: no credentials, no telemetry, no settings except ``variables``."""
     others = {k: v for k, v in aws_tools.environment().items() if not k.startswith(("AWS_", "SLS_", "SERVERLESS_"))}
     switches = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off", "CI": "1", "HOME": os.environ["HOME"]}
     return {**others, **switches, **variables}

@@ -1,4 +1,4 @@
-"""AWS's tools and those of its deployment, installed into build/tools/aws once, by npm and pip."""
+"""AWS's tools, which npm and pip install into build/tools/aws once."""
 
 import hashlib
 import os
@@ -17,19 +17,19 @@ from tests.project import ROOT
 
 TOOLS = ROOT / "build" / "tools" / "aws"
 WANTED = Path(__file__).parent / "aws"
-SAM = "aws-sam-cli==1.170.0"  # its wheel carries AWS's Runtime Interface Emulator; nothing else of it is used
+SAM = "aws-sam-cli==1.170.0"  # only for AWS's Runtime Interface Emulator, which is in its wheel
 EMULATOR = "samcli/local/rapid/aws-lambda-rie-{}"
 ARCH = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 INSTALL_SECONDS = 300
 
 
 def environment() -> dict[str, str]:
-    """This process' environment without any setting of Sluice, as a tool wants it."""
+    """Returns this process's environment without Sluice's settings."""
     return {name: value for name, value in os.environ.items() if name.upper() not in setting_names()}
 
 
 def node_modules() -> Path:
-    """The folder of what aws/package.json pins, the commands in its .bin."""
+    """Returns the folder with the packages that aws/package.json pins; their commands are in its .bin."""
     wanted, folder = WANTED / "package.json", TOOLS / "node"
     if _is_new(folder, wanted.read_bytes()):
         if shutil.which("npm") is None:
@@ -41,7 +41,7 @@ def node_modules() -> Path:
 
 
 def lambda_python() -> Path:
-    """A Python 3.12 with nothing installed, which starts as Lambda's does: what a package lacks is found nowhere."""
+    """Returns an empty Python 3.12 that starts as Lambda's does, so that a package missing in the zip is not found."""
     python, folder = find(), TOOLS / "python"
     if _is_new(folder, str(python).encode()):
         _run([str(python), "-m", "venv", "--without-pip", str(folder)], TOOLS)
@@ -50,7 +50,7 @@ def lambda_python() -> Path:
 
 
 def runtime_client() -> Path:
-    """A folder to import AWS's runtime client from."""
+    """Returns a folder from which AWS's runtime client can be imported."""
     wanted, folder = WANTED / "requirements.txt", TOOLS / "runtime-client"
     if _is_new(folder, wanted.read_bytes()):
         wheels = [f"--platform=manylinux_2_{minor}_{platform.machine()}" for minor in range(34, 16, -1)]
@@ -63,7 +63,7 @@ def runtime_client() -> Path:
 
 
 def interface_emulator() -> Path:
-    """AWS's Runtime Interface Emulator, which plays Lambda to the runtime client."""
+    """Returns AWS's Runtime Interface Emulator, which the runtime client takes for Lambda."""
     folder, member = TOOLS / "interface-emulator", EMULATOR.format(ARCH)
     if _is_new(folder, SAM.encode()):
         _pip("download", "--no-deps", f"--dest={folder}", SAM)
@@ -89,7 +89,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def _is_new(folder: Path, wanted: bytes) -> bool:
-    """Whether it must be installed; if so its folder is there and empty."""
+    """Whether the folder's content must be installed. If so, makes the folder anew, empty."""
     mark = folder / ".wanted"
     if mark.exists() and mark.read_text() == hashlib.sha256(wanted).hexdigest():
         return False

@@ -1,4 +1,4 @@
-"""What the tests of the AWS package share: a copy of the project, the package built of it, what would be deployed."""
+"""Fixtures of the AWS tests: a copy of the project, its package, and what would be deployed."""
 
 import zipfile
 from collections.abc import Generator, Iterator
@@ -18,7 +18,7 @@ ARCH = "x86_64"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A deployment that was not tried is no deployment that works: here a skipped test has failed."""
+    """Fails a skipped deploy test, since a deployment that was not tried is not proved."""
     report = yield
     if report.skipped and item.get_closest_marker("deploy"):
         report.outcome = "failed"
@@ -47,7 +47,7 @@ def task(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def template(project: Path, package: Path, valkey: RunningServer, simulator: RunningSimulator) -> Template:
-    """What `serverless package --stage preview` makes: production's would be the same but for this name."""
+    """The template of `serverless package --stage preview`; production's differs only in the stage's name."""
     return aws_project.pack(project, aws_project.settings(valkey, simulator), "--stage", "preview")
 
 
@@ -59,6 +59,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offline]:
 
 @pytest.fixture(scope="session", autouse=True)
 def offline_started(request: pytest.FixtureRequest) -> None:
-    """Starts it before all tests: up to a minute passes before its schedule first calls, and the others fill it."""
+    """Starts it before all tests: its schedule first ticks up to a minute later, and the other tests use that time."""
     if any("offline" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("offline")

@@ -1,4 +1,4 @@
-"""What is in the zip for AWS Lambda, and what must never be."""
+"""The content of the zip for AWS Lambda, and what it must never contain."""
 
 import importlib.util
 import marshal
@@ -19,8 +19,11 @@ pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 MAX_UNPACKED = 250 * 2**20  # bytes (AWS Lambda, "Quotas": deployment package, unzipped)
 PYC_HEADER = 16  # bytes
-UNCHECKED = 0b01  # of the flags (PEP 552): the hash stands for the source, and is never compared with it
-NEEDS_MORE = ("shared.store.memory", "shared.media.")  # fakeredis, which is for development; requirements-media.txt
+UNCHECKED = 0b01  # flag (PEP 552): the pyc has a hash of its source that is never checked
+NEEDS_MORE = (
+    "shared.store.memory",
+    "shared.media.",
+)  # need fakeredis, a development package; and requirements-media.txt
 
 
 def entries(package: Path) -> dict[str, bytes]:
@@ -38,7 +41,9 @@ def pinned(file: Path) -> set[str]:
     return {name.lower().replace("_", "-") for name in names}
 
 
-def test_it_holds_all_modules_and_scripts_and_nothing_of_ours_besides(content: dict[str, bytes], project: Path) -> None:
+def test_it_has_all_modules_and_scripts_and_no_other_file_of_the_project(
+    content: dict[str, bytes], project: Path
+) -> None:
     ours = {name for name in content if name.startswith(("functions/", "shared/")) and "__pycache__" not in name}
     planted = {*PLANTED}
     wanted = {
@@ -51,14 +56,14 @@ def test_it_holds_all_modules_and_scripts_and_nothing_of_ours_besides(content: d
     assert "shared/jobqueue/scripts/claim.lua" in ours and "functions/submit.py" in ours
 
 
-def test_no_secret_that_lay_around_is_in_it(content: dict[str, bytes], project: Path) -> None:
+def test_it_has_no_planted_secret(content: dict[str, bytes], project: Path) -> None:
     assert all((project / name).read_text().count(CANARY) for name in PLANTED)
     assert [name for name, data in content.items() if CANARY.encode() in data] == []
     hidden = [name for name in content if any(part.startswith(".") for part in Path(name).parts)]
     assert hidden == []
 
 
-def test_it_holds_what_the_requirements_pin_and_nothing_else(content: dict[str, bytes], project: Path) -> None:
+def test_it_has_the_pinned_packages_and_no_others(content: dict[str, bytes], project: Path) -> None:
     found = {name.split("-")[0] for name in content if name.split("/")[0].endswith(".dist-info")}
     assert {name.lower().replace("_", "-") for name in found} == pinned(project / "requirements.txt")
     folders = {name.split("/")[0] for name in content}
@@ -99,7 +104,7 @@ def test_every_module_is_imported_without_anything_else_installed(task: Path) ->
     assert ran.returncode == 0, ran.stderr
 
 
-def test_for_arm64_the_wheels_are_arm64s(project: Path) -> None:
+def test_the_arm64_package_has_arm64_wheels(project: Path) -> None:
     content = entries(artifact.build("arm64", root=project, media=True))
     libraries = {name: data for name, data in content.items() if name.endswith(".so") or ".so." in name}
     aarch64 = (0xB7).to_bytes(2, "little")  # e_machine of the ELF header

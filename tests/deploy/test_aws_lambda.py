@@ -1,4 +1,4 @@
-"""A whole job through the unpacked package under AWS's own emulator of Lambda."""
+"""A whole job through the unpacked package, under AWS's own Lambda emulator."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def tree(folder: Path) -> dict[str, int]:
 def deployed(
     task: Path, template: Template, valkey: RunningServer, simulator: RunningSimulator
 ) -> Iterator[dict[str, Emulator]]:
-    """The functions with the very environment and timeout that a deployment gives them."""
+    """The functions, with the environment and timeout of a deployment."""
     valkey.clear_faults()
     valkey.flush()
     simulator.reset()
@@ -61,7 +61,7 @@ def deployed(
             made = emulated(task, function["Handler"], variables, function["Timeout"])
             running[name] = stack.enter_context(made)
         yield running
-        # Lambda's file system is read-only; here a user who may write anywhere runs it, so it is looked at instead.
+        # Lambda's file system is read-only. The user of this test may write anywhere, so it compares the files.
         assert tree(task) == before
 
 
@@ -74,7 +74,7 @@ def read(answer: dict[str, Any]) -> tuple[int, Any]:
 
 
 def order(**changes: Any) -> dict[str, Any]:
-    """A submit whose prediction ends at once and whose webhook the simulator does not send itself."""
+    """Returns a submit event. Its prediction ends at once, and the simulator sends no webhook."""
     simulate = {"seconds": 0, "start_delay": 0, "webhook": "lose"}
     wanted = {
         "model": "acme/video",
@@ -85,7 +85,7 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 def delivery(simulator: RunningSimulator) -> dict[str, Any]:
-    """The newest prediction's webhook as API Gateway would hand it on."""
+    """Returns the newest prediction's webhook as API Gateway forwards it."""
     newest = simulator.predictions()[0]
     url = urlsplit(newest["webhook"])
     assert newest["webhook"].startswith(aws_project.PUBLIC_URL)
@@ -109,9 +109,9 @@ def test_a_job_goes_through_by_webhook(deployed: dict[str, Emulator], simulator:
     status, job = read(answer)
     assert (status, job["status"]) == (202, "processing")
     assert answer["headers"]["location"] == job["links"]["status"]
-    told = delivery(simulator)
-    assert read(deployed["webhook"].invoke(told)) == (200, {"result": "finished"})
-    assert read(deployed["webhook"].invoke(in_base64(told))) == (200, {"result": "already"})
+    webhook = delivery(simulator)
+    assert read(deployed["webhook"].invoke(webhook)) == (200, {"result": "finished"})
+    assert read(deployed["webhook"].invoke(in_base64(webhook))) == (200, {"result": "already"})
     answer = seen(deployed, job)
     status, ended = read(answer)
     assert (status, ended["status"]) == (200, "completed") and ended["output"]
@@ -120,9 +120,10 @@ def test_a_job_goes_through_by_webhook(deployed: dict[str, Emulator], simulator:
 
 def test_a_forged_webhook_is_refused(deployed: dict[str, Emulator], simulator: RunningSimulator) -> None:
     deployed["submit"].invoke(order(user_id="eve"))
-    told = delivery(simulator)
+    webhook = delivery(simulator)
     assert (
-        deployed["webhook"].invoke({**told, "body": told["body"].replace("succeeded", "failed")})["statusCode"] == 401
+        deployed["webhook"].invoke({**webhook, "body": webhook["body"].replace("succeeded", "failed")})["statusCode"]
+        == 401
     )
 
 
@@ -165,7 +166,7 @@ def test_query_strings_arrive(deployed: dict[str, Emulator]) -> None:
         ({"body": '{"model":"acme/video"}'}, 422, "invalid_request"),
     ],
 )
-def test_what_is_wrong_is_answered_with_a_problem(
+def test_a_wrong_request_is_answered_with_a_problem(
     deployed: dict[str, Emulator], changes: dict[str, Any], status: int, code: str
 ) -> None:
     given = {**order(), **changes}

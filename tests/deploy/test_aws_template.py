@@ -1,4 +1,4 @@
-"""What a deployment to AWS would make: functions, routes, rights, schedule and alarms."""
+"""What an AWS deployment creates: functions, routes, rights, schedule and alarms."""
 
 import importlib
 import json
@@ -21,14 +21,14 @@ from tests.project import ROOT
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 Route = tuple[str, str]
-HTTP_API_SECONDS = 30  # that an HTTP API waits for its integration (API Gateway, "Quotas")
+HTTP_API_SECONDS = 30  # an HTTP API's timeout for its integration (API Gateway, "Quotas")
 MAX_ENVIRONMENT = 4096  # bytes of all variables of a function (AWS Lambda, "Quotas")
 MAX_METRICS = 10  # of one alarm (CloudWatch, "Using metric math")
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:sluice-alarms"
 
 
 def routes_of(routers: Any) -> set[Route]:
-    """Methods and paths that an application answers; HEAD beside its GET."""
+    """Returns the methods and paths that an application answers; HEAD next to its GET."""
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {(method, route.path) for route in routes for method in route.methods or ()}
 
@@ -49,8 +49,8 @@ def in_serverless_yml() -> dict[Route, str]:
     }
 
 
-def leads(pattern: Route, route: Route) -> bool:
-    """Whether API Gateway takes a request for one of the app's routes by this one of its own."""
+def matches(pattern: Route, route: Route) -> bool:
+    """Whether API Gateway sends a request for the app's route ``route`` to its own route ``pattern``."""
     if pattern[0] not in ("*", "ANY", route[0]):
         return False
     wanted, given = pattern[1].split("/"), route[1].split("/")
@@ -59,24 +59,24 @@ def leads(pattern: Route, route: Route) -> bool:
             return len(given) > number
         if number >= len(given) or (part != given[number] and not (part[:1] == given[number][:1] == "{")):
             return False
-    # A parameter of the app's that takes slashes wants one of the gateway's that takes them.
+    # A parameter of the app that matches slashes needs a parameter of the gateway that matches them.
     return len(wanted) == len(given) and ":path" not in given[-1]
 
 
-async def test_every_route_of_the_app_is_in_serverless_yml_and_leads_to_the_function_that_serves_it() -> None:
+async def test_every_route_of_the_app_is_in_serverless_yml_and_reaches_the_right_function() -> None:
     written, functions = in_serverless_yml(), yaml.safe_load((ROOT / "serverless.yml").read_text())["functions"]
     served = served_by_the_app()
     assert len(served) > 25
     for route in served:
-        (name,) = {name for pattern, name in written.items() if leads(pattern, route)} or {f"none for {route}"}
+        (name,) = {name for pattern, name in written.items() if matches(pattern, route)} or {f"none for {route}"}
         module = functions[name]["handler"].removesuffix(".handler").replace("/", ".")
         assert route in routes_of([importlib.import_module(module).router]), (route, name)
     for pattern in written:
-        assert any(leads(pattern, route) for route in served), f"nothing serves {pattern}"
+        assert any(matches(pattern, route) for route in served), f"the app has no route for {pattern}"
 
 
 async def test_vercel_serves_the_same_app() -> None:
-    """One function for all routes: what the app answers is what Vercel's deployment answers."""
+    """One function serves all routes, so Vercel's deployment answers what the app answers."""
     vercel = json.loads((ROOT / "vercel.json").read_text())
     assert vercel["framework"] == "fastapi" and not {"rewrites", "routes", "builds", "services"} & set(vercel)
     assert set(vercel["functions"]) == {"functions/index.py"}
@@ -106,9 +106,9 @@ def test_every_file_of_functions_is_a_function_and_the_schedule_has_one_more(tem
         assert sum(len(k) + len(v) for k, v in made["Environment"]["Variables"].items()) < MAX_ENVIRONMENT
 
 
-def test_nothing_else_of_a_developers_files_reaches_a_deployment(template: Template) -> None:
+def test_no_other_file_of_a_developer_reaches_a_deployment(template: Template) -> None:
     assert aws_project.CANARY not in json.dumps(template.resources)
-    # Who may call AWS for the deployment is nobody that the functions should be.
+    # The functions must not get the deployer's credentials.
     for made in template.functions.values():
         assert not [name for name in made["Environment"]["Variables"] if name.startswith("AWS_")]
 
@@ -150,11 +150,11 @@ def test_the_schedule_ticks_every_minute_once(template: Template) -> None:
     assert invoked["MaximumRetryAttempts"] == 0
     variables = template.functions["tick"]["Environment"]["Variables"]
     assert variables["TICK_SECOND_PASS"] == "30"
-    # Over HTTP nobody would wait for it.
+    # No HTTP caller would wait for a second pass.
     assert "TICK_SECOND_PASS" not in template.functions["processQueue"]["Environment"]["Variables"]
 
 
-def test_somebody_is_told_when_any_function_fails_or_is_throttled(template: Template) -> None:
+def test_an_alarm_fires_when_any_function_fails_or_is_throttled(template: Template) -> None:
     watched: dict[str, list[str]] = {"Errors": [], "Throttles": []}
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
         queries = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
@@ -167,7 +167,7 @@ def test_somebody_is_told_when_any_function_fails_or_is_throttled(template: Temp
     assert sorted(watched["Errors"]) == functions == sorted(watched["Throttles"])
 
 
-def test_somebody_is_told_when_ticks_are_slow_or_missing(template: Template) -> None:
+def test_an_alarm_fires_when_ticks_are_slow_or_missing(template: Template) -> None:
     alarms = template.of_type("AWS::CloudWatch::Alarm")
     watched = {alarm["MetricName"]: alarm for alarm in alarms.values() if "MetricName" in alarm}
     assert set(watched) == {"Duration", "FailedInvocations", "Invocations"}
@@ -197,7 +197,7 @@ def test_the_switches_choose_machine_type_snapstart_limit_and_topic(
         assert alarm["AlarmActions"]["Fn::If"][:2] == ["TellsAlarms", [TOPIC]]
 
 
-def test_settings_come_from_a_file_of_the_stage_where_the_environment_has_none(
+def test_a_setting_that_is_not_in_the_environment_comes_from_the_stages_file(
     project: Path, valkey: RunningServer, simulator: RunningSimulator
 ) -> None:
     variables = aws_project.settings(valkey, simulator)

@@ -1,4 +1,4 @@
-"""docs/deploy.md: each command is run as it is shown, or listed here with the reason why it cannot be."""
+"""docs/deploy.md: each command is run as shown, or is listed here with the reason why not."""
 
 import contextlib
 import json
@@ -35,20 +35,20 @@ from tests.project import ROOT
 GUIDE = (ROOT / "docs/deploy.md").read_text()
 REFERENCE = (ROOT / "docs/api.md").read_text()
 BLOCK = re.compile(r"^ *```console\n(.*?)^ *```", re.M | re.S)
-# What cannot be run here, and why.
-WANT_AN_ACCOUNT = {
-    "npx vercel link": "asks Vercel who one is; test_vercel.py builds without a login",
+# Commands that cannot run here, and why.
+NEEDS_AN_ACCOUNT = {
+    "npx vercel link": "asks for a login at Vercel; test_vercel.py builds without a login",
     "npx vercel env add SIGNING_SECRET production": "changes a project at Vercel",
     "npx vercel deploy --prod": "uploads to Vercel; test_vercel.py builds and runs what it would upload",
-    "npx osls@4 deploy --stage production": "wants an AWS account; the tests of the package run what it would upload",
-    "npx osls@4 remove --stage production": "wants an AWS account",
+    "npx osls@4 deploy --stage production": "needs an AWS account; the tests of the package run what it would upload",
+    "npx osls@4 remove --stage production": "needs an AWS account",
     "aws s3api put-bucket-lifecycle-configuration --bucket \"$BUCKET\" --lifecycle-configuration file://lifecycle.json":
-        "wants an AWS account; the file itself is put to moto below",
+        "needs an AWS account; a test below sends the file to moto",
 }  # fmt: skip
-# What another test runs as it stands.
+# Commands that another test runs.
 RUN_ELSEWHERE = {
     "make artifact": "test_the_command_that_builds_the_package",
-    "make setup-replicate": "test_what_is_fetched_from_replicate_and_qstash",
+    "make setup-replicate": "test_the_setup_commands_fetch_from_replicate_and_qstash",
 }
 SCHEDULE = "PUBLIC_BASE_URL=https://your-project.vercel.app SLUICE_ENV=production make schedule "
 SCHEDULES = (SCHEDULE + "ARGS=\"--cron '*/2 * * * *'\"", SCHEDULE + "ARGS=--delete")
@@ -57,7 +57,7 @@ WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def commands() -> list[str]:
-    """Every command of the guide, in its order."""
+    """Returns every command of the guide, in order."""
     found = [line.strip() for block in BLOCK.findall(GUIDE) for line in block.splitlines()]
     assert all(line.startswith("$ ") for line in found)
     return [line.removeprefix("$ ") for line in found]
@@ -65,7 +65,7 @@ def commands() -> list[str]:
 
 def test_every_command_is_run_or_listed() -> None:
     run_here = ("openssl rand", "curl ", *HOST_COMMANDS)
-    known = {*WANT_AN_ACCOUNT, *RUN_ELSEWHERE, *SCHEDULES}
+    known = {*NEEDS_AN_ACCOUNT, *RUN_ELSEWHERE, *SCHEDULES}
     assert [line for line in commands() if line not in known and not line.startswith(run_here)] == []
     assert known <= set(commands())
 
@@ -84,13 +84,13 @@ def test_every_route_exists() -> None:
 
 
 def button() -> dict[str, str]:
-    """The parameters of the deploy button's address."""
+    """Returns the parameters of the deploy button's address."""
     (address,) = re.findall(r"\((https://vercel\.com/new/clone\?[^)]+)\)", GUIDE)
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
 
 
 def missing(**given: Any) -> set[str]:
-    """What a production deployment says is missing."""
+    """Returns the settings that a production deployment reports as missing."""
     try:
         Settings(_env_file=None, sluice_env="production", public_base_url="https://sluice.vercel.app", **given)
     except ValidationError as error:
@@ -110,16 +110,16 @@ def test_the_button_asks_for_what_a_deployment_needs(monkeypatch: pytest.MonkeyP
     assert json.loads(button()["envDefaults"]) == {"VERCEL_PYTHON_COMPILEALL": "1"}
     (product,) = json.loads(button()["products"])
     assert (product["integrationSlug"], product["productSlug"]) == ("upstash", "upstash-kv")
-    # The names that the integration sets are enough.
+    # The integration's own variable names are enough.
     assert missing(kv_rest_api_url="https://eu1-x.upstash.io", kv_rest_api_token="AXw1ASQg") == needed - integration
 
 
-def test_the_buttons_repository_is_one_that_a_reader_must_replace() -> None:
+def test_the_buttons_repository_is_a_placeholder() -> None:
     assert button()["repository-url"] == "https://github.com/YOU/sluice"
-    assert GUIDE.count("https%3A%2F%2Fgithub.com%2FYOU%2Fsluice") == 2  # where it is named, and in the button
+    assert GUIDE.count("https%3A%2F%2Fgithub.com%2FYOU%2Fsluice") == 2  # in the text and in the button
 
 
-def test_what_is_said_of_a_tcp_address_is_what_sluice_says() -> None:
+def test_the_guide_quotes_sluices_error_about_a_tcp_address() -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(
             _env_file=None, sluice_env="production", upstash_redis_rest_url="rediss://default:pw@x.upstash.io:6379"
@@ -128,7 +128,7 @@ def test_what_is_said_of_a_tcp_address_is_what_sluice_says() -> None:
     assert " ".join(quoted.split()) in str(refused.value)
 
 
-def test_the_line_for_pro_is_vercel_jsons_but_for_the_schedule() -> None:
+def test_the_line_for_pro_is_vercel_jsons_except_for_the_schedule() -> None:
     (line,) = re.findall(r"```json\n( *\"crons\".*)\n", GUIDE)
     ours = re.search(r'^ *"crons".*$', (ROOT / "vercel.json").read_text(), re.M)
     assert ours is not None
@@ -140,7 +140,7 @@ def test_the_regions_are_vercel_jsons() -> None:
     assert f'`"regions": {json.dumps(regions)}`' in GUIDE
 
 
-def test_the_lifecycle_rule_is_taken_by_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_accepts_the_lifecycle_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = re.findall(r"```json\n(\{\n.*?)^```", GUIDE, re.M | re.S)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "local")
@@ -152,7 +152,7 @@ def test_the_lifecycle_rule_is_taken_by_s3(monkeypatch: pytest.MonkeyPatch) -> N
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1} and rule["Status"] == "Enabled"
 
 
-def test_the_secrets_command_makes_a_secret_that_is_taken() -> None:
+def test_the_secrets_command_makes_a_secret() -> None:
     (command,) = [line for line in commands() if line.startswith("openssl")]
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not on PATH (apt install openssl)")
@@ -161,13 +161,13 @@ def test_the_secrets_command_makes_a_secret_that_is_taken() -> None:
 
 
 def test_the_command_that_builds_the_package() -> None:
-    """What it makes is tested beside this file."""
+    """Checks only the command; tests next to this file check the package."""
     dry = subprocess.run(make("make artifact --dry-run"), cwd=ROOT, capture_output=True, text=True, check=True)
     assert "-m local.artifact" in dry.stdout
 
 
 def make(command: str) -> list[str]:
-    """A command of make, that never touches the environment it runs in."""
+    """Returns a make command that does not touch the environment it runs in."""
     words = shlex.split(command)
     at = words.index("make")
     return ["env", *words[:at], "make", "-o", ".venv/.ready", *words[at + 1 :]]
@@ -175,7 +175,7 @@ def make(command: str) -> list[str]:
 
 @contextlib.contextmanager
 def fake_accounts() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-    """Replicate's and QStash's calls that the commands make; what was asked, as method, path and cron."""
+    """Serves the calls to Replicate and QStash. Yields the address and the requests: method, path and cron."""
     asked: list[tuple[str, str, str]] = []
     answers = {
         "/account": {"username": "ada"},
@@ -195,7 +195,7 @@ def fake_accounts() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         do_POST = do_DELETE = do_GET
 
         def log_message(self, *_: Any) -> None:
-            """Nothing: pytest shows what matters."""
+            """Logs nothing: pytest shows what matters."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -207,7 +207,7 @@ def fake_accounts() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
             thread.join()
 
 
-def test_what_is_fetched_from_replicate_and_qstash(tmp_path: Path) -> None:
+def test_the_setup_commands_fetch_from_replicate_and_qstash(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     (project / ".venv").symlink_to(Path(sys.prefix))
     with fake_accounts() as (url, asked):
@@ -228,14 +228,14 @@ def test_what_is_fetched_from_replicate_and_qstash(tmp_path: Path) -> None:
 
 
 def bare() -> dict[str, str]:
-    """The environment without what `make` was called with."""
+    """Returns the environment without the variables of `make`."""
     others = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS", "MAKELEVEL"}
     return {name: value for name, value in own_environment().items() if name not in others} | {"NO_PROXY": "127.0.0.1"}
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another host's image: a copy of the project, and an environment with what the guide's command installs."""
+    """Another host's image: a copy of the project, with an environment that the guide's command fills."""
     project = copy_project(tmp_path_factory.mktemp("host") / "project")
     venv.create(project / ".venv", with_pip=True)
     (install,) = [line for line in commands() if line.startswith("pip install")]
@@ -271,7 +271,7 @@ def test_another_host_starts_it_and_the_guides_calls_answer(
     path = f"{host / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**bare(), **known, "PATH": path}
     (start,) = [line for line in commands() if line.startswith("uvicorn")]
-    # Only this machine shall reach it.
+    # Only this machine may reach it.
     start = start.replace("0.0.0.0", "127.0.0.1")
     with (host / "output").open("w") as output:
         process = subprocess.Popen(

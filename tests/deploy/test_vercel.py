@@ -1,4 +1,4 @@
-"""Built by Vercel's own builder and run by Vercel's own runtime: what is in the bundle, and a whole job through it."""
+"""Built by Vercel's own builder and run by Vercel's own runtime: the bundle's content, and a whole job through it."""
 
 import functools
 import json
@@ -45,7 +45,7 @@ def tools() -> Tools:
 
 @pytest.fixture(scope="module")
 def output(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Output:
-    """The build of a developer's copy: his secrets, data and leftovers lie in it."""
+    """The build of a developer's copy, which has their secrets, data and leftovers."""
     project = copy_project(tmp_path_factory.mktemp("vercel") / "project")
     for name in PLANTED:
         path = project / name
@@ -78,7 +78,7 @@ def test_the_bundle_is_small(bundle: Bundle, capsys: pytest.CaptureFixture[str])
     assert bundle.size < LIMIT
 
 
-def test_nothing_secret_and_nothing_useless_is_in_the_bundle(bundle: Bundle) -> None:
+def test_the_bundle_has_no_secret_and_no_useless_file(bundle: Bundle) -> None:
     assert {name.split("/")[0] for name in bundle.files} == {"functions", "shared", "_vendor", "vc__handler__python.py"}
     assert [name for name in bundle.files if "/.env" in name or name.startswith(".env")] == []
     found = [name for name, path in bundle.files.items() if CANARY.encode() in path.read_bytes()]
@@ -86,11 +86,11 @@ def test_nothing_secret_and_nothing_useless_is_in_the_bundle(bundle: Bundle) -> 
 
 
 def test_the_canaries_would_be_found(output: Output) -> None:
-    """They lie where the build was made; only what vercel.json leaves out keeps them out."""
+    """The build's folder has them; only vercel.json keeps them out of the bundle."""
     assert all(CANARY in (output.project / name).read_text() for name in PLANTED)
 
 
-def test_everything_a_function_needs_is_in_the_bundle(bundle: Bundle) -> None:
+def test_the_bundle_has_every_file_that_a_function_needs(bundle: Bundle) -> None:
     wanted = {str(path.relative_to(ROOT)) for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*")}
     wanted = {name for name in wanted if name.endswith((".py", ".lua"))}
     assert any(name.endswith(".lua") for name in wanted)
@@ -100,7 +100,7 @@ def test_everything_a_function_needs_is_in_the_bundle(bundle: Bundle) -> None:
 
 
 def pins(requirements: Path) -> list[str]:
-    """The pinned packages of a file, as name-version."""
+    """Returns a file's pinned packages, as name-version."""
     return [plain(line.replace("==", "-")) for line in requirements.read_text().splitlines() if "==" in line]
 
 
@@ -108,7 +108,7 @@ def plain(name: str) -> str:
     return name.replace("_", "-").lower()
 
 
-def test_bytecode_is_in_the_bundle_and_counts_whatever_the_files_times(bundle: Bundle) -> None:
+def test_the_bundle_has_bytecode_that_is_valid_at_any_file_time(bundle: Bundle) -> None:
     for name in [
         known for known in bundle.files if known.startswith(("functions/", "shared/")) and known[-3:] == ".py"
     ]:
@@ -121,7 +121,7 @@ def test_the_schedule_reaches_the_platform(output: Output) -> None:
     assert output.config["crons"] == json.loads((ROOT / "vercel.json").read_text())["crons"]
 
 
-def test_the_builder_takes_vercel_json_without_a_complaint(output: Output) -> None:
+def test_the_builder_accepts_vercel_json_without_a_warning(output: Output) -> None:
     complaints = [
         line for line in output.printed.splitlines() if "WARN" in line and "not running on Vercel" not in line
     ]
@@ -147,7 +147,7 @@ def provider(edge: Edge) -> Iterator[RunningSimulator]:
 
 @pytest.fixture(scope="module")
 def settings(valkey: RunningServer, provider: RunningSimulator, edge: Edge) -> dict[str, str]:
-    """What a preview has: Upstash's integration's names, the platform's own, and the secrets that the guide lists."""
+    """A preview's settings: the variables of Upstash's integration and of the platform, and the guide's secrets."""
     return {
         "KV_REST_API_URL": valkey.url,
         "KV_REST_API_TOKEN": valkey.token,
@@ -176,7 +176,7 @@ def instance(
 
 @pytest.fixture
 def client(instance: Instance, edge: Edge) -> Iterator[httpx.Client]:
-    """A caller from outside, who knows what passes the preview's protection."""
+    """A caller from outside who knows the secret of the preview's protection."""
     known = {BYPASS: edge.protection or ""}
     with httpx.Client(base_url=edge.url, verify=edge.trust, trust_env=False, timeout=30, headers=known) as opened:
         yield opened
@@ -191,8 +191,8 @@ def test_a_whole_job_goes_through_the_bundle(
     )
     assert submitted.status_code == 202, (submitted.text, instance.output.read_text())
     job = submitted.json()
-    told = wait_for_webhook(edge)
-    assert (told.status, told.query["job"], told.query[BYPASS]) == (200, job["id"], edge.protection)
+    webhook = wait_for_webhook(edge)
+    assert (webhook.status, webhook.query["job"], webhook.query[BYPASS]) == (200, job["id"], edge.protection)
     status = client.get(job["links"]["status"], headers=AUTH).json()
     assert status["status"] == "completed" and status["output"]
     assert status["attempts"] == len(provider.predictions()) == 1
@@ -201,7 +201,7 @@ def test_a_whole_job_goes_through_the_bundle(
 
 
 def wait_for_webhook(edge: Edge, seconds: float = 20.0) -> Any:
-    """The provider's call, once the edge has passed it on."""
+    """Returns the provider's call, once the edge has passed it on."""
     give_up_at = time.monotonic() + seconds
     while True:
         for passed in list(edge.passed):
@@ -223,15 +223,15 @@ def test_vercels_cron_ticks(client: httpx.Client, settings: dict[str, str]) -> N
     assert client.get("/api/process-queue", headers=CRON).status_code == 401
 
 
-def test_what_there_is_not_is_404_and_says_so_in_json(client: httpx.Client) -> None:
+def test_an_unknown_path_is_answered_404_in_json(client: httpx.Client) -> None:
     for path in ("/", "/api/nothing", "/.env"):
         answer = client.get(path)
         assert answer.status_code == 404 and answer.headers["content-type"].startswith("application/"), path
 
 
-def test_the_edge_lets_nobody_past_who_does_not_know_the_secret(edge: Edge, instance: Instance) -> None:
-    with httpx.Client(verify=edge.trust, trust_env=False) as stranger:
-        assert stranger.get(f"{edge.url}/api/health").status_code == 401
+def test_the_edge_refuses_a_caller_without_the_secret(edge: Edge, instance: Instance) -> None:
+    with httpx.Client(verify=edge.trust, trust_env=False) as outsider:
+        assert outsider.get(f"{edge.url}/api/health").status_code == 401
 
 
 def test_the_runtime_saw_each_request_begin_and_end(client: httpx.Client, instance: Instance) -> None:
@@ -252,7 +252,7 @@ def test_a_deployment_without_a_setting_does_not_start_and_says_which_is_missing
 
 
 @pytest.mark.parametrize("name", ["development", "test"])
-def test_the_known_secrets_of_development_do_not_start_on_vercel(
+def test_the_public_secrets_of_development_do_not_start_on_vercel(
     tools: Tools, bundle: Bundle, unpacked: Path, settings: dict[str, str], name: str
 ) -> None:
     with pytest.raises(StartFailed, match="must not run on Vercel"):

@@ -1,4 +1,4 @@
-"""vercel.json and pyproject.toml as Vercel reads them; what its builder makes of them is in test_vercel.py."""
+"""vercel.json and pyproject.toml as Vercel reads them. test_vercel.py tests what its builder makes of them."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.world import AUTH, http_client, make_world
 
 CONFIG: dict[str, Any] = json.loads((ROOT / "vercel.json").read_text())
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-# Of Vercel's schema, which is closed: a key that it does not know fails the deployment.
+# The keys of Vercel's schema that are used. The schema is closed: an unknown key fails the deployment.
 KEYS = {"$schema", "framework", "regions", "functions", "crons"}
 FUNCTION_KEYS = {"maxDuration", "excludeFiles"}
 MAX_GLOB = 256
@@ -43,7 +43,7 @@ def test_the_function_lives_as_long_as_its_settings_say() -> None:
 
 
 def test_one_region() -> None:
-    """Each plan allows one; a store elsewhere would be paid for with every call."""
+    """Each plan allows one; every call to a store in another region would cost time."""
     assert len(CONFIG["regions"]) == 1
 
 
@@ -64,7 +64,7 @@ def test_the_entrypoint_is_the_application() -> None:
 
 
 def test_vercel_installs_what_requirements_txt_pins() -> None:
-    """Beside any pyproject.toml its builder reads no requirements.txt, whatever tables the file has."""
+    """Vercel's builder ignores requirements.txt if there is a pyproject.toml."""
     pinned = REQUIREMENT.findall((ROOT / "requirements.txt").read_text())
     assert len(pinned) > 20
     assert PYPROJECT["project"]["dependencies"] == pinned
@@ -79,7 +79,7 @@ def test_the_tools_are_pinned() -> None:
 
 @pytest.fixture
 def on_vercel(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment of a preview that the guide's settings were made in."""
+    """The environment of a preview with the guide's settings."""
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
     for name in ("SLUICE_ENV", "PUBLIC_BASE_URL"):
@@ -90,7 +90,7 @@ def on_vercel(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_a_preview_has_keys_of_its_own(on_vercel: pytest.MonkeyPatch) -> None:
+def test_a_preview_has_its_own_keys(on_vercel: pytest.MonkeyPatch) -> None:
     assert load_settings().prefix == "sluice:preview"
     on_vercel.setenv("VERCEL_ENV", "production")
     assert load_settings().prefix == "sluice:production"
@@ -98,13 +98,13 @@ def test_a_preview_has_keys_of_its_own(on_vercel: pytest.MonkeyPatch) -> None:
     assert load_settings().prefix == "sluice:pr-17"
 
 
-def test_a_preview_tells_its_own_address_to_providers(on_vercel: pytest.MonkeyPatch) -> None:
+def test_a_preview_gives_its_own_address_to_providers(on_vercel: pytest.MonkeyPatch) -> None:
     loaded = load_settings()
     assert loaded.public_base_url == "https://sluice-git-x.vercel.app" and loaded.webhooks_wanted
 
 
 @pytest.mark.parametrize("secret", [None, "b&d=?"])
-async def test_a_protected_deployment_gives_providers_what_passes_its_protection(secret: str | None) -> None:
+async def test_a_protected_deployment_gives_providers_its_bypass_secret(secret: str | None) -> None:
     changes = {"public_base_url": "https://sluice-git-x.vercel.app", "vercel_automation_bypass_secret": secret}
     async with make_world(None, ManualClock(), **changes) as world, http_client(**AUTH) as client:
         body = {"model": "acme/video", "input": {"prompt": "x"}, "user_id": "ada"}

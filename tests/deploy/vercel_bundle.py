@@ -1,4 +1,4 @@
-"""The project built as Vercel builds it, from a copy: the builder writes into the folder it builds."""
+"""The project built as Vercel builds it, from a copy, since the builder writes into its folder."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from local.environment import setting_names
 from tests.deploy.vercel_tools import Tools
 from tests.project import ROOT
 
-# Without these a build would ask for a login; they name no account.
+# Without these a build asks for a login; they name no account.
 LINK = {"projectId": "prj_local", "orgId": "team_local", "settings": {"framework": None}}
 BUILD_DEADLINE = 300.0  # s
 LEFT_OUT = (".git", ".venv", ".sluice", "build", "node_modules", ".vercel", ".hypothesis", "__pycache__", ".*_cache")
-# A developer's own would change what is built, or how it runs.
+# Variables of the developer that would change the build or the run.
 FOREIGN = ("VERCEL", "PYTHON", "VIRTUAL_ENV", "UV_PYTHON", "NOW_", "AWS_LAMBDA", "KV_REST")
 
 
 class BuildFailed(Exception):
-    """`vercel build` did not end with 0; the message is what it printed."""
+    """`vercel build` failed; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """One function, as the builder describes it: each file's name in the function, and where it is."""
+    """One function as the builder describes it: the path of each of its files, by name."""
 
     name: str
     files: Mapping[str, Path]
@@ -35,11 +35,11 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Bytes, unpacked: what the platform's limit is for."""
+        """Bytes, unpacked; the platform limits this."""
         return sum(path.stat().st_size for path in self.files.values())
 
     def unpack(self, folder: Path) -> Path:
-        """Lays the function out as it would be in the cloud; times of files do not survive that either."""
+        """Writes the function's files as the platform does, which does not keep file times."""
         for name, path in self.files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Output:
-    """What a build leaves: its functions, the platform's routes and crons, and what it printed."""
+    """What a build creates: its functions, the platform's routes and crons, and its output."""
 
     project: Path
     functions: list[Bundle]
@@ -58,22 +58,22 @@ class Output:
 
     @property
     def only(self) -> Bundle:
-        """The one function; ValueError if there are others."""
+        """The one function; raises ValueError if there are others."""
         (bundle,) = self.functions
         return bundle
 
 
 def copy_project(folder: Path) -> Path:
-    """The project without what only this machine has."""
+    """Copies the project without what only this machine has."""
     return Path(shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT, ".env", ".env.local")))
 
 
 def build(tools: Tools, project: Path, *, with_bytecode: bool = True) -> Output:
-    """Runs `vercel build` in the folder, without a login; raises BuildFailed."""
+    """Runs `vercel build` in the folder, without a login. Raises BuildFailed."""
     link = project / ".vercel" / "project.json"
     link.parent.mkdir(exist_ok=True)
     link.write_text(json.dumps(LINK))
-    home = project / ".vercel" / "home"  # so that nobody's login or settings are used
+    home = project / ".vercel" / "home"  # so that no login or settings of this machine are used
     home.mkdir(exist_ok=True)
     wanted = {
         "PATH": tools.path,
@@ -93,7 +93,7 @@ def build(tools: Tools, project: Path, *, with_bytecode: bool = True) -> Output:
 
 
 def own_environment() -> dict[str, str]:
-    """This process' environment without any setting of Sluice's, and without other tools' switches."""
+    """Returns this process's environment without Sluice's settings and without other tools' switches."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -111,7 +111,7 @@ def _read(project: Path, printed: str) -> Output:
 def _function(project: Path, functions: Path, described: Path) -> Bundle:
     config = json.loads(described.read_text())
     folder = described.parent
-    # Files lie in the function's folder, or stay where they are and are named.
+    # Files are in the function's folder, or filePathMap names their place in the project.
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file() and path != described}
     files |= {name: project / path for name, path in config.get("filePathMap", {}).items()}
     return Bundle(str(folder.relative_to(functions)), files, config)

@@ -1,4 +1,4 @@
-"""Vercel's edge, as far as a function and its callers can tell: https, deployment protection, and its own headers."""
+"""A model of Vercel's edge as functions and callers see it: https, deployment protection, and its own headers."""
 
 import ssl
 import threading
@@ -26,7 +26,7 @@ HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "content-lengt
 
 @dataclass(frozen=True)
 class Passed:
-    """A request that came by, and how it was answered."""
+    """A request that passed the edge, and the status of its answer."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ class Passed:
 
 @dataclass
 class Edge:
-    """Stands before a function under an https address; ``protection`` is what callers must know, as on previews."""
+    """Serves a function at an https address. ``protection`` is the secret that callers need, as on previews."""
 
     address: str
     trust: ssl.SSLContext
@@ -51,7 +51,7 @@ class Edge:
 
 @contextmanager
 def running_edge(folder: Path, protection: str | None = None) -> Iterator[Edge]:
-    """Runs the edge on a free port until the block ends; its certificate is made for this run alone."""
+    """Runs the edge on a free port until the block ends, with a certificate for this run alone."""
     certificate, key = _make_certificate(folder)
     edge = Edge("", ssl.create_default_context(cafile=str(certificate)), protection)
     config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""Vercel's place around a function: starts a bundle by Vercel's own runtime."""
+"""Vercel's host for a function: starts a bundle with Vercel's own runtime."""
 
 import json
 import os
@@ -18,17 +18,17 @@ from tests.deploy.vercel_bundle import Bundle, own_environment
 from tests.deploy.vercel_tools import Tools
 
 START_DEADLINE = 60.0  # s
-# The platform's launcher imports the handler's module; with an IPC path that serves until the process is stopped.
+# The platform's launcher imports the handler's module. With an IPC path it serves until the process is stopped.
 LAUNCH = "import vc__handler__python"
 
 
 class StartFailed(Exception):
-    """The function did not start; the message is what it printed."""
+    """The function did not start; the message is its output."""
 
 
 @dataclass
 class Instance:
-    """A function that runs, and what it says to the platform."""
+    """A running function, and its messages to the platform."""
 
     process: "subprocess.Popen[bytes]"
     messages: "queue.Queue[dict[str, Any]]"
@@ -40,11 +40,11 @@ class Instance:
 
     @property
     def url(self) -> str:
-        """Where it serves, past the edge."""
+        """The function's own address, behind the edge."""
         return f"http://127.0.0.1:{self.port}"
 
     def wait_for(self, kind: str) -> dict[str, Any]:
-        """The next message of this type; StartFailed if the function ends, or takes too long."""
+        """Returns the next message of this type. Raises StartFailed if the function ends or takes too long."""
         give_up_at = time.monotonic() + START_DEADLINE
         while time.monotonic() < give_up_at:
             try:
@@ -63,7 +63,7 @@ class Instance:
 
 @contextmanager
 def running(tools: Tools, bundle: Bundle, unpacked: Path, settings: Mapping[str, str]) -> Iterator[Instance]:
-    """Runs an unpacked bundle until the block ends; one unpacked bundle serves any number of instances."""
+    """Runs an unpacked bundle until the block ends. One unpacked bundle serves any number of instances."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         address, printed = Path(folder) / "ipc", Path(folder) / "output"
         listening.bind(str(address))
@@ -96,7 +96,7 @@ def running(tools: Tools, bundle: Bundle, unpacked: Path, settings: Mapping[str,
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends a process: politely, and after a few seconds by force."""
+    """Ends a process with SIGTERM, and after 10 s with SIGKILL."""
     process.terminate()
     try:
         process.wait(10)
@@ -106,11 +106,11 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _read(listening: socket.socket, messages: "queue.Queue[dict[str, Any]]") -> None:
-    """Passes on what the function says: JSON texts, each ended by a NUL."""
+    """Passes on the function's messages: JSON texts, each ended by a NUL."""
     try:
         connection, _ = listening.accept()
     except OSError:
-        return  # it never came that far
+        return  # the function has never connected
     rest = b""
     with connection:
         while data := connection.recv(65_536):

@@ -1,4 +1,4 @@
-"""Vercel's own builder and what it needs, installed into build/tools/vercel once: its CLI from npm, uv from PyPI."""
+"""Vercel's own builder and its needs, installed into build/tools/vercel once: its CLI from npm, uv from PyPI."""
 
 import fcntl
 import hashlib
@@ -20,7 +20,7 @@ INSTALL_DEADLINE = 600.0  # s
 
 
 class ToolMissing(Exception):
-    """The machine has not what Vercel's builder needs; the message says what."""
+    """The machine lacks something that Vercel's builder needs; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Tools:
     """The installed tools."""
 
     vercel: Path
-    python: Path  # of an environment that holds uv and nothing else
+    python: Path  # of an environment with uv only
 
     @property
     def path(self) -> str:
-        """PATH for the builder: it looks for `uv` and `python3.12`, and takes neither a shim nor an environment's."""
+        """PATH for the builder, which looks for `uv` and `python3.12` but not as a shim or an environment's Python."""
         node = shutil.which("node")
         assert node is not None
         real = Path(_ask(str(self.python), "import os, sys; print(os.path.realpath(sys._base_executable))"))
@@ -40,7 +40,7 @@ class Tools:
 
 
 def install_tools() -> Tools:
-    """The tools, installed if those that are pinned are not yet; raises ToolMissing or NoInterpreter."""
+    """Returns the pinned tools, and installs them if they are missing or old. Raises ToolMissing or NoInterpreter."""
     with _locked():
         if _stamp() != _wanted():
             _install()
@@ -75,7 +75,7 @@ def _run(command: list[str]) -> None:
 
 
 def _wanted() -> str:
-    """What the installed tools are of, as one line."""
+    """Returns a hash of the pinned versions."""
     return hashlib.sha256(PACKAGE.read_bytes() + REQUIREMENTS.read_bytes()).hexdigest()
 
 
@@ -86,7 +86,7 @@ def _stamp() -> str:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """One process at a time: a test and a bench may both find that nothing is installed."""
+    """Holds a lock: a test and a bench may both find that no tool is installed."""
     TOOLS.mkdir(parents=True, exist_ok=True)
     with (TOOLS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
