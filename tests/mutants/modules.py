@@ -20,12 +20,12 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a create is sent again after a timeout", "shared/providers/calls.py",
         "no repeat of a create", CREATED_AGAIN,
-        "tests/providers/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
+        "tests/providers/test_providers.py::test_only_a_create_that_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
         "a create that timed out counts as surely not sent", "shared/providers/calls.py",
         "never sent", "except httpx.HTTPError:",
-        "tests/providers/test_providers.py::test_only_what_was_never_sent_is_surely_not_created[ReadTimeout-False]",
+        "tests/providers/test_providers.py::test_only_a_create_that_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(
         "the store client never repeats", REST, "one repeat", "raise",

@@ -1,4 +1,4 @@
-"""WaveSpeed as a deployment has it."""
+"""WaveSpeed with a deployment's settings."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Replicate: what each answer proves, against canned answers and the simulator."""
+"""What each answer of Replicate proves, against canned answers and the simulator."""
 
 import json
 from collections.abc import AsyncIterator
@@ -93,7 +93,7 @@ async def test_a_create_sends_token_input_webhook_and_deadline(replicate: Replic
     ],
 )
 @respx.mock
-async def test_the_answer_to_a_create_proves_so_much_and_no_more(
+async def test_each_answer_to_a_create_has_its_outcome(
     replicate: Replicate, status: int, body: Any, outcome: Any
 ) -> None:
     respx.post(f"{BASE}/models/acme/video/predictions").respond(status, json=body)
@@ -116,7 +116,7 @@ async def test_the_answer_to_a_create_proves_so_much_and_no_more(
     ],
 )
 @respx.mock
-async def test_only_what_was_never_sent_is_surely_not_created(
+async def test_only_a_create_that_was_never_sent_is_surely_not_created(
     replicate: Replicate, error: type[httpx.TransportError], is_sure: bool
 ) -> None:
     route = respx.post(f"{BASE}/models/acme/video/predictions").mock(side_effect=error("x"))
@@ -137,14 +137,14 @@ async def test_only_what_was_never_sent_is_surely_not_created(
         ("brand-new", "running"),
     ],
 )
-def test_every_status_is_understood_and_an_unknown_one_ends_nothing(status: str, ours: str) -> None:
+def test_every_status_is_mapped_and_an_unknown_one_counts_as_running(status: str, ours: str) -> None:
     assert prediction_of({"id": "p", "status": status}).status == ours
 
 
 @pytest.mark.parametrize(
     "body", [None, [], "x", {}, {"id": "p"}, {"id": 1, "status": "x"}, {"id": "p", "status": None}]
 )
-def test_what_is_no_prediction_is_refused(body: Any) -> None:
+def test_a_body_without_a_prediction_is_refused(body: Any) -> None:
     with pytest.raises(ValueError, match="prediction"):
         prediction_of(body)
 
@@ -186,7 +186,7 @@ def test_foreign_text_is_kept_short_and_on_one_line() -> None:
     assert len(clean("x" * 1000)) == 500
 
 
-def test_a_provider_nobody_registered_is_refused() -> None:
+def test_an_unregistered_provider_is_refused() -> None:
     with pytest.raises(KeyError):
         Providers(settings_for(None))["acme"]
 
@@ -224,8 +224,8 @@ async def test_a_prediction_of_the_simulator_runs_to_its_end(simulated: Replicat
 async def test_a_prediction_of_the_simulator_can_be_cancelled(simulated: Replicate) -> None:
     outcome = await simulated.create(submission(webhook=None, simulate={"seconds": 50}), 15)
     assert isinstance(outcome, Accepted)
-    told = await simulated.cancel(outcome.prediction.id, 5)
-    assert told is not None and told.status == "canceled"
+    canceled = await simulated.cancel(outcome.prediction.id, 5)
+    assert canceled is not None and canceled.status == "canceled"
 
 
 async def test_the_list_of_the_simulator_is_read_page_by_page(simulated: Replicate) -> None:
@@ -240,7 +240,7 @@ async def test_the_deadline_of_a_create_is_kept(simulated: Replicate) -> None:
     assert outcome == Unknown("TimeoutError")
 
 
-async def test_questions_fail_in_two_ways_only(simulated: Replicate) -> None:
+async def test_reads_fail_in_two_ways_only(simulated: Replicate) -> None:
     with pytest.raises(PredictionGone):
         await simulated.get("nosuchprediction", 5)
     unreachable = Replicate(settings_for(None, replicate_base_url="http://127.0.0.1:1"))
@@ -258,7 +258,7 @@ async def test_a_webhook_without_a_configured_secret_is_refused() -> None:
 
 
 @respx.mock
-async def test_an_answer_nested_beyond_reading_is_unknown(replicate: Replicate) -> None:
+async def test_an_answer_nested_too_deeply_is_unknown(replicate: Replicate) -> None:
     respx.post(f"{BASE}/models/acme/video/predictions").respond(201, content=b"[" * 200_000)
     assert isinstance(await replicate.create(submission(), 15), Unknown)
 
@@ -271,7 +271,7 @@ async def test_numbers_that_json_cannot_carry_become_null(replicate: Replicate) 
 
 
 @respx.mock
-async def test_a_next_page_elsewhere_is_not_fetched(replicate: Replicate) -> None:
+async def test_a_next_page_at_another_host_is_not_fetched(replicate: Replicate) -> None:
     page = {"results": [], "next": "https://elsewhere.example/v1/predictions?cursor=x"}
     respx.get(url__startswith=f"{BASE}/predictions").respond(200, json=page)
     with pytest.raises(ProviderUnavailable):

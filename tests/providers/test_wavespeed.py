@@ -1,4 +1,4 @@
-"""Creating a task at WaveSpeed: what each answer proves, and where the key goes."""
+"""Creating a task at WaveSpeed: what each answer proves, and where the key is sent."""
 
 import json
 from typing import Any
@@ -31,14 +31,14 @@ async def test_a_create_posts_the_input_with_the_key_and_the_webhook_in_the_quer
     request = route.calls.last.request
     assert request.url.path == "/api/v3/bytedance/seedance-v1"
     assert dict(request.url.params) == {"webhook": HOOK}
-    assert b"&" not in request.url.query, "the hook's own query is quoted, not joined to ours"
+    assert b"&" not in request.url.query, "the hook's own query is quoted, not joined to the create's"
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert json.loads(request.content) == {"prompt": "x", "seed": 7}
 
 
 @pytest.mark.parametrize("hook", [None, "http://127.0.0.1:8000/api/webhook/wavespeed?job=1"])
 @respx.mock
-async def test_without_a_webhook_it_could_reach_a_create_names_none(wavespeed: WaveSpeed, hook: str | None) -> None:
+async def test_a_create_names_no_webhook_that_wavespeed_cannot_reach(wavespeed: WaveSpeed, hook: str | None) -> None:
     route = respx.post(CREATE).respond(200, json=envelope(**task()))
     await wavespeed.create(submission(webhook=hook), 15)
     assert route.calls.last.request.url.query == b""
@@ -92,7 +92,7 @@ async def test_a_create_never_waits_for_the_result(wavespeed: WaveSpeed) -> None
     ],
 )
 @respx.mock
-async def test_the_answer_to_a_create_proves_so_much_and_no_more(
+async def test_each_answer_to_a_create_has_its_outcome(
     wavespeed: WaveSpeed, status: int, body: Any, outcome: Any
 ) -> None:
     route = respx.post(CREATE).respond(status, json=body, headers={"location": f"{BASE}/elsewhere/model"})
@@ -107,8 +107,8 @@ async def test_the_retry_after_header_of_a_429_is_kept(wavespeed: WaveSpeed) -> 
 
 
 @respx.mock
-async def test_a_refusal_that_quotes_the_caller_is_not_taken_for_a_want_of_credit(wavespeed: WaveSpeed) -> None:
-    """Or one caller's prompt could stop the whole queue, again and again."""
+async def test_a_refusal_that_quotes_the_caller_is_not_taken_for_missing_credit(wavespeed: WaveSpeed) -> None:
+    """Otherwise one caller's prompt could stop the whole queue, again and again."""
     respx.post(CREATE).respond(400, json=envelope(400, "invalid size: insufficient credit"))
     assert isinstance(await wavespeed.create(submission(webhook=None), 15), Rejected)
 
@@ -117,7 +117,7 @@ async def test_a_refusal_that_quotes_the_caller_is_not_taken_for_a_want_of_credi
     ("status", "code"), [(200, 200), (200, 0), (200, 1401), (200, 5004), (400, 400), (500, 500), (200, 429)]
 )
 @respx.mock
-async def test_an_answer_that_names_a_task_proves_it_whatever_its_codes_say(
+async def test_an_answer_that_names_a_task_proves_it_with_any_code(
     wavespeed: WaveSpeed, status: int, code: int
 ) -> None:
     respx.post(CREATE).respond(status, json=envelope(code, **task(status="failed", error="bad image", code=1402)))
@@ -142,7 +142,7 @@ async def test_an_answer_that_names_a_task_proves_it_whatever_its_codes_say(
     ],
 )
 @respx.mock
-async def test_only_what_was_never_sent_is_surely_not_created(
+async def test_only_a_create_that_was_never_sent_is_surely_not_created(
     wavespeed: WaveSpeed, error: type[httpx.TransportError], is_sure: bool
 ) -> None:
     route = respx.post(CREATE).mock(side_effect=error("x"))
@@ -152,12 +152,12 @@ async def test_only_what_was_never_sent_is_surely_not_created(
 
 
 @respx.mock
-async def test_an_answer_nested_beyond_reading_is_unknown(wavespeed: WaveSpeed) -> None:
+async def test_an_answer_nested_too_deeply_is_unknown(wavespeed: WaveSpeed) -> None:
     respx.post(CREATE).respond(200, content=b"[" * 200_000)
     assert isinstance(await wavespeed.create(submission(webhook=None), 15), Unknown)
 
 
-# --- where the key goes
+# --- where the key is sent
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_an_answer_nested_beyond_reading_is_unknown(wavespeed: WaveSpeed) 
     ],
 )
 @respx.mock
-async def test_a_model_that_is_no_models_path_is_refused_and_nothing_is_sent(wavespeed: WaveSpeed, model: str) -> None:
+async def test_a_model_without_a_models_path_is_refused_before_any_call(wavespeed: WaveSpeed, model: str) -> None:
     outcome = await wavespeed.create(submission(model), 15)
     assert isinstance(outcome, Rejected) and outcome.code == "invalid_input"
     assert not respx.calls
@@ -199,7 +199,7 @@ async def test_no_redirect_is_followed(wavespeed: WaveSpeed, status: int) -> Non
 
 
 @respx.mock
-async def test_an_id_cannot_lead_a_question_elsewhere(wavespeed: WaveSpeed) -> None:
+async def test_an_id_cannot_send_a_read_to_another_host(wavespeed: WaveSpeed) -> None:
     respx.get(url__startswith=f"{BASE}/predictions/").respond(404)
     for prediction_id in ("https://evil.example/", "//evil.example", "a/../../x?y#z"):
         with pytest.raises(PredictionGone):

@@ -1,4 +1,4 @@
-"""What WaveSpeed's answers about a task mean."""
+"""WaveSpeed's answers about a task, and what they mean."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from shared.providers.failures import classify_failure
 from shared.providers.wavespeed import WaveSpeed, prediction_of
 from tests.providers.wavespeed import BASE, envelope, task
 
-# --- questions
+# --- reads
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from tests.providers.wavespeed import BASE, envelope, task
     ],
 )
 @respx.mock
-async def test_every_status_is_understood_and_an_unknown_one_ends_nothing(
+async def test_every_status_is_mapped_and_an_unknown_one_counts_as_running(
     wavespeed: WaveSpeed, status: str, ours: str
 ) -> None:
     respx.get(f"{BASE}/predictions/t1/result").respond(200, json=envelope(**task(status=status)))
@@ -52,7 +52,7 @@ async def test_a_finished_task_has_its_outputs_its_model_and_its_seconds(wavespe
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "retryable"),
+    ("fields", "code", "retryable"),
     [
         ({"code": 1200, "error": "refused"}, "content_policy", False),
         ({"code": 1401, "error": "size"}, "invalid_input", False),
@@ -65,8 +65,8 @@ async def test_a_finished_task_has_its_outputs_its_model_and_its_seconds(wavespe
         ({"code": ["?"], "error": None}, "unknown", True),
     ],
 )
-def test_failures_are_classified_by_code_and_text(told: dict[str, Any], code: str, retryable: bool) -> None:
-    failed = prediction_of(task(**{"status": "failed", **told}))
+def test_failures_are_classified_by_code_and_text(fields: dict[str, Any], code: str, retryable: bool) -> None:
+    failed = prediction_of(task(**{"status": "failed", **fields}))
     assert classify_failure(failed.error) == (code, retryable)
 
 
@@ -84,7 +84,7 @@ def test_failures_are_classified_by_code_and_text(told: dict[str, Any], code: st
         ({"timings": [1]}, None, None),
     ],
 )
-def test_what_a_task_should_not_hold_is_left_out(changes: dict[str, Any], output: Any, seconds: float | None) -> None:
+def test_malformed_fields_of_a_task_are_left_out(changes: dict[str, Any], output: Any, seconds: float | None) -> None:
     read = prediction_of(task(status="completed", **changes))
     assert (read.output, read.seconds) == (output, seconds)
 
@@ -92,14 +92,14 @@ def test_what_a_task_should_not_hold_is_left_out(changes: dict[str, Any], output
 @pytest.mark.parametrize(
     "body", [None, [], "x", {}, {"id": "t"}, {"id": 1, "status": "x"}, {"data": {"id": "t"}}, {"id": "t", "status": []}]
 )
-def test_what_is_no_task_is_refused(body: Any) -> None:
+def test_a_body_without_a_task_is_refused(body: Any) -> None:
     with pytest.raises(ValueError, match="prediction"):
         prediction_of(body)
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, {}), (200, envelope(404, "no such task"))])
 @respx.mock
-async def test_a_task_that_is_not_known_is_gone(wavespeed: WaveSpeed, status: int, body: Any) -> None:
+async def test_an_unknown_task_is_gone(wavespeed: WaveSpeed, status: int, body: Any) -> None:
     respx.get(f"{BASE}/predictions/t1/result").respond(status, json=body)
     with pytest.raises(PredictionGone):
         await wavespeed.get("t1", 5)
@@ -109,14 +109,14 @@ async def test_a_task_that_is_not_known_is_gone(wavespeed: WaveSpeed, status: in
     ("status", "body"), [(500, {}), (401, {}), (200, envelope(500, "oops")), (200, "<html>"), (200, envelope())]
 )
 @respx.mock
-async def test_any_other_answer_is_none(wavespeed: WaveSpeed, status: int, body: Any) -> None:
+async def test_any_other_answer_counts_as_no_answer(wavespeed: WaveSpeed, status: int, body: Any) -> None:
     respx.get(f"{BASE}/predictions/t1/result").respond(status, json=body)
     with pytest.raises(ProviderUnavailable):
         await wavespeed.get("t1", 5)
 
 
 @respx.mock
-async def test_a_lost_answer_to_a_question_is_not_asked_for_again(wavespeed: WaveSpeed) -> None:
+async def test_a_read_whose_answer_is_lost_is_not_repeated(wavespeed: WaveSpeed) -> None:
     route = respx.get(f"{BASE}/predictions/t1/result").mock(side_effect=httpx.ReadTimeout("x"))
     with pytest.raises(ProviderUnavailable, match="ReadTimeout"):
         await wavespeed.get("t1", 5)
@@ -124,7 +124,7 @@ async def test_a_lost_answer_to_a_question_is_not_asked_for_again(wavespeed: Wav
 
 
 @respx.mock
-async def test_nothing_is_cancelled_or_listed_and_nobody_is_called_for_it(wavespeed: WaveSpeed) -> None:
+async def test_cancel_and_list_do_nothing_and_make_no_call(wavespeed: WaveSpeed) -> None:
     now = datetime.now(UTC)
     assert await wavespeed.cancel("t1", 5) is None
     assert await wavespeed.find(Wanted("a/b", {}, now, now), 5) == []

@@ -1,4 +1,4 @@
-"""Which of WaveSpeed's webhooks are believed, and which settings they need."""
+"""Which webhooks of WaveSpeed are accepted, and which settings they need."""
 
 import hashlib
 import hmac
@@ -40,7 +40,7 @@ def test_the_vector_verifies_and_is_what_v3_signs() -> None:
     assert sign(SECRET, ID, STAMP, BODY, V3) == SIGNATURE
 
 
-def test_each_of_several_secrets_will_do_while_one_is_rotated() -> None:
+def test_each_of_several_secrets_is_accepted_during_a_rotation() -> None:
     check(HEADERS, secret=f"whsec_other, {SECRET}")
     check(HEADERS | {"webhook-signature": f"v1,AAAA v3,00 {SIGNATURE}"})
 
@@ -85,7 +85,7 @@ def test_a_replay_outside_the_tolerance_is_refused(offset: int) -> None:
 
 
 @pytest.mark.parametrize("secret", [None, "whsec_other", "whsec_", ",whsec_,"])
-def test_without_the_right_secret_nothing_is_believed_not_even_what_an_empty_key_signs(secret: str | None) -> None:
+def test_without_the_right_secret_no_signature_is_accepted_not_even_an_empty_keys(secret: str | None) -> None:
     empty = hmac.new(b"", f"{ID}.{STAMP}.".encode() + BODY, hashlib.sha256).hexdigest()
     for signature in (SIGNATURE, f"v3,{empty}"):
         with pytest.raises(Unauthenticated):
@@ -99,23 +99,21 @@ def test_a_secret_without_text_signs_nothing() -> None:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.text(), st.text(), st.text() | st.text(alphabet="v3, 0aé"), st.binary())
-def test_whatever_the_headers_hold_the_answer_is_a_refusal(
-    message_id: str, stamp: str, signed: str, body: bytes
-) -> None:
+def test_arbitrary_headers_are_refused(message_id: str, stamp: str, signed: str, body: bytes) -> None:
     headers = {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signed}
     for changed in (headers, headers | {"webhook-timestamp": str(STAMP)}):
         with pytest.raises(Unauthenticated):
             check(changed, body)
 
 
-def test_a_webhook_is_the_task_itself_and_an_envelope_is_understood_too(wavespeed: WaveSpeed) -> None:
+def test_a_webhook_may_be_the_task_itself_or_an_envelope(wavespeed: WaveSpeed) -> None:
     done = task(status="completed", outputs=["https://o.example/1.png"], input={"prompt": "x"})
     assert wavespeed.read_webhook(json.dumps(done).encode()).output == ["https://o.example/1.png"]
     assert wavespeed.read_webhook(json.dumps(envelope(**done)).encode()).status == "completed"
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"\xff", b"{", b"[" * 200_000, b'{"id":"../x","status":"a"}'])
-def test_a_webhook_that_holds_no_task_is_a_value_error(wavespeed: WaveSpeed, body: bytes) -> None:
+def test_a_webhook_without_a_task_is_a_value_error(wavespeed: WaveSpeed, body: bytes) -> None:
     with pytest.raises(ValueError):
         wavespeed.read_webhook(body)
 
@@ -150,7 +148,7 @@ def production(**changes: Any) -> Settings:
         ),
     ],
 )
-def test_what_production_lacks_is_named(
+def test_missing_settings_of_production_are_named(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], public: str | None, faults: list[str]
 ) -> None:
     names = {"KEY": "WAVESPEED_API_KEY", "SECRET": "WAVESPEED_WEBHOOK_SECRET"}
@@ -159,7 +157,7 @@ def test_what_production_lacks_is_named(
     assert WaveSpeed.faults(production(public_base_url=public)) == faults
 
 
-def test_development_may_do_without_any_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_development_needs_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in WaveSpeedSettings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     assert WaveSpeed.faults(settings_for(None)) == []

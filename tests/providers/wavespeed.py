@@ -1,10 +1,8 @@
-"""A provider object of WaveSpeed, and what its API sends."""
+"""A WaveSpeed provider for tests, and bodies as its API sends them."""
 
 from typing import Any
 
-from shared.providers.base import (
-    Submission,
-)
+from shared.providers.base import Submission
 from shared.providers.wavespeed import WaveSpeed, WaveSpeedSettings
 from tests.world import settings_for
 
@@ -12,7 +10,7 @@ BASE = "https://api.wavespeed.ai/api/v3"
 CREATE = f"{BASE}/bytedance/seedance-v1"
 KEY = "ws-key-in-tests"
 HOOK = "https://s.example/api/webhook/wavespeed?job=job_1&attempt=1&nonce=ab"
-# The inputs are those of the vector for v1; the signature was computed by hand with the documented algorithm.
+# The inputs are those of the vector for v1. The signature was computed by hand with the documented algorithm.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ID, STAMP, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
 SIGNATURE = "v3,10b86a1b42aed60c0e7357f88f229da774851852c039d27d6efa562dc8826a42"
