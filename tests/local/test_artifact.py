@@ -1,4 +1,4 @@
-"""The parts of the build of AWS Lambda's package that need no network; tests/deploy builds a whole one."""
+"""The steps of the AWS Lambda build that need no network. tests/deploy builds a whole package."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def relative(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_of_our_folders_only_modules_and_scripts_are_taken(tmp_path: Path) -> None:
+def test_only_modules_and_scripts_of_the_project_are_packed(tmp_path: Path) -> None:
     ours = {"functions/submit.py", "shared/jobqueue/scripts/claim.lua", "shared/media/media.py"}
     left = (
         "functions/.env", "functions/.env.py", "shared/.hidden/token.py", "shared/__pycache__/old.py",
@@ -34,7 +34,7 @@ def test_of_our_folders_only_modules_and_scripts_are_taken(tmp_path: Path) -> No
     assert relative(tmp_path / "task") == ours
 
 
-def test_of_a_wheel_what_is_found_by_its_metadata_stays(tmp_path: Path) -> None:
+def test_a_wheel_keeps_its_modules_metadata_and_licences(tmp_path: Path) -> None:
     kept = {"x/a.py", "x/a.so", "x-1.dist-info/METADATA", "x-1.dist-info/entry_points.txt", "x-1.dist-info/licenses/L"}
     dropped = (
         "bin/x", "x/a.pyi", "x/tests/t.py", "x/__pycache__/a.pyc", "x-1.dist-info/RECORD", "pip/p.py",
@@ -45,7 +45,7 @@ def test_of_a_wheel_what_is_found_by_its_metadata_stays(tmp_path: Path) -> None:
     assert relative(tmp_path) == kept
 
 
-def test_equal_content_makes_equal_bytes_whenever_and_by_whomever_it_was_written(tmp_path: Path) -> None:
+def test_equal_content_makes_equal_bytes_for_any_time_order_and_mode(tmp_path: Path) -> None:
     for name, order in (("a", ("x/1.py", "y.so")), ("b", ("y.so", "x/1.py"))):
         write(tmp_path / name, *order)
         artifact.write_zip(tmp_path / name, tmp_path / f"{name}.zip")
@@ -56,7 +56,7 @@ def test_equal_content_makes_equal_bytes_whenever_and_by_whomever_it_was_written
         assert [entry.external_attr >> 16 & 0o777 for entry in archive.infolist()] == [0o644, 0o755]
 
 
-def test_a_build_that_fails_says_why_and_leaves_the_last_package(tmp_path: Path) -> None:
+def test_a_failed_build_says_why_and_keeps_the_last_package(tmp_path: Path) -> None:
     write(tmp_path, "functions/submit.py", "shared/a.py", "build/sluice-x86_64.zip")
     (tmp_path / "requirements.txt").write_text("-r nowhere.txt\n")
     with pytest.raises(BuildFailed, match=r"could not be installed:\n.*nowhere\.txt"):
@@ -65,7 +65,7 @@ def test_a_build_that_fails_says_why_and_leaves_the_last_package(tmp_path: Path)
 
 
 def shim(folder: Path) -> Path:
-    """A version manager's, of a version that is not selected."""
+    """Writes a version manager's shim of a version that is not selected."""
     folder.mkdir(parents=True)
     made = folder / "python3.12"
     made.write_text("#!/bin/sh\necho 'python3.12: command not found' >&2\nexit 127\n")
@@ -77,7 +77,7 @@ def has_version(path: Path) -> bool:
     return path.is_file() and not path.read_bytes().startswith(b"#!")
 
 
-def test_a_shim_that_does_not_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shim_that_does_not_run_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(shim(tmp_path / "venv")))
     real = shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path=str(Path(sys.prefix) / "bin"))
     monkeypatch.setattr(interpreter, "VERSION", f"{sys.version_info[0]}.{sys.version_info[1]}")
@@ -91,18 +91,18 @@ def test_a_shim_that_does_not_run_is_passed_over(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("folder", [".pyenv/versions/3.12.7/bin", ".local/share/uv/python/cpython-3.12.11-linux/bin"])
-def test_a_version_managers_own_folder_is_looked_into(folder: str, tmp_path: Path) -> None:
+def test_a_version_managers_own_folder_is_searched(folder: str, tmp_path: Path) -> None:
     made = shim(tmp_path / folder)
     assert made in set(interpreter.candidates({"PATH": "", "HOME": str(tmp_path)}))
 
 
-def test_without_any_a_sentence_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_interpreter_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(shim(tmp_path / "venv")))
     with pytest.raises(interpreter.NoInterpreter, match=r"No Python 3\.12 was found.*Install one"):
         interpreter.find({"PATH": str(shim(tmp_path / "shims").parent), "HOME": str(tmp_path)})
 
 
-def test_the_command_tells_a_failure_in_a_sentence(
+def test_the_command_prints_a_failure_as_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object, **__: object) -> Path:

@@ -1,4 +1,4 @@
-"""``make setup-replicate`` and ``make schedule``: what they ask, what they write, and what they never print."""
+"""``make setup-replicate`` and ``make schedule``: what they request, write and never print."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def env_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_webhook_secret_goes_into_the_file_and_nowhere_else(
+def test_the_webhook_secret_is_written_to_the_file_only(
     env_file: Path, respx_mock: respx.MockRouter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = respx_mock.get(f"{REPLICATE}/account").mock(Response(200, json={"username": "ada"}))
@@ -53,7 +53,7 @@ def test_the_webhook_secret_goes_into_the_file_and_nowhere_else(
         (Response(200, json={}), Response(404)),
     ],
 )
-def test_whatever_replicate_answers_a_failure_leaves_the_file_alone(
+def test_after_any_failure_the_file_is_unchanged(
     env_file: Path, respx_mock: respx.MockRouter, account: Response, secret: Response,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -64,12 +64,12 @@ def test_whatever_replicate_answers_a_failure_leaves_the_file_alone(
     assert env_file.read_text() == before and TOKEN not in capsys.readouterr().err
 
 
-def test_without_a_token_it_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_token_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert setup_replicate.main(tmp_path / "none") == 1
     assert "REPLICATE_API_TOKEN" in capsys.readouterr().err
 
 
-def test_qstash_is_told_to_call_every_minute_and_its_keys_are_kept(
+def test_qstash_gets_a_schedule_of_every_minute_and_its_keys_are_kept(
     env_file: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PUBLIC_BASE_URL", ADDRESS)
@@ -84,7 +84,7 @@ def test_qstash_is_told_to_call_every_minute_and_its_keys_are_kept(
     assert "sig_a" not in capsys.readouterr().out
 
 
-def test_a_schedule_is_removed_again(
+def test_a_schedule_can_be_deleted(
     env_file: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PUBLIC_BASE_URL", ADDRESS)
@@ -92,7 +92,7 @@ def test_a_schedule_is_removed_again(
     assert schedule_qstash.main(["--delete"], env_file) == 0 and gone.called
 
 
-def test_an_address_that_nobody_outside_can_call_is_refused(
+def test_an_address_that_qstash_cannot_reach_is_refused(
     env_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert schedule_qstash.main([], env_file) == 1 and "PUBLIC_BASE_URL" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The embedded stack starts, tells, and stops as a whole; the demo runs through it."""
+"""The embedded stack starts, runs jobs and stops as a whole, and so does the demo."""
 
 import hashlib
 import os
@@ -36,13 +36,13 @@ UP = "Sluice is up."
 
 
 def clean_environment() -> dict[str, str]:
-    """This process' environment without any setting; SLUICE_ENV=test keeps a developer's .env out."""
+    """Returns this process's environment without Sluice's settings; SLUICE_ENV=test keeps a developer's .env out."""
     others = {name: value for name, value in os.environ.items() if name not in setting_names()}
     return {**others, **FREE_PORTS, "SLUICE_ENV": "test"}
 
 
 def sealed(data_dir: Path, **changes: object) -> Configuration:
-    """A stack on free ports that the environment of the tests does not touch; its output goes to files."""
+    """Configures a stack on free ports that ignores the tests' environment; its output goes to files."""
     values: dict[str, object] = {
         "port": 0, "store_port": 0, "provider_port": 0, "data_dir": data_dir, "log_dir": data_dir / "logs",
         "sealed": True, "settings": {"SLUICE_ENV": "test"},
@@ -57,7 +57,7 @@ class Process(NamedTuple):
 
 
 def processes() -> list[Process]:
-    """Every process that runs; those that ended and only wait to be noticed do not count."""
+    """Returns all running processes, without zombies."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
     rows = (line.split(None, 3) for line in listed.stdout.splitlines())
     return [Process(int(row[0]), int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")]
@@ -83,7 +83,7 @@ def all_gone(family: list[Process]) -> bool:
 
 @contextmanager
 def running_stack(*flags: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """`make dev` in a process of its own, and what it printed until it was up."""
+    """Runs `make dev` in its own process; yields it and its output until the stack was up."""
     command = [sys.executable, "-m", "local.stack", *flags]
     with subprocess.Popen(
         command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -124,7 +124,7 @@ def test_an_occupied_port_is_named_before_anything_starts(flag: str, variable: s
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_however_the_stack_ends_it_leaves_no_process(number: signal.Signals, status: int, tmp_path: Path) -> None:
+def test_after_any_signal_the_stack_leaves_no_process(number: signal.Signals, status: int, tmp_path: Path) -> None:
     with running_stack("--data-dir", str(tmp_path)) as (process, _):
         family = descendants(process.pid)
         commands = " ".join(child.command for child in family)
@@ -157,8 +157,8 @@ def test_the_printed_command_submits_a_job(tmp_path: Path) -> None:
 BODY = {"model": "acme/text-to-video", "input": {"prompt": "a boat", "simulate": {"seconds": 0.2}}, "user_id": "ada"}
 
 
-def told(stack: Stack) -> tuple[httpx.Response, Event]:
-    """The answer to a submit, and the event of that job's end, verified with the secret that the deployment tells."""
+def run_job(stack: Stack) -> tuple[httpx.Response, Event]:
+    """Returns the answer to a submit, and the event of the job's end, verified with the deployment's secret."""
     events: list[Event] = []
     with Receiver(secrets_of(stack.urls.functions, stack.api_key), events.append) as receiver:
         body = {**BODY, "hook_url": receiver.url}
@@ -174,7 +174,7 @@ def authorization(stack: Stack) -> dict[str, str]:
 
 def test_a_job_its_file_and_the_api_key_outlive_a_restart(tmp_path: Path) -> None:
     with Stack(sealed(tmp_path)) as stack:
-        submitted, event = told(stack)
+        submitted, event = run_job(stack)
         assert (event.type, event.subject) == ("job.completed", submitted.json()["id"])
     assert len(list((tmp_path / "storage").rglob("results/**/*.mp4"))) == 1
     with Stack(sealed(tmp_path)) as stack:
@@ -184,12 +184,14 @@ def test_a_job_its_file_and_the_api_key_outlive_a_restart(tmp_path: Path) -> Non
         film = httpx.get(result, headers=authorization(stack), follow_redirects=True).content
     assert found.json()["user_id"] == "ada"
     assert file["state"] == "stored" and hashlib.sha256(film).hexdigest() == file["sha256"]
-    assert '"event": "submitted"' not in (tmp_path / "logs" / "functions.log").read_text(), "each start, a new log"
+    assert '"event": "submitted"' not in (tmp_path / "logs" / "functions.log").read_text(), (
+        "each start begins a new log"
+    )
 
 
-def test_a_fresh_stack_keeps_files_while_it_runs_and_nothing_afterwards(tmp_path: Path) -> None:
+def test_a_fresh_stack_keeps_files_only_while_it_runs(tmp_path: Path) -> None:
     with Stack(sealed(tmp_path, fresh=True)) as stack:
-        _, event = told(stack)
+        _, event = run_job(stack)
         (file,) = event.body["data"]["files"]
         assert file["state"] == "stored" and httpx.get(file["url"]).content[4:8] == b"ftyp"
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
@@ -202,7 +204,7 @@ def test_memory_mode_runs_without_a_store(tmp_path: Path) -> None:
     assert (stack.urls.store, health["store"]["mode"]) == (None, "memory")
 
 
-def test_a_part_that_cannot_start_is_shown_with_its_last_words(tmp_path: Path) -> None:
+def test_a_part_that_cannot_start_is_reported_with_its_last_output(tmp_path: Path) -> None:
     stack = Stack(sealed(tmp_path, settings={"SLUICE_ENV": "test", "LEASE": "1"}))
     with pytest.raises(StackError, match=r"the functions ended on its own.*(?s:.*)LEASE"):
         stack.start()
@@ -220,19 +222,19 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 PORTS = {"functions": 1, "store": 2, "provider": 3}
 
 
-def test_with_a_replicate_token_the_real_provider_is_used_and_no_webhook_secret_invented(
+def test_with_a_replicate_token_the_real_provider_is_used_without_a_made_up_webhook_secret(
     no_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     no_settings.setenv("REPLICATE_API_TOKEN", "r8_0123456789abcdef")
     plan = Environment(Configuration(data_dir=tmp_path))
-    told = plan.variables(PORTS)
+    variables = plan.variables(PORTS)
     assert not plan.needs_simulator
-    assert told["REPLICATE_API_TOKEN"] == "r8_0123456789abcdef"
-    assert "REPLICATE_BASE_URL" not in told
-    assert "REPLICATE_WEBHOOK_SECRET" not in told
+    assert variables["REPLICATE_API_TOKEN"] == "r8_0123456789abcdef"
+    assert "REPLICATE_BASE_URL" not in variables
+    assert "REPLICATE_WEBHOOK_SECRET" not in variables
 
 
-def test_what_the_developer_has_set_wins_and_placeholders_do_not_count(
+def test_the_developers_settings_win_and_placeholders_do_not_count(
     no_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     no_settings.setenv("API_KEYS", "mine:0123456789abcdef")
@@ -240,25 +242,25 @@ def test_what_the_developer_has_set_wins_and_placeholders_do_not_count(
     no_settings.setenv("REPLICATE_API_TOKEN", "r8_your-token")
     no_settings.setenv("MAX_CONCURRENT_TASKS", "7")
     plan = Environment(Configuration(data_dir=tmp_path))
-    told = plan.variables(PORTS)
+    variables = plan.variables(PORTS)
     assert (plan.needs_store, plan.needs_simulator) == (False, True)
-    assert (told["API_KEYS"], told["MAX_CONCURRENT_TASKS"]) == ("mine:0123456789abcdef", "7")
-    assert "UPSTASH_REDIS_REST_URL" not in told
-    assert told["REPLICATE_BASE_URL"] == "http://127.0.0.1:3/v1"
+    assert (variables["API_KEYS"], variables["MAX_CONCURRENT_TASKS"]) == ("mine:0123456789abcdef", "7")
+    assert "UPSTASH_REDIS_REST_URL" not in variables
+    assert variables["REPLICATE_BASE_URL"] == "http://127.0.0.1:3/v1"
 
 
-def test_results_are_kept_below_the_data_and_may_come_from_this_machine(
+def test_results_are_stored_in_the_data_folder_and_may_come_from_this_machine(
     no_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
-    assert (told["STORAGE_URL"], told["ALLOW_LOOPBACK"]) == ((tmp_path / "storage").as_uri(), "true")
+    variables = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert (variables["STORAGE_URL"], variables["ALLOW_LOOPBACK"]) == ((tmp_path / "storage").as_uri(), "true")
     assert Environment(Configuration(data_dir=tmp_path, fresh=True)).variables(PORTS)["STORAGE_URL"] == "memory://"
     no_settings.setenv("SLUICE_ENV", "production")
     assert "ALLOW_LOOPBACK" not in Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
     assert "STORAGE_URL" not in Environment(Configuration(data_dir=tmp_path, fresh=True)).variables(PORTS)
 
 
-def test_a_bucket_of_the_developers_is_used_with_his_keys_unless_the_stack_is_sealed(
+def test_the_developers_bucket_and_keys_are_used_unless_the_stack_is_sealed(
     no_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given = {
@@ -267,9 +269,9 @@ def test_a_bucket_of_the_developers_is_used_with_his_keys_unless_the_stack_is_se
     }  # fmt: skip
     for name, value in given.items():
         no_settings.setenv(name, value)
-    told = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
-    assert {name: told[name] for name in given} == given
-    with storage_settings(told) as own:
+    variables = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert {name: variables[name] for name in given} == given
+    with storage_settings(variables) as own:
         assert own.storage_region == "eu-west-1" and own.storage_keys == (
             "AKIA0000",
             "a/secret/with/xxx/in/it",
@@ -281,14 +283,14 @@ def test_a_bucket_of_the_developers_is_used_with_his_keys_unless_the_stack_is_se
 
 @contextmanager
 def storage_settings(environ: dict[str, str]) -> Iterator[StorageSettings]:
-    """The settings of storage that a child with this environment would have."""
+    """Yields the storage settings of a child with this environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
         yield StorageSettings()
 
 
-def test_the_receiver_takes_what_a_secret_of_its_signed_and_refuses_the_rest(tmp_path: Path) -> None:
+def test_the_receiver_accepts_events_signed_with_its_secrets_and_no_others(tmp_path: Path) -> None:
     old, new, other = (f"whsec_{letter * 32}" for letter in "AbC")
     body, now = b'{"type":"job.completed","data":{"id":"job_1"}}', datetime.now(UTC)
     events: list[Event] = []
@@ -301,7 +303,9 @@ def test_the_receiver_takes_what_a_secret_of_its_signed_and_refuses_the_rest(tmp
 
     with Receiver([old, new], events.append) as receiver:
         assert [post(old), post(new)] == [204, 204]
-        assert [(event.type, event.subject) for event in events] == [("job.completed", "job_1")], "twice is once"
+        assert [(event.type, event.subject) for event in events] == [("job.completed", "job_1")], (
+            "one event, received twice"
+        )
         refused = [
             post(other), post(old, content=body + b" "), post(old, at=now - timedelta(minutes=10)),
             post(old, signature="nonsense"), post(old, signature="v1,!"),
@@ -312,7 +316,7 @@ def test_the_receiver_takes_what_a_secret_of_its_signed_and_refuses_the_rest(tmp
     assert len(events) == 1
 
 
-def test_the_receiver_says_why_it_cannot_begin(
+def test_the_receiver_says_why_it_cannot_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("API_KEY", raising=False)
@@ -328,7 +332,7 @@ def test_the_environment_wins_over_the_env_file_which_only_development_reads(tmp
     assert given_settings({"SLUICE_ENV": "test"}, file) == {"SLUICE_ENV": "test"}
 
 
-def test_local_secrets_are_kept_where_only_their_owner_can_read_them(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_file_of_local_secrets(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "local.env"
     made = local_secrets(file)
     assert local_secrets(file) == made
@@ -346,7 +350,7 @@ def test_local_secrets_are_kept_where_only_their_owner_can_read_them(tmp_path: P
         (httpx.ConnectError("refused"), "tick failed: ConnectError"),
     ],
 )
-def test_the_schedule_speaks_only_of_ticks_that_did_something_or_failed(
+def test_the_schedule_reports_only_ticks_that_did_work_or_failed(
     answer: httpx.Response | httpx.ConnectError, line: str | None
 ) -> None:
     def handle(_: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Commands for the REST server, past and through the SDK."""
+"""Clients of the REST server: a plain HTTP one and Upstash's SDK."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from local.rest_server.running import RunningServer
 
 
 def client_with(url: str, token: str) -> httpx.Client:
-    # An empty TLS context: loading the certificate store for a plain http address takes longer than most tests here.
+    # An empty TLS context, since loading the certificate store takes longer than most tests here.
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10, verify=tls)
 

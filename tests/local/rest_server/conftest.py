@@ -1,4 +1,4 @@
-"""A REST server over each engine that each test finds empty, and a client of it."""
+"""A REST server for each engine, empty for each test, and its client."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def one_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     if request.param == "redis":
         found = shutil.which("redis-server")
         if found is None:
-            pytest.skip("no redis-server on PATH; the Valkey run of the same tests stands alone")
+            pytest.skip("no redis-server on PATH; these tests run with Valkey only")
         binary = Path(found)
     with running_server(token="t-secret", read_only_token="t-reader", binary=binary) as running:
         yield running

@@ -1,4 +1,4 @@
-"""What the REST server bills, and how it breaks on order."""
+"""The REST server's bill and its injected faults."""
 
 import asyncio
 import re
@@ -34,7 +34,7 @@ def monitored(server: RunningServer) -> Iterator[list[str]]:
         stream.close()
 
 
-async def test_the_bill_of_a_script_is_the_script_and_what_monitor_shows_of_it(server: RunningServer) -> None:
+async def test_the_bill_of_a_script_is_one_plus_the_commands_that_monitor_shows(server: RunningServer) -> None:
     script = """for i = 1, 7 do redis.call('INCR', KEYS[1]) end
                 redis.pcall('LPUSH', KEYS[1], 'wrong type')
                 return redis.call('GET', KEYS[1])"""
@@ -47,7 +47,7 @@ async def test_the_bill_of_a_script_is_the_script_and_what_monitor_shows_of_it(s
     assert bill.by_command == {"eval": 1, "get": 1, "incr": 7, "lpush": 1}
 
 
-def test_batches_are_billed_by_the_command_and_refusals_of_the_server_not_at_all(
+def test_batches_are_billed_by_the_command_and_the_servers_refusals_are_free(
     http: httpx.Client, server: RunningServer
 ) -> None:
     http.post("/pipeline", json=[["SET", "a", "1"], ["GET"], ["BLPOP", "a", 0]])
@@ -59,7 +59,7 @@ def test_batches_are_billed_by_the_command_and_refusals_of_the_server_not_at_all
     assert bill.by_command == {"eval": 1, "get": 2, "incr": 2, "set": 1}
 
 
-def test_looking_at_the_bill_costs_nothing_and_resetting_starts_over(http: httpx.Client, server: RunningServer) -> None:
+def test_reading_the_bill_is_free_and_a_reset_clears_it(http: httpx.Client, server: RunningServer) -> None:
     http.get("/incr/n")
     server.ask("INCR", "n")
     shown = {"calls": 1, "outer": 1, "inner": 0, "by_command": {"incr": 1}, "billed": 1}
@@ -138,7 +138,9 @@ def test_a_refusing_fault_applies_nothing(
     assert http.get("/get/n").json() == {"result": None}
 
 
-def test_a_fault_strikes_as_often_as_ordered_and_only_what_matches(http: httpx.Client, server: RunningServer) -> None:
+def test_a_fault_strikes_as_often_as_ordered_and_only_matching_requests(
+    http: httpx.Client, server: RunningServer
+) -> None:
     order = http.post("/-/faults", json={"fault": "throttled", "times": 2, "match": "SET a"}).json()
     assert order["fired"] == 0
     paths = ("/SET/a/1", "/SET/b/1", "/GET/a", "/SET/a/1", "/SET/a/1")

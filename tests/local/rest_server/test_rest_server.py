@@ -47,7 +47,7 @@ def test_a_json_body_carries_strings_numbers_and_booleans(http: httpx.Client, se
 
 
 @pytest.mark.parametrize("body", ["", "{", '"GET"', "[]", '[""]', '["GET",null]', '["GET",["a"]]', '["SET","a",NaN]'])
-def test_a_body_that_is_no_command_is_answered_400(http: httpx.Client, body: str) -> None:
+def test_a_body_without_a_command_is_answered_400(http: httpx.Client, body: str) -> None:
     answer = http.post("/", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("ERR ")
@@ -75,7 +75,7 @@ def test_a_missing_or_wrong_token_is_answered_401(server: RunningServer, header:
     assert server.ask("EXISTS", "n") == 0
 
 
-def test_the_token_may_stand_in_the_query(server: RunningServer) -> None:
+def test_the_token_may_be_in_the_query(server: RunningServer) -> None:
     assert httpx.get(f"{server.url}/set/a/b?_token={server.token}").json() == {"result": "OK"}
 
 
@@ -95,7 +95,7 @@ def test_the_read_only_token_reads_but_neither_writes_nor_lists_keys(server: Run
 # Replies
 
 
-def test_base64_covers_every_string_but_ok_also_inside_arrays(http: httpx.Client) -> None:
+def test_base64_covers_every_string_except_ok_also_inside_arrays(http: httpx.Client) -> None:
     script = "return {'OK', 'a', {'\\255', false, 7}}"
     result = run(http, "EVAL", script, 0, **{"Upstash-Encoding": "base64"})
     assert result == {"result": ["OK", b64encode(b"a").decode(), [b64encode(b"\xff").decode(), None, 7]]}
@@ -107,7 +107,7 @@ def test_without_base64_invalid_utf8_becomes_the_replacement_character(http: htt
     assert run(http, "GET", "k") == {"result": "a\ufffdb"}
 
 
-def test_replies_keep_redis_own_shape(http: httpx.Client) -> None:
+def test_replies_have_the_shape_of_redis(http: httpx.Client) -> None:
     run(http, "HSET", "h", "a", 1)
     run(http, "ZADD", "z", 1.5, "m")
     assert run(http, "HGETALL", "h") == {"result": ["a", "1"]}
@@ -122,7 +122,7 @@ def test_replies_keep_redis_own_shape(http: httpx.Client) -> None:
         (["LPUSH", "text", "x"], "WRONGTYPE Operation against a key holding the wrong kind of value"),
     ],
 )
-def test_a_failing_command_is_answered_400_with_redis_own_text(
+def test_a_failing_command_is_answered_400_with_the_text_of_redis(
     http: httpx.Client, server: RunningServer, command: list[str], error: str
 ) -> None:
     server.ask("SET", "text", "abc")
@@ -188,13 +188,13 @@ def test_a_transaction_with_a_refused_command_answers_one_error_and_applies_noth
 
 @pytest.mark.parametrize("path", ["/pipeline", "/multi-exec"])
 @pytest.mark.parametrize("body", ["", "[", "[]", "{}", "[[]]", '["GET","a"]'])
-def test_a_batch_that_is_none_answers_one_error_object(http: httpx.Client, path: str, body: str) -> None:
+def test_a_malformed_batch_is_answered_with_one_error_object(http: httpx.Client, path: str, body: str) -> None:
     answer = http.post(path, content=body)
     assert answer.status_code == 400
     assert set(answer.json()) == {"error"}
 
 
-async def test_nobody_sees_or_breaks_into_half_a_transaction(server: RunningServer) -> None:
+async def test_transactions_do_not_interleave(server: RunningServer) -> None:
     async with sdk(server) as redis:
 
         async def move() -> list[Any]:
@@ -222,7 +222,7 @@ async def test_upstash_client_works_unchanged(server: RunningServer) -> None:
             await redis.lpush("k", "x")
 
 
-async def test_a_script_with_upstash_flag_runs_under_the_digest_the_caller_knows(server: RunningServer) -> None:
+async def test_a_script_with_upstashs_flag_keeps_the_digest_of_its_text(server: RunningServer) -> None:
     digest = sha1(FLAGGED.encode(), usedforsecurity=False).hexdigest()
     async with sdk(server) as redis:
         assert await redis.script_load(FLAGGED) == digest

@@ -1,4 +1,4 @@
-"""The engine and the process around it: start, stop and sudden end."""
+"""The REST server's process and its engine: start, stop and sudden end."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def test_a_hanging_request_does_not_hold_up_the_stop() -> None:
         assert client.recv(1) == b""
 
 
-def test_an_engine_that_ends_or_stays_silent_says_so_with_its_log(tmp_path: Path) -> None:
+def test_an_engine_that_ends_or_does_not_answer_is_an_error_with_its_log(tmp_path: Path) -> None:
     binary = tmp_path / "engine"
     for script, message in (("exit 1", "ended while starting"), ("exec sleep 60", "did not answer PING in time")):
         binary.write_text(f"#!/bin/sh\necho bad setting\n{script}\n")
@@ -73,7 +73,7 @@ def test_an_occupied_port_is_one_message_and_status_2() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="pidfd, to wait for a foreign process, is Linux only")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
-def test_the_engine_ends_with_the_server_however_that_ends(number: signal.Signals, status: int) -> None:
+def test_the_engine_ends_with_the_server_after_any_signal(number: signal.Signals, status: int) -> None:
     environment = os.environ | {"UPSTASH_REDIS_REST_TOKEN": "t"}
     with subprocess.Popen(
         command_line("--port", "0"),

@@ -1,4 +1,4 @@
-"""A running simulator that each test finds empty, a client of it, and a receiver of its webhooks."""
+"""A running simulator, empty for each test, its client, and a receiver of its webhooks."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Creating predictions at the simulator of Replicate, and taking their webhooks."""
+"""Creates predictions at the simulated Replicate, and receives their webhooks."""
 
 import queue
 import threading
@@ -28,7 +28,7 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """Takes webhooks, and answers with the statuses put into `answers`, then with 200."""
+    """Receives webhooks. Answers with the statuses in `answers`, then with 200."""
 
     def __init__(self, url: str, secret: str) -> None:
         self.url = url
@@ -67,7 +67,7 @@ def receiving(secret: str) -> Iterator[Receiver]:
 
 
 def create(api: httpx.Client, *, prompt: str = "a fox", headers: dict[str, str] | None = None, **rest: Any) -> Any:
-    """Creates a prediction of an official model; what is no field of the request body chooses its behaviour."""
+    """Creates a prediction of an official model. Keywords that are not body fields choose its behaviour."""
     body: dict[str, Any] = {
         name: rest.pop(name) for name in ("version", "webhook", "webhook_events_filter") if name in rest
     }
@@ -75,12 +75,12 @@ def create(api: httpx.Client, *, prompt: str = "a fox", headers: dict[str, str] 
     return api.post("/predictions", json=body, headers=headers)
 
 
-def told(receiver: Receiver, **rest: Any) -> dict[str, Any]:
+def webhook_to(receiver: Receiver, **rest: Any) -> dict[str, Any]:
     return {"webhook": receiver.url, "webhook_events_filter": ["completed"], **rest}
 
 
 def deliveries(simulator: RunningSimulator, count: int) -> list[dict[str, Any]]:
-    """Returns the newest prediction's deliveries once there are that many: each is written after its answer came."""
+    """Returns the newest prediction's deliveries, once ``count`` of them have their answers."""
     for _ in range(2000):
         found: list[dict[str, Any]] = simulator.predictions()[0]["deliveries"]
         if len(found) >= count:

@@ -1,4 +1,4 @@
-"""The life of a prediction at the simulator of Replicate, driven over HTTP as its users drive it."""
+"""The life of a prediction at the simulated Replicate, over HTTP."""
 
 import io
 import re
@@ -49,7 +49,7 @@ def test_a_prediction_starts_runs_and_succeeds_with_the_fields_of_the_real_api(
         ("/models/acme/video/predictions", None, ("acme/video", "hidden")),
     ],
 )
-def test_each_way_to_name_a_model_is_understood(api: httpx.Client, path: str, version: str, named: object) -> None:
+def test_a_model_can_be_named_in_each_documented_way(api: httpx.Client, path: str, version: str, named: object) -> None:
     made = api.post(path, json={"input": {"prompt": "x"}, **({"version": version} if version else {})})
     assert (made.status_code, (made.json()["model"], made.json()["version"])) == (201, named)
 
@@ -59,7 +59,7 @@ def test_a_deployment_is_named_in_its_predictions(api: httpx.Client) -> None:
     assert (made["deployment"], len(made["version"])) == ("acme/fast", 64)
 
 
-def test_a_failing_prediction_carries_its_error_and_no_output(api: httpx.Client) -> None:
+def test_a_failed_prediction_has_its_error_and_no_output(api: httpx.Client) -> None:
     failed = create(api, outcome="fail", error="CUDA out of memory", **INSTANT).json()
     assert (failed["status"], failed["error"], failed["output"]) == ("failed", "CUDA out of memory", None)
     assert "100%" not in failed["logs"]
@@ -99,7 +99,7 @@ def test_a_deadline_before_the_start_aborts_and_one_after_it_cancels(
 
 
 @pytest.mark.parametrize("wrong", ["4s", "0m", "", "s", "90", "1m 30s", "5m1h", "-5m"])
-def test_a_cancel_after_that_is_no_duration_or_too_short_is_refused(api: httpx.Client, wrong: str) -> None:
+def test_a_malformed_or_short_cancel_after_is_refused(api: httpx.Client, wrong: str) -> None:
     assert create(api, headers={"Cancel-After": wrong}).status_code == 422
 
 
@@ -160,7 +160,7 @@ def test_input_output_and_logs_are_removed_an_hour_after_completion(
 # --- refusals
 
 
-def test_every_route_but_the_files_wants_the_token(simulator: RunningSimulator) -> None:
+def test_every_route_except_the_files_needs_the_token(simulator: RunningSimulator) -> None:
     root = simulator.root
     routes = [
         *(("POST", f"/v1/{path}predictions") for path in ("", "models/a/b/", "deployments/a/b/")),
@@ -176,7 +176,7 @@ def test_every_route_but_the_files_wants_the_token(simulator: RunningSimulator) 
         ), path
 
 
-def test_what_does_not_exist_is_not_found(api: httpx.Client) -> None:
+def test_an_unknown_prediction_is_404(api: httpx.Client) -> None:
     for answer in (api.get("/predictions/none"), api.post("/predictions/none/cancel")):
         assert (answer.status_code, answer.json()["status"]) == (404, 404)
 
@@ -195,7 +195,7 @@ def test_what_does_not_exist_is_not_found(api: httpx.Client) -> None:
         {"input": {}, "version": "acme/video", "webhook_events_filter": ["never"]},
     ],
 )
-def test_a_request_that_does_not_fit_is_refused(api: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_malformed_request_is_refused(api: httpx.Client, body: dict[str, Any]) -> None:
     refused = api.post("/predictions", json=body)
     assert refused.status_code == 422
     assert set(refused.json()) == {"title", "detail", "status"}
@@ -215,7 +215,7 @@ def test_a_webhook_is_https_or_stays_on_this_machine(api: httpx.Client, url: str
     assert create(api, webhook=url).status_code == 201
 
 
-def test_a_throttled_create_says_when_to_return(api: httpx.Client) -> None:
+def test_a_throttled_create_says_when_to_repeat(api: httpx.Client) -> None:
     plain, precise = create(api, create="429"), create(api, create=429, retry_after=7)
     assert plain.json() == {"detail": "Request was throttled. Your rate limit resets in ~30s."}
     assert "retry-after" not in plain.headers

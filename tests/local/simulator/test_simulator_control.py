@@ -1,4 +1,4 @@
-"""What tests and the demo see and steer: the list, the census, behaviours, the command."""
+"""The simulator's controls for tests and the demo: the list, the census, behaviours, the command."""
 
 import re
 import signal
@@ -14,7 +14,7 @@ import local.simulator
 from local.simulator.behaviour import Behaviour
 from local.simulator.census import Creates
 from local.simulator.running import RunningSimulator
-from tests.local.simulator.predictions import API_FIELDS, INSTANT, Receiver, create, told
+from tests.local.simulator.predictions import API_FIELDS, INSTANT, Receiver, create, webhook_to
 from tests.project import ROOT
 
 # --- lists, the census and the other admin routes
@@ -48,7 +48,7 @@ def test_the_list_can_be_bounded_by_creation_time(simulator: RunningSimulator, a
     assert api.get("/predictions?created_after=yesterday").status_code == 422
 
 
-def test_the_census_knows_how_many_ran_at_once_in_total_and_by_label(
+def test_the_census_counts_how_many_ran_at_once_in_total_and_by_label(
     simulator: RunningSimulator, api: httpx.Client
 ) -> None:
     create(api, seconds=10, group="user:ada,queue:hd")
@@ -79,20 +79,22 @@ def test_a_default_behaviour_lasts_for_some_creates_or_until_cleared_and_inputs_
         simulator.behave(unheard=1)
 
 
-def test_a_reset_forgets_everything(simulator: RunningSimulator, api: httpx.Client, receiver: Receiver) -> None:
-    create(api, **told(receiver))
+def test_a_reset_clears_everything(simulator: RunningSimulator, api: httpx.Client, receiver: Receiver) -> None:
+    create(api, **webhook_to(receiver))
     simulator.behave(create="500")
     simulator.reset()
     assert (simulator.predictions(), simulator.census().creates) == ([], [])
-    assert create(api, prompt="after", **INSTANT, **told(receiver)).status_code == 201
+    assert create(api, prompt="after", **INSTANT, **webhook_to(receiver)).status_code == 201
     assert receiver.get().event["input"]["prompt"] == "after"
 
 
-def test_three_hundred_predictions_at_once_all_finish_and_are_told(
+def test_three_hundred_concurrent_predictions_all_finish_and_send_webhooks(
     simulator: RunningSimulator, api: httpx.Client, receiver: Receiver
 ) -> None:
     def one(number: int) -> str:
-        identifier: str = create(api, prompt=str(number), seconds=0.05, start_delay=0, **told(receiver)).json()["id"]
+        identifier: str = create(api, prompt=str(number), seconds=0.05, start_delay=0, **webhook_to(receiver)).json()[
+            "id"
+        ]
         return identifier
 
     with ThreadPoolExecutor(8) as pool:

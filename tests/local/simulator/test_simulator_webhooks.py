@@ -1,4 +1,4 @@
-"""When, how often and how the simulator of Replicate sends webhooks."""
+"""The webhooks of the simulated Replicate: when, how often and how they are sent."""
 
 import socket
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from local.simulator.running import RunningSimulator
-from tests.local.simulator.predictions import INSTANT, Receiver, create, deliveries, told
+from tests.local.simulator.predictions import INSTANT, Receiver, create, deliveries, webhook_to
 
 # --- webhooks (the receiver verifies every signature)
 
@@ -16,7 +16,7 @@ def test_the_terminal_webhook_is_the_prediction_object_signed(
     simulator: RunningSimulator, api: httpx.Client, receiver: Receiver
 ) -> None:
     assert api.get("/webhooks/default/secret").json() == {"key": simulator.webhook_secret}
-    made = create(api, seconds=300, **told(receiver)).json()
+    made = create(api, seconds=300, **webhook_to(receiver)).json()
     simulator.advance(301)
     assert receiver.get().event == api.get(made["urls"]["get"]).json()
     [delivery] = deliveries(simulator, 1)
@@ -24,12 +24,12 @@ def test_the_terminal_webhook_is_the_prediction_object_signed(
     assert simulator.predictions()[0]["webhook"] == receiver.url
 
 
-def test_cancelled_and_aborted_predictions_are_told_too(
+def test_cancelled_and_aborted_predictions_send_webhooks_too(
     simulator: RunningSimulator, api: httpx.Client, receiver: Receiver
 ) -> None:
-    api.post(create(api, outcome="stall", **told(receiver)).json()["urls"]["cancel"])
+    api.post(create(api, outcome="stall", **webhook_to(receiver)).json()["urls"]["cancel"])
     assert receiver.get().event["status"] == "canceled"
-    create(api, start_delay=100, headers={"Cancel-After": "10s"}, **told(receiver))
+    create(api, start_delay=100, headers={"Cancel-After": "10s"}, **webhook_to(receiver))
     simulator.advance(11)
     assert receiver.get().event["status"] == "aborted"
 
@@ -57,11 +57,11 @@ def test_only_the_events_of_the_filter_are_sent(
     assert [receiver.get().event["status"] for _ in events] == [statuses[each] for each in events]
 
 
-def test_a_refused_webhook_is_repeated_with_the_same_id_until_it_is_taken(
+def test_a_refused_webhook_is_repeated_with_the_same_id_until_it_is_accepted(
     simulator: RunningSimulator, api: httpx.Client, receiver: Receiver
 ) -> None:
     receiver.answers = [503, 404]
-    create(api, **INSTANT, **told(receiver))
+    create(api, **INSTANT, **webhook_to(receiver))
     for count, gap in ((1, 1), (2, 2), (3, 100)):
         deliveries(simulator, count)
         simulator.advance(gap)
@@ -70,7 +70,7 @@ def test_a_refused_webhook_is_repeated_with_the_same_id_until_it_is_taken(
     assert receiver.received.empty()
 
 
-def test_a_webhook_that_is_never_taken_is_given_up_about_a_minute_after_completion(
+def test_a_webhook_that_is_never_accepted_is_given_up_about_a_minute_after_completion(
     simulator: RunningSimulator, api: httpx.Client
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -90,17 +90,17 @@ def test_a_redirect_is_neither_followed_nor_repeated(
     simulator: RunningSimulator, api: httpx.Client, receiver: Receiver
 ) -> None:
     receiver.answers = [307]
-    create(api, webhook_delay=0, **INSTANT, **told(receiver))
+    create(api, webhook_delay=0, **INSTANT, **webhook_to(receiver))
     assert [each["status_code"] for each in deliveries(simulator, 1)] == [307]
     simulator.advance(100)
-    create(api, prompt="next", **INSTANT, **told(receiver))
+    create(api, prompt="next", **INSTANT, **webhook_to(receiver))
     assert [receiver.get().event["input"]["prompt"] for _ in range(2)] == ["a fox", "next"]
 
 
 def travelling(receiver: Receiver, how: str, **rest: Any) -> dict[str, Any]:
     """Returns a request body, since `webhook` names both the URL and the way it travels."""
     simulate = {**INSTANT, "webhook": how, **rest}
-    return {"version": "acme/video", "input": {"prompt": how, "simulate": simulate}, **told(receiver)}
+    return {"version": "acme/video", "input": {"prompt": how, "simulate": simulate}, **webhook_to(receiver)}
 
 
 def test_a_lost_webhook_is_never_sent(simulator: RunningSimulator, api: httpx.Client, receiver: Receiver) -> None:

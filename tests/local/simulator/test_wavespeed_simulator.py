@@ -1,4 +1,4 @@
-"""The simulated WaveSpeed, driven by the provider as Sluice drives it."""
+"""The simulated WaveSpeed, used through Sluice's own provider."""
 
 import asyncio
 import hashlib
@@ -44,7 +44,7 @@ TASK_FIELDS = {
 
 
 class Receiver:
-    """Takes webhooks and answers 200."""
+    """Receives webhooks and answers 200."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -116,7 +116,7 @@ async def create(
 
 
 def url_of(prediction: Prediction) -> str:
-    """The one URL that the output holds."""
+    """Returns the one URL in the output."""
     assert isinstance(prediction.output, list)
     [url] = prediction.output
     return str(url)
@@ -133,7 +133,7 @@ def ask(simulator: RunningSimulator, path: str, method: str = "GET", key: str | 
     return httpx.request(method, simulator.wavespeed_url + path, headers=headers, json={}, trust_env=False)
 
 
-def believed(provider: WaveSpeed, headers: dict[str, str], body: bytes) -> Prediction:
+def verified(provider: WaveSpeed, headers: dict[str, str], body: bytes) -> Prediction:
     provider.verify(headers, body, int(time.time() * 1000))
     return provider.read_webhook(body)
 
@@ -141,7 +141,7 @@ def believed(provider: WaveSpeed, headers: dict[str, str], body: bytes) -> Predi
 # --- a task's life
 
 
-async def test_a_task_is_created_runs_and_completes_as_polls_see_it(
+async def test_a_poll_sees_a_task_created_running_and_completed(
     simulator: RunningSimulator, wavespeed: WaveSpeed
 ) -> None:
     new = await created(wavespeed, seconds=50, start_delay=10)
@@ -158,23 +158,23 @@ async def test_a_task_is_created_runs_and_completes_as_polls_see_it(
     assert httpx.get(url_of(done), trust_env=False).headers["content-type"] == "video/mp4"
 
 
-async def test_a_task_is_told_by_a_signed_webhook_at_the_url_of_the_query(
+async def test_a_finished_task_sends_a_signed_webhook_to_the_url_of_the_query(
     simulator: RunningSimulator, wavespeed: WaveSpeed, receiver: Receiver
 ) -> None:
     new = await created(wavespeed, receiver.url, seconds=300, output="list")
     assert simulator.predictions()[0]["webhook"] == receiver.url
     simulator.advance(301)
     headers, body = await receiver.get()
-    assert believed(wavespeed, headers, body) == await wavespeed.get(new.id, 5)
+    assert verified(wavespeed, headers, body) == await wavespeed.get(new.id, 5)
     assert set(json.loads(body)) == TASK_FIELDS and len(json.loads(body)["outputs"]) == 2
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     key = simulator.wavespeed_secret.removeprefix("whsec_").encode()
     assert headers["webhook-signature"] == "v3," + hmac.new(key, content, hashlib.sha256).hexdigest()
     with pytest.raises(Unauthenticated):
-        believed(wavespeed, headers, body + b" ")
+        verified(wavespeed, headers, body + b" ")
 
 
-async def test_a_failed_task_is_told_with_200_by_create_poll_and_webhook(
+async def test_create_poll_and_webhook_all_report_a_failed_task_with_200(
     simulator: RunningSimulator, wavespeed: WaveSpeed, receiver: Receiver
 ) -> None:
     failed = await created(wavespeed, receiver.url, outcome="fail", error="CUDA out of memory", **INSTANT)
@@ -182,7 +182,7 @@ async def test_a_failed_task_is_told_with_200_by_create_poll_and_webhook(
     answer = ask(simulator, f"/predictions/{failed.id}/result")
     assert (answer.status_code, answer.json()["code"], answer.json()["data"]["code"]) == (200, 200, 1405)
     assert await wavespeed.get(failed.id, 5) == failed
-    assert believed(wavespeed, *await receiver.get()) == failed
+    assert verified(wavespeed, *await receiver.get()) == failed
 
 
 async def test_a_stalled_task_goes_on_and_cannot_be_cancelled(
@@ -230,7 +230,7 @@ async def test_an_input_that_is_refused_is_rejected(wavespeed: WaveSpeed, status
     assert isinstance(await create(wavespeed, create=status), Rejected)
 
 
-async def test_a_throttled_create_says_when_to_return(wavespeed: WaveSpeed) -> None:
+async def test_a_throttled_create_says_when_to_repeat(wavespeed: WaveSpeed) -> None:
     assert await create(wavespeed, create=429, retry_after=7) == Throttled("rate_limited", 7)
 
 
@@ -251,12 +251,12 @@ async def test_an_unanswered_create_is_unknown_and_sent_once(
     assert (counts.calls, counts.predictions) == (1, made)
 
 
-async def test_a_task_whose_create_was_dropped_is_still_told_by_its_webhook(
+async def test_a_task_whose_create_was_dropped_still_sends_its_webhook(
     simulator: RunningSimulator, wavespeed: WaveSpeed, receiver: Receiver
 ) -> None:
     assert isinstance(await create(wavespeed, receiver.url, create="apply_then_drop", **INSTANT), Unknown)
-    told = believed(wavespeed, *await receiver.get())
-    assert (told.id, told.status) == (simulator.predictions()[0]["id"], "completed")
+    task = verified(wavespeed, *await receiver.get())
+    assert (task.id, task.status) == (simulator.predictions()[0]["id"], "completed")
 
 
 # --- webhooks that go astray
@@ -296,7 +296,7 @@ async def test_an_overtaking_webhook_is_answered_before_the_create_call_returns(
 # --- the account
 
 
-async def test_every_route_wants_the_key_of_its_own_api(simulator: RunningSimulator) -> None:
+async def test_every_route_needs_the_key_of_its_own_api(simulator: RunningSimulator) -> None:
     routes = [("POST", f"/{MODEL}"), ("GET", "/predictions/x/result"), ("GET", "/webhook/secret")]
     for method, path in routes:
         refused = ask(simulator, path, method, key=simulator.token)
@@ -325,7 +325,7 @@ def test_the_webhook_secret_is_in_an_envelope(simulator: RunningSimulator) -> No
         ("GET", "/predictions/none/result"),
     ],
 )
-def test_what_does_not_exist_is_not_found(simulator: RunningSimulator, method: str, path: str) -> None:
+def test_an_unknown_model_or_task_is_404(simulator: RunningSimulator, method: str, path: str) -> None:
     answer = ask(simulator, path, method)
     assert (answer.status_code, answer.json()["code"]) == (404, 404)
 
@@ -355,7 +355,7 @@ async def test_the_census_counts_the_predictions_of_both_apis(
     assert [each["api"] for each in simulator.predictions()] == ["replicate", "wavespeed"]
 
 
-async def test_each_api_has_a_rate_limit_of_its_own() -> None:
+async def test_each_api_has_its_own_rate_limit() -> None:
     with running_simulator(rate_limit=1) as limited:
         provider = provider_for(limited)
         outcomes = [await create(provider), await create(provider)]
@@ -376,15 +376,15 @@ def stack_variables(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 def test_the_embedded_stack_has_both_providers_when_they_are_simulated(tmp_path: Path) -> None:
-    told = stack_variables(tmp_path)
-    assert told["PROVIDERS"] == "replicate,wavespeed"
-    assert told["WAVESPEED_BASE_URL"] == "http://127.0.0.1:3/api/v3"
-    assert told["WAVESPEED_API_KEY"] and told["WAVESPEED_WEBHOOK_SECRET"].startswith("whsec_")
-    assert stack_variables(tmp_path)["WAVESPEED_API_KEY"] == told["WAVESPEED_API_KEY"], "kept for the next start"
+    variables = stack_variables(tmp_path)
+    assert variables["PROVIDERS"] == "replicate,wavespeed"
+    assert variables["WAVESPEED_BASE_URL"] == "http://127.0.0.1:3/api/v3"
+    assert variables["WAVESPEED_API_KEY"] and variables["WAVESPEED_WEBHOOK_SECRET"].startswith("whsec_")
+    assert stack_variables(tmp_path)["WAVESPEED_API_KEY"] == variables["WAVESPEED_API_KEY"], "kept for the next start"
 
 
 @pytest.mark.parametrize("name", ["WAVESPEED_API_KEY", "REPLICATE_API_TOKEN"])
-def test_with_a_real_key_wavespeed_is_not_simulated_and_nothing_of_it_invented(tmp_path: Path, name: str) -> None:
-    told = stack_variables(tmp_path, **{name: "0123456789abcdef"})
-    assert {variable for variable in told if variable.startswith("WAVESPEED")} == {name} - {"REPLICATE_API_TOKEN"}
-    assert "PROVIDERS" not in told
+def test_with_a_real_key_wavespeed_is_not_simulated_and_no_setting_of_it_made_up(tmp_path: Path, name: str) -> None:
+    variables = stack_variables(tmp_path, **{name: "0123456789abcdef"})
+    assert {each for each in variables if each.startswith("WAVESPEED")} == {name} - {"REPLICATE_API_TOKEN"}
+    assert "PROVIDERS" not in variables
