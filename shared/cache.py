@@ -1,7 +1,7 @@
-"""A small cache: what was loaded is remembered for a moment, and however many ask at once, it is loaded once.
+"""A small cache in this process: it keeps loaded values for a moment, and loads each only once at a time.
 
-It lives in this process, and its size is bounded. A value's age counts from the moment its load began, since what it
-shows may be as old as that. Errors are never remembered; those who waited for a failing load get the same error.
+Its size is bounded. A value's age counts from the start of its load, because it may show the state of that moment.
+Errors are never kept; all callers that waited for a failed load get its error.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Ttl = float | Callable[[Value], float]
 
 @dataclass(frozen=True)
 class Remembered(Generic[Value]):
-    """A value and the second of the cache's clock at which it stops being good."""
+    """A value, and the time (s, by the cache's clock) until which it may be used."""
 
     value: Value
     good_until: float
@@ -33,9 +33,9 @@ class Cache:
         self._loads: dict[str, asyncio.Task[Remembered[Any]]] = {}
 
     async def remember(self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]]) -> Remembered[Value]:
-        """The value of ``key``, loaded if none is remembered that is still good.
+        """Returns the value of ``key``; loads it unless a value is kept that is still good.
 
-        ``ttl`` is in seconds, or says for how long a given value is good.
+        ``ttl`` is in seconds, or a function that returns the seconds for a given value.
         """
         known = self._values.get(key)
         if known is not None and known.good_until > self._clock():
@@ -46,21 +46,21 @@ class Cache:
             running = asyncio.ensure_future(self._load(key, ttl, load))
             self._loads[key] = running
             running.add_done_callback(lambda task: self._forget_load(key, task))
-        # Shielded: when one caller goes away, the load goes on for the others.
+        # Shielded: if one caller is cancelled, the load goes on for the others.
         return await asyncio.shield(running)
 
     def forget(self, key: str) -> None:
-        """Drops the value, and lets a load under way finish for those who wait but not be remembered."""
+        """Drops the value. A load under way still answers its waiting callers, and its value is not kept."""
         self._values.pop(key, None)
         self._loads.pop(key, None)
 
     def forget_all(self, prefix: str) -> None:
-        """The same for every key that begins so."""
+        """Drops the values of all keys that begin with ``prefix``, as ``forget`` does."""
         for key in [key for key in (*self._values, *self._loads) if key.startswith(prefix)]:
             self.forget(key)
 
     def left(self, remembered: Remembered[Any]) -> float:
-        """For how many seconds the value is still good."""
+        """Returns for how many seconds the value is still good."""
         return max(0.0, remembered.good_until - self._clock())
 
     async def _load(self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]]) -> Remembered[Value]:
@@ -81,4 +81,4 @@ class Cache:
         if self._loads.get(key) is task:
             del self._loads[key]
         if not task.cancelled():
-            task.exception()  # retrieved here, so that a failed load nobody waits for any more leaves no warning
+            task.exception()  # retrieved, so that a failed load without waiting callers causes no warning

@@ -1,8 +1,7 @@
-"""The one source of time: whole milliseconds since the epoch.
+"""The only source of time: whole milliseconds since the epoch.
 
-Code asks a ``Clock``; nothing else calls ``time.time``. Leases are the exception: their deadlines are compared between
-machines, so the scripts take them from the store's own clock (``TIME``) unless a clock says to use its number instead,
-which only the tests' clock does.
+Code asks a ``Clock``; no other module calls ``time.time``. Leases are the exception, because several machines compare
+their deadlines: the scripts take the time from the store's clock (``TIME``). Only the clock of the tests replaces it.
 """
 
 import asyncio
@@ -12,20 +11,20 @@ from typing import Protocol, overload
 
 
 class Clock(Protocol):
-    """What the time is, for this process and for the scripts."""
+    """The time, for this process and for the scripts."""
 
     def now(self) -> int:
-        """This process' time, ms since the epoch."""
+        """Returns this process' time, ms since the epoch."""
 
     def lease_now(self) -> str:
-        """What a script takes for the time of leases: '' means the store's own clock, else ms as text."""
+        """Returns the time that scripts use for leases: '' for the store's clock, else ms as text."""
 
     async def sleep(self, seconds: float) -> None:
-        """Returns when so much time has passed."""
+        """Returns after ``seconds`` have passed."""
 
 
 class SystemClock:
-    """The machine's clock; leases by the store's clock, since two machines' clocks may differ by minutes."""
+    """The machine's clock; leases use the store's clock, because two machines' clocks may differ by minutes."""
 
     def now(self) -> int:
         return time.time_ns() // 1_000_000
@@ -38,7 +37,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that a test moves by hand; scripts obey it too. ``skew`` (ms) is this process' error."""
+    """A clock that a test moves by hand; scripts use it too. ``skew`` (ms) is this process' error."""
 
     def __init__(self, start: int = 1_800_000_000_000) -> None:
         self.true_now = start
@@ -64,7 +63,7 @@ def iso(milliseconds: None) -> None: ...
 @overload
 def iso(milliseconds: int | None) -> str | None: ...
 def iso(milliseconds: int | None) -> str | None:
-    """The moment as RFC 3339 text in UTC with milliseconds; None stays None."""
+    """Returns the time as RFC 3339 text in UTC with milliseconds; None stays None."""
     if milliseconds is None:
         return None
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,13 +1,14 @@
-"""The one way out to an address that a caller, or a provider's answer, has named.
+"""The only way out to an address that a caller or a provider's answer has named.
 
-    URL ──▶ form: https, port 443, a name with a dot, no credentials
-        ──▶ resolve, once a request
-        ──▶ every address public?      one that is not refuses the whole name
-        ──▶ connect to that very address; Host, SNI and the certificate's check stay with the name
+    URL ──▶ check the form: https, port 443, a name with a dot, no credentials
+        ──▶ resolve the name, once per request
+        ──▶ refuse the name if any of its addresses is not public
+        ──▶ connect to the checked address; Host, SNI and the certificate's check still use the name
 
-Checked at the connection and not in the URL alone: a name may resolve to something else a moment later, and what
-connects is what was checked. Redirects are not followed, proxies of the environment not used, cookies not kept, and no
-connection serves two requests. https://cheatsheetseries.owasp.org: Server-Side Request Forgery Prevention, case 2.
+A check of the URL alone is not enough: the name may resolve to another address a moment later. So the address that was
+checked is the address that is called. Redirects are not followed, the environment's proxies are not used, and cookies
+are not kept. No connection serves two requests.
+https://cheatsheetseries.owasp.org: Server-Side Request Forgery Prevention, case 2.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ MESSAGES: dict[Reason, str] = {
     "scheme": "only https is allowed",
     "port": "only the scheme's own port is allowed",
     "userinfo": "credentials in a URL are not allowed",
-    "host": "the host is not one that may be called",
+    "host": "this host may not be called",
     "address": "the host is, or has, an address that is not public",
     "unresolved": "the host cannot be found",
     "redirect": "a redirect is not followed",
@@ -44,7 +45,7 @@ NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
 # getaddrinfo takes 2130706433, 0x7f.1 and 127.1 for addresses; no top-level domain is a number (URL Standard).
 NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 
-# IANA's special-purpose registries and what they leave out; ipaddress.is_global lets several of these pass.
+# IANA's special-purpose registries, and what they leave out. ipaddress.is_global allows several of these.
 REFUSED = tuple(
     ip_network(network)
     for network in (
@@ -56,9 +57,9 @@ REFUSED = tuple(
         "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3ffe::/16", "3fff::/20",
     )
 )  # fmt: skip
-UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out to anybody
+UNICAST = ip_network("2000::/3")  # the only part of IPv6 that public addresses are assigned from
 NAT64 = ip_network("64:ff9b::/96")  # an IPv4 address as seen from a network without IPv4 (RFC 6052)
-# What a request may end with beside EgressRefused, for those who do not load httpx themselves.
+# The errors of a request other than EgressRefused, for modules that do not load httpx.
 TOO_SLOW = (TimeoutError, httpx.TimeoutException)
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError)
 
@@ -72,7 +73,7 @@ class EgressRefused(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Whether the literal address is one of the public internet; False for whatever is no address."""
+    """Whether the literal address belongs to the public internet; False if it is not an address."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -89,12 +90,12 @@ def is_public(address: str) -> bool:
 
 @functools.cache
 def _resolvers() -> ThreadPoolExecutor:
-    """Threads of their own: a name that takes long holds its one beyond our deadline, and must hold up nothing else."""
+    """Returns threads for name resolution only: a slow name holds its thread beyond the deadline."""
     return ThreadPoolExecutor(MAX_RESOLVING, "resolve")
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """All addresses that the system's resolver has for the host, in its order. Raises OSError or ValueError.
+    """Returns all addresses that the system's resolver has for the host, in its order. Raises OSError or ValueError.
 
     The order is RFC 6724's: on a machine without IPv6 the addresses of IPv4 come first.
     """
@@ -107,8 +108,8 @@ async def resolve(host: str, port: int) -> list[str]:
 class Guard:
     """Decides where a request may go.
 
-    ``hosts``, if given, are the only ones that may be called, each with its subdomains. ``allow_loopback`` is for
-    development: this machine by 127.0.0.1, ::1 or localhost, over http too and on any port.
+    If ``hosts`` is given, only these hosts and their subdomains may be called. ``allow_loopback`` is for development:
+    it also allows this machine, as 127.0.0.1, ::1 or localhost, on any port and without TLS.
     """
 
     allow_loopback: bool = False
@@ -116,7 +117,7 @@ class Guard:
     hosts: tuple[str, ...] | None = None
 
     async def address_of(self, url: httpx.URL) -> str:
-        """The address to connect to, resolved now; raises EgressRefused and nothing else."""
+        """Resolves the host and returns the address to connect to; raises EgressRefused and no other error."""
         host = url.raw_host.decode("ascii")
         is_local = self.allow_loopback and host in LOOPBACK and url.scheme in ("http", "https")
         if url.userinfo:
@@ -145,7 +146,7 @@ class Guard:
     async def _addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = await self.resolver(host, port)
-        except (OSError, ValueError):  # a TimeoutError is an OSError, a name that cannot be encoded a ValueError
+        except (OSError, ValueError):  # TimeoutError is an OSError; a name that cannot be encoded is a ValueError
             raise EgressRefused("unresolved") from None
         if not addresses:
             raise EgressRefused("unresolved")
@@ -155,7 +156,7 @@ class Guard:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each request to the address that its guard has just allowed. Belongs to one event loop.
 
-    ``tls`` replaces the certificates that come with httpx; without it they are read at the first request.
+    ``tls`` replaces the certificates that come with httpx. Without it, these are read at the first request.
     """
 
     def __init__(self, guard: Guard, tls: ssl.SSLContext | None = None) -> None:
@@ -164,12 +165,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._built: httpx.AsyncHTTPTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises EgressRefused before anything is sent, later what httpx raises."""
+        """Sends the request. Raises EgressRefused before anything is sent, and httpx's errors after that."""
         address = await self._guard.address_of(request.url)
         by_address = httpx.Request(
             request.method,
             request.url.copy_with(host=address),
-            headers=request.headers,  # Host among them, made of the URL as it was
+            headers=request.headers,  # they include Host, which httpx made from the original URL
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
         )
@@ -189,15 +190,15 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 verify=self._tls or True,
                 trust_env=False,
                 retries=0,
-                # A kept connection is known by its address alone: it would carry the request of another host, whose
-                # certificate was never checked.
+                # httpx knows a kept connection by its address alone. It would carry a request for another host, and
+                # the certificate of that host was never checked.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             )
         return self._built
 
 
 class GuardedClient(httpx.AsyncClient):
-    """Raises EgressRefused for a text that is no URL as well, where httpx has three kinds of errors."""
+    """A client that raises EgressRefused for a text that is not a URL; httpx has three errors for it."""
 
     def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
         if not _is_readable(url):
@@ -206,16 +207,16 @@ class GuardedClient(httpx.AsyncClient):
 
 
 def guarded_client(guard: Guard, timeout: httpx.Timeout | float, tls: ssl.SSLContext | None = None) -> GuardedClient:
-    """A client that goes nowhere but where the guard allows.
+    """Returns a client that only calls what the guard allows.
 
-    ``timeout`` does not count the resolving; callers put the whole request under a deadline of their own.
+    ``timeout`` does not include the name's resolution; callers set a deadline for the whole request.
     """
     return GuardedClient(
         transport=GuardedTransport(guard, tls),
         timeout=timeout,
-        # Bytes as they are: a small answer must not unpack to a large one.
+        # No compression: a small answer must not unpack to a large one.
         headers={"User-Agent": "Sluice", "Accept-Encoding": "identity"},
-        # None is kept: one owner's would go out with another's hook.
+        # Cookies are never kept: one owner's cookie would be sent with another owner's hook.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
         trust_env=False,
@@ -223,7 +224,7 @@ def guarded_client(guard: Guard, timeout: httpx.Timeout | float, tls: ssl.SSLCon
 
 
 def _is_readable(url: httpx.URL | str) -> bool:
-    """Whether httpx can read the host. It does so for a Location it does not follow, too, and fails with ValueError."""
+    """Whether httpx can read the host. It also reads a Location that it does not follow, and fails with ValueError."""
     try:
         return httpx.URL(url).host is not None
     except (httpx.InvalidURL, ValueError):

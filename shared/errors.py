@@ -3,11 +3,11 @@
     Problem                         code, http_status, retryable; detail, field, retry_after
       InvalidRequest                400 / 411 / 413 / 415 / 422: the caller's input; names the field, never echoes it
       Unauthenticated               401
-      JobNotFound                   404, the same for a job of somebody else
+      JobNotFound                   404, the same for a job of another owner
       BatchNotFound                 404, likewise
       NoSuchEvent                   404
       NoSuchFile                    404
-      LinkRefused                   403: the signed URL of a file is not valid, or not any more
+      LinkRefused                   403: the signed URL of a file is not valid, or has expired
       RangeRefused                  416 with Content-Range
       NoStorage                     409: this deployment keeps no files
       StorageUnavailable            503 with Retry-After
@@ -17,9 +17,9 @@
       IdempotencyConflict           422
       StoreError                    503 with Retry-After
         StoreUnavailable            surely not applied
-          StoreRefused              answered, and refused: quota, capacity, read-only or wrong token
+          StoreRefused              the store answered with a refusal: quota, capacity, read-only or wrong token
         StoreUncertain              maybe applied
-        StoreScriptError            the store ran the command and it failed: a bug of ours, or foreign keys in the way
+        StoreScriptError            the store ran the command and it failed: a bug of Sluice, or foreign keys
 
 No message holds a secret, a token, a signed URL or what the caller sent.
 """
@@ -36,7 +36,7 @@ class Problem(Exception):
     http_status: int
     title: ClassVar[str]
     retryable: ClassVar[bool] = False
-    translations: dict[str, tuple[str, str]]  # title and detail by language; English is what there is otherwise
+    translations: dict[str, tuple[str, str]]  # title and detail by language; any other language gets English
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -46,7 +46,7 @@ class Problem(Exception):
         self.translations = {}
 
     def document(self, language: str = "en") -> dict[str, Any]:
-        """The problem document: RFC 9457's members plus ``code``, ``retryable`` and, where known, ``field``."""
+        """Returns the problem document: RFC 9457's members, ``code``, ``retryable`` and, if known, ``field``."""
         title, detail = self.translations.get(language, (self.title, self.detail))
         body: dict[str, Any] = {
             "type": f"urn:sluice:problem:{self.code}",
@@ -65,7 +65,7 @@ class Problem(Exception):
 
 
 class InvalidRequest(Problem):
-    """The request cannot be accepted as it is; sending it again unchanged cannot help."""
+    """The request cannot be accepted; sending it again unchanged does not help."""
 
     code = "invalid_request"
     title = "The request is not valid"
@@ -109,36 +109,36 @@ class BatchNotFound(Problem):
 
 
 class NoSuchEvent(Problem):
-    """Nothing has happened that could be told again."""
+    """The job has no such event to send again."""
 
     code = "no_such_event"
     http_status = 404
     title = "No such event"
 
     def __init__(self) -> None:
-        super().__init__("No such event of it has happened, or nobody was to be told.")
+        super().__init__("This job had no such event, or no hook was to receive it.")
 
 
 class NoSuchFile(Problem):
-    """There is no such file, or not any more."""
+    """The file never existed, or is no longer kept."""
 
     code = "no_such_file"
     http_status = 404
     title = "No such file"
 
     def __init__(self) -> None:
-        super().__init__("There is no such file, or it is not kept any more.")
+        super().__init__("There is no such file, or it is no longer kept.")
 
 
 class LinkRefused(Problem):
-    """The URL was not made by this deployment for this request, or its time is over."""
+    """This deployment did not sign the URL for this request, or the URL has expired."""
 
     code = "link_refused"
     http_status = 403
     title = "The link is not valid"
 
     def __init__(self) -> None:
-        super().__init__("The link is not valid for this request, or not any more.")
+        super().__init__("The link is not valid for this request, or it has expired.")
 
 
 class RangeRefused(Problem):
@@ -157,7 +157,7 @@ class RangeRefused(Problem):
 
 
 class NoStorage(Problem):
-    """This deployment has no storage of its own."""
+    """This deployment has no storage."""
 
     code = "no_storage"
     http_status = 409
@@ -180,18 +180,18 @@ class StorageUnavailable(Problem):
 
 
 class NotWaiting(Problem):
-    """The job has started or ended, so that its place in the queue cannot change any more."""
+    """The job has started or ended, so its position in the queue can no longer change."""
 
     code = "not_waiting"
     http_status = 409
-    title = "The job does not wait"
+    title = "The job is not waiting"
 
     def __init__(self) -> None:
-        super().__init__("The job has started or ended; its priority decides nothing any more.")
+        super().__init__("The job has started or ended; its priority no longer matters.")
 
 
 class NotFailed(Problem):
-    """The job lives, or ended otherwise than failed, so that there is nothing to redrive."""
+    """The job has not ended, or did not end as failed; there is nothing to redrive."""
 
     code = "not_failed"
     http_status = 409
@@ -202,29 +202,29 @@ class NotFailed(Problem):
 
 
 class AlreadyRedriven(Problem):
-    """The one job that a redrive makes of another was made, and is gone."""
+    """The job was redriven before, and the job that the redrive created has been deleted."""
 
     code = "already_redriven"
     http_status = 409
     title = "The job was redriven before"
 
     def __init__(self) -> None:
-        super().__init__("The job was redriven, and what this made has been deleted since. Submit a new job.")
+        super().__init__("The job was redriven before, and the new job has been deleted since. Submit a new job.")
 
 
 class BelongsToBatch(Problem):
-    """The job is part of a batch, which counts on it."""
+    """The job belongs to a batch, whose counters include it."""
 
     code = "belongs_to_batch"
     http_status = 409
     title = "The job belongs to a batch"
 
     def __init__(self) -> None:
-        super().__init__("The job belongs to a batch; only the batch as a whole can be retried or forgotten.")
+        super().__init__("The job belongs to a batch; only the whole batch can be retried or deleted.")
 
 
 class NotTerminal(Problem):
-    """The job lives."""
+    """The job has not ended."""
 
     code = "not_terminal"
     http_status = 409
@@ -242,7 +242,7 @@ class NotCompleted(Problem):
     title = "The job has no result"
 
     def __init__(self) -> None:
-        super().__init__("The job ended without a result; its status tells why.")
+        super().__init__("The job ended without a result; its status says why.")
 
 
 class NotCompletedYet(NotCompleted):
@@ -255,7 +255,7 @@ class NotCompletedYet(NotCompleted):
 
 
 class UserLimitReached(Problem):
-    """The user has as many live tasks as he may have; one must end first."""
+    """The user has reached the limit of live tasks; one must end first."""
 
     code = "user_limit_reached"
     http_status = 429
@@ -265,8 +265,9 @@ class UserLimitReached(Problem):
     def __init__(self, live: int, allowed: int) -> None:
         super().__init__(
             f"This user has {live} live tasks and may have {allowed}. Wait until one has ended.",
-            field="user_id", retry_after=5,
-        )  # fmt: skip
+            field="user_id",
+            retry_after=5,
+        )
         self.translations = {
             "zh": (
                 "该用户的进行中任务已达上限",
@@ -276,7 +277,7 @@ class UserLimitReached(Problem):
 
 
 class QueueFull(Problem):
-    """As many jobs wait as the deployment allows."""
+    """The queue holds as many waiting jobs as the deployment allows."""
 
     code = "queue_full"
     http_status = 503
@@ -298,7 +299,7 @@ class IdempotencyConflict(Problem):
 
 
 class StoreError(Problem):
-    """The store could not be used; nothing is known to be wrong with the request."""
+    """The store could not be used; the request itself may be fine."""
 
     code = "store_unavailable"
     http_status = 503
@@ -314,7 +315,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreRefused(StoreUnavailable):
-    """Surely not applied: the store answered that it will not serve. ``reason`` names why, for the log."""
+    """Surely not applied: the store refused to serve. ``reason`` says why, for the log."""
 
     code = "store_refused"
 
@@ -324,7 +325,7 @@ class StoreRefused(StoreUnavailable):
 
 
 class StoreUncertain(StoreError):
-    """Maybe applied: the request went out and no usable answer came back."""
+    """Maybe applied: the request was sent, and no usable answer came back."""
 
     code = "store_uncertain"
 
@@ -333,7 +334,7 @@ class StoreUncertain(StoreError):
 
 
 class StoreScriptError(StoreError):
-    """The store answered a command with an error of its own. ``text`` goes to the log only."""
+    """The store answered a command with an error. ``text`` goes to the log only."""
 
     code = "store_error"
 

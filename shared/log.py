@@ -1,7 +1,7 @@
-"""Logs: one JSON line an event on standard output.
+"""Logs: one JSON line per event, on standard output.
 
-Events name things by id. A prompt, an input, an output, a token or a URL with a query never goes into one; structlog
-escapes what a caller chose (a user id, say), so that one event is always one line.
+Events name things by id. They never hold a prompt, an input, an output, a token or a URL with a query. structlog
+escapes what a caller chose (a user id, for example), so one event is always one line.
 """
 
 import logging
@@ -13,7 +13,7 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 def configure_logs(level: str) -> None:
-    """Sets the lowest level that is written; safe to call again."""
+    """Sets the lowest level that is written; may be called again."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,4 +1,4 @@
-"""Several pieces of work at the same time."""
+"""Runs coroutines at the same time."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,7 +6,7 @@ from typing import Any
 
 
 async def together(*works: Coroutine[Any, Any, Any]) -> None:
-    """Does all of them; the first failure ends the others and is raised, and none goes on behind the answer."""
+    """Runs all of them. The first failure cancels the others and is raised; none is left running."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:

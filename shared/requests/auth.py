@@ -1,4 +1,4 @@
-"""Who may call, and how they prove who they are. Reads nothing from the store.
+"""Who may call, and how callers prove who they are. Reads nothing from the store.
 
 Each operation names the roles that may call it; see runtime.call.
 """
@@ -25,7 +25,7 @@ class Role(Enum):
     """Who may call an operation."""
 
     APPLICATION = auto()  # an API key, as Bearer token or as the password of HTTP Basic
-    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token; without that setting there is no operator
+    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token; without that setting no call has this role
     SCHEDULER = auto()  # QUEUE_PROCESSOR_TOKEN as Bearer token
     CRON = auto()  # CRON_SECRET as Bearer token: Vercel's cron
     QSTASH = auto()  # a signature over the address and the body
@@ -36,14 +36,14 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: the role that they proved, and for an application the name of its API key."""
+    """The caller's proved role, and for an application the name of its API key."""
 
     role: Role
     name: str = ""
 
 
 async def authenticate(request: Request, roles: Sequence[Role], settings: Settings, now: int) -> Caller:
-    """The caller in one of these roles; Unauthenticated if the request proves none of them. ``now`` in ms."""
+    """Returns the caller in one of these roles; Unauthenticated if the request proves none. ``now`` in ms."""
     for role in roles:
         if role in (Role.PROVIDER, Role.LINK, Role.ANYONE):
             return Caller(role)
@@ -72,19 +72,19 @@ def _token_of(role: Role, settings: Settings) -> SecretStr | None:
 
 
 def _application(request: Request, settings: Settings) -> str:
-    """The name of the API key that the request carries."""
+    """Returns the name of the API key that the request carries."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return _owner_of_key(credentials.strip(), None, settings)
     if scheme.lower() == "basic":
         name, _, key = _decoded(credentials.strip()).partition(":")
         return _owner_of_key(key, name, settings)
-    raise Unauthenticated("Send an API key as Bearer token, or its name and itself by HTTP Basic.")
+    raise Unauthenticated("Send an API key as Bearer token, or its name and the key by HTTP Basic.")
 
 
 def _owner_of_key(key: str, claimed_name: str | None, settings: Settings) -> str:
     found = None
-    # Every key is compared, so that the time taken does not show which one came near.
+    # Every key is compared, so the time taken does not reveal which key was close.
     for name, expected in settings.callers.items():
         if _same(key, expected) and claimed_name in (None, name):
             found = name
@@ -109,5 +109,5 @@ def _bears(request: Request, token: SecretStr | None) -> bool:
 
 
 def _same(given: str, expected: str) -> bool:
-    # On bytes: compare_digest raises TypeError on text beyond ASCII, which would be a 500.
+    # Compares bytes: compare_digest raises TypeError on text beyond ASCII, and the answer would be a 500.
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

@@ -1,7 +1,7 @@
-"""Reading requests: bounded bodies, strict JSON, and validation errors that name the field and echo nothing.
+"""Reads requests: bounded bodies, strict JSON, and validation errors that name the field and echo nothing.
 
-Python's JSON reader takes NaN, 1e999, lone surrogates, duplicate keys and any nesting; each of these fails later, in an
-answer or on the way to the store. So they are refused here, where the caller still gets an answer that says why.
+Python's JSON reader accepts NaN, 1e999, lone surrogates, duplicate keys and any nesting. Each of these fails later, in
+an answer or on the way to the store. This module refuses them, while the caller can still get a useful error.
 """
 
 import json
@@ -25,7 +25,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body; 413 as soon as it has more than ``limit`` bytes, even if Content-Length claims fewer."""
+    """Returns the request's body; 413 as soon as more than ``limit`` bytes arrive, for any Content-Length."""
     chunks: list[bytes] = []
     size = 0
     try:
@@ -35,18 +35,18 @@ async def read_body(request: Request, limit: int) -> bytes:
                 raise InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
             chunks.append(chunk)
     except ClientDisconnect:
-        raise InvalidRequest("The body did not arrive whole.", http_status=400) from None
+        raise InvalidRequest("The body did not arrive completely.", http_status=400) from None
     return b"".join(chunks)
 
 
 async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
-    """The request's JSON object as a model; InvalidRequest names the first field at fault."""
+    """Returns the request's JSON object as a model; InvalidRequest names the first invalid field."""
     _require_json(request)
     return checked(model, parse_json(await read_body(request, limit)))
 
 
 async def read_optional_model(request: Request, limit: int, model: type[Model]) -> Model:
-    """The same; a request without a body counts as an empty object."""
+    """Does the same; reads a request without a body as an empty object."""
     body = await read_body(request, limit)
     if not body:
         return checked(model, {})
@@ -55,7 +55,7 @@ async def read_optional_model(request: Request, limit: int, model: type[Model]) 
 
 
 def checked(model: type[Model], given: Any) -> Model:
-    """What was given as a model; InvalidRequest names the first field at fault."""
+    """Returns the given value as a model; InvalidRequest names the first invalid field."""
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -63,12 +63,12 @@ def checked(model: type[Model], given: Any) -> Model:
 
 
 def media_type(request: Request) -> str:
-    """The request's content type, in lower case and without parameters."""
+    """Returns the request's content type, in lower case and without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def read_idempotency_key(request: Request) -> str | None:
-    """The request's Idempotency-Key, None without one."""
+    """Returns the request's Idempotency-Key, or None."""
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         raise InvalidRequest(f"must be 1 to {MAX_KEY} printable ASCII characters", field="Idempotency-Key")
@@ -76,7 +76,7 @@ def read_idempotency_key(request: Request) -> str | None:
 
 
 def read_number(request: Request, name: str, default: int, least: int, most: int) -> int:
-    """A whole number in the query; InvalidRequest names the parameter."""
+    """Returns a whole number of the query; InvalidRequest names the parameter."""
     text = request.query_params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
         raise InvalidRequest(f"must be a whole number from {least} to {most}", field=name)
@@ -84,7 +84,7 @@ def read_number(request: Request, name: str, default: int, least: int, most: int
 
 
 def read_query(request: Request, model: type[Model]) -> Model:
-    """The request's query as a model, each parameter once; InvalidRequest names the first one at fault."""
+    """Returns the request's query as a model; InvalidRequest names the first parameter that is invalid or repeated."""
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
@@ -94,7 +94,7 @@ def read_query(request: Request, model: type[Model]) -> Model:
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON document in ``body``; InvalidRequest for anything that could not be written out again as JSON."""
+    """Returns the JSON document in ``body``; InvalidRequest for a value that could not be written as JSON again."""
     try:
         document = json.loads(
             body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
@@ -136,7 +136,7 @@ def _too_deep(field: str | None) -> InvalidRequest:
 
 
 def _inspect(value: Any, depth: int, field: str | None) -> None:
-    """Refuses what is nested too deep and text that UTF-8 cannot carry; ``field`` is the top-level member."""
+    """Refuses values nested too deep, and text that UTF-8 cannot encode; ``field`` is the top-level member."""
     if isinstance(value, str):
         if SURROGATE.search(value):
             raise InvalidRequest("Text must be valid Unicode, without lone surrogates.", field=field)
@@ -154,7 +154,7 @@ def _inspect(value: Any, depth: int, field: str | None) -> None:
 
 
 def _invalid(error: ValidationError) -> InvalidRequest:
-    """The first fault in pydantic's words, which do not quote the input; its context and input stay behind."""
+    """Returns the first fault in pydantic's words, which do not quote the input; its context and input are left out."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
@@ -165,5 +165,5 @@ def _invalid(error: ValidationError) -> InvalidRequest:
 
 
 def _name(location: tuple[int | str, ...]) -> str | None:
-    """The top-level field, unless the caller called it something that is no name."""
+    """Returns the top-level field, unless the caller's text for it is not a name."""
     return str(location[0]) if location and NAME.fullmatch(str(location[0])) else None

@@ -1,4 +1,4 @@
-"""Calls that QStash signed (Upstash, QStash: "Verify Signatures"): a JWT over the address and the body's hash."""
+"""Calls signed by QStash: a JWT over the address and the body's hash (Upstash, QStash: "Verify Signatures")."""
 
 import base64
 import hashlib
@@ -15,19 +15,22 @@ MAX_TOKEN = 4096  # characters
 
 
 def verify(token: str, body: bytes, url: str, keys: Sequence[str], now: int) -> None:
-    """Returns if one of the keys signed this very body for this very address, and now (ms) is its time.
+    """Returns if one of the keys signed this body for this address, and the token is valid now (ms).
 
-    Whatever the token holds, no other error than Unauthenticated leaves here. Times are checked against our clock and
-    not by the library, whose own cannot be told.
+    Raises Unauthenticated otherwise, and no other error. Times are checked here, because the library's clock cannot be
+    replaced.
     """
     import jwt  # only deployments that QStash calls need it
 
     for key in keys:
         try:
             claims: dict[str, Any] = jwt.decode(
-                token[:MAX_TOKEN], key, algorithms=["HS256"], issuer="Upstash",
+                token[:MAX_TOKEN],
+                key,
+                algorithms=["HS256"],
+                issuer="Upstash",
                 options={"require": CLAIMS, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
-            )  # fmt: skip
+            )
         except jwt.PyJWTError:
             continue
         if _holds(claims, body, url, now / 1000):
@@ -36,11 +39,11 @@ def verify(token: str, body: bytes, url: str, keys: Sequence[str], now: int) -> 
 
 
 def _holds(claims: dict[str, Any], body: bytes, url: str, now: float) -> bool:
-    begins, ends, said = claims["nbf"], claims["exp"], claims["body"]
-    if not (isinstance(begins, int) and isinstance(ends, int) and isinstance(said, str)):
+    begins, ends, signed = claims["nbf"], claims["exp"], claims["body"]
+    if not (isinstance(begins, int) and isinstance(ends, int) and isinstance(signed, str)):
         return False
     digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode().rstrip("=")
-    # The query may carry Vercel's protection bypass, which is nobody's address.
+    # The query may carry Vercel's protection bypass, which is not part of the address.
     address = str(claims["sub"]).partition("?")[0]
-    is_same = hmac.compare_digest(said.rstrip("=").encode("utf-8", "replace"), digest.encode())
+    is_same = hmac.compare_digest(signed.rstrip("=").encode("utf-8", "replace"), digest.encode())
     return is_same and address == url and begins - TOLERANCE <= now <= ends + TOLERANCE

@@ -1,7 +1,7 @@
-"""URLs that let anybody do one request to an S3 bucket for a while: AWS Signature Version 4 in the query.
+"""Presigned URLs: each allows one kind of request to an S3 bucket for a while, without further credentials.
 
-AWS, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)"; R2 takes the same. Written out here
-because obstore's ``sign`` binds no headers: an upload must be held to its type and its size.
+AWS, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)"; R2 accepts the same. It is written out
+here because obstore's ``sign`` binds no headers, and an upload's URL must fix the type and the size.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who signs. The token belongs to temporary credentials, as the role of an AWS Lambda function has them."""
+    """The credentials that sign. A session token belongs to temporary ones, such as a Lambda function's role has."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -36,7 +36,7 @@ def presign(
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
 ) -> str:
-    """The URL that may be used with ``method`` and these very headers for ``expires_in`` s after ``now`` (ms).
+    """Returns a URL that is valid for ``method`` and exactly these headers, for ``expires_in`` s after ``now`` (ms).
 
     ``query`` adds parameters of the request itself, such as ``response-content-disposition``.
     """
@@ -56,19 +56,19 @@ def presign(
     if credentials.session_token:
         parameters["X-Amz-Security-Token"] = credentials.session_token
     canonical_query = "&".join(sorted(f"{_encoded(name)}={_encoded(value)}" for name, value in parameters.items()))
-    canonical = "\n".join([
-        method, urlsplit(address).path, canonical_query,
-        *(f"{name}:{value}" for name, value in signed.items()), "", ";".join(signed), "UNSIGNED-PAYLOAD",
-    ])  # fmt: skip
+    canonical_headers = "".join(f"{name}:{value}\n" for name, value in signed.items())
+    canonical = "\n".join(
+        [method, urlsplit(address).path, canonical_query, canonical_headers, ";".join(signed), "UNSIGNED-PAYLOAD"]
+    )
     text = "\n".join([ALGORITHM, moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     signature = _hmac(_signing_key(credentials.secret_access_key, scope), text).hex()
     return f"{address}?{canonical_query}&X-Amz-Signature={signature}"
 
 
 def address_of(endpoint: str | None, bucket: str, key: str, region: str) -> str:
-    """Where an object is, without a query: path style at an endpoint of one's own, else at AWS by the bucket's host.
+    """Returns an object's URL without a query: path style at a custom endpoint, else the bucket's host at AWS.
 
-    A bucket with dots in its name has no host there that a wildcard certificate would cover.
+    AWS's wildcard certificate does not cover the host of a bucket with dots in its name; its URL has path style too.
     """
     path = quote(key, safe="/~")
     if endpoint:

@@ -1,6 +1,6 @@
-"""Signatures of webhooks: a provider's are verified, our own are made.
+"""Signatures of webhooks: verifies those of providers, and signs those that Sluice sends.
 
-Two schemes sign ``id.timestamp.body`` with HMAC-SHA256 and send a list, separated by spaces, of versioned digests:
+Two schemes sign ``id.timestamp.body`` with HMAC-SHA256. They send versioned digests, separated by spaces:
 
     v1,<base64>  keyed with the base64-decoded secret: Standard Webhooks (specification, "Signature scheme"); Replicate
     v3,<hex>     keyed with the secret's text after whsec_, not decoded: WaveSpeed (its page on verifying webhooks)
@@ -19,7 +19,10 @@ MAX_SIGNATURES = 16
 
 @dataclass(frozen=True)
 class Scheme:
-    """How signatures of a version make a key of a secret and write a digest; ``key`` and ``read`` raise ValueError."""
+    """One version of signatures: how a secret becomes a key, and how a digest is written and read.
+
+    ``key`` and ``read`` raise ValueError.
+    """
 
     version: str
     key: Callable[[str], bytes]
@@ -28,10 +31,10 @@ class Scheme:
 
 
 def secret_key(secret: str) -> bytes:
-    """The HMAC key that a ``whsec_`` secret stands for in v1; raises ValueError when it is none."""
+    """Returns the HMAC key that a ``whsec_`` secret encodes in v1; raises ValueError for any other text."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except ValueError:  # binascii.Error is one; text beyond ASCII is another
+    except ValueError:  # binascii.Error, or text beyond ASCII
         key = b""
     if not key:
         raise ValueError("a webhook secret is whsec_ followed by base64")
@@ -39,7 +42,7 @@ def secret_key(secret: str) -> bytes:
 
 
 def secret_text(secret: str) -> bytes:
-    """The HMAC key of a secret in v3; raises ValueError when it is none, as anybody could sign with an empty key."""
+    """Returns the HMAC key of a secret in v3; raises ValueError for an empty one, which would protect nothing."""
     key = secret.removeprefix("whsec_").encode("utf-8", "surrogateescape")
     if not key:
         raise ValueError("a webhook secret is whsec_ followed by text")
@@ -59,7 +62,7 @@ V3 = Scheme("v3", secret_text, bytes.hex, bytes.fromhex)
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes, scheme: Scheme = V1) -> str:
-    """The ``webhook-signature`` value for a body; ``secret`` begins with ``whsec_``."""
+    """Returns the ``webhook-signature`` value for a body; ``secret`` begins with ``whsec_``."""
     return f"{scheme.version},{scheme.write(_digest(scheme.key(secret), message_id, str(timestamp), body))}"
 
 
@@ -72,9 +75,9 @@ def verify(
     tolerance: float,
     scheme: Scheme = V1,
 ) -> None:
-    """Returns if one of the secrets signed this very body within ``tolerance`` s of ``now`` (ms); else Unauthenticated.
+    """Returns if one of the secrets signed this body within ``tolerance`` s of ``now`` (ms).
 
-    Whatever the headers hold, no other error leaves here.
+    Raises Unauthenticated otherwise, and no other error for any headers.
     """
     message_id = headers.get("webhook-id", "")
     stamp = headers.get("webhook-timestamp", "")
@@ -92,7 +95,7 @@ def verify(
 
 
 def _candidate(part: str, scheme: Scheme) -> bytes:
-    """The digest of one ``version,digest``; empty, which equals no digest, for anything else."""
+    """Returns the digest of one ``version,digest``; empty for any other text, which matches no digest."""
     version, _, written = part.partition(",")
     if version != scheme.version:
         return b""
@@ -103,6 +106,6 @@ def _candidate(part: str, scheme: Scheme) -> bytes:
 
 
 def _digest(key: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
-    # Header values reach us decoded from latin-1; surrogateescape keeps even broken ones from raising.
+    # Header values arrive decoded from latin-1. With surrogateescape, even broken ones do not raise.
     prefix = f"{message_id}.{timestamp}.".encode("utf-8", "surrogateescape")
     return hmac.new(key, prefix + body, hashlib.sha256).digest()

@@ -1,7 +1,7 @@
-"""The store: everything Sluice remembers, behind one verb.
+"""The store: all of Sluice's state, behind one verb.
 
-Every state change is one script and every read one command, so a store only has to execute a command. Whatever is
-given to ``execute`` must be safe to send twice: a try whose answer was lost is repeated once.
+Every state change is one script and every read is one command, so a store only has to execute commands. Each command
+must be safe to send twice: ``execute`` repeats it once if the answer was lost.
 """
 
 from typing import Any, Protocol
@@ -16,11 +16,11 @@ class Store(Protocol):
         """Raises StoreUnavailable (surely not applied), StoreUncertain (maybe applied) or StoreScriptError."""
 
     async def close(self) -> None:
-        """Gives back the connections."""
+        """Closes the connections."""
 
 
 def open_store(settings: Settings) -> Store:
-    """The store that the settings ask for. Imports are local: a function that only validates loads no HTTP client."""
+    """Returns the store that the settings name. Imports are local: a function that only validates loads no client."""
     if settings.use_redis_for_tasks:
         from shared.store.rest import RestStore
 

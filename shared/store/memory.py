@@ -1,4 +1,4 @@
-"""Memory mode: the same scripts on an engine inside this process; nothing outlives it and no other process sees it."""
+"""Memory mode: the same scripts on an engine in this process. Its state ends with the process, which alone sees it."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ from shared.errors import StoreScriptError
 
 
 class MemoryStore:
-    """A store for trying things out; Settings refuses it on Vercel and Lambda."""
+    """A store to try Sluice with; Settings refuses it on Vercel and Lambda."""
 
     def __init__(self) -> None:
         try:
             import fakeredis
         except ImportError:
             raise RuntimeError("USE_REDIS_FOR_TASKS=false needs the package fakeredis[lua]") from None
-        # Protocol 2 and no response callbacks: replies come as flat lists, as they do from the REST API.
+        # With protocol 2 and without response callbacks, replies are flat lists, as they are from the REST API.
         self._redis = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer(), decode_responses=True, protocol=2)
         self._redis.response_callbacks.clear()
 
     async def execute(self, *command: str) -> Any:
-        """One command; it runs at once and completely, so it cannot be maybe applied."""
+        """Runs one command at once and completely, so it never raises StoreUncertain."""
         import redis.exceptions
 
         try:

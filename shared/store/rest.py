@@ -1,8 +1,8 @@
 """Upstash Redis over its REST API: one client, a deadline on every call, two kinds of failure.
 
-What upstash-redis 1.8.0 does by itself, and why it is told otherwise (its http.py):
-it has no timeout at all, and it sends any command again three seconds after any exception, applied or not. So it is
-built with ``rest_retries=0`` and its HTTP client is given timeouts; the one repeat is decided here.
+upstash-redis 1.8.0 has no timeout by default, and repeats any command three seconds after any exception, whether it
+was applied or not (its http.py). So it is built with ``rest_retries=0``, its HTTP client gets timeouts, and this module
+decides about the one repeat.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ REFUSALS = (
     ("loading", "it is starting", 5),
 )
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
-IDLE_CONNECTION = 55.0  # s; longer than the minute between two ticks' worth of traffic rarely pays, see below
+IDLE_CONNECTION = 55.0  # s; keeping a connection for longer rarely pays
 
 
 class RestStore:
-    """The production store. Belongs to one event loop: an HTTP client used from another loop fails mid-request."""
+    """The production store. Belongs to one event loop: an HTTP client used from another loop fails in mid-request."""
 
     def __init__(self, settings: Settings) -> None:
         token = settings.upstash_redis_rest_token
@@ -48,14 +48,14 @@ class RestStore:
         )
         client: httpx.AsyncClient = self._redis._http._client
         client.timeout = httpx.Timeout(settings.store_try_timeout, connect=settings.store_connect_timeout)
-        # httpx drops idle connections after 5 s, which would cost most calls of a quiet deployment a TLS handshake.
+        # httpx closes idle connections after 5 s; most calls of a quiet deployment would then need a TLS handshake.
         pool: Any = client._transport._pool  # type: ignore[attr-defined]
         pool._keepalive_expiry = IDLE_CONNECTION
         self._try_timeout = settings.store_try_timeout
         self._total_timeout = settings.store_total_timeout
 
     async def execute(self, *command: str) -> Any:
-        """One command, repeated once when its answer was lost; see Store."""
+        """Executes one command, and repeats it once if its answer was lost; see Store."""
         try:
             async with asyncio.timeout(self._total_timeout):
                 try:
@@ -74,7 +74,7 @@ class RestStore:
             return await self._once(command)
         except StoreUnavailable:
             # mutant: first try may have been applied
-            raise StoreUncertain from None  # this try was surely not applied, but the first one may have been
+            raise StoreUncertain from None  # this try was surely not applied, but the first one may be
 
     async def _once(self, command: list[str]) -> Any:
         try:
@@ -93,7 +93,7 @@ class RestStore:
 
 
 def classify(text: str) -> StoreError:
-    """The error that an answer's text stands for."""
+    """Returns the error that an answer's text means."""
     lower = text.lower()
     for mark, reason, retry_after in REFUSALS:
         if mark in lower:
