@@ -18,11 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from local.rest_server.running import RunningServer, running_server
 from local.simulator.running import RunningSimulator, running_simulator
 from shared.clock import ManualClock
+from tests.project import ROOT
 from tests.world import World, make_world
+
+# Plain, since rich, where a tool has brought it, draws each traceback with all variables for half a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 if TYPE_CHECKING:
     from tests.buckets import S3
@@ -65,7 +75,10 @@ STORES = [
     "memory",
     pytest.param(
         "redis",
-        marks=pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not on PATH (apt install redis-server)"),
+        marks=[
+            pytest.mark.exhaustive,
+            pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not on PATH (apt install redis-server)"),
+        ],
     ),
 ]
 
@@ -99,6 +112,8 @@ async def valkey_world(valkey: RunningServer, clock: ManualClock) -> AsyncIterat
 # What `make test` leaves out, and what it samples
 
 
+# Rooms whose tests look at something else than the scripts: one store of three will do, and CI tries all.
+WITH_ANY_STORE = ("http", "hooks", "files")
 SEED = random.SystemRandom().randrange(1_000_000)
 LEFT_OUT = pytest.StashKey[int]()
 HAS_SAMPLED = pytest.StashKey[bool]()
@@ -113,6 +128,18 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     """Draws that follow from the run's seed and the test's name alone."""
     request.config.stash[HAS_SAMPLED] = True
     return random.Random(f"{request.config.getoption('--seed')} {request.node.nodeid}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        is_on_memory = (
+            isinstance(item, pytest.Function)
+            and item.__dict__.get("callspec") is not None
+            and (item.callspec.params.get("any_store") == "memory")
+        )
+        if is_on_memory and room in WITH_ANY_STORE:
+            item.add_marker(pytest.mark.exhaustive)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

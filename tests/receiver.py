@@ -36,6 +36,7 @@ class Receiver:
     port: int = 0
     received: list[Received] = field(default_factory=list)
     answers: Callable[[Received], Answer | None] = lambda _: OK  # None: never answers
+    open_now: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def url(self, path: str = "/hook") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -43,15 +44,20 @@ class Receiver:
     def on(self, path: str) -> list[Received]:
         return [request for request in self.received if request.path == path]
 
+    def hang_up(self) -> None:
+        """Closes all connections; a request without an answer gets none from then on."""
+        self.answers = lambda _: (503, {}, b"")
+        for writer in list(self.open_now):
+            writer.close()
+
 
 @asynccontextmanager
 async def receiver() -> AsyncIterator[Receiver]:
     """A receiver that listens until the block ends."""
     made = Receiver()
-    open_now: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_now.add(writer)
+        made.open_now.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
@@ -70,7 +76,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            open_now.discard(writer)
+            made.open_now.discard(writer)
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=500)
@@ -79,6 +85,6 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield made
     finally:
         server.close()
-        for writer in list(open_now):
+        for writer in list(made.open_now):
             writer.close()
         await server.wait_closed()

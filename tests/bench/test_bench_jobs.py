@@ -1,9 +1,12 @@
 """The benches of whole jobs run and tell all they promise to."""
 
+import pytest
+
 from bench import latency
 from tests.bench.output import first_cells, run
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_a_jobs_cpu_counts_the_calls_that_a_queued_job_takes() -> None:
     printed = run("bench.job_cpu", "--jobs", "10", "--no-targets")
     (row,) = (line for line in printed.splitlines() if line.startswith("| submit"))
@@ -11,6 +14,7 @@ def test_the_bench_of_a_jobs_cpu_counts_the_calls_that_a_queued_job_takes() -> N
     assert "fastapi" in printed and "The unit here" in printed
 
 
+@pytest.mark.exhaustive
 def test_the_bench_of_latency_prints_both_systems_against_both_periods() -> None:
     printed = run("bench.latency", "--jobs", "10", "--no-targets")
     assert first_cells(printed) == [latency.IDLE, latency.FULL]

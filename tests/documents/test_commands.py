@@ -49,6 +49,7 @@ def test_every_command_is_run_by_a_test() -> None:
     assert len(SHOWN) >= 28
 
 
+@pytest.mark.exhaustive
 def test_make_demo_prints_what_is_shown() -> None:
     ended = subprocess.run(["make", "demo"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -108,6 +109,7 @@ def hook_url(received: Path) -> str:
     return found.group(1)
 
 
+@pytest.mark.exhaustive
 def test_the_announcement_is_what_is_shown(stack: Stack) -> None:
     printed = announcement(stack.urls, stack.configuration, stack.environment).replace(
         str(stack.configuration.data_dir), ".sluice"
@@ -116,6 +118,7 @@ def test_the_announcement_is_what_is_shown(stack: Stack) -> None:
         assert command.prints(printed), (command.document, printed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", WITH_CALLS, ids=lambda path: path.name)
 def test_the_calls_of_a_document_answer_what_it_shows(path: Path, stack: Stack, received: Path, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
@@ -157,6 +160,7 @@ def answered(command: Command, here: str, folder: Path, variables: dict[str, str
         time.sleep(0.2)
 
 
+@pytest.mark.exhaustive
 def test_the_reference_names_every_field_of_a_job(stack: Stack) -> None:
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     with httpx.Client(base_url=stack.urls.functions, headers=headers, trust_env=False) as client:

@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -21,6 +22,7 @@ ALLOWED = {
 OURS = {"functions", "shared", "local", "bench", "tests", "sluice", "web"}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """The modules that a file imports anywhere in it, also inside functions."""
     found: set[str] = set()

@@ -142,6 +142,7 @@ def test_the_limits_are_the_codes() -> None:
         assert line in LIMITS, line
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)  # a thousand jobs, ten times
 async def test_the_fairness_table_is_what_the_bench_counts_and_meets_its_targets() -> None:
     measured, _ = await fairness.measure(fairness.JOBS)

@@ -8,7 +8,8 @@ verbs       one function a verb: what it does to the state, and the reply it sho
 outbox      who is told of what and whose files are stored, and the verbs that work at it
 invariants  what must hold after every call, whatever the model says; owed says so of the outbox
 judge       a store in memory mode that is compared with all of this at each EVAL; call and content read for it
-driver      callers, providers and the end of every run, for the machine of tests/model/test_model.py
+driver      callers, providers and the end of every run, for the machine
+machine     the rules that hypothesis draws; test_model runs them
 strategies  the deployments it runs on, and what its rules draw from
 test_found  what all this has found, each in as few steps as it takes
 

@@ -44,6 +44,11 @@ def contract(*names: str) -> Sequence[str]:
     return [f"{QUEUE_TESTS}::test_{name}[memory]" for name in names]
 
 
+def attempts(*names: str) -> Sequence[str]:
+    """Tests of what ends an attempt, on memory mode."""
+    return [f"tests/queue/test_attempts.py::test_{name}[memory]" for name in names]
+
+
 def backlog(name: str) -> Sequence[str]:
     """A test of users' backlogs, on memory mode."""
     return [f"tests/queue/test_backlog.py::test_{name}[memory]"]
@@ -55,8 +60,13 @@ def batches(name: str) -> Sequence[str]:
 
 
 def pushback(name: str) -> Sequence[str]:
-    """A test of pauses, circuits, buckets and expiry; with the parameters that it needs."""
+    """A test of pauses, probes and buckets; with the parameters that it needs."""
     return [f"tests/queue/test_pushback.py::test_{name}"]
+
+
+def circuit(name: str) -> Sequence[str]:
+    """A test of circuits."""
+    return [f"tests/queue/test_circuit.py::test_{name}"]
 
 
 def targeted(name: str) -> str:

@@ -1,6 +1,6 @@
 """Mutants of the queue's scripts."""
 
-from tests.mutants.mutant import Mutant, backlog, batches, contract, lua, pushback, targeted
+from tests.mutants.mutant import Mutant, attempts, backlog, batches, circuit, contract, lua, pushback, targeted
 
 STORE = "tests/queue/test_store.py::test_"
 
@@ -8,7 +8,7 @@ FENCING = (
     lua(
         "unfenced finish: a failure or cancellation of any attempt counts", "finish",
         "attempt", "",
-        *contract("a_write_of_an_old_attempt_changes_nothing"),
+        *attempts("a_write_of_an_old_attempt_changes_nothing"),
     ),
     lua(
         "unfenced finish: any prediction of the attempt counts", "finish",
@@ -38,7 +38,7 @@ FENCING = (
     lua(
         "record accepts a stale attempt", "record",
         "attempt", "if f.state ~= 'submitting' then",
-        *contract("a_write_of_an_old_attempt_changes_nothing"),
+        *attempts("a_write_of_an_old_attempt_changes_nothing"),
     ),
     lua(
         "adopt takes an earlier attempt's prediction", "adopt",
@@ -49,7 +49,7 @@ FENCING = (
     lua(
         "progress of any prediction is noted", "progress",
         "prediction", "",
-        *contract("progress_is_noted_for_the_current_prediction_only"),
+        *attempts("progress_is_noted_for_the_current_prediction_only"),
     ),
 )  # fmt: skip
 
@@ -62,7 +62,7 @@ ENDS = (
     lua(
         "double completion: finish does not look whether the job is done", "finish",
         "done", "if false then",
-        *contract("every_end_of_an_attempt_is_safe_to_send_twice"),
+        *attempts("every_end_of_an_attempt_is_safe_to_send_twice"),
     ),
     lua(
         "finish forgets what else to cancel when it is repeated", "finish",
@@ -78,7 +78,7 @@ ENDS = (
     lua(
         "leaked seat on fail", "ending",
         "seat", "if outcome ~= 'failed' then redis.call('ZREM', user_key(f.owner, f.user), id) end",
-        *contract("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
+        *attempts("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
     ),
     lua(
         "a terminal job never expires", "ending",
@@ -99,7 +99,7 @@ ENDS = (
     lua(
         "retries without end", "fail",
         "attempts", "true",
-        *contract("a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_dead_letter"),
+        *attempts("a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_dead_letter"),
         part="used < tonumber(f.max_attempts)",
     ),
 )  # fmt: skip
@@ -119,33 +119,33 @@ LEASES = (
     lua(
         "rescue before the adoption window is over", "rescue",
         "adoption window", "",
-        *contract("a_lapsed_submission_is_put_back_only_after_its_adoption_window"),
+        *attempts("a_lapsed_submission_is_put_back_only_after_its_adoption_window"),
     ),
     lua(
         "rescue never gives up", "rescue",
         "gives up", "if false then",
-        *contract("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
+        *attempts("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
     ),
     lua(
         "snooze counts an attempt", "snooze",
         "snoozes", "local snoozes = '0'",
-        *contract("a_snooze_uses_up_no_attempt"),
+        *attempts("a_snooze_uses_up_no_attempt"),
     ),
     lua(
         "snooze gives the attempt's number back", "snooze",
         "delayed", "fields.attempt = text(tonumber(f.attempt) - 1) fields.state,",
-        *contract("a_snooze_uses_up_no_attempt"),
+        *attempts("a_snooze_uses_up_no_attempt"),
         part="fields.state,",
     ),
     lua(
         "an overdue slot is handed to everybody", "claim",
         "handed to one", "",
-        *contract("an_overdue_run_is_handed_to_one_caller_only"),
+        *attempts("an_overdue_run_is_handed_to_one_caller_only"),
     ),
     lua(
         "every poller asks", "check",
         "checked", "",
-        *contract("one_poller_asks_about_an_overdue_run_and_no_other_for_two_seconds"),
+        *attempts("one_poller_asks_about_an_overdue_run_and_no_other_for_two_seconds"),
     ),
 )  # fmt: skip
 
@@ -285,23 +285,23 @@ PUSHBACK = (
     lua(
         "a circuit never opens", "runs",
         "circuit opens", "if true then return end",
-        *pushback("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+        *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
     ),
     lua(
         "a circuit never closes", "ending",
         "circuit", "",
-        *pushback("after_its_pause_one_job_probes_the_model_and_success_closes_the_circuit[memory]"),
+        *circuit("after_its_pause_one_job_probes_the_model_and_success_closes_the_circuit[memory]"),
     ),
     lua(
         "a success does not end a row of failures", "runs",
         "success", "",
-        *pushback("a_success_in_between_starts_the_count_anew[memory]"),
+        *circuit("a_success_in_between_starts_the_count_anew[memory]"),
         part="failures = '0', ",
     ),
     lua(
         "an open circuit is not honoured", "claim",
         "circuit", "",
-        *pushback("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+        *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
     ),
     lua(
         "a circuit that was closed does not open again for a while", "runs",
@@ -324,7 +324,7 @@ PUSHBACK = (
     lua(
         "a circuit opens as shortly each time", "runs",
         "longer pause", "",
-        *pushback("a_failed_probe_opens_the_circuit_for_twice_as_long[memory]"),
+        *circuit("a_failed_probe_opens_the_circuit_for_twice_as_long[memory]"),
         part=" * 2 ^ math.min(opened, MAX_DOUBLINGS)",
     ),
     lua(

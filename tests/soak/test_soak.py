@@ -19,6 +19,7 @@ def number_of(name: str, report: str) -> int:
     return int(found.group(1))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.soak", "--seconds", "60", "--seed", str(SEED), "--logs", str(tmp_path)]

@@ -132,7 +132,7 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     assert (await client.get(shown["files"][0]["url"])).content == FILM
     assert (await document(world, client, live))["status"] == "processing"
     await client.post(f"/api/jobs/{live}/cancel")
-    await world.runtime.queue.finish(live, 1, "", "canceled", {})
+    await world.runtime.queue.finish(live, 1, "p9", "canceled", {})
     await world.runtime.queue.finish(f"{batch}_1", 1, "p2", "completed", {"output": "1"})
     report = await erase(client)
     assert report["files"] == 1 and await kept(world) == [] and report["is_complete"]

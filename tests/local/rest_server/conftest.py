@@ -11,7 +11,7 @@ from local.rest_server.running import RunningServer, running_server
 from tests.local.rest_server.calls import client_with
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
+@pytest.fixture(scope="module", params=["valkey", pytest.param("redis", marks=pytest.mark.exhaustive)])
 def one_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     binary = None
     if request.param == "redis":

@@ -88,6 +88,7 @@ def test_a_reset_clears_everything(simulator: RunningSimulator, api: httpx.Clien
     assert receiver.get().event["input"]["prompt"] == "after"
 
 
+@pytest.mark.exhaustive
 def test_three_hundred_concurrent_predictions_all_finish_and_send_webhooks(
     simulator: RunningSimulator, api: httpx.Client, receiver: Receiver
 ) -> None:

@@ -1,0 +1,107 @@
+"""What the parts of a stack get as settings, and from whom."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local.configuration import Configuration
+from local.environment import Environment, given_settings, local_secrets, setting_names
+from shared.config.storage import StorageSettings
+from tests.local.stacks import sealed
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in setting_names():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLUICE_ENV", "test")
+    return monkeypatch
+
+
+PORTS = {"functions": 1, "store": 2, "provider": 3}
+
+
+def test_with_a_replicate_token_the_real_provider_is_used_without_a_made_up_webhook_secret(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_settings.setenv("REPLICATE_API_TOKEN", "r8_0123456789abcdef")
+    plan = Environment(Configuration(data_dir=tmp_path))
+    variables = plan.variables(PORTS)
+    assert not plan.needs_simulator
+    assert variables["REPLICATE_API_TOKEN"] == "r8_0123456789abcdef"
+    assert "REPLICATE_BASE_URL" not in variables
+    assert "REPLICATE_WEBHOOK_SECRET" not in variables
+
+
+def test_the_developers_settings_win_and_placeholders_do_not_count(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_settings.setenv("API_KEYS", "mine:0123456789abcdef")
+    no_settings.setenv("KV_REST_API_URL", "https://loud-cat-1.upstash.io")
+    no_settings.setenv("REPLICATE_API_TOKEN", "r8_your-token")
+    no_settings.setenv("MAX_CONCURRENT_TASKS", "7")
+    plan = Environment(Configuration(data_dir=tmp_path))
+    variables = plan.variables(PORTS)
+    assert (plan.needs_store, plan.needs_simulator) == (False, True)
+    assert (variables["API_KEYS"], variables["MAX_CONCURRENT_TASKS"]) == ("mine:0123456789abcdef", "7")
+    assert "UPSTASH_REDIS_REST_URL" not in variables
+    assert variables["REPLICATE_BASE_URL"] == "http://127.0.0.1:3/v1"
+
+
+def test_results_are_stored_in_the_data_folder_and_may_come_from_this_machine(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variables = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert (variables["STORAGE_URL"], variables["ALLOW_LOOPBACK"]) == ((tmp_path / "storage").as_uri(), "true")
+    assert Environment(Configuration(data_dir=tmp_path, fresh=True)).variables(PORTS)["STORAGE_URL"] == "memory://"
+    no_settings.setenv("SLUICE_ENV", "production")
+    assert "ALLOW_LOOPBACK" not in Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert "STORAGE_URL" not in Environment(Configuration(data_dir=tmp_path, fresh=True)).variables(PORTS)
+
+
+def test_the_developers_bucket_and_keys_are_used_unless_the_stack_is_sealed(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {
+        "STORAGE_URL": "s3://todo-app-example/results", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIA0000",
+        "AWS_SECRET_ACCESS_KEY": "a/secret/with/xxx/in/it", "AWS_SESSION_TOKEN": "a-token", "AWS_PROFILE": "mine",
+    }  # fmt: skip
+    for name, value in given.items():
+        no_settings.setenv(name, value)
+    variables = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert {name: variables[name] for name in given} == given
+    with storage_settings(variables) as own:
+        assert own.storage_region == "eu-west-1" and own.storage_keys == (
+            "AKIA0000",
+            "a/secret/with/xxx/in/it",
+            "a-token",
+        )
+    in_seal = Environment(sealed(tmp_path)).variables(PORTS)
+    assert {name for name in given if in_seal.get(name) == given[name]} == {"AWS_PROFILE"}
+
+
+@contextmanager
+def storage_settings(environ: dict[str, str]) -> Iterator[StorageSettings]:
+    """Yields the storage settings of a child with this environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        yield StorageSettings()
+
+
+def test_the_environment_wins_over_the_env_file_which_only_development_reads(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("QUEUES=from-file:1\nLOG_LEVEL=DEBUG\nUNRELATED=1\n")
+    assert given_settings({"QUEUES": "given:2"}, file) == {"QUEUES": "given:2", "LOG_LEVEL": "DEBUG"}
+    assert given_settings({"SLUICE_ENV": "test"}, file) == {"SLUICE_ENV": "test"}
+
+
+def test_only_the_owner_can_read_the_file_of_local_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "local.env"
+    made = local_secrets(file)
+    assert local_secrets(file) == made
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert local_secrets(None) != made

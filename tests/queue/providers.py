@@ -1,0 +1,34 @@
+"""What providers are asked, and the gates that their answers close."""
+
+from shared.budget import Budget
+from tests.world import World
+
+
+async def state(world: World, job: str) -> str:
+    return (await world.runtime.records.read(job)).state
+
+
+async def run(world: World) -> None:
+    await world.runtime.dispatcher.run(Budget(60))
+
+
+async def started(world: World, want: int = 10) -> list[str]:
+    return [job.id for job in (await world.runtime.queue.claim(want)).started]
+
+
+async def gates(world: World) -> dict[str, int]:
+    return (await world.runtime.records.stats()).gates
+
+
+async def fail(world: World, job: str, code: str = "provider_down") -> None:
+    record = await world.runtime.records.read(job)
+    await world.runtime.queue.fail(job, record.attempt, record.prediction, code=code, detail="", retryable=False)
+
+
+async def open_circuit(world: World, code: str = "provider_down") -> None:
+    """As many failures of acme/video in a row as open its circuit."""
+    for n in range(world.runtime.settings.circuit_failures):
+        job = await world.enqueue(f"unlucky{n}")
+        (claimed,) = (await world.runtime.queue.claim(1)).started
+        await world.runtime.queue.record(job, claimed.attempt, f"f{job}")
+        await fail(world, job, code)
