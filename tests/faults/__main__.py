@@ -5,9 +5,9 @@ import sys
 
 from tests import conftest  # noqa: F401 (sets the environment that the settings read)
 from tests.faults.engines import MemoryEngine
+from tests.faults.error_log import collecting_errors
 from tests.faults.files import without_threads
-from tests.faults.following import FOLLOWING, LASTING
-from tests.faults.hearing import listening
+from tests.faults.outbox_scenarios import LASTING, OUTBOX_SCENARIOS
 from tests.faults.plan import KINDS, WHENS, Fault, FaultPlan
 from tests.faults.scenario import WEBHOOK_MODES
 from tests.faults.scenarios import SCENARIOS
@@ -29,7 +29,7 @@ SHOWN = (
 
 
 class Shown(Simulation):
-    """A simulation that writes down each I/O and what it changed."""
+    """A simulation that prints each I/O and its changes."""
 
     def _look(self) -> None:
         before, known = self.books.state, len(self.books.outcome.violations)
@@ -51,18 +51,18 @@ class Shown(Simulation):
 
 
 def fault(text: str) -> Fault:
-    """The fault that a report calls ``crash after I/O 5``."""
+    """Parses a fault; a report writes it as ``crash after I/O 5``."""
     kind, when, number = text.replace("I/O ", "").split()
     return Fault(int(number), next(w for w in WHENS if w == when), next(k for k in KINDS if k == kind))
 
 
 async def replay(name: str, webhooks: str, *faults: str) -> None:
-    scenario = next(s for s in (*SCENARIOS, *FOLLOWING, *LASTING) if s.name == name)
+    scenario = next(s for s in (*SCENARIOS, *OUTBOX_SCENARIOS, *LASTING) if s.name == name)
     mode = next(m for m in WEBHOOK_MODES if m == webhooks)
     settings = settings_of(scenario)
     engine = MemoryEngine(settings.prefix)
     simulation = Shown(scenario, mode, FaultPlan(tuple(fault(text) for text in faults)), engine, settings)
-    with listening(), without_threads():
+    with collecting_errors(), without_threads():
         while not simulation.is_over:
             await simulation.step()
         print(simulation.judge())

@@ -1,4 +1,4 @@
-"""All that a run has to remember, as plain data: so that it can be copied, gone back to, and recognised."""
+"""The whole state of a run as plain data, so that it can be copied, restored and recognised."""
 
 import copy
 import heapq
@@ -11,31 +11,31 @@ from tests.invariants.state import BAND
 
 Event = tuple[Any, ...]  # what happens, and to what
 
-# Chosen anew in every run, and compared only between the repeats of one call.
+# Random in every run; only the repeats of one call compare them.
 ARBITRARY = frozenset({"token", "cancel_token"})
-# Told to owners, and decides nothing.
+# For owners to read; no decision depends on it.
 SHOWN = frozenset({"history", "p50", "p90"})
 IGNORED = ARBITRARY | SHOWN
-LOGS = "l:"  # of deliveries; they tell real durations
+LOGS = "l:"  # of deliveries; they have real durations
 
 
 @dataclass
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     violations: list[str] = field(default_factory=list)
     ends: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     doubles: int = 0
     zombies: int = 0
-    left: int = 0  # objects in the bucket that no job names
+    left: int = 0  # objects in the bucket that no job lists
     ticks: int = 0  # after the last fault
-    is_known: bool = False  # it came to a point from which another run went on before
+    is_known: bool = False  # it reached a state from which another run has gone on
 
 
 @dataclass
 class Books:
-    """The world at one moment between two events: its time, its store, its provider, its clients."""
+    """The world between two events: its time, its store, its provider, its clients."""
 
     now: int
     next_tick: int
@@ -52,7 +52,7 @@ class Books:
     outcome: Outcome = field(default_factory=Outcome)
 
     def plan(self, seconds: float, *event: Any) -> None:
-        """Makes something happen later."""
+        """Schedules an event ``seconds`` from now."""
         self.planned += 1
         heapq.heappush(self.events, (self.now + round(seconds * 1000), self.planned, event))
 
@@ -60,14 +60,14 @@ class Books:
         return copy.deepcopy(self, {id(self.state): self.state})
 
     def fingerprint(self) -> int:
-        """The same for two moments from which the same follows, if no process is under way and no more faults come."""
+        """Returns a hash of all that decides how the run goes on, if no process is active and no more faults come."""
         state, outside = self.state, self.outside
         return hash(
             (
                 self.now,
                 self.next_tick,
                 self.steps_left,
-                frozenset(pair for pair in state.index.items() if not _says_nothing(*pair, self.now)),
+                frozenset(pair for pair in state.index.items() if not _is_idle(*pair, self.now)),
                 frozenset((job_id, _content(job)) for job_id, job in state.jobs.items()),
                 frozenset((user, frozenset(held.items())) for user, held in state.users.items()),
                 frozenset((model, _counts(runs)) for model, runs in state.models.items()),
@@ -99,10 +99,10 @@ def _content(fields: dict[str, str]) -> frozenset[tuple[str, str]]:
 
 
 def _counts(runs: dict[str, str]) -> frozenset[tuple[str, str]]:
-    """What decides about a model's circuit; how long its runs took is only told."""
+    """Returns what decides about a model's circuit; the durations of its runs are only shown."""
     return frozenset((name, runs[name]) for name in ("failures", "opened", "open_until") if name in runs)
 
 
-def _says_nothing(member: str, score: float, now: int) -> bool:
-    """Whether an entry of the index is the history's, or a token bucket that is full."""
+def _is_idle(member: str, score: float, now: int) -> bool:
+    """Whether an entry of the index decides nothing: one of the history, or a full token bucket."""
     return member[0] == "@" or (member[:2] == "~r" and score + BAND <= now)

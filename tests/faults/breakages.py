@@ -1,14 +1,14 @@
-"""Bugs in the scripts that single faults have to find."""
+"""Bugs in the scripts that single faults must find."""
 
-from tests.faults.following import (
+from tests.faults.outbox_scenarios import (
     DELETED,
     FILED,
     FLAKY,
     HANGING,
+    NOTIFIED,
+    NOTIFIED_BATCH,
     REDELIVERED,
     SOURCE_DOWN,
-    TOLD,
-    TOLD_BATCH,
 )
 from tests.faults.scenario import Scenario, WebhookMode
 from tests.faults.scenarios import (
@@ -29,7 +29,7 @@ from tests.faults.scenarios import (
 )
 from tests.mutants.edit import Edit, script_edit
 
-# What is broken: the edit of a script, and the scenario and webhooks that notice it.
+# Each bug: the edit of a script, and the scenario and webhook mode that notice it.
 BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
     "the end leaves the index alone": (script_edit("ending", "slot", ""), ORDINARY, "ok"),
     "the end leaves the user's set alone": (script_edit("ending", "seat", ""), ORDINARY, "ok"),
@@ -39,14 +39,14 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
     "rescue does not wait": (script_edit("rescue", "adoption window", ""), UNKNOWN, "lost"),
     "adoption is a guess": (script_edit("adopt", "twin", "local is_twin = false"), TWINS, "lost"),
     "an end forgets to promote": (script_edit("ending", "promotion", ""), BACKLOG, "ok"),
-    "nobody is told that somebody waits for his seat": (script_edit("users", "heirs", ""), HEIRS, "ok"),
+    "no job learns that another job waits for its seat": (script_edit("users", "heirs", ""), HEIRS, "ok"),
     "it promotes beyond the cap": (script_edit("seats", "cap", "<=", part="<"), BACKLOG, "ok"),
     "a job from the backlog is started": (
         script_edit("claim", "due", "(row.band == DELAYED or row.band == BACKLOG)", part="row.band == DELAYED"),
         BACKLOG,
         "ok",
     ),
-    "a lowered limit demotes nobody": (script_edit("seats", "demotion", "do break end"), LIMITED, "ok"),
+    "a lowered limit demotes no job": (script_edit("seats", "demotion", "do break end"), LIMITED, "ok"),
     "a pause is not honoured": (
         script_edit("room", "pause", "if true then", part="if not paused_until then"),
         PAUSED,
@@ -79,14 +79,14 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
     ),
     "a retry of a batch forgets who waits": (script_edit("batch_retry", "promotion", ""), BATCH, "ok"),
     "a redriven job stays a dead letter": (script_edit("redrive", "dead letter", ""), REDRIVEN, "ok"),
-    "the end of a job is told to nobody": (script_edit("ending", "event posted", ""), TOLD, "ok"),
-    "the end of a batch is told to nobody": (script_edit("ending", "batch event posted", ""), TOLD_BATCH, "ok"),
-    "the start of a run is told to nobody": (
+    "the end of a job has no event": (script_edit("ending", "event posted", ""), NOTIFIED, "ok"),
+    "the end of a batch has no event": (script_edit("ending", "batch event posted", ""), NOTIFIED_BATCH, "ok"),
+    "the start of a run has no event": (
         script_edit("record", "event posted", "''", part="post(plan)"),
-        TOLD,
+        NOTIFIED,
         "ok",
     ),
-    "completion is told while files are pending": (script_edit("ending", "event after files", "end\ndo"), FILED, "ok"),
+    "completion is sent while files are pending": (script_edit("ending", "event after files", "end\ndo"), FILED, "ok"),
     "a row that is claimed leaves its lane": (
         script_edit("outbox_claim", "lease of rows", "redis.call('ZREM', rows_key(lane.name), unpack(lane.rows))"),
         FLAKY,
@@ -113,11 +113,15 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
         FLAKY,
         "ok",
     ),
-    "what was given up is kept from the operator": (script_edit("outbox_note", "undelivered", ""), HANGING, "ok"),
+    "an event that was given up is not listed": (
+        script_edit("outbox_note", "undelivered", ""),
+        HANGING,
+        "ok",
+    ),
     "a lane is forgotten after a try": (script_edit("outbox", "lane kept", "if false then"), FLAKY, "ok"),
     "a deleted job stays in the outbox": (script_edit("delete", "outbox", ""), DELETED, "ok"),
-    "a deleted job is still told of": (script_edit("delete", "events", ""), DELETED, "ok"),
-    "what is to be told once more is found by nobody": (
+    "a deleted job still has events": (script_edit("delete", "events", ""), DELETED, "ok"),
+    "an event to be redelivered is not found": (
         script_edit("outbox_redeliver", "lane listed", ""),
         REDELIVERED,
         "ok",

@@ -1,4 +1,4 @@
-"""What clients and the operator do: each step as the function does it that serves it."""
+"""The steps of clients and the operator, each done as its function does it."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -27,14 +27,14 @@ from tests.faults.scenario import Scenario, Step
 
 CALLER = "app"
 MODEL = "acme/video"
-READS = ("poll", "poll_batch")  # which nobody repeats
-ROUNDS = 3  # retries of a batch that have names
-# After which a client tries again
+READS = ("poll", "poll_batch")  # which clients do not repeat
+ROUNDS = 3  # of a batch's jobs; the first, and the retries with a name
+# Errors after which a client tries again.
 REFUSALS = (
     StoreUncertain, StorageUnavailable, JobNotFound, BatchNotFound, NotFailed, NotTerminal, NoSuchEvent,
     UserLimitReached,
 )  # fmt: skip
-OF_ONE = (  # verbs whose functions follow up one job or batch, that of the step
+OF_ONE = (  # verbs about one job or batch
     "submit", "cancel", "redrive", "redeliver", "submit_batch", "cancel_batch", "retry_batch",
 )  # fmt: skip
 HOOK = "https://owner.test/hook"
@@ -43,7 +43,7 @@ Act = Callable[[Runtime], Coroutine[Any, Any, Any]]
 
 
 class Clients:
-    """Knows the ids of a scenario's works, and how each step is done."""
+    """Knows the ids of a scenario's works and runs its steps."""
 
     def __init__(self, scenario: Scenario, settings: Settings) -> None:
         self._scenario = scenario
@@ -61,12 +61,12 @@ class Clients:
                     self.ids[f"{work}~{n}"] = f"{self._batches[name]}_{number}r{n}"
         self.ids |= {f"{name}~redriven": redriven_id(key, job_id) for name, job_id in self.ids.items()}
         self.names = {self.ids[name]: name for name in scenario.works}
-        # What is retried once more goes as it went the first time.
+        # A second retry goes as the first one.
         again = {name: f"{name.partition('~')[0]}~1" for name in self.ids if name[-2:-1] == "~"}
         self.names |= {self.ids[name]: first for name, first in again.items() if first in scenario.works}
 
     def act(self, step: Step) -> Act:
-        """What a step does in a process of its own."""
+        """Returns what a step does, for its own process."""
 
         async def act(runtime: Runtime) -> Any:
             budget = Budget.of_function(self._settings)
@@ -78,7 +78,7 @@ class Clients:
         return act
 
     def _of(self, step: Step) -> str:
-        """The job or batch that a step is about."""
+        """Returns the id of the job or batch that a step is about."""
         of = self._batches[step.of] if step.of in self._batches else self.ids[step.of]
         return redriven_id(self._settings.signing_key, of) if step.verb == "redrive" else of
 
@@ -139,5 +139,5 @@ class Clients:
 
 
 def _hook(events: Sequence[Event]) -> dict[str, Any]:
-    """What a request says of whom to tell, and of what."""
+    """Returns a request's hook fields."""
     return {"hook_url": HOOK, "hook_events": list(events)} if events else {}

@@ -1,4 +1,4 @@
-"""Runs are quiet, and memory mode is their store."""
+"""Quiet runs, with memory mode as their store."""
 
 import random
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.engines import MemoryEngine
+from tests.faults.error_log import collecting_errors
 from tests.faults.files import without_threads
-from tests.faults.hearing import listening
 from tests.faults.scenarios import (
     ORDINARY,
 )
@@ -16,9 +16,9 @@ from tests.faults.simulation import settings_of
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Runs log nothing, take no chances, and leave the chances of others alone."""
+    """Runs log nothing, use no threads, and leave the random state of other tests unchanged."""
     state = random.getstate()
-    with listening(), without_threads():
+    with collecting_errors(), without_threads():
         yield
     random.setstate(state)
 

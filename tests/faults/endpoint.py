@@ -1,4 +1,4 @@
-"""The owners' endpoint: verifies what it is sent with code that is not ours, and answers as the scenario says."""
+"""The owners' endpoint: verifies each event with third-party code, and answers as the scenario says."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -19,25 +19,25 @@ from tests.faults.scenario import Scenario
 from tests.invariants import State
 
 STATUS = {"ok": 204, "down": 500, "gone": 410}
-TOLERANCE = 300.0  # s; that a timestamp may be old
+TOLERANCE = 300.0  # s; the maximum age of a timestamp
 
 
 class Surroundings(Protocol):
-    """What is needed of the simulation."""
+    """What the endpoint needs of the simulation."""
 
     books: Books
     settings: Settings
     scenario: Scenario
 
     def state_now(self) -> State:
-        """What the store holds at this very moment."""
+        """Returns the store's data at this moment."""
 
     def complain(self, fault: str) -> None:
-        """Notes what must never be."""
+        """Reports a broken invariant."""
 
 
 class Verifier(Webhook):
-    """Its timestamps are the simulation's."""
+    """Accepts the simulation's timestamps."""
 
     def _Webhook__verify_timestamp(self, header: str) -> datetime:
         return datetime.fromtimestamp(float(header), tz=UTC)
@@ -56,7 +56,7 @@ class Response:
 
 
 class FaultyEndpoint:
-    """A client of the endpoint; what a POST meets is in the scenario's ``endpoint``, in order."""
+    """A client of the endpoint. The scenario's ``endpoint`` lists the results of its POSTs, in order."""
 
     process: Process
 
@@ -90,7 +90,7 @@ class FaultyEndpoint:
         world = self._world
         outside, ways = world.books.outside, world.scenario.endpoint
         if world.books.now / 1000 - int(headers["webhook-timestamp"]) > TOLERANCE:
-            return Response(401)  # written before its process was frozen; any verifier refuses it
+            return Response(401)  # signed before its process froze; any verifier refuses it
         count = outside.asked["posts"] = outside.asked.get("posts", 0) + 1
         try:
             said = self._verifier.verify(body, headers)
@@ -101,7 +101,7 @@ class FaultyEndpoint:
         state = world.state_now()
         leased_until = [rows[row] for rows in state.rows.values() if row in rows]
         if leased_until and leased_until[0] <= world.books.now and not process.was_frozen:
-            world.complain(f"I3 {row} is told, and left to anybody else")
+            world.complain(f"I3 {row} is delivered without a lease")
         way = ways[min(count, len(ways)) - 1]
         if way == "hangs":
             raise TimeoutError
@@ -110,7 +110,7 @@ class FaultyEndpoint:
         return Response(STATUS[way])
 
     def _judge(self, said: Any, event_id: str) -> str:
-        """Whether what is told is true; returns the event as the outbox calls it."""
+        """Checks that an event is true. Returns its row, as in the outbox."""
         world, state = self._world, self._world.state_now()
         kind, holder, data = said["type"], said["data"]["id"], said["data"]
         key = world.settings.signing_key
@@ -119,7 +119,7 @@ class FaultyEndpoint:
             events = [name[2:] for name in fields if name.startswith("s:batch")]
             event = next((name for name in events if event_id_for(key, holder, name) == event_id), "")
             if not event:
-                world.complain(f"I6 {holder} is told to have ended as {event_id}")
+                world.complain(f"I6 {holder} has no batch end with the event id {event_id}")
             return f"{event}|{holder}"
         event = kind.removeprefix("job.")
         fields = state.jobs.get(holder, {})
@@ -127,7 +127,7 @@ class FaultyEndpoint:
             world.complain(f"I6 {kind} of {holder} has the id {event_id}")
         is_true = bool(fields.get("started_at")) if event == "processing" else fields.get("outcome") == event
         if not is_true and state.deleted.get(holder) != event:
-            world.complain(f"I6 {holder} is told to be {event}, and is {fields.get('state')} {fields.get('outcome')}")
+            world.complain(f"I6 {event} of {holder} is sent, but it is {fields.get('state')} {fields.get('outcome')}")
         for file in data.get("files") or []:
             key_of = file["url"].removeprefix("https://kept.test/")
             is_there = (
@@ -136,5 +136,5 @@ class FaultyEndpoint:
                 or holder in world.books.outside.erasing
             )
             if file["state"] == "pending" or not is_there:
-                world.complain(f"I6 {holder} is told to be {event}, and a file is {json.dumps(file)}")
+                world.complain(f"I6 {event} of {holder} is sent, but a file is {json.dumps(file)}")
         return f"{event}|{holder}"

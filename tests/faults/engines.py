@@ -1,4 +1,4 @@
-"""The stores that the real scripts run on, and a cheap look at all they hold."""
+"""The stores that run the real scripts, and a cheap snapshot of all their data."""
 
 import json
 from typing import Any, Protocol
@@ -25,24 +25,24 @@ end
 return cjson.encode(all)
 """
 
-LIFETIME = "86400"  # s; longer than any run, as are the real ones
-MODELS = "m:"  # what the keys of models begin with after the root; only scripts name them
+LIFETIME = "86400"  # s; longer than any run, like the real ones
+MODELS = "m:"  # prefix of a model's key after the root; only scripts name it
 
 
 class Engine(Protocol):
-    """A store without a network in front of it, so that a lost answer is one that a test lost."""
+    """A store without a network in front of it, so that only a test can lose an answer."""
 
     async def execute(self, *command: str) -> Any:
-        """One command, surely applied."""
+        """Runs one command, which is surely applied."""
 
     def state(self) -> State:
-        """All that the store holds of the queue, at no cost to the run."""
+        """Returns all the queue's data, at no cost to the run."""
 
     async def clear(self) -> None:
         """Empties the store."""
 
     async def load(self, state: State) -> None:
-        """Makes the store hold what it once held."""
+        """Restores an earlier state."""
 
 
 class _Loading:
@@ -88,7 +88,7 @@ class _Loading:
 
 
 class Compiled:
-    """Fakeredis' Lua, without compiling each script anew and without collecting garbage after each."""
+    """Fakeredis's Lua, which compiles each script once and collects no garbage after each call."""
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
@@ -105,7 +105,7 @@ class Compiled:
 
 
 class MemoryEngine(_Loading):
-    """Fakeredis, read past its command interface: a look costs as much as a tenth of a script."""
+    """Fakeredis, read past its command interface: a snapshot costs a tenth of a script."""
 
     def __init__(self, prefix: str) -> None:
         self._keys = Keys(prefix)
@@ -118,7 +118,7 @@ class MemoryEngine(_Loading):
         self._socket: Any = store._redis.connection_pool.get_connection()._sock
 
     async def execute(self, *command: str) -> Any:
-        """One command, without writing it out and reading it in again as a client does."""
+        """Runs one command without the client's encoding and decoding."""
         self._socket._process_command([part.encode() for part in command])
         reply = self._socket.responses.get()
         if isinstance(reply, Exception):
@@ -132,7 +132,7 @@ class MemoryEngine(_Loading):
         return state
 
     def _read(self, name: bytes, value: Any) -> Any:
-        """A key's value as text; the same object as before, if it has not changed."""
+        """Returns a key's value as text; the same object as before if it has not changed."""
         if isinstance(value, bytes):
             return value.decode()
         is_hash = isinstance(value, Hash)
@@ -148,7 +148,7 @@ class MemoryEngine(_Loading):
 
 
 class ServerEngine(_Loading):
-    """Valkey behind the REST server, spoken to by the real client; looked at past both."""
+    """Valkey behind the REST server, used through the real client; snapshots bypass both."""
 
     def __init__(self, server: RunningServer, prefix: str) -> None:
         self._keys = Keys(prefix)
@@ -159,11 +159,11 @@ class ServerEngine(_Loading):
         state = State()
         reply = self._server.ask("EVAL", DUMP, "0")
         assert isinstance(reply, bytes)
-        for name, kind, lasts, held in json.loads(reply):
+        for name, kind, expires, held in json.loads(reply):
             pairs = dict(zip(held[::2], held[1::2], strict=True)) if kind != "string" else {}
             if kind == "zset":
                 pairs = {member: float(score) for member, score in pairs.items()}
-            _sort_in(state, self._keys, name, held if kind == "string" else pairs, lasts)
+            _sort_in(state, self._keys, name, held if kind == "string" else pairs, expires)
         return state
 
 
@@ -173,8 +173,8 @@ def _decoded(reply: Any) -> Any:
     return reply.decode() if isinstance(reply, bytes) else reply
 
 
-def _sort_in(state: State, keys: Keys, name: str, held: Any, lasts: bool) -> None:
-    """Puts one key of the store where it belongs; ``lasts`` says that it will expire."""
+def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> None:
+    """Adds one key to the state; ``expires`` says that it will expire."""
     single = {
         keys.index: "index", keys.stats: "stats", keys.dead: "dead", keys.outbox: "outbox",
         keys.undelivered: "undelivered",
@@ -190,7 +190,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, lasts: bool) -> Non
         if name.startswith(beginning):
             rest = name.removeprefix(beginning)
             getattr(state, kind)[rest] = held
-            if lasts and kind in ("jobs", "batches"):
+            if expires and kind in ("jobs", "batches"):
                 state.expiring.add(rest)
             return
     state.unknown_keys.append(name)

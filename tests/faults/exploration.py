@@ -1,8 +1,7 @@
-"""Many runs of one scenario: each begins where it leaves the undisturbed one, and ends where it joins another.
+"""Many runs of one scenario. Each starts where it leaves the base run and stops where it joins an earlier run.
 
-Both only save time. A run is a function of its plan, so what came before the first fault need not be repeated; and what
-follows from a moment with no process under way is a function of the books at that moment, so it need not be looked at
-twice. ``is_thorough`` does without either.
+Both only save time. A run is a function of its plan, so the part before the first fault need not be repeated. Between
+processes, the rest of a run is a function of its books, so it need not be checked twice. ``is_thorough`` does neither.
 """
 
 from shared.config.settings import Settings
@@ -14,7 +13,7 @@ from tests.faults.simulation import Simulation, settings_of
 
 
 class Exploration:
-    """The runs of one scenario with one mode of webhooks, on one engine."""
+    """The runs of one scenario with one webhook mode, on one engine."""
 
     def __init__(
         self, scenario: Scenario, mode: WebhookMode, engine: Engine, settings: Settings | None = None,
@@ -27,12 +26,12 @@ class Exploration:
         self._engine = engine
         self._settings = settings or settings_of(scenario)
         self._is_warm = is_warm
-        self._is_thorough = is_thorough or is_warm  # what a warm instance remembers is not in the books
-        self._learns = learns  # or else only the base's moments are known
-        self._known: dict[int, int] = {}  # to the most ticks after the last fault that a run had behind it there
+        self._is_thorough = is_thorough or is_warm  # a warm instance's memory is not in the books
+        self._learns = learns  # else only the base's moments are known
+        self._known: dict[int, int] = {}  # state: the most ticks since the last fault with which a run was there
 
     async def base(self, *faults: Fault) -> "Base":
-        """A run whose moments further runs can begin from."""
+        """Runs the scenario with ``faults``, and keeps moments from which other runs can start."""
         base = Base(FaultPlan(faults))
         base.outcome = await self._run(self._simulation(base.plan, None), base)
         if not faults:
@@ -40,7 +39,7 @@ class Exploration:
         return base
 
     async def disturb(self, base: "Base", fault: Fault) -> Outcome:
-        """The run of the base with one more fault, which must come after all of the base's."""
+        """Runs the base with one more fault, which must come after the base's faults."""
         plan = FaultPlan((*base.plan.faults, fault))
         count, books = (0, None) if self._is_thorough else base.before(fault.number)
         plan.points = base.plan.points[:count]
@@ -66,7 +65,7 @@ class Exploration:
         outcome = simulation.books.outcome if simulation.books.outcome.is_known else simulation.judge()
         self.runs += 1
         if not simulation.plan.is_over:
-            outcome.violations.append("the plan was not carried out")
+            outcome.violations.append("a fault of the plan never struck")
         if outcome.violations:
             self.failures.append(self._report(simulation.plan, outcome))
         return outcome
@@ -75,7 +74,7 @@ class Exploration:
         if self._is_thorough or not (simulation.plan.is_over and simulation.is_between):
             return False
         fingerprint, ticks = simulation.books.fingerprint(), simulation.books.outcome.ticks
-        # With fewer ticks behind it, the run ends in time if the other one did.
+        # With as many ticks or fewer, this run ends in time if the earlier one did.
         if self._known.get(fingerprint, -1) >= ticks:
             return True
         if self._learns:
@@ -88,7 +87,7 @@ class Exploration:
 
 
 class Base:
-    """A run that others branch off from."""
+    """A run from which others start."""
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
@@ -96,5 +95,5 @@ class Base:
         self.outcome = Outcome()
 
     def before(self, number: int) -> tuple[int, Books]:
-        """The last moment before this I/O, and how many I/Os had been done."""
+        """Returns the last moment before this I/O, and how many I/Os came before it."""
         return max((moment for moment in self.moments if moment[0] < number), key=lambda moment: moment[0])

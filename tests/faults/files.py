@@ -1,4 +1,4 @@
-"""The provider's files and the deployment's bucket, as an instance sees them: each step is an I/O that can go wrong."""
+"""The provider's files and the deployment's bucket, as an instance sees them: each step is an I/O that can fail."""
 
 import functools
 import hashlib
@@ -17,45 +17,45 @@ from tests.invariants import Made, Object
 T = TypeVar("T")
 
 HOST = "https://f.replicate.delivery"
-BLOCK = 8192  # bytes; all that is needed to tell what a file is
+BLOCK = 8192  # bytes; all that is needed to detect a file's type
 BLOCKS = 3  # of each file
 
 
 class Surroundings(Protocol):
-    """What is needed of the simulation."""
+    """What the files need of the simulation."""
 
     books: Books
     scenario: Scenario
 
     def work(self, job_id: str) -> Work:
-        """What the scenario says of a job."""
+        """Returns the scenario's work of a job."""
 
     def complain(self, fault: str) -> None:
-        """Notes what must never be."""
+        """Reports a broken invariant."""
 
 
 def urls(prediction: str, count: int) -> list[str]:
-    """Where a prediction's files are."""
+    """Returns the URLs of a prediction's files."""
     return [f"{HOST}/{prediction}/{n}.mp4" for n in range(count)]
 
 
 @functools.cache
 def blocks_of(url: str) -> tuple[bytes, ...]:
-    """A file's content, which begins as films do and is like no other one's."""
+    """Returns a file's content: it begins like an MP4, and differs from every other file."""
     own = hashlib.sha256(url.encode()).digest() * (BLOCK // 32)
     return (b"\x00\x00\x00\x18ftypmp42" + own[12:], *([own] * (BLOCKS - 1)))
 
 
 @functools.cache
 def truth(url: str) -> Object:
-    """What a whole copy of the file is."""
+    """Returns size and hash of a whole copy of the file."""
     whole = b"".join(blocks_of(url))
     return Object(len(whole), hashlib.sha256(whole).hexdigest())
 
 
 @contextmanager
 def without_threads() -> Iterator[None]:
-    """Does at once what would go to a thread, so that a run stays a function of its plan."""
+    """Runs work for threads at once, so that a run stays a function of its plan."""
 
     async def at_once(work: Callable[..., T], *arguments: Any) -> T:
         return work(*arguments)
@@ -66,7 +66,7 @@ def without_threads() -> Iterator[None]:
 
 @dataclass
 class Response:
-    """An answer whose body is not yet read."""
+    """An answer with an unread body."""
 
     status_code: int
     next_block: Callable[[int], Any]
@@ -78,7 +78,7 @@ class Response:
 
 
 class FaultySource:
-    """The provider's files; what a GET of them meets is in the work's ``source``, in order, the last for all others."""
+    """The provider's files. The work's ``source`` lists the results of their GETs in order; the last one repeats."""
 
     process: Process
 
@@ -115,7 +115,7 @@ class FaultySource:
 
 
 class FaultyBucket:
-    """The storage; what a save meets is in the scenario's ``storage``, in order. An object is there whole or not."""
+    """The bucket. The scenario's ``storage`` lists the results of its saves in order. An object is whole or absent."""
 
     process: Process
 
@@ -145,9 +145,9 @@ class FaultyBucket:
             raise StorageError("down")
         kept = Object(len(whole), hashlib.sha256(whole).hexdigest())
         if kept not in (truth(url) for made in books.made.values() for url in self._urls(made)):
-            self._world.complain(f"I6 {key} was kept with {len(whole)} bytes, and is no whole file")
+            self._world.complain(f"I6 {key} was stored with {len(whole)} bytes, but is no whole file")
         if key in books.outside.objects:
-            self._world.complain(f"I6 {key} was written over")
+            self._world.complain(f"I6 {key} was overwritten")
         books.outside.objects[key] = kept
 
     def _urls(self, made: Made) -> list[str]:

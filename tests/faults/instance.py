@@ -1,4 +1,4 @@
-"""A function's instance: the runtime of shared/runtime.py on a store, a provider, files and owners that can fail."""
+"""A function's instance: the runtime of shared/runtime.py with a store, provider, files and endpoint that can fail."""
 
 from typing import Protocol, cast
 
@@ -18,16 +18,16 @@ from tests.faults.store import FaultyStore
 
 
 class World(files.Surroundings, endpoint.Surroundings, Protocol):
-    """What the files and the owners' endpoint need of the simulation."""
+    """What the files and the endpoint need of the simulation."""
 
 
 async def anywhere(host: str, port: int) -> list[str]:
-    """Knows every host, at one public address."""
+    """Resolves every host to one public address."""
     return ["93.184.215.14"]
 
 
 class Instance:
-    """Runs one process after the other; what its runtime remembers goes from one to the next."""
+    """Runs one process after the other; they share the runtime's memory."""
 
     def __init__(self, settings: Settings, engine: Engine, provider: FakeProvider, clock: Clock, world: World) -> None:
         self._store = FaultyStore(engine)
@@ -42,6 +42,6 @@ class Instance:
         self.runtime.hook_addresses = HookAddresses(Guard(allow_loopback=False, resolver=anywhere))
 
     def host(self, process: Process) -> None:
-        """Makes what the runtime does from now on the process' own."""
+        """Assigns all further I/O of the runtime to the process."""
         for way in (self._store, self._provider, self._bucket, self._source, self._endpoint):
             way.process = process

@@ -1,22 +1,22 @@
-"""Which modes of webhooks each scenario runs under."""
+"""The webhook modes under which each scenario runs."""
 
 import pytest
 
-from tests.faults.following import (
+from tests.faults.outbox_scenarios import (
     CROWD,
     DELETED,
     FILED,
     FLAKY,
-    FOLLOWING,
+    NOTIFIED,
+    NOTIFIED_BATCH,
+    OUTBOX_SCENARIOS,
     REDELIVERED,
     REVOKED,
     SOURCE_DOWN,
     SOURCE_GONE,
     STORAGE_DOWN,
-    TOLD,
-    TOLD_BATCH,
     TWO_FILES,
-    UNHEARD,
+    UNDELIVERED,
 )
 from tests.faults.scenario import WEBHOOK_MODES, WebhookMode
 from tests.faults.scenarios import (
@@ -41,8 +41,8 @@ from tests.faults.scenarios import (
     UNLISTED,
 )
 
-# Each scenario runs under the modes of webhooks that matter most to it, since all would take too long: the first
-# ones under all or most, the later ones under one or two.
+# Each scenario runs under the modes that matter most to it, since all modes would take too long: the first ones under
+# all or most, the later ones under one or two.
 MODES: dict[str, tuple[WebhookMode, ...]] = {
     UNKNOWN.name: ("ok", "lost", "belated", "overtaking"),
     RETRY_UNKNOWN.name: ("ok", "lost", "belated", "overtaking"),
@@ -64,13 +64,13 @@ MODES: dict[str, tuple[WebhookMode, ...]] = {
     REDRIVEN.name: ("ok", "lost"),
     FILED.name: ("ok", "lost", "overtaking"),
     TWO_FILES.name: ("ok",),
-    TOLD.name: ("ok", "overtaking"),
-    TOLD_BATCH.name: ("ok", "lost"),
+    NOTIFIED.name: ("ok", "overtaking"),
+    NOTIFIED_BATCH.name: ("ok", "lost"),
     REDELIVERED.name: ("ok",),
     CROWD.name: ("lost",),
     REVOKED.name: ("ok",),
     FLAKY.name: ("ok",),
-    UNHEARD.name: ("ok",),
+    UNDELIVERED.name: ("ok",),
     SOURCE_DOWN.name: ("ok",),
     SOURCE_GONE.name: ("ok",),
     STORAGE_DOWN.name: ("ok",),
@@ -78,6 +78,6 @@ MODES: dict[str, tuple[WebhookMode, ...]] = {
 }
 RUNS = [
     pytest.param(scenario, mode, id=f"{scenario.name}-webhooks_{mode}")
-    for scenario in (*SCENARIOS, *FOLLOWING)
+    for scenario in (*SCENARIOS, *OUTBOX_SCENARIOS)
     for mode in MODES.get(scenario.name, WEBHOOK_MODES)
 ]

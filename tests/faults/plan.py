@@ -1,14 +1,14 @@
-"""Which I/O of a run goes wrong, and how.
+"""Which I/O of a run fails, and how.
 
 kind          at the store                                          at the provider, a file, the bucket, a hook
 crash         the process ends                                      the same
 timeout       one try is lost, its repeat is answered               the call times out
-silence       both tries are lost: StoreUncertain                   as timeout, so left out
+silence       both tries are lost: StoreUncertain                   same as timeout, so omitted
 pause         the process is frozen past its lease                  the same
 long_pause    the process is frozen past the adoption window        the same
 stale_repeat  applied, frozen past the lease, lost, and repeated    made, frozen past the lease, and timed out
 
-before: the command was not applied, the call not received. after: it was, and only the answer is missing.
+before: the command was not applied, or the call not received. after: it was, and only the answer is lost.
 """
 
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ FREEZES = ("pause", "long_pause")
 
 
 class Crash(BaseException):
-    """The process is gone. No ``except Exception`` may hold it up."""
+    """The process is gone. No ``except Exception`` may catch this."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at one I/O; they are numbered from 1 in the order in which a run makes them."""
+    """What happens at one I/O. A run numbers its I/Os from 1."""
 
     number: int
     when: When
@@ -41,14 +41,14 @@ class Fault:
 
 @dataclass
 class FaultPlan:
-    """Numbers the I/O of one run and says which of them go wrong."""
+    """Numbers the I/Os of one run and says which of them fail."""
 
     faults: tuple[Fault, ...] = ()
     points: list[str] = field(default_factory=list)  # what was done, in order
     struck: list[Fault] = field(default_factory=list)
 
     def next(self, point: str) -> Fault | None:
-        """The fault of the I/O that is about to be done."""
+        """Returns the fault of the next I/O, named ``point``."""
         self.points.append(point)
         for fault in self.faults:
             if fault.number == len(self.points):
@@ -70,25 +70,25 @@ class FaultPlan:
 
 
 def is_of_use(point: str, when: When, kind: Kind) -> bool:
-    """Whether the fault can differ from another in the list at this I/O.
+    """Whether this fault can differ, at this I/O, from the others.
 
-    A provider has no repeat, so its silence is its timeout; a repeat is only stale if something was applied before.
+    A provider call has no repeat, so its silence is its timeout. A repeat is stale only if something was applied.
     """
     if kind == "silence":
         return is_store(point)
     if point.rpartition(" ")[2].startswith("files:"):
-        # Nothing changes by a read, so that before one is after the one before it.
+        # A read changes nothing, so a fault before it equals a fault after the I/O before it.
         return when == "before" and kind in ("crash", "timeout", "pause")
     if point.rpartition(" ")[2].startswith("bucket:") and kind == "long_pause":
-        return False  # nothing there lasts longer than a lease
+        return False  # no deadline of the bucket is longer than a lease
     return kind != "stale_repeat" or when == "after"
 
 
 def is_store(point: str) -> bool:
-    """Whether the I/O is a command of the store: those are named in capitals or by their script."""
+    """Whether the I/O is a command of the store; scripts are named by their verb."""
     return point.rpartition(" ")[2].startswith("store:")
 
 
 def faults_at(number: int, point: str, kinds: tuple[Kind, ...] = KINDS) -> list[Fault]:
-    """All faults worth trying at this I/O."""
+    """Returns all faults worth trying at this I/O."""
     return [Fault(number, when, kind) for kind in kinds for when in WHENS if is_of_use(point, when, kind)]

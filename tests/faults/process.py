@@ -1,4 +1,4 @@
-"""One short-lived function: everything it does goes through ``io``, where it can be frozen or ended."""
+"""One short-lived function. All its I/O goes through ``io``, where it can freeze or crash."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,14 +12,14 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Passage:
-    """What an I/O meets on its way: an answer to lose, and whether its process was frozen since it was decided on."""
+    """The conditions of an I/O: an answer to lose, and whether its process froze after it decided on the I/O."""
 
     loss: Fault | None
     was_frozen: bool
 
 
 class Process:
-    """A function's invocation, made of one task or several that run at the same time."""
+    """A function's invocation, of one task or several concurrent ones."""
 
     def __init__(
         self, name: str, plan: FaultPlan, on_freeze: Callable[["Process", Fault], None], after_io: Callable[[], None]
@@ -45,7 +45,7 @@ class Process:
         return self._freezes > 0
 
     async def io(self, verb: str, act: Callable[[Passage], Awaitable[Answer]]) -> Answer:
-        """Does one I/O, unless the plan or the process' end is in its way. Siblings take turns here."""
+        """Does one I/O, unless the plan or the process's end prevents it. Tasks of one process take turns here."""
         self._tasks.add(asyncio.current_task())  # type: ignore[arg-type]
         freezes = self._freezes - self.is_frozen
         await asyncio.sleep(0)
@@ -66,7 +66,7 @@ class Process:
         return answer
 
     async def freeze(self, fault: Fault) -> None:
-        """Stops all of this process until somebody thaws it."""
+        """Stops the whole process until ``thaw``."""
         self._thawed = asyncio.Event()
         self._freezes += 1
         self._on_freeze(self, fault)
@@ -74,7 +74,7 @@ class Process:
         await self._thawed.wait()
 
     async def thaw(self) -> None:
-        """Lets the process go on, and returns when it has ended or is frozen once more."""
+        """Lets the process go on. Returns when it has ended or is frozen again."""
         thawed, self._thawed = self._thawed, None
         self.still = asyncio.get_running_loop().create_future()
         if thawed is not None:
@@ -82,17 +82,17 @@ class Process:
         await self.until_still()
 
     def end(self, _: object = None) -> None:
-        """Tells that nothing of this process moves any more."""
+        """Marks the process as still."""
         self._settle()
 
     async def until_still(self) -> None:
-        """Returns when the process has ended or is frozen, and nothing that it sent is still under way."""
+        """Returns when the process has ended or is frozen, and no I/O of it is in progress."""
         await self.still
         while self.is_frozen and self._under_way > 1:
             await asyncio.sleep(0)
 
     async def bury(self) -> bool:
-        """Ends what is left of a process whose main task has ended; says whether anything was."""
+        """Cancels what is left of a process whose main task has ended. Returns whether any task was left."""
         left = [task for task in self._tasks if not task.done()]
         for task in left:
             task.cancel()
@@ -104,7 +104,7 @@ class Process:
             self.is_dead = True
             raise Crash
         if fault.kind in FREEZES:
-            self._under_way += 1  # a frozen task counts as under way, wherever it was frozen
+            self._under_way += 1  # a frozen task counts as under way, at any place
             await self.freeze(fault)
             self._under_way -= 1
 

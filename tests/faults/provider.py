@@ -1,4 +1,4 @@
-"""Predictions, their webhooks, and a process' way to the provider; what it really did is kept as the truth."""
+"""Predictions, their webhooks, and a process's way to the provider. What it really did is kept as the truth."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
@@ -27,8 +27,8 @@ from tests.invariants import Made
 Answer = TypeVar("Answer")
 
 SHORT = 30.0  # s; a run that ends sooner may overtake the answer to its create
-LATE = 50.0  # s; within the minute in which the provider tries to deliver
-RETRIES = (5.0, 15.0, 40.0)  # s between one try to deliver and the next
+LATE = 50.0  # s; within the minute in which the provider repeats
+RETRIES = (5.0, 15.0, 40.0)  # s between two deliveries of a webhook
 
 
 class Surroundings(Protocol):
@@ -40,13 +40,13 @@ class Surroundings(Protocol):
     mode: WebhookMode
 
     def work(self, job_id: str) -> Work:
-        """What the scenario says of a job."""
+        """Returns the scenario's work of a job."""
 
     def on_create(self, made: Made, *, was_frozen: bool) -> None:
         """Judges a creation."""
 
     def complain(self, fault: str) -> None:
-        """Notes what must never be."""
+        """Reports a broken invariant."""
 
 
 Deliver = Callable[[str, int, int], Awaitable[None]]
@@ -78,23 +78,23 @@ class FakeProvider:
         return Unknown("made") if creation.answer == "unknown_made" else Accepted(Prediction(made.id, "running"))
 
     def get(self, prediction_id: str) -> Prediction:
-        """The prediction as it is now."""
+        """Returns the prediction as it is now."""
         if prediction_id not in self._world.books.made:
             raise PredictionGone
         return self.described(prediction_id)
 
     def cancel(self, prediction_id: str) -> Prediction | None:
-        """Ends a prediction that still runs, which its webhook tells like any other end."""
+        """Cancels a prediction that still runs. Its webhook follows, as after any end."""
         made = self._world.books.made.get(prediction_id)
         if made is None:
             return None
         if made.status == "running":
             made.status = "canceled"
-            self._tell(made)
+            self._send_webhooks(made)
         return self.described(prediction_id)
 
     def find(self, wanted: Wanted) -> list[str]:
-        """All predictions of this model and input in this time, the newest first, with nothing that tells whose."""
+        """Returns all predictions of this model and input in this time, newest first; the list does not say whose."""
         if not self._world.scenario.is_listed:
             return []
         since, until = wanted.since.timestamp() * 1000, wanted.until.timestamp() * 1000
@@ -102,7 +102,7 @@ class FakeProvider:
         return [p.id for p in reversed(like) if since <= p.created_at <= until]
 
     def could_be_found(self, made: Made) -> bool:
-        """Whether the list shows it, and nothing else that is nobody's, or may be in it, could be taken for it."""
+        """Whether the list shows it, and no other prediction without an owner could be taken for it."""
         books, scenario = self._world.books, self._world.scenario
         zombies = (
             p for p in books.made.values() if p.is_zombie and p.job == made.job and p.id not in books.state.owners
@@ -111,14 +111,14 @@ class FakeProvider:
         return scenario.is_listed and len(twins) == 1 and not any(zombies)
 
     def end(self, prediction_id: str) -> None:
-        """A run's end, by itself or by its deadline."""
+        """Ends a run, or cancels it at its deadline."""
         made = self._world.books.made[prediction_id]
         if made.status == "running":
             made.status = self._end_of(self._world.books.creations[prediction_id])
-            self._tell(made)
+            self._send_webhooks(made)
 
     def described(self, prediction_id: str) -> Prediction:
-        """What the provider says of a prediction."""
+        """Returns the provider's record of a prediction."""
         books = self._world.books
         made = books.made[prediction_id]
         error = books.creations[made.id].error if made.status == "failed" else ""
@@ -148,8 +148,8 @@ class FakeProvider:
     def _end_of(self, creation: Creation) -> PredictionStatus:
         return creation.verdict if creation.seconds <= self._world.settings.cancel_after else "canceled"
 
-    def _tell(self, made: Made) -> None:
-        """Sends the webhook of an end as the mode wants it: after how many s, and how many at once."""
+    def _send_webhooks(self, made: Made) -> None:
+        """Sends an end's webhooks as the mode says: after how many s, and how many at once."""
         s = self._world.settings
         belated = s.lease + s.cancel_after + s.adoption_margin + 30
         deliveries: dict[WebhookMode, tuple[tuple[float, int], ...]] = {
@@ -168,7 +168,7 @@ class FakeProvider:
 
 
 class FaultyProvider:
-    """The provider as an instance sees it; ``process`` is the one that it runs at the moment."""
+    """The provider as an instance sees it; ``process`` is the instance's current one."""
 
     name = "replicate"
     process: Process
@@ -207,7 +207,7 @@ class FaultyProvider:
         return known
 
     async def _call(self, verb: str, act: Callable[[Passage], Awaitable[Answer]]) -> Answer | None:
-        """What the provider answers; None if the answer, or already the question, gets lost."""
+        """Returns the provider's answer; None if the request or the answer is lost."""
 
         process = self.process
 
@@ -223,10 +223,10 @@ class FaultyProvider:
         return await process.io(f"provider:{verb}", called)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
-        """Webhooks come past functions/webhook.py, unsigned."""
+        """Accepts all: webhooks here bypass functions/webhook.py, unsigned."""
 
     def read_webhook(self, body: bytes) -> Prediction:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """The provider outlives its processes."""
+        """Closes nothing: the provider outlives its processes."""

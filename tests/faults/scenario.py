@@ -1,4 +1,4 @@
-"""What a scenario is made of: works, their creations at the provider, and the steps of clients."""
+"""The parts of a scenario: works, their creations at the provider, and the steps of clients."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,17 +9,17 @@ from shared.outbox.storing import TRIES_TO_BE_GONE
 
 Answer = Literal["accepted", "throttled", "unknown_made", "unknown_not_made"]
 Verdict = Literal["completed", "failed"]
-Way = Literal["ok", "down", "hangs", "breaks", "gone"]  # how one request is answered, if at all
+Way = Literal["ok", "down", "hangs", "breaks", "gone"]  # the result of one request
 WebhookMode = Literal["ok", "lost", "duplicate", "late", "belated", "overtaking"]
 
 WEBHOOK_MODES: tuple[WebhookMode, ...] = ("ok", "lost", "duplicate", "late", "belated", "overtaking")
 
-TURNS_IN_TIME = 14  # at a job's files, until COPY_DEADLINE
+TURNS_IN_TIME = 14  # turns at a job's files until COPY_DEADLINE
 
 
 @dataclass(frozen=True)
 class Creation:
-    """What the provider makes of one create: its answer, and how the run goes."""
+    """What the provider does at one create: its answer, and how the run goes."""
 
     answer: Answer = "accepted"
     seconds: float = 20.0
@@ -29,22 +29,22 @@ class Creation:
 
 @dataclass(frozen=True)
 class Work:
-    """One job: who wants it, and what happens to each of its creations; the last stands for all further ones."""
+    """One job: its user, and its creations in order; the last one repeats."""
 
     user: str
     creations: tuple[Creation, ...] = (Creation(),)
     queue: str = "video"
-    prompt: str = ""  # its name unless given
-    ends: tuple[str, ...] = ("completed",)  # what it may end as when one thing goes wrong
-    events: tuple[Event, ...] = ()  # that its owner wants to be told of
-    files: int = 0  # that it makes
-    source: tuple[Way, ...] = ("ok",)  # what the GETs of its files meet, in order, the last for all others
-    kept: str = "stored"  # what its files end as
+    prompt: str = ""  # default: the work's name
+    ends: tuple[str, ...] = ("completed",)  # its possible ends with one fault
+    events: tuple[Event, ...] = ()  # that its owner wants
+    files: int = 0  # number of its files
+    source: tuple[Way, ...] = ("ok",)  # results of the GETs of its files, in order; the last one repeats
+    kept: str = "stored"  # the final state of its files
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Several of the works, wanted together."""
+    """Several works, submitted together."""
 
     user: str
     works: tuple[str, ...]
@@ -61,10 +61,10 @@ Verb = Literal[
 
 @dataclass(frozen=True)
 class Step:
-    """Something that a client or the operator does at a moment, s from the beginning; see clients.py.
+    """A step of a client or the operator, ``at`` s after the start; see clients.py.
 
-    ``of`` names a work, a batch, a user or a limit; ``value`` is a priority or a limit, None to lift it. What is
-    submitted again is so with the same key.
+    ``of`` names a work, a batch, a user or a limit. ``value`` is a priority or a limit; None removes the limit. A
+    repeated submit has the same key.
     """
 
     at: float
@@ -77,27 +77,27 @@ class Step:
 class Scenario:
     """A deployment's settings, its jobs and its clients.
 
-    The works named ``x~1`` and ``x~redriven`` are what a retry of x's batch and a redrive of x make.
+    The works ``x~1`` and ``x~redriven`` are those of a retry of x's batch and of a redrive of x.
     """
 
     name: str
     works: dict[str, Work]
     steps: tuple[Step, ...]
     settings: dict[str, Any] = field(default_factory=dict)
-    is_listed: bool = True  # whether the provider's list shows predictions; it does not for those of deployments
+    is_listed: bool = True  # whether the provider's list has its predictions; those of deployments are not listed
     batches: dict[str, Batch] = field(default_factory=dict)
-    width: int = 0  # how many jobs may surely be under way at once; the least of the limits unless given
-    storage: tuple[Way, ...] = ("ok",)  # what the saves of files meet, in order, the last for all others
-    endpoint: tuple[Way, ...] = ("ok",)  # and the deliveries
+    width: int = 0  # minimum of jobs that may run at once; default: the lowest limit
+    storage: tuple[Way, ...] = ("ok",)  # results of the saves of files, in order; the last one repeats
+    endpoint: tuple[Way, ...] = ("ok",)  # and of the deliveries
 
     @property
     def troubles(self) -> int:
-        """How many turns at files meet a source or a storage that does not do what it should."""
+        """How many turns at files fail because of the source or the storage."""
         ways = [*(work.source for work in self.works.values()), self.storage]
         last = {"ok": 0, "gone": TRIES_TO_BE_GONE, "down": TURNS_IN_TIME}
         return sum(len(way) - 1 + last[way[-1]] for way in ways)
 
     @property
     def refusals(self) -> int:
-        """How many deliveries are not taken."""
+        """How many deliveries are refused."""
         return len(self.endpoint) - 1 if self.endpoint[-1] == "ok" else len(LADDER)

@@ -1,4 +1,4 @@
-"""Who submits, polls and cancels what and when, and what the provider makes of it; following.py has more of them."""
+"""Who submits, polls and cancels what and when, and what the provider does. outbox_scenarios.py has more."""
 
 from tests.faults.scenario import Batch, Creation, Scenario, Step, Work
 
@@ -92,10 +92,10 @@ UNLISTED = Scenario(
 
 # From here on: backlogs, live limits, pauses, circuits, expiry and batches.
 
-UNLUCKY = ("completed", "failed")  # without retries, a submission that is lost ends its job
+UNLUCKY = ("completed", "failed")  # without retries, a lost submission ends its job
 FAILS = Creation(seconds=5, verdict="failed")
 LOST = Creation("unknown_not_made")
-# The longest freeze is over by then: an operator who looks once more finds that his old order came last, and repeats.
+# The longest freeze is over by then. So the operator repeats an order that a frozen, older one may have undone.
 LATER = 700.0
 
 BACKLOG = Scenario(

@@ -1,8 +1,8 @@
-"""One run: the events in their order, each a process of its own, and the invariants after every I/O.
+"""One run: the events in order, each in its own process, and the invariants after every I/O.
 
-Every submit, tick, webhook, poll and cancel has a runtime of its own on the shared store, unless instances are kept.
-Events happen one after the other; two processes overlap where one is frozen, and where a webhook overtakes a create;
-duplicate webhooks arrive at one instance at the same time. True time stands still while a process runs.
+Every submit, tick, webhook, poll and cancel has its own runtime on the shared store, unless instances are kept. Events
+happen one after the other. Two processes overlap if one is frozen, or if a webhook overtakes a create. Duplicate
+webhooks arrive at one instance at the same time. True time does not advance while a process runs.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from shared.storage.files import read_files
 from tests.faults.books import Books, Outcome
 from tests.faults.clients import READS, REFUSALS, Clients
 from tests.faults.engines import Engine
-from tests.faults.hearing import heard
+from tests.faults.error_log import unexpected_errors
 from tests.faults.instance import Instance
 from tests.faults.patience import ticks_until_quiet
 from tests.faults.plan import Crash, Fault, FaultPlan
@@ -31,18 +31,18 @@ from tests.faults.scenario import Scenario, Step, WebhookMode, Work
 from tests.invariants import Limits, Made, State, check, final, referred, spend
 from tests.world import settings_for
 
-START = 1_800_000_000_000 - 60_000  # ms; a quarter of an hour is full at the first tick, so that it sweeps
+START = 1_800_000_000_000 - 60_000  # ms; the first tick comes at a full quarter of an hour, so it sweeps
 TIMING: dict[str, Any] = {
     "public_base_url": "https://sluice.test", "cancel_after": 240.0, "queue_max_retries": 2,
     "queue_retry_delay": 40_000, "max_concurrent_tasks": 2,
 }  # fmt: skip
-PATIENCE = (5.0, 30.0, 200.0)  # s; when a client that was not answered tries again
-MAX_DURATION = 6 * 3_600_000  # ms; of any simulation, whatever keeps its faults from being over
-MAX_DELIVERY_TIME = 5 * 86_400_000  # ms; and of one whose owner never answers
+PATIENCE = (5.0, 30.0, 200.0)  # s until a client without an answer tries again
+MAX_DURATION = 6 * 3_600_000  # ms; of any simulation
+MAX_DELIVERY_TIME = 5 * 86_400_000  # ms; of a simulation whose owner never answers
 
 
 def settings_of(scenario: Scenario) -> Settings:
-    """Defaults, but for a short deadline of predictions: an adoption window is a few ticks long."""
+    """Returns the defaults with a short deadline of predictions, so that an adoption window is a few ticks long."""
     return settings_for(None, **(TIMING | scenario.settings))
 
 
@@ -75,26 +75,26 @@ class Simulation:
         self._idle: list[Instance] = []
         self._frozen: set[Process] = set()
         self._overtaking: set[asyncio.Task[None]] = set()
-        self._most_ticks = ticks_until_quiet(
+        self._max_ticks = ticks_until_quiet(
             settings, len(scenario.works), scenario.width, scenario.troubles, scenario.refusals
         )
-        self._hears = scenario.endpoint[-1] == "ok"
-        self._longest = MAX_DURATION if self._hears else MAX_DELIVERY_TIME
+        self._is_reachable = scenario.endpoint[-1] == "ok"
+        self._max_duration = MAX_DURATION if self._is_reachable else MAX_DELIVERY_TIME
 
     @property
     def is_between(self) -> bool:
-        """Whether no process is under way, so that the books are all there is to know."""
+        """Whether no process is active, so that the books are the whole state."""
         return not self._frozen
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to happen, or has been awaited for too long."""
+        """Whether there is nothing left to do, or it takes too long."""
         books = self.books
-        is_late = books.outcome.ticks > self._most_ticks or books.now > START + self._longest
+        is_late = books.outcome.ticks > self._max_ticks or books.now > START + self._max_duration
         return is_late or not (books.events or books.state.live or books.state.outbox)
 
     async def step(self) -> None:
-        """Lets the next event happen, or the next tick if that comes first."""
+        """Runs the next event or the next tick, whichever is earlier."""
         books = self.books
         is_tick = not books.events or books.next_tick <= books.events[0][0]
         books.now = self._clock.true_now = max(books.now, books.next_tick if is_tick else books.events[0][0])
@@ -109,16 +109,21 @@ class Simulation:
             await asyncio.gather(*overtaking)
 
     def judge(self) -> Outcome:
-        """Checks how it all ended."""
+        """Checks the final state."""
         self._look()
         state, outcome = self.books.state, self.books.outcome
         books = self.books
         for fault in final(
-            state, books.made.values(), books.acknowledged, set(self.names), books.outside, hears=self._hears
+            state,
+            books.made.values(),
+            books.acknowledged,
+            set(self.names),
+            books.outside,
+            is_reachable=self._is_reachable,
         ):
             self.complain(fault)
         self._judge_files()
-        self._judge_telling()
+        self._judge_deliveries()
         for job_id, job in state.jobs.items():
             name, end = self.names[job_id], job.get("outcome", "")
             outcome.ends[name] = end
@@ -130,20 +135,20 @@ class Simulation:
         return outcome
 
     def _judge_files(self) -> None:
-        """Files end as they should, and the bucket holds nothing else, unless a process could not know any more."""
+        """Checks the final states of files, and that the bucket has no others, unless a process could not note them."""
         books, state = self.books, self.books.state
         for job_id, job in state.jobs.items():
             ends = {file["state"] for file in read_files(job.get("files"))}
             if len(self.plan.faults) <= 1 and ends - {self.work(job_id).kept}:
-                self.complain(f"I6 the files of {job_id} ended {sorted(ends)}")
+                self.complain(f"I6 the files of {job_id} ended as {sorted(ends)}")
         left = books.outside.objects.keys() - referred(state)
         books.outcome.left = len(left)
         is_excused = any(_may_leave_files(self.plan, fault) for fault in self.plan.faults)
         if left and not is_excused:
-            self.complain(f"I6 the bucket holds {sorted(left)}, which no job knows")
+            self.complain(f"I6 the bucket holds {sorted(left)}, which no job lists")
 
-    def _judge_telling(self) -> None:
-        """Nobody is told again without a reason."""
+    def _judge_deliveries(self) -> None:
+        """Checks that no event was delivered again without a reason."""
         reasons = len(self.plan.faults) + sum(step.verb == "redeliver" for step in self.scenario.steps)
         for row, count in self.books.outside.received.items():
             if count > 1 + reasons:
@@ -182,12 +187,12 @@ class Simulation:
         return books
 
     async def _tick(self) -> None:
-        """A tick; those that would find neither a live job nor anything due are left out."""
+        """Runs a tick, unless it would find neither a live job nor anything due."""
         books, period = self.books, round(self.settings.tick_period * 1000)
         counts = self.plan.is_over and not self._frozen and not books.steps_left
         due = books.now if books.state.live else books.state.next_follow_up
         if due is None or due > books.now:
-            # Until then, or until something else happens, each tick is like this one.
+            # Until then, or until the next event, each tick is like this one.
             until = min((moment for moment in (due, *(event[0] for event in books.events[:1])) if moment), default=0)
             passing = max(1, math.ceil((until - books.now) / period))
             books.next_tick += passing * period
@@ -198,7 +203,7 @@ class Simulation:
         await self._process("tick", lambda runtime: runtime.tick.run())
 
     async def _step(self, number: int, tries: int) -> None:
-        """What the scenario says; a client that was not answered tries again, but for one who only reads."""
+        """Runs a step of the scenario. A client without an answer tries again, except after a read."""
         step = self.scenario.steps[number]
         self.books.steps_left -= tries == 0
         if step.verb == "delete":
@@ -210,7 +215,7 @@ class Simulation:
             self.books.plan(PATIENCE[tries], "step", number, tries + 1)
 
     def _note(self, step: Step, answer: Any) -> None:
-        """Keeps what a client was promised."""
+        """Records what an answer promised to the client."""
         if step.verb in ("submit", "redrive"):
             self.books.acknowledged.add(answer["id"])
         elif step.verb == "submit_batch":
@@ -222,13 +227,13 @@ class Simulation:
         self._provider.end(prediction)
 
     async def _overtake(self, prediction: str, tries: int, copies: int) -> None:
-        """A webhook in the midst of a create; it goes on also if the process of the create ends meanwhile."""
+        """Delivers a webhook during a create. It goes on even if the create's process ends meanwhile."""
         task = asyncio.get_running_loop().create_task(self._webhook(prediction, tries, copies))
         self._overtaking.add(task)
         await asyncio.shield(task)
 
     async def _webhook(self, prediction: str, tries: int, copies: int) -> None:
-        """Does what functions/webhook.py does once it knows who speaks; the provider repeats what got no 200."""
+        """Does what functions/webhook.py does after the signature; the provider repeats a webhook without a 200."""
         made = self.books.made[prediction]
         said = self._provider.described(prediction)
 
@@ -244,14 +249,14 @@ class Simulation:
         async def webhooks(runtime: Runtime) -> Any:
             answers = await asyncio.gather(*(webhook(runtime) for _ in range(copies)), return_exceptions=True)
             for error in (answer for answer in answers if isinstance(answer, BaseException)):
-                raise error  # requests do not end each other
+                raise error  # one request does not end the other
             return answers
 
         if await self._process("webhook", webhooks) is None and tries < len(RETRIES):
             self.books.plan(RETRIES[tries], "webhook", prediction, tries + 1, 1)
 
     async def _process(self, name: str, body: Callable[[Runtime], Awaitable[Any]]) -> Any:
-        """Runs a function until it ends or is frozen; its answer, or None if there was none in time or an error."""
+        """Runs a function until it ends or freezes. Returns its answer; None after an error or without one in time."""
         process = Process(name, self.plan, self._on_freeze, self._look)
         instance = self._instance()
         instance.host(process)
@@ -283,7 +288,7 @@ class Simulation:
     def _on_freeze(self, process: Process, fault: Fault) -> None:
         self._frozen.add(process)
         process.frozen_by = fault
-        self._look()  # what was done before has to be seen before others go on
+        self._look()  # check the state before other processes go on
 
     async def _thaw(self, process: Process, task: "asyncio.Task[Any]", instance: Instance) -> None:
         self._frozen.discard(process)
@@ -293,12 +298,12 @@ class Simulation:
     async def _result(self, process: Process, task: "asyncio.Task[Any]") -> Any:
         if await process.bury() and not process.is_dead:
             self.complain(f"a {process.name} ended and left work behind")
-        for trouble in heard():
+        for trouble in unexpected_errors():
             self.complain(f"a {process.name} went on after {trouble}")
         error = task.exception()
-        while isinstance(error, BaseExceptionGroup):  # of a task that was not alone
+        while isinstance(error, BaseExceptionGroup):  # from concurrent tasks
             error = error.exceptions[0]
-        # A second fault may have ended it a moment before: of two webhooks at once, one unanswered and one crashed.
+        # A second fault may have come first: of two webhooks at once, one was unanswered and the other crashed.
         is_refused_first = len(self.plan.faults) > 1 and isinstance(error, REFUSALS)
         if process.is_dead != isinstance(error, Crash) and not is_refused_first:
             self.complain(f"the crash of a {process.name} ended as {error!r}")
@@ -309,7 +314,7 @@ class Simulation:
         return None
 
     def _look(self) -> None:
-        """Checks the store as it is now against what it was."""
+        """Checks the store's current state against the last one."""
         books, state = self.books, self._engine.state()
         state.deleted = books.state.deleted | {
             job_id: books.state.jobs[job_id]["outcome"]
@@ -322,6 +327,6 @@ class Simulation:
 
 
 def _may_leave_files(plan: FaultPlan, fault: Fault) -> bool:
-    """Whether a copy could be made that nobody can note: by a process that is gone, or whose answer is."""
+    """Whether a copy could be made that no process can note: the process is gone, or its answer is lost."""
     is_at_bucket = plan.points[fault.number - 1].rpartition(" ")[2].startswith("bucket:")
     return fault.kind in ("crash", "silence", "pause", "long_pause", "stale_repeat") or is_at_bucket

@@ -1,4 +1,4 @@
-"""A process' way to the store: RestStore's own handling of lost answers, over an engine that loses none."""
+"""A process's way to the store: RestStore's own handling of lost answers, over an engine that loses none."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from shared.store.rest import RestStore
 from tests.faults.engines import Engine
 from tests.faults.process import Passage, Process
 
-NEVER = 3600.0  # s of real time; what times out here is decided by the plan
+NEVER = 3600.0  # s of real time; only the plan decides what times out here
 
 
 class FaultyStore:
-    """The store as an instance sees it; ``process`` is the one that it runs at the moment."""
+    """The store as an instance sees it; ``process`` is the instance's current one."""
 
     process: Process
 
@@ -30,11 +30,11 @@ class FaultyStore:
         return await process.io(f"store:{verb}", sent)
 
     async def close(self) -> None:
-        """The engine outlives its processes."""
+        """Closes nothing: the engine outlives its processes."""
 
 
 class Call(RestStore):
-    """One call of RestStore, repeat and all; only its single tries are replaced."""
+    """One call of RestStore, with its repeat; only the single tries are replaced."""
 
     def __init__(self, engine: Engine, process: Process, passage: Passage) -> None:
         self._try_timeout = self._total_timeout = NEVER

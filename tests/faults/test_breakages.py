@@ -24,13 +24,13 @@ async def assert_is_noticed(breakage: str, memory: MemoryEngine, patched: pytest
     patched.setattr("shared.jobqueue.script.FOLDER", folder)
     script.cache_clear()
     exploration = Exploration(scenario, mode, memory)
-    await every_fault(exploration, most_failures=1)
+    await every_fault(exploration, max_failures=1)
     assert exploration.failures, breakage
 
 
 @pytest.fixture(autouse=True)
 def loaded_anew() -> Iterator[None]:
-    """The scripts that other tests use are whole."""
+    """Other tests load the real scripts again."""
     yield
     script.cache_clear()
 

@@ -1,11 +1,11 @@
-"""Every I/O goes wrong in every way, one at a time; afterwards every promise still holds.
+"""Every I/O fails in every way, one at a time; afterwards every invariant still holds.
 
-CI tries every fault at every I/O of every scenario; `make test` tries a sample, which the run's seed picks. Each
-scenario runs under those modes of webhooks that matter most to it (see modes.py).
+CI tries every fault at every I/O of every scenario. `make test` tries a sample, picked by the run's seed. Each scenario
+runs under the webhook modes that matter most to it (see modes.py).
 
-The scripts and all of shared/ are the real ones; tests/faults/ makes the processes, the provider and the faults, and
-tests/invariants/ says what must hold. A failure names its plan; ``python -m tests.faults`` replays one and shows each
-I/O.
+The scripts and all of shared/ are the real ones. tests/faults/ makes the processes, the provider and the faults;
+tests/invariants/ says what must hold. A failure names its plan, and ``python -m tests.faults`` replays a plan and shows
+each I/O.
 """
 
 import ast
@@ -16,14 +16,14 @@ import pytest
 from tests.faults.engines import MemoryEngine
 from tests.faults.enumeration import every_fault, faults_of, report, some_faults
 from tests.faults.exploration import Exploration
-from tests.faults.following import TOLD_BATCH
 from tests.faults.modes import RUNS
+from tests.faults.outbox_scenarios import NOTIFIED_BATCH
 from tests.faults.plan import is_store
 from tests.faults.scenario import Scenario, WebhookMode
 from tests.faults.scenarios import ORDINARY, TROUBLED, UNKNOWN, UNLISTED
 from tests.project import ROOT
 
-SAMPLE = 5  # of a few hundred single faults in each scenario and mode
+SAMPLE = 5  # of some hundred single faults in each scenario and mode
 PAIRS = 1500  # of each scenario and mode
 SECONDS = 25  # second faults tried after each first one
 
@@ -46,11 +46,11 @@ async def test_every_single_fault_is_survived(scenario: Scenario, mode: WebhookM
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("scenario", "mode"), [(ORDINARY, "lost"), (TOLD_BATCH, "duplicate")])
-async def test_every_single_fault_is_survived_by_instances_that_are_kept(
+@pytest.mark.parametrize(("scenario", "mode"), [(ORDINARY, "lost"), (NOTIFIED_BATCH, "duplicate")])
+async def test_warm_instances_survive_every_single_fault(
     scenario: Scenario, mode: WebhookMode, memory: MemoryEngine
 ) -> None:
-    """What an instance remembers from one process to the next must not mislead it."""
+    """An instance's memory of earlier processes must not mislead it."""
     exploration = Exploration(scenario, mode, memory, is_warm=True)
     await every_fault(exploration)
     report(exploration)
@@ -60,7 +60,7 @@ async def test_every_single_fault_is_survived_by_instances_that_are_kept(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("scenario", "mode"), RUNS)
 async def test_pairs_of_faults_are_survived(scenario: Scenario, mode: WebhookMode, memory: MemoryEngine) -> None:
-    """A sample, the same each time: some first faults, and after each some second ones."""
+    """Tries a fixed sample: some first faults, and some second faults after each."""
     exploration = Exploration(scenario, mode, memory)
     chance = random.Random(f"{scenario.name} {mode}")
     firsts = faults_of((await exploration.base()).plan.points)
@@ -75,10 +75,10 @@ async def test_pairs_of_faults_are_survived(scenario: Scenario, mode: WebhookMod
 @pytest.mark.parametrize(
     ("scenario", "mode"), [(ORDINARY, "ok"), (ORDINARY, "lost"), (UNKNOWN, "ok"), (TROUBLED, "ok")]
 )
-async def test_an_answer_that_is_lost_once_uses_up_no_attempt(
+async def test_an_answer_lost_once_uses_up_no_attempt(
     scenario: Scenario, mode: WebhookMode, memory: MemoryEngine
 ) -> None:
-    """The repeat of a script answers what its first try answered, so that the run goes on as it would have."""
+    """The repeat of a script returns what its first try returned, so the run goes on as without the fault."""
     exploration = Exploration(scenario, mode, memory, learns=False)
     base = await exploration.base()
     for fault in faults_of(base.plan.points):
@@ -88,8 +88,8 @@ async def test_an_answer_that_is_lost_once_uses_up_no_attempt(
     report(exploration)
 
 
-async def test_double_creation_happens_only_where_nothing_can_prevent_it(memory: MemoryEngine) -> None:
-    """The tolerated case must exist, or its bound would be about nothing."""
+async def test_the_one_tolerated_double_creation_exists(memory: MemoryEngine) -> None:
+    """The tolerated case must exist, else its bound would mean nothing."""
     exploration = Exploration(UNLISTED, "lost", memory)
     base = await exploration.base()
     assert exploration.failures == []
@@ -97,8 +97,8 @@ async def test_double_creation_happens_only_where_nothing_can_prevent_it(memory:
     assert base.outcome.ends == {"made": "completed", "next": "completed"}
 
 
-def test_nothing_holds_up_the_end_of_a_process() -> None:
-    """A crash is a BaseException; whoever catches that, or everything, could go on after it."""
+def test_no_code_catches_the_end_of_a_process() -> None:
+    """A crash is a BaseException; code that catches BaseException, or everything, could go on after it."""
     for path in [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ExceptHandler):

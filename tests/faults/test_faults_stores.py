@@ -1,4 +1,4 @@
-"""The simulation itself: a run is the same on memory mode and on Valkey, and each time it is repeated."""
+"""The simulation itself: a run is the same on memory mode and on Valkey, and whenever it is repeated."""
 
 import random
 from collections import Counter
@@ -11,7 +11,7 @@ from local.rest_server.running import RunningServer
 from tests.faults.engines import MemoryEngine, ServerEngine
 from tests.faults.enumeration import faults_of, report, some_faults
 from tests.faults.exploration import Exploration
-from tests.faults.following import TOLD_BATCH
+from tests.faults.outbox_scenarios import NOTIFIED_BATCH
 from tests.faults.scenario import Scenario, WebhookMode
 from tests.faults.scenarios import CANCELING, ORDINARY, RETRY_UNKNOWN, UNKNOWN
 from tests.faults.simulation import settings_of
@@ -29,7 +29,7 @@ async def on_server(server: RunningServer, scenario: Scenario) -> AsyncIterator[
 
 @pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(
-    ("scenario", "mode"), [(ORDINARY, "ok"), (UNKNOWN, "lost"), (CANCELING, "overtaking"), (TOLD_BATCH, "ok")]
+    ("scenario", "mode"), [(ORDINARY, "ok"), (UNKNOWN, "lost"), (CANCELING, "overtaking"), (NOTIFIED_BATCH, "ok")]
 )
 async def test_a_sample_of_the_faults_is_survived_on_valkey(
     scenario: Scenario, mode: WebhookMode, count: int, valkey: RunningServer, chance: random.Random
@@ -41,11 +41,11 @@ async def test_a_sample_of_the_faults_is_survived_on_valkey(
 
 
 async def test_memory_and_valkey_run_the_same(memory: MemoryEngine, valkey: RunningServer) -> None:
-    for scenario in (ORDINARY, UNKNOWN, TOLD_BATCH):
+    for scenario in (ORDINARY, UNKNOWN, NOTIFIED_BATCH):
         async with on_server(valkey, scenario) as engine:
             real = await Exploration(scenario, "lost", engine).base()
         modelled = await Exploration(scenario, "lost", memory).base()
-        # What runs at the same time may take turns in another order over real sockets.
+        # Concurrent tasks may take turns in another order over real sockets.
         assert Counter(modelled.plan.points) == Counter(real.plan.points)
         assert (modelled.outcome.ends, modelled.outcome.attempts) == (real.outcome.ends, real.outcome.attempts)
 

@@ -54,9 +54,15 @@ def check(
 
 
 def final(
-    state: State, made: Iterable[Made], acknowledged: set[str], submitted: set[str], outside: Outside, *, hears: bool
+    state: State,
+    made: Iterable[Made],
+    acknowledged: set[str],
+    submitted: set[str],
+    outside: Outside,
+    *,
+    is_reachable: bool,
 ) -> list[str]:
-    """Returns all errors once the system is idle. ``hears``: the owners' endpoint answers in the end."""
+    """Returns all errors once the system is idle. ``is_reachable``: the owners' endpoint answers in the end."""
     found = [f"I10 {job_id} is still {state.jobs[job_id]['state']}" for job_id in state.live]
     lost = acknowledged - state.jobs.keys() - state.deleted.keys()
     found += [f"I1 {job_id} was acknowledged and is lost" for job_id in sorted(lost)]
@@ -64,7 +70,7 @@ def final(
     left = {user: held for user, held in state.users.items() if held.keys() - {"=", "~"}}
     if not state.live and (state.places or state.alarms or left or state.batch_queues):
         found.append(f"I1 every job ended, but the index or a set has more: {state.places}, {state.alarms}, {left}")
-    found += undelivered(state, outside, hears=hears)
+    found += undelivered(state, outside, is_reachable=is_reachable)
     for job_id in sorted(state.dead):
         if state.jobs[job_id].get("outcome") != "failed":
             found.append(f"I2 {job_id} is a dead letter and {state.jobs[job_id].get('outcome')}")

@@ -70,15 +70,15 @@ def _event(state: State, row: str, status: str, fields: Fields, outside: Outside
         yield f"I6 {row} was given up, but the operator's list does not have it"
 
 
-def undelivered(state: State, outside: Outside, *, hears: bool) -> Iterator[str]:
+def undelivered(state: State, outside: Outside, *, is_reachable: bool) -> Iterator[str]:
     """Finds undelivered events once the system is idle."""
     if state.outbox or state.rows:
         yield f"I6 every job ended, but the outbox has rows: {state.outbox}, {state.rows}"
-    ways = ("delivered",) if hears else ("delivered", "failed", "disabled")
+    ways = ("delivered",) if is_reachable else ("delivered", "failed", "disabled")
     for holder, fields in {**state.jobs, **state.batches}.items():
         for event in happened(fields):
             status = fields.get(f"s:{event}")
-            if status not in ways or (hears and not outside.received.get(f"{event}|{holder}")):
+            if status not in ways or (is_reachable and not outside.received.get(f"{event}|{holder}")):
                 yield f"I6 {event} of {holder} is {status} at the end"
 
 

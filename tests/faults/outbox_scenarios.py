@@ -1,4 +1,4 @@
-"""Scenarios of what follows an end: files that are stored, owners who are told.
+"""Scenarios of the outbox: files to store and events to deliver.
 
 Few jobs, and a short deadline, so that a long freeze is short.
 """
@@ -22,8 +22,8 @@ TWO_FILES = Scenario(
     QUICK,
 )
 
-TOLD = Scenario(
-    "told",
+NOTIFIED = Scenario(
+    "notified",
     {
         "runs": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=("job.processing", *ENDS)),
         "fails": Work("bob", (FAILS,), ends=("failed",), events=ENDS),
@@ -36,8 +36,8 @@ TOLD = Scenario(
     QUICK,
 )  # fmt: skip
 
-TOLD_BATCH = Scenario(
-    "told_batch",
+NOTIFIED_BATCH = Scenario(
+    "notified_batch",
     {
         "one": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=("job.failed",), files=1),
         "two": Work("ada", (FAILS,), ends=("failed",), events=("job.failed",)),
@@ -49,19 +49,19 @@ TOLD_BATCH = Scenario(
 
 FLAKY = Scenario(
     "flaky",
-    {"told": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS)},
-    (Step(0, "submit", "told"),),
+    {"clip": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS)},
+    (Step(0, "submit", "clip"),),
     QUICK,
     endpoint=("down", "hangs", "ok"),
 )
 
-UNHEARD = Scenario(
-    "unheard",
+UNDELIVERED = Scenario(
+    "undelivered",
     {
-        "told": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS),
+        "clip": Work("ada", (Creation(seconds=10),), ends=UNLUCKY, events=ENDS),
         "never": Work("bob", (Creation(seconds=30),), ends=UNLUCKY, events=ENDS),
     },
-    (Step(0, "submit", "told"), Step(1, "submit", "never")),
+    (Step(0, "submit", "clip"), Step(1, "submit", "never")),
     QUICK,
     endpoint=("gone",),
 )
@@ -72,10 +72,10 @@ REDELIVERED = replace(
     FLAKY,
     name="redelivered",
     endpoint=("gone", "ok"),
-    steps=(Step(0, "submit", "told"), Step(LATER, "redeliver", "told")),
+    steps=(Step(0, "submit", "clip"), Step(LATER, "redeliver", "clip")),
 )
 
-# All of them end at one tick, and the host fails when it is told of the first ones.
+# All of them end at one tick, and the host fails at the first events.
 CROWD = Scenario(
     "crowd",
     {name: Work(name, (Creation(seconds=10),), ends=UNLUCKY, events=ENDS) for name in ("ada", "bob", "eve")},
@@ -122,7 +122,7 @@ STORAGE_DOWN = Scenario(
     storage=("down", "down", "ok"),
 )
 
-# Late enough that a frozen submit is not taken for a new job.
+# Late enough that a frozen submit does not create the job again.
 DELETED = Scenario(
     "deleted",
     {"film": replace(FILM, source=("down", "down", "down", "down", "ok"))},
@@ -131,8 +131,8 @@ DELETED = Scenario(
     endpoint=("down", "down", "ok"),
 )
 
-FOLLOWING = (
-    FILED, TWO_FILES, TOLD, TOLD_BATCH, FLAKY, UNHEARD, REDELIVERED, CROWD, REVOKED, SOURCE_DOWN, SOURCE_GONE,
-    STORAGE_DOWN, DELETED,
+OUTBOX_SCENARIOS = (
+    FILED, TWO_FILES, NOTIFIED, NOTIFIED_BATCH, FLAKY, UNDELIVERED, REDELIVERED, CROWD, REVOKED, SOURCE_DOWN,
+    SOURCE_GONE, STORAGE_DOWN, DELETED,
 )  # fmt: skip
-LASTING = (HANGING, SOURCE_NEVER)  # too long for every fault
+LASTING = (HANGING, SOURCE_NEVER)  # too long to try every fault
