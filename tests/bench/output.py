@@ -1,4 +1,4 @@
-"""Runs a bench as `make bench` does, and reads the table it prints."""
+"""Runs a bench as `make bench` does, and reads its table."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The benches run and tell all they promise to; what a cold start loads is counted, never timed."""
+"""Each bench runs and prints all its rows. The modules of a cold start are counted, never timed."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ from shared.jobqueue import JobQueue
 from tests.bench.output import first_cells, run
 from tests.world import settings_for
 
-# The interpreter may be told elsewhere to write no bytecode; what is tested here is the environment of a deployment.
+# The environment of a deployment: this test's own may forbid bytecode.
 DEPLOYED = environment(cold.STORE)
 
 
@@ -51,7 +51,7 @@ def test_a_heavy_import_is_noticed() -> None:
     assert cold.heavy_modules("upstash_redis.asyncio", DEPLOYED) == ["httpx", "upstash_redis"]
 
 
-def test_a_case_that_misbehaves_is_not_timed() -> None:
+def test_a_case_with_a_wrong_result_is_not_timed() -> None:
     broken = Case("broken", lambda _: 500, is_right=lambda answer: bool(answer == 200))
     with pytest.raises(WrongResult, match="broken: 500"):
         time_in_turn([broken], 1)
@@ -66,7 +66,7 @@ def test_the_bench_of_fairness_prints_every_scenario_under_every_policy() -> Non
 
 
 @pytest.mark.exhaustive
-def test_the_bench_of_fairness_prints_json_that_says_what_was_judged() -> None:
+def test_the_bench_of_fairness_prints_json_with_its_verdicts() -> None:
     rows = json.loads(run("bench.fairness", "--jobs", "60", "--no-targets", "--json"))
     assert {row["policy"] for row in rows} == {"(FIFO)", "offset", "fair"}
     assert all(bool(row["targets"]) <= (row["policy"] == "fair") for row in rows)
@@ -74,13 +74,13 @@ def test_the_bench_of_fairness_prints_json_that_says_what_was_judged() -> None:
     assert [row["targets"]["first_serve"] for row in flooded] == [True, True]
 
 
-async def test_what_fairness_counts_is_counted_by_hand() -> None:
-    """Two users of two jobs each, and somebody light between them."""
+async def test_the_counts_of_fairness_agree_with_counts_by_hand() -> None:
+    """Two users with two jobs each, and a light one between them."""
     events = [("arrival", "ada")] * 2 + [("grant", "ada"), ("arrival", "ben"), ("arrival", "ben"), ("arrival", "light")]
     events += [("grant", "ada"), ("grant", "ben"), ("grant", "light"), ("grant", "ben")]
     history = History(events)
     assert first_serve(history, "light") == 3
-    assert shares(history, ["ada", "ben"]) == {"ada": 1, "ben": 0}  # afterwards ada waits for nothing any more
+    assert shares(history, ["ada", "ben"]) == {"ada": 1, "ben": 0}  # afterwards no job of ada's waits
     assert jain([1, 0]) == 0.5 and jain([2, 2, 2]) == 1 and jain([0, 0]) is None
 
 
@@ -99,7 +99,7 @@ def test_the_bench_of_long_queues_prints_every_size_with_and_without_the_capped_
 
 
 def content(store: EngineStore) -> dict[str, Any]:
-    """All that the store holds, by key."""
+    """Returns all the store's data, by key."""
     kinds = {"zset": ("ZRANGE", ("0", "-1", "WITHSCORES")), "hash": ("HGETALL", ())}
     found: dict[str, Any] = {}
     for key in store.client.keys():
@@ -110,7 +110,7 @@ def content(store: EngineStore) -> dict[str, Any]:
 
 
 async def enqueue(queue: JobQueue, filler: filling.Filler, clock: ManualClock, number: int, user: str) -> None:
-    """A job as a submit admits it, at the time that its number stands for."""
+    """Enqueues a job as a submit does, at the time that its number gives."""
     settings, request = filler.settings, filler.request(user)
     clock.true_now = filler.began + number
     score, cost = request.standing(settings, clock.now())
@@ -122,7 +122,7 @@ async def enqueue(queue: JobQueue, filler: filling.Filler, clock: ManualClock, n
 
 
 @pytest.mark.parametrize("queued", [200, None], ids=["with a backlog", "without one"])
-async def test_the_filler_writes_what_enqueues_write(queued: int | None) -> None:
+async def test_the_filler_writes_the_same_data_as_enqueues(queued: int | None) -> None:
     settings: Settings = settings_for(None, max_concurrent_tasks=2, max_user_queued=queued)
     most, backlog, ready = settings.max_user_tasks, 30 if queued else 0, 61
     clock, stores = ManualClock(), []
@@ -144,7 +144,7 @@ async def test_the_filler_writes_what_enqueues_write(queued: int | None) -> None
     assert stores[0] == stores[1]
 
 
-async def test_the_meter_counts_what_a_script_runs_and_nothing_else() -> None:
+async def test_the_meter_counts_only_the_commands_of_a_script() -> None:
     with Engine() as engine:
         store = MeteredStore(engine)
         await store.execute("EVAL", "redis.call('SET', KEYS[1], '1'); return redis.call('GET', KEYS[1])", "1", "k")

@@ -1,4 +1,4 @@
-"""The bench of copying runs and tells all it promises to."""
+"""The bench of copying runs and prints all its rows."""
 
 import pytest
 

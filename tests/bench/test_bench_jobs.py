@@ -1,4 +1,4 @@
-"""The benches of whole jobs run and tell all they promise to."""
+"""The benches of whole jobs run and print all their rows."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""bench.cost computes what one computes by hand from the budget table and the price file."""
+"""bench.cost computes the same as a calculation by hand from the budget table and the price file."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
 from tests.world import make_world
 
-# Numbers of their own, so that a changed budget changes no arithmetic here.
+# Numbers of this test, so that a changed budget changes no arithmetic here.
 COSTS = {
     cost.QUEUED: Operation(5, 28),
     cost.AT_ONCE: Operation(4, 23),
@@ -51,7 +51,7 @@ def test_a_month_without_jobs_is_ticks_and_sweeps() -> None:
     assert bill(Load(0, tick=86_400)).idle == 30 * (5 + 6)
 
 
-def test_a_job_costs_its_path_its_polls_and_its_extras() -> None:
+def test_a_job_costs_its_path_its_polls_its_files_and_its_hooks() -> None:
     assert bill(Load(1, polls=1)).job() == Operation(5, 28)
     assert bill(Load(1, polls=1)).job(AT_ONCE) == Operation(4, 23)
     assert bill(Load(1, polls=4)).job() == Operation(8, 31)
@@ -70,7 +70,7 @@ def test_the_bill_of_a_hundred_jobs_a_day() -> None:
     assert counted.gigabytes == pytest.approx(100 * 7 * 2000 / 1e9)
 
 
-def test_storage_above_the_first_gigabyte_is_paid_for() -> None:
+def test_storage_above_the_first_gigabyte_costs_money() -> None:
     counted = bill(Load(100_000, polls=1, job_bytes=5000))
     assert counted.gigabytes == pytest.approx(3.5)
     assert counted.store == pytest.approx((84_000_000 + 233_280) * 2e-6 + 2.5 * 0.25)
@@ -103,7 +103,7 @@ def test_a_fixed_plan_that_cannot_hold_the_jobs_is_not_named() -> None:
     assert plan is not None and (plan.name, jobs) == ("large", 55_297)
 
 
-def test_the_platforms_bill_what_exceeds_what_they_give() -> None:
+def test_the_platforms_bill_only_what_exceeds_their_free_share() -> None:
     # 10,000 jobs a day: 300,000 x 5 + 43,200 = 1,543,200 invocations.
     counted = bill(Load(10_000, polls=3, seconds=1.0, memory=0.5))
     assert counted.vercel == pytest.approx(0.5432 * 0.60)
@@ -124,19 +124,19 @@ def test_every_price_has_a_source_and_a_date() -> None:
     assert all(plan["megabytes"] > 0 for plan in read["plans"])
 
 
-def test_the_price_file_has_all_that_is_asked_of_it() -> None:
+def test_the_price_file_has_every_price_in_use() -> None:
     prices = pricing.load()
     assert set(PRICES.amounts) <= set(prices.amounts)
     assert prices.plans[0].amount == 0 and prices.plans[0].commands == 500_000
     assert prices.commands(100_000) == prices.amounts["upstash.commands"] == 0.20
 
 
-def test_the_budget_table_has_every_operation_that_is_asked_of_it() -> None:
+def test_the_budget_table_has_every_operation_in_use() -> None:
     assert set(COSTS) <= set(budget(DESIGN.read_text()))
 
 
-async def test_a_sweep_costs_what_is_assumed(valkey: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table has the empty tick and the trim; what a tick that sweeps costs beyond them is the walk."""
+async def test_a_sweep_costs_the_assumed_commands(valkey: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has the empty tick and the trim; the walk is what a sweep costs beyond them."""
     costs, counted = budget(DESIGN.read_text()), []
     async with make_world(valkey, SystemClock()) as world:
         for sweep_every in (1 << 60, world.runtime.settings.tick_period):
@@ -149,7 +149,7 @@ async def test_a_sweep_costs_what_is_assumed(valkey: RunningServer, monkeypatch:
     assert counted[1] - counted[0] == costs["trim of the history"] + WALK
 
 
-def test_it_says_in_words_and_in_json_what_it_computed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_its_result_in_words_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--jobs-per-day", "100", "--polls-per-job", "3", "--tick", "60"]
     assert cost.main(arguments) == 0
     printed = capsys.readouterr().out
@@ -165,6 +165,6 @@ def test_it_says_in_words_and_in_json_what_it_computed(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("wrong", ["--tick=0", "--tick=nan", "--jobs-per-day=-1", "--jobs-per-day=inf"])
-def test_a_load_that_makes_no_sense_is_refused(wrong: str) -> None:
+def test_an_impossible_load_is_refused(wrong: str) -> None:
     with pytest.raises(SystemExit):
         cost.parse([wrong])

@@ -1,4 +1,4 @@
-"""How bench.peers counts and prints; nothing is installed here, and only Sluice itself is run."""
+"""How bench.peers counts and prints. It installs nothing here, and runs only Sluice."""
 
 import json
 import os
@@ -36,11 +36,11 @@ from local.rest_server.engine import Engine
         (b"", None),
     ],
 )
-def test_a_line_of_monitor_says_who_ran_what(line: bytes, read: tuple[int, bool, str, str] | None) -> None:
+def test_a_line_of_monitor_names_database_command_and_key(line: bytes, read: tuple[int, bool, str, str] | None) -> None:
     assert read_line(line) == read
 
 
-def test_statistics_leave_out_what_opens_a_connection() -> None:
+def test_statistics_omit_the_commands_that_open_a_connection() -> None:
     said = {"cmdstat_set": {"calls": 2}, "cmdstat_client|setinfo": {"calls": 4}, "cmdstat_script|load": {"calls": 1}}
     assert read_statistics(said) == Counter({"set": 2, "script": 1})
     assert is_explained({}) and is_explained({"brpop": 2})
@@ -106,7 +106,7 @@ def test_children_end_with_a_bench_that_is_killed(tmp_path: Path) -> None:
 
 
 def row(peer: Peer, outer: int, idle: int) -> Row:
-    """Fifty paced jobs of so many commands each, half as many again inside scripts, and a minute of ``idle`` ones."""
+    """Returns a row: fifty paced jobs of ``outer`` commands, half as many inside scripts, and a minute of ``idle``."""
     phases = {
         "paced": Phase(50 * outer, 25 * outer, 150, 50),
         "burst": Phase(200 * outer, 0, 400, 200),
@@ -115,7 +115,7 @@ def row(peer: Peer, outer: int, idle: int) -> Row:
     return Row(peer, "1.2.3", phases)
 
 
-def test_the_table_has_every_row_that_was_measured_also_those_before_sluice() -> None:
+def test_the_table_has_every_measured_row_including_those_before_sluice() -> None:
     prices = pricing.load()
     failed = Row(PEERS[1], failure="node and npm are not on PATH")
     rows = [row(SLUICE, 20, 5), failed, row(PEERS[0], 4, 0)]
@@ -129,8 +129,8 @@ def test_the_table_has_every_row_that_was_measured_also_those_before_sluice() ->
     assert document[0]["paced"] == {"outer": 20, "inner": 10, "round_trips": 3}
     assert document[0]["dollars_per_1000_jobs"] == pytest.approx(0.06)
     assert document[1]["failure"] == failed.failure
-    told = " ".join(notes(Plan(idle=10), prices))
-    assert "10 s extrapolated" in told and "timers slower" in told and "cannot run over Upstash's REST API" in told
+    noted = " ".join(notes(Plan(idle=10), prices))
+    assert "10 s extrapolated" in noted and "timers slower" in noted and "cannot run over Upstash's REST API" in noted
 
 
 def test_every_environment_is_pinned() -> None:
@@ -144,12 +144,12 @@ def test_every_environment_is_pinned() -> None:
     assert all(version[0].isdigit() for version in pinned.values())
 
 
-def test_a_database_is_there_for_every_queue() -> None:
+def test_there_is_a_database_for_every_queue() -> None:
     assert len({peer.name for peer in PEERS}) == len(PEERS) < 15
 
 
-def test_sluice_costs_in_the_bench_what_the_budget_says() -> None:
-    """Started at its submit when it comes alone; an idle day as bench.cost has it."""
+def test_sluice_costs_the_same_in_the_bench_as_in_the_budget() -> None:
+    """A job that comes alone starts at its submit; an idle day costs the same as in bench.cost."""
     costs = budget(DESIGN.read_text())
     (measured,), (_, fewer), _ = measure([SLUICE], Plan(jobs=3, burst=8, idle=0, ticks=45))
     assert not measured.failure
@@ -161,7 +161,7 @@ def test_sluice_costs_in_the_bench_what_the_budget_says() -> None:
 
 
 def test_no_datagram_is_lost_in_a_burst() -> None:
-    """A job tells its end by one; as many as the default burst has must fit while nobody reads."""
+    """Each job reports its end in one datagram. The buffer must hold a default burst while no reader runs."""
     from bench.peers.running import BACKLOG
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ends:
