@@ -28,9 +28,7 @@ async def source() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
     location = f"memory://{secrets.token_hex(8)}"  # nobody else's files
-    async with make_world(
-        any_store, ManualClock(), allow_loopback=True, storage_url=location, hook_timeout=1.0
-    ) as made:
+    async with make_world(any_store, ManualClock(), allow_loopback=True, storage_url=location) as made:
         yield made
 
 

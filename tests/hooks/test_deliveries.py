@@ -33,7 +33,7 @@ async def endpoint() -> AsyncIterator[Receiver]:
 async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
     # The verifiers of others allow five minutes by the machine's own clock.
     clock = ManualClock(time.time_ns() // 1_000_000)
-    settings = {"allow_loopback": True, "hooks": HOOKS, "api_keys": "app:key-of-the-app-in-tests", "hook_timeout": 1.0}
+    settings = {"allow_loopback": True, "hooks": HOOKS, "api_keys": "app:key-of-the-app-in-tests"}
     async with make_world(any_store, clock, **settings) as made:
         yield made
 
@@ -138,8 +138,11 @@ async def test_retry_after_is_obeyed(world: World, endpoint: Receiver) -> None:
     assert (await told(world, job_id)).state == "delivered"
 
 
-async def test_a_host_that_hangs_is_left_alone_while_others_are_served(world: World, endpoint: Receiver) -> None:
-    async with receiver() as hung:
+async def test_a_host_that_hangs_is_left_alone_while_others_are_served(
+    any_store: RunningServer | None, clock: ManualClock, endpoint: Receiver
+) -> None:
+    changes: dict[str, Any] = {"allow_loopback": True, "hook_timeout": 2.0}
+    async with make_world(any_store, clock, **changes) as world, receiver() as hung:
         hung.answers = lambda _: None
         for _ in range(3):
             await completed(world, hung.url())

@@ -31,7 +31,7 @@ async def endpoint() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def world(valkey: RunningServer) -> AsyncIterator[World]:
-    async with make_world(valkey, ManualClock(), allow_loopback=True, hook_timeout=0.5, max_user_tasks=500) as made:
+    async with make_world(valkey, ManualClock(), allow_loopback=True, hook_timeout=2.0, max_user_tasks=500) as made:
         yield made
 
 

@@ -24,7 +24,7 @@ async def owner() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def world(valkey: RunningServer, owner: Receiver) -> AsyncIterator[World]:
-    changes: dict[str, Any] = {"allow_loopback": True, "storage_url": "memory://costs", "hook_timeout": 2.0}
+    changes: dict[str, Any] = {"allow_loopback": True, "storage_url": "memory://costs"}
     async with make_world(valkey, ManualClock(), **changes) as made:
         yield made
 

@@ -24,7 +24,7 @@ async def endpoint() -> AsyncIterator[Receiver]:
 async def wired() -> AsyncIterator[World]:
     """Memory mode, by the machine's time: the verifiers of others look at it."""
     clock, hooks = ManualClock(time.time_ns() // 1_000_000), {"app": {"secrets": TWO_SECRETS}}
-    async with make_world(None, clock, allow_loopback=True, hooks=hooks, hook_timeout=1.0, api_keys="app:k") as made:
+    async with make_world(None, clock, allow_loopback=True, hooks=hooks, api_keys="app:k") as made:
         yield made
 
 

@@ -23,7 +23,7 @@ def simulator(running: RunningSimulator) -> RunningSimulator:
 
 @pytest.fixture
 def api(simulator: RunningSimulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=simulator.url, headers=simulator.headers, timeout=5, trust_env=False) as client:
+    with httpx.Client(base_url=simulator.url, headers=simulator.headers, timeout=30, trust_env=False) as client:
         yield client
 
 

@@ -37,7 +37,7 @@ class Receiver:
         self.received: queue.Queue[Received] = queue.Queue()
 
     def get(self) -> Received:
-        return self.received.get(timeout=5)
+        return self.received.get(timeout=30)
 
     def take(self, headers: dict[str, str], body: bytes) -> int:
         self.received.put(Received(headers, body, Webhook(self.secret).verify(body, headers)))

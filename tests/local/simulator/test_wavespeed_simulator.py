@@ -1,74 +1,34 @@
 """The simulated WaveSpeed, used through Sluice's own provider."""
 
-import asyncio
 import hashlib
 import hmac
 import json
-import queue
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import httpx
 import pytest
 
 from local.simulator.running import RunningSimulator, running_simulator
 from shared.errors import Unauthenticated
-from shared.json_value import Json
 from shared.providers.base import (
     Accepted,
     Prediction,
     PredictionGone,
     ProviderUnavailable,
     Rejected,
-    Submission,
     SubmissionOutcome,
     Throttled,
     Unknown,
 )
 from shared.providers.wavespeed import WaveSpeed, WaveSpeedSettings
+from tests.local.simulator.tasks import INSTANT, MODEL, Receiver, create, created, receiving
 from tests.world import settings_for
 
-MODEL = "acme/video-1/fast"
-INSTANT: dict[str, Any] = {"seconds": 0, "start_delay": 0}
 TASK_FIELDS = {
     *("id", "model", "input", "outputs", "urls", "has_nsfw_contents", "status", "created_at", "code", "error"),
     *("executionTime", "timings"),
 }
-
-
-class Receiver:
-    """Receives webhooks and answers 200."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.received: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-
-    async def get(self) -> tuple[dict[str, str], bytes]:
-        return await asyncio.to_thread(self.received.get, timeout=5)
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            it.received.put(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        it = Receiver(f"http://127.0.0.1:{server.server_address[1]}/hook?job=j1&attempt=1&nonce=a%2Bb")
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield it
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -105,24 +65,11 @@ def provider_for(simulator: RunningSimulator, **changes: str) -> WaveSpeed:
     return WaveSpeed(settings_for(None), own)
 
 
-async def create(
-    provider: WaveSpeed, hook: str | None = None, *, prompt: str = "a fox", timeout: float = 15, **simulate: Any
-) -> SubmissionOutcome:
-    inputs: dict[str, Json] = {"prompt": prompt, "simulate": simulate}
-    return await provider.create(Submission("job_1", 1, MODEL, inputs, hook, 90), timeout)
-
-
 def url_of(prediction: Prediction) -> str:
     """Returns the one URL in the output."""
     assert isinstance(prediction.output, list)
     [url] = prediction.output
     return str(url)
-
-
-async def created(provider: WaveSpeed, hook: str | None = None, **simulate: Any) -> Prediction:
-    outcome = await create(provider, hook, **simulate)
-    assert isinstance(outcome, Accepted)
-    return outcome.prediction
 
 
 def ask(simulator: RunningSimulator, path: str, method: str = "GET", key: str | None = None) -> httpx.Response:
@@ -243,7 +190,7 @@ async def test_a_throttled_create_says_when_to_repeat(wavespeed: WaveSpeed) -> N
 async def test_an_unanswered_create_is_unknown_and_sent_once(
     simulator: RunningSimulator, wavespeed: WaveSpeed, fault: str, detail: str, made: int
 ) -> None:
-    assert await create(wavespeed, create=fault, timeout=0.3) == Unknown(detail)
+    assert await create(wavespeed, create=fault, timeout=2.0) == Unknown(detail)
     counts = simulator.census().creates_of(MODEL, "a fox")
     assert (counts.calls, counts.predictions) == (1, made)
 
