@@ -29,12 +29,12 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         job_id, attempt = _addressee(request, sluice.settings)
         prediction = _prediction(body, provider, sluice)
         ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction)
-        sluice.statuses.forget(job_id, ended=ended.word in ("finished", "already"))
-        if ended.word == "unknown":
+        sluice.statuses.forget(job_id, ended=ended.is_over)
+        if not ended.is_known:
             log.error(
                 "webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id
             )
-        if ended.waiting:
+        if ended.makes_room:
             # Meanwhile this job's files are stored and its owner is notified: neither waits for the other's trouble.
             await sluice.dispatcher.run(call.budget)
     return JSONResponse({"result": ended.word})

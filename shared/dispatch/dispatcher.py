@@ -14,7 +14,7 @@ from shared.config.settings import Settings
 from shared.config.timing import SUBMIT_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
-from shared.jobqueue import Claimed, Ended, JobQueue, Overdue
+from shared.jobqueue import Claimed, JobQueue, Overdue
 from shared.log import log
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
 from shared.providers.loading import Providers
@@ -94,12 +94,11 @@ class Dispatcher:
         return report
 
     async def _look_at(self, job: Overdue) -> bool:
-        ended = await self._reconciler.look_at(job)
-        return ended.word in ("finished", "delayed")
+        return (await self._reconciler.look_at(job)).frees_slot
 
     async def _expire(self, job_id: str) -> bool:
         log.warning("expired", job=job_id)
-        return await self._queue.expire(job_id) == "finished"
+        return (await self._queue.expire(job_id)).frees_slot
 
     async def _guarded(self, job_id: str, work: Awaitable[bool], report: Report) -> bool:
         """One job's trouble must not keep the others of its round from being recorded."""
@@ -116,16 +115,15 @@ class Dispatcher:
         if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
             # This function was frozen or starved after its claim; a submission now could outlive the lease.
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
-            return await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short") == "delayed"
+            return (await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short")).frees_slot
         began = time.monotonic()
         try:
             provider, submission = self._providers[job.provider], self._submission(job)
         except (ValueError, KeyError):
             # A record that cannot be read would come back for ever; nothing was sent for it.
             detail = "The stored job cannot be read."
-            return self._is_free(
-                await self._queue.fail(job.id, job.attempt, "", code="unreadable", detail=detail, retryable=False)
-            )
+            ended = await self._queue.fail(job.id, job.attempt, "", code="unreadable", detail=detail, retryable=False)
+            return ended.frees_slot
         outcome = await provider.create(submission, self._settings.provider_timeout)
         log.info(
             "submission", job=job.id, attempt=job.attempt, user=job.user, queue=job.queue, provider=job.provider,
@@ -165,31 +163,26 @@ class Dispatcher:
         match outcome:
             case Accepted(prediction):
                 check = self._durations.first_check(job.model, self._settings.first_check_after)
-                word = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
-                if word in ("cancel_requested", "stale"):  # mutant: late prediction
+                recorded = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
+                if recorded.is_unwanted:  # mutant: late prediction
                     told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
-                    if told is not None and word == "cancel_requested":
-                        return self._is_free(await self._reconciler.apply(job.id, job.attempt, job.provider, told))
+                    if told is not None and recorded.cancel_requested:
+                        return (await self._reconciler.apply(job.id, job.attempt, job.provider, told)).frees_slot
                 return bool(job.probe)  # what it tried has room for the others now
             case Rejected(code, detail):
-                return self._is_free(
-                    await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)
-                )
+                ended = await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)
+                return ended.frees_slot
             case Throttled(code, retry_after):
                 if code in ("billing", "provider_auth"):
                     log.error("provider_account", provider=job.provider, code=code)
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
                 # What refuses one job refuses all; only an unreachable provider may be unreachable just from here.
-                word = await self._queue.snooze(
+                snoozed = await self._queue.snooze(
                     job.id, job.attempt, delay=delay, code=code, pause=code != "provider_down"
                 )
-                return word in ("delayed", "queued", "finished")
+                return snoozed.frees_slot
             case Unknown(detail):
                 # The slot stays taken: what may be running at the provider counts.
                 log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
                 await self._queue.trip(job.id, job.attempt)
                 return False
-
-    @staticmethod
-    def _is_free(ended: Ended) -> bool:
-        return ended.word in ("finished", "delayed")

@@ -102,9 +102,9 @@ class Reconciler:
         if prediction:
             log.warning("adopted", job=job.id, attempt=job.attempt, prediction=prediction)
             return await self.ask(replace(job, state="running", prediction=prediction), self._settings.provider_timeout)
-        word = await self._queue.rescue(job.id, job.attempt)
-        log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=word)
-        return Ended("finished", waiting=True) if word in ("requeued", "finished") else NOTHING
+        rescued = await self._queue.rescue(job.id, job.attempt)
+        log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=rescued.word)
+        return rescued
 
     async def _adopt(self, job: Overdue) -> str:
         """The prediction that can only be this submission's, now recorded; '' if there is none or more than one."""
@@ -121,10 +121,10 @@ class Reconciler:
             return ""
         if not candidates:
             return ""
-        word, prediction = await self._queue.adopt(job.id, job.attempt, candidates)
-        if word == "ambiguous":
+        adopted = await self._queue.adopt(job.id, job.attempt, candidates)
+        if adopted.word == "ambiguous":
             log.warning("adoption_ambiguous", job=job.id, attempt=job.attempt, candidates=len(candidates))
-        return prediction
+        return adopted.prediction
 
     async def ask(self, job: Overdue, timeout: float) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""

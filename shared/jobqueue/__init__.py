@@ -9,11 +9,12 @@ from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, Position
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
+from shared.jobqueue.reads import Place, QueueCounts, Stats
 from shared.jobqueue.records import Records
-from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Overdue, Place, QueueCounts, Stats
+from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Kept, Overdue, Recorded
 
 __all__ = [
-    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Collector", "Controls", "Ended", "EventRecord",
-    "FollowUp", "FollowUps", "History", "JobQueue", "Lane", "Outbox", "Overdue", "Page", "Place", "Position",
-    "QueueCounts", "Records", "Stats", "Tried",
+    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Collector", "Controls", "Ended",
+    "EventRecord", "FollowUp", "FollowUps", "History", "JobQueue", "Kept", "Lane", "Outbox", "Overdue", "Page", "Place",
+    "Position", "QueueCounts", "Recorded", "Records", "Stats", "Tried",
 ]  # fmt: skip

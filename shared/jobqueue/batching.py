@@ -2,37 +2,32 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from shared.clock import Clock
-from shared.config.settings import Settings
-from shared.errors import BatchNotFound, IdempotencyConflict, QueueFull, UserLimitReached
+from shared.errors import BatchNotFound, Problem, QueueFull
 from shared.jobqueue.batch import BatchRecord
-from shared.jobqueue.follow_ups import FollowUps
+from shared.jobqueue.reads import BatchRead
+from shared.jobqueue.replies import BatchCanceled, Created, Refusal, Retried
 from shared.jobqueue.scripted import Scripted
-from shared.store import Store
 
 Pairs = Mapping[str, str]
-NO_ROOM = "{} jobs are waiting, and this batch would not fit beside them."
 
 
 class BatchQueue(Scripted):
     """Creates, reads, cancels and retries batches; their jobs move like all others."""
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps | None = None) -> None:
-        super().__init__(store, settings, clock)
-        self.follow_ups = follow_ups or FollowUps(clock)
-
     async def create(
         self, batch_id: str, fingerprint: str, batch: Pairs, common: Pairs, jobs: Sequence[tuple[int, Pairs]], cost: str
-    ) -> str:
-        """Admits the jobs, each given as its score and the fields it does not share: 'created' or 'duplicate'.
+    ) -> Created:
+        """Admits the jobs, each given as its score and the fields it does not share.
 
         All or none are admitted. Raises IdempotencyConflict, UserLimitReached or QueueFull.
         """
         parts = [_flat(batch), _flat(common)]
         parts += [[f"{batch_id}_{n}", str(score), *_flat(own)] for n, (score, own) in enumerate(jobs)]
-        reply = await self._run(
+        return await self._run(
             "batch_create",
+            Created,
             batch=self.keys.batch(batch_id),
             user=self.keys.user(common["owner"], common["user"]),
             batch_queue=self.keys.batch_queue(batch_id),
@@ -45,56 +40,51 @@ class BatchQueue(Scripted):
             widths=[len(part) for part in parts],
             fields=[piece for part in parts for piece in part],
         )
-        match reply:
-            case ["created" | "duplicate" as word]:
-                return str(word)
-            case ["user_limit", live, allowed]:
-                raise UserLimitReached(int(live), int(allowed))
-            case ["queue_full", waiting]:
-                raise QueueFull(NO_ROOM.format(waiting), retry_after=30)
-            case _:
-                raise IdempotencyConflict
 
     async def read(self, batch_id: str, first: int = 0, count: int = 0) -> BatchRecord:
         """The batch, with the results of ``count`` of its jobs from number ``first`` on. Raises BatchNotFound."""
-        flat, live, running, results = await self._run(
+        found = await self._run(
             "batch_read",
+            BatchRead,
             batch=self.keys.batch(batch_id),
             batch_queue=self.keys.batch_queue(batch_id),
             batch_id=batch_id,
             first=first,
             count=count,
         )
-        if not flat:
+        if not found.fields:
             raise BatchNotFound
-        fields = {flat[n]: flat[n + 1] for n in range(0, len(flat), 2)}
-        return BatchRecord(batch_id, fields, live=live, running=frozenset(running), first=first, results=results)
+        return BatchRecord(
+            batch_id,
+            found.fields,
+            live=found.live,
+            running=frozenset(found.running),
+            first=first,
+            results=found.results,
+        )
 
-    async def cancel(self, batch_id: str, owner: str) -> str:
+    async def cancel(self, batch_id: str, owner: str) -> Literal["canceled", "cancel_requested", "already_terminal"]:
         """Ends what waits and asks for the end of what runs: 'canceled', 'cancel_requested' or 'already_terminal'.
 
         Raises BatchNotFound for a batch of somebody else.
         """
         reply = await self._run(
             "batch_cancel",
+            BatchCanceled,
             batch=self.keys.batch(batch_id),
             batch_id=batch_id,
             owner=owner,
             token=secrets.token_hex(8),
         )
-        match reply:
-            case ["canceled", _, requested, follow]:
-                self.follow_ups.note(follow)
-                return "canceled" if requested == "0" else "cancel_requested"
-            case ["already_terminal"]:
-                return "already_terminal"
-            case _:
-                raise BatchNotFound
+        if reply.word == "already_terminal":
+            return reply.word
+        return "cancel_requested" if reply.requested else "canceled"
 
     async def retry(self, batch_id: str, owner: str, user: str, *, canceled_too: bool, cost: str) -> int:
         """Makes new jobs for those that failed; says how many. Raises BatchNotFound or UserLimitReached."""
         reply = await self._run(
             "batch_retry",
+            Retried,
             batch=self.keys.batch(batch_id),
             batch_queue=self.keys.batch_queue(batch_id),
             user=self.keys.user(owner, user),
@@ -104,15 +94,17 @@ class BatchQueue(Scripted):
             canceled_too=canceled_too,
             cost=int(cost) if cost else None,
         )
-        match reply:
-            case ["retried", count]:
-                return int(count)
-            case ["user_limit", live, allowed]:
-                raise UserLimitReached(int(live), int(allowed))
-            case ["queue_full", waiting]:
-                raise QueueFull(NO_ROOM.format(waiting), retry_after=30)
+        return reply.count
+
+    def _refused(self, refusal: Refusal) -> Problem:
+        match refusal.word:
+            case "not_found":
+                return BatchNotFound()
+            case "queue_full":
+                detail = f"{refusal.waiting} jobs are waiting, and this batch would not fit beside them."
+                return QueueFull(detail, retry_after=30)
             case _:
-                raise BatchNotFound
+                return super()._refused(refusal)
 
 
 def _flat(pairs: Pairs) -> list[str]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from shared.errors import JobNotFound
+from shared.jobqueue.reads import Gates
+from shared.jobqueue.replies import Done
 from shared.jobqueue.scripted import Scripted
 
 
@@ -11,20 +12,16 @@ class Controls(Scripted):
 
     async def set_gates(self, gates: Mapping[str, int | None]) -> dict[str, int]:
         """Sets the named gates, lifts those given as None, and returns all that hold now; see room.lua for names."""
-        reply = await self._run("limit", gates=gates)
-        return {reply[n]: int(reply[n + 1]) for n in range(0, len(reply), 2)}
+        return (await self._run("limit", Gates, gates=gates)).standing
 
     async def limit_user(self, owner: str, user: str, concurrency: int | None) -> None:
         """How many jobs of this user may be ready or at a provider; None for the deployment's limit, 0 pauses him."""
-        await self._run("limit_user", user=self.keys.user(owner, user), concurrency=concurrency)
+        await self._run("limit_user", Done, user=self.keys.user(owner, user), concurrency=concurrency)
 
     async def reprioritize(self, job_id: str, owner: str, priority: int) -> bool:
         """Moves a waiting job to where it would stand with this priority; False if it does not wait any more.
 
         Raises JobNotFound for a job of somebody else.
         """
-        reply = await self._run("reprioritize", job=self.keys.job(job_id), id=job_id, owner=owner, priority=priority)
-        word = reply[0]
-        if word == "not_found":
-            raise JobNotFound
-        return bool(word == "moved")
+        job = self.keys.job(job_id)
+        return (await self._run("reprioritize", Done, job=job, id=job_id, owner=owner, priority=priority)).has_changed

@@ -4,18 +4,40 @@
     -- With: library, library
     -- KEYS: name, name
     -- ARGV: name: kind, name: kind?, name: kind...
-    -- Returns: {word, name} | {word}
+    -- Returns: {word, name: kind} | {word}
+    --   rows: {name: kind, name: kind?}
 
-A list goes on in the next line behind seven spaces. Lines between and behind these are prose.
+An answer of one form needs no word: ``{name: kind, name: rows}``, or ``name: kind`` if it is no list. answers.py has
+the kinds of answers. A list goes on in the next line behind seven spaces. Lines between and behind these are prose.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.jobqueue.kinds import KINDS, Argument
 
-ARGUMENT = re.compile(r"([a-z_]+): ([a-z]+(?:\.\.\.)?)(\??)")
+ARGUMENT = re.compile(r"([a-z_0-9]+): ([a-z]+(?:\.\.\.)?)(\??)")
+ROWS = re.compile(r"--   ([a-z]+):(?= \{)")
 CONTINUED = "--       "
+
+
+@dataclass(frozen=True)
+class Part:
+    """One value of an answer."""
+
+    name: str
+    kind: str
+    is_optional: bool = False
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of an answer: its first word, '' without one, and what follows. If it ``is_bare``, its part is all."""
+
+    word: str
+    parts: tuple[Part, ...]
+    is_bare: bool = False
 
 
 class InvalidHeader(ValueError):
@@ -30,6 +52,8 @@ class Header:
     libraries: tuple[str, ...]
     keys: tuple[str, ...]
     arguments: tuple[Argument, ...]
+    returns: Mapping[str, Form]  # by word
+    rows: Mapping[str, Form]
 
     @classmethod
     def of(cls, verb: str, source: str) -> "Header":
@@ -44,20 +68,54 @@ class Header:
             raise InvalidHeader(f"{verb}.lua names something twice")
         if any(argument.kind.is_rest for argument in arguments[:-1]):
             raise InvalidHeader(f"{verb}.lua has arguments behind a list of any length")
-        return cls(lines[0].removeprefix(f"-- {verb}: "), _listed(lines, "With"), keys, arguments)
+        rows = {match[1]: _form(verb, _said(lines, match[0])) for line in lines if (match := ROWS.match(line))}
+        promise, libraries = lines[0].removeprefix(f"-- {verb}: "), _listed(lines, "With")
+        return cls(promise, libraries, keys, arguments, _forms(verb, _said(lines, "-- Returns:")), rows)
 
 
-def _listed(lines: list[str], title: str) -> tuple[str, ...]:
-    """What a line of the head lists; empty if the line is missing."""
+def _said(lines: list[str], beginning: str) -> str:
+    """What stands behind the beginning of a line, with the lines that go on with it; '' without such a line."""
     said: list[str] = []
     for line in lines:
-        if line.startswith(f"-- {title}:"):
-            said.append(line.removeprefix(f"-- {title}:"))
+        if line.startswith(beginning):
+            said.append(line.removeprefix(beginning))
         elif said and line.startswith(CONTINUED):
             said.append(line.removeprefix("--"))
         elif said:
             break
-    return tuple(part.strip() for part in " ".join(said).split(",")) if said else ()
+    return " ".join(part.strip() for part in said)
+
+
+def _listed(lines: list[str], title: str) -> tuple[str, ...]:
+    said = _said(lines, f"-- {title}:")
+    return tuple(part.strip() for part in said.split(",")) if said else ()
+
+
+def _forms(verb: str, said: str) -> Mapping[str, Form]:
+    """The forms of an answer by their words. Only one that is the only one may lack a word."""
+    if "{" not in said:
+        return {"": Form("", (_part(verb, said),), is_bare=True)}
+    forms = [_form(verb, form.strip()) for form in said.split("|")]
+    by_word = {form.word: form for form in forms}
+    if len(by_word) < len(forms) or (len(forms) > 1 and "" in by_word):
+        raise InvalidHeader(f"{verb}.lua returns forms that no word tells apart")
+    return by_word
+
+
+def _form(verb: str, said: str) -> Form:
+    if not (said.startswith("{") and said.endswith("}")):
+        raise InvalidHeader(f"{verb}.lua: {said!r} is no form of an answer")
+    first, *others = [part.strip() for part in said[1:-1].split(",")]
+    if ":" in first:
+        return Form("", tuple(_part(verb, part) for part in (first, *others)))
+    return Form(first, tuple(_part(verb, part) for part in others))
+
+
+def _part(verb: str, said: str) -> Part:
+    match = ARGUMENT.fullmatch(said)
+    if not match:
+        raise InvalidHeader(f"{verb}.lua: {said!r} is no part of an answer")
+    return Part(match[1], match[2], is_optional=bool(match[3]))
 
 
 def _argument(verb: str, said: str) -> Argument:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import BelongsToBatch, JobNotFound, NotTerminal
+from shared.errors import JobNotFound
+from shared.jobqueue.reads import JobsRead, LettersRead
 from shared.jobqueue.record import LETTER_FIELDS, REQUEST_FIELDS, SUMMARY_FIELDS, JobRecord, RequestRecord
+from shared.jobqueue.replies import Done, Kept, Removed, Reply
 from shared.jobqueue.scripted import Scripted
 
 MAX_MOMENT = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
@@ -36,14 +38,6 @@ class Letters(Page):
     behind: tuple[Position, ...] = ()
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Whose job has files that are to be removed, and when it ended (ms); their folder is named after both."""
-
-    user: str
-    ended_at: int
-
-
 class History(Scripted):
     """Lists jobs, and forgets them."""
 
@@ -67,8 +61,9 @@ class History(Scripted):
         user and time is asked for; 100 at most otherwise.
         """
         at = start or Position(before - 1, "")
-        reply = await self._run(
+        found = await self._run(
             "list",
+            JobsRead,
             owner=owner,
             user=user,
             status=status,
@@ -81,8 +76,8 @@ class History(Scripted):
             page_size=limit,
             names=SUMMARY_FIELDS,
         )
-        rows, ms, bound = reply
-        return Page(tuple(JobRecord(row[0], _fields(SUMMARY_FIELDS, row[1])) for row in rows), _position(ms, bound))
+        jobs = tuple(JobRecord(row.id, _fields(SUMMARY_FIELDS, row.values)) for row in found.jobs)
+        return Page(jobs, _position(found.high, found.bound))
 
     async def letters(
         self,
@@ -102,8 +97,9 @@ class History(Scripted):
         One call and 2 billed commands, plus one for each job read, 100 at most.
         """
         at = start or Position(before - 1, "")
-        reply = await self._run(
+        found = await self._run(
             "letters",
+            LettersRead,
             owner=owner,
             user=user,
             queue=queue,
@@ -115,11 +111,10 @@ class History(Scripted):
             page_size=limit,
             names=LETTER_FIELDS,
         )
-        rows, ms, bound = reply
         return Letters(
-            tuple(JobRecord(row[0], _fields(LETTER_FIELDS, row[2])) for row in rows),
-            _position(ms, bound),
-            tuple(Position(int(row[1]), row[0]) for row in rows),
+            tuple(JobRecord(row.id, _fields(LETTER_FIELDS, row.values)) for row in found.letters),
+            _position(found.high, found.bound),
+            tuple(Position(row.died_at, row.id) for row in found.letters),
         )
 
     async def request(self, job_id: str) -> RequestRecord:
@@ -132,7 +127,7 @@ class History(Scripted):
 
     async def note_redriven(self, job_id: str, new_id: str) -> None:
         """Tells a failed job which new one was made of it; it is no dead letter any more."""
-        await self._run("redrive", job=self.keys.job(job_id), id=job_id, new_id=new_id)
+        await self._run("redrive", Done, job=self.keys.job(job_id), id=job_id, new_id=new_id)
 
     async def drop_letter(self, job_id: str) -> bool:
         """Removes a dead letter, of which nothing but the job is left then; False if there is none."""
@@ -146,19 +141,11 @@ class History(Scripted):
         Raises JobNotFound, NotTerminal or BelongsToBatch; nothing is changed then.
         """
         hold_until = self._clock.now() + round(self._settings.lease * 1000) if files_too else None
+        job = self.keys.job(job_id)
         reply = await self._run(
-            "delete", job=self.keys.job(job_id), id=job_id, owner=owner, hold_until=hold_until, batch_too=batch_too
+            "delete", Reply, job=job, id=job_id, owner=owner, hold_until=hold_until, batch_too=batch_too
         )
-        match reply:
-            case ["held", user, ended_at]:
-                return Kept(user, int(ended_at))
-            case ["not_found"]:
-                raise JobNotFound
-            case ["not_terminal"]:
-                raise NotTerminal
-            case ["belongs_to_batch"]:
-                raise BelongsToBatch
-        return None
+        return reply if isinstance(reply, Kept) else None
 
     async def trim(self) -> int:
         """Drops jobs that are surely not known any more from the history, and the oldest beyond MAX_LISTED.
@@ -169,12 +156,12 @@ class History(Scripted):
         known = max(self._settings.task_ttl, FOLLOW_TTL)
         lasts = max(queue.ttl + queue.deadline * queue.max_attempts for queue in self._settings.queue_list)
         oldest = self._clock.now() - round((known + lasts + SLACK) * 1000)
-        return int(await self._run("trim", oldest=oldest, most=MAX_LISTED))
+        return (await self._run("trim", Removed, oldest=oldest, most=MAX_LISTED)).removed
 
 
 def _fields(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str]:
     return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
-def _position(ms: str, bound: str) -> Position | None:
-    return Position(int(ms), bound) if ms else None
+def _position(ms: int | None, bound: str) -> Position | None:
+    return None if ms is None else Position(ms, bound)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from shared.clock import Clock
-from shared.config.settings import Settings
-from shared.errors import JobNotFound, NoSuchEvent
-from shared.jobqueue.follow_ups import FollowUp, FollowUps
+from shared.jobqueue.follow_ups import FollowUp
+from shared.jobqueue.reads import Undelivered
+from shared.jobqueue.replies import Done, LaneRows, OutboxClaim
 from shared.jobqueue.scripted import Scripted
 from shared.log import log
-from shared.store import Store
 
 Word = Literal["delivered", "retry", "failed", "disabled"]
 LANE_TTL = timedelta(days=7)  # how long it is remembered that a host failed or a URL was gone
@@ -51,10 +49,6 @@ class EventRecord:
 class Outbox(Scripted):
     """Claims rows of the outbox and notes what became of them; each is one script."""
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps) -> None:
-        super().__init__(store, settings, clock)
-        self.follow_ups = follow_ups
-
     async def claim(
         self, most_jobs: int, most_lanes: int, rows: int, *, only: str = ""
     ) -> tuple[list[FollowUp], list[Lane]]:
@@ -62,18 +56,18 @@ class Outbox(Scripted):
 
         With ``only`` nothing but this job's files.
         """
-        reply = await self._run("outbox_claim", most_jobs=most_jobs, most_lanes=most_lanes, rows=rows, only=only)
-        jobs, lanes = reply
+        claim = await self._run(
+            "outbox_claim", OutboxClaim, most_jobs=most_jobs, most_lanes=most_lanes, rows=rows, only=only
+        )
         now = self._clock.now()
-        stores = [FollowUp("store", jobs[n], turn=int(jobs[n + 1]), noted_at=now) for n in range(0, len(jobs), 2)]
-        return stores, [self._lane(lane, now) for lane in lanes]
+        stores = [FollowUp("store", job_id, turn=turn, noted_at=now) for job_id, turn in claim.jobs.items()]
+        return stores, [self._lane(lane, now) for lane in claim.lanes]
 
     @staticmethod
-    def _lane(reply: Sequence[str], now: int) -> Lane:
-        name, failures, *rows = reply
-        split = (row.partition("|") for row in rows)
-        is_probe = failures != "0"
-        return Lane(name, tuple(FollowUp("tell", of, ev, is_probe=is_probe, noted_at=now) for ev, _, of in split))
+    def _lane(found: LaneRows, now: int) -> Lane:
+        split = (row.partition("|") for row in found.rows)
+        is_probe = found.failures > 0
+        return Lane(found.lane, tuple(FollowUp("tell", of, ev, is_probe=is_probe, noted_at=now) for ev, _, of in split))
 
     async def keep(
         self, job_id: str, turn: int, files: str, *, retry_at: int | None = None, stored: int = 0, given_up: int = 0
@@ -81,6 +75,7 @@ class Outbox(Scripted):
         """Notes the states of a job's files; without a ``retry_at`` (ms) all are final. False: it was not our turn."""
         reply = await self._run(
             "outbox_keep",
+            Done,
             job=self.keys.job(job_id),
             id=job_id,
             turn=turn,
@@ -89,10 +84,7 @@ class Outbox(Scripted):
             stored=stored,
             given_up=given_up,
         )
-        if reply[0] == "stale":
-            return False
-        self.follow_ups.note(reply[1])
-        return True
+        return reply.has_changed
 
     async def note(self, row: FollowUp, lane: str, tag: str, tries: int, tried: Tried) -> bool:
         """Notes how a delivery went; ``tries`` were noted before it. False: somebody else has noted more, or what it
@@ -100,6 +92,7 @@ class Outbox(Scripted):
         """
         reply = await self._run(
             "outbox_note",
+            Done,
             holder=self._holder(row.event, row.id),
             lane_rows=self.keys.lane_rows(lane),
             lane_state=self.keys.lane_state(lane),
@@ -116,25 +109,20 @@ class Outbox(Scripted):
             jitter=random.random(),  # noqa: S311
             lane_ttl=LANE_TTL,
         )
-        if reply[0] == "lost":
+        if reply.word == "lost":
             log.error("undelivered", of=row.id, hook_event=row.event, word="lost")
-        return bool(reply[0] == "noted")
+        return reply.has_changed
 
     async def redeliver(self, holder_id: str, event: str, owner: str) -> None:
         """Leases the event to this caller, for a delivery at once. Raises JobNotFound or NoSuchEvent."""
-        reply = await self._run(
-            "outbox_redeliver", holder=self._holder(event, holder_id), event=event, id=holder_id, owner=owner
-        )
-        if reply[0] == "not_found":
-            raise JobNotFound
-        if reply[0] == "no_event":
-            raise NoSuchEvent
+        holder = self._holder(event, holder_id)
+        await self._run("outbox_redeliver", Done, holder=holder, event=event, id=holder_id, owner=owner)
         self.follow_ups.note(f"again|{event}|{holder_id}")
 
     async def restore(self, *, lane: str = "", job_id: str = "") -> bool:
         """Puts a lane, or a job whose files are not stored, back where the outbox has lost it; says whether it had."""
-        reply = await self._run("outbox_restore", job=self.keys.job(job_id), lane=lane, id=job_id)
-        return bool(reply[0] == "restored")
+        reply = await self._run("outbox_restore", Done, job=self.keys.job(job_id), lane=lane, id=job_id)
+        return reply.has_changed
 
     async def read(self, holder_id: str, events: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         """Fields of a job or, where the first event is a batch's, of a batch; empty if it is not known any more."""
@@ -154,8 +142,8 @@ class Outbox(Scripted):
 
     async def undelivered(self, before: int) -> list[tuple[str, str, int]]:
         """Event, job or batch, and ms of what was given up before a moment, the last first; two commands."""
-        flat = await self._run("outbox_undelivered", before=before, most=MAX_LISTED)
-        rows = [(flat[n].partition("|"), int(float(flat[n + 1]))) for n in range(0, len(flat), 2)]
+        given_up = await self._run("outbox_undelivered", Undelivered, before=before, most=MAX_LISTED)
+        rows = ((row.partition("|"), at) for row, at in given_up.events.items())
         return [(event, of, at) for (event, _, of), at in rows]
 
     def _holder(self, event: str, holder_id: str) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from shared.errors import JobNotFound
+from shared.jobqueue.reads import Counted, Explained, Place, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
-from shared.jobqueue.replies import Place, QueueCounts, Stats
 from shared.jobqueue.scripted import Scripted
 
 
@@ -17,8 +17,9 @@ class Records(Scripted):
 
     async def explain(self, job_id: str) -> tuple[JobRecord, Place]:
         """The job, and what its owner may want to know while it waits or runs. Raises JobNotFound."""
-        values, place = await self._run("explain", job=self.keys.job(job_id), id=job_id, names=READ_FIELDS)
-        return self._job(job_id, values), Place.of(place)
+        job = self.keys.job(job_id)
+        explained = await self._run("explain", Explained, job=job, id=job_id, names=READ_FIELDS)
+        return self._job(job_id, explained.values), explained.outlook or Place()
 
     @staticmethod
     def _job(job_id: str, values: Sequence[str | None]) -> JobRecord:
@@ -48,14 +49,13 @@ class Records(Scripted):
     async def stats(self) -> Stats:
         """What waits and runs in each queue, the live limits and pauses, and the counters."""
         queues = self._settings.queue_list
-        delayed, dead, counts, flat, backlog, gates = await self._run("stats")
+        counted = await self._run("stats", Counted)
         per_queue = tuple(
-            QueueCounts(queue.name, int(counts[2 * n]), int(counts[2 * n + 1]), queue.concurrency)
+            QueueCounts(queue.name, counted.counts[2 * n], counted.counts[2 * n + 1], queue.concurrency)
             for n, queue in enumerate(queues)
         )
-        counters = {flat[n]: int(flat[n + 1]) for n in range(0, len(flat), 2) if flat[n] != "sweep_cursor"}
-        named = {gates[n]: int(gates[n + 1]) for n in range(0, len(gates), 2)}
-        return Stats(per_queue, int(delayed), int(dead), counters, int(backlog), named)
+        counters = {name: count for name, count in counted.counters.items() if name != "sweep_cursor"}
+        return Stats(per_queue, counted.delayed, counted.dead, counters, counted.backlog, counted.gates)
 
     async def last_tick(self) -> int | None:
         """When the last tick ran, ms by the store's clock; one command, which also shows that the store answers."""

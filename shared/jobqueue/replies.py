@@ -1,17 +1,54 @@
-"""What the verbs answer, as types."""
+"""What the verbs answer, as types.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+A class stands for one or more of the forms that a script's header lists after ``Returns:``. ``words`` are the first
+words of these forms; see answers.py, which makes them. Times are in ms unless a unit is named.
+"""
 
-from shared.jobqueue.terms import provider_in
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """A job that this caller, and nobody else, has to submit now.
+class Reply:
+    """Base of all of them."""
 
-    ``deadline`` (s) is how long its run may take. ``claimed_at`` is when this process asked, ms by its own clock: its
+    words: ClassVar[tuple[str, ...]] = ()  # empty: the answer has one form, which begins with no word
+
+
+@dataclass(frozen=True)
+class Refusal(Reply):
+    """Nothing was changed, and the caller gets an error; see Scripted.refused."""
+
+    words = ("not_found", "conflict", "user_limit", "queue_full", "not_terminal", "belongs_to_batch", "no_event")
+
+    word: str
+    live: int = 0  # the user's tasks
+    allowed: int = 0
+    waiting: int = 0  # jobs of all users
+
+
+@dataclass(frozen=True)
+class Done(Reply):
+    """Whether a verb that has nothing else to answer changed something."""
+
+    words = (
+        "noted", "set", "counted", "moved", "deleted", "kept", "queued", "restored",
+        "stale", "lost", "wait", "not_waiting", "stands",
+    )  # fmt: skip
+
+    word: str
+    follow: str = ""
+
+    @property
+    def has_changed(self) -> bool:
+        return self.word not in ("stale", "lost", "wait", "not_waiting", "stands")
+
+
+@dataclass(frozen=True)
+class Claimed(Reply):
+    """A job that this caller, and no other, has to submit now.
+
+    ``deadline`` (s) is how long its run may take. ``claimed_at`` is when this process asked, by its own clock: its
     lease has begun no earlier than that. ``probe`` names the gate that this submission tries, if any.
     """
 
@@ -24,19 +61,15 @@ class Claimed:
     user: str
     queue: str
     deadline: float
-    claimed_at: int
+    claimed_at: int = 0
     probe: str = ""
-
-    @classmethod
-    def of(cls, row: Sequence[str], claimed_at: int) -> "Claimed":
-        job_id, attempt, lane, model, given, owner, user, queue, deadline, probe = row
-        provider = provider_in(int(lane))
-        return cls(job_id, int(attempt), provider, model, given, owner, user, queue, float(deadline), claimed_at, probe)
 
 
 @dataclass(frozen=True)
-class Overdue:
+class Overdue(Reply):
     """A job at a provider that this caller has to look at: a lapsed submission or a run due for a check."""
+
+    words = ("ask",)
 
     id: str
     attempt: int
@@ -47,22 +80,14 @@ class Overdue:
     cancel_requested: bool
     deadline: float  # s
 
-    @classmethod
-    def of(cls, row: Sequence[str]) -> "Overdue":
-        job_id, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline = row
-        return cls(
-            job_id, int(attempt), provider_in(int(lane)), state, prediction, int(submitted_at),
-            cancel_requested == "1", float(deadline),
-        )  # fmt: skip
-
 
 @dataclass(frozen=True)
-class Claim:
+class Claim(Reply):
     """What a claim brought.
 
     ``missing`` counts index entries without a job: evicted or lost; they are gone now. ``expired`` names jobs that have
     waited too long and have to be ended; ``parked`` counts those put aside because their model's circuit is open.
-    ``follow_ups`` is how much the outbox holds, told to ticks alone.
+    ``follow_ups`` is how much the outbox holds, reported to ticks alone.
     """
 
     started: tuple[Claimed, ...]
@@ -74,8 +99,10 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Admitted:
+class Admitted(Reply):
     """The job was accepted, now or by an earlier call with the same idempotency key."""
+
+    words = ("started", "queued", "backlog", "duplicate")
 
     word: Literal["started", "queued", "backlog", "duplicate"]
     position: int | None = None  # known when queued: in its queue; and in the backlog: among the user's own
@@ -83,76 +110,150 @@ class Admitted:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What an attempt's end did. ``word`` is the script's, or ``running`` where the provider reports no end;
-    ``other`` is a prediction to cancel at the provider."""
+class Recorded(Reply):
+    """Whether a prediction is its attempt's; an owner may have asked for the job's end meanwhile."""
 
-    word: Literal["finished", "already", "stale", "unknown", "delayed", "running"]
-    outcome: str = ""
-    waiting: bool = False
-    other: str = ""
+    words = ("recorded", "already", "stale")
+
+    word: Literal["recorded", "already", "stale"]
+    cancel_requested: bool = False
+    follow: str = ""
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether the prediction has to be cancelled at the provider."""
+        return self.cancel_requested or self.word == "stale"
 
 
 @dataclass(frozen=True)
-class Canceled:
-    """What a cancellation did; the prediction is there when the provider has to be told."""
+class Ended(Reply):
+    """What an attempt's end did. ``word`` is the script's, or ``running`` where the provider reports no end.
+
+    ``other`` is a prediction to cancel at the provider. ``waiting`` says whether something could start in its place,
+    if the script looked.
+    """
+
+    words = ("finished", "already", "stale", "unknown", "delayed", "queued", "requeued", "waiting")
+
+    word: Literal["finished", "already", "stale", "unknown", "delayed", "queued", "requeued", "waiting", "running"]
+    outcome: str = ""
+    waiting: bool | None = None
+    other: str = ""
+    due_at: int = 0
+    adopt_until: int = 0
+    follow: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this attempt is over, by this call or an earlier one."""
+        return self.word in ("finished", "already")
+
+    @property
+    def is_known(self) -> bool:
+        return self.word != "unknown"
+
+    @property
+    def frees_slot(self) -> bool:
+        return self.word in ("finished", "delayed", "queued", "requeued")
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether a job that waits may be able to start now."""
+        return self.frees_slot if self.waiting is None else self.waiting
+
+
+@dataclass(frozen=True)
+class Adopted(Reply):
+    """The prediction that a lost submission was given; '' if there is none or it could be another's."""
+
+    words = ("adopted", "none", "ambiguous", "stale")
+
+    word: Literal["adopted", "none", "ambiguous", "stale"]
+    prediction: str = ""
+    follow: str = ""
+
+
+@dataclass(frozen=True)
+class Canceled(Reply):
+    """What a cancellation did; the prediction is there when its provider has to be asked to end it."""
+
+    words = ("canceled", "cancel_requested", "already_terminal")
 
     word: Literal["canceled", "cancel_requested", "already_terminal"]
     outcome: str = ""
     attempt: int = 0
     prediction: str = ""
     provider: str = ""
+    follow: str = ""
 
 
 @dataclass(frozen=True)
-class QueueCounts:
-    """One queue's jobs at the provider and ready."""
+class Rehomed(Reply):
+    """How many jobs of a user were put back, and how many were lost with their hashes."""
 
-    name: str
-    running: int
-    ready: int
-    concurrency: int
+    words = ("checked",)
 
-
-@dataclass(frozen=True)
-class Stats:
-    """What waits and runs, and the counters of what ended."""
-
-    queues: tuple[QueueCounts, ...]
-    delayed: int
-    dead: int
-    counters: dict[str, int]
-    backlog: int = 0
-    gates: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def tick_at(self) -> int | None:
-        return self.counters.get("tick_at")
+    rehomed: int
+    missing: int
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a live job stands and what moves it. Times in ms; what is None is not known or does not matter.
+class Created(Reply):
+    """The batch was accepted, now or by an earlier call."""
 
-    ``position`` is among the ready jobs of its queue, or in its user's backlog among his own.
-    """
+    words = ("created", "duplicate")
 
-    position: int | None = None
-    p50: int = 0
-    p90: int = 0
-    slots: int | None = None
-    of_queue: int | None = None
-    of_provider: int | None = None
-    admitted: int | None = None
-    cap: int | None = None
-    gates: dict[str, int] = field(default_factory=dict)
+    word: Literal["created", "duplicate"]
 
-    @classmethod
-    def of(cls, reply: Sequence[Any]) -> "Place":
-        if not reply:
-            return cls()
-        position, p50, p90, *numbers, gates = reply
-        slots, of_queue, of_provider, admitted, cap = (int(number) if number else None for number in numbers)
-        named = {gates[n]: int(gates[n + 1]) for n in range(0, len(gates), 2)}
-        known = int(position) if position else None
-        return cls(known, int(p50), int(p90), slots, of_queue, of_provider, admitted, cap, named)
+
+@dataclass(frozen=True)
+class BatchCanceled(Reply):
+    """How many jobs of a batch have ended, and of how many the end was asked for."""
+
+    words = ("canceled", "already_terminal")
+
+    word: Literal["canceled", "already_terminal"]
+    ended: int = 0
+    requested: int = 0
+    follow: str = ""
+
+
+@dataclass(frozen=True)
+class Retried(Reply):
+    words = ("retried",)
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Kept(Reply):
+    """Whose job has files that are to be removed, and when it ended; their folder is named after both."""
+
+    words = ("held",)
+
+    user: str
+    ended_at: int
+
+
+@dataclass(frozen=True)
+class Removed(Reply):
+    """How many entries a script removed."""
+
+    removed: int
+
+
+@dataclass(frozen=True)
+class LaneRows(Reply):
+    """A lane that was handed out: how often its host has failed in a row, and its rows ``event|id``."""
+
+    lane: str
+    failures: int
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OutboxClaim(Reply):
+    """Jobs whose files have to be stored, with their turns, and lanes of deliveries."""
+
+    jobs: dict[str, int]
+    lanes: tuple[LaneRows, ...]

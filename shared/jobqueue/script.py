@@ -10,10 +10,11 @@ user keys that only a script can know (Upstash, "Key locking"), and other engine
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.jobqueue.header import Header
+from shared.jobqueue.header import Form, Header
 from shared.jobqueue.kinds import Argument
 from shared.jobqueue.lua import needed, statements, with_names_replaced, without_comments, without_indentation, words
 
@@ -42,6 +43,8 @@ class Script:
     text: str
     keys: tuple[str, ...]
     arguments: tuple[Argument, ...]
+    returns: Mapping[str, Form]
+    rows: Mapping[str, Form]
 
 
 @functools.cache
@@ -51,8 +54,8 @@ def script(verb: str) -> Script:
     body, numbers = without_comments(_source(verb)), _Numbers(verb, header)
     library = [one for name in ("prelude", *header.libraries) for one in statements(without_comments(_source(name)))]
     used = words(with_names_replaced(body, numbers))
-    text = "".join(one.text for one in needed(library, used)) + body
-    return Script(verb, without_indentation(with_names_replaced(text, numbers)), header.keys, header.arguments)
+    text = with_names_replaced("".join(one.text for one in needed(library, used)) + body, numbers)
+    return Script(verb, without_indentation(text), header.keys, header.arguments, header.returns, header.rows)
 
 
 class _Numbers:

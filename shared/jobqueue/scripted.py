@@ -1,39 +1,80 @@
-"""How a script is called: everything by name."""
+"""How a script is called and answers: everything by name, and what must follow is done here."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from shared.clock import Clock
 from shared.config.settings import Settings
+from shared.errors import (
+    BelongsToBatch,
+    IdempotencyConflict,
+    JobNotFound,
+    NoSuchEvent,
+    NotTerminal,
+    Problem,
+    QueueFull,
+    StoreScriptError,
+    UserLimitReached,
+)
+from shared.jobqueue.answers import reply_to
+from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.kinds import Value
+from shared.jobqueue.replies import Refusal, Reply
 from shared.jobqueue.script import Script, script
 from shared.jobqueue.terms import Terms
 from shared.store import Store
+
+R = TypeVar("R", bound=Reply)
 
 
 class Scripted:
     """Sends scripts to one store, for one deployment."""
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+    def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps | None = None) -> None:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self.follow_ups = follow_ups or FollowUps(clock)
         self.keys = Keys(settings.prefix)
         self._standing: Mapping[str, Value] = {**self.keys.standing, **vars(Terms(settings))}
 
-    async def _run(self, verb: str, /, **given: Value) -> Any:
-        """Runs a verb's script and returns its answer.
+    async def _run(self, verb: str, kind: type[R], /, **given: Value) -> R:
+        """Runs a verb's script and returns its answer, which is of this kind.
 
         Its header says which keys and arguments it takes. What the deployment fixes and what time it is need not be
-        given: see Terms and Keys. Raises TypeError, before anything is sent, for a name that the header does not have,
-        for one that is missing, and for a value of the wrong kind.
+        given: see Terms and Keys. What has to follow is noted. Raises TypeError, before anything is sent, for a name
+        that the header does not have, for one that is missing, and for a value of the wrong kind; the error that
+        belongs to a refusal; and StoreScriptError for an answer that the header does not name.
         """
         called = script(verb)
         values = self._values(called, given)
         keys = [self.keys.checked(name, values[name]) for name in called.keys]
         arguments = [text for argument in called.arguments for text in argument.written(values[argument.name])]
-        return await self._store.execute("EVAL", called.text, str(len(keys)), *keys, *arguments)
+        reply = reply_to(called, await self._store.execute("EVAL", called.text, str(len(keys)), *keys, *arguments))
+        if isinstance(reply, Refusal):
+            raise self._refused(reply)
+        self.follow_ups.note(getattr(reply, "follow", ""))
+        if not isinstance(reply, kind):
+            raise StoreScriptError(f"{verb} answered with {type(reply).__name__}, which its caller does not expect.")
+        return reply
+
+    def _refused(self, refusal: Refusal) -> Problem:
+        """The error that the caller gets."""
+        match refusal.word:
+            case "user_limit":
+                return UserLimitReached(refusal.live, refusal.allowed)
+            case "queue_full":
+                detail = f"{refusal.waiting} jobs are waiting, which is all this deployment holds."
+                return QueueFull(detail, retry_after=30)
+            case word:
+                errors: dict[str, Callable[[], Problem]] = {
+                    "conflict": IdempotencyConflict,
+                    "not_terminal": NotTerminal,
+                    "belongs_to_batch": BelongsToBatch,
+                    "no_event": NoSuchEvent,
+                }
+                return errors.get(word, JobNotFound)()
 
     def _values(self, called: Script, given: Mapping[str, Value]) -> dict[str, Value]:
         """The value of each key and argument by its name."""

@@ -137,7 +137,7 @@ class Batches:
             "metadata": json.dumps(request.metadata, separators=(",", ":"), ensure_ascii=False), "cost": cost,
             **subscription(self._settings, caller, request.hook_url, request.hook_events, of_batch=True),
         }  # fmt: skip
-        word = await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)
+        word = (await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)).word
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:
             await self._dispatch(budget)

@@ -32,6 +32,6 @@ class Cancellation:
         if told is None:
             return canceled  # the provider's deadline ends the run, and a tick or poll finds out
         ended = await self._reconciler.apply(job_id, canceled.attempt, canceled.provider, told)
-        if ended.waiting:
+        if ended.makes_room:
             await self._dispatcher.run(budget)
         return Canceled("canceled") if ended.outcome == "canceled" else canceled

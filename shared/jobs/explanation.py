@@ -77,7 +77,7 @@ def _waiting(job: JobRecord, place: Place, settings: Settings, now: int) -> tupl
         case JobState.BACKLOG:
             cap = place.cap or 0
             turns = (place.position or 1) / cap if cap else 0.0
-            reason = f"user limit {place.admitted} of {cap}" if cap else "the user is paused"
+            reason = f"user limit {place.seats} of {cap}" if cap else "the user is paused"
             return reason, Wait(turns=turns) if cap else None
         case JobState.DELAYED:
             due_at = job.due_at or now

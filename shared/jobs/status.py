@@ -168,7 +168,7 @@ class Statuses:
         if overdue is None:
             return False
         ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
-        if ended.waiting:
+        if ended.makes_room:
             await self._dispatcher.run(budget, most_rounds=1)
         return True
 

@@ -183,7 +183,7 @@ def check(model: Model, call: Call, reply: Any) -> Any:
     job["checked_at"] = now
     model.put(name, job["lane"], (now + model.deployment.check) // 1000 * 1000)
     said = [job["attempt"], job["lane"], "running", job["prediction"], job["submitted_at"]]
-    return ["ask", *(str(part) for part in (*said, job.get("cancel_requested", "0"), job["deadline"]))]
+    return ["ask", name, *(str(part) for part in (*said, job.get("cancel_requested", "0"), job["deadline"]))]
 
 
 def progress(model: Model, call: Call, reply: Any) -> Any:

@@ -62,7 +62,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a prediction that nobody records is left running", "shared/dispatch/dispatcher.py",
-        "late prediction", 'if word == "cancel_requested":',
+        "late prediction", "if recorded.cancel_requested:",
         targeted("a_prediction_that_came_too_late_is_cancelled"),
     ),
 )  # fmt: skip

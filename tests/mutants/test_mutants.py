@@ -62,11 +62,11 @@ async def test_a_write_of_an_attempt_before_the_last_is_stale(world: World, verb
         case "fail":
             assert (await queue.fail(job, 1, "", code="x", detail="", retryable=False)).word == "stale"
         case "snooze":
-            assert await queue.snooze(job, 1, delay=0, code="x") == "stale"
+            assert (await queue.snooze(job, 1, delay=0, code="x")).word == "stale"
         case "rescue":
-            assert await queue.rescue(job, 1) == "stale"
+            assert (await queue.rescue(job, 1)).word == "stale"
         case "record":
-            assert await queue.record(job, 1, "p1") == "stale"
+            assert (await queue.record(job, 1, "p1")).word == "stale"
         case "finish":
             assert (await queue.finish(job, 1, "p1", "canceled", {})).word == "stale"
     assert await world.raw("HGETALL", queue.keys.job(job)) == before
@@ -89,8 +89,10 @@ async def test_a_prediction_of_an_earlier_attempt_is_not_adopted(world: World) -
     await queue.fail(job, 1, "p1", code="unknown", detail="", retryable=True)
     world.manual.advance(100)
     await queue.claim(1)
-    assert await queue.adopt(job, 2, ["p1"]) == ("none", "")
-    assert await queue.adopt(job, 2, ["p1", "p2"]) == ("adopted", "p2")
+    adopted = await queue.adopt(job, 2, ["p1"])
+    assert (adopted.word, adopted.prediction) == ("none", "")
+    adopted = await queue.adopt(job, 2, ["p1", "p2"])
+    assert (adopted.word, adopted.prediction) == ("adopted", "p2")
 
 
 async def test_a_repeated_finish_still_names_the_prediction_to_cancel(world: World) -> None:
@@ -157,14 +159,14 @@ async def test_what_is_at_the_provider_does_not_expire(world: World) -> None:
     job = await world.enqueue(start=True)
     await queue.record(job, 1, "p1")
     world.manual.advance(world.runtime.settings.queue_ttl + 1)
-    assert await queue.expire(job) == "stale"
+    assert (await queue.expire(job)).word == "stale"
     assert (await world.runtime.records.read(job)).state == "running"
 
 
 async def test_what_may_still_wait_does_not_expire(world: World) -> None:
     job = await world.enqueue()
     world.manual.advance(world.runtime.settings.queue_ttl - 1)
-    assert await world.runtime.queue.expire(job) == "stale"
+    assert (await world.runtime.queue.expire(job)).word == "stale"
     assert (await world.runtime.records.read(job)).state == "queued"
 
 
@@ -239,5 +241,5 @@ async def test_a_probe_that_its_webhook_overtakes_ends_the_pause(world: World) -
     world.manual.advance(11)
     (probe,) = (await queue.claim(5)).started
     await queue.finish(job, 2, "p1", "completed", {})
-    assert await queue.record(job, 2, "p1", probe=probe.probe) == "already"
+    assert (await queue.record(job, 2, "p1", probe=probe.probe)).word == "already"
     assert len((await queue.claim(5)).started) == 1

@@ -11,5 +11,5 @@ def ids(claim: Claim) -> list[str]:
 async def run_one(world: World, **changes: str) -> str:
     """A job that is running as prediction p1."""
     job_id = await world.enqueue(start=True, **changes)
-    assert await world.runtime.queue.record(job_id, 1, "p1") == "recorded"
+    assert (await world.runtime.queue.record(job_id, 1, "p1")).word == "recorded"
     return job_id

@@ -36,7 +36,7 @@ async def test_a_snooze_uses_up_no_attempt(world: World) -> None:
     job_id = await world.enqueue()
     for attempt in range(1, 7):
         assert ids(await queue.claim(1)) == [job_id]
-        assert await queue.snooze(job_id, attempt, delay=10, code="rate_limited") == "delayed"
+        assert (await queue.snooze(job_id, attempt, delay=10, code="rate_limited")).word == "delayed"
         assert (await world.runtime.records.read(job_id)).attempts == 0
         world.manual.advance(10)
     claim = await queue.claim(1)
@@ -47,15 +47,15 @@ async def test_a_snooze_uses_up_no_attempt(world: World) -> None:
 async def test_every_end_of_an_attempt_is_safe_to_send_twice(world: World) -> None:
     queue = world.runtime.queue
     job_id = await run_one(world)
-    assert await queue.record(job_id, 1, "p1") == "recorded"
+    assert (await queue.record(job_id, 1, "p1")).word == "recorded"
     first = await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True)
     due_at = (await world.runtime.records.read(job_id)).due_at
     assert await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True) == first
     assert (await world.runtime.records.read(job_id)).due_at == due_at
     world.manual.advance(100)
     await queue.claim(1)
-    assert await queue.snooze(job_id, 2, delay=5, code="x") == "delayed"
-    assert await queue.snooze(job_id, 2, delay=5, code="x") == "delayed"
+    assert (await queue.snooze(job_id, 2, delay=5, code="x")).word == "delayed"
+    assert (await queue.snooze(job_id, 2, delay=5, code="x")).word == "delayed"
     assert (await world.runtime.records.read(job_id)).snoozes == 1
     world.manual.advance(5)
     await queue.claim(1)
@@ -72,11 +72,11 @@ async def test_a_write_of_an_old_attempt_changes_nothing(world: World) -> None:
     world.manual.advance(100)
     await queue.claim(1)
     before = await world.raw("HGETALL", queue.keys.job(job_id))
-    assert await queue.record(job_id, 1, "p1") == "stale"
+    assert (await queue.record(job_id, 1, "p1")).word == "stale"
     assert (await queue.fail(job_id, 1, "p1", code="late", detail="", retryable=False)).word == "already"
     assert (await queue.finish(job_id, 1, "p1", "canceled", {})).word == "stale"
-    assert await queue.snooze(job_id, 1, delay=1, code="x") == "already"
-    assert await queue.rescue(job_id, 1) == "stale"
+    assert (await queue.snooze(job_id, 1, delay=1, code="x")).word == "already"
+    assert (await queue.rescue(job_id, 1)).word == "stale"
     assert await world.raw("HGETALL", queue.keys.job(job_id)) == before
 
 
@@ -97,8 +97,8 @@ async def test_a_webhook_that_overtakes_the_record_ends_the_job(world: World) ->
     queue = world.runtime.queue
     job_id = await world.enqueue(start=True)
     assert (await queue.finish(job_id, 1, "p1", "completed", {})).word == "finished"
-    assert await queue.record(job_id, 1, "p1") == "already"
-    assert await queue.record(job_id, 1, "p9") == "stale"
+    assert (await queue.record(job_id, 1, "p1")).word == "already"
+    assert (await queue.record(job_id, 1, "p9")).word == "stale"
 
 
 async def test_a_provider_that_ends_a_run_unasked_has_let_it_expire(world: World) -> None:
@@ -114,11 +114,11 @@ async def test_a_lapsed_submission_is_put_back_only_after_its_adoption_window(wo
     world.manual.advance(settings.lease + 1)
     claim = await queue.claim(5)
     assert [job.id for job in claim.overdue] == [job_id] and claim.overdue[0].state == "submitting"
-    assert await queue.rescue(job_id, 1) == "waiting"
+    assert (await queue.rescue(job_id, 1)).word == "waiting"
     assert (await queue.claim(5)).overdue == ()
     world.manual.advance(settings.cancel_after + settings.adoption_margin)
-    assert await queue.rescue(job_id, 1) == "requeued"
-    assert await queue.rescue(job_id, 1) == "requeued"
+    assert (await queue.rescue(job_id, 1)).word == "requeued"
+    assert (await queue.rescue(job_id, 1)).word == "requeued"
     assert ids(await queue.claim(1)) == [job_id]
 
 
@@ -128,7 +128,7 @@ async def test_a_job_whose_submission_is_lost_three_times_is_a_dead_letter(world
     for attempt, word in enumerate(["requeued", "requeued", "finished"], start=1):
         assert ids(await queue.claim(1)) == [job_id]
         world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
-        assert await queue.rescue(job_id, attempt) == word
+        assert (await queue.rescue(job_id, attempt)).word == word
     assert (await world.runtime.records.read(job_id)).error_code == "submission_unknown"
     assert await world.raw("ZCARD", queue.keys.dead) == 1
     assert await world.raw("ZCARD", queue.keys.user("app", "ada")) == 0
@@ -184,9 +184,12 @@ async def test_a_prediction_of_an_earlier_attempt_is_not_adopted(world: World) -
     await queue.fail(job_id, 1, "p1", code="unknown", detail="", retryable=True)
     world.manual.advance(100)
     await queue.claim(1)
-    assert await queue.adopt(job_id, 2, ["p1"]) == ("none", "")
-    assert await queue.adopt(job_id, 2, ["p1", "p2"]) == ("adopted", "p2")
-    assert await queue.adopt(job_id, 2, ["p1", "p2"]) == ("adopted", "p2")
+    adopted = await queue.adopt(job_id, 2, ["p1"])
+    assert (adopted.word, adopted.prediction) == ("none", "")
+    adopted = await queue.adopt(job_id, 2, ["p1", "p2"])
+    assert (adopted.word, adopted.prediction) == ("adopted", "p2")
+    adopted = await queue.adopt(job_id, 2, ["p1", "p2"])
+    assert (adopted.word, adopted.prediction) == ("adopted", "p2")
 
 
 async def test_a_run_handed_to_a_tick_is_not_asked_about_by_a_poll_at_once(world: World) -> None:

@@ -82,11 +82,11 @@ async def test_every_kind_of_end_makes_the_next_ready(roomy: World, end: str) ->
             await finish(roomy, jobs[0], "canceled")
         case "expire":
             roomy.manual.advance(roomy.runtime.settings.queue_ttl - 3)
-            assert await queue.expire(jobs[0]) == "finished"
+            assert (await queue.expire(jobs[0])).word == "finished"
         case "rescue":
             await queue.cancel(jobs[0], "app")
             roomy.manual.advance(10_000)
-            assert await queue.rescue(jobs[0], 1) == "finished"
+            assert (await queue.rescue(jobs[0], 1)).word == "finished"
     assert await states(roomy, jobs[3]) == ["queued"]
 
 

@@ -14,7 +14,7 @@ async def test_a_job_goes_through_its_whole_life(world: World) -> None:
     claim = await queue.claim(5)
     assert ids(claim) == [job_id] and claim.started[0].attempt == 1
     assert (await world.runtime.records.read(job_id)).state == "submitting"
-    assert await queue.record(job_id, 1, "p1") == "recorded"
+    assert (await queue.record(job_id, 1, "p1")).word == "recorded"
     assert (await world.runtime.records.read(job_id)).state == "running"
     ended = await queue.finish(job_id, 1, "p1", "completed", {"output": '["url"]'})
     assert (ended.word, ended.outcome, ended.waiting) == ("finished", "completed", False)
@@ -142,14 +142,14 @@ async def test_a_cancellation_during_the_submission_is_told_when_it_is_recorded(
     queue = world.runtime.queue
     job_id = await world.enqueue(start=True)
     assert (await queue.cancel(job_id, "app")).word == "cancel_requested"
-    assert await queue.record(job_id, 1, "p1") == "cancel_requested"
+    assert (await queue.record(job_id, 1, "p1")).cancel_requested
 
 
 async def test_a_cancelled_submission_that_did_not_happen_ends_the_job(world: World) -> None:
     queue = world.runtime.queue
     job_id = await world.enqueue(start=True)
     await queue.cancel(job_id, "app")
-    assert await queue.snooze(job_id, 1, delay=5, code="rate_limited") == "finished"
+    assert (await queue.snooze(job_id, 1, delay=5, code="rate_limited")).word == "finished"
     assert (await world.runtime.records.read(job_id)).status == "canceled"
 
 

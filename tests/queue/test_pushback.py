@@ -152,7 +152,7 @@ async def test_a_probe_whose_webhook_overtakes_its_record_ends_the_pause(world: 
     world.manual.advance(40)
     (probe,) = (await world.runtime.queue.claim(5)).started
     await world.runtime.queue.finish(probe.id, probe.attempt, "p1", "completed", {"output": "1"})
-    assert await world.runtime.queue.record(probe.id, probe.attempt, "p1", probe=probe.probe) == "already"
+    assert (await world.runtime.queue.record(probe.id, probe.attempt, "p1", probe=probe.probe)).word == "already"
     assert "~p0" not in await gates(world)
 
 

@@ -10,6 +10,7 @@ import pytest
 from shared.clock import ManualClock
 from shared.jobqueue.header import InvalidHeader
 from shared.jobqueue.kinds import KINDS, Argument, Value
+from shared.jobqueue.replies import Done
 from shared.jobqueue.script import FOLDER, LIBRARIES, UnknownName, script
 from shared.jobqueue.scripted import Scripted
 from shared.store.memory import MemoryStore
@@ -27,7 +28,7 @@ def write_script(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> 
     """Puts a script of one verb, `odd`, where the loader looks; the libraries stay the same."""
     for name in LIBRARIES:
         (folder / f"{name}.lua").write_text((FOLDER / f"{name}.lua").read_text())
-    (folder / "odd.lua").write_text("\n".join(lines))
+    (folder / "odd.lua").write_text("\n".join(("-- odd: does nothing.", *lines)))
     monkeypatch.setattr("shared.jobqueue.script.FOLDER", folder)
     script.cache_clear()
 
@@ -36,7 +37,7 @@ def write_script(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> 
 def test_a_script_that_uses_what_its_header_does_not_name_is_not_loaded(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = ("-- odd: does nothing.", "-- KEYS: index", "-- ARGV: now: moment, ids: names...")
+    head = ("-- KEYS: index", "-- ARGV: now: moment, ids: names...", "-- Returns: {done}")
     write_script(tmp_path, monkeypatch, *head, "local index, now, ids = key.index, arg.now, rest.ids")
     assert "local index, now, ids = KEYS[1], ARGV[1], arguments_from(2)" in script("odd").text
     write_script(tmp_path, monkeypatch, *head, f"return {name}")
@@ -45,14 +46,14 @@ def test_a_script_that_uses_what_its_header_does_not_name_is_not_loaded(
 
 
 def test_names_in_strings_and_comments_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    head = ("-- odd: does nothing.", "-- KEYS: index", "-- ARGV: now: moment")
+    head = ("-- KEYS: index", "-- ARGV: now: moment", "-- Returns: {done}")
     line = "return 'arg.later -- no comment', \"it's key.job\", f.arg.now, arg.now -- arg.later"
     write_script(tmp_path, monkeypatch, *head, line)
     assert script("odd").text.endswith("return 'arg.later -- no comment', \"it's key.job\", f.arg.now, ARGV[1]\n")
 
 
 def test_only_what_a_script_uses_is_sent_in_the_librarys_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_script(tmp_path, monkeypatch, "-- odd: does nothing.", "return {'unused', f.other, first(1)}")
+    write_script(tmp_path, monkeypatch, "-- Returns: {done}", "return {'unused', f.other, first(1)}")
     (tmp_path / "prelude.lua").write_text(
         "-- What first uses\nlocal ONE, TWO = 1, 2 -- numbers\n\nlocal later\n\n"
         "local function unused(n) return n end\n\nlocal other = {\n  1,\n}\n\n"
@@ -67,10 +68,16 @@ def test_only_what_a_script_uses_is_sent_in_the_librarys_order(tmp_path: Path, m
 
 @pytest.mark.parametrize(
     "line",
-    ["-- ARGV: now", "-- ARGV: now: hours", "-- ARGV: now: moment, now: moment", "-- ARGV: ids: names..., now: moment"],
-)
+    [
+        "-- ARGV: now", "-- ARGV: now: hours", "-- ARGV: now: moment, now: moment",
+        "-- ARGV: ids: names..., now: moment", "-- Returns:", "-- Returns: done",
+        "-- Returns: {done} | {count: count}", "-- Returns: {done} | {done}",
+        "-- Returns: {done, count}",
+    ],
+)  # fmt: skip
 def test_a_header_of_another_form_is_refused(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_script(tmp_path, monkeypatch, "-- odd: does nothing.", "-- KEYS: index", line, "return 1")
+    returns = () if "Returns" in line else ("-- Returns: {done}",)
+    write_script(tmp_path, monkeypatch, "-- KEYS: index", line, *returns, "return 1")
     with pytest.raises(InvalidHeader):
         script("odd")
 
@@ -102,8 +109,8 @@ def test_a_kind_takes_its_own_values_and_none_of_another_kind(kind: str) -> None
 @pytest.mark.parametrize(
     "changed",
     [
-        {"job": None}, {"job": "p:u:app:ada"}, {"attempt": "1"}, {"attempt": True}, {"prediction": ""},
-        {"progress": -1}, {"percent": 1},
+        {"job": None}, {"job": "p:u:app:ada"}, {"attempt": "1"}, {"attempt": True},
+        {"prediction": 1}, {"progress": -0.5}, {"percent": 1},
     ],
 )  # fmt: skip
 async def test_a_call_that_is_wrong_in_any_name_or_kind_is_never_sent(
@@ -116,8 +123,8 @@ async def test_a_call_that_is_wrong_in_any_name_or_kind_is_never_sent(
     scripted = Scripted(Refusing(), settings_for(None), clock)
     right: dict[str, Value] = {"job": scripted.keys.job("1"), "attempt": 1, "prediction": "p", "progress": 1}
     with pytest.raises(AssertionError, match="was sent"):
-        await scripted._run("progress", **right)
+        await scripted._run("progress", Done, **right)
     for given in (right | changed, {name: value for name, value in right.items() if name not in changed}):
         if given != right:
             with pytest.raises(TypeError):
-                await scripted._run("progress", **given)
+                await scripted._run("progress", Done, **given)

@@ -2,20 +2,23 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import MISSING, fields
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
 from shared.jobqueue import FollowUp, Tried
+from shared.jobqueue.answers import FORMS, ROWS, reply_to
+from shared.jobqueue.header import Form, Part
 from shared.jobqueue.kinds import Value
 from shared.jobqueue.lua import statements, with_names_replaced, without_comments, without_indentation
+from shared.jobqueue.replies import Reply
 from shared.jobqueue.script import FOLDER, LIBRARIES, VERBS, script
 from shared.jobqueue.scripted import Scripted
 from tests.lua.bytecode import globals_of
 from tests.world import World
-
-RETURNS = re.compile(r"\{([a-z_]+)[,}]")
 
 
 def body(verb: str) -> str:
@@ -38,9 +41,68 @@ def test_a_script_uses_all_that_its_header_names_and_nothing_by_number(verb: str
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_header_names_every_word_the_script_returns(verb: str) -> None:
-    header, code = re.split(r"\n(?!--)", body(verb), maxsplit=1)
-    said = set(re.findall(r"return \{ '([a-z_]+)'", code))
-    assert said <= set(RETURNS.findall(header))
+    words = set(re.findall(r"\breturn \{ ?'([a-z_]+)'", without_comments(body(verb))))
+    assert words <= set(script(verb).returns)
+
+
+KINDS_OF_PARTS: dict[str, object] = {
+    "name": str, "text": str, "provider": str, "count": int, "moment": int, "number": int,
+    "seconds": float, "flag": bool, "names": tuple[str, ...], "names...": tuple[str, ...],
+    "values": tuple[str | None, ...],
+    "numbers": tuple[int, ...], "pairs": dict[str, str], "counts": dict[str, int],
+}  # fmt: skip
+
+
+def kind_of(part: Part) -> object:
+    """The type that a reply's class must give to what a header declares."""
+    if part.kind in ("rows", "row"):
+        row: Any = ROWS[part.name]
+        return tuple[row, ...] if part.kind == "rows" else row | None
+    kind: Any = KINDS_OF_PARTS[part.kind]
+    return kind | None if part.is_optional else kind
+
+
+def compare(form: Form, kind: type[Reply]) -> None:
+    """Each part is a field of the class with its type, and each field without a default is a part."""
+    hints = get_type_hints(kind)
+    for part in form.parts:
+        assert kind_of(part) in (hints[part.name], *get_args(hints[part.name])), f"{kind.__name__}.{part.name}"
+    known = {part.name for part in form.parts} | ({"word"} if len(kind.words) > 1 else set())
+    needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
+    assert needed <= known <= {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_header_and_the_classes_of_its_replies_say_the_same(verb: str) -> None:
+    called = script(verb)
+    for word, form in called.returns.items():
+        (kind,) = [kind for kind in FORMS[verb] if word in (kind.words or ("",))]
+        compare(form, kind)
+    for name, form in called.rows.items():
+        compare(form, ROWS[name])
+    rows = {part.name for form in called.returns.values() for part in form.parts if part.kind in ("rows", "row")}
+    assert rows == set(called.rows)
+
+
+@pytest.mark.parametrize("kind", {kind for kinds in FORMS.values() for kind in kinds}, ids=lambda kind: kind.__name__)
+def test_every_word_of_a_reply_is_returned_by_some_verb(kind: type[Reply]) -> None:
+    returned = {word for verb, kinds in FORMS.items() if kind in kinds for word in script(verb).returns}
+    assert set(kind.words) <= returned
+    if hints := get_args(get_type_hints(kind).get("word")):
+        assert set(kind.words) <= set(hints)
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("finish", ["gone"]), ("finish", ["finished", "completed"]), ("finish", []), ("finish", None),
+        ("record", ["recorded", "1", "", "more"]), ("cancel", ["cancel_requested", "one", "p", "0"]),
+        ("claim", [[["j"]], [], "0", [], "0", "0"]), ("limit", ["=s"]), ("trim", "many"),
+    ],
+)  # fmt: skip
+def test_an_answer_in_a_form_that_no_header_names_is_an_error_of_the_script(verb: str, answer: object) -> None:
+    with pytest.raises(StoreScriptError):
+        reply_to(script(verb), answer)
 
 
 # What Redis gives to a script, as far as ours want it
@@ -63,12 +125,15 @@ def test_a_library_holds_nothing_that_no_verb_uses() -> None:
             assert any(text in whole for whole in sent), text
 
 
+OF_BATCH = {"expected": "1", "policy": "best_effort", "queue": "video", "metadata": "{}"}
+
+
 async def test_every_verb_is_called_with_what_its_header_names(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     queue, controls, sent = world.runtime.queue, world.runtime.controls, set[str]()
     run = Scripted._run
 
-    async def noted(self: Scripted, verb: str, /, **given: Value) -> object:
-        reply = await run(self, verb, **given)
+    async def noted(self: Scripted, verb: str, kind: type[Reply], /, **given: Value) -> Reply:
+        reply = await run(self, verb, kind, **given)
         sent.add(verb)
         return reply
 
@@ -109,9 +174,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
         world.runtime.batch_queue,
         {"owner": "app", "user": "ada", "created_at": str(world.clock.now()), "lane": "0"},
     )
-    await batches.create(
-        "bat_1", "f", {"owner": "app", "expected": "1"}, common | {"expire_at": common["created_at"]}, [(1, {})], ""
-    )
+    await batches.create("bat_1", "f", OF_BATCH | common, common | {"expire_at": common["created_at"]}, [(1, {})], "")
     await batches.read("bat_1")
     await batches.retry("bat_1", "app", "ada", canceled_too=True, cost="")
     await batches.cancel("bat_1", "app")

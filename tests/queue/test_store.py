@@ -173,13 +173,13 @@ async def test_a_repeated_cancel_says_canceled(valkey_world: World) -> None:
 async def test_a_repeated_record_says_recorded(valkey_world: World) -> None:
     await valkey_world.enqueue(job_id="a", start=True)
     await lose_next_answer(valkey_world)
-    assert await valkey_world.runtime.queue.record("a", 1, "p1") == "recorded"
+    assert (await valkey_world.runtime.queue.record("a", 1, "p1")).word == "recorded"
 
 
 async def test_a_repeated_snooze_counts_once(valkey_world: World) -> None:
     await valkey_world.enqueue(job_id="a", start=True)
     await lose_next_answer(valkey_world)
-    assert await valkey_world.runtime.queue.snooze("a", 1, delay=5, code="x") == "delayed"
+    assert (await valkey_world.runtime.queue.snooze("a", 1, delay=5, code="x")).word == "delayed"
     assert (await valkey_world.runtime.records.read("a")).snoozes == 1
 
 
@@ -188,7 +188,7 @@ async def test_a_repeated_rescue_counts_once(valkey_world: World) -> None:
     await valkey_world.enqueue(job_id="a", start=True)
     valkey_world.manual.advance(settings.lease + settings.cancel_after + settings.adoption_margin + 1)
     await lose_next_answer(valkey_world)
-    assert await valkey_world.runtime.queue.rescue("a", 1) == "requeued"
+    assert (await valkey_world.runtime.queue.rescue("a", 1)).word == "requeued"
     assert (await valkey_world.runtime.records.read("a")).state == "queued"
     assert (await valkey_world.runtime.records.stats()).counters["rescued"] == 1
 

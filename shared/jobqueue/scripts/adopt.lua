@@ -2,7 +2,7 @@
 -- With: keys, outbox
 -- KEYS: index, job, stats, owners, root
 -- ARGV: id: name, attempt: count, now: moment, owner_ttl: seconds, candidates: names...
--- Returns: {adopted, prediction, follow} | {none} | {ambiguous} | {stale}
+-- Returns: {adopted, prediction: name, follow: text} | {none} | {ambiguous} | {stale}
 
 -- Whether another submission of the same input has lost its answer too: then a prediction may be either's.
 local function has_twin(f)

@@ -2,7 +2,7 @@
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, batch, stats, root
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
--- Returns: {not_found} | {already_terminal} | {canceled, ended, requested, follow}
+-- Returns: {not_found} | {already_terminal} | {canceled, ended: count, requested: count, follow: text}
 local b = read(key.batch, 'owner', 'ended_at', 'cancel_token')
 if b.owner ~= arg.owner then return { 'not_found' } end
 if b.ended_at and b.cancel_token ~= arg.token then return { 'already_terminal' } end

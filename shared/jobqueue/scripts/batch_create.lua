@@ -4,7 +4,8 @@
 -- KEYS: index, batch, user, root, batch_queue
 -- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
 --       cost: count?, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
--- Returns: {created} | {duplicate} | {conflict} | {user_limit, live, allowed} | {queue_full, waiting}
+-- Returns: {created} | {duplicate} | {conflict} | {user_limit, live: count, allowed: count} |
+--       {queue_full, waiting: count}
 -- fields: those of the batch, those that all jobs have in common, then each job's: id, score, and its own.
 -- widths: how many parts each of these takes.
 -- cost: as for enqueue; the tags of the jobs follow each other.

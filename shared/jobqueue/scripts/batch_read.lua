@@ -2,8 +2,9 @@
 -- With: keys, room
 -- KEYS: index, batch, batch_queue, root
 -- ARGV: batch_id: name, slot_limit: count, first: count, count: count
--- Returns: {{field, value, ...}, {id of a live job ...}, {id of a job at a provider ...},
---   {output, code, detail, files, ended_at, ...}}
+-- Returns: {fields: pairs, live: names, running: names, results: names}
+-- live, running: ids of the batch's live jobs, and of those at a provider.
+-- results: output, code, detail, files and ended_at, one job after the other.
 -- The last list has the results of `count` jobs from number `first` on, or of fewer if they are large: a command for
 -- each.
 local MAX_BYTES = 3e6 -- of a page: Vercel answers with 4.5 MB at most

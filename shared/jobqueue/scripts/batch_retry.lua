@@ -4,7 +4,8 @@
 -- KEYS: index, batch, stats, root, batch_queue, user
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
 --       canceled_too: flag, priority_unit: count?, cost: count?, queue_size: count
--- Returns: {not_found} | {retried, count} | {user_limit, live, allowed} | {queue_full, waiting}
+-- Returns: {not_found} | {retried, count: count} | {user_limit, live: count, allowed: count} |
+--       {queue_full, waiting: count}
 -- canceled_too: also for each job that was canceled.
 -- priority_unit, cost: as for reprioritize and enqueue: how the policy makes a score.
 local OLD = { 'created_at', 'score', 'expire_at', 'priority' } -- what the new job's times and score are made of

@@ -2,8 +2,8 @@
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
--- Returns: {not_found} | {canceled, follow} | {cancel_requested, attempt, prediction, lane}
---        | {already_terminal, outcome}
+-- Returns: {not_found} | {canceled, follow: text} | {already_terminal, outcome: name} |
+--       {cancel_requested, attempt: count, prediction: text, provider: provider}
 local f = read(key.job, 'attempt', 'prediction', 'outcome', 'cancel_token', unpack(ENDING))
 if not f.state or f.owner ~= arg.owner then return { 'not_found' } end -- mutant: owner
 if f.state == 'done' then

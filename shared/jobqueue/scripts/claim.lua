@@ -4,11 +4,13 @@
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
 --       check_interval: milliseconds, is_tick: flag, is_fair: flag
--- Returns: {{started ...}, {overdue ...}, missing, {expired ...}, parked, follow_ups}
---   started: {id, attempt, lane, model, input, owner, user, queue, deadline, probe}
---   overdue: {id, attempt, lane, state, prediction, submitted_at, cancel_requested, deadline}
---   expired: ids of jobs that have waited too long; they stay where they are
---   follow_ups: how much the outbox holds; counted for a tick alone
+-- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count}
+--   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
+--       queue: name, deadline: seconds, probe: text}
+--   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
+--       cancel_requested: flag, deadline: seconds}
+-- expired: ids of jobs that have waited too long; they stay where they are.
+-- follow_ups: how many rows the outbox holds; 0 unless a tick asks.
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
 -- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
 -- circuit's.

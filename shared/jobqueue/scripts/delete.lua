@@ -2,7 +2,7 @@
 -- With: keys
 -- KEYS: index, job, dead, root, outbox
 -- ARGV: id: name, owner: name, hold_until: moment?, batch_too: flag
--- Returns: {deleted} | {held, user, ended_at} | {not_found} | {not_terminal} | {belongs_to_batch}
+-- Returns: {deleted} | {held, user: name, ended_at: moment} | {not_found} | {not_terminal} | {belongs_to_batch}
 -- hold_until: a job that has files stays until then, and only the caller, who removes them first, writes any. ''
 -- deletes the job whatever it has.
 -- batch_too: its batch is forgotten with it, if that has ended.

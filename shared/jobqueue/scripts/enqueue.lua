@@ -6,8 +6,9 @@
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
 --       expire_at: moment, model: name, cost: count?, heirs: flag, fields: pairs...
--- Returns: {conflict} | {duplicate} | {user_limit, live, allowed} | {queue_full, waiting}
---        | {started, attention} | {queued, position, attention} | {backlog, position, attention}
+-- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
+--       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
+--       {user_limit, live: count, allowed: count} | {queue_full, waiting: count}
 -- attention: 1 if a claim would move something: a free slot for a better job, an overdue slot.
 -- cost: if not empty, `score` is a head start in grants, and the fair policy's tag is made here.
 -- heirs: 1 if jobs of the user may wait for its seat, so that its end has to look for them.

@@ -2,7 +2,7 @@
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count
--- Returns: {finished, outcome, follow} | {stale}
+-- Returns: {finished, outcome: name, follow: text} | {stale}
 -- stale: it does not wait, or not for so long. A job at the provider loses its alarm; a later claim looks at the time.
 
 -- The reason for the job's owner.

@@ -2,9 +2,11 @@
 -- With: keys, room, users, runs
 -- KEYS: index, job, root
 -- ARGV: id: name, slot_limit: count, user_limit: count, names: names...
--- Returns: {values, outlook}
---   values: of the job's fields `names`, in their order
---   outlook: {position, p50, p90, slots, of its queue, of its provider, seats, cap, {gate, value, ...}} as far as known
+-- Returns: {values: values, outlook: row}
+--   outlook: {position: count?, p50: count, p90: count, slots: count?, of_queue: count?, of_provider: count?,
+--       seats: count?, cap: count?, gates: counts}
+-- values: of the job's fields `names`, in their order.
+-- outlook: as far as it is known; {} for a job that has ended.
 -- position: among the ready jobs of its queue; in a backlog among the user's own, or the batch's; '' for other jobs.
 local MAX_SEEN = 200 -- of the next jobs are looked at one by one; those behind them are counted
 local NEEDED = { 'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch' }

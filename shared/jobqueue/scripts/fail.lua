@@ -5,7 +5,7 @@
 -- ARGV: id: name, attempt: count, prediction: text, now: moment, ttl: seconds, code: text, detail: text,
 --       retryable: flag, jitter: fraction, retry_bonus: count, owner_ttl: seconds, user_limit: count, entry: json,
 --       circuit_failures: count, circuit_pause: milliseconds
--- Returns: {delayed, due_at} | {finished, outcome, follow} | {already} | {stale} | {unknown}
+-- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {unknown}
 -- entry: what the job's history keeps of this attempt.
 -- circuit_failures: so many failures in a row open the model's circuit, for circuit_pause ms at first; 0 if this
 -- failure says nothing of the model.

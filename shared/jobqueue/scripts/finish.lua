@@ -2,9 +2,10 @@
 -- failure or cancellation only from the current attempt's prediction.
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, owner
--- ARGV: id: name, attempt: count, prediction: name, outcome: name, now: moment, ttl: seconds, owner_ttl: seconds,
+-- ARGV: id: name, attempt: count, prediction: text, outcome: name, now: moment, ttl: seconds, owner_ttl: seconds,
 --       user_limit: count, store_lease: milliseconds?, fields: pairs...
--- Returns: {finished, outcome, waiting, other, follow} | {already, outcome, waiting, other} | {stale} | {unknown}
+-- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text} |
+--       {already, outcome: name, waiting: flag, other: text} | {stale} | {unknown}
 -- waiting: 1 if a claim would find a job.
 -- other: a prediction of another attempt that is of no use now; cancel it.
 -- follow: what this caller has to do now.

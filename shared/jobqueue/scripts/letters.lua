@@ -3,8 +3,9 @@
 -- KEYS: dead, root
 -- ARGV: owner: text, user: text, queue: text, model: text, code: text, high: number, low: number, bound: text,
 --       page_size: count, names: names...
--- Returns: {{{id, died_at, values}, ...}, high, bound}
---   values: of the job's fields `names`, in their order
+-- Returns: {letters: rows, high: number?, bound: text}
+--   letters: {id: name, died_at: number, values: values}
+-- values: of the job's fields `names`, in their order.
 -- The next page begins with high and bound; high is '' if there is none.
 -- It reads at most 100 jobs: two commands, and one for each job.
 local MAX_READ = 100 -- jobs

@@ -2,7 +2,8 @@
 -- With: room
 -- KEYS: index
 -- ARGV: gates: pairs...
--- Returns: {gate, value, ...} of all gates that stand now
+-- Returns: standing: counts
+-- standing: all gates, each with its value.
 -- gates: pairs of a gate's name and its value, '' to lift it; room.lua has the names.
 local gates = rest.gates
 for i = 1, #gates, 2 do

@@ -3,8 +3,9 @@
 -- KEYS: index, root
 -- ARGV: owner: name, user: text, status: text, queue: text, model: text, batch: text, high: number, low: number,
 --       bound: text, page_size: count, names: names...
--- Returns: {{{id, values}, ...}, high, bound}
---   values: of the job's fields `names`, in their order
+-- Returns: {jobs: rows, high: number?, bound: text}
+--   jobs: {id: name, values: values}
+-- values: of the job's fields `names`, in their order.
 -- The next page begins with high and bound; high is '' if there is none.
 -- bound: the page begins below this member of the owner, given without what all of the owner's members begin with; ''
 -- for the first one.

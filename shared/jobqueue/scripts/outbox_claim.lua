@@ -2,7 +2,9 @@
 -- With: keys, outbox
 -- KEYS: outbox, root
 -- ARGV: now: moment, lease: milliseconds, most_jobs: count, most_lanes: count, rows: count, only: text
--- Returns: {{id, turn, ...}, {{lane, failures, row ...}, ...}}
+-- Returns: {jobs: counts, lanes: rows}
+--   lanes: {lane: name, failures: count, rows: names...}
+-- jobs: each job's id and its turn.
 -- turn: the number with which the caller writes about the job's files.
 -- Of a host that fails one row is handed out, as a probe, or the rows that have waited for half a day.
 -- only: the one job whose files are wanted, '' for all that is due.

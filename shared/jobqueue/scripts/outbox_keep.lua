@@ -2,7 +2,7 @@
 -- With: keys, outbox
 -- KEYS: outbox, job, stats, root
 -- ARGV: id: name, turn: count, now: moment, files: json, retry_at: moment?, stored: count, given_up: count
--- Returns: {kept, follow} | {stale}
+-- Returns: {kept, follow: text} | {stale}
 -- retry_at: when the rest is tried again; '' if nothing is left.
 -- stale: another caller's turn has begun.
 

@@ -1,9 +1,9 @@
 -- record: notes the prediction that an attempt's submission created; from here on the job runs.
 -- With: keys, outbox
 -- KEYS: index, job, owner, root
--- ARGV: id: name, attempt: count, prediction: name, now: moment, first_check: milliseconds, owner_ttl: seconds,
+-- ARGV: id: name, attempt: count, prediction: text, now: moment, first_check: milliseconds, owner_ttl: seconds,
 --       probe: text
--- Returns: {recorded, cancel_requested, follow} | {already} | {stale}
+-- Returns: {recorded, cancel_requested: flag, follow: text} | {already} | {stale}
 -- already: a webhook of this very prediction came first.
 -- stale: this prediction belongs to no current attempt; cancel it.
 -- probe: the provider's gate, '' if none: its pause is over, since it took this submission.

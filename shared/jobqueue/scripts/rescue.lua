@@ -4,7 +4,7 @@
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, now: moment, lease_now: moment?, ttl: seconds, max_rescues: count,
 --       user_limit: count, entry: json
--- Returns: {waiting, adopt_until} | {requeued} | {finished, outcome, follow} | {stale}
+-- Returns: {waiting, adopt_until: moment} | {requeued} | {finished, outcome: name, follow: text} | {stale}
 local f = read(
   key.job,
   'attempt',

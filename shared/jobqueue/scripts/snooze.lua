@@ -3,7 +3,7 @@
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, now: moment, delay: milliseconds, code: text, ttl: seconds, token: text,
 --       user_limit: count, pause: flag
--- Returns: {delayed, due_at} | {queued} | {finished, outcome, follow} | {already} | {stale}
+-- Returns: {delayed, due_at: moment} | {queued} | {finished, outcome: name, follow: text} | {already} | {stale}
 -- token, unless empty: only if the attempt was begun by the call with this token.
 -- pause: 1 if the provider takes nothing for `delay` ms: the job keeps its score, and all its provider's jobs wait.
 -- finished: a caller asked for the end meanwhile, and nothing runs at the provider.

@@ -2,7 +2,8 @@
 -- With: room
 -- KEYS: index, stats, dead
 -- ARGV: queues: count
--- Returns: {delayed, dead, {running, ready, ... of each queue}, {counter, value, ...}, backlog, {gate, value, ...}}
+-- Returns: {delayed: count, dead: count, counts: numbers, counters: counts, backlog: count, gates: counts}
+-- counts: running and ready, one queue after the other.
 
 -- How many jobs are in the bands from the first one up to the last one, which is left out.
 local function count(first, last)

@@ -1,7 +1,7 @@
 -- trim: keeps the history young and short enough.
 -- KEYS: index
 -- ARGV: oldest: moment, most: count
--- Returns: how many entries went
+-- Returns: removed: count
 local first, most = score_of(HISTORY, 0), tonumber(arg.most)
 local oldest = score_of(HISTORY, math.max(0, tonumber(arg.oldest)))
 local removed = redis.call('ZREMRANGEBYSCORE', key.index, first, '(' .. oldest)

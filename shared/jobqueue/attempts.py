@@ -1,0 +1,141 @@
+"""The verbs of an attempt, from its prediction to its end. Each is one script, one call, and safe to send twice."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from shared.jobqueue.replies import Adopted, Done, Ended, Overdue, Recorded, Reply
+from shared.jobqueue.scripted import Scripted
+from shared.providers.failures import speaks_of_model
+
+MAX_RESCUES = 3  # a job whose submission was lost this often is poison
+MAX_ENTRY = 200  # characters of an attempt's error that its history keeps
+
+
+class Attempts(Scripted):
+    """What happens to a job between its submission to the provider and the attempt's end."""
+
+    async def record(
+        self, job_id: str, attempt: int, prediction: str, first_check: float | None = None, *, probe: str = ""
+    ) -> Recorded:
+        """Notes the attempt's prediction.
+
+        ``first_check`` s from now a tick or a poll asks about it; FIRST_CHECK_AFTER if not said. A ``probe`` that was
+        accepted lifts its gate.
+        """
+        s = self._settings
+        # Without webhooks nothing but questions brings news.
+        check = (first_check or s.first_check_after) if s.webhooks_wanted else s.status_check_interval
+        gate = probe if probe.startswith("~p") else ""  # a model's circuit closes when a run has succeeded
+        return await self._run(
+            "record",
+            Recorded,
+            job=self.keys.job(job_id),
+            owner=self.keys.owner(prediction),
+            id=job_id,
+            attempt=attempt,
+            prediction=prediction,
+            first_check=timedelta(seconds=check),
+            probe=gate,
+        )
+
+    async def finish(
+        self, job_id: str, attempt: int, prediction: str, outcome: str, fields: Mapping[str, str]
+    ) -> Ended:
+        """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
+
+        With ``files`` among the fields they are stored before the owner is told.
+        """
+        return await self._run(
+            "finish",
+            Ended,
+            job=self.keys.job(job_id),
+            owner=self.keys.owner(prediction),
+            id=job_id,
+            attempt=attempt,
+            prediction=prediction,
+            outcome=outcome,
+            store_lease=timedelta(seconds=self._settings.lease) if "files" in fields else None,
+            fields=fields,
+        )
+
+    async def fail(
+        self, job_id: str, attempt: int, prediction: str, *, code: str, detail: str, retryable: bool
+    ) -> Ended:
+        """Ends a failed attempt: the job waits for its next one, or ends failed."""
+        return await self._run(
+            "fail",
+            Ended,
+            job=self.keys.job(job_id),
+            owner=self.keys.owner(prediction),
+            id=job_id,
+            attempt=attempt,
+            prediction=prediction,
+            code=code,
+            detail=detail,
+            retryable=retryable,
+            jitter=random.random(),  # noqa: S311
+            entry=self._entry(attempt, code, detail, prediction),
+            circuit_failures=self._settings.circuit_failures if speaks_of_model(code) else 0,
+        )
+
+    def _entry(self, attempt: int, code: str, detail: str, prediction: str) -> str:
+        """One attempt in a job's history; the entries joined by commas are the inside of a JSON array."""
+        entry = {"attempt": attempt, "at": self._clock.now(), "code": code, "detail": detail[:MAX_ENTRY],
+                 "prediction": prediction}  # fmt: skip
+        return json.dumps(entry, separators=(",", ":"))
+
+    async def snooze(
+        self, job_id: str, attempt: int, *, delay: float, code: str, token: str = "", pause: bool = False
+    ) -> Ended:
+        """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up.
+
+        With a ``token``, only if the attempt was begun by the enqueue that bore it. With ``pause``, its provider takes
+        nothing from anybody for so long: all its jobs wait, and then one of them is the probe.
+        """
+        return await self._run(
+            "snooze",
+            Ended,
+            job=self.keys.job(job_id),
+            id=job_id,
+            attempt=attempt,
+            delay=timedelta(seconds=delay),
+            code=code,
+            token=token,
+            pause=pause,
+        )
+
+    async def rescue(self, job_id: str, attempt: int) -> Ended:
+        """Decides about a submission whose lease lapsed: it goes on waiting, or the job is put back, or ends."""
+        return await self._run(
+            "rescue",
+            Ended,
+            job=self.keys.job(job_id),
+            id=job_id,
+            attempt=attempt,
+            max_rescues=MAX_RESCUES,
+            entry=self._entry(attempt, "submission_unknown", "", ""),
+        )
+
+    async def trip(self, job_id: str, attempt: int) -> None:
+        """Counts a submission with no usable answer against its model's circuit, once."""
+        if self._settings.circuit_failures:
+            await self._run("trip", Done, job=self.keys.job(job_id), attempt=attempt)
+
+    async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> Adopted:
+        """Gives a lost submission the one candidate that belongs to no job."""
+        return await self._run(
+            "adopt", Adopted, job=self.keys.job(job_id), id=job_id, attempt=attempt, candidates=candidates
+        )
+
+    async def check(self, job_id: str) -> Overdue | None:
+        """The job to ask the provider about, for one caller in the whole fleet; None for all others."""
+        gap = timedelta(seconds=self._settings.status_check_interval)
+        reply = await self._run("check", Reply, job=self.keys.job(job_id), id=job_id, gap=gap)
+        return reply if isinstance(reply, Overdue) else None
+
+    async def progress(self, job_id: str, attempt: int, prediction: str, percent: int) -> None:
+        """Notes how far a running prediction has come, 0 to 100."""
+        job = self.keys.job(job_id)
+        await self._run("progress", Done, job=job, attempt=attempt, prediction=prediction, progress=percent)

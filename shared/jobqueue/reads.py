@@ -1,0 +1,124 @@
+"""What the verbs answer that only read, as types; see replies.py."""
+
+from dataclasses import dataclass, field
+
+from shared.jobqueue.replies import Reply
+
+
+@dataclass(frozen=True)
+class Place(Reply):
+    """Where a live job stands and what moves it. Times in ms; what is None is not known or does not matter.
+
+    ``position`` is among the ready jobs of its queue, or in its user's backlog among the user's own.
+    """
+
+    position: int | None = None
+    p50: int = 0
+    p90: int = 0
+    slots: int | None = None
+    of_queue: int | None = None
+    of_provider: int | None = None
+    seats: int | None = None
+    cap: int | None = None
+    gates: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explained(Reply):
+    """A job's fields as they were asked for, and its place unless it has ended."""
+
+    values: tuple[str | None, ...]
+    outlook: Place | None
+
+
+@dataclass(frozen=True)
+class Counted(Reply):
+    """What the stats script counts; ``counts`` are running and ready jobs, one queue after the other."""
+
+    delayed: int
+    dead: int
+    counts: tuple[int, ...]
+    counters: dict[str, int]
+    backlog: int
+    gates: dict[str, int]
+
+
+@dataclass(frozen=True)
+class QueueCounts:
+    """One queue's jobs at the provider and ready."""
+
+    name: str
+    running: int
+    ready: int
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What waits and runs, and the counters of what ended."""
+
+    queues: tuple[QueueCounts, ...]
+    delayed: int
+    dead: int
+    counters: dict[str, int]
+    backlog: int = 0
+    gates: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def tick_at(self) -> int | None:
+        return self.counters.get("tick_at")
+
+
+@dataclass(frozen=True)
+class Gates(Reply):
+    """The limits and pauses that stand."""
+
+    standing: dict[str, int]
+
+
+@dataclass(frozen=True)
+class BatchRead(Reply):
+    """A batch's fields, its jobs that live and run, and results one after the other; all empty without the batch."""
+
+    fields: dict[str, str]
+    live: tuple[str, ...]
+    running: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListedJob(Reply):
+    id: str
+    values: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class JobsRead(Reply):
+    """Some of an owner's jobs, and where the next page begins."""
+
+    jobs: tuple[ListedJob, ...]
+    high: int | None
+    bound: str
+
+
+@dataclass(frozen=True)
+class ListedLetter(Reply):
+    id: str
+    died_at: int
+    values: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class LettersRead(Reply):
+    """Some dead letters, and where the next page begins."""
+
+    letters: tuple[ListedLetter, ...]
+    high: int | None
+    bound: str
+
+
+@dataclass(frozen=True)
+class Undelivered(Reply):
+    """Events and their holders as ``event|id``, and when each was given up."""
+
+    events: dict[str, int]
