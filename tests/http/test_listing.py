@@ -228,7 +228,7 @@ async def test_whatever_lies_between_every_job_that_stays_is_shown_once_and_in_o
     """With pages that walk past 4 entries and read 3, while others are deleted between the pages."""
     world, history = valkey_world, valkey_world.runtime.history
     whole = script("list")
-    small = replace(whole, text=whole.text.replace("WALKED, READ = 1000, 100", "WALKED, READ = 4, 3"))
+    small = replace(whole, text=whole.text.replace("MAX_WALKED, MAX_READ = 1000, 100", "MAX_WALKED, MAX_READ = 4, 3"))
     assert small.text != whole.text
     await world.raw("FLUSHALL")
     base, members = world.clock.now(), {}
