@@ -89,7 +89,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def _is_new(folder: Path, wanted: bytes) -> bool:
-    """Whether the folder's content must be installed. If so, makes the folder anew, empty."""
+    """Whether the folder's content must be installed. If so, leaves the folder empty."""
     mark = folder / ".wanted"
     if mark.exists() and mark.read_text() == hashlib.sha256(wanted).hexdigest():
         return False

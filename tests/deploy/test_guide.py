@@ -130,9 +130,9 @@ def test_the_guide_quotes_sluices_error_about_a_tcp_address() -> None:
 
 def test_the_line_for_pro_is_vercel_jsons_except_for_the_schedule() -> None:
     (line,) = re.findall(r"```json\n( *\"crons\".*)\n", GUIDE)
-    ours = re.search(r'^ *"crons".*$', (ROOT / "vercel.json").read_text(), re.M)
-    assert ours is not None
-    assert line == re.sub(r'"schedule": "[^"]+"', '"schedule": "* * * * *"', ours.group())
+    line_of_hobby = re.search(r'^ *"crons".*$', (ROOT / "vercel.json").read_text(), re.M)
+    assert line_of_hobby is not None
+    assert line == re.sub(r'"schedule": "[^"]+"', '"schedule": "* * * * *"', line_of_hobby.group())
 
 
 def test_the_regions_are_vercel_jsons() -> None:

@@ -29,8 +29,8 @@ def ticks_until_quiet(s: Settings, jobs: int, width: int = 0, troubles: int = 0,
     the ``troubles`` of sources and storage causes one more turn, and so does each fault.
 
     Then events are delivered. Each of the ``refusals`` costs a step of the ladder with its jitter, or the pause of its
-    host if that is longer. Each may have been lost for a lease, each fault adds one, and a failing host is tried with
-    one row after the other, from tick to tick.
+    host if that is longer. Each may have been lost for a lease, and each fault adds one. A failing host is
+    tried with one row after the other, from tick to tick.
     """
 
     def ticks(seconds: float) -> int:

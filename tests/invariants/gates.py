@@ -34,8 +34,8 @@ def gates(before: State, after: State, now: int, limits: Limits) -> Iterator[str
 def _slots(state: State, entered: Jobs, limits: Limits) -> Iterator[str]:
     """Finds slots granted beyond the current limits. Slots granted before a limit was lowered may exceed it."""
     configured = {"s": limits.total}
-    configured |= {f"q{number}": most for number, most in enumerate(limits.queues)}
-    configured |= {f"p{number}": most for number, (most, _, _) in enumerate(limits.providers)}
+    configured |= {f"q{number}": limit for number, limit in enumerate(limits.queues)}
+    configured |= {f"p{number}": limit for number, (limit, _, _) in enumerate(limits.providers)}
     taken = Counter(name for lane in state.slots.values() for name in _limited(lane))
     for name in {name for job in entered.values() for name in _limited(lane_of(job))}:
         if taken[name] > (limit := state.gates.get(f"={name}", configured[name])):

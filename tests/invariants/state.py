@@ -191,7 +191,7 @@ class Limits:
         return cls(
             total=s.max_concurrent_tasks,
             queues=tuple(queue.concurrency for queue in s.queue_list),
-            providers=tuple((most, round(60_000 / rate), burst) for most, rate, burst in listed),
+            providers=tuple((limit, round(60_000 / rate), burst) for limit, rate, burst in listed),
             user=s.max_user_tasks,
             patience=round(patience * 1000) + SLACK,
             lease=round(s.lease * 1000),

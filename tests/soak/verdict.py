@@ -135,7 +135,7 @@ def _number(evidence: Evidence, job_id: str, name: str) -> int:
 def _find_overruns(evidence: Evidence, verdict: Verdict) -> None:
     census = evidence.census
     if census.max_running_total > MAX_CONCURRENT_TASKS:
-        verdict.objections.append(f"{census.max_running_total} ran at once, at most {MAX_CONCURRENT_TASKS} may")
+        verdict.objections.append(f"{census.max_running_total} ran at once, the limit is {MAX_CONCURRENT_TASKS}")
     for label, limit in limits().items():
         if census.max_running.get(label, 0) > limit:
-            verdict.objections.append(f"{census.max_running[label]} of {label} ran at once, at most {limit} may")
+            verdict.objections.append(f"{census.max_running[label]} of {label} ran at once, the limit is {limit}")
