@@ -1,1 +1,1 @@
-"""What a file shows: its size and length, and a thumbnail of it, made in a child process with little memory."""
+"""Examines media files: dimensions, duration and a thumbnail, in a child process with little memory."""

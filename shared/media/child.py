@@ -1,6 +1,6 @@
 """The child of examination.py: ``python -m shared.media.child FILE TYPE THUMBNAIL SECONDS`` prints one line of JSON.
 
-Whatever the file does here, it does to this process alone: see ``limit``.
+A malicious file can harm this process only: see ``limit``.
 """
 
 import json
@@ -11,15 +11,15 @@ from pathlib import Path
 from shared.media.dimensions import TooLarge
 from shared.media.media import MAX_THUMBNAIL, Answer
 
-# bytes of its own; a function of 512 MB holds some 120 itself while it copies. Measured with Pillow 13 and PyAV 18: the
-# libraries take 25 MB of them, the largest images of dimensions.py 105 (PNG), 150 (progressive JPEG), 195 (WebP), films
-# of 4K 50 to 125, and what the child shares with others, which does not count, 20 MB more.
+# Bytes of the child's own data. A function of 512 MB uses about 120 MB itself while it copies. Measured with Pillow 13
+# and PyAV 18: the libraries take 25 MB. The largest images that dimensions.py allows take 105 MB (PNG), 150 MB
+# (progressive JPEG) or 195 MB (WebP). 4K films take 50 to 125 MB. Shared pages (20 MB) do not count.
 MEMORY = 300 * 1024**2
-ADDRESSES = 1024**3  # bytes of address space, for what is not counted as data
+ADDRESSES = 1024**3  # bytes of address space; limits memory that does not count as data
 
 
 def limit(seconds: int) -> None:
-    """Takes away from this process what it does not need: memory, time, files, and a core dump's disk."""
+    """Limits this process' memory, CPU time, open files and written bytes; allows no core dump."""
     limits = {
         resource.RLIMIT_DATA: MEMORY,
         resource.RLIMIT_AS: ADDRESSES,
@@ -33,12 +33,12 @@ def limit(seconds: int) -> None:
         wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
         try:
             resource.setrlimit(kind, (wanted, wanted))
-        except (OSError, ValueError):  # macOS limits neither
+        except (OSError, ValueError):  # macOS refuses the limits of memory
             continue
 
 
 def answer(path: Path, content_type: str, thumbnail: Path) -> Answer:
-    """What the file shows, or an ``error``; writes the thumbnail of one that can be seen."""
+    """Returns what was found in the file, or an ``error``; writes a picture's or a film's thumbnail."""
     try:
         if content_type.startswith("image/"):
             from shared.media.images import show
@@ -49,10 +49,10 @@ def answer(path: Path, content_type: str, thumbnail: Path) -> Answer:
         return show(path, content_type, thumbnail)
     except ImportError:
         return {"error": "not_installed"}
-    except (MemoryError, TooLarge):  # PyAV's own MemoryError is one, too
+    except (MemoryError, TooLarge):  # PyAV's MemoryError is a subclass
         return {"error": "too_large_to_show"}
     except Exception:
-        # Of every class, PyAV's and Pillow's and those they let through: the file cannot be read.
+        # PyAV and Pillow raise their own errors and let others through; all of them mean that the file is unreadable.
         return {"error": "unreadable"}
 
 

@@ -1,7 +1,7 @@
-"""How large an image may be to be decoded, in a child that has the MEMORY of child.py."""
+"""The largest images that are decoded, in a child that has the MEMORY of child.py."""
 
 MAX_PIXELS = 25_000_000  # 100 MB decoded; 5K video has 15 million
-# Their decoders hold two canvases and a copy besides: 16 bytes a pixel in all. 4K video has 8 million.
+# Their decoders hold two canvases and another copy: 16 bytes per pixel in all. 4K video has 8 million pixels.
 MAX_PIXELS_BY_KIND = {"WEBP": 12_000_000, "AVIF": 12_000_000}
 MAX_SIDE = 32_768  # pixels of the longer side
 
@@ -11,9 +11,9 @@ class TooLarge(Exception):
 
 
 def check(width: int, height: int, kind: str = "") -> tuple[int, int]:
-    """The dimensions, if an image of them may be decoded; raises TooLarge, or ValueError for none.
+    """Returns the dimensions if such an image may be decoded; raises TooLarge, or ValueError for an empty one.
 
-    ``kind`` as Pillow names it; '' for a film.
+    ``kind`` is Pillow's name of the format, '' for a film.
     """
     if width <= 0 or height <= 0:
         raise ValueError("no picture")

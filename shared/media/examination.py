@@ -1,7 +1,7 @@
-"""Looks into a media file without trusting it: in a child process that may die of it.
+"""Examines a media file without trusting it, in a child process that the file may kill.
 
 Decoders are large pieces of C, and files come from strangers. So a child opens the file, with little memory, little
-time and none of the deployment's secrets; what goes wrong there is a word here.
+time and none of the deployment's secrets. Its failure becomes an error word here.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from shared.media.media import MAX_ANSWER, MAX_THUMBNAIL, Media, Word, answer_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = (sys.executable, "-m", "shared.media.child")
-# All that an interpreter needs to start; no variable that could hold a secret.
+# An interpreter needs only these to start; none of them holds a secret.
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 MEDIA = ("image/", "video/", "audio/")
 
 
 async def examine(path: Path, content_type: str, *, timeout: float) -> Media:
-    """What the file at ``path`` shows, within ``timeout`` s. Whatever it is, no error leaves here and no file stays."""
+    """Examines the file at ``path`` within ``timeout`` s. Never raises, and leaves no file behind."""
     if not content_type.startswith(MEDIA):
         return Media(error="unknown_type")
     try:
-        # Made, read and removed without a thread: two small files, which a cancellation must not forget.
+        # No thread creates, reads or removes these two small files: a cancellation would then leave them behind.
         with tempfile.TemporaryDirectory(prefix="sluice-media-", ignore_cleanup_errors=True) as folder:
             thumbnail, printed = Path(folder) / "thumbnail", Path(folder) / "answer"
             word = await _run_child((str(path.absolute()), content_type, str(thumbnail)), printed, timeout)
@@ -41,12 +41,21 @@ async def examine(path: Path, content_type: str, *, timeout: float) -> Media:
 
 
 async def _run_child(arguments: Sequence[str], printed: Path, timeout: float) -> Word | None:
-    """What became of the child, if not an answer. It prints to a file: a pipe could be kept full, or open, for ever."""
+    """Runs the child; returns why it gave no answer, or None.
+
+    The child prints to a file, because it could keep a pipe full, or open, forever.
+    """
     with printed.open("wb") as output:
         child = await asyncio.create_subprocess_exec(
-            *COMMAND, *arguments, str(math.ceil(timeout)), cwd=ROOT, env=_environment(),
-            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+            *COMMAND,
+            *arguments,
+            str(math.ceil(timeout)),
+            cwd=ROOT,
+            env=_environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
     try:
         async with asyncio.timeout(timeout):
             exit_code = await child.wait()
@@ -62,7 +71,7 @@ async def _run_child(arguments: Sequence[str], printed: Path, timeout: float) ->
 
 
 def _content(path: Path, most: int) -> bytes:
-    """All of a file of at most ``most`` bytes; raises ValueError for an empty or a longer one."""
+    """Returns the content of a file of at most ``most`` bytes; raises ValueError for an empty or a longer one."""
     with path.open("rb") as file:
         content = file.read(most + 1)
     if not 0 < len(content) <= most:
@@ -72,5 +81,5 @@ def _content(path: Path, most: int) -> bytes:
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    # The child imports what this process can: a platform may have put its packages anywhere.
+    # The child imports from the same folders as this process: a platform may install packages anywhere.
     return kept | {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path), "MALLOC_ARENA_MAX": "2"}

@@ -1,4 +1,4 @@
-"""Video and sound by PyAV. Runs in the child only."""
+"""Examines video and sound with PyAV. Runs in the child only."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from shared.media.dimensions import check
 from shared.media.images import small, write
 from shared.media.media import Answer
 
-EARLY = 1.0  # s into a film its thumbnail is taken, or at a tenth of a shorter one
-MAX_FRAMES = 500  # decoded on the way there, from the key frame before it
+EARLY = 1.0  # s; a thumbnail shows this moment of a film, or a tenth of the duration if that is earlier
+MAX_FRAMES = 500  # decoded to reach that moment, from the key frame before it
 
-# FFmpeg's demuxers by content type. Left to guess, it would also take playlists, which name further files.
+# FFmpeg's demuxers by content type. Without one, FFmpeg guesses and accepts playlists, which name further files.
 DEMUXERS = {
     "video/mp4": "mp4", "video/x-m4v": "mp4", "video/quicktime": "mp4", "video/3gpp": "mp4",
     "video/webm": "matroska", "video/x-matroska": "matroska",
@@ -24,7 +24,7 @@ DEMUXERS = {
 
 
 def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
-    """A film's dimensions as displayed, its duration, and the thumbnail of a frame near its beginning."""
+    """Returns a film's dimensions as displayed and its duration; writes the thumbnail of an early frame."""
     with _opened(path, content_type) as film:
         duration = _duration_of(film)
         stream = film.streams.video[0]
@@ -33,7 +33,7 @@ def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
         frame = _frame_at(film, stream, target) or _first_frame(path, content_type)
         width, height = frame.width, frame.height
         size = small(width, height)
-        picture = frame.to_image(width=size[0], height=size[1], interpolation="AREA")  # never all of it as RGB
+        picture = frame.to_image(width=size[0], height=size[1], interpolation="AREA")  # never a full frame as RGB
         if frame.rotation % 360:  # degrees counterclockwise, from the film's display matrix
             picture = picture.rotate(frame.rotation, expand=True)
         if frame.rotation % 180:
@@ -42,7 +42,7 @@ def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
 
 
 def listen(path: Path, content_type: str, thumbnail: Path) -> Answer:
-    """The duration of sound."""
+    """Returns the duration of sound."""
     with _opened(path, content_type) as sound:
         if not sound.streams.audio:
             raise ValueError("no sound")
@@ -50,23 +50,23 @@ def listen(path: Path, content_type: str, thumbnail: Path) -> Answer:
 
 
 def _opened(path: Path, content_type: str) -> Any:
-    # Nothing but this file is opened, whatever it names.
+    # FFmpeg opens this file only, even if the file names others.
     return av.open(str(path), format=DEMUXERS[content_type], options={"protocol_whitelist": "file"})
 
 
 def _duration_of(container: Any) -> float | None:
-    """In s; None if the container does not tell."""
+    """Returns the duration in s, or None if the container has none."""
     return None if container.duration is None else round(container.duration / av.time_base, 3)
 
 
 def _frame_at(film: Any, stream: Any, target: float) -> Any:
-    """The frame at ``target`` s, or the last one before it that can be decoded; None if none can."""
-    stream.codec_context.thread_count = 1  # each further one takes memory of its own
+    """Returns the frame at ``target`` s, or the last decodable one before it; None if there is none."""
+    stream.codec_context.thread_count = 1  # each further thread takes more memory
     found = None
     try:
         film.seek(int(target * av.time_base))
         for number, frame in enumerate(film.decode(stream)):
-            check(frame.width, frame.height)  # may differ from what the head said
+            check(frame.width, frame.height)  # may differ from the dimensions in the header
             found = frame
             if number >= MAX_FRAMES or (frame.time is not None and frame.time >= target):
                 break
@@ -78,7 +78,7 @@ def _frame_at(film: Any, stream: Any, target: float) -> Any:
 
 
 def _first_frame(path: Path, content_type: str) -> Any:
-    """The first frame that can be decoded, from the very beginning; ValueError if there is none."""
+    """Returns the film's first decodable frame; raises ValueError if there is none."""
     with _opened(path, content_type) as film:
         film.streams.video[0].codec_context.thread_count = 1
         for packet in film.demux(video=0):

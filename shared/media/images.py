@@ -1,4 +1,4 @@
-"""Images by Pillow. Runs in the child only."""
+"""Examines images with Pillow. Runs in the child only."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +11,16 @@ from shared.media.media import MAX_SIDE, Answer, ThumbnailType
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-# No others: Pillow brings decoders that nobody has looked at for years.
+# No others: Pillow brings old decoders that are rarely reviewed.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-ORIENTATION = 0x0112  # EXIF's tag; from 5 on an image lies on its side
+ORIENTATION = 0x0112  # EXIF's tag; with values from 5 on, the image is turned by 90 degrees
 SEE_THROUGH = ("RGBA", "LA", "PA", "La", "RGBa")
-BAND = 1_000_000  # pixels that are converted at once
+BAND = 1_000_000  # pixels that are converted at a time
 
 
 def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
-    """An image's dimensions as displayed, and its thumbnail; of an animated one its first frame's."""
-    # Twice as many are an error of Pillow's own; WebP's decoder takes its memory before check() can be asked.
+    """Returns an image's dimensions as displayed; writes its thumbnail, or that of an animation's first frame."""
+    # Pillow raises at twice this number. WebP's decoder needs this, because it takes its memory before check() runs.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
     try:
         opened = Image.open(path, formats=FORMATS)
@@ -29,15 +29,15 @@ def show(path: Path, content_type: str, thumbnail: Path) -> Answer:
     with opened as image:
         width, height = check(*image.size, image.format or "")
         kind = write(image, thumbnail)
-        if _is_on_its_side(image):
+        if _is_turned(image):
             width, height = height, width
     return {"width": width, "height": height, "thumbnail_type": kind}
 
 
 def write(image: "Picture", thumbnail: Path) -> ThumbnailType:
-    """Writes an upright thumbnail and gives its content type."""
+    """Writes an upright thumbnail and returns its content type."""
     size = small(*image.size)
-    # A JPEG is decoded to an eighth of its size, if that is enough; for all others this does nothing.
+    # Decodes a JPEG at up to an eighth of its size, if that is enough; does nothing for other formats.
     image.draft(None, (2 * size[0], 2 * size[1]))
     picture = _reduced(image).resize(size)
     picture.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
@@ -45,19 +45,22 @@ def write(image: "Picture", thumbnail: Path) -> ThumbnailType:
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] != 255:
         picture.save(thumbnail, "WEBP", quality=80)
         return "image/webp"
-    # Metadata stays behind: where a photo was taken is nobody's business.
+    # A thumbnail has no metadata: it would publish where a photo was taken.
     picture.convert("RGB").save(thumbnail, "JPEG", quality=80, optimize=True, exif=b"")
     return "image/jpeg"
 
 
 def small(width: int, height: int) -> tuple[int, int]:
-    """The dimensions of the thumbnail."""
+    """Returns the dimensions of the thumbnail."""
     scale = min(1.0, MAX_SIDE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _reduced(image: "Picture") -> "Picture":
-    """The picture as RGB or RGBA, at about twice its thumbnail's size; band by band, so that there is no second one."""
+    """Returns the picture as RGB or RGBA at about twice its thumbnail's size.
+
+    It converts band by band, so memory never holds a second full-size picture.
+    """
     mode = "RGBA" if image.mode in SEE_THROUGH or "transparency" in image.info else "RGB"
     factor = max(1, max(image.size) // (2 * MAX_SIDE))
     width, height = image.size
@@ -69,5 +72,5 @@ def _reduced(image: "Picture") -> "Picture":
     return reduced
 
 
-def _is_on_its_side(image: "Picture") -> bool:
+def _is_turned(image: "Picture") -> bool:
     return image.getexif().get(ORIENTATION) in (5, 6, 7, 8)

@@ -1,4 +1,4 @@
-"""What a media file shows, as a child process found out and its parent believes."""
+"""The findings about a media file, as the child prints them and as its parent checks them."""
 
 import json
 import math
@@ -20,15 +20,16 @@ MAX_NUMBER = 10**9
 class Media:
     """Width and height in pixels as displayed, duration in s, and a thumbnail: JPEG, or WebP of a see-through image.
 
-    With ``error`` whatever is not known is None:
+    With an ``error``, unknown values are None:
 
         unknown_type       neither an image nor a video nor sound
-        not_installed      PyAV or Pillow is not there
+        not_installed      PyAV or Pillow is not installed
         too_large_to_show  its dimensions would take too much memory
-        unreadable         broken, cut off, empty, or not what its type says; or its decoder had too little memory and
-                           did not say so, as some of films do
-        timed_out, killed  the child took too long, or was ended: most likely for the memory it took
-        failed             the child could not be started, or answered nonsense
+        unreadable         broken, cut off, empty, or of another type than it claims; or a decoder ran out of memory
+                           without saying so, as some film decoders do
+        timed_out          the child took too long
+        killed             the child was killed, most likely because it took too much memory
+        failed             the child could not be started, or its answer was invalid
     """
 
     width: int | None = None
@@ -40,7 +41,7 @@ class Media:
 
 
 class Answer(TypedDict, total=False):
-    """What the child prints as JSON: the fields of Media that it has found out, or why it has not."""
+    """The child's JSON: the fields of Media that it found, or an error."""
 
     width: int
     height: int
@@ -50,7 +51,10 @@ class Answer(TypedDict, total=False):
 
 
 def answer_of(printed: bytes) -> Media:
-    """The child's answer, without a thumbnail's bytes. Raises ValueError: the child may be in the hands of its file."""
+    """Returns the child's answer, without a thumbnail's bytes.
+
+    Raises ValueError for an invalid one: a malicious file may have taken over the child.
+    """
     try:
         answer: Json = json.loads(printed)
     except RecursionError:
@@ -58,7 +62,7 @@ def answer_of(printed: bytes) -> Media:
     if not isinstance(answer, dict) or answer.get("error") not in (None, *get_args(Word)):
         raise ValueError("no answer")
     if answer.get("thumbnail_type") not in (None, *get_args(ThumbnailType)):
-        raise ValueError("no thumbnail's type")
+        raise ValueError("not a thumbnail's type")
     width, height, duration = (_number(answer.get(name)) for name in ("width", "height", "duration"))
     return Media(
         None if width is None else int(width),
@@ -73,7 +77,7 @@ def _number(value: Json) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("no number")
+        raise ValueError("not a number")
     if not math.isfinite(value) or not 0 <= value <= MAX_NUMBER:
         raise ValueError("out of range")
     return value

@@ -1,1 +1,1 @@
-"""Kept files: the bucket, the names and states of a job's files, their links, and the stream that copies one."""
+"""Stored files: the bucket, the keys and states of a job's files, their URLs, and the copying of one."""

@@ -1,6 +1,6 @@
-"""The files of a deployment: in an S3 bucket, in a folder, or in this process' memory.
+"""A deployment's files: in an S3 bucket, in a folder, or in this process' memory.
 
-obstore does the work; it is imported when a file is first touched, since importing it costs every cold start.
+obstore does the work. It is imported when a file is first used, because its import would slow down every cold start.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CALL_DEADLINE = 30.0  # s; of one question to the storage, and of waiting for the next piece of a file
+CALL_DEADLINE = 30.0  # s; of one call to the storage, and of waiting for the next piece of a file
 CONNECT_TIMEOUT = timedelta(seconds=5)
-ANSWER_TIMEOUT = timedelta(seconds=30)  # also of one part of an upload, from its first byte to the answer
-MAX_REQUEST = timedelta(minutes=15)  # no function lives longer; a GET of a large file may take all of it
+ANSWER_TIMEOUT = timedelta(seconds=30)  # also for one part of an upload, from its first byte to the answer
+MAX_REQUEST = timedelta(minutes=15)  # no function runs longer; a GET of a large file may take all of it
 RETRIES = 3
 RETRY_FOR = timedelta(seconds=20)
-BLOCK = 1024 * 1024  # bytes that a read yields at once, or more
-PAGE = 1000  # keys; S3 lists and deletes as many in one call
+BLOCK = 1024 * 1024  # bytes, at least, that a read yields at a time
+PAGE = 1000  # keys that S3 lists or deletes in one call
 
 
 class StorageError(Exception):
-    """The storage did not do what it was asked. The message names no key and no URL."""
+    """The storage did not do what was asked. The message names no key and no URL."""
 
 
 class Bucket(Links):
-    """The kept files, by keys relative to the deployment's own folder below STORAGE_URL, and the URLs to them.
+    """The stored files and their URLs, by keys relative to the deployment's folder below STORAGE_URL.
 
-    Belongs to no event loop. Every method that does I/O raises StorageError and nothing else of its own.
+    Works in every event loop. The only error that its methods raise for a failure of the storage is StorageError.
     """
 
     def __init__(self, settings: "Settings") -> None:
@@ -48,11 +48,11 @@ class Bucket(Links):
         self._opened: S3Store | LocalStore | MemoryStore | None = None
 
     async def save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
-        """Keeps what the chunks make together under the key; whoever reads sees what was there before, or all of it.
+        """Stores the chunks as one file under the key. A reader sees the old file or the whole new one.
 
-        Holds some 25 MB at most, however long the file is and however slow the storage. If the iterator raises, that
-        error leaves here and nothing is kept; nor is it when the caller is cancelled before the last chunk. Only a
-        process that dies leaves parts behind, which nobody sees and a bucket's lifecycle rule can drop.
+        Holds about 25 MB at most, even for a long file or a slow storage. Raises the iterator's error if it fails; then
+        nothing is stored, and also not if the caller is cancelled before the last chunk. Only a process that dies
+        leaves parts behind: they are invisible, and a bucket's lifecycle rule can remove them.
         """
         attributes = None if self.settings.storage_scheme == "file" else {"Content-Type": content_type}
         feed = Feed(chunks)
@@ -64,7 +64,7 @@ class Bucket(Links):
             raise StorageError(f"save: {type(error).__name__}") from None
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The file's bytes from ``start`` to before ``end``, in pieces of about 1 MiB."""
+        """Yields the file's bytes from ``start`` up to, not including, ``end``, in pieces of about 1 MiB."""
         if end is not None and end <= start:
             return
         import obstore
@@ -76,7 +76,7 @@ class Bucket(Links):
             yield bytes(piece)
 
     async def size(self, key: str) -> int | None:
-        """How many bytes the file has; None if there is none."""
+        """Returns the file's size in bytes; None if there is no file."""
         import obstore
 
         with _translated("size"):
@@ -87,10 +87,10 @@ class Bucket(Links):
                 return None
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Removes these files; those that do not exist are no error."""
+        """Removes these files; missing ones are no error."""
         import obstore
 
-        one_by_one = self.settings.storage_scheme == "file"  # obstore stops at the first that is missing
+        one_by_one = self.settings.storage_scheme == "file"  # obstore stops at the first missing file
         size = 1 if one_by_one else PAGE
         for page in (keys[at : at + size] for at in range(0, len(keys), size)):
             with _translated("delete"):
@@ -101,7 +101,7 @@ class Bucket(Links):
                     continue
 
     async def pages(self, prefix: str) -> AsyncIterator[list[str]]:
-        """The keys of all files below a folder, however deep, up to 1000 at a time."""
+        """Yields the keys of all files below a folder, at any depth, up to 1000 at a time."""
         import obstore
 
         with _translated("list"):
@@ -110,7 +110,7 @@ class Bucket(Links):
             yield [item["path"] for item in page]
 
     async def folders(self, prefix: str) -> list[str]:
-        """The keys of the folders directly below this one, sorted, without a slash at their ends."""
+        """Returns the keys of the folders directly below this one, sorted, without a trailing slash."""
         import obstore
 
         async with _within_deadline("folders"):
@@ -119,7 +119,7 @@ class Bucket(Links):
 
     async def _store(self) -> "S3Store | LocalStore | MemoryStore":
         if self._opened is None:
-            # In a thread: it reads the machine's certificates, which takes some 30 ms.
+            # In a thread: it reads the machine's certificates, which takes about 30 ms.
             self._opened = await asyncio.to_thread(self._open)
         return self._opened
 
@@ -131,7 +131,7 @@ class Bucket(Links):
             from obstore.store import LocalStore
 
             folder = Path(url2pathname(urlsplit(location).path)) / self.prefix
-            return LocalStore(folder, mkdir=True, automatic_cleanup=True)  # a day without files is no folder
+            return LocalStore(folder, mkdir=True, automatic_cleanup=True)  # removes a day's folder with its last file
         if scheme == "s3":
             return self._open_s3()
         raise StorageError("there is no storage")
@@ -156,7 +156,7 @@ class Bucket(Links):
         )
 
     def _s3_credentials(self) -> "S3Credential":
-        """A provider and not settings one by one, which obstore would mix with the token of AWS_SESSION_TOKEN."""
+        """Returns the credentials. Passed as settings, obstore would mix them with the token of AWS_SESSION_TOKEN."""
         own = self.credentials
         return {
             "access_key_id": own.access_key_id,
@@ -168,7 +168,7 @@ class Bucket(Links):
 
 @functools.cache
 def _memory(location: str, prefix: str) -> "MemoryStore":
-    """One for each URL and prefix, so that all parts of a process see the same files."""
+    """Returns one store for each URL and prefix, so all parts of a process see the same files."""
     from obstore.store import MemoryStore
 
     return MemoryStore()
@@ -176,13 +176,13 @@ def _memory(location: str, prefix: str) -> "MemoryStore":
 
 @contextmanager
 def _translated(verb: str) -> Iterator[None]:
-    """Turns whatever obstore raises into StorageError: its own errors, but also OSError, ValueError and others."""
+    """Turns all errors that obstore raises into StorageError: its own, OSError, ValueError and others."""
     try:
         yield
     except StorageError:
         raise
     except Exception as error:
-        # Its text holds URLs and pieces of answers.
+        # The error's text holds URLs and pieces of answers.
         raise StorageError(f"{verb}: {type(error).__name__}") from None
 
 
@@ -194,7 +194,7 @@ async def _within_deadline(verb: str) -> AsyncIterator[None]:
 
 
 async def _each(verb: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
-    """The items, each waited for no longer than CALL_DEADLINE."""
+    """Yields the items; waits for each at most CALL_DEADLINE."""
     while True:
         try:
             async with asyncio.timeout(CALL_DEADLINE):

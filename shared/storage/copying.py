@@ -1,4 +1,4 @@
-"""Keeps a provider's file: one pass from its URL into the bucket, however long it is."""
+"""Copies a provider's file from its URL into the bucket, in one pass for a file of any length."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ from shared.storage.spool import Spool
 
 @dataclass(frozen=True)
 class Copied:
-    """A kept file: its size in bytes, its digest in hex."""
+    """A stored file: its size in bytes, and its digest in hex."""
 
     key: str
     size: int
@@ -34,11 +34,11 @@ async def copy_file(
     spool: Path | None,
     timeout: float,
 ) -> Copied:
-    """Copies what is at the URL, of at most ``max_bytes``, within ``timeout`` s; raises CopyFailed, and keeps nothing.
+    """Copies the file at the URL, of at most ``max_bytes``, within ``timeout`` s; else stores nothing: CopyFailed.
 
-    ``key_for`` makes the key of the extension that the first bytes call for. Redirects are not followed. With ``spool``
-    the file is also written there, to be looked into, unless it is longer than MAX_SPOOLED. Giving up may take
-    ABORT_DEADLINE longer, and a storage that is silent then has parts left.
+    ``key_for`` returns the key for an extension, which follows from the first bytes. Redirects are not followed. With
+    ``spool`` the file is also written there, to be examined, unless it is longer than MAX_SPOOLED. Giving up may take
+    ABORT_DEADLINE longer; a storage that does not answer in that time keeps parts of the file.
     """
     source, copy = Source(client, url, max_bytes), Spool(spool)
     try:
@@ -73,7 +73,7 @@ async def _copied(source: Source, bucket: Bucket, key_for: Callable[[str], str],
 
 
 class Tally:
-    """Passes blocks on, and counts, digests and spools what goes by."""
+    """Passes blocks on; counts, digests and spools them."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -81,13 +81,13 @@ class Tally:
         self.digest = hashlib.sha256()
 
     async def of(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-        """``first``, then the rest."""
+        """Yields ``first``, then the rest."""
         yield await self._taken(first)
         async for block in rest:
             yield await self._taken(block)
 
     async def _taken(self, block: bytes) -> bytes:
         self.size += len(block)
-        self.digest.update(block)  # of 256 KiB: below a millisecond
+        self.digest.update(block)  # takes less than a millisecond for 256 KiB
         await self._spool.write(block)
         return block

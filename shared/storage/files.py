@@ -1,4 +1,4 @@
-"""The files of a job's result: found in a provider's output, and noted with the job."""
+"""The files of a job's result: found in a provider's output, and recorded with the job."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,29 +15,37 @@ MAX_LISTED = 200  # of one job
 MAX_URL = 4000
 MAX_DEPTH = 20  # levels of an output that are searched
 
-# pending: a copy is under way or will be tried again; expired: the provider deletes it before it could be copied
+# pending: a copy is under way or will be tried again; expired: the provider deleted the file before it was copied
 FileState = Literal["pending", "stored", "expired", "failed"]
 CopyError = Literal[
     "source_gone", "source_unavailable", "too_large", "empty", "storage_unavailable", "address_refused", "redirected"
 ]
 FileError = CopyError | Literal["url_too_long", "too_many", "not_copied_in_time"]
 MediaError = Literal[
-    "unknown_type", "not_installed", "too_large_to_show", "unreadable", "timed_out", "killed", "failed",
-    "skipped", "out_of_time", "storage_unavailable",
-]  # fmt: skip
+    "unknown_type",
+    "not_installed",
+    "too_large_to_show",
+    "unreadable",
+    "timed_out",
+    "killed",
+    "failed",
+    "skipped",
+    "out_of_time",
+    "storage_unavailable",
+]
 
 
 class File(TypedDict):
     """A file of a result, as a job's ``files`` field holds it in JSON; ``read_files`` and ``write_files`` translate.
 
-    A stored file has ``key``, ``size`` (bytes), ``type`` and ``sha256``, and of media ``width`` and ``height`` (pixels)
-    and ``duration`` (s). ``thumbnail`` is the key of its thumbnail, ``media_error`` says why it has none.
+    A stored file has ``key``, ``size`` (bytes), ``type`` and ``sha256``. A media file also has ``width`` and ``height``
+    (pixels) and ``duration`` (s). ``thumbnail`` is the key of its thumbnail; ``media_error`` says why it has none.
     """
 
     url: str  # the provider's
     state: FileState
-    error: NotRequired[FileError]  # why it has no copy, or what the last try met
-    tries: NotRequired[int]  # how often its copy was begun, by turns that came to note it
+    error: NotRequired[FileError]  # why it has no copy, or why the last try failed
+    tries: NotRequired[int]  # how many turns have begun its copy and recorded it
     key: NotRequired[str]
     size: NotRequired[int]
     type: NotRequired[str]
@@ -50,9 +58,9 @@ class File(TypedDict):
 
 
 def files_in(output: Json, provider: str, settings: Settings) -> list[File]:
-    """A file for each URL in the output that leads to the provider's own hosts, each URL once, MAX_LISTED at most.
+    """Returns a file for each distinct URL in the output that leads to the provider's hosts, at most MAX_LISTED.
 
-    Those that are to be copied are pending; one whose URL is too long has failed, and so have those beyond MAX_FILES.
+    Files to copy are pending. A file with a URL that is too long has failed, and so have those beyond MAX_FILES.
     """
     hosts = hosts_of(provider, settings)
     found = dict.fromkeys(url for url in _texts(output) if is_of(url, hosts, settings))
@@ -70,13 +78,13 @@ def files_in(output: Json, provider: str, settings: Settings) -> list[File]:
 
 
 def hosts_of(provider: str, settings: Settings) -> tuple[str, ...]:
-    """Where a provider's files come from: its own hosts, and those that RESULT_HOSTS adds."""
+    """Returns the hosts of a provider's files: its own, and those that RESULT_HOSTS adds."""
     added = (host.strip() for host in settings.result_hosts.split(","))
     return (*REGISTRY[NUMBERS[provider]].file_hosts, *filter(None, added))
 
 
 def is_of(url: str, hosts: tuple[str, ...], settings: Settings) -> bool:
-    """Whether a URL leads to one of the hosts or their subdomains; to this machine where that is allowed."""
+    """Whether a URL leads to one of the hosts or their subdomains, or to this machine if that is allowed."""
     if not url.startswith(("https://", "http://")):
         return False
     try:
@@ -90,18 +98,18 @@ def is_of(url: str, hosts: tuple[str, ...], settings: Settings) -> bool:
 
 
 def read_files(text: str | None) -> list[File]:
-    """The files as the job keeps them."""
+    """Reads the files from a job's field."""
     files: list[File] = json.loads(text) if text else []
     return files
 
 
 def write_files(files: Sequence[File]) -> str:
-    """The files as a job keeps them."""
+    """Writes the files for a job's field."""
     return json.dumps(files, separators=(",", ":"))
 
 
 def gone_before(settings: Settings, now: int) -> int:
-    """The moment (ms) whose jobs' copies, and those of earlier ones, are not kept any more at ``now``; 0 keeps all."""
+    """Returns the time (ms) up to which jobs' copies are no longer kept at ``now``; 0 if all are kept."""
     return max(0, now - settings.storage_retention * 1000) if settings.storage_retention else 0
 
 

@@ -1,11 +1,11 @@
-"""What a file is, by its first bytes; never by what its sender says."""
+"""The kind of a file, from its first bytes, and never from its sender's claims."""
 
 import codecs
 from dataclasses import dataclass
 
 ENOUGH = 8192  # bytes; filetype looks no further
 TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
-# Names that browsers know better than those of filetype
+# Names that browsers know better than filetype's.
 USUAL = {"audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac", "audio/x-aiff": "audio/aiff"}
 
 
@@ -19,12 +19,12 @@ class Kind:
 
 UNKNOWN = Kind("application/octet-stream", "bin")
 JSON = Kind("application/json", "json")
-# Also HTML and SVG: served as what they are, they would run their scripts on the storage's domain.
+# HTML and SVG count as text: with their own types, their scripts would run on the storage's domain.
 TEXT = Kind("text/plain; charset=utf-8", "txt")
 
 
 def kind_of(first: bytes) -> Kind:
-    """The kind of a file that begins like this; ENOUGH bytes tell the most."""
+    """Returns the kind of a file with these first bytes; more than ENOUGH do not help."""
     import filetype
 
     found = filetype.guess(first[:ENOUGH])
@@ -34,7 +34,7 @@ def kind_of(first: bytes) -> Kind:
 
 
 def content_type_of(key: str) -> str:
-    """The type of a kept file by its key; for stores that keep no types."""
+    """Returns a stored file's type by its key, for stores that keep no types."""
     import filetype
 
     extension = key.rpartition(".")[2]
@@ -47,7 +47,7 @@ def content_type_of(key: str) -> str:
 
 def _kind_of_text(first: bytes) -> Kind | None:
     try:
-        # The last character may be cut in two.
+        # The last character may be cut off.
         text = codecs.getincrementaldecoder("utf-8")().decode(first)
     except UnicodeDecodeError:
         return None

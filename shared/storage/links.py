@@ -1,4 +1,4 @@
-"""URLs of kept files: the public ones of a bucket, signed ones of S3, or signed ones of this deployment's own route."""
+"""URLs of stored files: a bucket's public ones, URLs presigned for S3, or signed URLs of this deployment's route."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from shared.config.settings import Settings
 
 ROUTE = "/api/files/"
-WINDOWS = 4  # of a URL's life in which it stays the same
+WINDOWS = 4  # per STORAGE_URL_TTL; within a window, a key's URL stays the same
 R2 = ".r2.cloudflarestorage.com"
 
 
 class Links:
-    """Makes URLs without asking the storage anything.
+    """Makes URLs without a call to the storage.
 
     |---------- window ----------|---------- window ----------| ...
-    ^ signed as of here     ^ handed out                            valid for STORAGE_URL_TTL after the window's end ^
+    ^ time in the signature ^ returned to a caller                  valid for STORAGE_URL_TTL after the window's end ^
 
-    All URLs of a key that are made in one window, a quarter of STORAGE_URL_TTL, are the same text, so that a status
-    does not change each time it is read.
+    All URLs of a key that are made in one window, a quarter of STORAGE_URL_TTL, are the same text. So a status does not
+    change each time it is read.
     """
 
     def __init__(self, settings: "Settings") -> None:
@@ -36,14 +36,14 @@ class Links:
 
     @property
     def endpoint(self) -> str | None:
-        """Where the bucket's S3 API is; None for AWS itself."""
+        """The URL of the bucket's S3 API; None for AWS."""
         return (self.settings.storage_endpoint or "").rstrip("/") or None
 
     @property
     def region(self) -> str:
-        """What requests are signed for. R2 knows ``auto`` alone, whatever AWS_REGION Lambda sets; AWS does not know it.
+        """The region that requests are signed for. R2 knows only ``auto``, which AWS does not know.
 
-        Cloudflare, R2: "S3 API compatibility", "Bucket region".
+        Lambda sets AWS_REGION, which R2 must ignore. Cloudflare, R2: "S3 API compatibility", "Bucket region".
         """
         if (urlsplit(self.endpoint or "").hostname or "").endswith(R2):
             return "auto"
@@ -55,11 +55,11 @@ class Links:
         return Credentials(*self.settings.storage_keys)
 
     def url(self, key: str, now: int, filename: str | None = None, *, at_least: float = 0) -> str:
-        """Where anybody may GET the file; ``now`` in ms. Valid for STORAGE_URL_TTL and ``at_least`` s or more, but
-        a week at most.
+        """Returns a URL from which everyone who has it can GET the file; ``now`` in ms.
 
-        With ``filename`` a browser saves the file under that name; public URLs carry no name. Signed with temporary
-        credentials, a URL ends with them.
+        It is valid for at least the longer of STORAGE_URL_TTL and ``at_least`` s, but at most a week. A URL signed with
+        temporary credentials expires with them. With ``filename``, a browser saves the file under that name; public
+        URLs carry no name.
         """
         settings = self.settings
         if settings.storage_public_url:
@@ -74,9 +74,9 @@ class Links:
         return self._own("GET", key, signed_at // 1000 + lasts, [*named.values()], named)
 
     def upload_url(self, key: str, now: int, content_type: str, size: int) -> tuple[str, dict[str, str]]:
-        """Where a file of this type and size (bytes) may be PUT for STORAGE_URL_TTL s, and the headers to send along.
+        """Returns a URL to PUT a file of this type and size (bytes) for STORAGE_URL_TTL s, and the headers to send.
 
-        Anything of another type or length is refused by the storage, or by the deployment's own route.
+        The storage, or this deployment's file route, refuses any other type or length.
         """
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
         if self.settings.storage_scheme == "s3":
@@ -85,10 +85,9 @@ class Links:
         return self._own("PUT", key, expires, [content_type, str(size)]), headers
 
     def verify_file_url(self, method: str, key: str, query: Mapping[str, str], now: int, *conditions: str) -> bool:
-        """Whether the own route may serve this request: GET or HEAD, or PUT with its headers' type and length in order.
+        """Whether the file route may serve this request: GET or HEAD, or PUT with its type and length as conditions.
 
-        ``key`` is the path's part behind ROUTE, decoded. Whatever the query holds, no error leaves here; the tag is
-        compared in constant time.
+        ``key`` is the decoded path after ROUTE. Never raises for any query; compares the tag in constant time.
         """
         expires = query.get("expires", "")
         if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
@@ -108,28 +107,41 @@ class Links:
         return f"{self.settings.public_base_url or ''}{ROUTE}{quote(key, safe='/~')}?{query}"
 
     def _presigned(
-        self, method: str, key: str, now: int, expires_in: int,
-        headers: Mapping[str, str] | None = None, query: Mapping[str, str] | None = None,
-    ) -> str:  # fmt: skip
+        self,
+        method: str,
+        key: str,
+        now: int,
+        expires_in: int,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> str:
         return presign(
-            method, endpoint=self.endpoint, bucket=self.bucket, key=self._in_bucket(key), region=self.region,
-            credentials=self.credentials, expires_in=expires_in, now=now, headers=headers, query=query,
-        )  # fmt: skip
+            method,
+            endpoint=self.endpoint,
+            bucket=self.bucket,
+            key=self._in_bucket(key),
+            region=self.region,
+            credentials=self.credentials,
+            expires_in=expires_in,
+            now=now,
+            headers=headers,
+            query=query,
+        )
 
     def _in_bucket(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
 
 def own_folder(settings: "Settings") -> str:
-    """The deployment's part of a storage: retention and erasure walk through all of it, and through nobody else's.
+    """Returns this deployment's folder in the storage; retention and erasure walk through this folder only.
 
-    It is named after the prefix of the store's keys, `sluice:preview` as `sluice/preview`.
+    It follows the prefix of the store's keys: ``sluice:preview`` becomes ``sluice/preview``.
     """
     parts = filter(None, settings.prefix.split(":"))
-    return "/".join(part if part.strip(".") else f"_{part}" for part in parts)  # `..` would lead out of it
+    return "/".join(part if part.strip(".") else f"_{part}" for part in parts)  # `..` would leave the folder
 
 
 def disposition(filename: str) -> str:
-    """A Content-Disposition that saves the file under this name (RFC 6266); quotes and controls become underscores."""
+    """Returns a Content-Disposition with this file name (RFC 6266); quotes and controls become underscores."""
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,4 +1,4 @@
-"""Drops the files that a deployment does not keep any longer, a day's folder at a time."""
+"""Drops the files that a deployment no longer keeps, one day's folder at a time."""
 
 import asyncio
 
@@ -11,14 +11,14 @@ from shared.storage.bucket import Bucket, StorageError
 
 
 def uploads_needed_for(settings: Settings) -> float:
-    """s after which no job that was given an upload can still wait for its run, or be in it."""
+    """Returns the seconds after which no job that uses an upload can still wait or run."""
     return max(queue.ttl + queue.deadline for queue in settings.queue_list)
 
 
 class Retention:
-    """Applies STORAGE_RETENTION: whole days of results and uploads go, each of them once all of it is old enough.
+    """Applies STORAGE_RETENTION: drops whole days of results and uploads, each once all of that day is old enough.
 
-    Uploads stay for as long as a job that was given one may wait and run, however short the retention is.
+    Uploads stay for as long as a job that uses one may wait and run, even if the retention is shorter.
     """
 
     def __init__(self, bucket: Bucket, settings: Settings, clock: Clock) -> None:
@@ -27,10 +27,10 @@ class Retention:
         self._clock = clock
 
     async def sweep(self, budget: Budget) -> int:
-        """Drops what is too old, as far as the time allows, and says how many files that were; the rest goes next time.
+        """Drops files that are too old, as far as the time allows, and returns their number. The next sweep goes on.
 
-        Without a retention or a storage it asks nobody. What the storage refuses is logged and raises nothing, since a
-        tick has more important things to do; two sweeps at the same time do no harm.
+        Makes no call without a retention or a storage. Logs a failure of the storage and does not raise, because a tick
+        has more important work. Two sweeps at the same time do no harm.
         """
         if not (self._settings.storage_retention and self._settings.storage_scheme):
             return 0
@@ -49,7 +49,7 @@ class Retention:
         return dropped
 
     async def _old_days(self, root: str) -> list[str]:
-        """The days' folders that are to go, the oldest first."""
+        """Returns the folders of the days to drop, the oldest first."""
         kept_for = float(self._settings.storage_retention)
         if root == layout.UPLOADS:
             kept_for = max(kept_for, uploads_needed_for(self._settings))

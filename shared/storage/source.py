@@ -1,4 +1,4 @@
-"""The file behind a provider's URL, read piece by piece."""
+"""Reads the file behind a provider's URL, piece by piece."""
 
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -10,14 +10,14 @@ from shared.storage.files import CopyError
 
 BLOCK = 256 * 1024  # bytes
 GONE = (403, 404, 410)  # a signed URL answers 403 once it has expired
-PASSING = (408, 425, 429)  # 4xx that may be otherwise a moment later
+PASSING = (408, 425, 429)  # 4xx that another try may not get
 RAW = ("", "identity")
 PACKED = ("gzip", "x-gzip")
 GZIP = 31  # zlib: a gzip header, and the largest window
 
 
 class CopyFailed(Exception):
-    """A file could not be kept. ``code`` is stable, ``retryable`` whether another try may end otherwise."""
+    """A file could not be copied. ``code`` is stable; ``retryable`` says whether another try may succeed."""
 
     def __init__(self, code: CopyError, *, retryable: bool) -> None:
         super().__init__(code)
@@ -26,7 +26,7 @@ class CopyFailed(Exception):
 
 
 class Response(Protocol):
-    """What is needed of an ``httpx.Response`` whose body is not yet read."""
+    """The parts of an ``httpx.Response`` that are used, before its body is read."""
 
     @property
     def status_code(self) -> int: ...
@@ -36,7 +36,7 @@ class Response(Protocol):
 
 
 class Client(Protocol):
-    """What is needed of an ``httpx.AsyncClient``; its timeouts are its maker's business."""
+    """The part of an ``httpx.AsyncClient`` that is used; the code that creates the client sets its timeouts."""
 
     def stream(
         self, method: str, url: str, *, headers: Mapping[str, str], follow_redirects: bool
@@ -44,9 +44,9 @@ class Client(Protocol):
 
 
 class Source:
-    """One GET. Raises CopyFailed, whatever the client or the answer does.
+    """One GET. Raises CopyFailed for every failure of the client or the answer.
 
-    ``is_waited_for`` stays true when a deadline ends the wait for it, and so tells who was slow.
+    ``is_waited_for`` stays true when a deadline ends the wait for the source: then the source was slow, not the bucket.
     """
 
     def __init__(self, client: Client, url: str, max_bytes: int) -> None:
@@ -56,7 +56,10 @@ class Source:
         self.is_waited_for = False
 
     async def open(self, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-        """Sends the request, judges the head of the answer, and gives the body in blocks; ``stack`` closes both."""
+        """Sends the request, checks the answer's status and headers, and returns the body's blocks.
+
+        ``stack`` closes the answer and the blocks.
+        """
         with self._translated():
             request = self._client.stream(
                 "GET", self._url, headers={"Accept-Encoding": "identity"}, follow_redirects=False
@@ -79,7 +82,7 @@ class Source:
             raise CopyFailed("source_unavailable", retryable=True)
 
     async def _next(self, blocks: AsyncIterator[bytes]) -> bytes:
-        """The next block; nothing at the end."""
+        """Returns the next block; an empty one at the end."""
         with self._translated():
             try:
                 return await anext(blocks)
@@ -88,7 +91,7 @@ class Source:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Marks the wait, and turns whatever the client raises into CopyFailed."""
+        """Marks the wait, and turns all errors of the client into CopyFailed."""
         self.is_waited_for = True
         try:
             yield
@@ -98,19 +101,19 @@ class Source:
 
 
 def _failure_of(error: Exception) -> CopyFailed:
-    # Not at the top of the module: it loads httpx, which importing a function must not.
+    # Not at the top of the module: it loads httpx, which the import of a function must not.
     from shared.egress import EgressRefused
 
     if isinstance(error, EgressRefused):
         return CopyFailed("address_refused", retryable=error.reason == "unresolved")
-    # Of every class: httpx has errors outside its tree, for a URL or a header it cannot read. A file must not be lost
-    # over one we did not foresee.
+    # Errors of every class: httpx has some outside its tree, for a URL or a header that it cannot read. An unforeseen
+    # error must not lose a file.
     log.info("source_unavailable", error=type(error).__name__)
     return CopyFailed("source_unavailable", retryable=True)
 
 
 def _judged(response: Response, max_bytes: int) -> str:
-    """The answer's encoding; CopyFailed if its body is not the file, or is too long a one."""
+    """Returns the answer's encoding; raises CopyFailed if its body is not the file, or too long."""
     status = response.status_code
     if status != 200:
         raise _refusal_of(status)
@@ -118,7 +121,7 @@ def _judged(response: Response, max_bytes: int) -> str:
     if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
         raise CopyFailed("too_large", retryable=False)
     encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in RAW + PACKED:  # though only identity was asked for
+    if encoding not in RAW + PACKED:  # although the request accepts identity only
         raise CopyFailed("source_unavailable", retryable=False)
     return encoding
 
@@ -127,12 +130,12 @@ def _refusal_of(status: int) -> CopyFailed:
     if 300 <= status < 400:
         return CopyFailed("redirected", retryable=False)
     if status in GONE:
-        return CopyFailed("source_gone", retryable=status != 410)  # the others say so before a file is there, too
+        return CopyFailed("source_gone", retryable=status != 410)  # 403 and 404 may also mean: not yet
     return CopyFailed("source_unavailable", retryable=status in PASSING or not 400 <= status < 500)
 
 
 class Unpacked:
-    """Blocks as they are, or out of gzip: some servers pack whatever was asked for. Never more than BLOCK at once."""
+    """Yields blocks as they are, or unpacked: some servers send gzip without being asked. At most BLOCK at a time."""
 
     def __init__(self, *, is_packed: bool) -> None:
         self._inflater = zlib.decompressobj(GZIP) if is_packed else None
@@ -140,17 +143,17 @@ class Unpacked:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is missing at the end."""
+        """Whether the stream so far is complete."""
         return self._inflater is None or self._inflater.eof or not self._is_begun
 
     def of(self, block: bytes) -> Iterator[bytes]:
-        """The pieces that this block brings; CopyFailed if they cannot be unpacked."""
+        """Yields the pieces of this block; raises CopyFailed if they cannot be unpacked."""
         if self._inflater is None:
             yield block
             return
         self._is_begun = True
         while True:
-            if self._inflater.eof:  # a file may be several members, one behind the other
+            if self._inflater.eof:  # a gzip file may have several members in a row
                 self._inflater = zlib.decompressobj(GZIP)
             try:
                 piece = self._inflater.decompress(block, BLOCK)
@@ -159,6 +162,6 @@ class Unpacked:
             if piece:
                 yield piece
             block = self._inflater.unconsumed_tail or self._inflater.unused_data
-            # A full piece may leave more behind inside zlib than what is left of the input.
+            # After a full piece, zlib may hold more output, even without more input.
             if not block and (len(piece) < BLOCK or self._inflater.eof):
                 return

@@ -1,4 +1,4 @@
-"""A second copy of a file that goes by, on the function's own disk."""
+"""A second copy of a file while it is copied, on the function's disk."""
 
 import asyncio
 import functools
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_SPOOLED = 256 * 1024**2  # bytes; AWS Lambda and Vercel give /tmp 512 MB
-PREFIX = "sluice-media-"  # of folders for files that are looked into; nobody else's begin like this
-LEFT_AFTER = 3600.0  # s; no function lives so long
+PREFIX = "sluice-media-"  # of the folders for files that are examined; no other program uses it
+LEFT_AFTER = 3600.0  # s; no function runs for so long
 
 
 @contextmanager
 def spool_path() -> Iterator[Path]:
-    """Where a file of this machine can be written; whatever is there goes at the end.
+    """Yields a path on this machine for one file, and removes it at the end.
 
-    The first one of a process also removes what killed processes have left there more than an hour ago: AWS Lambda
-    keeps a function's disk when it starts the function anew.
+    The first call of a process also removes folders that killed processes left more than an hour ago: AWS Lambda keeps
+    a function's disk when it restarts the function.
     """
-    # Without threads: a cancellation must not forget the folder.
+    # No threads: a cancellation would then leave the folder behind.
     _remove_leftovers(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
         yield Path(folder) / "file"
@@ -30,7 +30,7 @@ def spool_path() -> Iterator[Path]:
 
 @functools.cache
 def _remove_leftovers(temporary: str) -> None:
-    """Once for each folder in a process."""
+    """Removes old folders; once per process and temporary folder."""
     for folder in Path(temporary).glob(f"{PREFIX}*"):
         with suppress(OSError):
             if time.time() - folder.lstat().st_mtime > LEFT_AFTER:
@@ -38,9 +38,9 @@ def _remove_leftovers(temporary: str) -> None:
 
 
 class Spool:
-    """Writes blocks to ``path`` as long as they fit; without a path, or with a full disk, to nowhere.
+    """Writes blocks to ``path`` as long as they fit; writes nothing without a path or on a full disk.
 
-    The file is left behind only by ``finish`` returning True.
+    The file stays only if ``finish`` returns True.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -51,7 +51,7 @@ class Spool:
         self._is_wanted = path is not None
 
     async def write(self, block: bytes) -> None:
-        """Adds the block; a spool that cannot take it is dropped for good."""
+        """Adds the block; if it does not fit, removes the file and ignores all further blocks."""
         if not self._is_wanted:
             return
         self._size += len(block)
@@ -65,7 +65,7 @@ class Spool:
             await self.close()
 
     async def finish(self) -> bool:
-        """Whether all that was written is in the file, which is then its caller's."""
+        """Whether the file holds all blocks; the caller then owns it."""
         if not self._is_wanted or self._file is None:
             return False
         try:
@@ -76,10 +76,10 @@ class Spool:
         return True
 
     async def close(self) -> None:
-        """Removes the file, unless it was finished. Does nothing the second time."""
+        """Removes the file unless it is finished. May be called again."""
         if self._is_wanted:
             self._is_wanted = False
-            if self._writing is not None:  # its caller was cancelled, but the thread would create the file anew
+            if self._writing is not None:  # after a cancellation, the thread may still create the file
                 await asyncio.wait([self._writing])
             await asyncio.to_thread(self._remove)
 

@@ -1,4 +1,4 @@
-"""Uploads a file piece by piece, so that neither an error nor a cancellation leaves half of it anywhere."""
+"""Uploads a file piece by piece; an error or a cancellation leaves no part of it behind."""
 
 import asyncio
 from collections import deque
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from obstore.store import LocalStore, MemoryStore, S3Store
 
-# R2 and S3 take parts from 5 MiB on, 10,000 of them, all alike but the last: files up to 48 GiB.
+# R2 and S3 accept at most 10,000 parts of at least 5 MiB, all equal except the last: files up to 48 GiB.
 PART = 5 * 1024 * 1024  # bytes
-PARTS_AT_ONCE = 4  # of PART each, and one more being filled: what bounds the memory
-ABORT_DEADLINE = 5.0  # s; for the storage to forget the parts of an upload that is given up
+PARTS_AT_ONCE = 4  # of PART each, and one more that is being filled; this bounds the memory
+ABORT_DEADLINE = 5.0  # s; for the storage to drop the parts of an upload that is given up
 
 
 class Abandoned(Exception):
@@ -19,7 +19,7 @@ class Abandoned(Exception):
 
 
 class Feed:
-    """Hands the chunks to obstore until it is stopped, and remembers which error ended them."""
+    """Passes the chunks to obstore until it is stopped, and keeps the error that ended them."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
@@ -36,7 +36,7 @@ class Feed:
             raise Abandoned
         if self._first:
             return self._first.popleft()
-        self._waiting = asyncio.current_task()  # obstore asks for each chunk in a task of its own
+        self._waiting = asyncio.current_task()  # obstore asks for each chunk in a separate task
         try:
             return await anext(self._chunks)
         except StopAsyncIteration:
@@ -48,7 +48,7 @@ class Feed:
             self._waiting = None
 
     async def short(self) -> bytes | None:
-        """The whole file if it is shorter than a part; else None, and the chunks read so far are handed out again."""
+        """Returns the whole file if it is shorter than a part. Else returns None, and iteration starts over."""
         read: deque[bytes] = deque()
         size = 0
         async for chunk in self:
@@ -60,7 +60,7 @@ class Feed:
         return b"".join(read)
 
     def stop(self) -> None:
-        """Makes the chunk that is waited for, or the next one, end the upload."""
+        """Ends the upload at the chunk that obstore waits for, or at the next one."""
         self._is_stopped = True
         if self._waiting is not None:
             self._waiting.cancel()
@@ -69,10 +69,10 @@ class Feed:
 async def run_upload(
     store: "S3Store | LocalStore | MemoryStore", key: str, feed: Feed, attributes: dict[str, str] | None
 ) -> None:
-    """Uploads the feed; raises what obstore raises. Cancelled, it has the upload aborted before it ends.
+    """Uploads the feed; raises obstore's errors. A cancellation aborts the upload first.
 
-    obstore aborts a multipart upload when its iterator fails, but not when its own future is cancelled (0.12): then
-    the parts would stay, and be paid for. So a cancellation reaches obstore as an error of the iterator.
+    obstore 0.12 aborts a multipart upload if its iterator fails, but not if its future is cancelled. The parts would
+    stay and cost money. So a cancellation reaches obstore as an error of the iterator.
     """
     import obstore
 
