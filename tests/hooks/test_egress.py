@@ -192,10 +192,15 @@ async def test_cookies_are_not_kept() -> None:
     assert "cookie" not in there.heads[1].lower()
 
 
-async def test_nothing_is_built_before_the_first_request() -> None:
-    transport = GuardedTransport(Guard())
+async def test_nothing_is_built_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(**_: object) -> None:
+        raise AssertionError("a transport was built")
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", build)
+    transport = GuardedTransport(Guard(True, LOCAL))
     await transport.aclose()
-    assert transport._built is None
+    with pytest.raises(AssertionError, match="was built"):
+        await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))
 
 
 @dataclass

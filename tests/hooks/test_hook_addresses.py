@@ -66,13 +66,18 @@ async def test_at_submit_a_host_is_resolved_once_a_minute_and_a_failure_is_not_r
 
 
 async def test_the_memory_of_hosts_is_bounded() -> None:
+    asked: list[str] = []
+
     async def anywhere(host: str, port: int) -> list[str]:
+        asked.append(host)
         return [PUBLIC_V4]
 
     addresses = HookAddresses(Guard(resolver=anywhere))
     for number in range(300):
         await addresses.check(f"https://h{number}.example.com/")
-    assert len(addresses._answers._values) == 256
+    for number in (299, 300 - 256, 0):  # the newest and the oldest in memory, and one that was forgotten
+        await addresses.check(f"https://h{number}.example.com/")
+    assert asked[300:] == ["h0.example.com"]
 
 
 TEXTS: Callable[[], st.SearchStrategy[str]] = lambda: (  # noqa: E731
