@@ -106,7 +106,7 @@ def test_an_answer_in_a_form_that_no_header_names_is_an_error_of_the_script(verb
 
 
 # What Redis gives to a script, as far as ours want it
-GIVEN = {"KEYS", "ARGV", "redis", "string", "table", "math", "ipairs", "pairs", "tonumber", "unpack"}
+GIVEN = {"KEYS", "ARGV", "redis", "string", "table", "math", "ipairs", "pairs", "select", "tonumber", "unpack"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

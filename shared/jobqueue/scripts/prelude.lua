@@ -72,9 +72,10 @@ local function arguments_from(first)
 end
 
 -- Appends all that follow to a list.
-local function add(list, ...)
-  for _, part in ipairs({ ... }) do
-    list[#list + 1] = part
+local function add(list, first, ...)
+  list[#list + 1] = first
+  for i = 1, select('#', ...) do
+    list[#list + 1] = (select(i, ...))
   end
 end
 

@@ -16,20 +16,12 @@ local function pause_gate(provider) return '~p' .. text(provider) end
 local function bucket_gate(provider) return '~r' .. text(provider) end
 local function circuit_gate(provider, model) return '~o' .. text(provider) .. ':' .. model end
 
--- Adds a row of the index to what a head knows.
-local function note_row(head, row)
-  head.last_band = row.band
-  if row.band < 0 then
-    head.gates[row.id] = row.ms
-    return
-  end
-  head.rows[#head.rows + 1] = row
-  if row.band < READY then
-    local queue, provider = queue_of(row.band), provider_of(row.band)
-    head.slots = head.slots + 1
-    head.by_queue[queue] = (head.by_queue[queue] or 0) + 1
-    head.by_provider[provider] = (head.by_provider[provider] or 0) + 1
-  end
+-- Counts a slot in what a head knows.
+local function note_slot(head, lane)
+  local queue, provider = queue_of(lane), provider_of(lane)
+  head.slots = head.slots + 1
+  head.by_queue[queue] = (head.by_queue[queue] or 0) + 1
+  head.by_provider[provider] = (head.by_provider[provider] or 0) + 1
 end
 
 -- The head of the index: gates, up to `limit` slots, and at least `more` of the next jobs. `complete` if no job is
@@ -40,7 +32,15 @@ local function read_head(limit, more)
   local head = { rows = {}, slots = 0, by_queue = {}, by_provider = {}, gates = {}, last_band = -1 }
   for i = 1, #flat, 2 do
     local score = tonumber(flat[i + 1])
-    note_row(head, { id = flat[i], band = band_of(score), ms = number_of(score) })
+    local band = band_of(score)
+    head.last_band = band
+    if band == HISTORY then break end -- the last band, and it can be long
+    if band < 0 then
+      head.gates[flat[i]] = score - band * BAND
+    else
+      head.rows[#head.rows + 1] = { id = flat[i], band = band, ms = score - band * BAND }
+      if band < READY then note_slot(head, band) end
+    end
   end
   head.complete = #flat / 2 < size + MAX_GATES or head.last_band >= ALARMS
   -- A live limit above the configured one has let more slots be taken than were read.
