@@ -39,10 +39,9 @@ class NotStored:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_not_stored(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = message["headers"]
-                if all(name.lower() != b"cache-control" for name, _ in headers):
-                    message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+            # ASGI wants names of headers in lower case.
+            if message["type"] == "http.response.start" and b"cache-control" not in dict(message["headers"]):
+                message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
             await send(message)
 
         await self._app(scope, receive, send_not_stored)

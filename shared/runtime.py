@@ -6,9 +6,8 @@ for reading the certificates. They belong to the loop they were built on, so a n
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -169,31 +168,45 @@ def install(runtime: Runtime) -> None:
     _of_loop[asyncio.get_running_loop()] = runtime
 
 
-@dataclass
 class Call:
-    """One call of a function: who calls, what serves them, how long it may take, and what must follow from it."""
+    """One call of a function: who calls, what serves them, how long it may take, and what must follow from it.
 
-    runtime: Runtime
+    Entering it authenticates the caller. Leaving it does what the scripts said must follow; see shared/outbox/scope.py.
+    """
+
     caller: Caller
-    budget: Budget
     follow_ups: Scope
+
+    def __init__(self, request: Request, roles: Sequence[Role], about: str) -> None:
+        self.runtime = current()
+        self.budget = Budget.of_function(self.runtime.settings)
+        self._request = request
+        self._roles = roles
+        self._about = about
 
     @property
     def owner(self) -> str:
         """The name of the caller's API key; what an application makes belongs to it."""
         return self.caller.name
 
+    async def __aenter__(self) -> "Call":
+        sluice = self.runtime
+        self.caller = await authenticate(self._request, self._roles, sluice.settings, sluice.clock.now())
+        is_waited_for = self.caller.role is not Role.PROVIDER
+        self.follow_ups = Scope(sluice.outbox_worker, self.budget, about=self._about, is_waited_for=is_waited_for)
+        await self.follow_ups.__aenter__()
+        return self
 
-@asynccontextmanager
-async def call(request: Request, *roles: Role, about: str = "") -> AsyncIterator[Call]:
-    """Serves a request of a caller in one of these roles; Unauthenticated comes before anything else is read.
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.follow_ups.__aexit__(kind, error, trace)
 
-    Leaving the block does what the scripts said must follow; see shared/outbox/scope.py. ``about`` names the job or
-    batch that the caller waits for, ``call.follow_ups.about`` one that has its id only inside the block.
+
+def call(request: Request, *roles: Role, about: str = "") -> Call:
+    """The call of this request, for a caller in one of these roles. Entering it raises Unauthenticated for any other.
+
+    ``about`` names the job or batch that the caller waits for, ``call.follow_ups.about`` one that has its id only
+    inside the block.
     """
-    runtime = current()
-    budget = Budget.of_function(runtime.settings)
-    caller = await authenticate(request, roles, runtime.settings, runtime.clock.now())
-    is_waited_for = caller.role is not Role.PROVIDER
-    async with Scope(runtime.outbox_worker, budget, about=about, is_waited_for=is_waited_for) as follow_ups:
-        yield Call(runtime, caller, budget, follow_ups)
+    return Call(request, roles, about)

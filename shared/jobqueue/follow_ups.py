@@ -4,9 +4,8 @@ Each call collects its own rows, and those of the tasks that it starts, in a `Co
 see each other's.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,14 +58,14 @@ class Collector:
 _of_call: ContextVar[Collector | None] = ContextVar("follow_ups", default=None)
 
 
-@contextmanager
-def collecting(collector: Collector) -> Iterator[Collector]:
-    """Inside the block, and in the tasks started there, what scripts note goes to this collector."""
-    token = _of_call.set(collector)
-    try:
-        yield collector
-    finally:
-        _of_call.reset(token)
+def begin_collecting(collector: Collector) -> Token[Collector | None]:
+    """From here on, also in the tasks that are started, what scripts note goes to this collector."""
+    return _of_call.set(collector)
+
+
+def end_collecting(token: Token[Collector | None]) -> None:
+    """What scripts note goes where it went before."""
+    _of_call.reset(token)
 
 
 class FollowUps:

@@ -11,12 +11,11 @@ other calls that a person waits for         all of it, for at most 25 s         
 """
 
 import asyncio
-from contextlib import ExitStack
 from types import TracebackType
 
 from shared.budget import Budget
 from shared.errors import StoreError
-from shared.jobqueue.follow_ups import Collector, FollowUp, collecting
+from shared.jobqueue.follow_ups import Collector, FollowUp, begin_collecting, end_collecting
 from shared.log import log
 from shared.outbox.worker import OutboxWorker
 
@@ -41,21 +40,21 @@ class Scope:
         self._looks = looks
         self._collector = Collector(begin=None if is_waited_for else self._begin)  # mutant: at once
         self._tasks: set[asyncio.Task[bool]] = set()
-        self._stack = ExitStack()
 
     async def __aenter__(self) -> "Scope":
-        self._stack.enter_context(collecting(self._collector))
+        self._token = begin_collecting(self._collector)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._stack:
-            try:
-                # A call that failed has still ended what it ended. One that was cancelled has no time left.
-                if error is None or isinstance(error, Exception):  # mutant: failed call
-                    await self._follow_up(is_failed=error is not None)
-            finally:
+        try:
+            # A call that failed has still ended what it ended. One that was cancelled has no time left.
+            if error is None or isinstance(error, Exception):  # mutant: failed call
+                await self._follow_up(is_failed=error is not None)
+        finally:
+            end_collecting(self._token)
+            if self._tasks:
                 await self._cancel()
 
     async def _follow_up(self, *, is_failed: bool) -> None:
@@ -92,8 +91,6 @@ class Scope:
 
     async def _cancel(self) -> None:
         """Ends what is still under way: nothing goes on after the answer."""
-        if not self._tasks:
-            return
         for task in self._tasks:
             task.cancel()
         ended, _ = await asyncio.wait(self._tasks)
