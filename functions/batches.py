@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.documents.answers import CanceledBatch, RetriedBatch
 from shared.hooks.delivery_log import BatchRedelivery
 from shared.jobqueue.batch import MAX_JOBS
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
@@ -47,7 +48,8 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while a provider still has some of it; 409 ``already_terminal``."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         word = await call.runtime.batches.cancel(call.owner, batch_id, call.budget)
-    return JSONResponse({"id": batch_id, "result": word}, STATUS_OF[word])
+    body: CanceledBatch = {"id": batch_id, "result": word}
+    return JSONResponse(body, STATUS_OF[word])
 
 
 @router.post("/api/batches/{batch_id}/retry")
@@ -55,7 +57,8 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
     """202 with how many new jobs were made; 0 when none had failed."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         count = await call.runtime.batches.retry(call.owner, batch_id, call.budget)
-    return JSONResponse({"id": batch_id, "retried": count}, 202)
+    body: RetriedBatch = {"id": batch_id, "retried": count}
+    return JSONResponse(body, 202)
 
 
 @router.get("/api/batches/{batch_id}/deliveries")

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.documents.operating import Health, StoreHealth, Unavailable
 from shared.errors import StoreError
 from shared.requests.auth import Role
 
@@ -24,11 +25,12 @@ async def health(request: Request) -> JSONResponse:
         try:
             tick_at = await sluice.records.last_tick()
         except StoreError as error:
-            store = {"mode": settings.storage_mode, "reachable": False, "code": error.code}
-            return JSONResponse({"status": "unavailable", "store": store}, 503)
+            store: StoreHealth = {"mode": settings.storage_mode, "reachable": False, "code": error.code}
+            unavailable: Unavailable = {"status": "unavailable", "store": store}
+            return JSONResponse(unavailable, 503)
         age = None if tick_at is None else max(0, (sluice.clock.now() - tick_at) // 1000)
     latency = round((time.monotonic() - began) * 1000, 1)
-    body = {
+    body: Health = {
         "status": "ok",
         "store": {"mode": settings.storage_mode, "reachable": True, "latency_ms": latency},
         "last_tick_age_seconds": age,

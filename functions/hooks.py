@@ -6,6 +6,7 @@ from fastapi.responses import JSONResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.config.hooks import HookOptions
+from shared.documents.answers import HooksDocument
 from shared.hooks.event import secrets_of
 from shared.requests.auth import Role
 
@@ -18,7 +19,12 @@ async def hooks(request: Request) -> JSONResponse:
     async with runtime.call(request, Role.APPLICATION) as call:
         settings = call.runtime.settings
         options = settings.hooks.get(call.owner, HookOptions())
-    return JSONResponse({"url": options.url, "events": options.events, "secrets": secrets_of(settings, call.owner)})
+    body: HooksDocument = {
+        "url": options.url,
+        "events": list(options.events),
+        "secrets": list(secrets_of(settings, call.owner)),
+    }
+    return JSONResponse(body)
 
 
 app = create_app(router)

@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.documents.answers import CanceledJob, ChangedJob
 from shared.documents.job import links
 from shared.errors import JobNotFound, NotWaiting
 from shared.hooks.delivery_log import JobRedelivery
@@ -72,7 +73,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
     async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
         canceled = await call.runtime.cancellation.cancel(call.owner, job_id, call.budget)
     call.runtime.statuses.forget(job_id)
-    body = {"id": job_id, "result": canceled.word, "links": links(job_id)}
+    body: CanceledJob = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:
         body["status"] = canceled.outcome
     return JSONResponse(body, STATUS_OF[canceled.word])
@@ -88,7 +89,8 @@ async def change(request: Request, job_id: str) -> JSONResponse:
         if not await call.runtime.controls.reprioritize(job_id, call.owner, wanted.priority):
             raise NotWaiting
         call.runtime.statuses.forget(job_id)
-    return JSONResponse({"id": job_id, "priority": wanted.priority, "links": links(job_id)})
+    body: ChangedJob = {"id": job_id, "priority": wanted.priority, "links": links(job_id)}
+    return JSONResponse(body)
 
 
 @router.get("/api/jobs/{job_id}/deliveries")

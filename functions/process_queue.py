@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.documents.operating import Statistics, TickReport
 from shared.log import log
 from shared.requests.auth import Role
 from shared.runtime import Runtime
@@ -16,11 +17,11 @@ from shared.runtime import Runtime
 router = APIRouter()
 
 
-async def tick(sluice: Runtime) -> dict[str, Any]:
+async def tick(sluice: Runtime) -> TickReport:
     """One bounded run: starts what may start, looks at what is overdue, leaves a heartbeat."""
     began = time.monotonic()
     report = await sluice.tick.run()
-    summary = {
+    summary: TickReport = {
         "started": report.started,
         "looked_at": report.looked_at,
         "missing": report.missing,
@@ -51,7 +52,7 @@ async def statistics(request: Request) -> JSONResponse:
         return JSONResponse(await _statistics(call.runtime))
 
 
-async def _statistics(sluice: Runtime) -> dict[str, Any]:
+async def _statistics(sluice: Runtime) -> Statistics:
     stats = await sluice.records.stats()
     now = sluice.clock.now()
     return {
@@ -74,7 +75,7 @@ app = create_app(router)
 _http = create_handler(app)
 
 
-async def _scheduled() -> dict[str, Any]:
+async def _scheduled() -> TickReport:
     return await tick(runtime.current())
 
 

@@ -7,6 +7,7 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
+from shared.documents.answers import AppliedWebhook
 from shared.errors import InvalidRequest, Unauthenticated
 from shared.log import log
 from shared.providers.base import Prediction
@@ -37,7 +38,8 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         if ended.makes_room:
             # Meanwhile this job's files are stored and its owner is notified: neither waits for the other's trouble.
             await sluice.dispatcher.run(call.budget)
-    return JSONResponse({"result": ended.word})
+    answer: AppliedWebhook = {"result": ended.word}
+    return JSONResponse(answer)
 
 
 async def _signed_body(request: Request, provider: str, sluice: Runtime) -> bytes:

@@ -4,6 +4,7 @@ Read-only by its type, so that a ``list[str]`` is one, too; what is read from te
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+from typing_extensions import TypeAliasType
+
+Json = TypeAliasType("Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None")

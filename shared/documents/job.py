@@ -109,6 +109,20 @@ class DeadLetter(_Listed):
     failed_attempts: list[FailedAttemptDocument]
 
 
+class JobsPage(TypedDict):
+    """The answer of ``GET /api/jobs``: the caller's jobs, newest first; no ``next_cursor`` on the last page alone."""
+
+    jobs: list[JobSummary]
+    next_cursor: str | None
+
+
+class LettersPage(TypedDict):
+    """The answer of ``GET /api/operate/dead-letters``: all applications' dead letters, the last to die first."""
+
+    dead_letters: list[DeadLetter]
+    next_cursor: str | None
+
+
 def job_document(job: JobRecord, explained: Explanation, url_of: UrlOf, *, gone_before: int = 0) -> JobDocument:
     """All that the owner sees. The copies of a job that ended at ``gone_before`` (ms) or earlier are no longer kept."""
     return {

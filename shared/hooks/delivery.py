@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.documents.event import batch_event, job_event
-from shared.hooks.event import headers, written
+from shared.hooks.event import NotedTry, headers, written
 from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import MAX_JOBS, BatchRecord
 from shared.jobqueue.record import JobRecord
@@ -167,8 +167,8 @@ class Deliveries:
 
 def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str = "", error: str | None = None) -> str:
     """What an event's log keeps of a try: one line."""
-    told = {"at": at, "status": status, "duration_ms": duration, "answer": answer, "error": error}
-    return json.dumps(told, separators=(",", ":"))
+    noted: NotedTry = {"at": at, "status": status, "duration_ms": duration, "answer": answer, "error": error}
+    return json.dumps(noted, separators=(",", ":"))
 
 
 def _retry_after(text: str) -> float:

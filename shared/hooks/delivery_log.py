@@ -2,14 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.clock import iso
 from shared.config.settings import Settings
+from shared.documents.delivery import (
+    DeliveriesDocument,
+    DeliveryDocument,
+    TryDocument,
+    UndeliveredEvent,
+    UndeliveredPage,
+)
 from shared.errors import BatchNotFound, JobNotFound, NoSuchEvent
-from shared.hooks.event import event_type
+from shared.hooks.event import NotedTry, event_type
 from shared.hooks.subscription import BATCH
 from shared.jobqueue import EventRecord, Outbox
 from shared.jobqueue.outbox import JOB_EVENTS, MAX_LISTED, event_records
@@ -42,12 +49,12 @@ class DeliveryLog:
         self._outbox = outbox
         self._settings = settings
 
-    async def of_job(self, caller: str, job_id: str) -> dict[str, Any]:
-        """``{id, hook_url, deliveries}`` of the caller's job; JobNotFound for any other. One command, two while one of
-        its events is still to be delivered."""
+    async def of_job(self, caller: str, job_id: str) -> DeliveriesDocument:
+        """The events of the caller's job; JobNotFound for any other. One command, two while one of its events is still
+        to be delivered."""
         return await self._document(job_id, JOB_EVENTS, await self._job(caller, job_id))
 
-    async def of_batch(self, caller: str, batch_id: str) -> dict[str, Any]:
+    async def of_batch(self, caller: str, batch_id: str) -> DeliveriesDocument:
         """The same of a batch, whose every end is an event; one command more where it was retried."""
         fields = await self._batch(caller, batch_id)
         events = _ends_of(fields)
@@ -71,11 +78,8 @@ class DeliveryLog:
         except JobNotFound:
             raise BatchNotFound from None
 
-    async def undelivered(self, before: int) -> dict[str, Any]:
-        """``{undelivered, next_before}``: all applications' events that were given up before a moment, the last first.
-
-        ``next_before`` is the moment before which the next page begins; None on the last page.
-        """
+    async def undelivered(self, before: int) -> UndeliveredPage:
+        """All applications' events that were given up before a moment, the last first."""
         rows = await self._outbox.undelivered(before)
         following = None
         if len(rows) == MAX_LISTED:
@@ -98,7 +102,7 @@ class DeliveryLog:
             raise BatchNotFound
         return fields
 
-    async def _document(self, holder: str, events: Sequence[str], fields: dict[str, str]) -> dict[str, Any]:
+    async def _document(self, holder: str, events: Sequence[str], fields: dict[str, str]) -> DeliveriesDocument:
         records = event_records(fields, events)
         pending = [record.event for record in records if record.state == "pending"]
         due = await self._outbox.due(fields.get("hook_lane", ""), holder, pending) if pending else {}
@@ -108,7 +112,7 @@ class DeliveryLog:
             "deliveries": [self._delivery(holder, record, due.get(record.event)) for record in records],
         }
 
-    def _delivery(self, holder: str, record: EventRecord, due: int | None) -> dict[str, Any]:
+    def _delivery(self, holder: str, record: EventRecord, due: int | None) -> DeliveryDocument:
         return {
             "event_id": event_id_for(self._settings.signing_key, holder, record.event),
             "type": event_type(record.event),
@@ -117,7 +121,7 @@ class DeliveryLog:
             "tries": [_shown(entry) for entry in record.entries],
         }
 
-    def _given_up(self, event: str, holder: str, at: int) -> dict[str, Any]:
+    def _given_up(self, event: str, holder: str, at: int) -> UndeliveredEvent:
         is_batch = event.startswith(BATCH)
         return {
             "event_id": event_id_for(self._settings.signing_key, holder, event),
@@ -133,6 +137,12 @@ def _ends_of(fields: dict[str, str]) -> list[str]:
     return [BATCH, *(f"{BATCH}{number}" for number in range(1, int(fields.get("rounds", "0")) + 1))]
 
 
-def _shown(entry: str) -> dict[str, Any]:
-    tried: dict[str, Any] = json.loads(entry)
-    return {**tried, "at": iso(tried["at"])}
+def _shown(entry: str) -> TryDocument:
+    tried: NotedTry = json.loads(entry)
+    return {
+        "at": iso(tried["at"]),
+        "status": tried["status"],
+        "duration_ms": tried["duration_ms"],
+        "answer": tried["answer"],
+        "error": tried["error"],
+    }

@@ -5,9 +5,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from typing import TypedDict, cast
 
 from shared.clock import iso
-from shared.config.hooks import HookOptions
+from shared.config.hooks import Event, HookOptions
 from shared.config.settings import Settings
 from shared.signing.derived import event_id_for
 from shared.signing.webhooks import sign
@@ -16,9 +17,19 @@ MAX_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept
 DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # what a body too large does without, in this order
 
 
-def event_type(event: str) -> str:
+class NotedTry(TypedDict):
+    """What an event's log keeps of a try: one line of JSON; ``at`` in ms."""
+
+    at: int
+    status: int | None
+    duration_ms: int
+    answer: str
+    error: str | None
+
+
+def event_type(event: str) -> Event:
     """``job.completed`` and the like; each round of a batch ends with ``batch.completed``."""
-    return "batch.completed" if event.startswith("batch") else f"job.{event}"
+    return "batch.completed" if event.startswith("batch") else cast(Event, f"job.{event}")
 
 
 def written(event: str, happened_at: int, data: Mapping[str, object]) -> bytes:

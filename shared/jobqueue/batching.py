@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from shared.errors import BatchNotFound, Problem, QueueFull
 from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.reads import BatchRead
 from shared.jobqueue.replies import BatchCanceled, Created, Refusal, Retried
 from shared.jobqueue.scripted import Scripted
+from shared.jobqueue.state import CancelWord
 
 Pairs = Mapping[str, str]
 
@@ -63,7 +63,7 @@ class BatchQueue(Scripted):
             results=found.results,
         )
 
-    async def cancel(self, batch_id: str, owner: str) -> Literal["canceled", "cancel_requested", "already_terminal"]:
+    async def cancel(self, batch_id: str, owner: str) -> CancelWord:
         """Ends what waits and asks for the end of what runs: 'canceled', 'cancel_requested' or 'already_terminal'.
 
         Raises BatchNotFound for a batch of somebody else.

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, cast
 
 from shared.jobqueue.follow_ups import FollowUp
 from shared.jobqueue.reads import Undelivered
@@ -13,6 +13,7 @@ from shared.jobqueue.scripted import Scripted
 from shared.log import log
 
 Word = Literal["delivered", "retry", "failed", "disabled"]
+EventState = Literal["pending", "delivered", "failed", "disabled"]
 LANE_TTL = timedelta(days=7)  # how long it is remembered that a host failed or a URL was gone
 JOB_EVENTS = ("processing", "completed", "failed", "canceled")
 MAX_LISTED = 100
@@ -41,7 +42,7 @@ class EventRecord:
     """An event as its job or batch keeps it."""
 
     event: str
-    state: str
+    state: EventState
     tries: int
     entries: tuple[str, ...]
 
@@ -153,7 +154,7 @@ class Outbox(Scripted):
 def event_records(fields: dict[str, str], events: Sequence[str]) -> list[EventRecord]:
     """The events among the fields that have happened, with their tries, oldest first."""
     return [
-        EventRecord(event, fields[f"s:{event}"], int(fields.get(f"n:{event}", "0")),
+        EventRecord(event, cast(EventState, fields[f"s:{event}"]), int(fields.get(f"n:{event}", "0")),
                     tuple(filter(None, fields.get(f"l:{event}", "").split("\n"))))
         for event in events
         if f"s:{event}" in fields

@@ -7,6 +7,8 @@ words of these forms; see answers.py, which makes them. Times are in ms unless a
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from shared.jobqueue.state import CancelWord, Outcome
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -179,8 +181,8 @@ class Canceled(Reply):
 
     words = ("canceled", "cancel_requested", "already_terminal")
 
-    word: Literal["canceled", "cancel_requested", "already_terminal"]
-    outcome: str = ""
+    word: CancelWord
+    outcome: Outcome | Literal[""] = ""
     attempt: int = 0
     prediction: str = ""
     provider: str = ""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 Outcome = Literal["completed", "failed", "canceled"]
+CancelWord = Literal["canceled", "cancel_requested", "already_terminal"]
 Status = Literal["pending", "processing", "completed", "failed", "canceled"]
 
 

@@ -1,15 +1,16 @@
 """Admits jobs: one script decides, and the job starts at once when there is room."""
 
 import secrets
-from typing import Any
 
 from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
+from shared.documents.answers import Receipt
 from shared.documents.job import links
 from shared.errors import InvalidRequest, JobNotFound, StoreError, StoreUncertain
 from shared.jobqueue import Claimed, JobQueue, Records
+from shared.jobqueue.state import Status
 from shared.jobs.request import HookCheck, SubmitRequest, queue_for
 from shared.log import log
 from shared.signing.derived import job_id_for
@@ -34,9 +35,7 @@ class Admission:
         self._clock = clock
         self._check_hook = check_hook
 
-    async def submit(
-        self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget
-    ) -> dict[str, Any]:
+    async def submit(self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget) -> Receipt:
         """The accepted job, with its links and place in the queue; the same job for the same key and body."""
         job_id = self._job_id(caller, idempotency_key)
         # Here and not in admit: a redrive repeats what was accepted, and each delivery is checked again anyway.
@@ -66,7 +65,7 @@ class Admission:
         retry_of: str = "",
         start: bool = True,
         user_queued: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> Receipt:
         """Takes the request in as the job of this id, unless there is one. ``retry_of`` names the failed job that it
         repeats; without ``start`` the job waits for a dispatch; ``user_queued`` is as for JobQueue.enqueue.
         """
@@ -91,7 +90,7 @@ class Admission:
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
             return await self.receipt(job_id)
-        status = "processing" if admitted.word == "started" else "pending"
+        status: Status = "processing" if admitted.word == "started" else "pending"
         receipt = self._receipt(job_id, status, queue.name, admitted.position, now)
         claimed = Claimed(
             id=job_id, attempt=1, provider=fields["provider"], model=request.model, input=fields["input"],
@@ -114,13 +113,13 @@ class Admission:
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
 
-    async def receipt(self, job_id: str) -> dict[str, Any]:
+    async def receipt(self, job_id: str) -> Receipt:
         """The receipt of a job that was taken in before. Raises JobNotFound."""
         job = await self._records.read(job_id)
         return self._receipt(job_id, job.status, job.queue, None, job.created_at)
 
     @staticmethod
-    def _receipt(job_id: str, status: str, queue: str, position: int | None, created_at: int | None) -> dict[str, Any]:
+    def _receipt(job_id: str, status: Status, queue: str, position: int | None, created_at: int) -> Receipt:
         return {
             "id": job_id,
             "status": status,

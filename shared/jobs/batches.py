@@ -21,6 +21,7 @@ from shared.hooks.subscription import subscription
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.batch import MAX_JOBS, BatchRecord, Policy
 from shared.jobqueue.record import is_job_id
+from shared.jobqueue.state import CancelWord
 from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, queue_for
 from shared.log import log
 from shared.outbox.scope import Scope
@@ -180,7 +181,7 @@ class Batches:
 
         return batch.owner, batch_document(batch, url_of, gone_before=gone_before(self._settings, now))
 
-    async def cancel(self, caller: str, batch_id: str, budget: Budget) -> str:
+    async def cancel(self, caller: str, batch_id: str, budget: Budget) -> CancelWord:
         """Cancels what has not ended: 'canceled', 'cancel_requested' while a provider has some, 'already_terminal'."""
         if not is_job_id(batch_id):
             raise BatchNotFound

@@ -8,7 +8,6 @@ A user's jobs go first: his files are found without them.
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +15,7 @@ from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock
 from shared.config.settings import Settings
+from shared.documents.answers import ErasedUser
 from shared.errors import BelongsToBatch, JobNotFound, NotTerminal, StorageUnavailable
 from shared.jobqueue import History
 from shared.jobqueue.record import JobRecord, is_job_id
@@ -46,7 +46,7 @@ class Erased:
     files: int = 0
     staying: set[str] = field(default_factory=set)
 
-    def document(self, *, is_complete: bool) -> dict[str, Any]:
+    def document(self, *, is_complete: bool) -> ErasedUser:
         return {"jobs": self.jobs, "files": self.files, "live": len(self.staying), "is_complete": is_complete}
 
 
@@ -79,8 +79,8 @@ class Erasure:
             await self._history.delete(job_id, caller)
         self._cache.forget(job_id)
 
-    async def erase_user(self, caller: str, user: str, budget: Budget) -> dict[str, Any]:
-        """``{jobs, files, live, is_complete}``: how much of a user's was removed by this call, and how many jobs stay.
+    async def erase_user(self, caller: str, user: str, budget: Budget) -> ErasedUser:
+        """How much of a user's was removed by this call, and how many jobs stay.
 
         Complete means that whatever could go is gone; what stays can go once its jobs, or their batches, have ended.
         Otherwise the time was over, and another call goes on. Raises StorageUnavailable.

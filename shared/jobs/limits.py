@@ -4,13 +4,14 @@ A limit lives as a gate in the queue's index, where each claim reads it for noth
 until it is lifted with null, which gives the configured limit back.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
+from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, ProviderLimit
 from shared.errors import InvalidRequest
 from shared.jobqueue import Controls
 from shared.jobs.request import Id
@@ -48,7 +49,7 @@ class Limits:
         self._settings = settings
         self._clock = clock
 
-    async def change(self, change: LimitsChange) -> dict[str, Any]:
+    async def change(self, change: LimitsChange) -> LimitsDocument:
         """Applies the change and tells how all limits stand. InvalidRequest names what does not exist."""
         gates = {"=s": change.system} if "system" in change.model_fields_set else {}
         numbers = {queue.name: queue.number for queue in self._settings.queue_list}
@@ -65,10 +66,10 @@ class Limits:
         log.warning("limits_changed", gates=gates, users=len(change.users))
         return self.shown(await self._controls.set_gates(gates))
 
-    def shown(self, gates: dict[str, int]) -> dict[str, Any]:
+    def shown(self, gates: dict[str, int]) -> LimitsDocument:
         """Each limit in force, whether it was set live, and what is paused or open by itself until when."""
         s, now = self._settings, self._clock.now()
-        providers = {}
+        providers: dict[str, ProviderLimit] = {}
         for name in s.provider_names:
             number = NUMBERS[name]
             concurrency, per_minute, _ = s.provider_limits(REGISTRY[number])
@@ -78,7 +79,7 @@ class Limits:
                 "creates_per_minute": per_minute,
                 "paused_until": iso(paused_until) if paused_until > now else None,
             }
-        circuits = [
+        circuits: list[OpenCircuit] = [
             {"provider": _provider_of(name), "model": name.partition(":")[2], "open_until": iso(until)}
             for name, until in sorted(gates.items())
             if name.startswith("~o")
@@ -91,7 +92,7 @@ class Limits:
         }
 
 
-def _limit(live: int | None, configured: int) -> dict[str, Any]:
+def _limit(live: int | None, configured: int) -> LimitDocument:
     return {"concurrency": configured if live is None else live, "configured": configured, "paused": live == 0}
 
 

@@ -6,11 +6,11 @@ is there all the time is shown once, however much comes and goes meanwhile.
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.documents.job import DeadLetter, JobSummary, dead_letter, job_summary
+from shared.documents.job import JobsPage, LettersPage, dead_letter, job_summary
 from shared.jobqueue import History, Position
 from shared.jobqueue.history import MAX_MOMENT, Letters
 from shared.jobqueue.state import Status
@@ -95,20 +95,6 @@ class UndeliveredQuery(Filter):
     """The query of ``GET /api/operate/undelivered``; ``before`` is the first moment that does not count."""
 
     before: Moment = MAX_MOMENT + 1
-
-
-class JobsPage(TypedDict):
-    """The answer of ``GET /api/jobs``: the caller's jobs, newest first; no ``next_cursor`` on the last page alone."""
-
-    jobs: list[JobSummary]
-    next_cursor: str | None
-
-
-class LettersPage(TypedDict):
-    """The answer of ``GET /api/operate/dead-letters``: all applications' dead letters, the last to die first."""
-
-    dead_letters: list[DeadLetter]
-    next_cursor: str | None
 
 
 class Listing:

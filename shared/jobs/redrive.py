@@ -5,13 +5,15 @@ of it. A crash after the new job was made and before the old one was told is hea
 """
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.budget import Budget
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
+from shared.documents.answers import RedriveReceipt
+from shared.documents.operating import RedriveReport
 from shared.errors import (
     AlreadyRedriven,
     BelongsToBatch,
@@ -79,7 +81,7 @@ class Redrive:
         self._cursors = cursors
         self._settings = settings
 
-    async def retry(self, caller: str, job_id: str, budget: Budget) -> dict[str, Any]:
+    async def retry(self, caller: str, job_id: str, budget: Budget) -> RedriveReceipt:
         """The receipt of the new job; the same job again for the same failed one.
 
         Raises JobNotFound for a job of somebody else, NotFailed, BelongsToBatch, AlreadyRedriven, and whatever a submit
@@ -92,15 +94,17 @@ class Redrive:
             raise JobNotFound
         return await self._redrive(failed, budget)
 
-    async def run(self, order: RedriveOrder, budget: Budget) -> dict[str, Any]:
-        """``{redriven: [{id, redriven_as}], skipped: [{id, code}], stopped_by, next_cursor, dry_run}``.
+    async def run(self, order: RedriveOrder, budget: Budget) -> RedriveReport:
+        """What was redriven, what was not and why, and where another call goes on.
 
         A dry run says what would be done, as far as that can be told. Each job costs three calls and some 12 billed
         commands; it stops early, with a cursor, when the function's time or the queue is full. Safe to repeat.
         """
         start = self._cursors.read(order.cursor, *order.walk) or order.beginning
         found, following = await self._found(order, start)
-        report: dict[str, Any] = {"redriven": [], "skipped": [], "stopped_by": None}
+        report: RedriveReport = {
+            "redriven": [], "skipped": [], "stopped_by": None, "next_cursor": None, "dry_run": order.dry_run
+        }  # fmt: skip
         for job_id, behind in found:
             if budget.left < 3 * self._settings.store_total_timeout:
                 report["stopped_by"] = "out_of_time"
@@ -113,7 +117,8 @@ class Redrive:
         if report["redriven"] and not order.dry_run:
             log.warning("redriven", count=len(report["redriven"]))
             await self._dispatcher.run(budget)
-        return {**report, "next_cursor": self._cursors.write(following, *order.walk), "dry_run": order.dry_run}
+        report["next_cursor"] = self._cursors.write(following, *order.walk)
+        return report
 
     async def _found(self, order: RedriveOrder, start: Position) -> tuple[list[tuple[str, Position]], Position | None]:
         """The ids this call is about, each with the position behind it, and the position where the next call begins."""
@@ -124,7 +129,7 @@ class Redrive:
         found = [(order.ids[n], Position(n + 1, "")) for n in range(start.ms, last)]
         return found, Position(last, "") if last < len(order.ids) else None
 
-    async def _one(self, job_id: str, dry_run: bool, budget: Budget, report: dict[str, Any]) -> None:
+    async def _one(self, job_id: str, dry_run: bool, budget: Budget, report: RedriveReport) -> None:
         try:
             failed = await self._history.request(job_id)
             if dry_run:
@@ -133,8 +138,8 @@ class Redrive:
             else:
                 made = (await self._redrive(failed, budget, start=False, user_queued=UNLIMITED))["id"]
             report["redriven"].append({"id": job_id, "redriven_as": made})
-        except QueueFull as problem:
-            report["stopped_by"] = problem.code
+        except QueueFull:
+            report["stopped_by"] = "queue_full"
         except StoreError:
             raise
         except Problem as problem:
@@ -142,7 +147,7 @@ class Redrive:
 
     async def _redrive(
         self, failed: RequestRecord, budget: Budget, *, start: bool = True, user_queued: int | None = None
-    ) -> dict[str, Any]:
+    ) -> RedriveReceipt:
         _check(failed)
         new_id = redriven_id(self._settings.signing_key, failed.id)
         if failed.redriven_as:

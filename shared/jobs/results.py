@@ -1,12 +1,15 @@
 """What a completed job brought, as its owner is sent to it."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
+from shared.documents.job import JobDocument
 from shared.errors import NoSuchFile, NotCompleted, NotCompletedYet
 from shared.jobs.status import StatusView
+from shared.json_value import Json
 from shared.storage.links import ROUTE
 
 MAX_URL = 2000  # characters that go into a header
@@ -16,7 +19,7 @@ MAX_URL = 2000  # characters that go into a header
 class Result:
     """The output, and the address that it is or whose list it begins, if any."""
 
-    output: Any
+    output: Json
     url: str | None
 
     @property
@@ -30,7 +33,7 @@ def result_of(view: StatusView, number: int | None = None) -> Result:
 
     What the output begins with is our own copy where there is one: the view has put it there.
     """
-    document = json.loads(view.body)
+    document: JobDocument = json.loads(view.body)
     if document["status"] != "completed":
         raise NotCompleted if view.is_final else NotCompletedYet
     output, files = document["output"], document["files"]
@@ -44,7 +47,7 @@ def result_of(view: StatusView, number: int | None = None) -> Result:
     return Result(output, next((text for text in candidates if _is_url(text, ours)), None))
 
 
-def _is_url(value: Any, ours: set[str]) -> bool:
+def _is_url(value: object, ours: Collection[str | None]) -> TypeGuard[str]:
     """Whether it can be redirected to: a URL, or the path of a copy in this deployment's own route."""
     if not isinstance(value, str) or len(value) > MAX_URL or not value.isascii() or not value.isprintable():
         return False

@@ -1,10 +1,11 @@
 """Lets a user's own pictures be uploaded, past the functions, to where a model can fetch them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.clock import iso
+from shared.documents.answers import PreparedUpload
 from shared.errors import InvalidRequest, NoStorage
 from shared.jobs.request import Id
 from shared.storage import layout
@@ -25,7 +26,7 @@ class UploadRequest(BaseModel):
     size: Annotated[int, Field(ge=1)]
 
 
-def prepared(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> dict[str, Any]:
+def prepared(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> PreparedUpload:
     """Where this very file may be PUT, with which headers and until when, and the URL by which it can be read then.
 
     The storage is not asked. Raises NoStorage, and InvalidRequest for a file too large.

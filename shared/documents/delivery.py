@@ -1,0 +1,51 @@
+"""The events of a job or batch and each try to deliver them, as their owner and the operator see them."""
+
+from typing import TypedDict
+
+from shared.config.hooks import Event
+from shared.jobqueue.outbox import EventState
+
+
+class TryDocument(TypedDict):
+    """One try: the endpoint's status and the beginning of its answer, or in ``error`` why there is none."""
+
+    at: str
+    status: int | None
+    duration_ms: int
+    answer: str
+    error: str | None
+
+
+class DeliveryDocument(TypedDict):
+    """One event and its tries, oldest first."""
+
+    event_id: str
+    type: Event
+    state: EventState
+    next_try_at: str | None
+    tries: list[TryDocument]
+
+
+class DeliveriesDocument(TypedDict):
+    """``GET /api/jobs/{id}/deliveries`` and the same of a batch."""
+
+    id: str
+    hook_url: str | None
+    deliveries: list[DeliveryDocument]
+
+
+class UndeliveredEvent(TypedDict):
+    """An event that was given up, of a job or of a batch."""
+
+    event_id: str
+    type: Event
+    job_id: str | None
+    batch_id: str | None
+    given_up_at: str
+
+
+class UndeliveredPage(TypedDict):
+    """``GET /api/operate/undelivered``; the next page begins before ``next_before``, which is null on the last one."""
+
+    undelivered: list[UndeliveredEvent]
+    next_before: str | None

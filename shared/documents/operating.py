@@ -1,0 +1,120 @@
+"""What the operator and the scheduler see: limits, statistics, ticks, redrives, and whether the deployment works."""
+
+from typing import Literal, NotRequired, TypedDict
+
+
+class LimitDocument(TypedDict):
+    """A limit in force, and the configured one; they differ while an operator has set it."""
+
+    concurrency: int
+    configured: int
+    paused: bool
+
+
+class ProviderLimit(LimitDocument):
+    """The limits of a provider, and until when its own refusals pause it."""
+
+    creates_per_minute: float
+    paused_until: str | None
+
+
+class OpenCircuit(TypedDict):
+    """A model that fails, and when one job tries it again."""
+
+    provider: str
+    model: str
+    open_until: str
+
+
+class LimitsDocument(TypedDict):
+    """``GET /api/operate/limits``."""
+
+    system: LimitDocument
+    queues: dict[str, LimitDocument]
+    providers: dict[str, ProviderLimit]
+    circuits: list[OpenCircuit]
+
+
+class QueueDocument(TypedDict):
+    """One queue's jobs: at a provider, and ready."""
+
+    running: int
+    ready: int
+    concurrency: int
+
+
+class Statistics(TypedDict):
+    """``GET /api/process-queue``. ``counters`` are of all jobs since the store was empty."""
+
+    queues: dict[str, QueueDocument]
+    running: int
+    max_running: int
+    delayed: int
+    backlog: int
+    dead: int
+    counters: dict[str, int]
+    last_tick_age_seconds: int | None
+    limits: LimitsDocument
+    storage_mode: str
+
+
+class TickReport(TypedDict):
+    """``POST /api/process-queue``: what the tick did, in jobs; ``followed_up`` in rows of the outbox."""
+
+    started: int
+    looked_at: int
+    missing: int
+    expired: int
+    failed: int
+    followed_up: int
+    rounds: int
+    duration_ms: int
+
+
+class RedrivenJob(TypedDict):
+    """A dead letter, and the job that was made of it, or would be."""
+
+    id: str
+    redriven_as: str
+
+
+class SkippedJob(TypedDict):
+    """A job that was not redriven; ``code`` is that of the error."""
+
+    id: str
+    code: str
+
+
+class RedriveReport(TypedDict):
+    """``POST /api/operate/dead-letters/redrive``."""
+
+    redriven: list[RedrivenJob]
+    skipped: list[SkippedJob]
+    stopped_by: Literal["queue_full", "out_of_time"] | None
+    next_cursor: str | None
+    dry_run: bool
+
+
+class StoreHealth(TypedDict):
+    """Whether the store answers: how fast, or with which error."""
+
+    mode: str
+    reachable: bool
+    latency_ms: NotRequired[float]
+    code: NotRequired[str]
+
+
+class Health(TypedDict):
+    """``GET /api/health``."""
+
+    status: Literal["ok"]
+    store: StoreHealth
+    last_tick_age_seconds: int | None
+    tick_is_late: bool
+
+
+class Unavailable(TypedDict):
+    """``GET /api/health`` with 503."""
+
+    status: Literal["unavailable"]
+    store: StoreHealth
