@@ -12,14 +12,13 @@ from shared.hooks.delivery_log import JobRedelivery
 from shared.jobqueue.record import is_job_id
 from shared.jobs.listing import JobsQuery
 from shared.jobs.request import JobChange
-from shared.jobs.results import result_of
+from shared.jobs.results import MAX_FILE, result_of
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_number, read_optional_model, read_query
 
 router = APIRouter()
 
 MAX_BODY = 4 * 1024
-MAX_FILES = 10**6  # the largest number that is read; which files there are is the job's to say
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 
 
@@ -59,7 +58,7 @@ async def result(request: Request, job_id: str) -> Response:
     in the same cache.
     """
     async with runtime.call(request, Role.APPLICATION) as call:
-        number = read_number(request, "file", 0, 0, MAX_FILES) if "file" in request.query_params else None
+        number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
         remembered = await call.runtime.statuses.view(call.owner, job_id)
     found = result_of(remembered.value, number)
     if found.url is not None:

@@ -24,9 +24,21 @@
 No message holds a secret, a token, a signed URL or what the caller sent.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, NotRequired, TypedDict
 
 PROBLEM_JSON = "application/problem+json"
+
+
+class ProblemDocument(TypedDict):
+    """An error as callers see it; a bug's has no ``detail``."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: NotRequired[str]
+    retryable: bool
+    field: NotRequired[str]
 
 
 class Problem(Exception):
@@ -45,10 +57,10 @@ class Problem(Exception):
         self.retry_after = retry_after
         self.translations = {}
 
-    def document(self, language: str = "en") -> dict[str, Any]:
+    def document(self, language: str = "en") -> ProblemDocument:
         """Returns the problem document: RFC 9457's members, ``code``, ``retryable`` and, if known, ``field``."""
         title, detail = self.translations.get(language, (self.title, self.detail))
-        body: dict[str, Any] = {
+        body: ProblemDocument = {
             "type": f"urn:sluice:problem:{self.code}",
             "title": title,
             "status": self.http_status,

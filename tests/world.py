@@ -222,9 +222,10 @@ async def make_world(
 
 @asynccontextmanager
 async def http_client(**headers: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the composed application, in this process and loop."""
+    """A client of the composed application, in this process and loop; tests/contract.py checks its answers."""
     from functions.index import app
+    from tests.contract import CheckedTransport
 
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    transport = CheckedTransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://sluice.test", headers=headers) as client:
         yield client

@@ -13,6 +13,7 @@ from shared.json_value import Json
 from shared.storage.links import ROUTE
 
 MAX_URL = 2000  # characters that go into a header
+MAX_FILE = 10**6  # the largest number that is read; which files there are is the job's to say
 
 
 @dataclass(frozen=True)

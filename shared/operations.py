@@ -1,0 +1,153 @@
+"""Every operation of the HTTP API: what it takes, what it answers, and with which errors it refuses.
+
+The API's description is made of this table. Nothing that serves a request reads it: answers are checked against it in
+tests only (tests/http/contract.py), where every answer of every HTTP test passes by.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared import errors
+from shared.documents.answers import (
+    AppliedWebhook,
+    CanceledBatch,
+    CanceledJob,
+    ChangedJob,
+    ErasedUser,
+    HooksDocument,
+    JobOutput,
+    PreparedUpload,
+    Receipt,
+    RedriveReceipt,
+    RetriedBatch,
+)
+from shared.documents.batch import BatchDocument
+from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
+from shared.documents.job import JobDocument, JobsPage, LettersPage
+from shared.documents.operating import Health, LimitsDocument, RedriveReport, Statistics, TickReport, Unavailable
+from shared.errors import Problem
+from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
+from shared.jobqueue.batch import MAX_JOBS
+from shared.jobs.batches import MAX_RESULTS, BatchRequest
+from shared.jobs.erasure import UserPath
+from shared.jobs.limits import LimitsChange
+from shared.jobs.listing import JobsQuery, LettersQuery, UndeliveredQuery
+from shared.jobs.redrive import RedriveOrder
+from shared.jobs.request import JobChange, SubmitRequest
+from shared.jobs.results import MAX_FILE
+from shared.jobs.uploads import UploadRequest
+
+Refusals = tuple[type[Problem], ...]
+# A TypedDict, or a union of them; None where the answer has no JSON body.
+Answer = Any
+
+STORE: Refusals = (
+    errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError,
+)  # fmt: skip
+ASKED: Refusals = (errors.Unauthenticated, *STORE)  # of whatever needs a caller and the store
+GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of what reads a body or a query besides
+NO_ROOM: Refusals = (errors.UserLimitReached, errors.QueueFull)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path, as the routes name them.
+
+    ``answers`` has a model for each status of success. ``body`` and ``query`` are models of what is taken; ``numbers``
+    are single parameters of the query, each with its bounds. ``refuses_with`` lists what is raised on purpose.
+    """
+
+    method: str
+    path: str
+    answers: Mapping[int, Answer]
+    refuses_with: Refusals
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    at: type[BaseModel] | None = None  # a model of the path's parameters, where they have bounds
+    numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "POST", "/api/submit", {202: Receipt}, (*GIVEN, *NO_ROOM, errors.IdempotencyConflict), body=SubmitRequest
+    ),
+    Operation("GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound)),
+    Operation("GET", "/api/jobs", {200: JobsPage}, GIVEN, query=JobsQuery),
+    Operation(
+        "DELETE", "/api/jobs/{job_id}", {204: None},
+        (*ASKED, errors.JobNotFound, errors.NotTerminal, errors.BelongsToBatch, errors.StorageUnavailable),
+    ),
+    Operation(
+        "POST", "/api/jobs/{job_id}/retry", {202: RedriveReceipt},
+        (*GIVEN, *NO_ROOM, errors.JobNotFound, errors.NotFailed, errors.BelongsToBatch, errors.AlreadyRedriven),
+    ),
+    Operation(
+        "GET", "/api/jobs/{job_id}/result", {200: JobOutput, 303: None},
+        (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile), numbers={"file": (0, MAX_FILE)},
+    ),
+    Operation(
+        "POST", "/api/jobs/{job_id}/cancel", {200: CanceledJob, 202: CanceledJob, 409: CanceledJob},
+        (*ASKED, errors.JobNotFound),
+    ),
+    Operation(
+        "PATCH", "/api/jobs/{job_id}", {200: ChangedJob}, (*GIVEN, errors.JobNotFound, errors.NotWaiting),
+        body=JobChange,
+    ),
+    Operation("GET", "/api/jobs/{job_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.JobNotFound)),
+    Operation(
+        "POST", "/api/jobs/{job_id}/redeliver", {200: DeliveriesDocument},
+        (*GIVEN, errors.JobNotFound, errors.NoSuchEvent), body=JobRedelivery,
+    ),
+    Operation(
+        "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, errors.IdempotencyConflict), body=BatchRequest
+    ),
+    Operation(
+        "GET", "/api/batches/{batch_id}", {200: BatchDocument}, (*GIVEN, errors.BatchNotFound),
+        numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
+    ),
+    Operation(
+        "POST", "/api/batches/{batch_id}/cancel", {200: CanceledBatch, 202: CanceledBatch, 409: CanceledBatch},
+        (*ASKED, errors.BatchNotFound),
+    ),
+    Operation(
+        "POST", "/api/batches/{batch_id}/retry", {202: RetriedBatch}, (*ASKED, *NO_ROOM, errors.BatchNotFound)
+    ),
+    Operation("GET", "/api/batches/{batch_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.BatchNotFound)),
+    Operation(
+        "POST", "/api/batches/{batch_id}/redeliver", {200: DeliveriesDocument},
+        (*GIVEN, errors.BatchNotFound, errors.NoSuchEvent), body=BatchRedelivery,
+    ),
+    Operation("POST", "/api/process-queue", {200: TickReport}, GIVEN),
+    Operation("GET", "/api/process-queue", {200: Statistics | TickReport}, ASKED),
+    Operation("POST", "/api/webhook/{provider}", {200: AppliedWebhook}, GIVEN),
+    Operation("GET", "/api/health", {200: Health, 503: Unavailable}, ()),
+    Operation("GET", "/api/operate/limits", {200: LimitsDocument}, ASKED),
+    Operation("PATCH", "/api/operate/limits", {200: LimitsDocument}, GIVEN, body=LimitsChange),
+    Operation("GET", "/api/operate/dead-letters", {200: LettersPage}, GIVEN, query=LettersQuery),
+    Operation("DELETE", "/api/operate/dead-letters/{job_id}", {204: None}, (*ASKED, errors.JobNotFound)),
+    Operation("POST", "/api/operate/dead-letters/redrive", {200: RedriveReport}, GIVEN, body=RedriveOrder),
+    Operation("GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN, query=UndeliveredQuery),
+    Operation("GET", "/api/hooks", {200: HooksDocument}, (errors.Unauthenticated,)),
+    Operation(
+        "POST", "/api/uploads", {201: PreparedUpload},
+        (errors.InvalidRequest, errors.Unauthenticated, errors.NoStorage), body=UploadRequest,
+    ),
+    Operation(
+        "GET", "/api/files/{key:path}", {200: None, 206: None, 304: None},
+        (errors.LinkRefused, errors.NoSuchFile, errors.RangeRefused, errors.StorageUnavailable),
+    ),
+    Operation(
+        "HEAD", "/api/files/{key:path}", {200: None, 206: None, 304: None},
+        (errors.LinkRefused, errors.NoSuchFile, errors.RangeRefused, errors.StorageUnavailable),
+    ),
+    Operation(
+        "PUT", "/api/files/{key:path}", {200: None},
+        (errors.InvalidRequest, errors.LinkRefused, errors.StorageUnavailable),
+    ),
+    Operation(
+        "DELETE", "/api/users/{user_id:path}", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable), at=UserPath
+    ),
+)  # fmt: skip
