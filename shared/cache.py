@@ -59,7 +59,7 @@ class Cache:
         for key in [key for key in (*self._values, *self._loads) if key.startswith(prefix)]:
             self.forget(key)
 
-    def left(self, remembered: Remembered[Any]) -> float:
+    def left(self, remembered: Remembered[Value]) -> float:
         """Returns for how many seconds the value is still good."""
         return max(0.0, remembered.good_until - self._clock())
 
@@ -71,7 +71,7 @@ class Cache:
             self._keep(key, remembered)
         return remembered
 
-    def _keep(self, key: str, remembered: Remembered[Any]) -> None:
+    def _keep(self, key: str, remembered: Remembered[Value]) -> None:
         self._values[key] = remembered
         self._values.move_to_end(key)
         while len(self._values) > self._size:

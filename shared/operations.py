@@ -41,8 +41,6 @@ from shared.jobs.results import MAX_FILE
 from shared.jobs.uploads import UploadRequest
 
 Refusals = tuple[type[Problem], ...]
-# A TypedDict, or a union of them; None where the answer has no JSON body.
-Answer = Any
 
 STORE: Refusals = (
     errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError,
@@ -56,13 +54,14 @@ NO_ROOM: Refusals = (errors.UserLimitReached, errors.QueueFull)
 class Operation:
     """One method of one path, as the routes name them.
 
-    ``answers`` has a model for each status of success. ``body`` and ``query`` are models of what is taken; ``numbers``
-    are single parameters of the query, each with its bounds. ``refuses_with`` lists what is raised on purpose.
+    ``answers`` has a TypedDict, or a union of them, for each status; None where the answer has no JSON body. ``body``
+    and ``query`` are models of what is taken, ``numbers`` single parameters of the query with their bounds.
+    ``refuses_with`` lists what is raised on purpose.
     """
 
     method: str
     path: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Any]
     refuses_with: Refusals
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
 
 
-async def together(*works: Coroutine[Any, Any, Any]) -> None:
+async def together(*works: Coroutine[object, object, object]) -> None:
     """Runs all of them. The first failure cancels the others and is raised; none is left running."""
     try:
         async with asyncio.TaskGroup() as group:

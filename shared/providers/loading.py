@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
@@ -23,16 +23,24 @@ class Providers:
         return self._loaded[name]
 
     def _load(self, name: str) -> Provider:
-        provider: Provider = provider_class(name)(self._settings)
-        return provider
+        return provider_class(name)(self._settings)
 
     async def close(self) -> None:
         for provider in self._loaded.values():
             await provider.close()
 
 
-def provider_class(name: str) -> Any:
-    """The class of a registered provider: called with the settings it makes a Provider, and ``faults(settings)`` of one
-    with settings of its own names those that keep a deployment from starting. Raises KeyError."""
+class ProviderClass(Protocol):
+    """Makes a provider of the deployment's settings."""
+
+    def __call__(self, settings: Settings, /) -> Provider: ...
+
+    def faults(self, settings: Settings, /) -> list[str]:
+        """What keeps the deployment from starting, of settings that the provider reads itself. Replicate has none."""
+
+
+def provider_class(name: str) -> ProviderClass:
+    """The class of a registered provider. Raises KeyError."""
     module, _, attribute = REGISTRY[NUMBERS[name]].target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: ProviderClass = getattr(importlib.import_module(module), attribute)
+    return found

@@ -8,13 +8,14 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from shared.errors import InvalidRequest
+from shared.json_value import Json
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -54,7 +55,7 @@ async def read_optional_model(request: Request, limit: int, model: type[Model]) 
     return checked(model, parse_json(body))
 
 
-def checked(model: type[Model], given: Any) -> Model:
+def checked(model: type[Model], given: object) -> Model:
     """Returns the given value as a model; InvalidRequest names the first invalid field."""
     try:
         return model.model_validate(given)
@@ -93,10 +94,10 @@ def read_query(request: Request, model: type[Model]) -> Model:
     return checked(model, given)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Json:
     """Returns the JSON document in ``body``; InvalidRequest for a value that could not be written as JSON again."""
     try:
-        document = json.loads(
+        document: Json = json.loads(
             body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
         )
     except RecursionError:
@@ -113,7 +114,7 @@ def _require_json(request: Request) -> None:
         raise InvalidRequest("The body must be sent as application/json.", field="Content-Type", http_status=415)
 
 
-def _refuse(constant: str) -> Any:
+def _refuse(constant: str) -> NoReturn:
     raise InvalidRequest("Numbers must be finite.", http_status=400)
 
 
@@ -124,7 +125,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     document = dict(pairs)
     if len(document) != len(pairs):
         raise InvalidRequest("An object names a member twice.", http_status=400)
@@ -135,7 +136,7 @@ def _too_deep(field: str | None) -> InvalidRequest:
     return InvalidRequest(f"The body may be nested at most {MAX_DEPTH} deep.", field=field, http_status=422)
 
 
-def _inspect(value: Any, depth: int, field: str | None) -> None:
+def _inspect(value: Json, depth: int, field: str | None) -> None:
     """Refuses values nested too deep, and text that UTF-8 cannot encode; ``field`` is the top-level member."""
     if isinstance(value, str):
         if SURROGATE.search(value):
@@ -145,7 +146,7 @@ def _inspect(value: Any, depth: int, field: str | None) -> None:
         return
     if depth > MAX_DEPTH:
         raise _too_deep(field)
-    members: Iterable[tuple[str | None, Any]]
+    members: Iterable[tuple[str | None, Json]]
     members = value.items() if isinstance(value, dict) else ((None, item) for item in value)
     for name, member in members:
         if name is not None:

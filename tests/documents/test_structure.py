@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -121,3 +122,49 @@ def test_work_is_never_left_for_after_the_answer() -> None:
     for path in MODULES:
         if path.relative_to(ROOT).parts[0] in ("functions", "shared"):
             assert "BackgroundTask" not in path.read_text(), name(path)
+
+
+# Where a public signature or a public class's attribute may be Any, and why.
+UNTYPED = {
+    "functions/process_queue.py:handler": "Lambda's event and context, as Mangum takes and answers them",
+    "shared/egress.py:GuardedClient.build_request": "passes on what httpx's own method takes",
+    "shared/hooks/delivery.py:Client.stream": "what httpx's own method answers",
+    "shared/storage/source.py:Client.stream": "what httpx's own method answers",
+    "shared/jobqueue/kinds.py:Kind.fits": "asks values of every type whether they are of the kind",
+    "shared/jobqueue/kinds.py:Kind.write": "the values of one kind only, which fits() has let pass",
+    "shared/jobs/batches.py:BatchJob.input": "pydantic would look at each value; read_model has done so",
+    "shared/jobs/request.py:SubmitRequest.input": "pydantic would look at each value; read_model has done so",
+    "shared/jobqueue/replies.py:Place.of": "a reply of a script, which this gives a type",
+    "shared/startup.py:from_platform": "keywords for pydantic-settings, whose constructor takes many others",
+    "shared/store/__init__.py:Store.execute": "Redis answers a command with anything; its caller knows with what",
+    "shared/store/memory.py:MemoryStore.execute": "as Store.execute",
+    "shared/store/rest.py:RestStore.execute": "as Store.execute",
+    "shared/operations.py:Operation.answers": "a TypedDict or a union of them, for which typing has no type",
+}
+
+
+def test_what_crosses_rooms_has_a_type() -> None:
+    """No Any in a public signature or attribute: JSON that may be anything is Json, records and documents are types."""
+    found = set()
+    for path in MODULES:
+        if path.relative_to(ROOT).parts[0] in ("functions", "shared"):
+            found |= {f"{name(path)}:{public}" for public in _untyped(ast.parse(path.read_text()).body)}
+    assert found == set(UNTYPED)
+
+
+def _untyped(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
+    """The public functions, methods and attributes whose annotations hold Any."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _untyped(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            is_public = not node.name.startswith("_") or node.name == "__init__"
+            taken = [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+            if is_public and any(_holds_any(annotation) for annotation in (*taken, node.returns)):
+                yield prefix + node.name
+        elif isinstance(node, ast.AnnAssign) and prefix and _holds_any(node.annotation):
+            yield prefix + ast.unparse(node.target)
+
+
+def _holds_any(annotation: ast.expr | None) -> bool:
+    return annotation is not None and re.search(r"\bAny\b", ast.unparse(annotation)) is not None
