@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import runtime
+from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
 
@@ -65,7 +66,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     if error.translations:
         language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))
         headers |= {"Content-Language": language, "Vary": "Accept-Language"}
-    return JSONResponse(error.document(language), error.http_status, headers=headers, media_type=PROBLEM_JSON)
+    return JSONResponse(problem_document(error, language), error.http_status, headers=headers, media_type=PROBLEM_JSON)
 
 
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:
@@ -87,7 +88,7 @@ def preferred(accepted: str, offered: tuple[str, ...]) -> str:
 async def _answer_http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = CODES.get(error.status_code, "http_error")
-    document = {
+    document: ProblemDocument = {
         "type": f"urn:sluice:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": error.status_code,
@@ -99,7 +100,7 @@ async def _answer_http(_: Request, error: Exception) -> JSONResponse:
 
 async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
     log.error("bug", error=type(error).__name__, exc_info=error)
-    document = {
+    document: ProblemDocument = {
         "type": "urn:sluice:problem:internal_error",
         "title": "Internal error",
         "status": 500,

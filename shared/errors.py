@@ -24,21 +24,9 @@
 No message holds a secret, a token, a signed URL or what the caller sent.
 """
 
-from typing import ClassVar, NotRequired, TypedDict
+from typing import ClassVar
 
 PROBLEM_JSON = "application/problem+json"
-
-
-class ProblemDocument(TypedDict):
-    """An error as callers see it; a bug's has no ``detail``."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: NotRequired[str]
-    retryable: bool
-    field: NotRequired[str]
 
 
 class Problem(Exception):
@@ -56,21 +44,6 @@ class Problem(Exception):
         self.field = field
         self.retry_after = retry_after
         self.translations = {}
-
-    def document(self, language: str = "en") -> ProblemDocument:
-        """Returns the problem document: RFC 9457's members, ``code``, ``retryable`` and, if known, ``field``."""
-        title, detail = self.translations.get(language, (self.title, self.detail))
-        body: ProblemDocument = {
-            "type": f"urn:sluice:problem:{self.code}",
-            "title": title,
-            "status": self.http_status,
-            "code": self.code,
-            "detail": detail,
-            "retryable": self.retryable,
-        }
-        if self.field is not None:
-            body["field"] = self.field
-        return body
 
     def headers(self) -> dict[str, str]:
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}

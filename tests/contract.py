@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 from pydantic import TypeAdapter
 
-from shared.errors import PROBLEM_JSON, ProblemDocument
+from shared.documents.problem import ProblemDocument
+from shared.errors import PROBLEM_JSON
 from shared.operations import OPERATIONS, Operation
 
 # What any route may answer before its function is reached, or after its function has failed.
