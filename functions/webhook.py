@@ -1,5 +1,7 @@
 """POST /api/webhook/{provider}: the provider says that a prediction has ended."""
 
+from typing import cast
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
@@ -7,7 +9,7 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
-from shared.documents.answers import AppliedWebhook
+from shared.documents.answers import AppliedWebhook, WebhookWord
 from shared.errors import InvalidRequest, Unauthenticated
 from shared.log import log
 from shared.providers.base import Prediction
@@ -38,7 +40,8 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         if ended.makes_room:
             # Meanwhile this job's files are stored and its owner is notified: neither waits for the other's trouble.
             await sluice.dispatcher.run(call.budget)
-    answer: AppliedWebhook = {"result": ended.word}
+    # The words of finish and fail, and of a run that goes on
+    answer: AppliedWebhook = {"result": cast(WebhookWord, ended.word)}
     return JSONResponse(answer)
 
 

@@ -7,6 +7,8 @@ from shared.documents.job import JobLinks
 from shared.jobqueue.state import CancelWord, Outcome, Status
 from shared.json_value import Json
 
+WebhookWord = Literal["finished", "already", "stale", "unknown", "delayed", "running"]
+
 
 class Receipt(TypedDict):
     """``POST /api/submit``: the accepted job; its place in the queue if it waits and this call has accepted it."""
@@ -92,4 +94,4 @@ class ErasedUser(TypedDict):
 class AppliedWebhook(TypedDict):
     """``POST /api/webhook/{provider}``: what the report did to its job."""
 
-    result: Literal["finished", "already", "stale", "unknown", "delayed", "running"]
+    result: WebhookWord
