@@ -13,7 +13,7 @@ async def running(world: World, url: str, **changes: Any) -> str:
 
 
 async def completed(world: World, url: str, **changes: Any) -> str:
-    """A job that has run to its end and whose owner wants to be told."""
+    """A job that has completed and has a hook."""
     job_id = await running(world, url, **changes)
     await world.runtime.queue.finish(job_id, 1, f"p_{job_id}", "completed", {"output": '"done"'})
     return job_id
@@ -32,8 +32,8 @@ async def left(world: World) -> int:
     return int(await world.raw("ZCARD", world.runtime.queue.keys.outbox))
 
 
-async def told(world: World, job_id: str, event: str = "completed") -> Any:
-    """What is kept of an event's deliveries."""
+async def delivery_of(world: World, job_id: str, event: str = "completed") -> Any:
+    """The delivery record of one event."""
     fields = await world.runtime.outbox.read(job_id, (event,), ())
     (record,) = event_records(fields, (event,))
     return record

@@ -21,11 +21,6 @@ async def ended(world: World, user: str = "ada", *, files: str = "", **changes: 
     return job
 
 
-def told(world: World) -> list[FollowUp]:
-    """What the scripts have told this process to do since it was last asked."""
-    return world.follow_ups()
-
-
 async def lane_of(world: World, job: str) -> str:
     return str(await world.raw("HGET", world.runtime.queue.keys.job(job), "hook_lane"))
 
@@ -39,7 +34,7 @@ async def claimed(world: World, rows: int = 20) -> list[Lane]:
 
 
 async def due_at(world: World, name: str) -> int | None:
-    """When somebody looks at a job's files, or at a lane; None if nobody will."""
+    """When a tick looks at a job's files or at a lane, in ms; None if it never does."""
     score = await world.raw("ZSCORE", world.runtime.queue.keys.outbox, name)
     return None if score is None else int(float(score)) % 20_000_000_000_000
 

@@ -11,7 +11,7 @@ TIMEOUT = httpx.Timeout(5)
 
 @dataclass
 class Table:
-    """A resolver that knows names by heart, each with its answers in turn; the last one stays."""
+    """A resolver with fixed names: each gives its answers in turn, and repeats the last one."""
 
     answers: dict[str, list[list[str]]]
     asked: list[tuple[str, int]] = field(default_factory=list)

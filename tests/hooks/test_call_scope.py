@@ -1,4 +1,4 @@
-"""A call does what its scripts said must follow: a tick or a webhook all of it, a submit or a poll for its own job."""
+"""A tick or a webhook handles all follow-ups; a submit or a poll handles its own job's."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 async def source() -> AsyncIterator[Receiver]:
-    """Where the provider keeps its files."""
+    """The host of the provider's files."""
     async with receiver() as made:
         made.answers = lambda _: (200, {"Content-Type": "text/plain"}, b"a lighthouse")
         yield made
@@ -48,7 +48,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def lost(world: World, source: Receiver, owner: Receiver, user: str = "ada") -> str:
-    """A job whose provider has ended it, and whose webhook never came; its next check is due."""
+    """A job that the provider has ended and whose webhook was lost; its next check is due."""
     job_id = await world.enqueue(user, start=True, hook_url=owner.url(), hook_events=["job.completed"])
     await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
     world.provider.states[f"p_{job_id}"] = Prediction(f"p_{job_id}", "completed", output=[source.url("/film.mp4")])
@@ -62,7 +62,7 @@ async def files_of(world: World, job_id: str) -> list[str]:
 
 
 def events(owner: Receiver) -> list[tuple[str, str]]:
-    """Type and job of each event that the owner got."""
+    """Type and job of each event that the owner received."""
     bodies = [json.loads(received.body) for received in owner.received]
     return [(body["type"], body["data"]["id"]) for body in bodies]
 
@@ -97,7 +97,7 @@ async def test_a_poll_follows_up_its_own_job_and_leaves_another_one_leased(
         own, other = await lost(world, source, owner), await lost(world, source, owner, "bob")
         await world.enqueue("eve")
         shown = (await client.get(f"/api/status/{own}")).json()
-        # A job waits for the room that it leaves: the poll dispatches, and so ends the other one as well.
+        # A job waits for the freed slot: the poll dispatches, and so ends the other run too.
         assert shown["stage"] == "done" and [file["state"] for file in shown["files"]] == ["stored"]
         assert (await world.runtime.records.read(other)).status == "completed"
         assert await files_of(world, other) == ["pending"] and events(owner) == [("job.completed", own)]

@@ -1,4 +1,4 @@
-"""Owners are told: what is sent, to whom, when again, and what is kept of it."""
+"""Deliveries to owners: the request, its signature, the retries and the log."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from shared.clock import ManualClock
 from shared.hooks.delivery import LADDER
 from shared.hooks.event import MAX_BYTES, secrets_of, written
 from shared.jobs.batches import BatchJob, BatchRequest
-from tests.hooks.deliveries import completed, drain, left, run, running, told
+from tests.hooks.deliveries import completed, delivery_of, drain, left, run, running
 from tests.receiver import OK, Receiver, receiver
 from tests.world import World, make_world
 
@@ -31,14 +31,14 @@ async def endpoint() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
-    # The verifiers of others allow five minutes by the machine's own clock.
+    # The verifiers of other libraries allow five minutes by the machine's clock.
     clock = ManualClock(time.time_ns() // 1_000_000)
     settings = {"allow_loopback": True, "hooks": HOOKS, "api_keys": "app:key-of-the-app-in-tests"}
     async with make_world(any_store, clock, **settings) as made:
         yield made
 
 
-async def test_the_end_of_a_job_is_delivered_by_whoever_ended_it_and_both_secrets_sign(
+async def test_the_end_of_a_job_is_delivered_by_the_call_that_ended_it_and_both_secrets_sign(
     world: World, endpoint: Receiver
 ) -> None:
     job_id = await completed(world, endpoint.url(), metadata={"order": "7"})
@@ -49,7 +49,7 @@ async def test_the_end_of_a_job_is_delivered_by_whoever_ended_it_and_both_secret
         assert event["type"] == "job.completed" and event["data"]["id"] == job_id
         assert event["data"]["output"] == "done" and event["data"]["metadata"] == {"order": "7"}
     assert await left(world) == 0
-    record = await told(world, job_id)
+    record = await delivery_of(world, job_id)
     assert (record.state, record.tries) == ("delivered", 1)
     assert json.loads(record.entries[0])["status"] == 204
 
@@ -77,14 +77,14 @@ async def test_a_failed_delivery_is_tried_ten_times_under_one_id_and_is_then_giv
         world.manual.advance(LADDER[number] * 0.9 - 1)
         await run(world)
         assert len(endpoint.received) == number, "before its time"
-        world.manual.advance(LADDER[number] * 0.25 + 1200)  # its jitter, and the patience with a host that fails
+        world.manual.advance(LADDER[number] * 0.25 + 1200)  # its jitter, and the pause of a failing host
         await run(world)
     assert len(endpoint.received) == len(LADDER)
     assert len({request.event_id for request in endpoint.received}) == 1
     stamps = [int(request.headers["webhook-timestamp"]) for request in endpoint.received]
     assert stamps == sorted(set(stamps)), "each try has a fresh timestamp"
     assert await left(world) == 0
-    record = await told(world, job_id)
+    record = await delivery_of(world, job_id)
     assert (record.state, record.tries, len(record.entries)) == ("failed", 10, 10)
     assert json.loads(record.entries[0])["answer"] == "no"
     undelivered = await world.runtime.outbox.undelivered(world.clock.now() + 1)
@@ -100,7 +100,7 @@ async def test_only_2xx_is_success_and_no_redirect_is_followed(
         endpoint.answers = lambda request: (status, {"Location": endpoint.url("/other")}, b"")
         job_id = await completed(world, endpoint.url())
         await drain(world)
-        assert (await told(world, job_id)).state == "pending"
+        assert (await delivery_of(world, job_id)).state == "pending"
         assert endpoint.on("/other") == []
 
 
@@ -108,21 +108,23 @@ async def test_410_stops_all_deliveries_to_that_url_and_to_no_other(world: World
     endpoint.answers = lambda request: (410, {}, b"") if request.path == "/gone" else OK
     first = await completed(world, endpoint.url("/gone"))
     await drain(world)
-    assert (await told(world, first)).state == "disabled"
+    assert (await delivery_of(world, first)).state == "disabled"
     second, other = await completed(world, endpoint.url("/gone")), await completed(world, endpoint.url("/other"))
     await drain(world)
     world.manual.advance(DAY)
     await run(world)
     assert len(endpoint.on("/gone")) == 1 and len(endpoint.on("/other")) == 1
-    assert (await told(world, second)).state == "disabled" and (await told(world, other)).state == "delivered"
-    # Somebody has put it right: what he asks for is tried, and what comes later too.
+    assert (await delivery_of(world, second)).state == "disabled" and (
+        await delivery_of(world, other)
+    ).state == "delivered"
+    # The owner has repaired the URL: a redelivery is tried, and so are later events.
     endpoint.answers = lambda _: OK
     await world.runtime.outbox.redeliver(first, "completed", "app")
     await drain(world)
-    assert (await told(world, first)).state == "delivered"
+    assert (await delivery_of(world, first)).state == "delivered"
     third = await completed(world, endpoint.url("/gone"))
     await drain(world)
-    assert (await told(world, third)).state == "delivered"
+    assert (await delivery_of(world, third)).state == "delivered"
 
 
 async def test_retry_after_is_obeyed(world: World, endpoint: Receiver) -> None:
@@ -135,7 +137,7 @@ async def test_retry_after_is_obeyed(world: World, endpoint: Receiver) -> None:
     assert len(endpoint.received) == 1
     world.manual.advance(20)
     await run(world)
-    assert (await told(world, job_id)).state == "delivered"
+    assert (await delivery_of(world, job_id)).state == "delivered"
 
 
 async def test_a_host_that_hangs_is_left_alone_while_others_are_served(
@@ -150,7 +152,7 @@ async def test_a_host_that_hangs_is_left_alone_while_others_are_served(
         world.follow_ups()  # the functions that ended them have died
         world.manual.advance(60)
         assert await run(world) == 6
-        assert [(await told(world, job_id)).state for job_id in healthy] == ["delivered"] * 3
+        assert [(await delivery_of(world, job_id)).state for job_id in healthy] == ["delivered"] * 3
         tried = len(hung.received)
         world.manual.advance(1)
         await run(world)
@@ -171,14 +173,14 @@ async def test_new_ends_do_not_try_a_host_that_is_backed_off(world: World, endpo
     await drain(world)
     second = await completed(world, endpoint.url("/b"))
     await drain(world)
-    assert len(endpoint.received) == 1 and (await told(world, second)).state == "pending"
+    assert len(endpoint.received) == 1 and (await delivery_of(world, second)).state == "pending"
     endpoint.answers = lambda _: OK
     world.manual.advance(400)
     await run(world)
-    assert (await told(world, second)).state == "delivered"
+    assert (await delivery_of(world, second)).state == "delivered"
 
 
-async def test_each_event_that_is_asked_for_is_told_and_no_other(world: World, endpoint: Receiver) -> None:
+async def test_only_the_requested_events_are_delivered(world: World, endpoint: Receiver) -> None:
     url = endpoint.url()
     job_id = await running(world, url, hook_events=["job.processing", "job.failed"])
     await drain(world)
@@ -245,17 +247,19 @@ async def test_a_batch_is_one_event_at_its_end_and_another_when_it_ends_again(wo
     assert events[1]["data"]["counts"]["canceled"] == 2
 
 
-async def test_a_function_that_dies_before_it_tells_leaves_that_to_the_tick(world: World, endpoint: Receiver) -> None:
+async def test_a_function_that_dies_before_it_delivers_leaves_the_event_to_the_tick(
+    world: World, endpoint: Receiver
+) -> None:
     job_id = await completed(world, endpoint.url())
     world.follow_ups()
     await world.runtime.tick.run()
-    assert endpoint.received == [], "its lease stands"
+    assert endpoint.received == [], "its lease is still held"
     world.manual.advance(31)
     await world.runtime.tick.run()
-    assert (await told(world, job_id)).state == "delivered"
+    assert (await delivery_of(world, job_id)).state == "delivered"
 
 
-async def test_a_deleted_job_is_told_of_no_more(world: World, endpoint: Receiver) -> None:
+async def test_a_deleted_job_sends_no_more_events(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
     world.follow_ups()
     await world.runtime.history.delete(job_id, "app")
@@ -267,12 +271,12 @@ async def test_a_deleted_job_is_told_of_no_more(world: World, endpoint: Receiver
 async def test_an_address_that_is_not_public_is_never_connected_to(
     any_store: RunningServer | None, endpoint: Receiver
 ) -> None:
-    """Whatever was accepted at submit: the guard looks at each try."""
+    """The guard checks each try, even if submit accepted the URL."""
     async with make_world(any_store, ManualClock()) as world:
         job_id = await completed(world, endpoint.url())
         await drain(world)
         assert endpoint.received == []
-        assert json.loads((await told(world, job_id)).entries[0])["error"] == "address_refused"
+        assert json.loads((await delivery_of(world, job_id)).entries[0])["error"] == "address_refused"
 
 
 async def test_the_answer_is_kept_to_500_bytes_and_an_endless_one_is_not_awaited(
@@ -281,7 +285,7 @@ async def test_the_answer_is_kept_to_500_bytes_and_an_endless_one_is_not_awaited
     endpoint.answers = lambda _: (200, {}, b"\xff" * 1_000_000)
     job_id = await completed(world, endpoint.url())
     await drain(world)
-    record = await told(world, job_id)
+    record = await delivery_of(world, job_id)
     assert record.state == "delivered" and len(json.loads(record.entries[0])["answer"]) <= 500
 
 
@@ -295,7 +299,7 @@ def test_a_body_stays_below_20_kb_and_names_what_it_leaves_out() -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(400)
-async def test_a_thousand_deliveries_to_fifty_endpoints_of_which_twenty_are_ill(valkey: RunningServer) -> None:
+async def test_a_thousand_deliveries_to_fifty_endpoints_of_which_twenty_fail(valkey: RunningServer) -> None:
     """Ten hang and ten answer 500; the thirty healthy ones are all served within two ticks.
 
     The ten hang until the healthy ones are served: no time is measured, so that a slow machine proves the same.
@@ -317,7 +321,7 @@ async def test_a_thousand_deliveries_to_fifty_endpoints_of_which_twenty_are_ill(
             job_id = await world.enqueue(f"user{number}", hook_url=there[number % 50].url())
             await world.runtime.queue.cancel(job_id, "app")
             ended.append(job_id)
-        world.follow_ups()  # nobody had the time
+        world.follow_ups()  # no process handled them
         world.manual.advance(60)
         patience = asyncio.create_task(hang_up_when_served(there[:10], there[20:], 20))
         for _ in range(2):

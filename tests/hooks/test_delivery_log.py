@@ -1,4 +1,4 @@
-"""What an owner and the operator are shown of events over HTTP, and telling one once more."""
+"""The delivery log over HTTP: what owners and the operator see, and redelivery."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -70,13 +70,13 @@ async def test_each_event_is_shown_with_every_try(world: World, client: httpx.As
     for _ in range(3):
         world.manual.advance(1000)
         await world.work_off()
-    told = await deliveries(client, job_id)
-    assert [event["state"] for event in told] == ["delivered"] * 2
-    assert [event["next_try_at"] for event in told] == [None] * 2
-    assert {event["event_id"] for event in told} == {request.event_id for request in endpoint.received}
+    shown = await deliveries(client, job_id)
+    assert [event["state"] for event in shown] == ["delivered"] * 2
+    assert [event["next_try_at"] for event in shown] == [None] * 2
+    assert {event["event_id"] for event in shown} == {request.event_id for request in endpoint.received}
 
 
-async def test_a_job_that_tells_nobody_has_no_deliveries(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_job_without_a_hook_has_no_deliveries(world: World, client: httpx.AsyncClient) -> None:
     job_id = await world.enqueue()
     assert await deliveries(client, job_id) == []
 
@@ -98,7 +98,7 @@ async def test_an_event_is_delivered_once_more_and_at_once(
     problem(await client.post(f"/api/jobs/{job_id}/redeliver", json={"event": "job.failed"}), 404, "no_such_event")
 
 
-async def test_what_has_not_happened_cannot_be_told(
+async def test_an_event_that_has_not_happened_cannot_be_redelivered(
     world: World, client: httpx.AsyncClient, endpoint: Receiver
 ) -> None:
     job_id = await world.enqueue(hook_url=endpoint.url())
@@ -107,7 +107,7 @@ async def test_what_has_not_happened_cannot_be_told(
     assert endpoint.received == []
 
 
-async def test_a_batch_shows_each_of_its_ends_and_tells_the_latest_again(
+async def test_a_batch_shows_each_of_its_ends_and_redelivers_the_latest(
     world: World, client: httpx.AsyncClient, endpoint: Receiver
 ) -> None:
     body = {"user_id": "ada", "model": "acme/video", "hook_url": endpoint.url(), "jobs": [{"input": {}}]}
@@ -155,7 +155,7 @@ async def test_an_event_of_no_known_name_is_refused(
     problem(await client.post(f"/api/{kind}/{job_id}/redeliver", json={"x": 1}), 422, "invalid_request")
 
 
-async def test_an_application_can_fetch_how_it_is_told_and_nobody_elses_secrets(
+async def test_an_application_can_fetch_its_own_hook_secrets_and_no_others(
     world: World, client: httpx.AsyncClient
 ) -> None:
     answer = await client.get("/api/hooks")
@@ -167,7 +167,7 @@ async def test_an_application_can_fetch_how_it_is_told_and_nobody_elses_secrets(
     problem(await client.get("/api/hooks", headers={"Authorization": ""}), 401, "unauthenticated")
 
 
-async def test_the_secret_that_was_fetched_verifies_what_is_told(
+async def test_the_fetched_secret_verifies_a_delivery(
     any_store: RunningServer | None, endpoint: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock()
@@ -213,7 +213,7 @@ async def test_the_operator_sees_what_was_given_up_page_by_page(
 
 
 @pytest.mark.parametrize("path", ["/api/submit", "/api/batches"])
-async def test_what_was_accepted_stays_so_when_its_host_is_found_no_more(
+async def test_an_accepted_job_stays_accepted_when_its_host_is_no_longer_found(
     path: str, world: World, client: httpx.AsyncClient
 ) -> None:
     body: dict[str, Any] = {"user_id": "ada", "model": "acme/video", "hook_url": "https://example.com/a"}

@@ -1,4 +1,4 @@
-"""What goes wrong with owners' endpoints, and whom it must not touch."""
+"""Failing endpoints, and what they must not affect."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from shared.hooks.subscription import subscription
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.providers.base import Prediction
 from shared.startup import SettingsError, load_settings
-from tests.hooks.deliveries import completed, drain, left, run, running, told
+from tests.hooks.deliveries import completed, delivery_of, drain, left, run, running
 from tests.receiver import OK, Receiver, receiver
 from tests.world import AUTH, World, http_client, make_world, settings_for
 
@@ -53,10 +53,10 @@ async def test_events_behind_a_host_that_stays_down_are_given_up_and_listed(worl
     assert await left(world) == 0
     assert (await world.runtime.records.stats()).counters["undelivered"] == 60
     assert len(await world.runtime.outbox.undelivered(world.clock.now() + 1)) == 60
-    assert (await told(world, "job_59", "canceled")).state == "failed"
+    assert (await delivery_of(world, "job_59", "canceled")).state == "failed"
 
 
-async def test_an_event_whose_job_is_there_no_more_is_counted(world: World, endpoint: Receiver) -> None:
+async def test_an_event_of_a_job_that_is_gone_is_counted(world: World, endpoint: Receiver) -> None:
     job_id = await completed(world, endpoint.url())
     world.follow_ups()
     await world.raw("DEL", world.runtime.queue.keys.job(job_id))
@@ -66,10 +66,10 @@ async def test_an_event_whose_job_is_there_no_more_is_counted(world: World, endp
     assert (await world.runtime.records.stats()).counters["undelivered"] == 1
 
 
-async def test_a_call_that_somebody_waits_for_delivers_nobody_elses_events(
+async def test_a_submit_or_a_poll_delivers_no_events_of_other_jobs(
     world: World, client: httpx.AsyncClient, endpoint: Receiver
 ) -> None:
-    """The submit starts another user's job too, whose event is left to those who have the time."""
+    """The submit also starts another user's job; a tick or a later call sends that job's event."""
     await world.enqueue("bob", hook_url=endpoint.url(), hook_events=["job.processing"])
     body = {"model": "acme/video", "input": {}, "user_id": "ada"}
     assert (await client.post("/api/submit", json=body)).status_code == 202
@@ -95,9 +95,7 @@ async def test_trouble_of_the_outbox_is_no_trouble_of_an_accepted_submit(
     assert answer.status_code == 202 and asked == [answer.json()["id"]]
 
 
-async def test_a_batch_that_is_polled_tells_its_end(
-    world: World, client: httpx.AsyncClient, endpoint: Receiver
-) -> None:
+async def test_a_poll_of_a_batch_delivers_its_end(world: World, client: httpx.AsyncClient, endpoint: Receiver) -> None:
     """Without webhook and without tick."""
     request = BatchRequest(user_id="ada", model="acme/video", hook_url=endpoint.url(), jobs=[BatchJob(input={})])
     batch = await world.runtime.batches.create("app", request, "k", Budget(50))
@@ -115,7 +113,7 @@ async def test_behind_many_dead_hosts_a_healthy_one_is_served_in_the_same_run(wo
         dead.answers = lambda _: (500, {}, b"")
         for number in range(70):
             job_id = await world.enqueue(f"user{number}", hook_url=f"http://127.0.0.1:{dead.port}/{number}")
-            # A host of its own each: so many owners would be too many for a test.
+            # Each has its own host: that many endpoints would be too many for a test.
             lane = f"app:{number:012d}"
             await world.raw("HSET", world.runtime.queue.keys.job(job_id), "hook_lane", lane)
             await world.runtime.queue.cancel(job_id, "app")
@@ -124,11 +122,11 @@ async def test_behind_many_dead_hosts_a_healthy_one_is_served_in_the_same_run(wo
         world.follow_ups()
         world.manual.advance(60)
         await run(world)
-        assert (await told(world, healthy, "canceled")).state == "delivered"
+        assert (await delivery_of(world, healthy, "canceled")).state == "delivered"
 
 
 @pytest.mark.parametrize("cut", [True, False])
-async def test_a_success_counts_whatever_becomes_of_its_body(world: World, cut: bool) -> None:
+async def test_a_2xx_counts_as_success_even_if_its_body_breaks_off(world: World, cut: bool) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
@@ -140,7 +138,7 @@ async def test_a_success_counts_whatever_becomes_of_its_body(world: World, cut: 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     job_id = await completed(world, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     await drain(world)
-    assert (await told(world, job_id)).state == "delivered"
+    assert (await delivery_of(world, job_id)).state == "delivered"
     server.close()
     await server.wait_closed()
 
@@ -149,7 +147,7 @@ async def test_a_success_counts_whatever_becomes_of_its_body(world: World, cut: 
     "url", ["https://[bad", "http://hooks.example.com/x", "ftp://x.example.com", "https://10.0.0.1/x", "https://a.b:8443/",
             "https://u:p@a.b/", "https://localhost/"],
 )  # fmt: skip
-def test_a_default_url_that_nobody_could_be_told_at_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_url_that_cannot_be_called_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_ENV", "test")
     monkeypatch.setenv("API_KEYS", "app:key-of-the-app-in-tests")
     monkeypatch.setenv("HOOKS", json.dumps({"app": {"url": url}}))
@@ -169,7 +167,9 @@ async def test_what_is_ended_after_a_410_is_listed_for_the_operator(world: World
     assert (await world.runtime.records.stats()).counters["undelivered"] == 2
 
 
-async def test_the_event_of_a_batchs_end_tells_that_end_though_it_lives_again(world: World, endpoint: Receiver) -> None:
+async def test_the_event_of_a_batchs_end_shows_that_end_even_if_the_batch_runs_again(
+    world: World, endpoint: Receiver
+) -> None:
     endpoint.answers = lambda _: (500, {}, b"")
     request = BatchRequest(user_id="ada", model="acme/video", hook_url=endpoint.url(), jobs=[BatchJob(input={})])
     batch = await world.runtime.batches.create("app", request, "k", Budget(50))
@@ -188,10 +188,10 @@ async def test_what_one_url_asks_for_does_not_hold_up_its_host(world: World, end
     endpoint.answers = lambda request: (404, {"Retry-After": "86400"}, b"") if request.path == "/bad" else OK
     bad, good = await completed(world, endpoint.url("/bad")), await completed(world, endpoint.url("/good"))
     await drain(world)
-    assert (await told(world, bad)).state == "pending" and (await told(world, good)).state == "delivered"
+    assert (await delivery_of(world, bad)).state == "pending" and (await delivery_of(world, good)).state == "delivered"
 
 
-async def test_of_those_who_end_jobs_of_a_failing_host_one_is_the_probe(world: World, endpoint: Receiver) -> None:
+async def test_one_of_the_calls_that_end_jobs_of_a_failing_host_is_the_probe(world: World, endpoint: Receiver) -> None:
     endpoint.answers = lambda _: (500, {}, b"")
     await completed(world, endpoint.url())
     await drain(world)

@@ -1,4 +1,4 @@
-"""The way out: where the sockets of a guarded client go, and whom TLS believes."""
+"""Egress: where a guarded client connects, and which certificates it trusts."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, 
 
 @dataclass
 class Endpoint:
-    """A server on this machine, and the heads of the requests that came, each with the port it came from."""
+    """A server on this machine; it notes each request's head and source port."""
 
     port: int
     answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -74,17 +74,17 @@ async def endpoint(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -
 
 
 class Anywhere(Guard):
-    """Sends every host to this machine, to see what the transport does with names."""
+    """Resolves every host to this machine, to show what the transport does with names."""
 
     async def address_of(self, url: httpx.URL) -> str:
         return "127.0.0.1"
 
 
 async def test_host_and_path_arrive_as_they_were_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(*_: object, **__: object) -> None:
+    def no_resolver(*_: object, **__: object) -> None:
         raise AssertionError("resolved again")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr(socket, "getaddrinfo", no_resolver)
     async with endpoint() as there, guarded_client(Guard(True, LOCAL), TIMEOUT) as client:
         answer = await client.post(f"http://localhost:{there.port}/a%2Fb?c=d#e", content=b"", headers={"X-Own": "1"})
     assert answer.text == "ok" and str(answer.url).startswith("http://localhost:")
@@ -105,7 +105,7 @@ async def test_an_ipv6_address_is_called_too() -> None:
 
 @dataclass
 class Sockets:
-    """Notes where sockets would go, and opens none."""
+    """Notes the addresses of sockets and opens none."""
 
     opened: list[tuple[str, int]] = field(default_factory=list)
 
@@ -205,7 +205,7 @@ async def test_nothing_is_built_before_the_first_request(monkeypatch: pytest.Mon
 
 @dataclass
 class Authority:
-    """A certificate authority of the test's own."""
+    """A certificate authority made for the test."""
 
     folder: Path
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
@@ -228,11 +228,11 @@ class Authority:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """What a client needs to believe this authority, and nobody else."""
+        """A client context that trusts this authority and no other."""
         return ssl.create_default_context(cadata=self.certificate)
 
     def server(self, name: x509.GeneralName) -> ssl.SSLContext:
-        """What a server needs to be believed to be of this name."""
+        """A server context with a certificate for this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem = self._signed(x509.Name([]), key, x509.SubjectAlternativeName([name]))
         file = self.folder / "server.pem"

@@ -1,4 +1,4 @@
-"""Which addresses are public, and what a guard refuses before any socket is opened."""
+"""Which addresses are public, and what a guard refuses before it opens a socket."""
 
 import asyncio
 import ipaddress
@@ -27,11 +27,11 @@ NOT_PUBLIC = [
     # Each one that ipaddress.is_global takes for public (reliability.md, SSRF facts)
     "192.88.99.1", "224.0.0.1", "239.255.255.255", "64:ff9b::a9fe:a9fe", "64:ff9b::127.0.0.1", "2002:7f00:1::",
     "2002:a9fe:a9fe::1", "5f00::1", "::127.0.0.1", "::8.8.8.8", "fec0::1", "ff02::1", "ff0e::1",
-    # This machine, this network, nobody
+    # This machine, this network, unspecified
     "0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "::", "::1", "255.255.255.255", "240.0.0.1",
     "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.1", "100.127.255.255", "fc00::1", "fdff::1",
     "169.254.0.1", "fe80::1", "fe80::1%eth0", "2606:4700::1111%1", "febf::1",
-    # What clouds tell their machines
+    # Metadata services of clouds
     "169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16",
     # Documentation, benchmarks, protocols
     "192.0.0.1", "192.0.0.9", "192.0.2.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1",
@@ -41,9 +41,9 @@ NOT_PUBLIC = [
     # IPv4 inside IPv6
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:7f00:1", "::ffff:0:127.0.0.1",
     "64:ff9b::10.0.0.1", "64:ff9b:1::8.8.8.8", "64:ff9b:1:fffe::1", "64:ff9b:0:0:0:1::1",
-    # Never given out
+    # Reserved
     "4000::1", "6000::1", "8000::1", "1000::1", "e000::1", "fe00::1",
-    # No addresses, whatever getaddrinfo makes of them
+    # No addresses, even if getaddrinfo accepts them
     "", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "017700000001", "\u2460\u2461\u2466.0.0.1",
     "\uff11\uff12\uff17.0.0.1", "008.008.008.008", "8.8.8.8 ", "8.8.8.8/32", "[::1]", "example.com", "8.8.8.8:443",
 ]  # fmt: skip
@@ -58,7 +58,7 @@ ALL_PUBLIC = [
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_an_address_that_is_not_of_the_public_internet_is_told(address: str) -> None:
+def test_an_address_outside_the_public_internet_is_recognised(address: str) -> None:
     assert not is_public(address)
 
 
@@ -101,10 +101,10 @@ async def test_a_url_of_another_form_is_refused(url: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("host", LITERALS)
-async def test_an_address_is_no_name_in_any_notation_and_nobody_is_asked(host: str) -> None:
-    nobody = Table({})
-    assert await refusal(Guard(resolver=nobody), f"https://{host}/") == "address"
-    assert nobody.asked == []
+async def test_an_address_in_any_notation_is_refused_without_a_lookup(host: str) -> None:
+    empty = Table({})
+    assert await refusal(Guard(resolver=empty), f"https://{host}/") == "address"
+    assert empty.asked == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_name_without_addresses_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), OSError(), UnicodeError("label too long"), socket.gaierror(-2, "")])
-async def test_whatever_the_resolver_meets_the_name_is_not_found(error: Exception) -> None:
+async def test_any_error_of_the_resolver_means_that_the_name_is_not_found(error: Exception) -> None:
     async def fail(host: str, port: int) -> list[str]:
         raise error
 

@@ -1,4 +1,4 @@
-"""What a hook URL is refused for at submit, in one sentence each."""
+"""Each reason for which submit refuses a hook URL has its sentence."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from tests.hooks.resolving import PUBLIC_V4, Table, always
         ("https://nowhere.com/", SENTENCES["unresolved"]),
     ],
 )
-async def test_a_refused_hook_is_told_why_in_one_sentence(url: str, sentence: str) -> None:
+async def test_a_refused_hook_gets_its_reason_in_one_sentence(url: str, sentence: str) -> None:
     guard = Guard(resolver=always(example=[PUBLIC_V4], private=["10.0.0.1"]))
     with pytest.raises(InvalidRequest) as caught:
         await check_hook_url(url, guard)
@@ -95,7 +95,7 @@ TEXTS: Callable[[], st.SearchStrategy[str]] = lambda: (  # noqa: E731
 
 @given(TEXTS())
 @settings(max_examples=1000, deadline=None)
-def test_whatever_text_is_given_as_url_it_is_accepted_or_refused(url: str) -> None:
+def test_any_text_as_url_is_accepted_or_refused(url: str) -> None:
     async def everywhere(host: str, port: int) -> list[str]:
         host.encode("idna")  # as getaddrinfo does
         return [PUBLIC_V4]

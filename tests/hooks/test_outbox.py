@@ -1,7 +1,6 @@
-"""The outbox's verbs: what is owed, to whom it is handed, what is noted, and what of it nobody else may undo.
+"""The outbox's verbs: an end adds follow-ups, a claim leases them, a result is noted once.
 
-What owners receive is in test_deliveries, what becomes of files in test_storing; the last tests here are about what
-neither must lose when the code between the verbs and the wire changes.
+test_deliveries shows what owners receive, test_storing what becomes of files, test_outbox_wire the requests.
 """
 
 import pytest
@@ -10,15 +9,15 @@ from shared.clock import ManualClock
 from shared.errors import JobNotFound, NoSuchEvent
 from shared.hooks.delivery import LADDER
 from shared.jobqueue import Tried
-from tests.hooks.outbox import ALL, LATER, LEASE, URL, WELL, claimed, due_at, ended, field, lane_of, note, told
+from tests.hooks.outbox import ALL, LATER, LEASE, URL, WELL, claimed, due_at, ended, field, lane_of, note
 from tests.world import World, make_world
 
 # Written by the script that ends a job
 
 
-async def test_an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it(world: World) -> None:
+async def test_an_end_leases_its_event_to_the_call_that_ended_the_job_and_to_no_other(world: World) -> None:
     job = await ended(world)
-    (row,) = told(world)
+    (row,) = world.follow_ups()
     assert (row.what, row.id, row.event, row.is_probe) == ("tell", job, "completed", False)
     assert await claimed(world) == []
     world.manual.advance(31)
@@ -26,26 +25,26 @@ async def test_an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_i
     assert [(row.id, row.event) for row in lane.rows] == [(job, "completed")]
 
 
-async def test_only_what_was_asked_for_is_told(world: World) -> None:
+async def test_only_requested_events_reach_the_outbox(world: World) -> None:
     failures = await ended(world, hook_events=["job.failed"])
-    nobody = await ended(world, hook_url=None)
-    assert told(world) == []
-    for job in (failures, nobody):
+    without_hook = await ended(world, hook_url=None)
+    assert world.follow_ups() == []
+    for job in (failures, without_hook):
         assert await field(world, job, "s:completed") is None
     assert await world.raw("EXISTS", world.runtime.queue.keys.outbox) == 0
 
 
-async def test_the_first_run_is_told_once_and_no_later_attempt(world: World) -> None:
+async def test_the_first_run_sends_one_event_and_later_attempts_send_none(world: World) -> None:
     queue = world.runtime.queue
     job = await world.enqueue(start=True, hook_url=URL, hook_events=ALL)
     await queue.record(job, 1, "p1")
-    assert [(row.id, row.event) for row in told(world)] == [(job, "processing")]
+    assert [(row.id, row.event) for row in world.follow_ups()] == [(job, "processing")]
     assert await note(world, job, WELL, event="processing")
     await queue.fail(job, 1, "p1", code="unknown", detail="", retryable=True)
     world.manual.advance(100)
     await queue.claim(1)
     await queue.record(job, 2, "p2")
-    assert told(world) == []
+    assert world.follow_ups() == []
     assert await field(world, job, "s:processing") == "delivered"
 
 
@@ -58,7 +57,7 @@ async def test_a_later_event_does_not_put_off_an_earlier_one_of_its_lane(world: 
     assert await due_at(world, lane) == before
 
 
-async def test_a_job_is_known_for_as_long_as_it_may_be_told_of(clock: ManualClock) -> None:
+async def test_a_job_is_kept_for_as_long_as_its_events_may_be_retried(clock: ManualClock) -> None:
     async with make_world(None, clock, task_ttl=86_400) as world:
         key = world.runtime.queue.keys.job
         with_hook, without = await ended(world), await ended(world, "bob", hook_url=None)
@@ -66,28 +65,28 @@ async def test_a_job_is_known_for_as_long_as_it_may_be_told_of(clock: ManualCloc
         assert await world.raw("TTL", key(without)) <= 86_400
 
 
-async def test_an_owner_is_told_when_the_files_are_kept_and_not_before(world: World) -> None:
+async def test_the_event_follows_only_once_the_files_are_kept(world: World) -> None:
     job = await ended(world, files="[]")
-    assert [(row.what, row.id) for row in told(world)] == [("store", job)]
+    assert [(row.what, row.id) for row in world.follow_ups()] == [("store", job)]
     assert await field(world, job, "s:completed") is None
     assert await world.runtime.outbox.keep(job, 1, "[1]", stored=1)
-    assert [(row.what, row.event) for row in told(world)] == [("tell", "completed")]
+    assert [(row.what, row.event) for row in world.follow_ups()] == [("tell", "completed")]
     assert (await field(world, job, "files"), await field(world, job, "storing")) == ("[1]", "0")
     assert (await world.runtime.records.stats()).counters["files_stored"] == 1
 
 
 @pytest.mark.parametrize("word", ["fail", "cancel"])
-async def test_whoever_fails_or_cancels_a_job_is_told_to_tell_that_too(world: World, word: str) -> None:
+async def test_a_failure_or_a_cancellation_sends_its_event_too(world: World, word: str) -> None:
     job = await world.enqueue(start=word == "fail", hook_url=URL)
     if word == "cancel":
         await world.runtime.queue.cancel(job, "app")
     else:
         await world.runtime.queue.fail(job, 1, "", code="x", detail="", retryable=False)
-    assert [row.event for row in told(world)] == ["failed" if word == "fail" else "canceled"]
+    assert [row.event for row in world.follow_ups()] == ["failed" if word == "fail" else "canceled"]
 
 
 async def test_a_repeated_failure_is_answered_as_the_first_time(world: World) -> None:
-    """A client whose answer was lost sends the script once more; so does a provider its webhook."""
+    """The store client repeats a script whose answer was lost; a provider repeats its webhook."""
     job = await world.enqueue(start=True)
     await world.runtime.queue.record(job, 1, "p1")
     for _ in range(2):
@@ -103,7 +102,7 @@ async def test_what_is_handed_out_is_handed_to_one_until_its_lease_is_over(world
     world.manual.advance(31)
     (lane,) = await claimed(world, rows=2)
     assert [row.id for row in lane.rows] == jobs[:2]
-    assert await claimed(world) == [], "nobody takes of a lane before one of its rows has been noted"
+    assert await claimed(world) == [], "no claim takes from a lane until one of its rows has been noted"
     await note(world, jobs[0], WELL)
     (rest,) = await claimed(world)
     assert [row.id for row in rest.rows] == jobs[2:]
@@ -112,12 +111,12 @@ async def test_what_is_handed_out_is_handed_to_one_until_its_lease_is_over(world
     assert sorted(row.id for row in again.rows) == jobs[1:]
 
 
-async def test_of_a_host_that_fails_one_row_is_handed_out_as_a_probe(world: World) -> None:
+async def test_one_row_of_a_failing_host_is_handed_out_as_a_probe(world: World) -> None:
     jobs = [await ended(world, f"user{n}") for n in range(3)]
-    told(world)
+    world.follow_ups()
     await note(world, jobs[0], Tried("retry", world.clock.now() + 5000, "{}", pause=0))
     late = await ended(world, "late")
-    assert told(world) == [], "its host is left alone"
+    assert world.follow_ups() == [], "its host is left alone"
     world.manual.advance(LEASE)
     (lane,) = await claimed(world)
     assert [row.is_probe for row in lane.rows] == [True]
@@ -129,15 +128,15 @@ async def test_of_a_host_that_fails_one_row_is_handed_out_as_a_probe(world: Worl
     assert not any(row.is_probe for row in rest.rows)
 
 
-async def test_each_holder_of_a_jobs_files_has_a_turn_of_his_own(world: World) -> None:
+async def test_each_holder_of_a_jobs_files_has_its_own_turn(world: World) -> None:
     outbox = world.runtime.outbox
     job = await ended(world, files="[]")
-    assert (await outbox.claim(9, 9, 9))[0] == [], "leased to whoever ended it"
+    assert (await outbox.claim(9, 9, 9))[0] == [], "leased to the call that ended it"
     world.manual.advance(LEASE + 1)
     (row,) = (await outbox.claim(9, 9, 9))[0]
     assert (row.id, row.turn) == (job, 2)
     assert (await outbox.claim(9, 9, 9))[0] == []
-    assert not await outbox.keep(job, 1, "[1]"), "somebody else's turn"
+    assert not await outbox.keep(job, 1, "[1]"), "another holder's turn"
     assert await field(world, job, "files") == "[]"
     assert await outbox.keep(job, 2, "[2]", retry_at=world.clock.now() + 5000)
     world.manual.advance(6)
@@ -150,7 +149,7 @@ async def test_each_holder_of_a_jobs_files_has_a_turn_of_his_own(world: World) -
 
 
 async def test_a_repeated_keep_is_not_taken_for_refused(world: World) -> None:
-    """Whoever is refused removes what he has made: the only copies."""
+    """A refused holder deletes the copies it made, which would be the only ones."""
     job = await ended(world, files="[]")
     for _ in range(2):
         assert await world.runtime.outbox.keep(job, 1, "[1]", stored=1)
@@ -168,10 +167,10 @@ async def test_files_of_a_job_that_is_gone_are_forgotten(world: World) -> None:
 # Noted
 
 
-async def test_a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries(world: World) -> None:
+async def test_a_success_always_counts_and_a_failure_only_from_a_caller_that_knows_all_tries(world: World) -> None:
     job = await ended(world)
     assert await note(world, job, LATER)
-    assert not await note(world, job, LATER), "his try was noted, or somebody else's"
+    assert not await note(world, job, LATER), "this try was noted already, or another's"
     assert (await field(world, job, "n:completed"), await field(world, job, "l:completed")) == ("1", LATER.entry)
     assert await note(world, job, WELL)
     assert await field(world, job, "s:completed") == "delivered"
@@ -204,17 +203,17 @@ async def test_a_host_that_fails_again_is_left_alone_for_twice_as_long(world: Wo
     assert await due_at(world, lane) == world.clock.now() + 3_600_000, "as long as it asks"
 
 
-async def test_a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are(world: World) -> None:
+async def test_a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do(world: World) -> None:
     job = await ended(world)
     await note(world, job, Tried("disabled", 0, "{}"))
-    told(world)
+    world.follow_ups()
     same, other = await ended(world, "bob"), await ended(world, "eve", hook_url=f"{URL}/other")
-    assert [row.id for row in told(world)] == [other]
+    assert [row.id for row in world.follow_ups()] == [other]
     assert await field(world, same, "s:completed") == "disabled"
     await world.runtime.outbox.redeliver(same, "completed", "app")
-    told(world)
+    world.follow_ups()
     await ended(world, "dan")
-    assert len(told(world)) == 1, "redelivered, it is tried again"
+    assert len(world.follow_ups()) == 1, "redelivered, it is tried again"
 
 
 async def test_what_is_given_up_is_listed_until_it_is_delivered_after_all(world: World) -> None:
@@ -224,17 +223,17 @@ async def test_what_is_given_up_is_listed_until_it_is_delivered_after_all(world:
     later = world.clock.now() + 1
     assert await outbox.undelivered(later) == [("completed", job, world.clock.now())]
     assert (await world.runtime.records.stats()).counters["undelivered"] == 1
-    assert await note(world, job, WELL), "a late success of whoever was at it too"
+    assert await note(world, job, WELL), "a late success counts too"
     assert await outbox.undelivered(later) == []
 
 
-async def test_a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked(world: World) -> None:
+async def test_a_redelivery_restarts_the_ladder_and_is_leased_to_its_caller(world: World) -> None:
     outbox, job = world.runtime.outbox, await ended(world)
     await note(world, job, LATER)
     await note(world, job, Tried("failed", 0, "{}"), 1)
-    told(world)
+    world.follow_ups()
     await outbox.redeliver(job, "completed", "app")
-    assert [(row.id, row.is_probe) for row in told(world)] == [(job, True)]
+    assert [(row.id, row.is_probe) for row in world.follow_ups()] == [(job, True)]
     assert await outbox.undelivered(world.clock.now() + 1) == []
     assert (await field(world, job, "s:completed"), await field(world, job, "n:completed")) == ("pending", "0")
     assert await claimed(world) == []
@@ -242,7 +241,7 @@ async def test_a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked(wo
     assert [row.id for lane in await claimed(world) for row in lane.rows] == [job]
 
 
-async def test_nobody_redelivers_what_is_not_his_or_has_not_happened(world: World) -> None:
+async def test_only_the_owner_redelivers_and_only_events_that_happened(world: World) -> None:
     job = await ended(world)
     assert await note(world, job, WELL)
     with pytest.raises(JobNotFound):
@@ -252,7 +251,7 @@ async def test_nobody_redelivers_what_is_not_his_or_has_not_happened(world: Worl
     assert await field(world, job, "s:completed") == "delivered"
 
 
-async def test_of_a_deleted_job_nothing_is_left(world: World) -> None:
+async def test_nothing_is_left_of_a_deleted_job(world: World) -> None:
     keys, jobs = (
         world.runtime.queue.keys,
         [await ended(world), await ended(world, "bob"), await ended(world, files="[]")],

@@ -1,13 +1,13 @@
-"""What is told of batches, and of jobs that end together."""
+"""Events of batches, and of jobs that end together."""
 
-from tests.hooks.outbox import URL, claimed, told
+from tests.hooks.outbox import URL, claimed
 from tests.world import World, follow_ups_of
 
 # Batches
 
 
 async def batch_of(world: World, count: int, policy: str = "best_effort", **common: str) -> list[str]:
-    """A batch whose own end is told, and whose jobs are running."""
+    """A batch with a hook; its jobs are running."""
     lane = {"hook_url": URL, "hook_lane": "app:lane", "hook_tag": "tag"}
     now = world.clock.now()
     fields = {
@@ -26,31 +26,31 @@ async def running_of(world: World, job: str, attempt: int) -> str:
     return job
 
 
-async def test_a_batch_is_told_of_once_each_time_it_ends(world: World) -> None:
+async def test_a_batch_sends_one_event_each_time_it_ends(world: World) -> None:
     queue, batches = world.runtime.queue, world.runtime.batch_queue
     first, second = await batch_of(world, 2)
     await queue.finish(first, 1, f"p-{first}", "completed", {})
-    assert told(world) == []
+    assert world.follow_ups() == []
     await queue.fail(second, 1, f"p-{second}", code="x", detail="", retryable=False)
-    assert [(row.id, row.event) for row in told(world)] == [("bat_1", "batch")]
+    assert [(row.id, row.event) for row in world.follow_ups()] == [("bat_1", "batch")]
     assert await batches.retry("bat_1", "app", "ada", canceled_too=False, cost="") == 1
     (again,) = (await queue.claim(9)).started
     await queue.finish(again.id, 1, "p9", "completed", {})
-    assert [(row.id, row.event) for row in told(world)] == [("bat_1", "batch1")]
+    assert [(row.id, row.event) for row in world.follow_ups()] == [("bat_1", "batch1")]
     rows = await world.raw("ZRANGE", queue.keys.lane_rows("app:lane"), "0", "-1")
     assert sorted(rows) == ["batch1|bat_1", "batch|bat_1"]
 
 
-async def test_a_batch_that_a_failure_ends_is_told_of_once(world: World) -> None:
+async def test_a_batch_that_a_failure_ends_sends_one_event(world: World) -> None:
     queue = world.runtime.queue
     jobs = await batch_of(world, 1, "all_or_nothing")
     await queue.fail(jobs[0], 1, f"p-{jobs[0]}", code="x", detail="", retryable=False)
-    assert [row.event for row in told(world)] == ["batch"]
+    assert [row.event for row in world.follow_ups()] == ["batch"]
     assert (await world.runtime.records.stats()).counters["batches"] == 1
 
 
-async def test_only_the_first_of_several_events_is_leased_to_who_caused_them(world: World) -> None:
-    """He may not get to the others in time; they are due for whoever comes first, which may be he."""
+async def test_only_the_first_of_several_events_is_leased_to_the_call_that_caused_them(world: World) -> None:
+    """The caller may lack the time for the others: they are due at once for any caller, including this one."""
     hook = {"hook_url": URL, "hook_lane": "app:lane", "hook_tag": "tag", "hook_events": "completed,failed,canceled"}
     await world.runtime.controls.set_gates({"=s": 0})
     await batch_of(world, 3, **hook)
@@ -62,8 +62,8 @@ async def test_only_the_first_of_several_events_is_leased_to_who_caused_them(wor
     assert {row.event for row in lane.rows} == {"canceled", "batch"}
 
 
-async def test_a_batch_that_ends_within_a_cancellation_is_told_of_once(world: World) -> None:
-    """One failure cancels those that wait: the last of these ends the batch before the failed one is through."""
+async def test_a_batch_that_ends_within_a_cancellation_sends_one_event(world: World) -> None:
+    """One failure cancels the waiting jobs; the last of them ends the batch before the failed job has ended."""
     queue = world.runtime.queue
     await world.runtime.controls.limit_user("app", "ada", 1)
     (job,) = await batch_of(world, 3, "all_or_nothing")

@@ -1,4 +1,4 @@
-"""What results and hooks add to the bill, counted at the REST server and held against the table in DESIGN.md."""
+"""The cost of results and hooks, counted at the REST server and compared with DESIGN.md's table."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -52,7 +52,7 @@ async def test_results_and_hooks_cost_what_the_table_says(world: World, owner: R
     await finish(world, "no file")
     counted["end of a job without files and hook"] = count(valkey)
     await drain()
-    assert count(valkey) == (0, 0), "what nobody needs costs nothing"
+    assert count(valkey) == (0, 0), "no hook and no files cost nothing"
     await finish(world, owner.url("/file"))
     counted["end of a job with a file"] = count(valkey)
     await drain()

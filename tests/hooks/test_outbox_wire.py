@@ -1,4 +1,4 @@
-"""What neither outbox nor deliveries may lose when the code between verbs and wire changes."""
+"""Properties that hold from the outbox's verbs to the wire, however the code between them changes."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.clock import ManualClock
-from tests.hooks.outbox import TWO_SECRETS, due_at, ended, field, lane_of, told
+from tests.hooks.outbox import TWO_SECRETS, due_at, ended, field, lane_of
 from tests.receiver import Receiver, receiver
 from tests.world import World, make_world
 
@@ -22,7 +22,7 @@ async def endpoint() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def wired() -> AsyncIterator[World]:
-    """Memory mode, by the machine's time: the verifiers of others look at it."""
+    """Memory mode with the real clock, which other libraries' verifiers read."""
     clock, hooks = ManualClock(time.time_ns() // 1_000_000), {"app": {"secrets": TWO_SECRETS}}
     async with make_world(None, clock, allow_loopback=True, hooks=hooks, api_keys="app:k") as made:
         yield made
@@ -42,7 +42,7 @@ async def test_both_secrets_sign_what_is_sent(wired: World, endpoint: Receiver) 
 async def test_ten_tries_and_the_waits_between_them_are_the_ladder(wired: World, endpoint: Receiver) -> None:
     endpoint.answers = lambda _: (404, {}, b"")
     job = await ended(wired, hook_url=endpoint.url())
-    (row,) = told(wired)
+    (row,) = wired.follow_ups()
     lane, waits = await lane_of(wired, job), []
     while await field(wired, job, "s:completed") == "pending":
         await wired.runtime.deliveries.deliver(row)
@@ -75,7 +75,7 @@ async def test_a_host_that_asks_for_an_hour_gets_it(wired: World, endpoint: Rece
 async def test_an_address_is_checked_when_it_is_called_and_not_only_at_submit(
     clock: ManualClock, endpoint: Receiver
 ) -> None:
-    """Between the two its name may have come to lead into our own network."""
+    """Between the two, the name may be pointed at an internal address."""
     async with make_world(None, clock) as world:
         job = await ended(world, hook_url=endpoint.url())
         await drain(world)
@@ -83,7 +83,7 @@ async def test_an_address_is_checked_when_it_is_called_and_not_only_at_submit(
         assert json.loads(await field(world, job, "l:completed"))["error"] == "address_refused"
 
 
-async def test_who_comes_to_it_late_leaves_what_he_was_told_to_others(wired: World, endpoint: Receiver) -> None:
+async def test_a_late_caller_leaves_its_follow_ups_to_others(wired: World, endpoint: Receiver) -> None:
     await ended(wired, hook_url=endpoint.url())
     wired.manual.advance(29)
     await drain(wired)
