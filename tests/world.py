@@ -139,17 +139,22 @@ class World:
         """A further process of this deployment, with these settings changed; it serves all calls from now on."""
         settings = settings_for(self.server, **self.changes | changes)
         providers = {name: self.runtime.providers[name] for name in self.runtime.settings.provider_names}
-        self.runtime = Runtime(settings, self.runtime.store, self.clock, providers=providers)
-        runtime.install(self.runtime)
-        return self.runtime
+        further = Runtime(settings, self.runtime.store, self.clock, providers=providers)
+        further.hook_addresses = self.runtime.hook_addresses
+        runtime.install(further)
+        self.runtime = further
+        return further
 
     def follow_ups(self) -> list[FollowUp]:
+        """Takes what must follow, as a process does that dies before it has done it."""
         return follow_ups_of(self.runtime).take()
 
     async def follow_up(self, budget: Budget | None = None) -> None:
+        """See the function of this name."""
         await follow_up(self.runtime, budget or Budget(50))
 
     async def work_off(self, budget: Budget | None = None) -> int:
+        """See the function of this name."""
         return await work_off(self.runtime, budget or Budget(50))
 
     async def indexed(self) -> int:
