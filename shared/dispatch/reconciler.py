@@ -9,6 +9,7 @@ from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.dispatch.durations import Durations
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
+from shared.jobqueue.state import JobState
 from shared.log import log
 from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
 from shared.providers.failures import classify_failure
@@ -89,9 +90,9 @@ class Reconciler:
 
     async def look_at(self, job: Overdue) -> Ended:
         """Does for one overdue job what its webhook or its function did not."""
-        if job.state == "submitting":
+        if job.state == JobState.SUBMITTING:
             return await self._recover(job)
-        if job.state != "running":
+        if job.state != JobState.RUNNING:
             log.error("slot_without_run", job=job.id, attempt=job.attempt, state=job.state)
             return NOTHING
         return await self.ask(job, self._settings.provider_timeout)
@@ -101,7 +102,9 @@ class Reconciler:
         prediction = await self._adopt(job)
         if prediction:
             log.warning("adopted", job=job.id, attempt=job.attempt, prediction=prediction)
-            return await self.ask(replace(job, state="running", prediction=prediction), self._settings.provider_timeout)
+            return await self.ask(
+                replace(job, state=JobState.RUNNING, prediction=prediction), self._settings.provider_timeout
+            )
         rescued = await self._queue.rescue(job.id, job.attempt)
         log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=rescued.word)
         return rescued
