@@ -1,4 +1,4 @@
-"""Each kind of storage, a deployment that stores files, and the provider that has them."""
+"""Every kind of storage, a deployment that stores files, and a provider's file host."""
 
 import secrets
 import tempfile
@@ -19,7 +19,7 @@ from tests.world import World, make_world
 
 @pytest.fixture
 async def source() -> AsyncIterator[Receiver]:
-    """Where the provider's files lie."""
+    """The host of the provider's files."""
     async with receiver() as made:
         made.answers = lambda _: (200, {"Content-Type": "video/mp4"}, FILM)
         yield made
@@ -27,7 +27,7 @@ async def source() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
-    location = f"memory://{secrets.token_hex(8)}"  # nobody else's files
+    location = f"memory://{secrets.token_hex(8)}"  # a storage of this test only
     async with make_world(any_store, ManualClock(), allow_loopback=True, storage_url=location) as made:
         yield made
 
@@ -49,7 +49,7 @@ def bucket(settings: Settings) -> Bucket:
 
 @pytest.fixture
 def nothing_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test may leave a file where temporary files are made."""
+    """Fails a test that leaves a file in the temporary directory."""
     folder = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield

@@ -28,7 +28,7 @@ def thumbnail_of(media: Media) -> Image.Image:
 
 
 def code(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Makes the child run this instead."""
+    """Makes the child run this code."""
     monkeypatch.setattr(examination, "COMMAND", (sys.executable, "-c", text))
 
 

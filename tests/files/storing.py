@@ -13,7 +13,7 @@ HOURS = 3600
 
 
 async def ended(world: World, output: Any, **changes: Any) -> str:
-    """A job whose run has brought this output; nothing has been done about its files yet."""
+    """A completed job with this output; none of its files has been copied yet."""
     job_id = await world.enqueue(start=True, **changes)
     await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
     await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction(f"p_{job_id}", "completed", output))
@@ -32,7 +32,7 @@ async def job_of(world: World, job_id: str) -> JobRecord:
 
 
 async def kept(world: World, job_id: str, number: int = 0) -> bytes:
-    """What the storage has as this file of the job."""
+    """The stored content of this file of the job."""
     key = (await job_of(world, job_id)).files[number]["key"]
     return b"".join([piece async for piece in world.runtime.bucket.read(key)])
 

@@ -1,4 +1,4 @@
-"""What every kind of storage promises, and the URLs that lead to its files."""
+"""What every kind of storage promises."""
 
 import asyncio
 import random
@@ -125,7 +125,7 @@ async def test_an_iterator_that_fails_spares_the_file_that_was_there(bucket: Buc
 
 
 class Stalling:
-    """Gives most of the file, says so, and then nothing more."""
+    """Gives most of the file, sets an event, and then stalls."""
 
     def __init__(self) -> None:
         self.has_stalled = asyncio.Event()
@@ -166,7 +166,7 @@ async def test_deployments_that_share_a_storage_do_not_see_each_other_s_files(se
     assert await content(ours, "results/2026-01-01/u/j/0.mp4") == ours.prefix.encode()
 
 
-async def test_a_deployment_s_files_lie_in_a_folder_named_after_its_prefix(tmp_path: Path, s3: S3) -> None:
+async def test_a_deployment_s_files_are_in_a_folder_named_after_its_prefix(tmp_path: Path, s3: S3) -> None:
     name, prefix = s3.bucket(), {"queue_prefix": "sluice:preview:x"}
     await Bucket(s3_settings(s3, name, **prefix)).save("a/1", pieces(b"x"), "a/b")
     await Bucket(s3_settings(s3, name, storage_url=f"s3://{name}", **prefix)).save("a/2", pieces(b"x"), "a/b")
@@ -194,7 +194,7 @@ async def test_s3_is_left_no_parts_by_an_error_or_a_cancellation(s3: S3) -> None
     source = Stalling()
     saving = asyncio.create_task(bucket.save("y", source, "video/mp4"))
     await source.has_stalled.wait()
-    assert s3.dangling(name) == ["some/prefix/sluice/test/y"]  # so the parts were on their way
+    assert s3.dangling(name) == ["some/prefix/sluice/test/y"]  # so parts had been uploaded
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
@@ -225,7 +225,7 @@ async def test_a_token_in_the_environment_is_not_mixed_with_other_keys(s3: S3, m
 
 
 @pytest.mark.parametrize("verb", ["save", "read", "size", "delete", "pages", "folders"])
-async def test_errors_of_the_storage_are_one_error_and_tell_no_secret(verb: str, s3: S3) -> None:
+async def test_errors_of_the_storage_are_one_error_and_show_no_secret(verb: str, s3: S3) -> None:
     bucket = Bucket(s3_settings(s3, "no-such-bucket-anywhere"))
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "save": lambda: bucket.save("secret-key", pieces(b"x"), "text/plain"),

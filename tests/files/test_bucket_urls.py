@@ -1,4 +1,4 @@
-"""URLs of files in the storage: whom they lead to what, and for how long."""
+"""URLs of stored files: what they allow, and for how long."""
 
 import os
 import subprocess
@@ -88,7 +88,7 @@ def test_lambda_s_region_does_not_become_that_of_r2() -> None:
 
 
 def own(url: str) -> tuple[str, dict[str, str]]:
-    """The key and the query as the own route gets them."""
+    """The key and the query as Sluice's own route gets them."""
     parts = urlsplit(url)
     path = unquote(parts.path)
     assert path.startswith(ROUTE)

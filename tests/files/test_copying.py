@@ -1,4 +1,4 @@
-"""A provider's file is kept as it is, or not at all, and the reason is told in a word."""
+"""A copy of a provider's file is complete, or absent with an error code."""
 
 import asyncio
 import gzip
@@ -62,7 +62,7 @@ async def copied(client: Any, url: str, bucket: Bucket, **changes: Any) -> Copie
 
 
 async def failure(client: Any, answer: Answer, bucket: Bucket, **changes: Any) -> tuple[str, bool]:
-    """The code and whether it may be tried again; nothing may be left in the bucket or in the spool."""
+    """The error's code, and whether it is retryable; asserts that bucket and spool are empty."""
     async with serving(x=answer) as served:
         with pytest.raises(CopyFailed) as caught:
             await copied(client, f"{served.url}/x?token=secret", bucket, **changes)
@@ -80,7 +80,7 @@ async def test_a_film_is_kept_byte_by_byte(film: bytes, client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("answer", [ok(LONG), chunked(LONG[:1], LONG[1:7], LONG[7:])], ids=["length", "chunked"])
-async def test_a_long_file_is_kept_whatever_pieces_it_comes_in(
+async def test_a_long_file_is_kept_in_pieces_of_any_size(
     answer: Answer, client: httpx.AsyncClient, any_bucket: Bucket, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool"
@@ -124,7 +124,7 @@ async def test_the_file_is_asked_for_as_it_is(film: bytes, client: httpx.AsyncCl
     ],
     ids=lambda value: None if isinstance(value, Answer) else str(value),
 )
-async def test_what_is_no_whole_file_is_not_kept(
+async def test_an_incomplete_file_is_not_kept(
     answer: Answer, code: str, retryable: bool, client: httpx.AsyncClient, any_bucket: Bucket, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool"
@@ -132,8 +132,8 @@ async def test_what_is_no_whole_file_is_not_kept(
     assert not spool.exists()
 
 
-async def test_a_location_that_nobody_can_read_is_no_crash(bucket: Bucket) -> None:
-    """httpx itself fails over it, outside its tree of errors; the guarded client removes it."""
+async def test_an_unreadable_location_is_no_crash(bucket: Bucket) -> None:
+    """httpx fails on it outside its own exceptions, so the guarded client removes the header."""
     async with guarded_client(Guard(allow_loopback=True), httpx.Timeout(10)) as client:
         assert await failure(client, status(302, Location="http://[::1"), bucket) == ("redirected", False)
 
@@ -193,14 +193,14 @@ async def test_a_server_that_is_slower_than_the_client_allows_is_unavailable(buc
         assert await failure(client, Answer([b""], hangs=True), bucket) == ("source_unavailable", True)
 
 
-async def test_nobody_listening_is_unavailable(client: httpx.AsyncClient, bucket: Bucket) -> None:
+async def test_a_closed_port_is_unavailable(client: httpx.AsyncClient, bucket: Bucket) -> None:
     for url in ("http://127.0.0.1:1/x", "http://[", "ftp://files.acme.net/x", "x", "http://\udc80"):
         with pytest.raises(CopyFailed) as caught:
             await copied(client, url, bucket)
         assert (caught.value.code, caught.value.retryable) == ("source_unavailable", True)
 
 
-async def test_a_refused_address_is_told_as_such(bucket: Bucket) -> None:
+async def test_a_refused_address_has_its_own_code(bucket: Bucket) -> None:
     async def resolver(host: str, port: int) -> list[str]:
         if host.startswith("gone"):
             raise OSError
@@ -213,14 +213,14 @@ async def test_a_refused_address_is_told_as_such(bucket: Bucket) -> None:
             assert (caught.value.code, caught.value.retryable) == ("address_refused", retryable)
 
 
-async def test_a_storage_that_is_away_is_told_as_such(film: bytes, client: httpx.AsyncClient, s3: S3) -> None:
+async def test_an_unreachable_storage_has_its_own_code(film: bytes, client: httpx.AsyncClient, s3: S3) -> None:
     async with serving(film=ok(film)) as served:
         with pytest.raises(CopyFailed) as caught:
             await copied(client, f"{served.url}/film", Bucket(s3_settings(s3, "no-such-bucket-anywhere")))
     assert (caught.value.code, caught.value.retryable) == ("storage_unavailable", True)
 
 
-async def test_a_storage_that_falls_silent_is_told_as_such(client: httpx.AsyncClient) -> None:
+async def test_a_storage_that_falls_silent_has_its_own_code(client: httpx.AsyncClient) -> None:
     class Silent(Bucket):
         async def save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
             await anext(chunks)

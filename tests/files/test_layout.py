@@ -1,4 +1,4 @@
-"""Where files are in the storage, and what their first bytes say they are."""
+"""The keys of stored files, and the types that first bytes show."""
 
 import random
 

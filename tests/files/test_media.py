@@ -1,4 +1,4 @@
-"""Whatever a file is, looking into it gives what it shows or a word, and leaves nothing behind."""
+"""Examining any file gives its media facts or an error code, and leaves no process or file behind."""
 
 import asyncio
 import io
@@ -186,7 +186,7 @@ async def test_a_file_that_is_not_there_is_unreadable(tmp_path: Path) -> None:
     assert await examine(tmp_path / "none", "image/png", timeout=ENOUGH) == Media(error="unreadable")
 
 
-async def test_a_child_that_is_killed_is_told_as_such(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_that_is_killed_has_its_own_code(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     assert await looked_into(file, b"x", "image/png") == Media(error="killed")
 
@@ -194,21 +194,21 @@ async def test_a_child_that_is_killed_is_told_as_such(file: Path, monkeypatch: p
 async def test_a_child_that_takes_too_long_is_ended(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tmp_path / "pid"
-    code(monkeypatch, f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    pid_file = tmp_path / "pid"
+    code(monkeypatch, f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     assert await looked_into(file, b"x", "image/png", timeout=1) == Media(error="timed_out")
     with pytest.raises(ProcessLookupError):
-        os.kill(int(told.read_text()), 0)
+        os.kill(int(pid_file.read_text()), 0)
 
 
 async def test_a_cancelled_examination_ends_its_child(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tmp_path / "pid"
-    os.mkfifo(told)
-    code(monkeypatch, f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    pid_file = tmp_path / "pid"
+    os.mkfifo(pid_file)
+    code(monkeypatch, f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     looking = asyncio.create_task(looked_into(file, b"x", "image/png"))
-    pid = int(await asyncio.to_thread(told.read_text))
+    pid = int(await asyncio.to_thread(pid_file.read_text))
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking
@@ -253,14 +253,14 @@ async def test_without_its_package_a_file_is_not_looked_into(
     assert await looked_into(file, b"x", content_type) == Media(error="not_installed")
 
 
-async def test_the_child_is_told_no_secret(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_child_gets_no_secret(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNING_SECRET", "12345")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "12345")
     code(monkeypatch, "import os; print('{\"width\": %d}' % ('12345' in repr(os.environ)))")
     assert await looked_into(file, b"x", "image/png") == Media(width=0)
 
 
-def test_an_answer_is_believed_only_as_far_as_it_makes_sense() -> None:
+def test_only_plausible_values_of_an_answer_are_used() -> None:
     assert answer_of(b'{"width": 3, "duration": 1, "more": []}\n') == Media(width=3, duration=1.0)
     for nonsense in (b"", b"{", b"null", b'{"width": true}', b'{"height": 1e400}', b'{"width": 1e10}', b"\xff"):
         with pytest.raises(ValueError):

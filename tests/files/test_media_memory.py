@@ -56,16 +56,16 @@ def film_of(width: int, height: int, pixels: str = "yuv420p") -> bytes:
     return buffer.getvalue()
 
 
-async def peak_of(file: Path, content_type: str, told: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Media, float]:
-    """What is found, and the most memory (MiB) that the child has had."""
+async def peak_of(file: Path, content_type: str, status: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Media, float]:
+    """What the child finds, and its peak memory in MiB."""
     code(
         monkeypatch,
         "import pathlib, runpy; runpy.run_module('shared.media.child', run_name='__main__', alter_sys=True);"
-        # Not ru_maxrss, which begins with what the parent has.
-        f"pathlib.Path({str(told)!r}).write_text(pathlib.Path('/proc/self/status').read_text())",
+        # Not ru_maxrss, which starts from the parent's memory.
+        f"pathlib.Path({str(status)!r}).write_text(pathlib.Path('/proc/self/status').read_text())",
     )
     media = await examine(file, content_type, timeout=ENOUGH)
-    return media, int(told.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    return media, int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others count in bytes, and limit nothing")
@@ -79,7 +79,7 @@ async def test_the_largest_images_are_shown_within_a_small_function_s_memory(
     noise = Image.effect_noise((size[0] // 8, size[1] // 8), 80).resize(size)
     picture = Image.merge("RGBA", [noise] * 4) if mode == "RGBA" else noise.convert(mode)
     picture.save(file, kind, **options)
-    media, peak = await peak_of(file, f"image/{kind.lower()}", tmp_path / "told", monkeypatch)
+    media, peak = await peak_of(file, f"image/{kind.lower()}", tmp_path / "status", monkeypatch)
     assert (media.width, media.height, media.error) == (*size, None) and max(thumbnail_of(media).size) == 512
     assert peak < BOUND, f"{peak:.0f} MiB"
 
@@ -90,7 +90,7 @@ async def test_a_film_of_4k_is_shown_within_a_small_function_s_memory(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_bytes(film_of(3840, 2160))
-    media, peak = await peak_of(file, "video/mp4", tmp_path / "told", monkeypatch)
+    media, peak = await peak_of(file, "video/mp4", tmp_path / "status", monkeypatch)
     assert (media.width, media.height) == (3840, 2160) and thumbnail_of(media).size == (512, 288)
     assert peak < BOUND, f"{peak:.0f} MiB"
 
@@ -100,9 +100,9 @@ async def test_a_film_of_4k_is_shown_within_a_small_function_s_memory(
 async def test_what_needs_more_memory_than_the_child_has_has_no_thumbnail(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixteen references of 50 MB each; its dimensions alone do not tell, and decoders have several words for it."""
+    """Sixteen references of 50 MB each: the dimensions do not show it, and decoders report it in several ways."""
     file.write_bytes(film_of(3840, 2160, "yuv444p10le"))
-    media, peak = await peak_of(file, "video/mp4", tmp_path / "told", monkeypatch)
+    media, peak = await peak_of(file, "video/mp4", tmp_path / "status", monkeypatch)
     assert media.error in ("too_large_to_show", "unreadable") or thumbnail_of(media).size == (512, 288)
     assert peak < BOUND, f"{peak:.0f} MiB"
 

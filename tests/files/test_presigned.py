@@ -1,4 +1,4 @@
-"""Presigned URLs equal those of botocore, which nobody here wrote."""
+"""Presigned URLs equal those of botocore, an independent implementation."""
 
 from datetime import UTC, datetime
 from unittest import mock
@@ -20,7 +20,7 @@ PUT = {"Content-Type": "video/mp4; codecs=a", "Content-Length": "1048577"}
 
 
 def theirs(method: str, address: str, who: Credentials, headers: dict[str, str], query: dict[str, str]) -> str:
-    """What botocore signs for the same request at the same time."""
+    """The URL that botocore signs for the same request at the same time."""
     moment = datetime.fromtimestamp(NOW // 1000, UTC)
     credentials = TheirCredentials(who.access_key_id, who.secret_access_key, who.session_token)
     added = "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in query.items())
@@ -44,7 +44,7 @@ def test_a_presigned_url_is_the_one_that_botocore_makes(
     )  # fmt: skip
     expected = theirs(method, address_of(endpoint, "bucket", key, "auto"), who, headers, query)
     assert ours.partition("?")[0] == expected.partition("?")[0]
-    # The order of a query means nothing, and botocore's is another.
+    # The order of a query has no meaning, and botocore's differs.
     assert sorted(parse_qsl(urlsplit(ours).query)) == sorted(parse_qsl(urlsplit(expected).query))
 
 

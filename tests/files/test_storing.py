@@ -1,4 +1,4 @@
-"""Results are kept: what a job shows while its files are copied and after, and what happens when that fails."""
+"""Results are stored: what a job shows during and after the copy, and when it fails."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ async def test_a_completed_job_is_usable_at_once_and_shows_our_copy_afterwards(w
     assert await world.raw("ZCARD", world.runtime.queue.keys.outbox) == 0
 
 
-async def test_the_owner_is_told_when_the_files_are_stored_and_not_before(world: World, source: Receiver) -> None:
+async def test_the_owner_is_notified_when_the_files_are_stored_and_not_before(world: World, source: Receiver) -> None:
     async with receiver() as owner:
         job_id = await ended(world, source.url("/film.mp4"), hook_url=owner.url())
         assert (await job_of(world, job_id)).is_storing and owner.received == []
@@ -74,7 +74,7 @@ async def test_a_source_that_fails_is_asked_again_with_patience(world: World, so
     assert shown["stage"] == "done" and shown["files"][0]["error"] is None and await kept(world, job_id) == FILM
 
 
-async def test_a_file_that_is_gone_ends_expired_and_the_owner_is_told(world: World, source: Receiver) -> None:
+async def test_a_file_that_is_gone_ends_expired_and_the_owner_is_notified(world: World, source: Receiver) -> None:
     source.answers = lambda _: (410, {}, b"")
     async with receiver() as owner:
         job_id = await ended(world, source.url(), hook_url=owner.url())
@@ -105,7 +105,7 @@ async def test_a_file_that_is_not_there_yet_is_asked_for_until_it_is_too_late(
     world.manual.advance(310)  # 41:20 minutes after the end
     await world.work_off()
     (file,) = (await document(world, early))["files"]
-    assert file["state"] == "stored" and file["thumbnail_url"], "no try that ended keeps it from being looked into"
+    assert file["state"] == "stored" and file["thumbnail_url"], "tries that ended do not prevent a thumbnail"
     world.manual.advance(310)
     await world.work_off()
     (file,) = (await document(world, late))["files"]
@@ -165,13 +165,13 @@ async def test_a_file_beyond_the_size_cap_or_a_redirect_is_refused_for_good(
 
 
 async def test_a_file_elsewhere_is_never_fetched(valkey: RunningServer, source: Receiver) -> None:
-    """Without ALLOW_LOOPBACK the simulator's address is what it is to a deployment: somebody's own machine."""
+    """Without ALLOW_LOOPBACK the guard refuses the simulator's address, as in a deployment."""
     async with make_world(valkey, ManualClock(), storage_url="memory://elsewhere") as world:
         shown = await document(world, await ended(world, [source.url(), "http://replicate.delivery/x.mp4"]))
         assert shown["files"] == [] and shown["stage"] == "done" and source.received == []
 
 
-async def test_a_document_does_not_change_while_its_urls_stand(world: World, source: Receiver) -> None:
+async def test_a_document_does_not_change_while_its_urls_are_valid(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
     await world.follow_up()
     first = await world.runtime.statuses.view("app", job_id)
@@ -184,8 +184,8 @@ async def test_a_document_does_not_change_while_its_urls_stand(world: World, sou
     assert third.value.etag != first.value.etag, "its URLs are fresh ones"
 
 
-async def test_what_the_outbox_has_lost_is_found_again(world: World, source: Receiver) -> None:
-    """By whoever asks for the job, and a lane by the sweep."""
+async def test_an_entry_that_the_outbox_has_lost_is_found_again(world: World, source: Receiver) -> None:
+    """A poll finds a lost job, and the sweep finds a lost lane."""
     async with receiver() as owner:
         job_id = await ended(world, source.url(), hook_url=owner.url())
         world.follow_ups()

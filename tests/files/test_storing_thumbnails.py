@@ -1,4 +1,4 @@
-"""Thumbnails: their upload ends in time, one at a time is made, and nothing stays on the disk."""
+"""Thumbnails: the upload ends in time, one is made at a time, and the disk is left clean."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from tests.world import World, make_world
 async def test_a_thumbnail_s_upload_ends_in_time_for_the_note(
     source: Receiver, monkeypatch: pytest.MonkeyPatch, is_kept: bool
 ) -> None:
-    """Also where it was kept, and only the answer is late: then it is removed again."""
+    """An upload that was stored but whose answer is late is removed again."""
     save = Bucket.save
 
     async def slow(self: Bucket, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
@@ -74,7 +74,7 @@ async def test_one_file_at_a_time_is_looked_into(
 
 
 async def test_what_a_killed_function_left_on_the_disk_is_removed(tmp_path: Path) -> None:
-    """256 MB of 512, on a function's disk that outlives it."""
+    """256 MB of 512, on a disk that the next call inherits."""
     old, young, others = tmp_path / "sluice-media-old", tmp_path / "sluice-media-young", tmp_path / "sluice-x"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tempfile, "tempdir", str(tmp_path))
@@ -90,7 +90,7 @@ async def test_what_a_killed_function_left_on_the_disk_is_removed(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [FILM[:300], b"\x89PNG\r\n\x1a\n" + b"\0" * 100, b"GIF89a" + b"\xff" * 100])
-async def test_a_corrupt_file_is_kept_as_it_is_and_its_error_is_told(
+async def test_a_corrupt_file_is_kept_as_it_is_and_its_error_is_shown(
     valkey: RunningServer, source: Receiver, content: bytes
 ) -> None:
     async with make_world(valkey, ManualClock(), allow_loopback=True, storage_url="memory://corrupt") as world:

@@ -1,4 +1,4 @@
-"""Several processes store the files of one job, one after the other; some of them die."""
+"""Several processes store one job's files, one after the other; some of them die."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.world import World
 
 
 async def test_turns_are_not_tries(world: World, source: Receiver) -> None:
-    """Claims whose answers were lost, or whose function had no time left, ask nobody."""
+    """A claim whose answer is lost, or without time left, makes no request to the source."""
     source.answers = lambda _: (410, {}, b"")
     job_id = await ended(world, source.url())
     world.follow_ups()
@@ -43,7 +43,7 @@ async def test_a_killed_function_loses_the_work_at_one_file(world: World, source
     job_id = await ended(world, [source.url(f"/{n}") for n in range(4)])
     storing = asyncio.create_task(world.follow_up())
     await hanging.wait()
-    # What it had made of the third when it was killed.
+    # The copy of the third file that the killed function had made.
     folder = (await job_of(world, job_id)).files[0]["key"].rpartition("/")[0]
     await world.runtime.bucket.save(f"{folder}/2.mp4", pieces(FILM), "video/mp4")
     storing.cancel()
@@ -82,7 +82,7 @@ async def test_a_note_that_is_refused_ends_the_turn(world: World, source: Receiv
     assert sorted(await all_keys(world)) == sorted([files[0]["key"], files[0]["thumbnail"]])
 
 
-async def test_who_comes_late_removes_nothing_but_his_own(world: World, source: Receiver) -> None:
+async def test_a_late_process_removes_only_its_own_copies(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
     (first,) = world.follow_ups()
     world.manual.advance(200)
@@ -90,7 +90,7 @@ async def test_who_comes_late_removes_nothing_but_his_own(world: World, source: 
     (ours,) = [key for key in await all_keys(world) if "thumbnail" not in key]
     await world.runtime.storing.store(first, Budget(50))
     assert ours in await all_keys(world) and await kept(world, job_id) == FILM
-    # The same, but frozen between its copy and its note.
+    # The same, but the function freezes between its copy and its note.
     files = [{"url": source.url(), "state": "stored", "key": "of another"}]
     assert not await world.runtime.outbox.keep(job_id, first.turn, json.dumps(files))
     assert await kept(world, job_id) == FILM
@@ -117,8 +117,8 @@ async def test_a_copy_whose_turn_is_over_is_removed_again(world: World, source: 
     assert await kept(world, job_id) == FILM
 
 
-async def test_a_poll_takes_up_a_copy_that_somebody_has_left(world: World, source: Receiver) -> None:
-    """On a plan whose schedule runs once a day nobody else would in time."""
+async def test_a_poll_takes_up_a_copy_that_another_call_has_left(world: World, source: Receiver) -> None:
+    """With a daily schedule no tick would come in time."""
     job_id = await ended(world, source.url())
     world.follow_ups()
     assert (await document(world, job_id))["stage"] == "storing" and source.received == []
@@ -126,7 +126,7 @@ async def test_a_poll_takes_up_a_copy_that_somebody_has_left(world: World, sourc
     assert (await document(world, job_id))["stage"] == "done"
 
 
-async def test_without_time_nothing_is_begun_and_somebody_else_comes_soon(world: World, source: Receiver) -> None:
+async def test_without_time_no_copy_starts_and_the_job_is_due_soon(world: World, source: Receiver) -> None:
     job_id = await ended(world, source.url())
     await world.follow_up(Budget(1))
     assert source.received == [] and (await document(world, job_id))["stage"] == "storing"
@@ -136,7 +136,7 @@ async def test_without_time_nothing_is_begun_and_somebody_else_comes_soon(world:
 
 
 @pytest.mark.parametrize("killed", [3, 4])
-async def test_what_killed_four_functions_is_stored_without_being_looked_into(
+async def test_a_file_that_killed_four_functions_is_stored_without_being_examined(
     world: World, source: Receiver, killed: int
 ) -> None:
     job_id = await ended(world, source.url())
