@@ -1,4 +1,4 @@
-"""What tests send to the functions, and how they read the answers."""
+"""Requests of the tests to the functions, and readers for the answers."""
 
 from typing import Any
 

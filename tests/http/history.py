@@ -9,7 +9,7 @@ from tests.world import World
 
 
 async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
-    """The ids on all pages; pages are walked to their end."""
+    """The ids on all pages, to the last one."""
     found: list[str] = []
     for _ in range(200):
         answer = await client.get("/api/jobs", params=query)
@@ -22,7 +22,7 @@ async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
 
 
 async def end(world: World, job_id: str, outcome: str = "completed", output: Any = None) -> None:
-    """Ends a job that is at the provider; where it fails, not as a dead letter."""
+    """Ends a job that is at the provider; a failure leaves no dead letter."""
     queue = world.runtime.queue
     prediction = (await world.runtime.records.read(job_id)).prediction or f"p-{job_id}"
     if outcome == "failed":
@@ -32,7 +32,7 @@ async def end(world: World, job_id: str, outcome: str = "completed", output: Any
 
 
 async def fill(world: World, *ids: str, user: str = "ada", owner: str = "app", gap: float = 0.0) -> None:
-    """Jobs in the history and nowhere else, one hash each."""
+    """Writes jobs to the history only, with one hash each."""
     keys = world.runtime.history.keys
     fields = {"owner": owner, "user": user, "queue": "video", "provider": "replicate", "model": "acme/video",
               "priority": "3", "state": "done", "outcome": "completed"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Secrets and prompts carry unique marks through a deployment in trouble; no mark turns up where it must not."""
+"""Secrets and prompts carry unique marks through a failing deployment; no mark leaks."""
 
 import asyncio
 import base64
@@ -38,7 +38,7 @@ def provider() -> Iterator[RunningSimulator]:
 
 
 class Witness:
-    """Keeps everything that the deployment answered."""
+    """Keeps every answer of the deployment."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self.client = client
@@ -58,7 +58,7 @@ class Witness:
 
 
 async def trouble(witness: Witness, store: RunningServer) -> None:
-    """Everything that can go wrong and be told of."""
+    """Causes every failure that is logged or reported."""
     jobs = [
         await witness.submit("a", outcome="fail", error="invalid input"),
         await witness.submit("b", webhook="lose"),
@@ -80,7 +80,7 @@ async def trouble(witness: Witness, store: RunningServer) -> None:
 
 
 async def rudeness(witness: Witness) -> None:
-    """Everything that a caller should not send, with the marks in it."""
+    """Sends every kind of bad request, with the marks in it."""
     for authorization in (f"Bearer {OTHER_KEY}x", f"Basic {API_KEY}", f"Bearer {PROMPT}", f"Token {SIGNING}"):
         await witness.call("POST", "/api/submit", json={}, headers={"Authorization": authorization})
         await witness.call("POST", "/api/process-queue", headers={"Authorization": authorization})
@@ -132,7 +132,7 @@ async def test_no_secret_and_no_prompt_turns_up_where_it_must_not(
     for secret in SECRETS:
         assert secret not in contents(store)
         assert secret not in json.dumps(provider.predictions())
-    # So that the absences mean something: the prompt went where it belongs.
+    # The prompt did reach its proper places, so its absence elsewhere is meaningful.
     assert PROMPT in contents(store) and PROMPT in json.dumps(provider.predictions())
 
 

@@ -25,7 +25,7 @@ CHANGES: dict[str, Any] = {
 
 @pytest.fixture
 async def world(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
-    """A deployment whose jobs have one attempt each, which starts nothing at a submit, and one job at a time."""
+    """A deployment with one attempt a job and one job at a time, which starts nothing at a submit."""
     async with make_world(any_store, clock, **CHANGES) as made:
         yield made
 
@@ -77,7 +77,7 @@ def new_id(world: World, job_id: str) -> str:
     return redriven_id(world.runtime.settings.signing_key, job_id)
 
 
-async def test_a_dead_letter_tells_what_each_attempt_met(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_dead_letter_shows_the_error_of_each_attempt(world: World, client: httpx.AsyncClient) -> None:
     job_id = await bury(world)
     (letter,) = (await client.get(LETTERS)).json()["dead_letters"]
     now = iso(world.clock.now())
@@ -138,7 +138,7 @@ async def test_a_dropped_letter_is_gone_and_its_job_stays(world: World, client: 
     assert (await world.runtime.records.read(job_id)).status == "failed"
 
 
-async def test_a_dry_run_tells_what_would_be_done_and_does_nothing(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_dry_run_shows_the_redrive_and_does_nothing(world: World, client: httpx.AsyncClient) -> None:
     job_id = await bury(world)
     report = await redrive(client, all=True, dry_run=True)
     assert report == {
@@ -153,12 +153,12 @@ async def test_all_letters_are_redriven_in_bounded_steps_past_the_users_limit(
     world: World, client: httpx.AsyncClient
 ) -> None:
     ids = [await bury(world) for _ in range(7)]
-    told, cursor, calls = [], None, 0
+    redriven, cursor, calls = [], None, 0
     while calls == 0 or cursor is not None:
         report = await redrive(client, all=True, limit=2, cursor=cursor)
-        told += report["redriven"]
+        redriven += report["redriven"]
         cursor, calls = report["next_cursor"], calls + 1
-    assert {entry["id"]: entry["redriven_as"] for entry in told} == {job: new_id(world, job) for job in ids}
+    assert {entry["id"]: entry["redriven_as"] for entry in redriven} == {job: new_id(world, job) for job in ids}
     assert calls == 4 and await letters(client) == []
     states = [(await world.runtime.records.read(new_id(world, job))).state for job in ids]
     assert sorted(states) == ["backlog"] * 4 + ["queued"] * 2 + ["running"]
@@ -172,7 +172,7 @@ async def test_a_filter_redrives_what_it_names(world: World, client: httpx.Async
     assert await letters(client) == [others]
 
 
-async def test_given_ids_are_redriven_once_and_what_cannot_be_is_told(world: World, client: httpx.AsyncClient) -> None:
+async def test_given_ids_are_redriven_once_and_the_others_are_reported(world: World, client: httpx.AsyncClient) -> None:
     keys = world.runtime.queue.keys
     job_id, part, live = await bury(world), await bury(world), await world.enqueue("bob")
     await world.raw("HSET", keys.job(part), "batch", "b1")
@@ -281,7 +281,7 @@ async def test_a_bad_order_gets_a_problem_that_names_the_field(
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", LETTERS), ("DELETE", f"{LETTERS}/a"), ("POST", REDRIVE)])
-async def test_nobody_but_the_operator_may(valkey_world: World, method: str, path: str) -> None:
+async def test_only_the_operator_may(valkey_world: World, method: str, path: str) -> None:
     assert valkey_world.server is not None
     valkey_world.server.reset_bill()
     async with http_client() as client:
@@ -305,7 +305,7 @@ NAMES = ["key", "user_id", "queue", "model", "code", "after", "before", "limit",
         max_leaves=8,
     ),
 )
-async def test_no_query_and_no_body_whatever_makes_them_fail(
+async def test_no_query_and_no_body_makes_them_fail(
     valkey_world: World, query: list[tuple[str, str]], body: Any
 ) -> None:
     url = httpx.URL(LETTERS, params=[(n.encode("utf-8", "replace"), v.encode("utf-8", "replace")) for n, v in query])
@@ -333,7 +333,7 @@ async def test_a_page_costs_one_call_and_one_command_for_each_job_a_redrive_twel
         await client.patch("/api/operate/limits", json={"system": 0})
         world.server.reset_bill()
         await redrive(client, all=True, limit=10)
-        # The dispatch behind it starts nothing, and costs one call more.
+        # The dispatch after it starts nothing, and costs one more call.
         assert (world.server.bill().calls, world.server.bill().billed) == (31 + 1, 12 + 10 * 12 + 2)
         world.server.reset_bill()
         await client.delete(f"{LETTERS}/job_3")

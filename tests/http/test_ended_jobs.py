@@ -1,4 +1,4 @@
-"""What is left to do with a job that has ended: its result, its deletion, its retry."""
+"""Calls for a job that has ended: result, deletion, retry."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ async def test_a_job_without_a_result_is_409_and_says_whether_it_may_have_one_la
     problem(await client.get("/api/jobs/no%20id/result"), 404, "job_not_found")
 
 
-async def test_an_ended_job_is_deleted_with_all_that_tells_of_it(world: World, client: httpx.AsyncClient) -> None:
+async def test_an_ended_job_is_deleted_with_all_its_traces(world: World, client: httpx.AsyncClient) -> None:
     keys = world.runtime.history.keys
     headers = {"Idempotency-Key": "order-1"}
     job_id = (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"]
@@ -153,7 +153,7 @@ async def test_a_retry_that_was_deleted_is_not_made_again(world: World, client: 
     problem(await client.post(f"/api/jobs/{old}/retry"), 409, "already_redriven")
 
 
-async def test_a_request_that_could_not_be_submitted_any_more_is_not_retried(
+async def test_a_request_that_could_no_longer_be_submitted_is_not_retried(
     world: World, client: httpx.AsyncClient
 ) -> None:
     await fill(world, "old")

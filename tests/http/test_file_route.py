@@ -1,4 +1,4 @@
-"""Uploads, and the deployment's own route to its files: whose link it must be, and what is answered to which range."""
+"""Uploads, and the deployment's own file route: links, ranges, content types."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,36 +26,36 @@ WANTED: dict[str, Any] = {"user_id": "ada", "content_type": "image/png", "size":
 
 @pytest.fixture(params=["file", "memory"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """The store is of no interest here: memory's."""
+    """The store does not matter here: memory's."""
     url = (tmp_path / "kept files").as_uri() if request.param == "file" else f"memory://{uuid4().hex}"
     async with make_world(None, ManualClock(), storage_url=url, upload_max_bytes=1000) as made:
         yield made
 
 
 @pytest.fixture
-async def anybody(world: World) -> AsyncIterator[httpx.AsyncClient]:
+async def anonymous(world: World) -> AsyncIterator[httpx.AsyncClient]:
     async with http_client() as made:
         yield made
 
 
 async def kept(world: World, key: str = KEY, data: bytes = FILM, **changes: Any) -> str:
-    """The URL of a file that is kept."""
+    """The URL of a stored file."""
     await world.runtime.bucket.save(key, pieces(data), "video/mp4")
     return world.runtime.bucket.url(key, world.clock.now(), **changes)
 
 
-async def test_a_file_is_served_whole_to_whoever_has_its_link(world: World, anybody: httpx.AsyncClient) -> None:
+async def test_a_file_is_served_whole_to_any_bearer_of_its_link(world: World, anonymous: httpx.AsyncClient) -> None:
     url = await kept(world)
     assert url.startswith("/api/files/results/")
-    answer = await anybody.get(url)
+    answer = await anonymous.get(url)
     assert answer.status_code == 200 and answer.content == FILM
     assert answer.headers["content-type"] == "video/mp4" and answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["accept-ranges"] == "bytes" and "content-disposition" not in answer.headers
     assert answer.headers["cache-control"].startswith("private, max-age=")
-    head = await anybody.head(url)
+    head = await anonymous.head(url)
     assert head.status_code == 200 and head.content == b""
     assert {**head.headers} == {**answer.headers} and int(head.headers["content-length"]) == len(FILM)
-    known = await anybody.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    known = await anonymous.get(url, headers={"If-None-Match": answer.headers["etag"]})
     assert known.status_code == 304 and known.content == b""
 
 
@@ -72,22 +72,22 @@ async def test_a_file_is_served_whole_to_whoever_has_its_link(world: World, anyb
     ],
 )
 async def test_a_browser_gets_the_range_it_asks_for(
-    world: World, anybody: httpx.AsyncClient, asked: str, start: int, end: int
+    world: World, anonymous: httpx.AsyncClient, asked: str, start: int, end: int
 ) -> None:
     url = await kept(world)
-    answer = await anybody.get(url, headers={"Range": asked})
+    answer = await anonymous.get(url, headers={"Range": asked})
     assert answer.status_code == 206 and answer.content == FILM[start:end]
     assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{len(FILM)}"
     assert int(answer.headers["content-length"]) == end - start
     etag = answer.headers["etag"]
-    assert (await anybody.get(url, headers={"Range": asked, "If-Range": etag})).status_code == 206
-    assert (await anybody.get(url, headers={"Range": asked, "If-Range": '"other"'})).status_code == 200
-    assert (await anybody.head(url, headers={"Range": asked})).status_code == 206
+    assert (await anonymous.get(url, headers={"Range": asked, "If-Range": etag})).status_code == 206
+    assert (await anonymous.get(url, headers={"Range": asked, "If-Range": '"other"'})).status_code == 200
+    assert (await anonymous.head(url, headers={"Range": asked})).status_code == 206
 
 
 @pytest.mark.parametrize("asked", ["bytes=3072000-", "bytes=99999999-99999999", "bytes=-0"])
-async def test_a_range_behind_the_end_is_416(world: World, anybody: httpx.AsyncClient, asked: str) -> None:
-    answer = await anybody.get(await kept(world), headers={"Range": asked})
+async def test_a_range_behind_the_end_is_416(world: World, anonymous: httpx.AsyncClient, asked: str) -> None:
+    answer = await anonymous.get(await kept(world), headers={"Range": asked})
     assert problem(answer, 416, "range_not_satisfiable")["field"] == "Range"
     assert answer.headers["content-range"] == f"bytes */{len(FILM)}"
 
@@ -96,40 +96,38 @@ async def test_a_range_behind_the_end_is_416(world: World, anybody: httpx.AsyncC
     "asked",
     ["", "bytes=", "bytes=-", "bytes=5-1", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b", "bytes=" + "9" * 400 + "-"],
 )
-async def test_what_is_no_single_range_is_answered_with_the_whole_file(
-    world: World, anybody: httpx.AsyncClient, asked: str
+async def test_anything_but_a_single_range_gets_the_whole_file(
+    world: World, anonymous: httpx.AsyncClient, asked: str
 ) -> None:
-    answer = await anybody.get(await kept(world), headers={"Range": asked})
+    answer = await anonymous.get(await kept(world), headers={"Range": asked})
     assert answer.status_code == 200 and len(answer.content) == len(FILM)
 
 
-async def test_an_empty_file_is_served(world: World, anybody: httpx.AsyncClient) -> None:
+async def test_an_empty_file_is_served(world: World, anonymous: httpx.AsyncClient) -> None:
     url = await kept(world, data=b"")
-    answer = await anybody.get(url)
+    answer = await anonymous.get(url)
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
-    problem(await anybody.get(url, headers={"Range": "bytes=0-"}), 416, "range_not_satisfiable")
+    problem(await anonymous.get(url, headers={"Range": "bytes=0-"}), 416, "range_not_satisfiable")
 
 
-async def test_a_signed_name_is_what_the_browser_saves_it_under(world: World, anybody: httpx.AsyncClient) -> None:
+async def test_a_signed_name_is_what_the_browser_saves_it_under(world: World, anonymous: httpx.AsyncClient) -> None:
     url = await kept(world, filename='a "film" é\r\nX: y.mp4')
-    answer = await anybody.get(url)
+    answer = await anonymous.get(url)
     assert answer.status_code == 200 and "x" not in answer.headers
     assert answer.headers["content-disposition"].startswith('attachment; filename="a _film_ ')
-    problem(await anybody.get(url.partition("&filename")[0]), 403, "link_refused")
-    problem(await anybody.get((await kept(world)) + "&filename=x"), 403, "link_refused")
+    problem(await anonymous.get(url.partition("&filename")[0]), 403, "link_refused")
+    problem(await anonymous.get((await kept(world)) + "&filename=x"), 403, "link_refused")
 
 
 @pytest.mark.parametrize("extension", ["html", "svg", "xml", "js", "xhtml", "mp4/x", "", "png", "txt", "json"])
-async def test_nothing_is_served_as_something_that_runs(
-    world: World, anybody: httpx.AsyncClient, extension: str
-) -> None:
-    answer = await anybody.get(await kept(world, f"{KEY}.{extension}", b"<script>"))
+async def test_nothing_is_served_as_active_content(world: World, anonymous: httpx.AsyncClient, extension: str) -> None:
+    answer = await anonymous.get(await kept(world, f"{KEY}.{extension}", b"<script>"))
     assert answer.status_code == 200 and answer.headers["x-content-type-options"] == "nosniff"
     kind = answer.headers["content-type"]
     assert not any(word in kind for word in ("html", "svg", "script", "xml")), kind
 
 
-async def test_a_link_is_for_one_file_one_method_and_its_time(world: World, anybody: httpx.AsyncClient) -> None:
+async def test_a_link_is_for_one_file_one_method_and_its_time(world: World, anonymous: httpx.AsyncClient) -> None:
     url = await kept(world)
     await kept(world, KEY.replace("/0.", "/1."))
     signature = dict(parse_qsl(urlsplit(url).query))["signature"]
@@ -138,23 +136,23 @@ async def test_a_link_is_for_one_file_one_method_and_its_time(world: World, anyb
         url.replace(signature, "0" * 32), url.replace("&signature", "&x"), url.partition("?")[0], "/api/files/",
         "/api/files/..%2F..%2Fetc%2Fpasswd", "/api/files/%ff%00?expires=1&signature=%ff", f"{url}&signature=0",
     ):  # fmt: skip
-        problem(await anybody.get(bad), 403, "link_refused")
-        assert (await anybody.head(bad)).status_code == 403
-    answer = await anybody.put(url, content=b"12345", headers={"Content-Type": "image/png"})
+        problem(await anonymous.get(bad), 403, "link_refused")
+        assert (await anonymous.head(bad)).status_code == 403
+    answer = await anonymous.put(url, content=b"12345", headers={"Content-Type": "image/png"})
     problem(answer, 403, "link_refused")
     world.manual.advance(3 * 3600)
-    problem(await anybody.get(url), 403, "link_refused")
+    problem(await anonymous.get(url), 403, "link_refused")
 
 
-async def test_a_file_that_is_gone_is_404(world: World, anybody: httpx.AsyncClient) -> None:
+async def test_a_file_that_is_gone_is_404(world: World, anonymous: httpx.AsyncClient) -> None:
     url = await kept(world)
     await world.runtime.bucket.delete([KEY])
-    problem(await anybody.get(url), 404, "no_such_file")
+    problem(await anonymous.get(url), 404, "no_such_file")
 
 
 @pytest.mark.parametrize("verb", ["size", "read"])
 async def test_a_storage_that_fails_is_503(
-    world: World, anybody: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, verb: str
+    world: World, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     url = await kept(world)
 
@@ -166,7 +164,7 @@ async def test_a_storage_that_fails_is_503(
         yield b""
 
     monkeypatch.setattr(Bucket, verb, fails if verb == "size" else breaks)
-    problem(await anybody.get(url), 503, "storage_unavailable")
+    problem(await anonymous.get(url), 503, "storage_unavailable")
 
 
 @pytest.mark.parametrize("url", ["s3://files", None])
@@ -192,14 +190,14 @@ async def test_a_picture_is_uploaded_and_read(world: World, client: httpx.AsyncC
     assert again.status_code == 200 and (await client.get(body["url"])).content == b"54321"
 
 
-async def test_an_upload_is_what_was_signed_or_it_is_not_kept(world: World, anybody: httpx.AsyncClient) -> None:
+async def test_an_upload_is_what_was_signed_or_it_is_not_kept(world: World, anonymous: httpx.AsyncClient) -> None:
     key = layout.upload_key(world.clock.now(), "app", "ada", "png")
     url, _ = world.runtime.bucket.upload_url(key, world.clock.now(), "image/png", 5)
     png = {"Content-Type": "image/png"}
 
     async def sent(*parts: bytes, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await anybody.put(url, content=pieces(*parts), headers={**png, **named})
+        return await anonymous.put(url, content=pieces(*parts), headers={**png, **named})
 
     assert problem(await sent(b"12345"), 411, "invalid_request")["field"] == "Content-Length"
     problem(await sent(b"12345", Content_Length="six"), 400, "invalid_request")
@@ -262,7 +260,7 @@ VALUES = st.binary(max_size=20).map(lambda value: bytes(byte for byte in value i
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(key=TEXTS, query=st.dictionaries(NAMES, TEXTS), headers=st.dictionaries(FIELDS, VALUES), body=VALUES)
-async def test_no_request_whatever_makes_the_route_fail(
+async def test_no_request_makes_the_route_fail(
     world: World, key: bytes, query: dict[str, bytes], headers: dict[bytes, bytes], body: bytes
 ) -> None:
     url = f"/api/files/{quote(key, safe='')}?{urlencode(query)}"
@@ -275,7 +273,7 @@ async def test_no_request_whatever_makes_the_route_fail(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(asked=st.text(alphabet="bytes=-,0123456789 ", max_size=30), headers=st.dictionaries(FIELDS, VALUES))
-async def test_no_range_whatever_makes_a_good_link_fail(world: World, asked: str, headers: dict[bytes, bytes]) -> None:
+async def test_no_range_makes_a_good_link_fail(world: World, asked: str, headers: dict[bytes, bytes]) -> None:
     url = await kept(world, data=b"0123456789")
     async with http_client() as client:
         answer = await client.get(url, headers=list((headers | {b"Range": asked.encode()}).items()))

@@ -1,4 +1,4 @@
-"""The HTTP surface besides submitting: statuses, cancellations, ticks, webhooks and health."""
+"""The HTTP surface except submit: statuses, cancellations, ticks, webhooks and health."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ async def test_a_webhook_url_carries_job_attempt_and_nonce(valkey_world: World) 
     assert url.params["nonce"] == nonce(valkey_world.runtime.settings.signing_key, job["id"], 1)
 
 
-async def test_somebody_elses_job_and_an_unknown_one_get_the_same_404(world: World, client: httpx.AsyncClient) -> None:
+async def test_anothers_job_and_an_unknown_one_get_the_same_404(world: World, client: httpx.AsyncClient) -> None:
     job = (await client.post("/api/submit", json=BODY, headers=OTHER_AUTH)).json()
     for method, suffix in (("GET", "/api/status/{}"), ("POST", "/api/jobs/{}/cancel")):
         answers = [
@@ -160,7 +160,7 @@ async def test_a_cancellation_that_did_not_reach_the_provider_is_sent_again(
     assert (await status_of(client, job))["status"] == "canceled"
 
 
-async def test_a_tick_starts_what_waits_and_statistics_tell(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_tick_starts_waiting_jobs_and_statistics_show_it(world: World, client: httpx.AsyncClient) -> None:
     for number in range(7):
         await world.enqueue(f"user{number}")
     tick = await client.post("/api/process-queue", headers=PROCESSOR)
@@ -192,7 +192,7 @@ async def test_a_webhook_of_another_attempt_is_401_and_changes_nothing(valkey_wo
 
 async def test_a_webhook_for_an_unknown_job_is_200(world: World, client: httpx.AsyncClient) -> None:
     world.provider.states["p1"] = Prediction("p1", "completed")
-    answer = await client.post(webhook_url(world, "job_nobody"), content=b"p1")
+    answer = await client.post(webhook_url(world, "job_unknown"), content=b"p1")
     assert (answer.status_code, answer.json()) == (200, {"result": "unknown"})
 
 
@@ -204,7 +204,7 @@ async def test_a_repeated_webhook_has_no_effect(world: World, client: httpx.Asyn
     assert (await world.runtime.records.stats()).counters["completed"] == 1
 
 
-async def test_health_tells_the_store_and_the_age_of_the_last_tick(world: World, client: httpx.AsyncClient) -> None:
+async def test_health_shows_the_store_and_the_age_of_the_last_tick(world: World, client: httpx.AsyncClient) -> None:
     await client.post("/api/process-queue", headers=PROCESSOR)
     world.manual.advance(90)
     body = (await client.get("/api/health")).json()

@@ -20,7 +20,7 @@ async def test_a_page_costs_one_call_two_commands_and_one_for_each_job_read(valk
         for query, shown, billed in (
             ("", 20, 22),
             ("?limit=100", 100, 102),
-            ("?user_id=nobody", 0, 2),
+            ("?user_id=unknown", 0, 2),
             ("?status=failed&limit=1", 0, 102),
         ):
             world.server.reset_bill()

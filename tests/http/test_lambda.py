@@ -114,7 +114,7 @@ def test_every_route_has_a_function_and_every_function_its_routes(deployed: Runt
             for method in route.methods
         }
         if not any("httpApi" in e for e in own["events"]):
-            continue  # the schedule has a function of its own
+            continue  # the schedule has its own function
         given = {(e["httpApi"]["method"], e["httpApi"]["path"]) for e in own["events"] if "httpApi" in e}
         for method, path in wanted - given:
             greedy = [known for any_method, known in given if any_method == "*"]

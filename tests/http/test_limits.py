@@ -67,7 +67,7 @@ async def test_limits_are_shown_as_configured_and_as_set(client: httpx.AsyncClie
     assert (await client.get("/api/process-queue", headers=PROCESSOR)).json()["limits"] == shown
 
 
-async def test_what_is_not_named_stays(client: httpx.AsyncClient) -> None:
+async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> None:
     await patch(client, system=9)
     shown = await patch(client, queues={"video": 1})
     assert (shown["system"]["concurrency"], shown["queues"]["video"]["concurrency"]) == (9, 1)
@@ -77,7 +77,7 @@ async def test_what_is_not_named_stays(client: httpx.AsyncClient) -> None:
     ("change", "field"),
     [
         ({"queues": {"nowhere": 1}}, "queues"),
-        ({"providers": {"nobody": 1}}, "providers"),
+        ({"providers": {"unknown": 1}}, "providers"),
         ({"system": -1}, "system"),
         ({"system": 1001}, "system"),
         ({"system": True}, "system"),
@@ -102,7 +102,9 @@ async def test_only_the_operator_may(world: World, method: str, headers: dict[st
     assert (await world.runtime.records.stats()).gates == {}
 
 
-async def test_without_an_operators_token_nobody_may(any_store: RunningServer | None, clock: ManualClock) -> None:
+async def test_without_an_operators_token_every_caller_is_refused(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
     async with make_world(any_store, clock, operator_token=None) as _, http_client(**OPERATOR) as client:
         assert (await client.get(LIMITS)).status_code == 401
 

@@ -16,7 +16,7 @@ from tests.http.history import end, fill, listed
 from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
 
 
-async def test_a_list_shows_the_callers_jobs_newest_first_whatever_their_state(
+async def test_a_list_shows_the_callers_jobs_in_every_state_newest_first(
     world: World, client: httpx.AsyncClient
 ) -> None:
     ids = []
@@ -99,7 +99,7 @@ async def test_pages_stay_exact_while_jobs_come_and_go(world: World, client: htt
 async def test_more_entries_of_one_moment_than_a_page_walks_past_do_not_stop_the_walk(
     world: World, client: httpx.AsyncClient, owner: str
 ) -> None:
-    """As after two big batches: of the caller's other user, or of applications that come before or after him."""
+    """As after two big batches: of the caller's other user, or of applications that sort before or after the caller."""
     keys = world.runtime.history.keys
     await fill(world, "before", gap=1)
     await fill(world, "same1", "same2")
@@ -200,9 +200,7 @@ PATHS = ["/api/jobs", "/api/jobs/{}/result", "/api/status/{}"]
     query=st.lists(st.tuples(st.sampled_from(NAMES) | st.text(max_size=5), st.text(max_size=40)), max_size=4),
     raw=st.none() | st.binary(max_size=60).map(lambda data: "".join(f"%{byte:02x}" for byte in data)),
 )
-async def test_no_query_whatever_makes_a_list_fail(
-    valkey_world: World, query: list[tuple[str, str]], raw: str | None
-) -> None:
+async def test_no_query_makes_a_list_fail(valkey_world: World, query: list[tuple[str, str]], raw: str | None) -> None:
     url = httpx.URL(
         "/api/jobs", params=[(n.encode("utf-8", "replace"), v.encode("utf-8", "replace")) for n, v in query]
     )
@@ -222,7 +220,7 @@ async def test_no_query_whatever_makes_a_list_fail(
     user=st.sampled_from(["", "ada"]),
     limit=st.integers(1, 4),
 )
-async def test_whatever_lies_between_every_job_that_stays_is_shown_once_and_in_order(
+async def test_every_job_that_stays_is_shown_once_and_in_order(
     valkey_world: World, entries: list[tuple[str, str, int]], gone: list[int], user: str, limit: int
 ) -> None:
     """With pages that walk past 4 entries and read 3, while others are deleted between the pages."""

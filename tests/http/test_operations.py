@@ -1,4 +1,4 @@
-"""shared/operations.py says what the application does: the same routes, and answers that are what it announces."""
+"""shared/operations.py describes the application: the same routes, and answers as announced."""
 
 import ast
 from typing import Any
@@ -61,7 +61,7 @@ async def submitted(client: httpx.AsyncClient, **changes: Any) -> str:
 
 
 async def ended(world: World, client: httpx.AsyncClient, job_id: str, end: str) -> None:
-    """The provider's webhook ends the job's run."""
+    """Ends the job's run by the provider's webhook."""
     prediction = (await world.runtime.records.read(job_id)).prediction
     world.provider.states[prediction] = Prediction(
         prediction, ENDS[end].status, output=ENDS[end].output, error=ENDS[end].error
@@ -70,7 +70,7 @@ async def ended(world: World, client: httpx.AsyncClient, job_id: str, end: str) 
 
 
 async def test_every_operation_answers_what_it_announces() -> None:
-    """What is answered is checked by the client, see tests/contract.py; here each operation is called."""
+    """The client checks each answer, see tests/contract.py; here each operation is called."""
     contract.answered.clear()
     changes: dict[str, Any] = {"storage_url": f"memory://{uuid4().hex}", "allow_loopback": True}
     async with make_world(None, ManualClock(), **changes) as world, receiver() as owner, http_client(**AUTH) as client:
@@ -83,7 +83,7 @@ async def test_every_operation_answers_what_it_announces() -> None:
 
 
 async def follow_jobs(world: World, client: httpx.AsyncClient, hook_url: str) -> None:
-    """One job that completes, one that is changed, cancelled and deleted, and one that fails and is retried."""
+    """Follows a job that completes, one that is changed, cancelled and deleted, and one that fails and is retried."""
     done = await submitted(client, hook_url=hook_url)
     await ended(world, client, done, "completed")
     for path in (f"status/{done}", f"jobs/{done}/result", f"jobs/{done}/deliveries", "jobs", "hooks"):
@@ -103,7 +103,7 @@ async def follow_jobs(world: World, client: httpx.AsyncClient, hook_url: str) ->
 
 
 async def follow_a_batch(world: World, client: httpx.AsyncClient, hook_url: str) -> None:
-    """A batch of two jobs, of which one fails and is retried."""
+    """Follows a batch of two jobs, of which one fails and is retried."""
     batch = (await client.post("/api/batches", json=BATCH | {"hook_url": hook_url})).json()
     path = f"/api/batches/{batch['id']}"
     await ended(world, client, batch["jobs"][0]["id"], "completed")
@@ -117,14 +117,14 @@ async def follow_a_batch(world: World, client: httpx.AsyncClient, hook_url: str)
 
 
 async def move_files(client: httpx.AsyncClient) -> None:
-    """A picture is uploaded, and read again."""
+    """Uploads a picture and reads it back."""
     upload = (await client.post("/api/uploads", json=UPLOAD)).json()
     assert (await client.put(upload["upload_url"], content=b"\x89PNG\n", headers=upload["headers"])).status_code == 200
     assert (await client.get(upload["url"])).status_code == (await client.head(upload["url"])).status_code == 200
 
 
 async def operate(world: World, client: httpx.AsyncClient) -> None:
-    """What the scheduler and the operator ask for."""
+    """Calls each operation of the scheduler and the operator."""
     assert (await client.get("/api/health")).json()["status"] == "ok"
     assert (await client.post("/api/process-queue", headers=PROCESSOR)).status_code == 200
     for path in ("process-queue", "operate/limits", "operate/undelivered"):

@@ -1,4 +1,4 @@
-"""QStash as scheduler: whose calls tick, and whose do not."""
+"""QStash as scheduler: only its signed calls tick."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ def hashed(body: bytes) -> str:
 
 
 def token(key: str = CURRENT, body: bytes = b"", now: int = NOW, **changes: Any) -> str:
-    """What QStash sends: its documented claims, signed by code that is not ours."""
+    """A token as QStash sends it: its documented claims, signed by an independent library."""
     claims = {
         "iss": "Upstash", "sub": URL, "iat": now, "nbf": now, "exp": now + 300, "jti": "jwt_1", "body": hashed(body),
     } | changes  # fmt: skip
@@ -56,7 +56,7 @@ def test_both_keys_of_a_rotation_are_good(key: str) -> None:
 def test_a_claim_that_does_not_hold_is_refused(changes: dict[str, Any]) -> None:
     claims = {"iss": "Upstash", "sub": URL, "nbf": NOW, "exp": NOW + 300, "body": hashed(b"")} | changes
     kept = {name: value for name, value in claims.items() if value is not None}
-    # Written by hand where the library would not.
+    # Written by hand, because the library refuses to write these.
     with pytest.raises(Unauthenticated):
         check(_signed(kept))
 
@@ -80,7 +80,7 @@ def test_another_key_another_algorithm_and_no_signature_are_refused() -> None:
 
 @given(st.text(max_size=300))
 @settings(max_examples=200, deadline=None)
-def test_whatever_the_token_is_the_answer_is_a_refusal(text: str) -> None:
+def test_any_other_token_is_refused(text: str) -> None:
     with pytest.raises(Unauthenticated):
         check(text)
 

@@ -1,4 +1,4 @@
-"""Who may call each operation, and what every answer says of caching."""
+"""The roles that may call each operation, and the Cache-Control of every answer."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -17,14 +17,14 @@ ROLES = {"no one": {}, "an application": AUTH, "the operator": OPERATOR, "the sc
 
 @pytest.fixture
 async def caller(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """Proves nothing by itself."""
+    """A client without credentials."""
     async with http_client() as made:
         yield made
 
 
 def operations() -> Iterator[tuple[str, str]]:
-    """Method and path of each operation; its parameters stand for a job, a batch and a user that are not there."""
-    from functions.index import ROUTERS  # Mangum wants a loop to be running
+    """Method and path of each operation; its parameters name a job, a batch and a user that do not exist."""
+    from functions.index import ROUTERS  # Mangum needs a running loop
 
     values = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x"}
     for route in (route for router in ROUTERS for route in router.routes):
@@ -34,7 +34,7 @@ def operations() -> Iterator[tuple[str, str]]:
 
 
 def allowed(method: str, path: str) -> set[str]:
-    """Who may call the operation, among those who bear a token."""
+    """The roles with a token that may call the operation."""
     if path.startswith("/api/operate/"):
         return {"the operator"}
     if path == "/api/process-queue":

@@ -1,4 +1,4 @@
-"""A tick that looks twice, for schedules that cannot come more often than every minute."""
+"""A tick with a second pass, for schedulers whose shortest interval is a minute."""
 
 import pytest
 

@@ -41,7 +41,7 @@ def test_the_reference_library_accepts_what_we_sign_and_we_what_it_signs() -> No
 
 
 def test_replicates_own_client_accepts_what_we_sign_and_we_what_it_was_built_for() -> None:
-    """Its check has no tolerance by default; the vector above is the one in its own tests, which we accept."""
+    """Its check has no tolerance by default; the vector above comes from its own tests."""
     secret = replicate.webhook.WebhookSigningSecret(key=SECRET)
     for body in (BODY, b'{"id": "p1", "status": "succeeded"}'):
         headers = HEADERS | {"webhook-signature": sign(SECRET, ID, STAMP, body)}
@@ -108,9 +108,7 @@ def test_a_secret_that_is_none_is_refused(secret: str) -> None:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.text(), st.text(), st.text() | st.text(alphabet="v1, AQ=é"), st.binary())
-def test_whatever_the_headers_hold_the_answer_is_a_refusal(
-    message_id: str, stamp: str, signed: str, body: bytes
-) -> None:
+def test_any_other_headers_are_refused(message_id: str, stamp: str, signed: str, body: bytes) -> None:
     headers = {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signed}
     with pytest.raises(Unauthenticated):
         check(headers, body)

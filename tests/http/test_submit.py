@@ -1,4 +1,4 @@
-"""Submitting: what is accepted, what is refused, and with which words."""
+"""Submits: which are accepted, which are refused, and with which messages."""
 
 import base64
 import json
@@ -87,7 +87,7 @@ BAD_BODIES: list[tuple[str, Any, str | None]] = [
     ("a hook of another scheme", {**BODY, "hook_url": "gopher://example.com"}, "hook_url"),
     ("a hook of an impossible name", {**BODY, "hook_url": "https://xn--a"}, "hook_url"),
     ("a hook that is no URL", {**BODY, "hook_url": "https://exa\tmple.com"}, "hook_url"),
-    ("a hook nobody can find", {**BODY, "hook_url": "https://nowhere.example.org/h"}, "hook_url"),
+    ("a hook whose host is unknown", {**BODY, "hook_url": "https://nowhere.example.org/h"}, "hook_url"),
     ("a hook on this machine", {**BODY, "hook_url": "http://127.0.0.1:8080/h"}, "hook_url"),
     ("deep nesting", {**BODY, "input": {"a": [[[[[[[1]]]]]]]}}, "input"),
     ("a list", [BODY], None),
@@ -137,7 +137,7 @@ async def test_another_content_type_is_refused(valkey_world: World) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
-async def test_no_body_whatever_makes_submit_fail(valkey_world: World, content: bytes) -> None:
+async def test_no_body_makes_submit_fail(valkey_world: World, content: bytes) -> None:
     async with http_client() as client:
         headers = AUTH | {"Content-Type": "application/json"}
         answer = await client.post("/api/submit", content=content, headers=headers)
@@ -174,7 +174,7 @@ async def test_a_job_the_provider_rejects_has_failed_with_its_reason(world: Worl
     assert document["error"] == error
 
 
-async def test_an_accepted_job_is_acknowledged_whatever_its_start_meets(
+async def test_an_accepted_job_is_acknowledged_even_if_its_start_fails(
     world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def explode(*_: object) -> None:

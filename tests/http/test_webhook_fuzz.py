@@ -1,4 +1,4 @@
-"""The webhook function under garbage: 401, 400 or 413, never anything else, and nothing changes."""
+"""Garbage at the webhook function gets 401, 400 or 413 and changes nothing."""
 
 import json
 from collections.abc import AsyncIterator
@@ -81,7 +81,7 @@ async def test_a_genuine_webhook_that_comes_too_late_is_401_and_a_poll_finds_the
 
 @pytest.fixture
 async def without_secret(valkey: RunningServer) -> AsyncIterator[World]:
-    """A deployment that can verify nothing."""
+    """A deployment without a secret to verify with."""
     async with make_world(valkey, SystemClock(), {"replicate": Replicate(settings_for(valkey))}) as world:
         yield world
 

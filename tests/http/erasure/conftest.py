@@ -1,4 +1,4 @@
-"""A deployment that stores files, the provider that has them, and each kind of storage."""
+"""A deployment that stores files, a provider's file host, and every kind of storage."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.world import World, make_world
 
 @pytest.fixture
 async def source() -> AsyncIterator[Receiver]:
-    """Where the provider's files lie, and where owners are told."""
+    """The host of the provider's files and of the owners' endpoints."""
     async with receiver() as made:
         made.answers = lambda _: (200, {"Content-Type": "video/mp4"}, FILM)
         yield made

@@ -1,4 +1,4 @@
-"""Jobs with files: their runs end, their files are stored, their documents are read."""
+"""Jobs with files: runs that end, stored files, documents."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ FILM = video("a paper boat")
 
 
 async def ended(world: World, output: Any, user: str = "ada", **changes: Any) -> str:
-    """A job whose run has brought this output; nothing has been done about its files yet."""
+    """A completed job with this output; none of its files has been copied yet."""
     job_id = await world.enqueue(user, start=True, **changes)
     await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
     await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction(f"p_{job_id}", "completed", output))

@@ -75,7 +75,7 @@ async def test_while_the_storage_does_not_answer_the_job_stays(
 async def test_a_job_that_is_still_stored_can_be_deleted(
     world: World, client: httpx.AsyncClient, source: Receiver, noted: int
 ) -> None:
-    """A copy is finished after the job was deleted: its note is refused, and it removes what it made."""
+    """A copy that ends after the job was deleted is not noted, and removes the files it made."""
     job_id = await ended(world, [source.url("/a"), source.url("/b")])
     keep = Outbox.keep
 
@@ -98,7 +98,7 @@ async def test_a_job_that_is_still_stored_can_be_deleted(
 async def test_a_copy_that_is_noted_while_its_job_is_being_deleted_is_removed(
     world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the listing of the files and the end of the job: the copier's turn is over by then."""
+    """The note arrives between the file listing and the end of the job, when the copier's turn is over."""
     job_id = await ended(world, source.url("/a"))
     pages = Bucket.pages
 

@@ -24,7 +24,7 @@ from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
 
 
 async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningServer | None, source: Receiver) -> None:
-    """However short TASK_TTL is, a job with files is known for a week after its end, and it may have waited before."""
+    """Even with a short TASK_TTL a job with files is kept for a week after its end, plus its time in the queue."""
     changes: dict[str, Any] = {"storage_url": f"memory://{secrets.token_hex(8)}", "task_ttl": DAY, "queue_ttl": 3 * DAY}
     async with (
         make_world(any_store, ManualClock(), allow_loopback=True, **changes) as world, http_client(**AUTH) as client,
@@ -40,7 +40,7 @@ async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningSe
         assert (erased["jobs"], erased["is_complete"]) == (1, True)
         problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
         world.manual.advance(2 * DAY)
-        assert await world.runtime.history.trim() == 0, "the erasure has left nothing"
+        assert await world.runtime.history.trim() == 0, "the erasure leaves nothing"
 
 
 async def test_a_deployment_erases_nothing_of_another_in_its_bucket(source: Receiver) -> None:
@@ -195,7 +195,7 @@ ROUTES = st.sampled_from([
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(route=ROUTES, content_=st.binary(max_size=100), name=st.sampled_from(["file", "before", "x"]), value=st.text(),
        is_json=st.booleans())  # fmt: skip
-async def test_no_body_or_query_whatever_makes_a_route_fail(
+async def test_no_body_or_query_makes_a_route_fail(
     valkey_world: World, route: tuple[str, str], content_: bytes, name: str, value: str, is_json: bool
 ) -> None:
     headers = AUTH | ({"Content-Type": "application/json"} if is_json else {})

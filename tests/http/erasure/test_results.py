@@ -26,7 +26,7 @@ async def test_a_result_leads_to_our_own_copy(world: World, client: httpx.AsyncC
 
 
 async def test_only_our_own_copies_may_be_paths(world: World, client: httpx.AsyncClient, source: Receiver) -> None:
-    """What a provider calls a path of ours is no file of the job's."""
+    """A path in a provider's output is not a file of the job."""
     job_id = await stored(world, ["/api/files/results/x", "//example.org/x", source.url("/a")])
     location = (await client.get(f"/api/jobs/{job_id}/result")).headers["location"]
     assert location == (await document(world, client, job_id))["files"][0]["url"]

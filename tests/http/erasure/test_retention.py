@@ -1,4 +1,4 @@
-"""What retention drops from the storage, and what it keeps."""
+"""Retention deletes old files from the storage and keeps the others."""
 
 import asyncio
 import secrets
@@ -105,6 +105,6 @@ async def test_an_upload_outlives_the_retention_until_no_job_can_wait_for_it(buc
     clock.advance(DAY - clock.now() / 1000 % DAY + 61)
     assert await retention.sweep(Budget(20)) == 1
     clock.advance(DAY + 1800 - 62)
-    assert await retention.sweep(Budget(20)) == 0, "a job that was given it just before midnight may still run"
+    assert await retention.sweep(Budget(20)) == 0, "a job submitted with it just before midnight may still run"
     clock.advance(2)
     assert await retention.sweep(Budget(20)) == 1
