@@ -1,4 +1,4 @@
-"""What Sluice asks of a provider, and the words in which a provider answers."""
+"""The interface of a provider: what Sluice asks, and the types of the answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the provider says of one prediction. ``progress`` in percent where its logs tell."""
+    """A provider's report on one prediction. ``progress`` is in percent, if its logs contain it."""
 
     id: str
     status: PredictionStatus
@@ -38,7 +38,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is known of a submission whose answer was lost: it was created between two moments, if at all."""
+    """A submission without an answer; its prediction, if there is one, was created between two times."""
 
     model: str
     input: Mapping[str, Json]
@@ -55,7 +55,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The provider refused this job for good; no prediction exists."""
+    """The provider refused this job, and would refuse it again; no prediction exists."""
 
     code: str
     detail: str
@@ -63,7 +63,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Throttled:
-    """The provider surely created nothing and may do so later; ``retry_after`` in s. Not the job's fault."""
+    """The provider surely created nothing, but may later; ``retry_after`` in s. The job is not at fault."""
 
     code: Literal["rate_limited", "billing", "provider_auth", "provider_down"]
     retry_after: float
@@ -71,7 +71,7 @@ class Throttled:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody knows whether a prediction exists. Never retried in place: its webhook tells, or its time runs out."""
+    """A prediction may or may not exist. Never retried in place: a webhook, the list or the deadline decides."""
 
     detail: str
 
@@ -80,7 +80,7 @@ SubmissionOutcome = Accepted | Rejected | Throttled | Unknown
 
 
 class ProviderUnavailable(Exception):
-    """The provider did not answer a question; ask again later."""
+    """The provider did not answer; ask again later."""
 
 
 class PredictionGone(Exception):
@@ -99,10 +99,10 @@ class Provider(Protocol):
         """Raises ProviderUnavailable or PredictionGone."""
 
     async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
-        """Asks for the end of a prediction: what it is then, or None if nobody can tell."""
+        """Asks the provider to cancel a prediction; returns its new state, or None if that is not known."""
 
     async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        """The ids of all predictions that could be the wanted one; none where the provider has no list.
+        """Returns the ids of all predictions that may be the wanted one; none if the provider has no list.
 
         Raises ProviderUnavailable.
         """
@@ -111,7 +111,7 @@ class Provider(Protocol):
         """Raises Unauthenticated unless the provider signed this webhook."""
 
     def read_webhook(self, body: bytes) -> Prediction:
-        """What a verified webhook says; raises ValueError if it is no prediction."""
+        """Returns the prediction in a verified webhook; raises ValueError if there is none."""
 
     async def close(self) -> None:
-        """Gives back the connections."""
+        """Closes the connections."""

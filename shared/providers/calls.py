@@ -1,7 +1,7 @@
-"""What the providers' HTTP APIs have in common: how they are called, and what their answers prove.
+"""The code that all providers' HTTP APIs share: how they are called, and what their answers prove.
 
-Nothing here is ever sent twice and no redirect is followed, so that a key goes to nobody but its provider, and a create
-happens once or is known not to have happened.
+No call is repeated, so one attempt creates at most one prediction. No redirect is followed, so a key only reaches its
+provider.
 """
 
 import asyncio
@@ -28,22 +28,27 @@ from shared.providers.base import (
 from shared.providers.failures import clean
 
 NEVER_SENT = (
-    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout,
-    httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL,  # our own request is impossible
-)  # fmt: skip
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    # The request itself is invalid:
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
 UNSURE = (408, 409, 425)  # 4xx that do not prove that nothing was created
 PREDICTION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 RESETS_IN = re.compile(r"resets in ~?(\d+)\s*s")
 MAX_PAUSE = 120.0  # s
 DEFAULT_PAUSE = 30.0
-ACCOUNT_PAUSE = 60.0  # s; without credit or with a wrong key nothing changes sooner
+ACCOUNT_PAUSE = 60.0  # s; missing credit or a wrong key takes at least as long to mend
 CONNECT_TIMEOUT = 5.0
 MAX_RUN = 86_400  # s
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a provider's API answered."""
+    """An answer of a provider's API."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,7 +60,7 @@ class Answer:
 
     @property
     def document(self) -> dict[str, Json]:
-        """The JSON object it holds; an empty one if it holds anything else."""
+        """The JSON object in the answer; an empty one for any other content."""
         try:
             document = read_json(self.content)
         except ValueError:
@@ -92,7 +97,7 @@ class Calls:
         outcome_of: Callable[[Answer], SubmissionOutcome],
         headers: Mapping[str, str] | None = None,
     ) -> SubmissionOutcome:
-        """Sends the create call of an attempt, once, and tells by ``outcome_of`` what its answer proves."""
+        """Sends the create call of an attempt, once; ``outcome_of`` says what its answer proves."""
         try:
             async with asyncio.timeout(timeout):
                 response = await self._client.post(path, json=body, headers=headers)
@@ -103,15 +108,15 @@ class Calls:
         try:
             return outcome_of(_answer(response))
         except Exception as error:
-            # Whatever an answer holds, the job must not be lost over reading it.
+            # No answer, even an unreadable one, may lose the job.
             log.exception("answer_unreadable", provider=self._provider, error=type(error).__name__)
             return Unknown("the answer cannot be read")
 
     async def ask(self, method: str, path: str, timeout: float) -> Answer:
-        """Asks a question that may be lost; raises ProviderUnavailable."""
-        # An address such as that of a list's next page comes from outside; our key goes nowhere but to the provider.
+        """Sends a call that may be lost and returns the answer; raises ProviderUnavailable."""
+        # The address of a list's next page, for example, comes from outside; the key must only reach the provider.
         if "://" in path and not path.startswith(str(self._client.base_url)):
-            raise ProviderUnavailable("the address is elsewhere")
+            raise ProviderUnavailable("the address does not belong to the provider")
         try:
             async with asyncio.timeout(timeout):
                 return _answer(await self._client.request(method, path))
@@ -128,7 +133,7 @@ def _answer(response: httpx.Response) -> Answer:
 
 
 def refusal_of(answer: Answer) -> SubmissionOutcome:
-    """What the answer to a create proves that names no prediction."""
+    """Returns what the answer to a create proves if it names no prediction."""
     status = answer.status
     if answer.is_success:
         return Unknown("the answer holds no prediction")
@@ -144,12 +149,12 @@ def refusal_of(answer: Answer) -> SubmissionOutcome:
 
 
 def pause_of(answer: Answer) -> float:
-    """How long a 429 asks to wait, in s: its header, its ``retry_after``, or "resets in ~30s" in its text."""
+    """Returns the pause (s) that a 429 asks for: its header, its ``retry_after``, or "resets in ~30s" in its text."""
     body = answer.document
-    told: list[Json] = [answer.headers.get("retry-after"), body.get("retry_after")]
+    asked: list[Json] = [answer.headers.get("retry-after"), body.get("retry_after")]
     text = RESETS_IN.search(str(body.get("detail") or body.get("message") or ""))
-    told.append(text.group(1) if text else None)
-    for value in told:
+    asked.append(text.group(1) if text else None)
+    for value in asked:
         if isinstance(value, str | int | float):
             try:
                 return min(MAX_PAUSE, max(1.0, float(value)))
@@ -159,13 +164,13 @@ def pause_of(answer: Answer) -> float:
 
 
 def detail_of(answer: Answer) -> str:
-    """The provider's reason for a refusal, cleaned."""
+    """Returns the provider's reason for a refusal, cleaned."""
     body = answer.document
     return clean(str(body.get("detail") or body.get("title") or body.get("message") or f"status {answer.status}"))
 
 
 def described(answer: Answer, prediction_of: Callable[[Json], Prediction]) -> Prediction:
-    """The prediction in the answer to a question; raises ProviderUnavailable if there is none."""
+    """Returns the prediction in an answer; raises ProviderUnavailable if there is none."""
     if not answer.is_success:
         raise ProviderUnavailable(f"status {answer.status}")
     try:
@@ -175,7 +180,7 @@ def described(answer: Answer, prediction_of: Callable[[Json], Prediction]) -> Pr
 
 
 def read_json(body: bytes) -> Json:
-    """The JSON document; NaN and infinities, which could not be passed on as JSON, become null."""
+    """Returns the JSON document. NaN and infinities become null, because JSON cannot hold them."""
     try:
         document: Json = json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
         return document
@@ -189,7 +194,7 @@ def _finite(text: str) -> float | None:
 
 
 def fields_of(document: Json) -> dict[str, Json]:
-    """The members of a document that describes a prediction; raises ValueError for what is no JSON object."""
+    """Returns the members of a document that describes a prediction; raises ValueError unless it is a JSON object."""
     if not isinstance(document, dict):
         raise ValueError("not a prediction")
     return document
@@ -198,9 +203,9 @@ def fields_of(document: Json) -> dict[str, Json]:
 def identify(
     body: Mapping[str, Json], statuses: Mapping[str, PredictionStatus], provider: str
 ) -> tuple[str, PredictionStatus]:
-    """The id and status of the prediction a document describes; raises ValueError if it describes none.
+    """Returns the id and status of the prediction that a document describes; raises ValueError if there is none.
 
-    A status that is not documented counts as running: it is not the end of anything we know.
+    An undocumented status counts as running, because it is not a known end.
     """
     prediction_id, word = body.get("id"), body.get("status")
     if not isinstance(word, str):
@@ -213,9 +218,9 @@ def identify(
     return prediction_id, status or "running"
 
 
-def run_time(told: Json, per_second: int = 1) -> float | None:
-    """A duration as a provider tells it, in s; None for what can be none."""
-    # Compared before it is divided: an integer may be too large for a float.
-    if isinstance(told, int | float) and 0 <= told < MAX_RUN * per_second:
-        return told / per_second
+def run_time(reported: Json, per_second: int = 1) -> float | None:
+    """Returns a reported duration in s; None for a value that cannot be one."""
+    # Compared before the division: an integer may be too large for a float.
+    if isinstance(reported, int | float) and 0 <= reported < MAX_RUN * per_second:
+        return reported / per_second
     return None

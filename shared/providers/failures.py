@@ -1,4 +1,4 @@
-"""What a provider's error text means for the job: its class, and whether another attempt can help."""
+"""Classifies a provider's errors: the class of an error, and whether another attempt can help."""
 
 import re
 from typing import Literal, get_args
@@ -9,11 +9,18 @@ CLASSES: tuple[tuple[str, bool, "re.Pattern[str]"], ...] = (
     ("timeout", True, re.compile(r"timed? ?out|deadline", re.I)),
     ("provider_down", True, re.compile(r"interrupted|out of memory|unavailable|internal error|director", re.I)),
 )
-# What an error's code says of the failure: whose fault it is, and so what can be done about it.
+# The class of an error says who is at fault, and so what can be done.
 ErrorClass = Literal[
-    "invalid_input", "content_policy", "rate_limited", "billing", "provider_down", "timeout", "expired", "canceled",
+    "invalid_input",
+    "content_policy",
+    "rate_limited",
+    "billing",
+    "provider_down",
+    "timeout",
+    "expired",
+    "canceled",
     "unknown",
-]  # fmt: skip
+]
 ERROR_CLASSES: dict[str, ErrorClass] = {
     "output_too_large": "unknown",
     "result_expired": "provider_down",
@@ -23,16 +30,16 @@ ERROR_CLASSES: dict[str, ErrorClass] = {
     "provider_auth": "billing",
 }
 KNOWN_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
-# Failures after which the model's next job is likely to fail as well; a bad input or a refused content says nothing.
+# Failures after which the model's next job is likely to fail as well. A bad input or refused content does not count.
 OF_MODEL = ("provider_down", "timeout", "unknown")
-# We came late, could not keep it, or could not read our own record.
+# Sluice was late, could not store the result, or could not read its own record.
 NOT_OF_MODEL = ("result_expired", "output_too_large", "unreadable")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MAX_DETAIL = 500
 
 
 def classify_failure(text: str) -> tuple[str, bool]:
-    """The error class, and whether another attempt is worth it; it is for what nobody can classify."""
+    """Returns the error class, and whether another attempt may help; an unknown text may be retried."""
     for code, retryable, pattern in CLASSES:
         if pattern.search(text):
             return code, retryable
@@ -40,13 +47,13 @@ def classify_failure(text: str) -> tuple[str, bool]:
 
 
 def clean(text: str) -> str:
-    """The text on one line, short enough to keep."""
+    """Returns the text on one line, cut to MAX_DETAIL characters."""
     encodable = text.encode("utf-8", "replace").decode()
     return CONTROL.sub(" ", encodable).strip()[:MAX_DETAIL]
 
 
 def error_class(code: str) -> ErrorClass:
-    """The class of an error's code."""
+    """Returns the class of an error's code."""
     return next((known for known in KNOWN_CLASSES if known == code), ERROR_CLASSES.get(code, "unknown"))
 
 

@@ -1,4 +1,4 @@
-"""The providers of one event loop, each loaded when first asked for."""
+"""The providers of one event loop; each is loaded at its first use."""
 
 import importlib
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from shared.providers.base import Provider
 
 
 class Providers:
-    """Loads the deployment's providers by name, except those that it is given."""
+    """Loads the deployment's providers by name, except the given ones."""
 
     def __init__(self, settings: Settings, given: Mapping[str, Provider] | None = None) -> None:
         self._settings = settings
         self._loaded = dict(given or {})
 
     def __getitem__(self, name: str) -> Provider:
-        """Also one that jobs may name no more, as long as some are still there; KeyError if none is registered so."""
+        """Returns the provider, also one that new jobs may no longer name; KeyError if it is not registered."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
@@ -40,7 +40,7 @@ class ProviderClass(Protocol):
 
 
 def provider_class(name: str) -> ProviderClass:
-    """The class of a registered provider. Raises KeyError."""
+    """Returns the class of a registered provider. Raises KeyError."""
     module, _, attribute = REGISTRY[NUMBERS[name]].target.partition(":")
     found: ProviderClass = getattr(importlib.import_module(module), attribute)
     return found

@@ -1,10 +1,15 @@
 """Replicate over its HTTP API, without its SDK.
 
-Facts relied on, from Replicate's documentation: no idempotency key for creates (HTTP reference); the query of a webhook
-URL is preserved (topics/webhooks); ``Cancel-After`` bounds a prediction from its creation, 5 s at least (changelog,
-2025-10-16); 600 creates and 3000 other calls a minute, refused with 429 and "Your rate limit resets in ~30s"
-(topics/predictions/rate-limits); outputs are deleted after an hour (topics/predictions/data-retention). The SDK's 1.x
-does not know the status ``aborted`` and its 2.x sends creates again by itself, each of which would break a promise.
+This module relies on these facts of Replicate's documentation:
+
+    HTTP reference                      creates have no idempotency key
+    topics/webhooks                     the query of a webhook URL is preserved
+    changelog, 2025-10-16               ``Cancel-After`` bounds a prediction from its creation; at least 5 s
+    topics/predictions/rate-limits      600 creates and 3000 other calls a minute; beyond them 429 with the text
+                                        "Your rate limit resets in ~30s"
+    topics/predictions/data-retention   outputs are deleted after an hour
+
+The SDK's 1.x does not know the status ``aborted``, and its 2.x repeats creates by itself. Either would break a promise.
 """
 
 import asyncio
@@ -88,7 +93,7 @@ class Replicate:
     async def list_since(
         self, moment: datetime, timeout: float, *, until: datetime | None = None
     ) -> list[dict[str, Json]]:
-        """The predictions created since then, newest first, as the API describes them, a hundred a call."""
+        """Returns the predictions created since then, newest first, as the API describes them; 100 per call."""
         found: list[dict[str, Json]] = []
         path = f"predictions?created_after={quote(moment.isoformat())}"
         if until is not None:
@@ -102,10 +107,10 @@ class Replicate:
                         return found
         except TimeoutError:
             raise ProviderUnavailable("the list took too long") from None
-        raise ProviderUnavailable("too many predictions to tell them apart")
+        raise ProviderUnavailable("the list has too many pages")
 
     async def _page(self, path: str, timeout: float) -> tuple[list[dict[str, Json]], str]:
-        """A page's predictions, and the path of the next page; '' on the last one."""
+        """Returns a page's predictions, and the path of the next page; '' on the last page."""
         answer = await self._calls.ask("GET", path, timeout)
         results = answer.document.get("results")
         if answer.status != 200 or not isinstance(results, list):
@@ -124,7 +129,7 @@ class Replicate:
 
 
 def request_of(submission: Submission) -> tuple[str, dict[str, Json]]:
-    """The path and body that create a prediction of this model: a version, a model or a deployment."""
+    """Returns the path and body that create a prediction of this model: a version, a model or a deployment."""
     body: dict[str, Json] = {"input": dict(submission.input)}
     if submission.webhook_url is not None:
         body |= {"webhook": submission.webhook_url, "webhook_events_filter": ["completed"]}
@@ -137,7 +142,7 @@ def request_of(submission: Submission) -> tuple[str, dict[str, Json]]:
 
 
 def outcome_of(answer: Answer) -> SubmissionOutcome:
-    """What the answer to a create proves."""
+    """Returns what the answer to a create proves."""
     with suppress(ValueError):
         if answer.is_success:
             return Accepted(prediction_of(read_json(answer.content)))
@@ -145,7 +150,7 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
 
 
 def prediction_of(document: Json) -> Prediction:
-    """The prediction that an answer or a webhook describes; ValueError if it describes none."""
+    """Returns the prediction that an answer or a webhook describes; raises ValueError if there is none."""
     body = fields_of(document)
     prediction_id, status = identify(body, STATUSES, Replicate.name)
     metrics = body.get("metrics")
@@ -162,9 +167,9 @@ def prediction_of(document: Json) -> Prediction:
 
 
 def _fits(entry: dict[str, Json], wanted: Wanted) -> bool:
-    """Whether a listed prediction has the wanted model and input and was created in time.
+    """Whether a listed prediction has the wanted model and input, and was created in time.
 
-    What a deployment runs is not in the list under the deployment's name, so nothing is recognised as its.
+    The list does not name deployments, so no prediction of a deployment is recognized.
     """
     owner_name, _, version = wanted.model.rpartition(":")
     is_version = bool(owner_name) or VERSION_ID.fullmatch(wanted.model) is not None
@@ -179,6 +184,6 @@ def _fits(entry: dict[str, Json], wanted: Wanted) -> bool:
 
 
 def progress_of(logs: Json) -> int | None:
-    """The last percentage that the logs name, as progress bars such as tqdm's print it; 99 at most."""
+    """Returns the last percentage in the logs, as progress bars such as tqdm's print it; at most 99."""
     found = PERCENT.findall(logs[-4000:]) if isinstance(logs, str) else []
     return min(99, int(found[-1])) if found else None

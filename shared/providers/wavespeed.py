@@ -1,14 +1,15 @@
 """WaveSpeed over its HTTP API, without its SDK.
 
-Facts relied on, from WaveSpeed's documentation: a create posts the inputs to the model's path, with the webhook's URL
-as the query parameter ``webhook`` (how-to-use-webhooks); answers are envelopes ``{"code", "message", "data"}`` with an
-HTTP status for a code (shared/submit-response), while a task's own code is 0, 1xxx or 5xxx (error-codes); results are
-kept for 7 days (what-are-predictions); a webhook's body is the task itself, signed with v3
-(docs-api/verifying_webhook).
+This module relies on these facts of WaveSpeed's documentation:
 
-No idempotency key and no deadline are documented: what was created runs until it ends. Nor is an end by request that
-surely ends a running task, and the documented list does not show inputs, by which alone one of ours could be told from
-another; so nothing is cancelled and nothing is found.
+    how-to-use-webhooks          a create posts the inputs to the model's path, with the webhook's URL as ``webhook``
+    shared/submit-response       answers are envelopes ``{"code", "message", "data"}``; the code is an HTTP status
+    error-codes                  a task's code is 0, 1xxx or 5xxx
+    what-are-predictions         results are kept for 7 days
+    docs-api/verifying_webhook   a webhook's body is the task itself, signed with v3
+
+WaveSpeed documents no idempotency key, no deadline and no sure way to cancel: a created task runs until it ends. Its
+list shows no inputs, so a lost task cannot be recognized. Therefore this module cancels nothing and finds nothing.
 """
 
 import re
@@ -60,7 +61,7 @@ STATUSES: dict[str, PredictionStatus] = {
     "canceled": "canceled",
     "deleted": "canceled",
 }
-# What a task's code means (WaveSpeed's page on error codes), in words that failures.py classifies.
+# The meaning of a task's code (WaveSpeed's page on error codes), in words that failures.py classifies.
 MEANINGS = {
     1200: "content moderation",
     1400: "invalid input",
@@ -69,20 +70,20 @@ MEANINGS = {
     5003: "unavailable",
     5004: "timed out",
 }
-SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")  # no part may begin with a dot: it becomes part of a path
-# Paths of the API that are no models; a create for a model of such a name could delete other jobs' results.
+SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")  # it becomes part of a path, so no dot at its start
+# Paths of the API that are not models. A create for a model of such a name could delete other jobs' results.
 RESERVED = {
     *("predictions", "webhook", "webhooks", "media", "model", "models", "balance", "billing", "billings"),
     *("user", "users", "account", "accounts", "api", "auth", "key", "keys"),
 }
-# A refusal for want of money that is told under another code than 402. Only as the message's own words: what it quotes
-# after a colon or a quotation mark can be the caller's.
+# A refusal for lack of credit with another code than 402. It must be in the message's own words: the text after a colon
+# or a quotation mark may quote the caller.
 NO_CREDIT = re.compile(r"[^:'\"`]{0,60}insufficient (?:account )?(?:credit|balance|fund)", re.I)
 SYNC_MODE = "enable_sync_mode"  # would hold the create call open until the task has ended
 
 
 class WaveSpeedSettings(BaseSettings):
-    """What a deployment that uses WaveSpeed sets beside its other settings."""
+    """The settings of a deployment that uses WaveSpeed, in addition to Settings."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
@@ -90,20 +91,20 @@ class WaveSpeedSettings(BaseSettings):
 
     wavespeed_api_key: SecretStr | None = None
     wavespeed_base_url: str = "https://api.wavespeed.ai/api/v3"
-    wavespeed_webhook_secret: SecretStr | None = None  # several, separated by commas, while one is being rotated
+    wavespeed_webhook_secret: SecretStr | None = None  # during a rotation several, separated by commas
 
     @classmethod
-    def beside(cls, settings: Settings) -> "WaveSpeedSettings":
-        """Reads the environment, and in development the ``.env`` file, as the other settings were read."""
+    def read(cls, settings: Settings) -> "WaveSpeedSettings":
+        """Reads the environment, and in development the ``.env`` file, as for the other settings."""
         return cls(_env_file=".env" if settings.environment == "development" else None)
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
-        """Without those that hold no key."""
+        """The secrets for webhooks, without empty ones."""
         return tuple(part for part in self._webhook_parts() if part.removeprefix("whsec_"))
 
     def faults(self, settings: Settings) -> list[str]:
-        """What keeps this deployment from starting with WaveSpeed; names settings and no value."""
+        """Returns why this deployment cannot start with WaveSpeed; names settings, but no values."""
         named = {"wavespeed_api_key": self.wavespeed_api_key}
         if settings.webhooks_wanted or self.wavespeed_webhook_secret:
             named["wavespeed_webhook_secret"] = self.wavespeed_webhook_secret
@@ -132,14 +133,14 @@ class WaveSpeed:
 
     def __init__(self, settings: Settings, own: WaveSpeedSettings | None = None) -> None:
         self._settings = settings
-        self._own = own or WaveSpeedSettings.beside(settings)
+        self._own = own or WaveSpeedSettings.read(settings)
         base_url, key = self._own.wavespeed_base_url, self._own.wavespeed_api_key
         self._calls = Calls(self.name, base_url, key, settings.provider_timeout)
 
     @staticmethod
     def faults(settings: Settings) -> list[str]:
-        """What keeps this deployment from starting with WaveSpeed; names settings and no value."""
-        return WaveSpeedSettings.beside(settings).faults(settings)
+        """Returns why this deployment cannot start with WaveSpeed; names settings, but no values."""
+        return WaveSpeedSettings.read(settings).faults(settings)
 
     async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
         try:
@@ -152,12 +153,12 @@ class WaveSpeed:
         return await self._calls.create(path, inputs, timeout, outcome_of)
 
     def _takes(self, webhook_url: str) -> bool:
-        """WaveSpeed wants https; only a simulator on loopback takes http."""
+        """Whether WaveSpeed accepts this webhook URL: https, or http for a simulator on loopback."""
         return webhook_url.startswith("https://") or is_loopback(self._own.wavespeed_base_url)
 
     async def get(self, prediction_id: str, timeout: float) -> Prediction:
         answer = await self._calls.ask("GET", f"predictions/{quote(prediction_id, safe='')}/result", timeout)
-        if _judged(answer).status == 404:
+        if _with_envelope_code(answer).status == 404:
             raise PredictionGone
         return described(answer, prediction_of)
 
@@ -179,7 +180,7 @@ class WaveSpeed:
 
 
 def path_of(model: str) -> str:
-    """The path, below the base URL, that creates a task of this model; raises ValueError if none can be a model's."""
+    """Returns the path, below the base URL, that creates a task of this model; raises ValueError for other names."""
     segments = model.split("/")
     if len(segments) < 2 or not all(SEGMENT.fullmatch(segment) for segment in segments):
         raise ValueError("WaveSpeed's models are named vendor/model.")
@@ -189,19 +190,19 @@ def path_of(model: str) -> str:
 
 
 def outcome_of(answer: Answer) -> SubmissionOutcome:
-    """What the answer to a create proves. One that names a task proves it, whatever its codes say."""
-    task, judged = _task_in(answer.document), _judged(answer)
+    """Returns what the answer to a create proves. An answer that names a task proves that task, with any code."""
+    task, coded = _task_in(answer.document), _with_envelope_code(answer)
     with suppress(ValueError):
-        if judged.is_success or task.get("status") in list(STATUSES):
+        if coded.is_success or task.get("status") in list(STATUSES):
             return Accepted(prediction_of(task))
-    refuses = not judged.is_success and not 500 <= judged.status < 600
-    if refuses and NO_CREDIT.match(detail_of(judged)):
+    refuses = not coded.is_success and not 500 <= coded.status < 600
+    if refuses and NO_CREDIT.match(detail_of(coded)):
         return Throttled("billing", ACCOUNT_PAUSE)
-    return refusal_of(judged)
+    return refusal_of(coded)
 
 
-def _judged(answer: Answer) -> Answer:
-    """The answer with its envelope's code for a status, where only that tells of an error."""
+def _with_envelope_code(answer: Answer) -> Answer:
+    """Returns the answer with its envelope's code as status, if only the code reports an error."""
     code = answer.document.get("code")
     if answer.is_success and type(code) is int and code != 0 and not 200 <= code < 300:
         return replace(answer, status=code)
@@ -209,7 +210,7 @@ def _judged(answer: Answer) -> Answer:
 
 
 def _task_in(document: Json) -> dict[str, Json]:
-    """The task in an envelope; webhooks come without one."""
+    """Returns the task in an envelope, or the document itself: a webhook has no envelope."""
     if not isinstance(document, dict):
         return {}
     inner = document.get("data")
@@ -217,7 +218,7 @@ def _task_in(document: Json) -> dict[str, Json]:
 
 
 def prediction_of(document: Json) -> Prediction:
-    """The prediction that an answer or a webhook describes; ValueError if it describes none."""
+    """Returns the prediction that an answer or a webhook describes; raises ValueError if there is none."""
     task = _task_in(document)
     prediction_id, status = identify(task, STATUSES, WaveSpeed.name)
     outputs = task.get("outputs")
@@ -232,7 +233,7 @@ def prediction_of(document: Json) -> Prediction:
 
 
 def _error_of(task: dict[str, Json]) -> str:
-    """The error's text, led by what the task's code or status means."""
+    """Returns the error's text, after the meaning of the task's code or status."""
     code, text = task.get("code"), clean(str(task.get("error") or ""))
     meaning = MEANINGS.get(code, "") if type(code) is int else ""
     if task["status"] == "timeout":
@@ -241,7 +242,7 @@ def _error_of(task: dict[str, Json]) -> str:
 
 
 def _seconds_of(task: dict[str, Json]) -> float | None:
-    """How long the task took; told in ms."""
+    """Returns how long the task took, in s; WaveSpeed reports ms."""
     timings = task.get("timings")
-    told = task.get("executionTime") or (timings.get("inference") if isinstance(timings, dict) else None)
-    return run_time(told, per_second=1000)
+    milliseconds = task.get("executionTime") or (timings.get("inference") if isinstance(timings, dict) else None)
+    return run_time(milliseconds, per_second=1000)

@@ -161,7 +161,7 @@ def test_development_needs_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None
     for name in WaveSpeedSettings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     assert WaveSpeed.faults(settings_for(None)) == []
-    assert WaveSpeedSettings.beside(settings_for(None)).wavespeed_base_url == BASE
+    assert WaveSpeedSettings.read(settings_for(None)).wavespeed_base_url == BASE
 
 
 def test_no_setting_shows_its_secret() -> None:
