@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -62,11 +62,19 @@ def kind_of(part: Part) -> object:
     return kind | None if part.is_optional else kind
 
 
+def types_in(hint: Any) -> list[object]:
+    """The hint and what it is a union of; some texts are the type of a text."""
+    parts = get_args(hint)
+    if get_origin(hint) is Literal:
+        return [type(part) for part in parts]
+    return [hint, *parts, *(found for part in parts if get_origin(part) is Literal for found in types_in(part))]
+
+
 def compare(form: Form, kind: type[Reply]) -> None:
     """Each part is a field of the class with its type, and each field without a default is a part."""
     hints = get_type_hints(kind)
     for part in form.parts:
-        assert kind_of(part) in (hints[part.name], *get_args(hints[part.name])), f"{kind.__name__}.{part.name}"
+        assert kind_of(part) in types_in(hints[part.name]), f"{kind.__name__}.{part.name}"
     known = {part.name for part in form.parts} | ({"word"} if len(kind.words) > 1 else set())
     needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
     assert needed <= known <= {field.name for field in fields(kind)}
