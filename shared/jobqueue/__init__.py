@@ -6,15 +6,37 @@ Owns every key of the queue. It never talks to a provider: what an end leaves to
 from shared.jobqueue.batching import BatchQueue
 from shared.jobqueue.controls import Controls
 from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
-from shared.jobqueue.history import History, Page, Position
+from shared.jobqueue.history import History, Page, PageStart
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
-from shared.jobqueue.reads import Place, QueueCounts, Stats
+from shared.jobqueue.reads import Outlook, QueueCounts, Stats
 from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Kept, Overdue, Recorded
 
 __all__ = [
-    "Admitted", "BatchQueue", "Canceled", "Claim", "Claimed", "Collector", "Controls", "Ended",
-    "EventRecord", "FollowUp", "FollowUps", "History", "JobQueue", "Kept", "Lane", "Outbox", "Overdue", "Page", "Place",
-    "Position", "QueueCounts", "Recorded", "Records", "Stats", "Tried",
+    "Admitted",
+    "BatchQueue",
+    "Canceled",
+    "Claim",
+    "Claimed",
+    "Collector",
+    "Controls",
+    "Ended",
+    "EventRecord",
+    "FollowUp",
+    "FollowUps",
+    "History",
+    "JobQueue",
+    "Kept",
+    "Lane",
+    "Outbox",
+    "Outlook",
+    "Overdue",
+    "Page",
+    "PageStart",
+    "QueueCounts",
+    "Recorded",
+    "Records",
+    "Stats",
+    "Tried",
 ]  # fmt: skip

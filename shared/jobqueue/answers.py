@@ -27,7 +27,7 @@ from shared.jobqueue.reads import (
     LettersRead,
     ListedJob,
     ListedLetter,
-    Place,
+    Outlook,
     Undelivered,
 )
 from shared.jobqueue.replies import (
@@ -93,7 +93,7 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
 }
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {
-    "started": Claimed, "overdue": Overdue, "outlook": Place, "jobs": ListedJob, "letters": ListedLetter,
+    "started": Claimed, "overdue": Overdue, "outlook": Outlook, "jobs": ListedJob, "letters": ListedLetter,
     "lanes": LaneRows,
 }  # fmt: skip
 

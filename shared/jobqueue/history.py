@@ -16,7 +16,7 @@ MAX_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one reco
 
 
 @dataclass(frozen=True)
-class Position:
+class PageStart:
     """Where a walk goes on: at the moment ``ms``, with what comes below ``bound`` there."""
 
     ms: int
@@ -28,14 +28,14 @@ class Page:
     """Some jobs, and where the next page begins; None when there is no more. A page may be empty and not the last."""
 
     jobs: tuple[JobRecord, ...]
-    following: Position | None
+    following: PageStart | None
 
 
 @dataclass(frozen=True)
 class Letters(Page):
-    """Dead letters; for each, also the position behind it."""
+    """Dead letters; for each, also where the page after it begins."""
 
-    behind: tuple[Position, ...] = ()
+    behind: tuple[PageStart, ...] = ()
 
 
 class History(Scripted):
@@ -52,7 +52,7 @@ class History(Scripted):
         batch: str = "",
         after: int = 0,
         before: int = MAX_MOMENT + 1,
-        start: Position | None = None,
+        start: PageStart | None = None,
         limit: int = 20,
     ) -> Page:
         """The owner's jobs submitted from ``after`` on and before ``before``, newest first; '' is any.
@@ -60,7 +60,7 @@ class History(Scripted):
         One call and 2 billed commands, plus one for each job read: as many as are listed, where nothing but owner,
         user and time is asked for; 100 at most otherwise.
         """
-        at = start or Position(before - 1, "")
+        at = start or PageStart(before - 1, "")
         found = await self._run(
             "list",
             JobsRead,
@@ -77,7 +77,7 @@ class History(Scripted):
             names=SUMMARY_FIELDS,
         )
         jobs = tuple(JobRecord(row.id, _fields(SUMMARY_FIELDS, row.values)) for row in found.jobs)
-        return Page(jobs, _position(found.high, found.bound))
+        return Page(jobs, _page_start(found.high, found.bound))
 
     async def letters(
         self,
@@ -89,14 +89,14 @@ class History(Scripted):
         code: str = "",
         after: int = 0,
         before: int = MAX_MOMENT + 1,
-        start: Position | None = None,
+        start: PageStart | None = None,
         limit: int = 20,
     ) -> Letters:
         """Jobs that used up their attempts from ``after`` on and before ``before``, the last to die first; '' is any.
 
         One call and 2 billed commands, plus one for each job read, 100 at most.
         """
-        at = start or Position(before - 1, "")
+        at = start or PageStart(before - 1, "")
         found = await self._run(
             "letters",
             LettersRead,
@@ -113,8 +113,8 @@ class History(Scripted):
         )
         return Letters(
             tuple(JobRecord(row.id, _fields(LETTER_FIELDS, row.values)) for row in found.letters),
-            _position(found.high, found.bound),
-            tuple(Position(row.died_at, row.id) for row in found.letters),
+            _page_start(found.high, found.bound),
+            tuple(PageStart(row.died_at, row.id) for row in found.letters),
         )
 
     async def request(self, job_id: str) -> RequestRecord:
@@ -163,5 +163,5 @@ def _fields(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str
     return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
-def _position(ms: int | None, bound: str) -> Position | None:
-    return None if ms is None else Position(ms, bound)
+def _page_start(ms: int | None, bound: str) -> PageStart | None:
+    return None if ms is None else PageStart(ms, bound)

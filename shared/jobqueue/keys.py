@@ -6,8 +6,8 @@ from functools import cached_property
 
 # The names by which scripts' headers know keys that belong to something, and the letters that those begin with
 LETTERS = {
-    "job": "j", "user": "u", "owner": "o", "batch": "b", "batch_queue": "q", "lane_rows": "x", "lane_state": "h",
-    "holder": "jb",
+    "job": "j", "user": "u", "job_of_prediction": "o", "batch": "b", "batch_queue": "q", "lane_rows": "x",
+    "lane_state": "h", "holder": "jb",
 }  # fmt: skip
 
 
@@ -22,7 +22,7 @@ class Keys:
         """The keys of which there is one, by the names that the scripts' headers use."""
         return {
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
-            "undelivered": self.undelivered, "root": self.root, "jobs": self.jobs, "owners": self.owners,
+            "undelivered": self.undelivered, "root": self.root, "jobs": self.jobs, "predictions": self.predictions,
         }  # fmt: skip
 
     def checked(self, name: str, key: object) -> str:
@@ -88,13 +88,13 @@ class Keys:
         return f"{self.prefix}:u:"
 
     @property
-    def owners(self) -> str:
+    def predictions(self) -> str:
         """What every prediction's key begins with."""
         return f"{self.prefix}:o:"
 
-    def owner(self, prediction: str) -> str:
+    def job_of_prediction(self, prediction: str) -> str:
         """STRING: the job a prediction belongs to, kept as long as anybody could want to adopt it."""
-        return self.owners + prediction
+        return self.predictions + prediction
 
     def job(self, job_id: str) -> str:
         """HASH: the whole job."""

@@ -6,7 +6,7 @@ from shared.jobqueue.replies import Reply
 
 
 @dataclass(frozen=True)
-class Place(Reply):
+class Outlook(Reply):
     """Where a live job stands and what moves it. Times in ms; what is None is not known or does not matter.
 
     ``position`` is among the ready jobs of its queue, or in its user's backlog among the user's own.
@@ -25,10 +25,10 @@ class Place(Reply):
 
 @dataclass(frozen=True)
 class Explained(Reply):
-    """A job's fields as they were asked for, and its place unless it has ended."""
+    """A job's fields as they were asked for, and its outlook unless it has ended."""
 
     values: tuple[str | None, ...]
-    outlook: Place | None
+    outlook: Outlook | None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.errors import JobNotFound
-from shared.jobqueue.reads import Counted, Explained, Place, QueueCounts, Stats
+from shared.jobqueue.reads import Counted, Explained, Outlook, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.scripted import Scripted
 
@@ -15,11 +15,11 @@ class Records(Scripted):
         """The job as it stands, without its input; one command. Raises JobNotFound."""
         return self._job(job_id, await self._store.execute("HMGET", self.keys.job(job_id), *READ_FIELDS))
 
-    async def explain(self, job_id: str) -> tuple[JobRecord, Place]:
+    async def explain(self, job_id: str) -> tuple[JobRecord, Outlook]:
         """The job, and what its owner may want to know while it waits or runs. Raises JobNotFound."""
         job = self.keys.job(job_id)
         explained = await self._run("explain", Explained, job=job, id=job_id, names=READ_FIELDS)
-        return self._job(job_id, explained.values), explained.outlook or Place()
+        return self._job(job_id, explained.values), explained.outlook or Outlook()
 
     @staticmethod
     def _job(job_id: str, values: Sequence[str | None]) -> JobRecord:

@@ -48,7 +48,7 @@ class Terms:
         self.priority_unit = None if s.priority_policy == "multiplicative" else self._units(s, POINTS_PER_PRIORITY)
         # An hour more than anything can be adopted
         longest = max(s.adoption(queue, REGISTRY[NUMBERS[name]]) for queue in s.queue_list for name in s.provider_names)
-        self.owner_ttl = timedelta(seconds=round(s.lease + longest) + 3600)
+        self.prediction_ttl = timedelta(seconds=round(s.lease + longest) + 3600)
 
     @staticmethod
     def _provider(s: Settings, number: int) -> tuple[int, int, int]:

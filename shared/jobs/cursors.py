@@ -9,7 +9,7 @@ import hmac
 
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest
-from shared.jobqueue import Position
+from shared.jobqueue import PageStart
 from shared.signing.derived import page_tag
 
 TAG = 32  # characters
@@ -21,19 +21,19 @@ class Cursors:
     def __init__(self, settings: Settings) -> None:
         self._key = settings.signing_key
 
-    def write(self, position: Position | None, *walk: str) -> str | None:
-        """What stands for the position; None for none."""
-        if position is None:
+    def write(self, start: PageStart | None, *walk: str) -> str | None:
+        """The text that stands for this start of a page; None for none."""
+        if start is None:
             return None
-        place = base64.urlsafe_b64encode(f"{position.ms}.{position.bound}".encode()).decode().rstrip("=")
-        return page_tag(self._key, place, *walk) + place
+        text = base64.urlsafe_b64encode(f"{start.ms}.{start.bound}".encode()).decode().rstrip("=")
+        return page_tag(self._key, text, *walk) + text
 
-    def read(self, cursor: str | None, *walk: str) -> Position | None:
-        """The position again; InvalidRequest for whatever was not written for this walk."""
+    def read(self, cursor: str | None, *walk: str) -> PageStart | None:
+        """The start again; InvalidRequest for whatever was not written for this walk."""
         if cursor is None:
             return None
-        tag, place = cursor[:TAG], cursor[TAG:]
-        if not cursor.isascii() or not hmac.compare_digest(tag, page_tag(self._key, place, *walk)):
+        signature, text = cursor[:TAG], cursor[TAG:]
+        if not cursor.isascii() or not hmac.compare_digest(signature, page_tag(self._key, text, *walk)):
             raise InvalidRequest("must come from an answer to the same request", field="cursor")
-        ms, _, bound = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)).decode().partition(".")
-        return Position(int(ms), bound)
+        ms, _, bound = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(".")
+        return PageStart(int(ms), bound)

@@ -7,7 +7,7 @@ from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.queues import Queue
 from shared.config.settings import Settings
 from shared.documents.job import Explanation
-from shared.jobqueue import Place
+from shared.jobqueue import Outlook
 from shared.jobqueue.record import JobRecord
 from shared.jobqueue.state import JobState
 from shared.jobqueue.terms import provider_in
@@ -37,17 +37,17 @@ class Bounds:
         return min(self.system, self.queue, self.provider)
 
 
-def explain(job: JobRecord, place: Place, settings: Settings, now: int) -> Explanation:
+def explain(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> Explanation:
     """``queue_position``, ``waiting_reason`` and ``eta_seconds`` with its p90; None for what is not known.
 
     The estimates are made of how long the model's recent runs took: half of them, and nine in ten, were done by then.
     """
-    reason, starts_in = _waiting(job, place, settings, now)
+    reason, starts_in = _waiting(job, outlook, settings, now)
     return {
-        "queue_position": place.position if job.state in (JobState.QUEUED, JobState.BACKLOG) else None,
+        "queue_position": outlook.position if job.state in (JobState.QUEUED, JobState.BACKLOG) else None,
         "waiting_reason": reason,
-        "eta_seconds": _eta(job, place.p50, starts_in, now),
-        "eta_p90_seconds": _eta(job, place.p90, starts_in, now),
+        "eta_seconds": _eta(job, outlook.p50, starts_in, now),
+        "eta_p90_seconds": _eta(job, outlook.p90, starts_in, now),
     }
 
 
@@ -71,13 +71,13 @@ class Wait:
     turns: float = 0.0
 
 
-def _waiting(job: JobRecord, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
+def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
     """Why the job waits, and how long for; no wait is known while an operator's pause holds it."""
     match job.state:
         case JobState.BACKLOG:
-            cap = place.cap or 0
-            turns = (place.position or 1) / cap if cap else 0.0
-            reason = f"user limit {place.seats} of {cap}" if cap else "the user is paused"
+            cap = outlook.cap or 0
+            turns = (outlook.position or 1) / cap if cap else 0.0
+            reason = f"user limit {outlook.seats} of {cap}" if cap else "the user is paused"
             return reason, Wait(turns=turns) if cap else None
         case JobState.DELAYED:
             due_at = job.due_at or now
@@ -87,18 +87,18 @@ def _waiting(job: JobRecord, place: Place, settings: Settings, now: int) -> tupl
                 reason = f"circuit open: {job.model}" if code == "circuit_open" else f"{code}, {reason}"
             return reason, Wait(fixed=max(0, due_at - now))
         case JobState.QUEUED:
-            return _queued(job, place, settings, now)
+            return _queued(job, outlook, settings, now)
         case _:
             return None, None
 
 
-def _queued(job: JobRecord, place: Place, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
+def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
     lane = job.lane
     provider, number = provider_in(lane), lane // MAX_PROVIDERS
     if number >= len(settings.queue_list):
         return "its queue was taken away", None
     queue = settings.queue_list[number]
-    bounds = Bounds.of(settings, queue, provider, place.gates)
+    bounds = Bounds.of(settings, queue, provider, outlook.gates)
     paused = [
         name
         for name, most in ((f"queue {queue.name}", bounds.queue), (f"provider {provider}", bounds.provider))
@@ -106,28 +106,28 @@ def _queued(job: JobRecord, place: Place, settings: Settings, now: int) -> tuple
     ]
     if bounds.narrowest == 0:
         return f"{paused[0] if paused else 'the system'} is paused", None
-    wait = Wait(turns=(place.position or 1) / bounds.narrowest)
+    wait = Wait(turns=(outlook.position or 1) / bounds.narrowest)
     number = NUMBERS[provider]
-    held_until = place.gates.get(f"~p{number}", 0)
-    open_until = place.gates.get(f"~o{number}:{job.model}", 0)
+    held_until = outlook.gates.get(f"~p{number}", 0)
+    open_until = outlook.gates.get(f"~o{number}:{job.model}", 0)
     if held_until > now:
         return f"provider {provider} paused until {iso(held_until)}", Wait(held_until - now, wait.turns)
     if open_until > now:
         return f"circuit open: {job.model}", Wait(open_until - now, wait.turns)
-    return _full(queue, provider, place, bounds, settings, now), wait
+    return _full(queue, provider, outlook, bounds, settings, now), wait
 
 
-def _full(queue: Queue, provider: str, place: Place, bounds: Bounds, settings: Settings, now: int) -> str | None:
+def _full(queue: Queue, provider: str, outlook: Outlook, bounds: Bounds, settings: Settings, now: int) -> str | None:
     """Which limit is reached; None when the job only waits to be claimed."""
     for name, taken, most in (
-        ("system", place.slots, bounds.system),
-        (f"queue {queue.name}", place.of_queue, bounds.queue),
-        (f"provider {provider}", place.of_provider, bounds.provider),
+        ("system", outlook.slots, bounds.system),
+        (f"queue {queue.name}", outlook.of_queue, bounds.queue),
+        (f"provider {provider}", outlook.of_provider, bounds.provider),
     ):
         if taken is not None and taken >= most:
             return f"{name} {taken} of {most}"
     _, per_minute, burst = settings.provider_limits(REGISTRY[NUMBERS[provider]])
-    full_at = place.gates.get(f"~r{NUMBERS[provider]}", 0)
+    full_at = outlook.gates.get(f"~r{NUMBERS[provider]}", 0)
     if full_at - now > (burst - 1) * PER_MINUTE / per_minute:
         return f"provider {provider} takes {per_minute:g} a minute"
     return None

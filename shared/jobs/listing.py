@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.documents.job import JobsPage, LettersPage, dead_letter, job_summary
-from shared.jobqueue import History, Position
+from shared.jobqueue import History, PageStart
 from shared.jobqueue.history import MAX_MOMENT, Letters
 from shared.jobqueue.state import Status
 from shared.jobs.cursors import Cursors
@@ -128,7 +128,7 @@ def letters_walk(wanted: LetterFilter) -> tuple[str, str]:
     return ("letters", wanted.walk())
 
 
-async def letters_page(history: History, wanted: LetterFilter, start: Position | None, limit: int) -> Letters:
+async def letters_page(history: History, wanted: LetterFilter, start: PageStart | None, limit: int) -> Letters:
     """One page of the dead letters that the filter wants."""
     return await history.letters(
         owner=wanted.key, user=wanted.user_id, queue=wanted.queue, model=wanted.model, code=wanted.code,

@@ -24,7 +24,7 @@ from shared.errors import (
     QueueFull,
     StoreError,
 )
-from shared.jobqueue import History, Position
+from shared.jobqueue import History, PageStart
 from shared.jobqueue.record import JOB_ID, RequestRecord, is_job_id
 from shared.jobs.admission import Admission
 from shared.jobs.cursors import Cursors
@@ -64,9 +64,9 @@ class RedriveOrder(BaseModel):
         return ("ids", *self.ids) if self.ids is not None else letters_walk(self.filter or LetterFilter())
 
     @property
-    def beginning(self) -> Position:
+    def beginning(self) -> PageStart:
         """Where it begins; among given ids, the place in their list stands for the moment."""
-        return Position(0, "") if self.ids is not None else Position((self.filter or LetterFilter()).before - 1, "")
+        return PageStart(0, "") if self.ids is not None else PageStart((self.filter or LetterFilter()).before - 1, "")
 
 
 class Redrive:
@@ -120,14 +120,16 @@ class Redrive:
         report["next_cursor"] = self._cursors.write(following, *order.walk)
         return report
 
-    async def _found(self, order: RedriveOrder, start: Position) -> tuple[list[tuple[str, Position]], Position | None]:
-        """The ids this call is about, each with the position behind it, and the position where the next call begins."""
+    async def _found(
+        self, order: RedriveOrder, start: PageStart
+    ) -> tuple[list[tuple[str, PageStart]], PageStart | None]:
+        """The ids this call is about, each with where a page after it begins, and where the next call begins."""
         if order.ids is None:
             page = await letters_page(self._history, order.filter or LetterFilter(), start, order.limit)
-            return [(job.id, place) for job, place in zip(page.jobs, page.behind, strict=True)], page.following
+            return [(job.id, behind) for job, behind in zip(page.jobs, page.behind, strict=True)], page.following
         last = min(start.ms + order.limit, len(order.ids))
-        found = [(order.ids[n], Position(n + 1, "")) for n in range(start.ms, last)]
-        return found, Position(last, "") if last < len(order.ids) else None
+        found = [(order.ids[n], PageStart(n + 1, "")) for n in range(start.ms, last)]
+        return found, PageStart(last, "") if last < len(order.ids) else None
 
     async def _one(self, job_id: str, dry_run: bool, budget: Budget, report: RedriveReport) -> None:
         try:

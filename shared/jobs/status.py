@@ -14,7 +14,7 @@ from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.reconciler import Reconciler
 from shared.documents.job import JobDocument, job_document
 from shared.errors import JobNotFound, StoreError, StoreRefused, StoreScriptError
-from shared.jobqueue import JobQueue, Place, Records
+from shared.jobqueue import JobQueue, Outlook, Records
 from shared.jobqueue.record import JobRecord, is_job_id
 from shared.jobqueue.state import JobState
 from shared.jobs.explanation import explain
@@ -29,7 +29,7 @@ MAX_KEPT_BYTES = 256 * 1024  # of a document kept; a larger one is still read on
 ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
 
 
-MAX_PLACES = 4096
+MAX_OUTLOOKS = 4096
 WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # what an ETag begins with
 
 
@@ -72,7 +72,9 @@ class Statuses:
         self._settings = settings
         self._clock = clock
         self._dispatched_at = 0
-        self._places: OrderedDict[str, Place] = OrderedDict()  # of jobs seen here that do not wait: nothing to explain
+        self._outlooks: OrderedDict[str, Outlook] = (
+            OrderedDict()
+        )  # of jobs seen here that do not wait: nothing to explain
 
     async def view(self, caller: str, job_id: str, known_etag: str = "") -> Remembered[StatusView]:
         """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's.
@@ -95,7 +97,7 @@ class Statuses:
         """Makes the next poll in this process read the store, after a change made here."""
         self._cache.forget(job_id)
         if ended:
-            self._remember_place(job_id, Place())
+            self._remember_outlook(job_id, Outlook())
 
     def _ttl(self, view: StatusView) -> float:
         if len(view.body) > MAX_KEPT_BYTES:
@@ -103,14 +105,14 @@ class Statuses:
         return TERMINAL_TTL if view.is_final else self._settings.status_cache_ttl
 
     async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
-        job, place = await self._read(job_id, is_hinted)
+        job, outlook = await self._read(job_id, is_hinted)
         try:
             if await self._repair(job):
-                job, place = await self._read(job_id)
+                job, outlook = await self._read(job_id)
         except StoreError as error:
             log.warning("repair_failed", job=job_id, code=error.code)
         now = self._clock.now()
-        explained = explain(job, place, self._settings, now)
+        explained = explain(job, outlook, self._settings, now)
 
         def url_of(key: str) -> str:
             return self._bucket.url(key, now)
@@ -124,28 +126,28 @@ class Statuses:
         is_final = job.is_terminal and not job.is_storing
         return StatusView(job.owner, body, f'{WAITING if job.is_waiting else NOT_WAITING}{tag}"', is_final)
 
-    async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[JobRecord, Place]:
+    async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[JobRecord, Outlook]:
         """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
-        if is_hinted or job_id in self._places:
-            job, place = await self._records.read(job_id), self._places.get(job_id, Place())
+        if is_hinted or job_id in self._outlooks:
+            job, outlook = await self._records.read(job_id), self._outlooks.get(job_id, Outlook())
             if not job.is_waiting:
-                return job, place
+                return job, outlook
         try:
-            job, place = await self._records.explain(job_id)
+            job, outlook = await self._records.explain(job_id)
         except (StoreRefused, StoreScriptError):
             # A store that takes no scripts (full, or a token that may only read) still answers a plain read.
-            return await self._records.read(job_id), Place()
+            return await self._records.read(job_id), Outlook()
         if job.is_waiting:
-            self._places.pop(job_id, None)
+            self._outlooks.pop(job_id, None)
         else:
-            self._remember_place(job_id, place)
-        return job, place
+            self._remember_outlook(job_id, outlook)
+        return job, outlook
 
-    def _remember_place(self, job_id: str, place: Place) -> None:
-        self._places[job_id] = place
-        self._places.move_to_end(job_id)
-        while len(self._places) > MAX_PLACES:
-            self._places.popitem(last=False)
+    def _remember_outlook(self, job_id: str, outlook: Outlook) -> None:
+        self._outlooks[job_id] = outlook
+        self._outlooks.move_to_end(job_id)
+        while len(self._outlooks) > MAX_OUTLOOKS:
+            self._outlooks.popitem(last=False)
 
     async def _repair(self, job: JobRecord) -> bool:
         """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""

@@ -37,7 +37,7 @@ def test_every_key_is_in_the_table() -> None:
     names = {
         keys.index, keys.stats, keys.dead, keys.outbox, keys.undelivered,
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
-        keys.owner("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
+        keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
     }  # fmt: skip
     table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
     # Only a script knows the key of a model's runs.

@@ -81,7 +81,7 @@ class _Loading:
             if fields:
                 await self.execute("HSET", key, *(part for pair in fields.items() for part in pair))
         for prediction, owner in state.owners.items():
-            await self.execute("SET", keys.owner(prediction), owner, "EX", LIFETIME)
+            await self.execute("SET", keys.job_of_prediction(prediction), owner, "EX", LIFETIME)
         for name in state.expiring:
             key = keys.batch(name) if name in state.batches else keys.job(name)
             await self.execute("EXPIRE", key, LIFETIME)
@@ -183,7 +183,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
         setattr(state, single, held)
         return
     for beginning, kind in (
-        (keys.jobs, "jobs"), (keys.users, "users"), (keys.owners, "owners"), (keys.root + MODELS, "models"),
+        (keys.jobs, "jobs"), (keys.users, "users"), (keys.predictions, "owners"), (keys.root + MODELS, "models"),
         (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
         (keys.lane_state(""), "hosts"),
     ):  # fmt: skip

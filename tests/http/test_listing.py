@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.clock import iso
-from shared.jobqueue import Position
+from shared.jobqueue import PageStart
 from shared.jobqueue.script import script
 from tests.http.calls import BODY, problem
 from tests.http.history import end, fill, listed
@@ -121,7 +121,7 @@ async def test_a_walk_goes_on_among_many_of_one_moment_after_its_last_job_is_gon
     members = [part for n in range(1500) for part in (score, f"@app:ada|x{n:04}")]
     await world.raw("ZADD", history.keys.index, *members)
     await fill(world, "x0300")
-    page = await history.jobs("app", start=Position(world.clock.now(), "ada|x0301~"), limit=5)
+    page = await history.jobs("app", start=PageStart(world.clock.now(), "ada|x0301~"), limit=5)
     assert [job.id for job in page.jobs] == ["x0300"]
 
 

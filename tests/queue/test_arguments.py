@@ -54,9 +54,9 @@ async def test_a_job_and_its_prediction_are_kept_for_different_times(world: Worl
         await queue.finish(job, 1, "p1", "completed", {})
     else:
         await queue.fail(job, 1, "p1", code="invalid_input", detail="", retryable=False)
-    assert terms.ttl != terms.owner_ttl
+    assert terms.ttl != terms.prediction_ttl
     assert await world.raw("TTL", queue.keys.job(job)) == terms.ttl.total_seconds()
-    assert await world.raw("TTL", queue.keys.owner("p1")) == terms.owner_ttl.total_seconds()
+    assert await world.raw("TTL", queue.keys.job_of_prediction("p1")) == terms.prediction_ttl.total_seconds()
 
 
 async def test_a_retry_gets_its_bonus_and_its_user_no_more_than_the_concurrency(clock: ManualClock) -> None:

@@ -1,7 +1,7 @@
 -- adopt: gives a submission whose answer was lost its prediction, if exactly one candidate belongs to no attempt.
 -- With: keys, outbox
--- KEYS: index, job, stats, owners, root
--- ARGV: id: name, attempt: count, now: moment, owner_ttl: seconds, candidates: names...
+-- KEYS: index, job, stats, predictions, root
+-- ARGV: id: name, attempt: count, now: moment, prediction_ttl: seconds, candidates: names...
 -- Returns: {adopted, prediction: name, follow: text} | {none} | {ambiguous} | {stale}
 
 -- Whether another submission of the same input has lost its answer too: then a prediction may be either's.
@@ -18,7 +18,7 @@ end
 local function free_candidates(me)
   local free = {}
   for _, candidate in ipairs(rest.candidates) do
-    local belongs_to = redis.call('GET', key.owners .. candidate)
+    local belongs_to = redis.call('GET', key.predictions .. candidate)
     if not belongs_to or belongs_to == me then add(free, candidate) end
   end
   return free
@@ -34,7 +34,7 @@ local free = free_candidates(me)
 if #free == 0 then return { 'none' } end
 if #free > 1 then return { 'ambiguous' } end
 
-redis.call('SET', key.owners .. free[1], me, 'EX', arg.owner_ttl)
+redis.call('SET', key.predictions .. free[1], me, 'EX', arg.prediction_ttl)
 local plan = start_event(f, arg.id)
 local fields = { state = 'running', prediction = free[1], started_at = arg.now, overdue_at = arg.now }
 note_event(fields, plan)

@@ -1,9 +1,9 @@
 -- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left, and
 -- makes it a dead letter when none is. Any other failure ends the job.
 -- With: keys, room, users, runs, seats, outbox, ending
--- KEYS: index, job, stats, root, owner
+-- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, prediction: text, now: moment, ttl: seconds, code: text, detail: text,
---       retryable: flag, jitter: fraction, retry_bonus: count, owner_ttl: seconds, user_limit: count, entry: json,
+--       retryable: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds, user_limit: count, entry: json,
 --       circuit_failures: count, circuit_pause: milliseconds
 -- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {unknown}
 -- entry: what the job's history keeps of this attempt.
@@ -79,7 +79,7 @@ end
 -- Notes whose prediction failed, unless a record has, and counts the failure against its model, unless a trip has.
 local function note_failure()
   if arg.prediction ~= '' and recorded == '' then
-    redis.call('SET', key.owner, arg.id .. ':' .. arg.attempt, 'EX', arg.owner_ttl)
+    redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl)
   end
   if arg.circuit_failures ~= '0' and f.tripped ~= arg.attempt then
     count_failure(f, now, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))

@@ -1,8 +1,8 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
 -- With: keys, room, users, runs, seats, outbox, ending
--- KEYS: index, job, stats, root, owner
--- ARGV: id: name, attempt: count, prediction: text, outcome: name, now: moment, ttl: seconds, owner_ttl: seconds,
+-- KEYS: index, job, stats, root, job_of_prediction
+-- ARGV: id: name, attempt: count, prediction: text, outcome: name, now: moment, ttl: seconds, prediction_ttl: seconds,
 --       user_limit: count, store_lease: milliseconds?, fields: pairs...
 -- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text} |
 --       {already, outcome: name, waiting: flag, other: text} | {stale} | {unknown}
@@ -60,5 +60,5 @@ if other ~= '' then fields.other = other end
 local store_lease = outcome == 'completed' and tonumber(arg.store_lease) or nil -- mutant: files
 end_job(arg.id, f, outcome, fields, store_lease)
 -- No record has noted yet whose prediction this is.
-if recorded ~= arg.prediction then redis.call('SET', key.owner, arg.id .. ':' .. arg.attempt, 'EX', arg.owner_ttl) end
+if recorded ~= arg.prediction then redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl) end
 return { 'finished', outcome, has_waiting(), other, follow() }

@@ -1,7 +1,7 @@
 -- record: notes the prediction that an attempt's submission created; from here on the job runs.
 -- With: keys, outbox
--- KEYS: index, job, owner, root
--- ARGV: id: name, attempt: count, prediction: text, now: moment, first_check: milliseconds, owner_ttl: seconds,
+-- KEYS: index, job, job_of_prediction, root
+-- ARGV: id: name, attempt: count, prediction: text, now: moment, first_check: milliseconds, prediction_ttl: seconds,
 --       probe: text
 -- Returns: {recorded, cancel_requested: flag, follow: text} | {already} | {stale}
 -- already: a webhook of this very prediction came first.
@@ -10,7 +10,7 @@
 
 -- Notes to which attempt the prediction belongs. A late one that is cancelled too: a search for another submission's
 -- prediction must not adopt it.
-local function own() redis.call('SET', key.owner, arg.id .. ':' .. arg.attempt, 'EX', arg.owner_ttl) end
+local function own() redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl) end
 
 local f = read(key.job, 'attempt', 'state', 'prediction', 'lane', 'cancel_requested', 's:processing', unpack(HOOK))
 -- Whatever has become of the job: the provider took this submission.
