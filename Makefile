@@ -40,7 +40,7 @@ test-all: test test-exhaustive ## both
 test-deploy: $(READY) ## what is deployed to AWS and Vercel, built and run by their own tools (wants Node.js; installs the rest)
 	@$(BIN)/python -m pytest -q -m deploy tests/deploy $(ARGS)
 
-check: $(READY) ## what CI checks besides the tests: lint, format, types
+check: $(READY) ## what CI checks in addition to the tests: lint, format, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m tests.lua

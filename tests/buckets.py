@@ -21,7 +21,7 @@ KEYS = {"storage_access_key_id": "AKIAEXAMPLE", "storage_secret_access_key": "se
 
 
 class S3:
-    """A server, and what it holds as its owner sees it."""
+    """A server and its content, read with its owner's client."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint

@@ -1,4 +1,4 @@
-"""Servers that several tests share, and the world a test lives in."""
+"""Servers that several tests share, and the deployment (a World) of each test."""
 
 import os
 
@@ -26,7 +26,7 @@ from shared.clock import ManualClock
 from tests.project import ROOT
 from tests.world import World, make_world
 
-# Plain, since rich, where a tool has brought it, draws each traceback with all variables for half a second.
+# Plain: if rich is installed, it draws each traceback with all variables, for half a second.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
@@ -64,7 +64,7 @@ def simulator() -> Iterator[RunningSimulator]:
 @pytest.fixture(scope="session")
 def s3() -> "Iterator[S3]":
     """A server of S3's API; each test takes a new bucket of it."""
-    from tests.buckets import s3_server  # loads boto3, which most runs of single tests do without
+    from tests.buckets import s3_server  # loads boto3, which most runs of single tests do not need
 
     with s3_server() as server:
         yield server
@@ -85,7 +85,7 @@ STORES = [
 
 @pytest.fixture(params=STORES)
 def any_store(request: pytest.FixtureRequest) -> RunningServer | None:
-    """Each of the three stores in turn; None stands for memory mode."""
+    """Each of the three stores in turn; None is memory mode."""
     name = {"valkey": "valkey", "redis": "debian_redis"}.get(request.param)
     return request.getfixturevalue(name) if name else None
 
@@ -97,7 +97,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def world(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
-    """A queue on each store in turn, with a clock moved by hand and a provider that does as it is told."""
+    """A queue on each store in turn, with a clock moved by hand and a scripted provider."""
     async with make_world(any_store, clock) as made:
         yield made
 
@@ -125,7 +125,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
-    """Draws that follow from the run's seed and the test's name alone."""
+    """Random numbers that depend only on the run's seed and the test's name."""
     request.config.stash[HAS_SAMPLED] = True
     return random.Random(f"{request.config.getoption('--seed')} {request.node.nodeid}")
 

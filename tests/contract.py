@@ -1,4 +1,4 @@
-"""Every answer of an HTTP test passes by here, and must be what shared/operations.py says of its operation."""
+"""Checks each answer of an HTTP test against its operation in shared/operations.py."""
 
 import functools
 import json
@@ -12,13 +12,13 @@ from shared.documents.problem import ProblemDocument
 from shared.errors import PROBLEM_JSON
 from shared.operations import OPERATIONS, Operation
 
-# What any route may answer before its function is reached, or after its function has failed.
+# Answers of any route before its function is reached, or after it has failed.
 ALWAYS = {"not_found": 404, "method_not_allowed": 405, "internal_error": 500}
 answered: set[tuple[str, str]] = set()  # method and path of each operation that has answered with a success
 
 
 class CheckedTransport(httpx.ASGITransport):
-    """Calls the application in this process, and checks what it answers."""
+    """Calls the application in this process and checks its answers."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
@@ -30,7 +30,7 @@ class CheckedTransport(httpx.ASGITransport):
 
 
 def operation_of(method: str, path: str) -> Operation | None:
-    """The operation that a request is for; None where there is none."""
+    """The operation of a request; None if there is none."""
     for operation in OPERATIONS:
         if operation.method == method and _pattern(operation.path).fullmatch(path):
             return operation
@@ -57,7 +57,7 @@ def check(operation: Operation, response: httpx.Response) -> None:
 
 
 def same(model: Any, body: bytes, name: str) -> dict[str, Any]:
-    """The document, which the model must describe wholly: a member that it does not know would be lost on the way."""
+    """The document, which the model must describe completely: an unknown member would be lost."""
     document: dict[str, Any] = json.loads(body)
     assert _adapter(model).validate_python(document, strict=True) == document, f"{name} answers more than its model has"
     return document

@@ -1,4 +1,4 @@
-"""What each operation may cost, as DESIGN.md's table says; tests count the rest at the REST server."""
+"""The cost of each operation by DESIGN.md's table; tests compare it with counts at the REST server."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Instances of the functions as processes of their own, on a real store and a simulated provider."""
+"""Instances of the functions as separate processes, on a real store and a simulated provider."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ START_DEADLINE = 20.0
 
 @dataclass
 class Deployment:
-    """The base URLs of the instances; which of them gets a request must not matter."""
+    """The base URLs of the instances; each must serve every request alike."""
 
     urls: list[str]
 

@@ -1,4 +1,4 @@
-"""An owner's endpoint on this machine: takes deliveries, verifies them with code that is not ours, answers as told."""
+"""An owner's endpoint on this machine: takes deliveries, verifies them with an independent library, answers as set."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +14,7 @@ OK: Answer = (204, {}, b"")
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came."""
+    """One request as it was received."""
 
     path: str
     headers: dict[str, str]
@@ -70,8 +70,8 @@ async def receiver() -> AsyncIterator[Receiver]:
                 await reader.read()  # until the caller gives up
                 return
             status, extra, content = answer
-            told = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
-            writer.write(f"HTTP/1.1 {status} X\r\n{told}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+            more = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
+            writer.write(f"HTTP/1.1 {status} X\r\n{more}Content-Length: {len(content)}\r\n\r\n".encode() + content)
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

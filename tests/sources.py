@@ -8,28 +8,28 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Answer:
-    """What goes over the wire, piece by piece. ``hangs``: then nothing, else the connection is closed."""
+    """The bytes sent, piece by piece. With ``hangs`` the connection then stays open, otherwise it closes."""
 
     pieces: Sequence[bytes]
     hangs: bool = False
 
 
 def ok(body: bytes, *, length: int | None = None, **headers: str) -> Answer:
-    """A file; ``length`` is what the answer says of it, if not the truth."""
+    """A file; ``length`` is the announced length, if it should be wrong."""
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    told = len(body) if length is None else length
-    return Answer([f"HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n{more}\r\n".encode(), body])
+    announced = len(body) if length is None else length
+    return Answer([f"HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\n{more}\r\n".encode(), body])
 
 
 def chunked(*pieces: bytes, is_ended: bool = True, head: str = "") -> Answer:
-    """A file whose length is told nowhere."""
+    """A file without a Content-Length."""
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + (b"0\r\n\r\n" if is_ended else b"")
     return Answer([f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{head}\r\n".encode(), body])
 
 
 def status(code: int, **headers: str) -> Answer:
     more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return Answer([f"HTTP/1.1 {code} Whatever\r\nContent-Length: 4\r\n{more}\r\nbody".encode()])
+    return Answer([f"HTTP/1.1 {code} Status\r\nContent-Length: 4\r\n{more}\r\nbody".encode()])
 
 
 @dataclass

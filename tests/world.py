@@ -1,4 +1,4 @@
-"""A whole deployment inside a test: real scripts on a real store, time moved by hand, a provider that obeys."""
+"""A whole deployment inside a test: real scripts, a real store, a manual clock, a scripted provider."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -49,7 +49,7 @@ def settings_for(server: RunningServer | None, **changes: Any) -> Settings:
 
 @dataclass
 class ObedientProvider:
-    """Creates, reports and cancels predictions as a test says, and counts what it was asked."""
+    """Creates, reports and cancels predictions as a test sets, and counts its calls."""
 
     name: str = "replicate"
     created: list[Submission] = field(default_factory=list)
@@ -87,13 +87,13 @@ class ObedientProvider:
         return self.findable
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
-        """Everything passes."""
+        """Accepts every webhook."""
 
     def read_webhook(self, body: bytes) -> Prediction:
         return self.states[body.decode()]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing."""
 
 
 @dataclass
@@ -146,7 +146,7 @@ class World:
         return further
 
     def follow_ups(self) -> list[FollowUp]:
-        """Takes what must follow, as a process does that dies before it has done it."""
+        """Drops and returns the pending follow-ups, like a process that dies before it handles them."""
         return follow_ups_of(self.runtime).take()
 
     async def follow_up(self, budget: Budget | None = None) -> None:
@@ -158,7 +158,7 @@ class World:
         return await work_off(self.runtime, budget or Budget(50))
 
     async def indexed(self) -> int:
-        """How many jobs the index holds; the history, which outlives them, not counted."""
+        """How many jobs the index holds, without the history, which outlives them."""
         return int(await self.raw("ZCOUNT", self.runtime.queue.keys.index, "0", f"({322 * 2e13:.0f}"))
 
     async def raw(self, *command: str) -> Any:
@@ -167,12 +167,12 @@ class World:
 
 
 def follow_ups_of(sluice: Runtime) -> Collector:
-    """What the verbs that the test has called itself said must follow."""
+    """The follow-ups of the verbs that the test has called itself."""
     return sluice.outbox.follow_ups.collector
 
 
 async def follow_up(sluice: Runtime, budget: Budget) -> None:
-    """Does what must follow, as a webhook does it."""
+    """Handles the follow-ups, as a webhook does."""
     outside = follow_ups_of(sluice)
     async with Scope(sluice.outbox_worker, budget, is_waited_for=False):
         inside = follow_ups_of(sluice)
@@ -182,13 +182,13 @@ async def follow_up(sluice: Runtime, budget: Budget) -> None:
 
 
 async def work_off(sluice: Runtime, budget: Budget) -> int:
-    """Works off what is due in the outbox, as a tick does it; says how many rows it took."""
+    """Works off the due rows of the outbox, as a tick does; returns how many it took."""
     async with Scope(sluice.outbox_worker, budget, is_waited_for=False, looks=False):
         return await sluice.outbox_worker.run(budget)
 
 
 def shown(job: JobRecord) -> JobDocument:
-    """The job as its owner sees it, without what explains its wait."""
+    """The job as its owner sees it, without the explanation of its wait."""
     nothing: Explanation = {
         "queue_position": None,
         "waiting_reason": None,
@@ -199,7 +199,7 @@ def shown(job: JobRecord) -> JobDocument:
 
 
 async def resolve_in_tests(host: str, port: int) -> list[str]:
-    """Knows example.com at a public address, this machine, and nobody else: no test asks the DNS."""
+    """Knows example.com at a public address, this machine, and no other: no test asks the DNS."""
     known = {"example.com": ["93.184.215.14"], "localhost": ["127.0.0.1"], "127.0.0.1": ["127.0.0.1"], "::1": ["::1"]}
     if host not in known:
         raise OSError
@@ -210,7 +210,7 @@ async def resolve_in_tests(host: str, port: int) -> list[str]:
 async def make_world(
     server: RunningServer | None, clock: Clock, brings: Mapping[str, Provider] | None = None, /, **changes: Any
 ) -> AsyncIterator[World]:
-    """A world on an emptied store. Its Replicate obeys, unless it ``brings`` others."""
+    """A world on an emptied store. Its Replicate is scripted, unless ``brings`` names other providers."""
     if server is not None:
         server.clear_faults()
         server.flush()
@@ -227,7 +227,7 @@ async def make_world(
 
 @asynccontextmanager
 async def http_client(**headers: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the composed application, in this process and loop; tests/contract.py checks its answers."""
+    """A client of the composed application in this process; tests/contract.py checks its answers."""
     from functions.index import app
     from tests.contract import CheckedTransport
 

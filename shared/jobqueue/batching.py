@@ -101,7 +101,7 @@ class BatchQueue(Scripted):
             case "not_found":
                 return BatchNotFound()
             case "queue_full":
-                detail = f"{refusal.waiting} jobs are waiting, and this batch would not fit beside them."
+                detail = f"{refusal.waiting} jobs are waiting, and this batch would not fit as well."
                 return QueueFull(detail, retry_after=30)
             case _:
                 return super()._refused(refusal)

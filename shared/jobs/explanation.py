@@ -1,4 +1,4 @@
-"""Why a job waits, and for how long it will: what its owner sees beside its state."""
+"""Why a job waits, and for how long: the explanation that its owner sees with its state."""
 
 from dataclasses import dataclass
 

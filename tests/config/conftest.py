@@ -1,4 +1,4 @@
-"""The environment that the settings are read from."""
+"""The environment from which the settings are read."""
 
 import os
 from pathlib import Path

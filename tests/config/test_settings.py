@@ -1,4 +1,4 @@
-"""Which settings a deployment needs, and which mistakes in them stop its start."""
+"""The settings that a deployment needs, and the mistakes in them that stop its start."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which times follow from FUNCTION_MAX_DURATION, and which contradictions between times stop the start."""
+"""The times that follow from FUNCTION_MAX_DURATION, and the contradictions that stop the start."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ DERIVED = (
     "store_total_timeout", "store_try_timeout", "store_connect_timeout",
 )  # fmt: skip
 MAX_DURATION = 86_400 - 60  # s; a lease is at most a day
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # time for a busy machine
 
 
 def made(**values: Any) -> Settings:
@@ -74,7 +74,7 @@ def test_a_start_is_refused_exactly_if_an_inequality_does_not_hold(duration: int
 
 
 def broken(s: Settings) -> list[str]:
-    """DESIGN.md's table of inequalities, written once more."""
+    """DESIGN.md's table of inequalities, written a second time."""
     scale, one_round = s.timing_scale, 2 * s.store_total_timeout + s.provider_timeout
     held = {
         "connect": s.store_connect_timeout < s.store_try_timeout,

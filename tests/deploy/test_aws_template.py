@@ -194,7 +194,7 @@ def test_the_switches_choose_machine_type_snapstart_limit_and_topic(
     assert len(made.of_type("AWS::Lambda::Version")) == len(made.functions)
     assert template.of_type("AWS::Lambda::Version") == {}
     for alarm in made.of_type("AWS::CloudWatch::Alarm").values():
-        assert alarm["AlarmActions"]["Fn::If"][:2] == ["TellsAlarms", [TOPIC]]
+        assert alarm["AlarmActions"]["Fn::If"][:2] == ["HasAlarmTopic", [TOPIC]]
 
 
 def test_a_setting_that_is_not_in_the_environment_comes_from_the_stages_file(

@@ -1,7 +1,7 @@
-"""The commands that the documents show, and whether a command prints what is shown below it.
+"""The commands in the documents, and a comparison of their real output with the shown one.
 
 What differs from run to run (ids, times, numbers, keys) matches any other of its kind. In what is shown, ``...`` on its
-own line stands for any lines, ``{...}`` and ``[...]`` for any JSON, and ``...`` elsewhere for any text in a line.
+own line matches any lines, ``{...}`` and ``[...]`` for any JSON, and ``...`` elsewhere for any text in a line.
 """
 
 import json
@@ -34,7 +34,7 @@ class Command:
     output: str
 
     def prints(self, printed: str) -> bool:
-        """Whether this is what is shown, an answer in JSON laid out as the document does it."""
+        """Whether this output matches the shown one; JSON is laid out as in the document."""
         return re.fullmatch(_expected(self.output), _plain(_laid_out(printed))) is not None
 
 
@@ -76,7 +76,7 @@ def _laid_out(printed: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text without what differs from run to run."""
+    """The text without parts that differ from run to run."""
     lines = []
     for line in text.splitlines():
         for varying, mark in VARYING:
@@ -86,7 +86,7 @@ def _plain(text: str) -> str:
 
 
 def _expected(shown: str) -> str:
-    """The regular expression of everything that a document's text stands for."""
+    """The regular expression that matches what a document's text allows."""
     lines = []
     for line in _plain(shown).splitlines():
         if line == "...":

@@ -1,4 +1,4 @@
-"""The commands of the README and the pages print what is shown. Those of docs/deploy.md are in test_guide."""
+"""The commands of the README and the pages print the shown output. test_guide has those of docs/deploy.md."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def shown(text: str) -> list[Command]:
 
 
 def environment() -> dict[str, str]:
-    """This machine's environment without the settings of the tests, and without what `make test` was called with."""
+    """This machine's environment without the tests' settings and without the arguments of `make test`."""
     others = {"MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS", "ARGS"}
     return {
         name: value for name, value in os.environ.items() if name not in others and name.upper() not in setting_names()
@@ -89,7 +89,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def received(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the command that shows events has printed so far; its first line has the URL to submit with."""
+    """The output so far of the command that shows events; its first line has the URL for a submit."""
     output = tmp_path_factory.mktemp("receiver") / "received"
     command = [sys.executable, "-m", "local.receiver", "--url", stack.urls.functions, "--port", "0"]
     environ = {**os.environ, "API_KEY": stack.api_key}

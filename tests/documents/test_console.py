@@ -1,4 +1,4 @@
-"""What counts as the output that a document shows."""
+"""The rules by which output matches what a document shows."""
 
 import pytest
 

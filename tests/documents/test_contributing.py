@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md names exists: commands, files, tests, and the places where the answers to its questions are."""
+"""CONTRIBUTING.md names commands, files, tests and answers that exist."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What DESIGN.md says can be found in the code."""
+"""DESIGN.md agrees with the code."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from tests.project import ROOT
 DESIGN = (ROOT / "DESIGN.md").read_text()
 # What every room may use, as the section "Rooms" says.
 GROUND = {"config", "signing", "egress", "budget", "together", "clock", "errors", "log", "json_value"}
-# A cell that says why there is no test, where it names none.
+# A cell without a test says why there is none.
 EXCUSE = re.compile(r"later|no replica")
 
 
@@ -110,7 +110,7 @@ def test_the_timing_tables_show_what_the_settings_are() -> None:
 
 
 def _value(side: str, made: Settings) -> float:
-    """What one side of a rule comes to: terms joined by + and -, each a number or a setting, or "2 x" it."""
+    """The value of one side of a rule: terms joined by + and -, each a number, a setting, or "2 x" one."""
     total, sign = 0.0, 1
     for part in re.split(r" ([+-]) ", side):
         if part in "+-":

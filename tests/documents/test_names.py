@@ -1,4 +1,4 @@
-"""What the documents name and link to exists."""
+"""Every name and link in the documents leads to something that exists."""
 
 import re
 from pathlib import Path

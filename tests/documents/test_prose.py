@@ -1,4 +1,4 @@
-"""The documents' sentences are short; and what counts as a sentence."""
+"""The documents' sentences are short, by a definition of a sentence that is tested too."""
 
 from pathlib import Path
 

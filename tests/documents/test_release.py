@@ -1,4 +1,4 @@
-"""The version is written once; what is said of it elsewhere agrees."""
+"""The version is written once, and the changelog agrees with it; pre-commit runs the checks of `make check`."""
 
 import re
 import tomllib

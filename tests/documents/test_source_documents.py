@@ -1,4 +1,4 @@
-"""What the documents that this system was asked for in promise, each in a test of its own."""
+"""The requirements of the documents that commissioned this system, one test each."""
 
 from collections.abc import AsyncIterator
 
@@ -37,7 +37,7 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
         ("en;q=0.1, ZH-tw ; Q=0.9", "zh", CHINESE),
     ],
 )
-async def test_the_fourth_live_task_of_a_user_is_refused_in_his_language(
+async def test_the_fourth_live_task_of_a_user_is_refused_in_the_users_language(
     world: World, client: httpx.AsyncClient, accepted: str, language: str, detail: str
 ) -> None:
     for _ in range(3):

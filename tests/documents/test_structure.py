@@ -1,4 +1,4 @@
-"""The shape of the project: who may import whom, who may talk to whom, how long a module may be."""
+"""The shape of the project: allowed imports, allowed connections, and the length of modules."""
 
 import ast
 import re
@@ -58,7 +58,7 @@ def test_rooms_of_shared_form_no_cycle() -> None:
 
 
 def test_no_module_imports_a_test() -> None:
-    """What two test modules share is in a module of its own, so that each can be read, moved and split alone."""
+    """Test modules share code through plain modules, so that each test can be read, moved and split alone."""
     everything = [*MODULES, *(ROOT / "tests").rglob("*.py")]
     tests = re.compile(r"(.*\.)?test_\w+$")
     assert [name(path) for path in everything if any(tests.match(module) for module in imports(path))] == []
@@ -78,7 +78,7 @@ def test_only_the_store_client_talks_to_redis() -> None:
 
 
 def test_only_the_store_and_providers_open_connections() -> None:
-    # Whatever a caller or an answer names goes out through egress.py; hooks/address.py only parses URLs with httpx.
+    # URLs from callers or answers are called through egress.py; hooks/address.py only parses URLs with httpx.
     assert users_of("httpx") == {
         "shared/store/rest.py", "shared/providers/calls.py", "shared/egress.py", "shared/hooks/address.py",
     }  # fmt: skip

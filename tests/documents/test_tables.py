@@ -1,4 +1,4 @@
-"""The tables of the documents say what the code does."""
+"""The tables of the documents agree with the code."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ FUNCTION_OF_60_S = {"function_max_duration": 60.0, "timing_scale": 1.0}
 
 
 def section(text: str, heading: str) -> str:
-    """What a document has below a heading, up to the next one."""
+    """The text of a document below a heading, up to the next heading."""
     level = heading.partition(" ")[0]
     return re.split(rf"\n#{{1,{len(level)}}} ", text.split(f"\n{heading}\n", 1)[1], maxsplit=1)[0]
 
@@ -107,7 +107,7 @@ def test_the_errors_table_is_every_error() -> None:
     assert set(shown) == expected and len(shown) == len(expected)
 
 
-def test_the_classes_table_is_every_class_and_every_code_of_its_own() -> None:
+def test_the_classes_table_is_every_class_and_its_codes() -> None:
     table = section(API, "### Error classes")
     assert names(table) == set(KNOWN_CLASSES)
     own = {code.strip("`"): of_class.strip("`") for of_class, _, _, code in rows(table) if code.startswith("`")}

@@ -53,7 +53,7 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "the status cache does not look at the owner", "shared/jobs/status.py",
         "owner", "if False:",
-        f"{FUNCTIONS}somebody_elses_job_and_an_unknown_one_get_the_same_404[memory]",
+        f"{FUNCTIONS}anothers_job_and_an_unknown_one_get_the_same_404[memory]",
     ),
     python(
         "a submission begins though its lease is nearly over", "shared/dispatch/dispatcher.py",

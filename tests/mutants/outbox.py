@@ -30,12 +30,12 @@ OWED = (
     lua(
         "owners are told what they did not ask for", "outbox",
         "subscribed", "return true",
-        verbs("only_what_was_asked_for_is_told"),
+        verbs("only_requested_events_reach_the_outbox"),
     ),
     lua(
         "an event's lane is not listed", "outbox",
         "lane listed", "",
-        verbs("an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it"),
+        verbs("an_end_leases_its_event_to_the_call_that_ended_the_job_and_to_no_other"),
     ),
     lua(
         "a new event puts off all others of its lane", "outbox",
@@ -46,23 +46,23 @@ OWED = (
     lua(
         "an event is not leased to whoever is told of it", "outbox",
         "lease", "",
-        verbs("an_end_leases_its_event_to_whoever_made_it_and_nobody_else_gets_it"),
+        verbs("an_end_leases_its_event_to_the_call_that_ended_the_job_and_to_no_other"),
         part=" + HOOK_LEASE",
     ),
     lua(
         "a URL that is gone is told", "outbox",
         "gone", "",
-        verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
+        verbs("a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do"),
     ),
     lua(
         "a host that is left alone gets new events at once", "outbox",
         "host left alone", "if is_leased then",
-        verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
+        verbs("one_row_of_a_failing_host_is_handed_out_as_a_probe"),
     ),
     lua(
         "each attempt is a beginning", "outbox",
         "first run", "",
-        verbs("the_first_run_is_told_once_and_no_later_attempt"),
+        verbs("the_first_run_sends_one_event_and_later_attempts_send_none"),
     ),
     lua(
         "a backoff holds up nobody", "outbox",
@@ -72,33 +72,33 @@ OWED = (
     lua(
         "the end is told before the files are stored", "ending",
         "event after files", "end\ndo",
-        verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
+        verbs("the_event_follows_only_once_the_files_are_kept"),
     ),
     lua(
         "files are not stored", "finish",
         "files", "local store_lease = nil",
-        verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
+        verbs("the_event_follows_only_once_the_files_are_kept"),
     ),
     lua(
         "every event of a script is leased to its caller", "ending",
         "one lease", "true",
-        batches("only_the_first_of_several_events_is_leased_to_who_caused_them"),
+        batches("only_the_first_of_several_events_is_leased_to_the_call_that_caused_them"),
         part="#follow_ups == 0",
     ),
     lua(
         "a batch ends twice", "ending",
         "batch ends once", "redis.call('HSET', batch, 'ended_at', arg.now)",
-        batches("a_batch_that_ends_within_a_cancellation_is_told_of_once"),
+        batches("a_batch_that_ends_within_a_cancellation_sends_one_event"),
     ),
     lua(
         "a batch that ends again is the same event", "ending",
         "batch event", "local event = 'batch'",
-        batches("a_batch_is_told_of_once_each_time_it_ends"),
+        batches("a_batch_sends_one_event_each_time_it_ends"),
     ),
     lua(
         "a job is forgotten before its owner could be told", "ending",
         "ttl", "nil",
-        verbs("a_job_is_known_for_as_long_as_it_may_be_told_of").replace("[memory]", ""),
+        verbs("a_job_is_kept_for_as_long_as_its_events_may_be_retried").replace("[memory]", ""),
         part="has_follow_up",
     ),
 )  # fmt: skip
@@ -117,17 +117,17 @@ HANDED_OUT = (
     lua(
         "a host that fails gets all its rows", "outbox_claim",
         "failing host", "",
-        verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
+        verbs("one_row_of_a_failing_host_is_handed_out_as_a_probe"),
     ),
     lua(
         "a job's files are handed out without a lease", "outbox_claim",
         "lease of files", "",
-        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+        verbs("each_holder_of_a_jobs_files_has_its_own_turn"),
     ),
     lua(
         "all holders of a job's files have the same turn", "outbox_claim",
         "turn", "local turn = redis.call('HGET', job_key(job.id), 'turn')",
-        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+        verbs("each_holder_of_a_jobs_files_has_its_own_turn"),
     ),
     lua(
         "a job that is gone stays in the outbox", "outbox_claim",
@@ -142,17 +142,17 @@ HANDED_OUT = (
     lua(
         "files of another turn are kept", "outbox_keep",
         "turn", "",
-        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+        verbs("each_holder_of_a_jobs_files_has_its_own_turn"),
     ),
     lua(
         "a job whose files are kept stays in the outbox", "outbox_keep",
         "outbox", "",
-        verbs("each_holder_of_a_jobs_files_has_a_turn_of_his_own"),
+        verbs("each_holder_of_a_jobs_files_has_its_own_turn"),
     ),
     lua(
         "nobody is told once the files are kept", "outbox_keep",
         "event", "local plan = nil",
-        verbs("an_owner_is_told_when_the_files_are_kept_and_not_before"),
+        verbs("the_event_follows_only_once_the_files_are_kept"),
     ),
 )  # fmt: skip
 
@@ -160,13 +160,13 @@ NOTED = (
     lua(
         "a success is refused when others have tried", "outbox_note",
         "tries", "has_others_tried",
-        verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
+        verbs("a_success_always_counts_and_a_failure_only_from_a_caller_that_knows_all_tries"),
         part="word ~= 'delivered' and has_others_tried",
     ),
     lua(
         "a failure counts whatever its reporter knows", "outbox_note",
         "tries", "",
-        verbs("a_success_counts_whoever_brings_it_and_a_failure_only_from_who_knows_of_all_tries"),
+        verbs("a_success_always_counts_and_a_failure_only_from_a_caller_that_knows_all_tries"),
     ),
     lua(
         "a delivered event is told again", "outbox_note",
@@ -192,12 +192,12 @@ NOTED = (
     lua(
         "a probe's success does not end its host's backoff", "outbox_note",
         "success", "",
-        verbs("of_a_host_that_fails_one_row_is_handed_out_as_a_probe"),
+        verbs("one_row_of_a_failing_host_is_handed_out_as_a_probe"),
     ),
     lua(
         "a URL that is gone is not remembered", "outbox_note",
         "gone", "",
-        verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
+        verbs("a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do"),
     ),
     lua(
         "what is given up is not listed", "outbox_note",
@@ -212,18 +212,18 @@ NOTED = (
     lua(
         "a redelivery goes on where the ladder ended", "outbox_redeliver",
         "tries", "",
-        verbs("a_redelivery_begins_the_ladder_anew_and_is_leased_to_who_asked"),
+        verbs("a_redelivery_restarts_the_ladder_and_is_leased_to_its_caller"),
         part=", count, '0'",
     ),
     lua(
         "anybody may redeliver", "outbox_redeliver",
         "owner", "if not f.owner then return { 'not_found' } end",
-        verbs("nobody_redelivers_what_is_not_his_or_has_not_happened"),
+        verbs("only_the_owner_redelivers_and_only_events_that_happened"),
     ),
     lua(
         "a URL that was gone stays so when it is redelivered to", "outbox_redeliver",
         "gone", "",
-        verbs("a_url_that_is_gone_is_told_nothing_more_and_others_of_its_host_are"),
+        verbs("a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do"),
     ),
 )  # fmt: skip
 
@@ -285,7 +285,7 @@ PYTHON = (
     python(
         "who was told long ago delivers beside others", "shared/outbox/worker.py",
         "lease left", "if budget.left < self._needs:",
-        wire("who_comes_to_it_late_leaves_what_he_was_told_to_others"),
+        wire("a_late_caller_leaves_its_follow_ups_to_others"),
     ),
 )  # fmt: skip
 

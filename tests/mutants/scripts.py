@@ -94,7 +94,7 @@ ENDS = (
     lua(
         "a job of somebody else can be cancelled", "cancel",
         "owner", "if not f.state then return { 'not_found' } end",
-        *contract("a_job_of_somebody_else_cannot_be_cancelled"),
+        *contract("a_job_of_another_application_cannot_be_cancelled"),
     ),
     lua(
         "retries without end", "fail",
@@ -164,7 +164,7 @@ LIMITS = (
     lua(
         "an immediate start ignores the queue's limit", "room",
         "room of the queue", "",
-        *contract("a_job_starts_beside_a_full_queue"),
+        *contract("a_job_starts_next_to_a_full_queue"),
         part=" and of_queue > 0",
     ),
     lua(
@@ -225,13 +225,13 @@ SEATS = (
     lua(
         "a job of the backlog is ready", "enqueue",
         "ready", "true",
-        *backlog("what_a_user_may_not_run_waits_in_his_backlog"),
+        *backlog("jobs_beyond_a_users_limit_wait_in_the_backlog"),
         part="has_seat or worse ~= nil",
     ),
     lua(
         "a job of the backlog is started", "claim",
         "due", "(row.band == DELAYED or row.band == BACKLOG)",
-        *backlog("what_a_user_may_not_run_waits_in_his_backlog"),
+        *backlog("jobs_beyond_a_users_limit_wait_in_the_backlog"),
         part="row.band == DELAYED",
     ),
     lua(
@@ -243,7 +243,7 @@ SEATS = (
     lua(
         "a paused user's ready jobs stay ready", "limit_user",
         "reseat", "promote",
-        *backlog("a_paused_users_waiting_jobs_stay_until_he_is_resumed"),
+        *backlog("a_paused_users_waiting_jobs_stay_until_the_user_is_resumed"),
         part="reseat",
     ),
     lua(
@@ -263,18 +263,18 @@ PUSHBACK = (
     lua(
         "a pause is not honoured by claim", "room",
         "pause", "if true then",
-        *pushback("one_refusal_pauses_the_provider_for_everybody[memory-rate_limited]"),
+        *pushback("one_refusal_pauses_the_provider_for_all_users[memory-rate_limited]"),
         part="if not paused_until then",
     ),
     lua(
         "a probe is granted twice", "claim",
         "one probe", "",
-        *pushback("while_the_probe_is_out_nobody_follows_and_a_probe_that_died_is_replaced[memory]"),
+        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
     ),
     lua(
         "all may try a paused provider at once", "room",
         "one probe", "left",
-        *pushback("while_the_probe_is_out_nobody_follows_and_a_probe_that_died_is_replaced[memory]"),
+        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
         part="math.min(left, 1)",
     ),
     lua(
@@ -386,7 +386,7 @@ BATCHES = (
     lua(
         "each job of a batch counts as a task", "users",
         "job of a batch", "",
-        *batches("ten_images_are_one_task_and_tell_their_progress"),
+        *batches("ten_images_are_one_task_and_show_their_progress"),
     ),
 )  # fmt: skip
 

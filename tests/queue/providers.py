@@ -1,4 +1,4 @@
-"""What providers are asked, and the gates that their answers close."""
+"""Calls to providers, and the gates that their answers close."""
 
 from shared.budget import Budget
 from tests.world import World
@@ -26,7 +26,7 @@ async def fail(world: World, job: str, code: str = "provider_down") -> None:
 
 
 async def open_circuit(world: World, code: str = "provider_down") -> None:
-    """As many failures of acme/video in a row as open its circuit."""
+    """Fails acme/video in a row until its circuit opens."""
     for n in range(world.runtime.settings.circuit_failures):
         job = await world.enqueue(f"unlucky{n}")
         (claimed,) = (await world.runtime.queue.claim(1)).started

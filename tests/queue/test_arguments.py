@@ -1,4 +1,4 @@
-"""Two arguments of one kind must not change places: each test here notices a swap that no other test noticed.
+"""Two arguments of one kind must not change places: each test notices a swap that others miss.
 
 ``python -m tests.mutants.swaps`` finds such swaps. Values that are equal by default differ here.
 """
@@ -18,7 +18,7 @@ HOUR = 3_600_000  # ms
 
 @pytest.fixture
 async def world(clock: ManualClock) -> AsyncIterator[World]:
-    """In memory mode: which value stands where is the same on every store."""
+    """In memory mode: the order of arguments is the same on every store."""
     async with make_world(None, clock) as made:
         yield made
 
@@ -166,17 +166,17 @@ async def test_the_outbox_hands_out_files_or_events_as_they_are_asked_for(world:
     queue, outbox, now = world.runtime.queue, world.runtime.outbox, world.clock.now
     filed = await world.enqueue(start=True)
     await queue.finish(filed, 1, "p1", "completed", {"files": "[]"})
-    told = await world.enqueue(start=True, hook_url="https://example.com/hook")
-    await queue.finish(told, 1, "p2", "completed", {})
-    lane = await world.raw("HGET", queue.keys.job(told), "hook_lane")
+    with_hook = await world.enqueue(start=True, hook_url="https://example.com/hook")
+    await queue.finish(with_hook, 1, "p2", "completed", {})
+    lane = await world.raw("HGET", queue.keys.job(with_hook), "hook_lane")
     world.manual.advance(3600)
     jobs, lanes = await outbox.claim(1, 0, 1)
     assert ([row.id for row in jobs], lanes) == ([filed], [])
     jobs, lanes = await outbox.claim(0, 1, 1)
-    assert (jobs, [row.id for found in lanes for row in found.rows]) == ([], [told])
+    assert (jobs, [row.id for found in lanes for row in found.rows]) == ([], [with_hook])
     await world.raw("DEL", queue.keys.outbox)
     assert await outbox.restore(lane=lane)
     assert await outbox.restore(job_id=filed)
     assert set(await world.raw("ZRANGE", queue.keys.outbox, "0", "-1")) == {lane, filed}
-    await world.raw("ZADD", queue.keys.undelivered, "5", "completed|old", str(now()), f"completed|{told}")
+    await world.raw("ZADD", queue.keys.undelivered, "5", "completed|old", str(now()), f"completed|{with_hook}")
     assert [of for _, of, _ in await outbox.undelivered(now())] == ["old"]

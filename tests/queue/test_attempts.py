@@ -1,4 +1,4 @@
-"""Attempts: how they end, what is retried, what a late, lost or repeated call may change."""
+"""Attempts: their ends, their retries, and late, lost or repeated calls."""
 
 from tests.queue.jobs import ids, run_one
 from tests.world import World

@@ -1,4 +1,4 @@
-"""Users who may queue more than they may run: what is ready, what waits in the backlog, and what moves it."""
+"""Users who may queue more than they may run: the ready jobs, the backlog, and the moves between them."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -46,7 +46,7 @@ async def finish(world: World, job: str, outcome: str = "completed") -> None:
     await world.runtime.queue.finish(job, attempt, record.prediction, outcome, {"output": "1"})
 
 
-async def test_what_a_user_may_not_run_waits_in_his_backlog(roomy: World) -> None:
+async def test_jobs_beyond_a_users_limit_wait_in_the_backlog(roomy: World) -> None:
     jobs = await enqueue(roomy, 6)
     assert await states(roomy, *jobs) == ["queued"] * CAP + ["backlog"] * 3
     assert await claim(roomy) == jobs[:CAP]
@@ -118,7 +118,7 @@ async def test_a_user_may_not_queue_more_than_the_deployment_allows(roomy: World
     await roomy.enqueue("bob")
 
 
-async def test_a_flooding_users_backlog_keeps_nobody_waiting(roomy: World) -> None:
+async def test_a_flooding_users_backlog_delays_no_other_user(roomy: World) -> None:
     flood = await enqueue(roomy, 50)
     late = await roomy.enqueue("bob")
     assert await claim(roomy) == [*flood[:CAP], late]
@@ -136,7 +136,7 @@ async def test_a_user_limited_live_has_a_backlog_though_the_deployment_allows_no
     assert await states(world, *jobs) == ["done", "queued", "queued"]
 
 
-async def test_a_paused_users_waiting_jobs_stay_until_he_is_resumed(world: World) -> None:
+async def test_a_paused_users_waiting_jobs_stay_until_the_user_is_resumed(world: World) -> None:
     controls, jobs = world.runtime.controls, [await world.enqueue("ada") for _ in range(2)]
     await controls.limit_user("app", "ada", 0)
     assert await states(world, *jobs) == ["backlog"] * 2 and await claim(world) == []
@@ -169,7 +169,7 @@ async def test_a_lowered_limit_takes_nothing_from_the_provider(world: World) -> 
     assert await states(world, late) == ["queued"]
 
 
-async def test_a_job_of_the_backlog_that_lost_its_hash_holds_up_nobody(roomy: World) -> None:
+async def test_a_job_of_the_backlog_that_lost_its_hash_blocks_no_other(roomy: World) -> None:
     jobs = await enqueue(roomy, 5)
     await claim(roomy)
     await roomy.raw("DEL", roomy.runtime.queue.keys.job(jobs[3]))
@@ -178,10 +178,10 @@ async def test_a_job_of_the_backlog_that_lost_its_hash_holds_up_nobody(roomy: Wo
     assert (await roomy.runtime.records.stats()).counters["missing"] == 1
 
 
-async def test_the_walk_makes_ready_who_was_forgotten(roomy: World) -> None:
+async def test_the_walk_makes_forgotten_jobs_ready(roomy: World) -> None:
     jobs = await enqueue(roomy, 5)
     keys = roomy.runtime.queue.keys
-    for job in jobs[:2]:  # as after an eviction that nobody noticed
+    for job in jobs[:2]:  # as after an unnoticed eviction
         await roomy.raw("ZREM", keys.user("app", "ada"), job)
         await roomy.raw("ZREM", keys.index, job, f"!{job}")
         await roomy.raw("DEL", keys.job(job))
@@ -208,7 +208,7 @@ async def test_changing_a_priority_and_back_leaves_everything_as_it_was(roomy: W
     assert await roomy.raw("ZRANGE", roomy.runtime.queue.keys.index, "0", "-1", "WITHSCORES") == before
 
 
-async def test_under_fair_nobody_pays_for_what_was_cancelled(
+async def test_under_fair_a_cancelled_job_costs_its_user_nothing(
     any_store: RunningServer | None, clock: ManualClock
 ) -> None:
     changes: dict[str, Any] = {"priority_policy": "fair", "max_user_tasks": 3, "max_user_queued": 300}
@@ -232,7 +232,7 @@ async def test_what_waits_when_fair_is_switched_on_goes_first(
         assert [job.id for job in (await world.runtime.queue.claim(2)).started] == [old, new]
 
 
-async def test_a_paused_users_refused_submission_goes_to_his_backlog(world: World) -> None:
+async def test_a_paused_users_refused_submission_goes_to_the_backlog(world: World) -> None:
     job = await world.enqueue("ada", start=True)
     await world.runtime.controls.limit_user("app", "ada", 0)
     await world.runtime.queue.snooze(job, 1, delay=1, code="rate_limited", pause=True)

@@ -1,4 +1,4 @@
-"""Batches: one task of their user, counters that always sum, results in order, and an end whatever happens."""
+"""Batches: one task of their user, counters that always sum, ordered results, and an end in every case."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -66,13 +66,13 @@ async def drain(world: World, batch: dict[str, Any], client: httpx.AsyncClient, 
             await end(world, job, ends.get(f"n{number}", "completed"), attempt)
 
 
-async def test_ten_images_are_one_task_and_tell_their_progress(world: World, client: httpx.AsyncClient) -> None:
+async def test_ten_images_are_one_task_and_show_their_progress(world: World, client: httpx.AsyncClient) -> None:
     batch = await created(client)
     assert (batch["status"], batch["progress"], batch["percent"]) == ("processing", "0/10", 0)
     assert batch["counts"] == {
         "expected": 10, "pending": 7, "processing": 3, "completed": 0, "failed": 0, "canceled": 0,
     }  # fmt: skip
-    for _ in range(2):  # two more tasks, and no third
+    for _ in range(2):  # two more tasks, but not three
         await world.enqueue("ada")
     with pytest.raises(Exception, match="live tasks"):
         await world.enqueue("ada")
@@ -113,7 +113,7 @@ async def test_under_all_or_nothing_one_failure_ends_the_rest(world: World, clie
     await end(world, second, "failed")
     document = await read(world, client, batch)
     assert document["counts"]["canceled"] >= 7 and document["status"] == "processing"
-    await world.runtime.dispatcher.run(Budget(60))  # passes the cancellation on to the provider
+    await world.runtime.dispatcher.run(Budget(60))  # sends the cancellation to the provider
     assert world.provider.canceled
     document = await read(world, client, batch)
     assert (document["status"], document["progress"]) == ("failed", "10/10")
@@ -193,7 +193,7 @@ async def test_the_same_key_and_body_make_the_same_batch(world: World, client: h
         ({"jobs": [{"input": {}}] * 201}, "jobs"),
         ({"model": None}, "model"),
         ({"queue": "nowhere"}, "queue"),
-        ({"provider": "nobody"}, "provider"),
+        ({"provider": "unknown"}, "provider"),
         ({"policy": "some"}, "policy"),
         ({"jobs": [{"input": {}, "extra": 1}]}, "jobs"),
         ({"hook_url": "http://10.0.0.1/"}, "hook_url"),
@@ -207,7 +207,7 @@ async def test_a_bad_batch_is_refused_whole_and_the_field_is_named(
     assert await world.indexed() == 0
 
 
-async def test_a_batch_is_hidden_from_everybody_else(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_batch_is_hidden_from_other_applications(world: World, client: httpx.AsyncClient) -> None:
     batch = await created(client)
     for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
         for url in (f"/api/batches/{batch['id']}{path}", f"/api/batches/bat_unknown{path}"):
@@ -229,7 +229,7 @@ async def test_a_full_queue_refuses_a_batch_whole(any_store: RunningServer | Non
         assert await world.indexed() == 0
 
 
-async def test_single_jobs_submitted_beside_a_batch_take_their_turn(world: World, client: httpx.AsyncClient) -> None:
+async def test_single_jobs_submitted_next_to_a_batch_take_their_turn(world: World, client: httpx.AsyncClient) -> None:
     batch = await created(client)
     world.manual.advance(1)
     late = await world.enqueue("ada", queue="storyboard")
@@ -292,7 +292,7 @@ async def test_a_batch_ends_although_a_job_of_it_is_lost(world: World, client: h
     assert document["ended_at"] and document["counts"]["failed"] == 1
 
 
-async def test_results_hold_whatever_a_provider_wrote_and_no_page_is_too_large(
+async def test_results_hold_any_output_of_a_provider_and_no_page_is_too_large(
     world: World, client: httpx.AsyncClient
 ) -> None:
     batch = await created(client, jobs=[{"input": given} for given in INPUTS[:4]])

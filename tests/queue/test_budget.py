@@ -1,4 +1,4 @@
-"""What each operation costs, counted at the REST server and held against the table in DESIGN.md."""
+"""The cost of each operation, counted at the REST server and compared with DESIGN.md's table."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -18,7 +18,7 @@ Operation = Callable[["Bench"], Awaitable[None]]
 
 
 class Bench:
-    """A deployment on Valkey whose bill is read around one operation."""
+    """A deployment on Valkey that counts the calls and commands of one operation."""
 
     def __init__(self, world: World, client: httpx.AsyncClient, server: RunningServer) -> None:
         self.world = world
@@ -60,7 +60,7 @@ async def immediate(valkey: RunningServer) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def queued(valkey: RunningServer) -> AsyncIterator[Bench]:
-    """A deployment that leaves the start to others."""
+    """A deployment that starts no job at submit."""
     changes = {"dispatch_on_submit": False, "max_concurrent_tasks": 10, "max_user_tasks": 1000}
     async with make_world(valkey, SystemClock(), max_queue_size=5000, **changes) as world, http_client() as client:
         valkey.reset_bill()
@@ -103,7 +103,7 @@ async def test_an_empty_tick_costs_one_call_and_at_most_five_commands(
 ) -> None:
     monkeypatch.setattr(
         "shared.dispatch.tick.SWEEP_EVERY", 1 << 60
-    )  # the sweep comes every 15th minute and is counted apart
+    )  # the sweep comes every 15th minute and is counted separately
     assert (await immediate.client.post("/api/process-queue", headers=PROCESSOR)).status_code == 200
     assert immediate.count() == COSTS["empty tick, heartbeat included"] <= (1, 5)
 
@@ -201,7 +201,7 @@ async def test_the_rarer_operations_cost_what_the_table_says(name: str, valkey: 
 
 
 async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> None:
-    """A backlog, the fair policy, batches, a probe: what they add to the operations above."""
+    """What a backlog, the fair policy, batches and a probe add to the operations above."""
     counted: dict[str, tuple[int, int]] = {}
     changes: dict[str, Any] = {"dispatch_on_submit": False, "max_user_tasks": 2, "max_user_queued": 50}
     async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:

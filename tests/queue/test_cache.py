@@ -1,4 +1,4 @@
-"""The cache: one load for all who ask at once, nothing older than its time to live, bounded."""
+"""The cache: one load for simultaneous callers, no value older than its time to live, a bounded size."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A status that explains itself: place, reason and estimate, for what a poll may cost."""
+"""A status explains itself with place, reason and estimate, within the cost of a poll."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +27,7 @@ async def poll(world: World, client: httpx.AsyncClient, job: str) -> dict[str, A
 
 
 async def teach(world: World, *seconds: float) -> None:
-    """Lets the model run so often and take so long."""
+    """Runs the model this many times, each for this long."""
     for n, took in enumerate(seconds):
         job = await world.enqueue(f"teacher{n}", start=True, job_id=f"lesson{n}")
         await world.runtime.queue.record(job, 1, f"lesson{n}")
@@ -129,7 +129,7 @@ async def test_estimates_come_from_recent_runs_of_the_model(world: World, client
     assert (other["eta_seconds"], other["eta_p90_seconds"]) == (None, None)
 
 
-async def test_a_running_jobs_estimate_counts_down_and_its_etag_stands(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_running_jobs_estimate_counts_down_and_its_etag_stays(world: World, client: httpx.AsyncClient) -> None:
     await teach(world, 20.0)
     await fill(world, 1)
     url = f"/api/status/job_{world.submitted - 1}"

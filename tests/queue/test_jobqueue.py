@@ -36,7 +36,7 @@ async def test_a_job_does_not_start_past_a_better_one(world: World) -> None:
     assert ids(await world.runtime.queue.claim(1)) == ["first"]
 
 
-async def test_a_job_starts_beside_a_full_queue(world: World) -> None:
+async def test_a_job_starts_next_to_a_full_queue(world: World) -> None:
     for number in range(3):
         await world.admit(f"story{number}", f"user{number}", start=True, queue="storyboard")
     assert (await world.admit("story3", "eve", start=True, queue="storyboard")).word == "queued"
@@ -138,7 +138,7 @@ async def test_cancelling_a_running_job_keeps_its_slot_until_the_provider_confir
     assert (await world.runtime.records.stats()).queues[0].running == 0
 
 
-async def test_a_cancellation_during_the_submission_is_told_when_it_is_recorded(world: World) -> None:
+async def test_a_cancellation_during_the_submission_is_reported_when_it_is_recorded(world: World) -> None:
     queue = world.runtime.queue
     job_id = await world.enqueue(start=True)
     assert (await queue.cancel(job_id, "app")).word == "cancel_requested"
@@ -153,9 +153,9 @@ async def test_a_cancelled_submission_that_did_not_happen_ends_the_job(world: Wo
     assert (await world.runtime.records.read(job_id)).status == "canceled"
 
 
-async def test_a_job_of_somebody_else_cannot_be_cancelled(world: World) -> None:
+async def test_a_job_of_another_application_cannot_be_cancelled(world: World) -> None:
     job_id = await world.enqueue()
-    for name in (job_id, "job_nobody"):
+    for name in (job_id, "job_unknown"):
         with pytest.raises(JobNotFound):
             await world.runtime.queue.cancel(name, "other")
     assert (await world.runtime.records.read(job_id)).status == "pending"
@@ -182,8 +182,8 @@ async def test_a_slot_whose_job_is_lost_becomes_free(world: World) -> None:
 
 async def test_an_unknown_job_is_not_found(world: World) -> None:
     with pytest.raises(JobNotFound):
-        await world.runtime.records.read("job_nobody")
-    assert (await world.runtime.queue.finish("job_nobody", 1, "p", "completed", {})).word == "unknown"
+        await world.runtime.records.read("job_unknown")
+    assert (await world.runtime.queue.finish("job_unknown", 1, "p", "completed", {})).word == "unknown"
 
 
 async def test_a_tick_leaves_its_heartbeat(world: World) -> None:
@@ -192,7 +192,7 @@ async def test_a_tick_leaves_its_heartbeat(world: World) -> None:
     assert await world.runtime.records.last_tick() == world.manual.true_now
 
 
-async def test_a_due_retry_goes_before_a_newcomer_of_less_right(world: World) -> None:
+async def test_a_due_retry_goes_before_a_newcomer_with_a_worse_score(world: World) -> None:
     queue = world.runtime.queue
     await world.admit("urgent", "ada", priority=5)
     await queue.claim(1)

@@ -1,4 +1,4 @@
-"""Providers that push back: a pause for all, a probe after it, a bucket below their rate, a circuit around a model."""
+"""Providers push back: a pause for all jobs, then a probe; a bucket below their rate; a circuit for each model."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.world import ObedientProvider, World, make_world
 
 
 @pytest.mark.parametrize("code", ["rate_limited", "billing", "provider_auth"])
-async def test_one_refusal_pauses_the_provider_for_everybody(world: World, code: Any) -> None:
+async def test_one_refusal_pauses_the_provider_for_all_users(world: World, code: Any) -> None:
     world.provider.outcomes = [Throttled(code, 30)]
     refused = await world.enqueue("ada")
     await run(world)
@@ -36,13 +36,13 @@ async def test_after_a_pause_one_job_is_the_probe(world: World) -> None:
         await world.enqueue(f"user{n}")
     world.manual.advance(40)
     await run(world)
-    assert len(world.provider.created) == 2, "the probe was refused, and nobody else was sent"
+    assert len(world.provider.created) == 2, "the probe was refused, and no other job was sent"
     world.manual.advance(40)
     await run(world)
     assert len(world.provider.created) == 2 + 4 and "~p0" not in await gates(world)
 
 
-async def test_while_the_probe_is_out_nobody_follows_and_a_probe_that_died_is_replaced(world: World) -> None:
+async def test_while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced(world: World) -> None:
     world.provider.outcomes = [Throttled("rate_limited", 30)]
     jobs = [await world.enqueue("first")]
     await run(world)
@@ -87,7 +87,7 @@ async def test_a_submit_waits_while_its_provider_is_paused(world: World) -> None
     assert admitted.word == "queued"
 
 
-async def test_an_unreachable_provider_puts_off_the_job_and_pauses_nobody(world: World) -> None:
+async def test_an_unreachable_provider_puts_off_the_job_and_pauses_no_other(world: World) -> None:
     world.provider.outcomes = [Throttled("provider_down", 30)]
     job = await world.enqueue("ada")
     await run(world)
@@ -133,7 +133,7 @@ def test_every_error_code_has_a_class_that_is_documented() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Rejected("invalid_input", "bad"), Throttled("provider_down", 5)])
-async def test_a_probe_that_tells_nothing_hands_on_to_the_next_job(world: World, outcome: Any) -> None:
+async def test_an_inconclusive_probe_hands_on_to_the_next_job(world: World, outcome: Any) -> None:
     world.provider.outcomes = [Throttled("rate_limited", 30), outcome]
     await world.enqueue("first")
     await run(world)

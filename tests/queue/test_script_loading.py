@@ -1,4 +1,4 @@
-"""What the loader makes of a script, and what is refused before a script is sent."""
+"""The loader reads a script's header and libraries, and refuses a wrong call before it is sent."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.world import settings_for
 
 @pytest.fixture(autouse=True)
 def loaded_anew() -> Iterator[None]:
-    """A test may have had another folder loaded."""
+    """Loads the scripts again: a test may have loaded another folder."""
     yield
     script.cache_clear()
 
@@ -87,7 +87,7 @@ GOOD: dict[str, list[Value]] = {
     "moment": [1_800_000_000_000], "number": [-1, 0], "fraction": [0.5], "milliseconds": [timedelta(seconds=1)],
     "seconds": [timedelta(days=1)], "numbers": [[1, 2]], "names...": [["a"], ()], "pairs...": [{"a": "1", "b": None}],
 }  # fmt: skip
-# Kinds whose values may be of the other kind too: only tests tell their arguments apart.
+# Kinds that share values: only tests show which argument is which.
 ALIKE = (
     ("name", "text"), ("name", "json"), ("json", "text"), ("count", "number"), ("moment", "number"),
     ("milliseconds", "seconds"), ("numbers", "names..."),

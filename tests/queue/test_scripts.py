@@ -1,4 +1,4 @@
-"""The scripts' headers against their bodies and callers, and what a script does to keys it did not expect."""
+"""Each script's header agrees with its body and its callers; unexpected keys stop it unwritten."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -113,13 +113,13 @@ def test_an_answer_in_a_form_that_no_header_names_is_an_error_of_the_script(verb
         reply_to(script(verb), answer)
 
 
-# What Redis gives to a script, as far as ours want it
+# The globals of Redis that the scripts use
 GIVEN = {"KEYS", "ARGV", "redis", "string", "table", "math", "ipairs", "pairs", "select", "tonumber", "unpack"}
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_is_sent_has_all_that_it_uses_and_sets_no_global(verb: str) -> None:
-    """By Lua's own compiler. fakeredis, for one, refuses every later script once one has assigned a global."""
+    """Checked by Lua's compiler. fakeredis refuses every later script once one has assigned a global."""
     found = globals_of(script(verb).text)
     assert found.read <= GIVEN
     assert found.written == set()
@@ -208,7 +208,7 @@ async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_wo
     target = job if verb != "claim" else await world.enqueue("bob")
     await world.raw("DEL", queue.keys.job(target))
     await world.raw("SET", queue.keys.job(target), "not a hash")
-    before, told = dump(server), FollowUp("tell", job, "completed")
+    before, event = dump(server), FollowUp("tell", job, "completed")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "enqueue": lambda: world.admit(job),
         "claim": lambda: queue.claim(5),
@@ -222,7 +222,7 @@ async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_wo
         "delete": lambda: world.runtime.history.delete(job, "app"),
         "outbox_claim": lambda: outbox.claim(1, 1, 1),
         "outbox_keep": lambda: outbox.keep(job, 1, "[]"),
-        "outbox_note": lambda: outbox.note(told, "app:lane", "tag", 0, Tried("failed", 1, "{}", pause=1)),
+        "outbox_note": lambda: outbox.note(event, "app:lane", "tag", 0, Tried("failed", 1, "{}", pause=1)),
         "outbox_redeliver": lambda: outbox.redeliver(job, "completed", "app"),
     }
     with pytest.raises(StoreScriptError):
@@ -231,7 +231,7 @@ async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_wo
 
 
 def dump(server: RunningServer) -> dict[bytes, object]:
-    """Everything in the store, as the engine serialises it."""
+    """All keys and values of the store, as the engine serialises them."""
     keys = server.ask("KEYS", "*")
     assert isinstance(keys, list)
     return {key: server.ask("DUMP", key) for key in keys if isinstance(key, bytes)}

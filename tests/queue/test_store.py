@@ -1,4 +1,4 @@
-"""The store client against a server that misbehaves in every way we know."""
+"""The store client against a server that fails in every known way."""
 
 import asyncio
 import time
@@ -89,7 +89,7 @@ async def test_an_error_of_a_command_keeps_its_text_for_the_log_only(store: Rest
     assert "NOSUCH" not in raised.value.detail and raised.value.text
 
 
-def test_refusals_are_told_by_their_text() -> None:
+def test_refusals_are_recognised_by_their_text() -> None:
     assert isinstance(classify("ERR max requests limit exceeded. Limit: 500000, Usage: 500007"), StoreRefused)
     assert isinstance(classify("ERR max daily request limit exceeded. Limit: 10000"), StoreRefused)
     assert isinstance(classify("WRONGPASS invalid or missing auth token"), StoreRefused)
@@ -102,11 +102,11 @@ async def test_a_silent_store_is_given_up_within_the_deadline(store: RestStore, 
     began = time.monotonic()
     with pytest.raises(StoreUncertain):
         await store.execute("GET", "k")
-    assert time.monotonic() - began < FAST["store_total_timeout"] + 20  # a slow machine has time too
+    assert time.monotonic() - began < FAST["store_total_timeout"] + 20  # with room for a slow machine
     valkey.clear_faults()
 
 
-async def test_the_client_is_built_with_deadlines_and_without_repeats_of_its_own(store: RestStore) -> None:
+async def test_the_client_is_built_with_deadlines_and_without_its_own_repeats(store: RestStore) -> None:
     http = store._redis._http
     assert http._retries == 0
     assert http._client.timeout == httpx.Timeout(FAST["store_try_timeout"], connect=FAST["store_connect_timeout"])
@@ -144,7 +144,7 @@ async def test_store_trouble_is_a_503_with_retry_after_and_never_a_500(
 
 
 async def lose_next_answer(world: World) -> None:
-    """The next script is applied and its answer lost, so that the client sends it again."""
+    """Applies the next script and loses its answer, so that the client repeats it."""
     assert world.server is not None
     world.server.inject("apply_then_drop", match="EVAL")
 
@@ -264,7 +264,7 @@ async def test_a_submit_that_was_never_answered_leaves_anothers_submission_alone
     assert (await world.runtime.records.read(job)).state == "submitting"
 
 
-async def test_each_event_loop_gets_a_client_of_its_own(valkey: RunningServer) -> None:
+async def test_each_event_loop_gets_its_own_client(valkey: RunningServer) -> None:
     from shared import runtime
 
     async def built() -> int:

@@ -1,4 +1,4 @@
-"""A store that is full, loses keys or steps back in time: jobs still end, once, and nothing holds a slot for ever."""
+"""A store that is full, loses keys or steps back in time: each job still ends, and frees its slot."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -14,7 +14,7 @@ from tests.world import World, make_world
 
 @pytest.fixture
 def full(valkey: RunningServer) -> Iterator[RunningServer]:
-    """The store's engine, whose memory limit a test can lower; it is lifted afterwards."""
+    """The store's engine; a test may lower its memory limit, which is removed afterwards."""
     yield valkey
     valkey.ask("CONFIG", "SET", "maxmemory", "0")
 
@@ -99,7 +99,7 @@ async def test_lost_jobs_do_not_hold_their_users_places(world: World) -> None:
     assert (await world.runtime.records.stats()).counters["missing"] == 2
 
 
-async def test_a_lost_users_set_comes_back_when_one_of_his_jobs_waits(world: World) -> None:
+async def test_a_lost_users_set_comes_back_when_one_of_the_users_jobs_waits(world: World) -> None:
     queue = world.runtime.queue
     await world.enqueue(job_id="a")
     await world.raw("DEL", queue.keys.user("app", "ada"))
@@ -202,7 +202,7 @@ async def test_a_provider_that_throttles_is_not_asked_again_in_the_same_run(worl
     assert len(world.provider.created) == 5
 
 
-async def test_a_run_nobody_can_tell_about_ends_once_its_result_must_be_gone(world: World) -> None:
+async def test_a_run_of_unknown_fate_ends_once_its_result_must_be_gone(world: World) -> None:
     queue, s = world.runtime.queue, world.runtime.settings
     job_id = await world.enqueue(start=True)
     await queue.record(job_id, 1, "p1")

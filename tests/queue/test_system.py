@@ -1,4 +1,4 @@
-"""The whole system over real HTTP: many jobs, several instances, overlapping ticks, and none at all."""
+"""The whole system over real HTTP: many jobs, several instances, overlapping ticks, and no ticks."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ from tests.deployment import Deployment, poll_until_terminal, running_deployment
 from tests.world import AUTH, PROCESSOR
 
 MODEL = "acme/text-to-video"
-FULL = 15  # runs at once that show that limits were reached, so that keeping them means something
+FULL = 15  # simultaneous runs: as many show that the limits were reached
 RUN = 100.0  # s of the provider's clock, which the test moves
 
-# No deadline strikes because the machine is slow.
+# No deadline passes because the machine is slow.
 PATIENT = {
     "STORE_CONNECT_TIMEOUT": "20", "STORE_TRY_TIMEOUT": "25", "STORE_TOTAL_TIMEOUT": "55", "PROVIDER_TIMEOUT": "60",
     "FUNCTION_MAX_DURATION": "800",
@@ -71,7 +71,7 @@ async def end_runs(simulator: RunningSimulator) -> None:
     is_full = False
     while True:
         await asyncio.sleep(0.2)
-        with contextlib.suppress(httpx.TimeoutException):  # the simulator has much to do as well
+        with contextlib.suppress(httpx.TimeoutException):  # leaves time for the simulator
             is_full = is_full or (await asyncio.to_thread(simulator.census)).running >= FULL
             if is_full:
                 await asyncio.to_thread(simulator.advance, RUN)
@@ -101,7 +101,7 @@ async def test_without_any_tick_retries_and_lost_webhooks_come_to_their_end(
                 await submit(client, url, "ada", "loses its webhook", webhook="lose"),
                 await submit(client, url, "grace", "is throttled once", create="429", create_times=1, retry_after=1),
                 await submit(client, url, "grace", "ends before it is recorded", webhook="overtake"),
-                await submit(client, url, "eve", "is told twice", webhook="duplicate"),
+                await submit(client, url, "eve", "gets its webhook twice", webhook="duplicate"),
                 await submit(client, url, "eve", "loses its webhook too", webhook="lose"),
             ]
             documents = await asyncio.gather(*(poll_until_terminal(client, url, job) for job in jobs))
@@ -109,7 +109,7 @@ async def test_without_any_tick_retries_and_lost_webhooks_come_to_their_end(
     assert [document["attempts"] for document in documents] == [2, 1, 1, 1, 1, 1]
 
 
-async def test_jobs_of_one_instance_are_not_lost_when_nobody_polls_them(
+async def test_jobs_of_one_instance_are_not_lost_without_polls(
     valkey: RunningServer, simulator: RunningSimulator
 ) -> None:
     timing = {"FIRST_CHECK_AFTER": "1", "CHECK_INTERVAL": "2"}
@@ -117,7 +117,7 @@ async def test_jobs_of_one_instance_are_not_lost_when_nobody_polls_them(
         async with httpx.AsyncClient(timeout=60) as client:
             url = deployment.urls[0]
             unwatched = await submit(client, url, "ada", "loses its webhook", webhook="lose")
-            # Nobody reads its status; other users' submits have to notice it.
+            # No poll reads its status; other users' submits have to notice it.
             for number in range(60):
                 await submit(client, url, f"user{number}", f"other {number}", seconds=0.0)
                 if (await poll_once(client, valkey, unwatched)) == "done":
@@ -127,6 +127,6 @@ async def test_jobs_of_one_instance_are_not_lost_when_nobody_polls_them(
 
 
 async def poll_once(client: httpx.AsyncClient, server: RunningServer, job_id: str) -> str:
-    """The job's state as the store has it, past the functions, whose status reads would repair it."""
+    """The job's state in the store: read past the functions, because a poll would repair it."""
     state = server.ask("HGET", f"sluice:test:j:{job_id}", "state")
     return state.decode() if isinstance(state, bytes) else ""

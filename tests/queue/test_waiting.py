@@ -1,4 +1,4 @@
-"""How long jobs wait and run: queues' own terms, expiry, and what durations teach."""
+"""Waiting and running times: each queue's own limits, expiry, and learned durations."""
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
@@ -93,7 +93,7 @@ async def test_time_at_the_provider_is_no_waiting_and_a_retry_expires_too(
         await world.runtime.queue.record(job, 1, "p1")
         world.provider.states["p1"] = Prediction("p1", "running")
         world.manual.advance(700)
-        await world.runtime.tick.run()  # its alarm goes off while it runs
+        await world.runtime.tick.run()  # its expiry entry is due while it runs
         await world.runtime.queue.fail(job, 1, "p1", code="timeout", detail="", retryable=True)
         await world.runtime.controls.set_gates({"=q0": 0})
         world.manual.advance(590)
