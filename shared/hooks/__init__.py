@@ -1,1 +1,1 @@
-"""Events and their owners: what an event contains, who subscribes to it, one delivery, and the log of all tries."""
+"""Events for owners: what an event contains, who subscribes to it, its delivery, and the log of all tries."""

@@ -1,4 +1,4 @@
-"""Where an owner may want to be told: what a hook URL must look like, and lead to, to be accepted."""
+"""The check of a hook URL at submit: its form, and the addresses of its host."""
 
 from dataclasses import replace
 
@@ -10,10 +10,10 @@ from shared.errors import InvalidRequest
 
 SENTENCES: dict[Reason, str] = {
     "scheme": "must be an https URL",
-    "port": "must not name a port of its own",
+    "port": "must not name a port",
     "userinfo": "must not carry credentials",
     "host": "must name a public host by its full name",
-    "address": "must name a public host, and not by its address",
+    "address": "must name a public host, and by its name, not its address",
     "unresolved": "must name a host that can be found",
 }
 REMEMBERED_HOSTS = 256
@@ -21,7 +21,7 @@ REMEMBERED_FOR = 60.0  # s
 
 
 async def check_hook_url(url: str, guard: Guard) -> None:
-    """Resolves the URL's host and raises InvalidRequest, which echoes nothing, unless the guard would call it now."""
+    """Resolves the URL's host; raises InvalidRequest, which echoes nothing, unless the guard would call it now."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
@@ -35,9 +35,9 @@ async def check_hook_url(url: str, guard: Guard) -> None:
 
 
 class HookAddresses:
-    """Checks hook URLs at submit, resolving a host at most once a minute. Belongs to one event loop.
+    """Checks hook URLs at submit; resolves a host at most once a minute. Belongs to one event loop.
 
-    No delivery may rely on what is remembered here: by then the name may lead elsewhere, so it is resolved again.
+    Each delivery resolves the name again, because it may lead to another address by then.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -46,7 +46,7 @@ class HookAddresses:
         self._answers = Cache(REMEMBERED_HOSTS)
 
     async def check(self, url: str) -> None:
-        """As check_hook_url."""
+        """Does the same as check_hook_url."""
         await check_hook_url(url, self._guard)
 
     async def _resolve(self, host: str, port: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Delivers events to their owners' endpoints: one try at a time, noted in the outbox with what follows from it."""
+"""Delivers events to their owners' endpoints: one try at a time; the outbox records each try and what follows."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.documents.event import batch_event, job_event
-from shared.hooks.event import NotedTry, headers, written
+from shared.hooks.event import NotedTry, event_body, headers
 from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import MAX_JOBS, BatchRecord
 from shared.jobqueue.record import JobRecord
@@ -19,23 +19,25 @@ from shared.log import log
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
-# s between the tries (Standard Webhooks, specification: "Deliverability and reliability"); so ten in three days.
+# s before each try (Standard Webhooks, specification: "Deliverability and reliability"): ten tries in three days.
 LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_RETRY_AFTER = 86_400.0  # s
 MAX_ANSWER_KEPT = 500  # bytes that the log keeps
 GONE, TOO_MANY = 410, 429
-GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, in which the ladder ends wherever its host lets it
+GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, enough for all tries unless the host delays them
 JOB_FIELDS = (
     "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
     "created_at", "ended_at", "kept_at", "output", "files", "storing", "error_code", "error_detail", "error_retryable",
     "batch", "hook_url", "hook_lane", "hook_tag",
 )  # fmt: skip
-BATCH_FIELDS = ("owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy",
-                "hook_url", "hook_lane", "hook_tag", *(f"s{n}" for n in range(MAX_JOBS)))  # fmt: skip
+BATCH_FIELDS = (
+    "owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy",
+    "hook_url", "hook_lane", "hook_tag", *(f"s{n}" for n in range(MAX_JOBS)),
+)  # fmt: skip
 
 
 class Client(Protocol):
-    """What is needed of an ``httpx.AsyncClient``."""
+    """The part of an ``httpx.AsyncClient`` that is used."""
 
     def stream(
         self, method: str, url: str, *, content: bytes, headers: Mapping[str, str]
@@ -45,7 +47,7 @@ class Client(Protocol):
 
 
 class Deliveries:
-    """Sends what the outbox has for owners, with a guarded client unless given one. Belongs to one event loop."""
+    """Sends the outbox's events to their owners, with a guarded client by default. Belongs to one event loop."""
 
     def __init__(
         self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock, client: Client | None = None
@@ -57,14 +59,14 @@ class Deliveries:
         self._opened = client
 
     async def deliver(self, row: FollowUp, lane: str = "") -> bool:
-        """Tries once to deliver an event; says whether its host is well."""
+        """Tries once to deliver an event; returns False if its host failed, and its lane should wait."""
         is_batch = row.event.startswith("batch")
         names = (*BATCH_FIELDS, f"e:{row.event}") if is_batch else JOB_FIELDS
         f = await self._outbox.read(row.id, (row.event,), names)
         lane = f.get("hook_lane", lane)
         tries = int(f.get(f"n:{row.event}", "0"))
         if "hook_url" not in f or f.get(f"s:{row.event}") != "pending":
-            # Its job is there no more, or somebody else has delivered it: the row goes.
+            # The job was deleted, or another call has delivered the event. So the row is removed.
             await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""))
             return True
         prepared = self._prepared(row, f)
@@ -76,7 +78,7 @@ class Deliveries:
         return tried.pause is None
 
     def _prepared(self, row: FollowUp, f: Mapping[str, str]) -> bytes | Tried:
-        """The event's body, or what ends it without a further try: it is too old, or its job cannot be read."""
+        """Returns the event's body. Returns its end instead if it is too old, or if its job cannot be read."""
         now = self._clock.now()
         happened_at = int(f.get("kept_at") or f.get("ended_at") or f.get("started_at") or now)
         if now > happened_at + GIVEN_UP_AFTER * 1000 and not row.is_asked_for:
@@ -99,7 +101,7 @@ class Deliveries:
             return Tried("disabled", 0, entry)
         is_host = error in ("timeout", "unreachable") or (status is not None and (status >= 500 or status == TOO_MANY))
         asked = round(retry_after * 1000)  # mutant: retry after
-        # What one URL asks for, where its host is well, is its own affair.
+        # Any other answer delays this event only, and not the host's lane.
         pause = asked if is_host else None
         if tries + 1 >= len(LADDER):  # mutant: end of the ladder
             return Tried("failed", 0, entry, pause)
@@ -108,8 +110,8 @@ class Deliveries:
         return Tried("retry", now + max(round(delay * 1000), asked), entry, pause)
 
     async def _post(self, url: str, body: bytes, sent: Mapping[str, str]) -> tuple[int | None, str, float, str | None]:
-        """Status, the beginning of the answer, how long it asks to wait (s), and what went wrong, in a word."""
-        # It loads httpx, which functions that tell nobody never need.
+        """Returns the status, the beginning of the answer, the wait that it asks for (s), and an error's word."""
+        # It loads httpx, which functions without deliveries never need.
         from shared.egress import TOO_SLOW, UNREACHABLE, EgressRefused
 
         status, answer, retry_after = None, b"", 0.0
@@ -123,7 +125,7 @@ class Deliveries:
                         if len(answer) >= MAX_ANSWER_KEPT:
                             break
         except EgressRefused as refused:
-            # A name that nobody knows, or that takes too long, may be our resolver's trouble and not the host's.
+            # An unknown or slow name may be the resolver's trouble, and not the host's.
             return None, "", 0.0, "unresolved" if refused.reason == "unresolved" else "address_refused"
         except TOO_SLOW:
             if status is None:
@@ -132,7 +134,7 @@ class Deliveries:
             if status is None:
                 log.info("hook_unreachable", error=type(error).__name__)
                 return None, "", 0.0, "unreachable"
-        # The head has told; what becomes of the body shortens what the log keeps of it, and nothing else.
+        # The status decides. An error in the body only shortens the answer in the log.
         return status, answer[:MAX_ANSWER_KEPT].decode("utf-8", "replace"), retry_after, None
 
     @property
@@ -149,7 +151,7 @@ class Deliveries:
         if row.event.startswith("batch"):
             batch = BatchRecord(row.id, f)
             noted = [int(number) for number in f.get(f"e:{row.event}", "").split(",") if number]
-            return written(row.event, (noted or [batch.ended_at or now])[0], batch_event(batch, noted))
+            return event_body(row.event, (noted or [batch.ended_at or now])[0], batch_event(batch, noted))
         job = JobRecord(row.id, f)
         happened_at = job.started_at if row.event == "processing" else job.kept_at or job.ended_at
 
@@ -157,20 +159,20 @@ class Deliveries:
             return self._bucket.url(key, now)
 
         data = job_event(job, row.event, url_of, gone_before=gone_before(self._settings, now))
-        return written(row.event, happened_at or now, data)
+        return event_body(row.event, happened_at or now, data)
 
     async def close(self) -> None:
-        """Gives back the connections."""
+        """Closes the connections."""
         if self._opened is not None:
             await self._opened.aclose()
 
 
 def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str = "", error: str | None = None) -> str:
-    """What an event's log keeps of a try: one line."""
+    """Returns a try as one line of the event's log."""
     noted: NotedTry = {"at": at, "status": status, "duration_ms": duration, "answer": answer, "error": error}
     return json.dumps(noted, separators=(",", ":"))
 
 
 def _retry_after(text: str) -> float:
-    """How many s a Retry-After asks for, a day at most; its dates are rare, and the ladder is patient."""
+    """Returns the s that a Retry-After asks for, at most a day; 0 for a date, which is rare."""
     return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0

@@ -1,4 +1,4 @@
-"""What became of events: each one's tries as its owner sees them, and telling it once more."""
+"""The log of deliveries: an event's tries as its owner sees them, and redelivery."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FIELDS = ("owner", "state", "outcome", "rounds", "hook_url", "hook_lane")
 
 
 class JobRedelivery(BaseModel):
-    """The body of ``POST /api/jobs/{id}/redeliver``; without an event it is that of the job's end."""
+    """The body of ``POST /api/jobs/{id}/redeliver``; the default event is the job's end."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -43,19 +43,21 @@ class BatchRedelivery(BaseModel):
 
 
 class DeliveryLog:
-    """Shows the tries to deliver events, and lets an event be tried anew."""
+    """Shows the tries to deliver events, and starts redeliveries."""
 
     def __init__(self, outbox: Outbox, settings: Settings) -> None:
         self._outbox = outbox
         self._settings = settings
 
     async def of_job(self, caller: str, job_id: str) -> DeliveriesDocument:
-        """The events of the caller's job; JobNotFound for any other. One command, two while one of its events is still
-        to be delivered."""
+        """Returns the events of the caller's job; JobNotFound for any other job.
+
+        One command, two if an event is still pending.
+        """
         return await self._document(job_id, JOB_EVENTS, await self._job(caller, job_id))
 
     async def of_batch(self, caller: str, batch_id: str) -> DeliveriesDocument:
-        """The same of a batch, whose every end is an event; one command more where it was retried."""
+        """Returns the events of the caller's batch: one for each end. A retried batch costs one more command."""
         fields = await self._batch(caller, batch_id)
         events = _ends_of(fields)
         if len(events) > 1:
@@ -63,7 +65,7 @@ class DeliveryLog:
         return await self._document(batch_id, events, fields)
 
     async def redeliver_of_job(self, caller: str, job_id: str, wanted: JobRedelivery) -> None:
-        """Leaves an event to this process, to be delivered by its next drain; NoSuchEvent if it has not happened."""
+        """Makes an event a follow-up of this call, which then delivers it; NoSuchEvent if it has not happened."""
         fields = await self._job(caller, job_id)
         event = wanted.event.partition(".")[2] if wanted.event else fields.get("outcome", "")
         if event not in JOB_EVENTS:
@@ -71,7 +73,7 @@ class DeliveryLog:
         await self._outbox.redeliver(job_id, event, caller)
 
     async def redeliver_of_batch(self, caller: str, batch_id: str, wanted: BatchRedelivery) -> None:
-        """The same of a batch's latest end; NoSuchEvent while it has not ended since it was retried."""
+        """Does the same for a batch's latest end; NoSuchEvent if a retried batch has not ended again."""
         fields = await self._batch(caller, batch_id)
         try:
             await self._outbox.redeliver(batch_id, _ends_of(fields)[-1], caller)
@@ -79,11 +81,11 @@ class DeliveryLog:
             raise BatchNotFound from None
 
     async def undelivered(self, before: int) -> UndeliveredPage:
-        """All applications' events that were given up before a moment, the last first."""
+        """Returns the events of all applications that were given up before a time (ms), the latest first."""
         rows = await self._outbox.undelivered(before)
         following = None
         if len(rows) == MAX_LISTED:
-            # Those of the page's last ms may go on behind it: they come together with the next page.
+            # More events may have the time of the page's last one; all of these come with the next page.
             last = rows[-1][2]
             rows, following = (
                 ([row for row in rows if row[2] != last], last + 1) if rows[0][2] != last else (rows, last)
@@ -133,7 +135,7 @@ class DeliveryLog:
 
 
 def _ends_of(fields: dict[str, str]) -> list[str]:
-    """The events that a batch's ends are, the latest last: one more for each time it was retried; see ending.lua."""
+    """Returns the events of a batch's ends, the latest last: one more for each retry; see ending.lua."""
     return [BATCH, *(f"{BATCH}{number}" for number in range(1, int(fields.get("rounds", "0")) + 1))]
 
 

@@ -1,4 +1,4 @@
-"""What an owner is told: one event as Standard Webhooks wants it (specification, "Payload structure")."""
+"""The body and headers of one event, as Standard Webhooks requires them (specification, "Payload structure")."""
 
 import base64
 import hashlib
@@ -14,11 +14,11 @@ from shared.signing.derived import event_id_for
 from shared.signing.webhooks import sign
 
 MAX_BYTES = 20_000  # of a body (Standard Webhooks: "payload size should be kept below 20kb")
-DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # what a body too large does without, in this order
+DROPPED_FIRST = ("output", "files", "jobs", "metadata", "error")  # members that a large body omits, in this order
 
 
 class NotedTry(TypedDict):
-    """What an event's log keeps of a try: one line of JSON; ``at`` in ms."""
+    """A try in an event's log: one line of JSON; ``at`` in ms."""
 
     at: int
     status: int | None
@@ -28,12 +28,12 @@ class NotedTry(TypedDict):
 
 
 def event_type(event: str) -> Event:
-    """``job.completed`` and the like; each round of a batch ends with ``batch.completed``."""
+    """Returns the public name, such as ``job.completed``; each round of a batch ends with ``batch.completed``."""
     return "batch.completed" if event.startswith("batch") else cast(Event, f"job.{event}")
 
 
-def written(event: str, happened_at: int, data: Mapping[str, object]) -> bytes:
-    """The event's body; ``omitted`` names what of the data had to be left out of 20 KB."""
+def event_body(event: str, happened_at: int, data: Mapping[str, object]) -> bytes:
+    """Returns the event's body, at most 20 KB; its ``omitted`` names the members of ``data`` that did not fit."""
     document = {"type": event_type(event), "timestamp": iso(happened_at), "data": data}
     body, omitted = _json(document), list[str]()
     for name in DROPPED_FIRST:
@@ -47,7 +47,7 @@ def written(event: str, happened_at: int, data: Mapping[str, object]) -> bytes:
 
 
 def headers(settings: Settings, owner: str, holder: str, event: str, now: int, body: bytes) -> Mapping[str, str]:
-    """The headers of one try at ``now`` (ms): the same id each time, a fresh timestamp, a signature by each secret."""
+    """Returns the headers of one try at ``now`` (ms): a constant id, a new timestamp, a signature by each secret."""
     event_id, stamp = event_id_for(settings.signing_key, holder, event), now // 1000
     # mutant: signatures
     signatures = " ".join(sign(secret, event_id, stamp, body) for secret in secrets_of(settings, owner))
@@ -60,7 +60,7 @@ def headers(settings: Settings, owner: str, holder: str, event: str, now: int, b
 
 
 def secrets_of(settings: Settings, owner: str) -> tuple[str, ...]:
-    """The secrets that sign for an API key: those that HOOKS names, or one derived from SIGNING_SECRET."""
+    """Returns the secrets that sign for an API key: those in HOOKS, or one derived from SIGNING_SECRET."""
     named = settings.hooks.get(owner, HookOptions()).secrets
     if named:
         return tuple(secret.get_secret_value() for secret in named)

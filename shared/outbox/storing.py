@@ -1,8 +1,8 @@
-"""Stores the files of completed jobs: fetches each from its provider, keeps a copy, makes a thumbnail of it.
+"""Stores the files of completed jobs: fetches each from its provider, keeps a copy, and makes a thumbnail.
 
-One caller at a time works at a job's files, told from others by its turn. Copies of different turns have different
-keys, so that one who comes late, whose result is refused, removes nothing but his own. Each file is noted as soon as it
-is stored, and the turn that notes the last one removes what those before it have left.
+One call at a time works on a job's files; its turn identifies it. Copies of different turns have different keys. So a
+late turn, whose result is refused, removes only its own copies. Each file is recorded as soon as it is stored. The turn
+that records the last one removes the copies that earlier turns left behind.
 """
 
 import asyncio
@@ -25,23 +25,23 @@ from shared.storage.spool import spool_path
 if TYPE_CHECKING:
     from shared.egress import GuardedClient
     from shared.media.media import Media
-    from shared.storage.source import Client
+    from shared.storage.source import Client, CopyFailed
 
 FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
-MIN_COPY_TIME = 10.0  # s; with less time left none is begun
-ABORT_DEADLINE = 5.0  # s; as in shared/storage/upload.py, which loads what a start need not
+MIN_COPY_TIME = 10.0  # s; with less time left, no copy begins
+ABORT_DEADLINE = 5.0  # s; as in shared/storage/upload.py, whose import would slow down a start
 MEDIA_TIMEOUT = 20.0
 READ_TIMEOUT = 15.0  # s; for the next piece of a file
-TIDY_TIMEOUT = 5.0  # s; for listing what functions that were killed have left, and for removing it
-TURNS_WITH_MEDIA = 4  # what may have killed so many functions is stored without being looked into
-TRIES_TO_BE_GONE = 3  # of a 410; a 403 or 404 may only mean that a file is not there yet, and counts at COPY_DEADLINE
+TIDY_TIMEOUT = 5.0  # s; to list, or to remove, the copies that killed functions left behind
+TURNS_WITH_MEDIA = 4  # after so many killed turns, a file is stored without an examination
+TRIES_TO_BE_GONE = 3  # with 410; a 403 or 404 may mean that a file is not there yet, and ends at COPY_DEADLINE
 FIRST_RETRY, LAST_RETRY = 10.0, 300.0  # s
 
 
 class Storing:
-    """Copies what a provider made to the deployment's own storage. Fetches with a guarded client, unless given one."""
+    """Copies a provider's files to the deployment's storage. Fetches with a guarded client by default."""
 
     def __init__(
         self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock, source: "Client | None" = None
@@ -52,11 +52,11 @@ class Storing:
         self._clock = clock
         self._source = source
         self._clients: dict[tuple[str, ...], GuardedClient] = {}
-        self._at_once = asyncio.Semaphore(2)  # each holds some 20 MB
-        self._examining = asyncio.Lock()  # a child takes what memory a function has left
+        self._at_once = asyncio.Semaphore(2)  # jobs; each takes about 20 MB
+        self._examining = asyncio.Lock()  # a child takes the memory that a function has left
 
     async def store(self, row: FollowUp, budget: Budget) -> None:
-        """Stores what is pending of a job's files, as far as the time allows; the rest is tried again later."""
+        """Stores a job's pending files, as far as the time allows; a later turn tries the rest."""
         async with self._at_once:
             f = await self._outbox.read(row.id, ("completed",), FIELDS)
             if f.get("storing") != "1" or f.get("turn") != str(row.turn):
@@ -77,8 +77,8 @@ class Storing:
                 files[n]["tries"] = files[n].get("tries", 0) + 1
                 new = await self._copy(row, f, files[n], n, budget)
                 made += new
-                # Whoever is killed at the next one has lost that alone. The last one's note is made below.
-                if new and n != pending[-1] and self._has_time(budget) and not await self._note_on_the_way(row, files):
+                # A function that is killed at the next file loses that one only. The last one is recorded below.
+                if new and n != pending[-1] and self._has_time(budget) and not await self._note_progress(row, files):
                     return await self._withdraw(row, made, budget)
         if not await self._note(row, files):
             await self._withdraw(row, made, budget)
@@ -86,11 +86,11 @@ class Storing:
             await self._tidy(row, f, files, made, budget)
 
     def _has_time(self, budget: Budget) -> bool:
-        """Whether another copy may be begun."""
+        """Whether another copy may begin."""
         return budget.left > MIN_COPY_TIME + self._settings.store_total_timeout
 
-    async def _note_on_the_way(self, row: FollowUp, files: list[File]) -> bool:
-        """Notes what is stored so far, and keeps the turn for as long again. False: it is somebody else's."""
+    async def _note_progress(self, row: FollowUp, files: list[File]) -> bool:
+        """Records the files stored so far, and renews the turn's lease; returns False if another turn has begun."""
         retry_at = self._clock.now() + round(self._settings.lease * 1000)
         return await self._outbox.keep(row.id, row.turn, write_files(files), retry_at=retry_at)
 
@@ -110,48 +110,50 @@ class Storing:
         )
 
     async def _copy(self, row: FollowUp, f: dict[str, str], file: File, n: int, budget: Budget) -> list[str]:
-        """Copies one file and notes in it what became of that; returns the keys that it made, or may have made."""
+        """Copies one file and updates its record; returns the keys that it wrote, or may have written."""
         from shared.storage.copying import copy_file
         from shared.storage.source import CopyFailed
 
         folder = _folder_of(row, f)
-        # A turn that has ended notes its try; one whose function was killed does not.
+        # A turn that ends records its try; a killed one does not.
         is_safe = row.turn - (file["tries"] - 1) <= TURNS_WITH_MEDIA
         with spool_path() if self._settings.thumbnails and is_safe else nullcontext() as spool:
             try:
                 copied = await copy_file(
-                    self._client(f["provider"]), file["url"], self._bucket,
+                    self._client(f["provider"]),
+                    file["url"],
+                    self._bucket,
                     lambda extension: layout.result_key(folder, n, extension, row.turn),
-                    max_bytes=self._settings.storage_max_bytes, spool=spool,
+                    max_bytes=self._settings.storage_max_bytes,
+                    spool=spool,
                     timeout=budget.left - self._settings.store_total_timeout - ABORT_DEADLINE,
-                )  # fmt: skip
+                )
             except CopyFailed as failure:
                 log.warning("copy_failed", job=row.id, file=n, code=failure.code, retryable=failure.retryable)
-                file["error"] = failure.code
-                if failure.code == "source_gone":
-                    if not failure.retryable and file["tries"] >= TRIES_TO_BE_GONE:
-                        file["state"] = "expired"
-                elif not failure.retryable:
-                    file["state"] = "failed"
+                _note_failure(file, failure)
                 return []
             file.pop("error", None)
             file |= {
-                "state": "stored", "key": copied.key, "size": copied.size, "type": copied.content_type,
+                "state": "stored",
+                "key": copied.key,
+                "size": copied.size,
+                "type": copied.content_type,
                 "sha256": copied.sha256,
-            }  # fmt: skip
+            }
             if not self._settings.thumbnails or not copied.content_type.startswith(MEDIA):
                 return [copied.key]
             if spool is None:
                 file["media_error"] = "skipped"
                 return [copied.key]
-            return [copied.key, *await self._look_into(
+            thumbnail = await self._examine(
                 file, spool, lambda extension: layout.thumbnail_key(folder, n, extension, row.turn), budget
-            )]  # fmt: skip
+            )
+            return [copied.key, *thumbnail]
 
-    async def _look_into(self, file: File, spool: Path, key_for: Callable[[str], str], budget: Budget) -> list[str]:
-        """Notes what a picture or film is like and keeps its thumbnail; whatever it holds, its copy stays.
+    async def _examine(self, file: File, spool: Path, key_for: Callable[[str], str], budget: Budget) -> list[str]:
+        """Records a picture's or film's findings and stores its thumbnail; a failure never affects the copy.
 
-        Ends while there is still time to note it all. Returns the key of a thumbnail that it made, or may have made.
+        Ends early enough to record all of it. Returns the key of a thumbnail that it wrote, or may have written.
         """
         if not spool.exists():
             file["media_error"] = "too_large_to_show"
@@ -181,7 +183,7 @@ class Storing:
         return max(0.0, budget.left - self._settings.store_total_timeout)
 
     async def _tidy(self, row: FollowUp, f: dict[str, str], files: list[File], made: list[str], budget: Budget) -> None:
-        """Removes what no file names, now that nobody may add to them: of this turn, and of earlier ones if any."""
+        """Removes copies of this and earlier turns that no file names; no turn may add files any longer."""
         noted = _keys_of(files)
         unnamed = {key for key in made if key not in noted}
         try:
@@ -194,13 +196,13 @@ class Storing:
         await self._remove(sorted(unnamed), budget)
 
     async def _withdraw(self, row: FollowUp, made: list[str], budget: Budget) -> None:
-        """Leaves the files to whoever's turn it is."""
+        """Leaves the files to the turn that has begun since, and removes this turn's copies."""
         if made:
             log.warning("copy_stale", job=row.id, turn=row.turn)
             await self._remove_unnoted(row.id, made, budget)
 
     async def _remove_unnoted(self, job_id: str, made: list[str], budget: Budget) -> None:
-        """Removes what this turn made, but for what an earlier note of it has put down; no later one can."""
+        """Removes this turn's copies, except those that it recorded before; it can record no more."""
         known = read_files((await self._outbox.read(job_id, ("completed",), ("files",))).get("files"))
         noted = _keys_of(known)
         await self._remove([key for key in made if key not in noted], budget)
@@ -209,7 +211,7 @@ class Storing:
         if not keys:
             return
         try:
-            async with asyncio.timeout(min(TIDY_TIMEOUT, budget.left)):  # the note is made
+            async with asyncio.timeout(min(TIDY_TIMEOUT, budget.left)):  # all is recorded by now
                 await self._bucket.delete(keys)
         except (StorageError, TimeoutError) as error:
             log.warning("copy_not_removed", reason=str(error) or "out of time", count=len(keys))
@@ -225,7 +227,7 @@ class Storing:
         return self._clients[hosts]
 
     async def close(self) -> None:
-        """Gives back the connections."""
+        """Closes the connections."""
         for client in self._clients.values():
             await client.aclose()
 
@@ -234,8 +236,18 @@ def _folder_of(row: FollowUp, f: dict[str, str]) -> str:
     return layout.job_folder(int(f["ended_at"]), f["owner"], f["user"], row.id)
 
 
+def _note_failure(file: File, failure: "CopyFailed") -> None:
+    """Records why a copy failed, and ends the file if no further try may help."""
+    file["error"] = failure.code
+    if failure.code == "source_gone":
+        if not failure.retryable and file["tries"] >= TRIES_TO_BE_GONE:
+            file["state"] = "expired"
+    elif not failure.retryable:
+        file["state"] = "failed"
+
+
 def _note_media(file: File, media: "Media") -> None:
-    """Notes in a file what is known of the picture, film or sound in it."""
+    """Records the findings about a picture, film or sound."""
     if media.width is not None:
         file["width"] = media.width
     if media.height is not None:

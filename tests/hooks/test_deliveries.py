@@ -12,7 +12,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.hooks.delivery import LADDER
-from shared.hooks.event import MAX_BYTES, secrets_of, written
+from shared.hooks.event import MAX_BYTES, event_body, secrets_of
 from shared.jobs.batches import BatchJob, BatchRequest
 from tests.hooks.deliveries import completed, delivery_of, drain, left, run, running
 from tests.receiver import OK, Receiver, receiver
@@ -291,7 +291,7 @@ async def test_the_answer_is_kept_to_500_bytes_and_an_endless_one_is_not_awaited
 
 def test_a_body_stays_below_20_kb_and_names_what_it_leaves_out() -> None:
     data = {"id": "job_1", "output": "x" * 30_000, "files": [], "metadata": {"a": "é" * 2000}}
-    body = written("completed", 0, data)
+    body = event_body("completed", 0, data)
     assert len(body) <= MAX_BYTES
     event = json.loads(body)["data"]
     assert event["output"] is None and event["omitted"] == ["output"] and event["metadata"] == data["metadata"]
