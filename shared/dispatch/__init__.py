@@ -1,1 +1,1 @@
-"""What moves jobs: starts them, compares runs with what the provider says, and does all of it again in a tick."""
+"""Moves jobs: starts them, applies the provider's reports to them, and repeats both in each tick."""

@@ -1,4 +1,4 @@
-"""Starts jobs: claims what the limits allow and submits each to its provider, once."""
+"""Starts jobs: claims as many as the limits allow, and submits each to its provider once."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutc
 from shared.providers.loading import Providers
 from shared.signing.derived import nonce
 
-MAX_AT_ONCE = 20  # jobs one round starts together
+MAX_AT_ONCE = 20  # jobs that one round starts
 MAX_ROUNDS = 50
 
 
 @dataclass
 class Report:
-    """What a run did, in jobs."""
+    """What a run has done, in jobs."""
 
     rounds: int = 0
     started: int = 0
@@ -34,13 +34,13 @@ class Report:
     missing: int = 0
     expired: int = 0
     failed: int = 0
-    follow_ups: int = 0  # that the outbox holds, due or not; known to a tick
-    followed_up: int = 0  # rows of the outbox that were worked at
+    follow_ups: int = 0  # rows of the outbox, due or not; only a tick knows them
+    followed_up: int = 0  # rows of the outbox that the run has worked on
     throttled: bool = False
-    is_more: bool = False  # another round would have followed
+    is_more: bool = False  # another round should follow
 
     def add(self, other: "Report") -> None:
-        """Counts a further run's doings in."""
+        """Adds the counts of a further run."""
         for name in ("rounds", "started", "looked_at", "missing", "expired", "failed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -65,10 +65,10 @@ class Dispatcher:
         self._clock = clock
 
     async def run(self, budget: Budget, *, tick: bool = False, most_rounds: int = MAX_ROUNDS) -> Report:
-        """Claims and starts until nothing more can move or the budget forbids another submission.
+        """Claims and starts jobs, in rounds, until no job can move or the budget forbids another submission.
 
-        A round follows only on one that freed a slot or took all it asked for, so that an idle run is one call; and
-        none follows on a provider's refusal to take more now.
+        Another round follows only if the last one freed a slot or claimed all it asked for, so an idle run is one call.
+        No round follows after a provider has refused to accept more.
         """
         report = Report()
         want = min(MAX_AT_ONCE, self._settings.max_concurrent_tasks)
@@ -87,7 +87,7 @@ class Dispatcher:
                 *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
                 *(self._guarded(job_id, self._expire(job_id), report) for job_id in claim.expired),
             )
-            # Parked jobs made way for others.
+            # A parked job leaves its slot to others.
             report.is_more = bool(any(freed) or claim.parked or max(len(claim.started), len(claim.overdue)) >= want)
             if not report.is_more:
                 break
@@ -101,7 +101,7 @@ class Dispatcher:
         return (await self._queue.expire(job_id)).frees_slot
 
     async def _guarded(self, job_id: str, work: Awaitable[bool], report: Report) -> bool:
-        """One job's trouble must not keep the others of its round from being recorded."""
+        """Does one job's work and logs its error, so the round's other jobs are recorded all the same."""
         try:
             return await work
         except Exception as error:
@@ -110,27 +110,33 @@ class Dispatcher:
             return False
 
     async def start(self, job: Claimed, report: Report | None = None) -> bool:
-        """Submits a claimed job and records the outcome; says whether there is room for another one now."""
+        """Submits a claimed job and records the outcome; returns whether another job may start now."""
         # mutant: lease left
         if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
-            # This function was frozen or starved after its claim; a submission now could outlive the lease.
+            # The platform has paused or slowed this function since its claim. A submission now could outlive the lease.
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
             return (await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short")).frees_slot
         began = time.monotonic()
         try:
             provider, submission = self._providers[job.provider], self._submission(job)
         except (ValueError, KeyError):
-            # A record that cannot be read would come back for ever; nothing was sent for it.
+            # An unreadable record would be claimed again and again; no create call was sent for it.
             detail = "The stored job cannot be read."
             ended = await self._queue.fail(job.id, job.attempt, "", code="unreadable", detail=detail, retryable=False)
             return ended.frees_slot
         outcome = await provider.create(submission, self._settings.provider_timeout)
         log.info(
-            "submission", job=job.id, attempt=job.attempt, user=job.user, queue=job.queue, provider=job.provider,
-            outcome=type(outcome).__name__.lower(), duration_ms=round((time.monotonic() - began) * 1000),
-        )  # fmt: skip
+            "submission",
+            job=job.id,
+            attempt=job.attempt,
+            user=job.user,
+            queue=job.queue,
+            provider=job.provider,
+            outcome=type(outcome).__name__.lower(),
+            duration_ms=round((time.monotonic() - began) * 1000),
+        )
         if report is not None and isinstance(outcome, Throttled):
-            # A pause holds back this provider's other jobs by itself; an unreachable one would get them all.
+            # A pause holds back a provider's other jobs. An unreachable provider has no pause, so this run stops.
             report.throttled = outcome.code == "provider_down" or len(self._settings.provider_names) == 1
         return await self._record(job, outcome)
 
@@ -165,10 +171,10 @@ class Dispatcher:
                 check = self._durations.first_check(job.model, self._settings.first_check_after)
                 recorded = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
                 if recorded.is_unwanted:  # mutant: late prediction
-                    told = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
-                    if told is not None and recorded.cancel_requested:
-                        return (await self._reconciler.apply(job.id, job.attempt, job.provider, told)).frees_slot
-                return bool(job.probe)  # what it tried has room for the others now
+                    canceled = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
+                    if canceled is not None and recorded.cancel_requested:
+                        return (await self._reconciler.apply(job.id, job.attempt, job.provider, canceled)).frees_slot
+                return bool(job.probe)  # a successful probe lets the others start
             case Rejected(code, detail):
                 ended = await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)
                 return ended.frees_slot
@@ -176,13 +182,13 @@ class Dispatcher:
                 if code in ("billing", "provider_auth"):
                     log.error("provider_account", provider=job.provider, code=code)
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
-                # What refuses one job refuses all; only an unreachable provider may be unreachable just from here.
+                # A refusal concerns all jobs, so it pauses the provider. An unreachable one may be reachable elsewhere.
                 snoozed = await self._queue.snooze(
                     job.id, job.attempt, delay=delay, code=code, pause=code != "provider_down"
                 )
                 return snoozed.frees_slot
             case Unknown(detail):
-                # The slot stays taken: what may be running at the provider counts.
+                # The slot stays taken, because the job may be running at the provider.
                 log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
                 await self._queue.trip(job.id, job.attempt)
                 return False

@@ -1,4 +1,4 @@
-"""Brings the store in line with what a provider says: the same code for a webhook, a poll and a cancellation."""
+"""Applies a provider's reports to the store: the same code for a webhook, a poll and a cancellation."""
 
 import json
 from dataclasses import replace
@@ -16,17 +16,17 @@ from shared.providers.failures import classify_failure
 from shared.providers.loading import Providers
 from shared.storage.files import files_in, write_files
 
-# bytes; media come as URLs. A status with more could not be delivered by Vercel (4.5 MB) or Lambda (6 MB), and quoted
-# once more for the script it must stay below the 10 MB that Upstash takes in a request (its pricing page).
+# bytes; media are URLs. Vercel (4.5 MB) and Lambda (6 MB) cannot answer a status with more. The output is quoted again
+# for the script, and must then stay below the 10 MB of a request to Upstash (its pricing page).
 MAX_OUTPUT = 4_000_000
-RETENTION = 3600.0  # s; Replicate deletes results an hour after they were made (its page on data retention)
-# The provider's clock and ours may differ; two jobs alike that are this close in time are told apart by their owners.
+RETENTION = 3600.0  # s; Replicate deletes results an hour after their creation (its page on data retention)
+# The provider's clock may differ from Sluice's. Of equal jobs this close in time, none adopts another one's prediction.
 CLOCK_MARGIN = timedelta(minutes=2)
 NOTHING = Ended("stale")
 
 
 class Reconciler:
-    """Applies predictions to jobs, and looks at jobs that are overdue."""
+    """Applies predictions to jobs, and checks overdue jobs."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Reconciler:
         self._lease = timedelta(seconds=settings.lease)
 
     async def apply(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
-        """Records what the provider says of an attempt's prediction; repeats and latecomers change nothing."""
+        """Records a provider's report on an attempt's prediction; repeated and late reports change nothing."""
         match prediction.status:
             case "running":
                 if prediction.progress is not None:
@@ -63,10 +63,16 @@ class Reconciler:
                 if prediction.model and prediction.seconds is not None:
                     self._durations.learn(prediction.model, prediction.seconds)
                 ended = await self._complete(job_id, attempt, provider, prediction)
-        log.info("attempt_ended", job=job_id, attempt=attempt, said=prediction.status, word=ended.word,
-                 outcome=ended.outcome)  # fmt: skip
+        log.info(
+            "attempt_ended",
+            job=job_id,
+            attempt=attempt,
+            reported=prediction.status,
+            word=ended.word,
+            outcome=ended.outcome,
+        )
         if ended.other:
-            # An earlier attempt's prediction won; what the later one makes would be for nobody.
+            # An earlier attempt's prediction has ended the job, so the later one is no longer wanted.
             await self.cancel_prediction(provider, ended.other, job_id)
         return ended
 
@@ -89,7 +95,7 @@ class Reconciler:
         return await self._queue.finish(job_id, attempt, prediction.id, "completed", fields)
 
     async def look_at(self, job: Overdue) -> Ended:
-        """Does for one overdue job what its webhook or its function did not."""
+        """Does for one overdue job the work that its webhook or its function did not."""
         if job.state == JobState.SUBMITTING:
             return await self._recover(job)
         if job.state != JobState.RUNNING:
@@ -98,7 +104,7 @@ class Reconciler:
         return await self.ask(job, self._settings.provider_timeout)
 
     async def _recover(self, job: Overdue) -> Ended:
-        """Finds the prediction of a submission whose lease lapsed, or lets rescue decide."""
+        """Finds the prediction of a submission whose lease has lapsed; without one, rescue decides."""
         prediction = await self._adopt(job)
         if prediction:
             log.warning("adopted", job=job.id, attempt=job.attempt, prediction=prediction)
@@ -110,7 +116,7 @@ class Reconciler:
         return rescued
 
     async def _adopt(self, job: Overdue) -> str:
-        """The prediction that can only be this submission's, now recorded; '' if there is none or more than one."""
+        """Records and returns the one prediction that can be this submission's; '' if there is none, or more."""
         model, given = await self._records.request_of(job.id)
         if not model:
             return ""
@@ -137,29 +143,29 @@ class Reconciler:
         ran_for = (self._clock.now() - job.submitted_at) / 1000
         try:
             if job.cancel_requested:
-                # Again, since the call that was made when it was asked for may have failed.
+                # Repeats the cancel call, because the first one may have failed.
                 prediction = await provider.cancel(job.prediction, timeout)
             if prediction is None:
                 prediction = await provider.get(job.prediction, timeout)
         except ProviderUnavailable as error:
             log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
-            over_after += RETENTION  # for as long, a provider that comes back could still have the result
+            over_after += RETENTION  # the provider may answer again, and keeps the result for so long
         except PredictionGone:
             log.warning("prediction_not_found", job=job.id, attempt=job.attempt, provider=job.provider)
         if prediction is not None and prediction.status == "running" and ran_for >= job.deadline + margin:
             return await self._overrun(job)
         if prediction is not None:
             return await self.apply(job.id, job.attempt, job.provider, prediction)
-        # Not a sure failure before its deadline has passed: until then it may exist and be paid for.
+        # Not a sure failure before its deadline: until then the prediction may exist and cost money.
         if ran_for < over_after:
             return NOTHING
-        detail = "The provider no longer tells what became of this prediction."
+        detail = "The provider no longer reports on this prediction."
         return await self._queue.fail(
             job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
         )
 
     async def _overrun(self, job: Overdue) -> Ended:
-        """Gives up a run that its provider did not end in time: one that cannot be told a deadline, or forgot it."""
+        """Fails a run that its provider did not end in time: it knows no deadlines, or missed this one."""
         log.error("run_overdue", job=job.id, attempt=job.attempt, provider=job.provider)
         await self.cancel_prediction(job.provider, job.prediction, job.id)
         detail = f"The run took longer than the {job.deadline:g} s that its queue allows."
@@ -168,7 +174,7 @@ class Reconciler:
         )
 
     async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:
-        """Ends a prediction that nobody wants; if the provider cannot be told, its own deadline ends it."""
+        """Cancels an unwanted prediction, and returns its new state; if the call fails, its deadline ends it."""
         prediction = await self._providers[provider].cancel(prediction_id, self._settings.provider_timeout)
-        log.info("prediction_canceled", job=job_id, provider=provider, told=prediction is not None)
+        log.info("prediction_canceled", job=job_id, provider=provider, confirmed=prediction is not None)
         return prediction
