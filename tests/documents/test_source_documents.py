@@ -54,6 +54,7 @@ async def test_five_run_system_wide_and_the_sixth_waits(world: World, client: ht
     assert answers[5].json()["queue_position"] == 1
 
 
+@pytest.mark.exhaustive
 async def test_a_thousand_wait_and_the_next_is_refused(valkey: RunningServer, clock: ManualClock) -> None:
     async with make_world(valkey, clock, dispatch_on_submit=False) as world, http_client(**AUTH) as client:
         for n in range(1000):

@@ -23,7 +23,7 @@ from tests.faults.scenario import Scenario, WebhookMode
 from tests.faults.scenarios import ORDINARY, TROUBLED, UNKNOWN, UNLISTED
 from tests.project import ROOT
 
-SAMPLE = 10  # of some hundred single faults in each scenario and mode
+SAMPLE = 6  # of some hundred single faults in each scenario and mode
 PAIRS = 1500  # of each scenario and mode
 SECONDS = 25  # second faults tried after each first one
 

@@ -32,7 +32,7 @@ async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
+@pytest.fixture(params=["file", "memory", pytest.param("s3", marks=pytest.mark.exhaustive)])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "file":
         return file_settings(tmp_path)

@@ -31,7 +31,7 @@ def film() -> bytes:
     return video("a copied film")
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
+@pytest.fixture(params=["file", "memory", pytest.param("s3", marks=pytest.mark.exhaustive)])
 def any_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
     if request.param == "file":
         return Bucket(file_settings(tmp_path))

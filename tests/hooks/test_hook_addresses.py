@@ -94,8 +94,19 @@ TEXTS: Callable[[], st.SearchStrategy[str]] = lambda: (  # noqa: E731
 
 
 @given(TEXTS())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_as_url_is_accepted_or_refused(url: str) -> None:
+    assert_is_accepted_or_refused(url)
+
+
+@pytest.mark.exhaustive
+@given(TEXTS())
+@settings(max_examples=1000, deadline=None)
+def test_each_of_a_thousand_texts_as_url_is_accepted_or_refused(url: str) -> None:
+    assert_is_accepted_or_refused(url)
+
+
+def assert_is_accepted_or_refused(url: str) -> None:
     async def everywhere(host: str, port: int) -> list[str]:
         host.encode("idna")  # as getaddrinfo does
         return [PUBLIC_V4]

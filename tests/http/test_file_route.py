@@ -24,7 +24,7 @@ KEY = "results/2027-01-15/" + "0" * 32 + "/job_1/0.mp4"
 WANTED: dict[str, Any] = {"user_id": "ada", "content_type": "image/png", "size": 5}
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", pytest.param("memory", marks=pytest.mark.exhaustive)])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """The store does not matter here: memory's."""
     url = (tmp_path / "kept files").as_uri() if request.param == "file" else f"memory://{uuid4().hex}"

@@ -173,6 +173,7 @@ def test_a_fresh_stack_keeps_files_only_while_it_runs(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
+@pytest.mark.exhaustive
 def test_memory_mode_runs_without_a_store(tmp_path: Path) -> None:
     with Stack(sealed(tmp_path, memory=True)) as stack:
         health = httpx.get(f"{stack.urls.functions}/api/health").json()

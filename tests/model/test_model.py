@@ -46,7 +46,7 @@ def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
 
 @pytest.mark.usefixtures("quiet_logs")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("examples", [20, pytest.param(90, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [10, pytest.param(90, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_the_verbs_do_what_the_model_says_and_every_job_ends(name: str, examples: int) -> None:
     search(type("Machine", (QueueMachine,), {"deployment": DEPLOYMENTS[name]}), examples)
@@ -54,6 +54,6 @@ def test_the_verbs_do_what_the_model_says_and_every_job_ends(name: str, examples
 
 @pytest.mark.usefixtures("quiet_logs")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("examples", [20, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.exhaustive)])
 def test_batches_and_their_jobs_are_told_of_once_each_time_they_end(examples: int) -> None:
     search(BatchMachine, examples)

@@ -72,7 +72,14 @@ def test_an_occupied_port_is_one_message_and_status_2() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="pidfd, to wait for a foreign process, is Linux only")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGTERM, 0, marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGINT, 0, marks=pytest.mark.exhaustive),
+        (signal.SIGKILL, -9),
+    ],
+)
 def test_the_engine_ends_with_the_server_after_any_signal(number: signal.Signals, status: int) -> None:
     environment = os.environ | {"UPSTASH_REDIS_REST_TOKEN": "t"}
     with subprocess.Popen(
