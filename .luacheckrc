@@ -27,6 +27,14 @@ local function given_by(library)
   return names
 end
 
+-- What Python shares with the scripts; the loader puts it in front of all libraries.
+local shared = {}
+for _, module in ipairs({'constants', 'keys'}) do
+  for line in assert(io.lines('shared/jobqueue/' .. module .. '.py')) do
+    shared[#shared + 1] = line:match('^([A-Z][A-Z_]+) = ')
+  end
+end
+
 -- The libraries in front of a file.
 local function before(name)
   local libraries = {}
@@ -44,7 +52,7 @@ end
 for file in require('lfs').dir(SCRIPTS) do
   local name = file:match('^(.*)%.lua$')
   if name then
-    local options = {read_globals = {}}
+    local options = {read_globals = {unpack(shared)}}
     for _, library in ipairs(before(name)) do
       for _, given in ipairs(given_by(library)) do table.insert(options.read_globals, given) end
     end

@@ -11,16 +11,10 @@ from itertools import islice
 import redis
 
 from shared.config.settings import Settings
+from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, HISTORY, MAX_GATES, READY, SEATED
 from shared.jobqueue.keys import Keys
 from shared.jobs.request import SubmitRequest
 
-BAND, LANES = (
-    20_000_000_000_000,
-    160,
-)  # as in shared/jobqueue/scripts/prelude.lua, whose head says what the numbers mean
-READY, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
-ADMITTED = -1_000_000_000_000_000
-MAX_GATES = 112
 CHUNK = 900  # jobs of one pipeline
 OWNER, TOKEN = "app", "0123456789abcdef"
 
@@ -92,7 +86,7 @@ class Filler:
         """Returns scores and members of the users' sets."""
         members: dict[str, list[str | int]] = {}
         for number in chunk:
-            score = self.score + number + (ADMITTED if line.is_ready else 0)
+            score = self.score + number + (SEATED if line.is_ready else 0)
             members.setdefault(line.user_of(number), []).extend((score, job_id(number)))
         return members
 

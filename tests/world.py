@@ -16,6 +16,7 @@ from shared.documents.job import Explanation, JobDocument, job_document
 from shared.egress import Guard
 from shared.hooks.address import HookAddresses
 from shared.jobqueue import Admitted, Collector, FollowUp
+from shared.jobqueue.constants import ALARMS, BAND
 from shared.jobqueue.record import JobRecord
 from shared.jobs.request import SubmitRequest
 from shared.outbox.scope import Scope
@@ -159,7 +160,7 @@ class World:
 
     async def indexed(self) -> int:
         """How many jobs the index holds, without the history, which outlives them."""
-        return int(await self.raw("ZCOUNT", self.runtime.queue.keys.index, "0", f"({322 * 2e13:.0f}"))
+        return int(await self.raw("ZCOUNT", self.runtime.queue.keys.index, "0", f"({ALARMS * BAND}"))
 
     async def raw(self, *command: str) -> Any:
         """Executes a command on the store, past the queue."""

@@ -66,7 +66,7 @@ class TimingSettings(EnvironmentSettings):
     lease: Seconds = Field(default_factory=_lease)
     tick_budget: Seconds = Field(default_factory=_tick_budget)
     provider_timeout: Seconds = Field(default_factory=_share(3, at_most=15.0))
-    # Below HOOK_LEASE of shared/jobqueue/follow_ups.py
+    # Below HOOK_LEASE of shared/jobqueue/constants.py
     hook_timeout: float = Field(default_factory=_share(3, at_most=15.0), gt=0, le=20)
     store_total_timeout: Seconds = Field(default_factory=_share(8, at_most=5.0))
     store_try_timeout: Seconds = Field(default_factory=_share(20, at_most=2.0))

@@ -11,8 +11,6 @@ from typing import Literal
 
 from shared.clock import Clock
 
-HOOK_LEASE = 30.0  # s; as in outbox.lua
-
 
 @dataclass(frozen=True)
 class FollowUp:

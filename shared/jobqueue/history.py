@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import JobNotFound
+from shared.jobqueue.constants import BAND, FOLLOW_TTL
 from shared.jobqueue.reads import JobsRead, LettersRead
 from shared.jobqueue.record import LETTER_FIELDS, REQUEST_FIELDS, SUMMARY_FIELDS, JobRecord, RequestRecord
 from shared.jobqueue.replies import Done, Kept, Removed, Reply
 from shared.jobqueue.scripted import Scripted
 
-MAX_MOMENT = 20_000_000_000_000 - 1  # ms; the last moment that a score can hold, see BAND in prelude.lua
-FOLLOW_TTL = 604_800  # s; as in outbox.lua: how long a job with files or hooks is known at least
+MAX_MOMENT = BAND - 1  # ms; the last moment that a score can hold
 SLACK = 86_400  # s; for delays between attempts, and clocks
 MAX_LISTED = 100_000  # jobs in the history, some 10 MB; Upstash bounds one record to 100 MB
 

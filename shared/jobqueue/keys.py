@@ -1,13 +1,33 @@
-"""The names of all keys the job queue owns."""
+"""The names of all keys the job queue owns.
+
+Each begins with the deployment's prefix and a colon. The letters behind that are here and nowhere else: the loader puts
+them in front of the scripts under these names, and keys.lua makes the keys that only a script can know.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-# The names by which scripts' headers know keys that belong to something, and the letters that those begin with
-LETTERS = {
-    "job": "j", "user": "u", "job_of_prediction": "o", "batch": "b", "batch_queue": "q", "lane_rows": "x",
-    "lane_state": "h", "holder": "jb",
+# Of each there is one.
+INDEX = "z"
+STATS = "st"
+DEAD = "d"
+OUTBOX = "x"
+UNDELIVERED = "y"
+# Of each there are many.
+JOBS = "j:"
+USERS = "u:"
+PREDICTIONS = "o:"
+BATCHES = "b:"
+BATCH_QUEUES = "q:"
+RUNS = "m:"
+LANE_ROWS = "x:"
+HOSTS = "h:"
+
+# What a key begins with, by the name that scripts' headers have for it
+BEGINNINGS: Mapping[str, tuple[str, ...]] = {
+    "job": (JOBS,), "user": (USERS,), "job_of_prediction": (PREDICTIONS,), "batch": (BATCHES,),
+    "batch_queue": (BATCH_QUEUES,), "lane_rows": (LANE_ROWS,), "lane_state": (HOSTS,), "holder": (JOBS, BATCHES),
 }  # fmt: skip
 
 
@@ -19,7 +39,7 @@ class Keys:
 
     @cached_property
     def standing(self) -> Mapping[str, str]:
-        """The keys of which there is one, by the names that the scripts' headers use."""
+        """The keys and beginnings that never change, by the names that the scripts' headers use."""
         return {
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
             "undelivered": self.undelivered, "root": self.root, "jobs": self.jobs, "predictions": self.predictions,
@@ -28,86 +48,94 @@ class Keys:
     def checked(self, name: str, key: object) -> str:
         """The key, if it can be what a script's header calls ``name``; else raises TypeError."""
         if isinstance(key, str):
-            if key == self.standing.get(name):
-                return key
-            if any(key.startswith(f"{self.prefix}:{letter}:") for letter in LETTERS.get(name, "")):
+            beginnings = tuple(self.root + beginning for beginning in BEGINNINGS.get(name, ()))
+            if key == self.standing.get(name) or key.startswith(beginnings):
                 return key
         raise TypeError(f"{name} takes the key of another thing")
+
+    @cached_property
+    def root(self) -> str:
+        """What every key of the queue begins with."""
+        return f"{self.prefix}:"
 
     @property
     def index(self) -> str:
         """ZSET: every live job once; the score's band says where it is. Also gates, alarms and the history."""
-        return f"{self.prefix}:z"
+        return self.root + INDEX
 
     @property
     def stats(self) -> str:
         """HASH: how many jobs ended how, and when the last tick ran."""
-        return f"{self.prefix}:st"
+        return self.root + STATS
 
     @property
     def dead(self) -> str:
         """ZSET: ids of dead letters by the time they died."""
-        return f"{self.prefix}:d"
+        return self.root + DEAD
 
     @property
     def outbox(self) -> str:
-        """ZSET: what is left to do for ended jobs and told events, by when it is due; see outbox.lua."""
-        return f"{self.prefix}:x"
-
-    def lane_rows(self, lane: str) -> str:
-        """ZSET: the events to deliver to one host for one owner, by when they are due."""
-        return f"{self.prefix}:x:{lane}"
-
-    @property
-    def lanes(self) -> str:
-        """What every lane's rows' key begins with."""
-        return f"{self.prefix}:x:"
-
-    def lane_state(self, lane: str) -> str:
-        """HASH: how a host has failed lately, and which URLs of it are gone."""
-        return f"{self.prefix}:h:{lane}"
+        """ZSET: what is left to do for ended jobs and events, by when it is due; see outbox.lua."""
+        return self.root + OUTBOX
 
     @property
     def undelivered(self) -> str:
         """ZSET: events that were tried often enough, by the time they were given up."""
-        return f"{self.prefix}:y"
-
-    @property
-    def root(self) -> str:
-        """What every key of the queue begins with; scripts build the keys from it that only they can know."""
-        return f"{self.prefix}:"
+        return self.root + UNDELIVERED
 
     @property
     def jobs(self) -> str:
         """What every job's key begins with."""
-        return f"{self.prefix}:j:"
+        return self.root + JOBS
 
     @property
     def users(self) -> str:
         """What every user's key begins with."""
-        return f"{self.prefix}:u:"
+        return self.root + USERS
 
     @property
     def predictions(self) -> str:
         """What every prediction's key begins with."""
-        return f"{self.prefix}:o:"
+        return self.root + PREDICTIONS
 
-    def job_of_prediction(self, prediction: str) -> str:
-        """STRING: the job a prediction belongs to, kept as long as anybody could want to adopt it."""
-        return self.predictions + prediction
+    @property
+    def lanes(self) -> str:
+        """What every lane's rows' key begins with."""
+        return self.root + LANE_ROWS
+
+    @property
+    def users_and_lanes(self) -> str:
+        """A pattern for SCAN that fits the keys of users and of lanes' rows."""
+        return f"{self.root}[{USERS[0]}{LANE_ROWS[0]}]:*"
 
     def job(self, job_id: str) -> str:
         """HASH: the whole job."""
         return self.jobs + job_id
 
     def user(self, owner: str, user: str) -> str:
-        """ZSET: the user's live jobs, those his concurrency admits below zero. Owners' names hold no colon."""
+        """ZSET: the user's live jobs, those with a seat below zero. Owners' names hold no colon."""
         return f"{self.users}{owner}:{user}"
+
+    def job_of_prediction(self, prediction: str) -> str:
+        """STRING: the job a prediction belongs to, kept as long as a lost submission could adopt it."""
+        return self.predictions + prediction
 
     def batch(self, batch_id: str) -> str:
         """HASH: a batch, and how each of its ended jobs ended."""
-        return f"{self.prefix}:b:{batch_id}"
+        return self.root + BATCHES + batch_id
 
     def batch_queue(self, batch_id: str) -> str:
         """ZSET: a batch's live jobs; those in its user's backlog from zero on."""
-        return f"{self.prefix}:q:{batch_id}"
+        return self.root + BATCH_QUEUES + batch_id
+
+    def runs(self, provider: int, model: str) -> str:
+        """HASH: how runs of a model at a provider went, given by its number; see runs.lua."""
+        return f"{self.root}{RUNS}{provider}:{model}"
+
+    def lane_rows(self, lane: str) -> str:
+        """ZSET: the events to deliver to one host for one owner, by when they are due."""
+        return self.lanes + lane
+
+    def lane_state(self, lane: str) -> str:
+        """HASH: how a host has failed lately, and which URLs of it are gone."""
+        return self.root + HOSTS + lane

@@ -1,20 +1,18 @@
 """Lua source as text: without comments, with numbers for names, and without the functions that nothing uses.
 
 This is no parser. It relies on the form that the scripts have: a statement at the top level begins at the left margin,
-and its other lines are indented, or close a block.
+and its other lines are indented, or close a block. No string and no comment spans lines.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# Strings and comments come first, so that nothing inside them is taken for code.
-_TOKEN = re.compile(
-    r"""(?P<comment>--(?:\[\[.*?\]\]|[^\n]*))
-      | (?P<string>'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|\[\[.*?\]\])
-      | (?<![\w.:])(?:(?P<table>arg|key|rest)\.(?P<name>[A-Za-z_]\w*)|(?P<word>[A-Za-z_]\w*))""",
-    re.X | re.S,
-)
+# Strings come first, so that nothing inside them is taken for code.
+_STRING = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
+_COMMENT = re.compile(rf"({_STRING})|--.*")
+_PLACE = re.compile(rf"(?:{_STRING})|(?<![\w.:])(arg|key|rest)\.([A-Za-z_]\w*)")
+_WORD = re.compile(rf"(?:{_STRING})|(?<![\w.:])([A-Za-z_]\w*)")
 _STATEMENT = re.compile(r"^(?=(?!end\b)[A-Za-z_])", re.M)
 _DEFINED = re.compile(r"local function (?P<function>\w+)|(?:local )?(?P<names>\w+(?:, \w+)*)")
 
@@ -30,18 +28,22 @@ class Statement:
 
 def without_comments(source: str) -> str:
     """The code alone, without empty lines; still indented."""
-    code = _TOKEN.sub(lambda token: "" if token["comment"] else token[0], source)
-    return "".join(f"{line.rstrip()}\n" for line in code.split("\n") if line.strip())
+    code = []
+    for line in source.split("\n"):
+        text = _COMMENT.sub(r"\1", line).rstrip() if "--" in line else line
+        if text.strip():
+            code.append(f"{text}\n")
+    return "".join(code)
 
 
 def without_indentation(code: str) -> str:
-    """The code as it is sent. No string of ours spans lines."""
+    """The code as it is sent."""
     return "".join(f"{line.lstrip()}\n" for line in code.splitlines())
 
 
 def with_names_replaced(source: str, replacement: Callable[[str, str], str]) -> str:
     """The source with ``replacement("arg", "now")`` for ``arg.now``, and so for ``key`` and ``rest``."""
-    return _TOKEN.sub(lambda token: replacement(token["table"], token["name"]) if token["table"] else token[0], source)
+    return _PLACE.sub(lambda found: replacement(found[1], found[2]) if found[1] else found[0], source)
 
 
 def statements(code: str) -> list[Statement]:
@@ -56,14 +58,19 @@ def statements(code: str) -> list[Statement]:
 
 def words(code: str) -> frozenset[str]:
     """All names in the code, without those of fields."""
-    return frozenset(token["word"] for token in _TOKEN.finditer(code) if token["word"])
+    return frozenset(_WORD.findall(code))
 
 
 def needed(library: Sequence[Statement], used: Iterable[str]) -> list[Statement]:
     """The statements that define what is used, and what these use themselves, in the library's order."""
-    taken: set[Statement] = set()
-    wanted = set(used)
-    while more := [one for one in library if one not in taken and one.defines & wanted]:
-        taken.update(more)
-        wanted.update(*(one.uses for one in more))
-    return [one for one in library if one in taken]
+    definers: dict[str, list[int]] = {}
+    for number, one in enumerate(library):
+        for name in one.defines:
+            definers.setdefault(name, []).append(number)
+    taken: set[int] = set()
+    wanted = list(used)
+    while wanted:
+        for number in definers.pop(wanted.pop(), ()):
+            taken.add(number)
+            wanted += library[number].uses
+    return [library[number] for number in sorted(taken)]

@@ -37,7 +37,7 @@ class Records(Scripted):
         """Walks past ``count`` keys of the store from where the last walk stopped: users' keys, lanes' names."""
         cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
         following, found = await self._store.execute(
-            "SCAN", cursor, "MATCH", f"{self.keys.root}[ux]:*", "COUNT", str(count)
+            "SCAN", cursor, "MATCH", self.keys.users_and_lanes, "COUNT", str(count)
         )
         await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
         users, lanes = self.keys.users, self.keys.lanes

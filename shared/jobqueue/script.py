@@ -2,7 +2,7 @@
 
 A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. So do the
 functions that it uses of a library. The loader puts numbers in their places, by the order in the verb's header, and
-callers name them too; see scripted.py.
+callers name them too; see scripted.py. What Python shares with the scripts comes from constants.py and keys.py.
 
 Plain EVAL and not EVALSHA: Upstash's script cache may be empty on the replica that answers, and a script of some
 kilobytes is small next to the request itself. No shebang: Upstash's ``allow-key-locking`` flag would forbid the job and
@@ -14,9 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.jobqueue import constants, keys
 from shared.jobqueue.header import Form, Header
 from shared.jobqueue.kinds import Argument
-from shared.jobqueue.lua import needed, statements, with_names_replaced, without_comments, without_indentation, words
+from shared.jobqueue.lua import (
+    Statement,
+    needed,
+    statements,
+    with_names_replaced,
+    without_comments,
+    without_indentation,
+    words,
+)
 
 FOLDER = Path(__file__).parent / "scripts"
 # Each may use those before it.
@@ -29,6 +38,15 @@ VERBS = (
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",
     "outbox_restore",
 )  # fmt: skip
+
+
+# What constants.py and keys.py know is given to the scripts under the same names.
+CONSTANTS = [
+    Statement(f"local {name} = {value if isinstance(value, int) else repr(value)}\n", frozenset((name,)), frozenset())
+    for module in (constants, keys)
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, int | str)
+]
 
 
 class UnknownName(ValueError):
@@ -50,12 +68,18 @@ class Script:
 @functools.cache
 def script(verb: str) -> Script:
     """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
-    header = Header.of(verb, _source(verb))
-    body, numbers = without_comments(_source(verb)), _Numbers(verb, header)
-    library = [one for name in ("prelude", *header.libraries) for one in statements(without_comments(_source(name)))]
+    source = _file(verb).read_text(encoding="utf-8")
+    header = Header.of(verb, source)
+    body, numbers = without_comments(source), _Numbers(verb, header)
+    library = [*CONSTANTS, *(one for name in ("prelude", *header.libraries) for one in _library(_file(name)))]
     used = words(with_names_replaced(body, numbers))
     text = with_names_replaced("".join(one.text for one in needed(library, used)) + body, numbers)
     return Script(verb, without_indentation(text), header.keys, header.arguments, header.returns, header.rows)
+
+
+@functools.cache
+def _library(file: Path) -> list[Statement]:
+    return statements(without_comments(file.read_text(encoding="utf-8")))
 
 
 class _Numbers:
@@ -75,5 +99,5 @@ class _Numbers:
         return place
 
 
-def _source(name: str) -> str:
-    return (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+def _file(name: str) -> Path:
+    return FOLDER / f"{name}.lua"

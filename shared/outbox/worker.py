@@ -13,7 +13,7 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import FollowUp, Lane, Outbox
-from shared.jobqueue.follow_ups import HOOK_LEASE
+from shared.jobqueue.constants import HOOK_LEASE
 from shared.log import log
 from shared.outbox.storing import Storing
 
@@ -110,7 +110,7 @@ class OutboxWorker:
             return True
         leased_for = (self._clock.now() - row.noted_at) / 1000
         # mutant: lease left
-        if budget.left < self._needs or leased_for > HOOK_LEASE - self._settings.hook_timeout - MARGIN:
+        if budget.left < self._needs or leased_for > HOOK_LEASE / 1000 - self._settings.hook_timeout - MARGIN:
             return True  # its lease may end before the answer comes, and another call would begin too
         return await self._deliveries.deliver(row)
 

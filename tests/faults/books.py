@@ -5,9 +5,9 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.jobqueue.constants import BAND
 from tests.faults.scenario import Creation
 from tests.invariants import Made, Outside, State
-from tests.invariants.state import BAND
 
 Event = tuple[Any, ...]  # what happens, and to what
 

@@ -7,7 +7,7 @@ from fakeredis.model import Hash
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue.keys import Keys
+from shared.jobqueue.keys import RUNS, Keys
 from shared.store import Store
 from shared.store.memory import MemoryStore
 from shared.store.rest import RestStore
@@ -26,7 +26,6 @@ return cjson.encode(all)
 """
 
 LIFETIME = "86400"  # s; longer than any run, like the real ones
-MODELS = "m:"  # prefix of a model's key after the root; only scripts name it
 
 
 class Engine(Protocol):
@@ -76,7 +75,7 @@ class _Loading:
         hashes |= {keys.job(job_id): fields for job_id, fields in state.jobs.items()}
         hashes |= {keys.batch(batch): fields for batch, fields in state.batches.items()}
         hashes |= {keys.lane_state(lane): fields for lane, fields in state.hosts.items()}
-        hashes |= {f"{keys.root}{MODELS}{model}": fields for model, fields in state.models.items()}
+        hashes |= {f"{keys.root}{RUNS}{model}": fields for model, fields in state.models.items()}
         for key, fields in hashes.items():
             if fields:
                 await self.execute("HSET", key, *(part for pair in fields.items() for part in pair))
@@ -183,7 +182,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
         setattr(state, single, held)
         return
     for beginning, kind in (
-        (keys.jobs, "jobs"), (keys.users, "users"), (keys.predictions, "owners"), (keys.root + MODELS, "models"),
+        (keys.jobs, "jobs"), (keys.users, "users"), (keys.predictions, "owners"), (keys.root + RUNS, "models"),
         (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
         (keys.lane_state(""), "hosts"),
     ):  # fmt: skip

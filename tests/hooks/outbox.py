@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.jobqueue import FollowUp, Lane, Tried
+from shared.jobqueue.constants import BAND
 from tests.world import World
 
 URL = "https://example.com/hook"
@@ -36,7 +37,7 @@ async def claimed(world: World, rows: int = 20) -> list[Lane]:
 async def due_at(world: World, name: str) -> int | None:
     """When a tick looks at a job's files or at a lane, in ms; None if it never does."""
     score = await world.raw("ZSCORE", world.runtime.queue.keys.outbox, name)
-    return None if score is None else int(float(score)) % 20_000_000_000_000
+    return None if score is None else int(float(score)) % BAND
 
 
 async def note(world: World, job: str, tried: Tried, tries: int = 0, *, event: str = "completed", **row: Any) -> bool:

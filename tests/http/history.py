@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from shared.jobqueue.constants import BAND, HISTORY
 from tests.world import World
 
 
@@ -40,6 +41,6 @@ async def fill(world: World, *ids: str, user: str = "ada", owner: str = "app", g
         now = world.clock.now()
         flat = [part for pair in {**fields, "created_at": str(now), "ended_at": str(now)}.items() for part in pair]
         await world.raw("HSET", keys.job(job_id), *flat)
-        await world.raw("ZADD", keys.index, str(323 * 20_000_000_000_000 + now), f"@{owner}:{user}|{job_id}")
+        await world.raw("ZADD", keys.index, str(HISTORY * BAND + now), f"@{owner}:{user}|{job_id}")
         if gap:
             world.manual.advance(gap)

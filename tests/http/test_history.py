@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from shared.jobqueue import history as history_module
+from shared.jobqueue.constants import BAND
 from shared.jobqueue.history import MAX_MOMENT
 from shared.jobs.listing import EPOCH
 from tests.http.history import fill, listed
@@ -39,7 +40,7 @@ async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
     live = await world.enqueue()
     await fill(world, "old", gap=10 * 86_400)  # a week, a day of waiting, four runs, and a day more
     await fill(world, "j1", "j2", "j3", gap=1)
-    await world.raw("ZADD", history.keys.index, str(-20_000_000_000_000), "~gate")
+    await world.raw("ZADD", history.keys.index, str(-BAND), "~gate")
     world.server.reset_bill()
     assert await history.trim() == 2  # of the live job only its entry
     assert (world.server.bill().calls, world.server.bill().billed) == (1, 3)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.clock import iso
 from shared.jobqueue import PageStart
+from shared.jobqueue.constants import BAND, HISTORY
 from shared.jobqueue.script import script
 from tests.http.calls import BODY, problem
 from tests.http.history import end, fill, listed
@@ -103,7 +104,7 @@ async def test_more_entries_of_one_moment_than_a_page_walks_past_do_not_stop_the
     keys = world.runtime.history.keys
     await fill(world, "before", gap=1)
     await fill(world, "same1", "same2")
-    score = str(323 * 20_000_000_000_000 + world.clock.now())
+    score = str(HISTORY * BAND + world.clock.now())
     for first in range(0, 2500, 500):
         members = [part for n in range(first, first + 500) for part in (score, f"@{owner}:crowd|x{n:04}")]
         await world.raw("ZADD", keys.index, *members)
@@ -117,7 +118,7 @@ async def test_more_entries_of_one_moment_than_a_page_walks_past_do_not_stop_the
 
 async def test_a_walk_goes_on_among_many_of_one_moment_after_its_last_job_is_gone(world: World) -> None:
     history = world.runtime.history
-    score = str(323 * 20_000_000_000_000 + world.clock.now())
+    score = str(HISTORY * BAND + world.clock.now())
     members = [part for n in range(1500) for part in (score, f"@app:ada|x{n:04}")]
     await world.raw("ZADD", history.keys.index, *members)
     await fill(world, "x0300")

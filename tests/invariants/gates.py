@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from tests.invariants.state import PROVIDERS, READY, SLACK, JobFields, Limits, State, circuit, pause, provider
+from shared.jobqueue.constants import PROVIDERS, READY
+from tests.invariants.state import SLACK, JobFields, Limits, State, circuit, pause, provider
 from tests.invariants.state import lane as lane_of
 
 Jobs = Mapping[str, JobFields]

@@ -2,20 +2,8 @@
 
 from collections.abc import Iterator
 
-from tests.invariants.state import (
-    AWAY,
-    BACKLOG,
-    DELAYED,
-    READY,
-    SLACK,
-    WAITING,
-    JobFields,
-    Limits,
-    Seats,
-    State,
-    lane,
-    user_of,
-)
+from shared.jobqueue.constants import BACKLOG, DELAYED, READY
+from tests.invariants.state import AWAY, SLACK, WAITING, JobFields, Limits, Seats, State, lane, user_of
 
 NOWHERE = (-1, -1.0)
 

@@ -1,4 +1,4 @@
-"""All the queue's data in the store at one moment, sorted by kind; the constants are those of prelude.lua."""
+"""All the queue's data in the store at one moment, sorted by kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,9 @@ from functools import cached_property
 
 from shared.config.providers import REGISTRY
 from shared.config.settings import Settings
+from shared.jobqueue.constants import ALARMS, BAND, HISTORY, PROVIDERS, READY, SEATED, SPECIAL, SPENT
 from shared.providers.base import PredictionStatus
 
-BAND, LANES, PROVIDERS = 2e13, 160, 8
-READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
-SPECIAL, SPENT, ADMITTED = -3e15, -2e15, -1e15
 SLACK = 1000  # ms; deadlines in the index are whole seconds
 
 AWAY = ("submitting", "running")
@@ -55,7 +53,7 @@ class Seats:
             elif member[0] == "#":
                 seats.batches[member[1:]] = None if score == SPENT else score
             elif member != "~":
-                (seats.admitted if score < 0 else seats.waiting)[member] = score - ADMITTED if score < 0 else score
+                (seats.admitted if score < 0 else seats.waiting)[member] = score - SEATED if score < 0 else score
         return seats
 
 

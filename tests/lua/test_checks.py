@@ -26,6 +26,8 @@ def warnings_of(root: Path) -> str:
 def copy(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "shared/jobqueue/scripts", tmp_path / "shared/jobqueue/scripts")
     shutil.copy(ROOT / ".luacheckrc", tmp_path)
+    for shared in ("constants.py", "keys.py"):
+        shutil.copy(ROOT / "shared/jobqueue" / shared, tmp_path / "shared/jobqueue")
     return tmp_path
 
 

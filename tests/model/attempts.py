@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
 from tests.model import outbox
 from tests.model.call import Call, hash_of
-from tests.model.deployment import ADMITTED, ALARMS, DELAYED, READY, provider_of
+from tests.model.deployment import provider_of
 from tests.model.state import Job, Model, user_of
 from tests.model.users import count_failure, end, release, reseat
 
@@ -80,7 +81,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
         _wait_on(model, name, job, now)
         release(model, job, now)
         if model.deployment.bonus:
-            model.seat(user_of(job), name, ADMITTED + score)
+            model.seat(user_of(job), name, SEATED + score)
         model.counters["retried"] += 1
         answer = ["delayed", str(due_at)]
     else:

@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from shared.jobqueue.constants import ALARMS, BAND, DELAYED, FIRST_TAG, MAX_CIRCUIT_AGE, READY
 from tests.model.call import Call
-from tests.model.deployment import ALARMS, BAND, DELAYED, FIRST_TAG, OLD_CIRCUIT, READY, provider_of, queue_of
+from tests.model.deployment import provider_of, queue_of
 from tests.model.state import Job, Model, Row
 from tests.model.users import circuit_of
 
@@ -21,7 +22,7 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
         again = [r.id for r in mine if model.jobs[r.id]["state"] == "submitting"]
         return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0"]
     lost: list[str] = []
-    old = [n for n, s in model.index.items() if n.startswith("~o") and s + BAND < time - OLD_CIRCUIT]
+    old = [n for n, s in model.index.items() if n.startswith("~o") and s + BAND < time - MAX_CIRCUIT_AGE]
     handed = _hand_out([row for row in slots if row.ms <= time][:want], model, call, lost, reply)
     expired = _expired(model, call, rows, complete)
     started, parked = Starts(model, call, lost, expired).run(_candidates(model, call, rows, complete, lost))

@@ -7,16 +7,8 @@ from math import ceil
 from shared.config.providers import REGISTRY, Listing
 from shared.config.queues import Queue
 from shared.config.settings import Settings
+from shared.jobqueue.constants import MAX_GATES, PROVIDERS
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS
-
-# As in shared/jobqueue/scripts/prelude.lua
-BAND, PROVIDERS, READY = 20_000_000_000_000, 8, 160
-DELAYED, BACKLOG, ALARMS, HISTORY = 320, 321, 322, 323
-SPECIAL, ADMITTED = -3 * 10**15, -(10**15)
-FIRST_TAG = 10**13
-MAX_GATES = "MAX_GATES, MAX_CIRCUITS = 112"  # how the script says it; a judged store has it say another number
-MAX_CIRCUITS = 64
-OLD_CIRCUIT = 3_600_000  # ms; a tick drops the gates of circuits that nobody has tried for so long
 
 
 @dataclass(frozen=True)
@@ -24,7 +16,7 @@ class Deployment:
     """``most_gates``: how many rows beyond the limits a script reads; a small number cuts its view short."""
 
     settings: Settings
-    most_gates: int = 112
+    most_gates: int = MAX_GATES
 
     @property
     def turns_limits(self) -> bool:

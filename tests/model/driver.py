@@ -12,10 +12,11 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.errors import IdempotencyConflict, JobNotFound, NoSuchEvent, NotTerminal, QueueFull, UserLimitReached
 from shared.jobqueue import FollowUp
+from shared.jobqueue.constants import BACKLOG, BAND
 from shared.providers.base import Accepted, Prediction, Submission, SubmissionOutcome, Wanted
 from shared.runtime import Runtime
 from shared.storage.files import File, read_files
-from tests.model.deployment import BACKLOG, BAND, Deployment
+from tests.model.deployment import Deployment
 from tests.model.judge import JudgedStore
 from tests.model.outbox import JOB_EVENTS
 from tests.model.state import Model

@@ -2,19 +2,9 @@
 
 from typing import Any
 
+from shared.jobqueue.constants import ALARMS, BACKLOG, DELAYED, FIRST_TAG, HISTORY, READY, SEATED, SPECIAL
 from tests.model.call import Call, hash_of
-from tests.model.deployment import (
-    ADMITTED,
-    ALARMS,
-    BACKLOG,
-    DELAYED,
-    FIRST_TAG,
-    HISTORY,
-    READY,
-    SPECIAL,
-    provider_of,
-    queue_of,
-)
+from tests.model.deployment import provider_of, queue_of
 from tests.model.state import Job, Model, Row
 from tests.model.users import circuit_of, demote
 
@@ -110,7 +100,7 @@ class Submission:
         if call["cost"]:
             model.set_gate("~v", max(model.gate("~v") or FIRST_TAG, self.score))
             model.set_gate("~w", self.now)
-        self._admit(ADMITTED + self.score)
+        self._admit(SEATED + self.score)
         return ["started", attention]
 
     def wait(self) -> Any:
@@ -131,7 +121,7 @@ class Submission:
             mine = sum(0 <= seat <= self.score for seat in model.sets[self.call.user].values())
             return ["backlog", str(mine), attention]
         model.put(name, READY + self.lane, self.score)
-        self._admit(ADMITTED + self.score)
+        self._admit(SEATED + self.score)
         if not self.complete:
             position = self._ahead()
         return ["queued", str(position), "1" if self.room.has(self.lane) else attention]

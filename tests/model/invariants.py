@@ -20,20 +20,9 @@ once it went off while the job was at its provider; from then on every claim loo
 
 from collections import Counter
 
+from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
 from shared.jobqueue.state import may_become
-from tests.model.deployment import (
-    ADMITTED,
-    ALARMS,
-    BACKLOG,
-    BAND,
-    DELAYED,
-    HISTORY,
-    READY,
-    SPECIAL,
-    Deployment,
-    provider_of,
-    queue_of,
-)
+from tests.model.deployment import Deployment, provider_of, queue_of
 from tests.model.owed import VERBS, ordinary
 from tests.model.state import Model, View, user_of
 
@@ -93,7 +82,7 @@ def seats(members: dict[str, int]) -> tuple[set[str], set[str]]:
     """Who of a set is admitted, and who waits."""
     listed = {name: score for name, score in members.items() if name not in ("=", "~")}
     waiting = {name for name, score in listed.items() if score >= 0}
-    assert all(score >= 2 * ADMITTED for score in listed.values())
+    assert all(score >= 2 * SEATED for score in listed.values())
     return set(listed) - waiting, waiting
 
 

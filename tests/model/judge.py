@@ -5,11 +5,11 @@ from collections import Counter
 from typing import Any
 
 from shared.clock import ManualClock
+from shared.jobqueue.constants import MAX_GATES
 from shared.store.memory import MemoryStore
 from tests.model import owed
 from tests.model.call import VERB_OF, Call
 from tests.model.content import Content, content_of, put_back
-from tests.model.deployment import MAX_GATES
 from tests.model.invariants import follow, hold, relax, started
 from tests.model.state import UNMODELLED, Model, View
 from tests.model.verbs import MODELLED
@@ -48,9 +48,9 @@ class JudgedStore:
             raise
 
     async def _evaluate(self, command: tuple[str, ...]) -> Any:
-        assert (MAX_GATES in command[1]) == ("MAX_GATES" in command[1])
-        most_gates = f"MAX_GATES, MAX_CIRCUITS = {self.model.deployment.most_gates}"
-        text = command[1].replace(MAX_GATES, most_gates)
+        gates, smaller = (f"local MAX_GATES = {n}\n" for n in (MAX_GATES, self.model.deployment.most_gates))
+        assert (gates in command[1]) == ("MAX_GATES" in command[1])
+        text = command[1].replace(gates, smaller)
         reply = await self._inner.execute("EVAL", text, *command[2:])
         self.sent.append((command, reply))
         await self._judge(Call.of(command), reply)

@@ -4,14 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from shared.jobqueue.constants import BAND, FIRST_BACKOFF, HOOK_LEASE, LONG_OVERDUE, MAX_BACKOFF
 from tests.model.call import Call
-from tests.model.deployment import BAND
 from tests.model.state import Job, Model
 
-HOOK_LEASE = 30_000  # ms; whoever ended a job may deliver its event for so long
 MAX_ENTRIES = 30
-LONG_OVERDUE = 43_200_000  # ms
-FIRST_PAUSE, MAX_PAUSE = 5000, 900_000  # ms
 JOB_EVENTS = ("processing", "completed", "failed", "canceled")
 
 
@@ -182,7 +179,7 @@ def _note_host(model: Model, call: Call) -> None:
     host = model.hosts.setdefault(call["lane"], {})
     if call["pause"]:
         failures = host.get("failures", 0)
-        pause = min(FIRST_PAUSE * 2 ** min(failures, 20), MAX_PAUSE) * (1 + float(call["jitter"]) / 2)
+        pause = min(FIRST_BACKOFF * 2 ** min(failures, 20), MAX_BACKOFF) * (1 + float(call["jitter"]) / 2)
         free_at = call.number("now") + max(math.floor(pause), call.number("pause"))
         host.update(failures=failures + 1, until=free_at)
     elif call["was_failing"] == "1":

@@ -4,18 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from shared.jobqueue.constants import ALARMS, BAND, DELAYED, READY, SEATED, SPECIAL
 from tests.model.content import Content
-from tests.model.deployment import (
-    ADMITTED,
-    ALARMS,
-    BAND,
-    DELAYED,
-    READY,
-    SPECIAL,
-    Deployment,
-    provider_of,
-    queue_of,
-)
+from tests.model.deployment import Deployment, provider_of, queue_of
 
 Job = dict[str, Any]
 # Fields of a job that the model leaves alone: what is told and not used, and what is left to chance.
@@ -220,7 +211,7 @@ class Model:
             elif member == "~":
                 user.tag = score - SPECIAL
             elif score < 0:
-                user.admitted.append((member, score - ADMITTED))
+                user.admitted.append((member, score - SEATED))
             else:
                 user.waiting.append((member, score))
         return user

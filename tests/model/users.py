@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from shared.jobqueue.constants import BACKLOG, MAX_CIRCUITS, READY, SEATED
 from tests.model import outbox
-from tests.model.deployment import ADMITTED, BACKLOG, MAX_CIRCUITS, READY, provider_of
+from tests.model.deployment import provider_of
 from tests.model.state import Job, Model, user_of
 
 
@@ -65,7 +66,7 @@ def promote(model: Model, user: str) -> None:
         elif job["state"] == "backlog":
             job["state"] = "queued"
             model.put(name, READY + job["lane"], job["score"])
-            model.seat(user, name, ADMITTED + job["score"])
+            model.seat(user, name, SEATED + job["score"])
             free -= 1
 
 

@@ -3,20 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
 from tests.model import attempts, outbox
 from tests.model.call import Call
 from tests.model.claim import claim
-from tests.model.deployment import (
-    ADMITTED,
-    ALARMS,
-    BACKLOG,
-    BAND,
-    DELAYED,
-    HISTORY,
-    READY,
-    SPECIAL,
-    queue_of,
-)
+from tests.model.deployment import queue_of
 from tests.model.enqueue import enqueue
 from tests.model.state import Job, Model, user_of
 from tests.model.users import end, promote, reseat, waits
@@ -66,7 +57,7 @@ def reprioritize(model: Model, call: Call, reply: Any) -> Any:
         score = max(0, job["score"] - (priority - job["priority"]) * model.deployment.step)
     job.update(score=score, priority=priority)
     user = user_of(job)
-    model.seat(user, name, score if job["state"] == "backlog" else ADMITTED + score)
+    model.seat(user, name, score if job["state"] == "backlog" else SEATED + score)
     if job["state"] != "delayed":
         model.put(name, BACKLOG if job["state"] == "backlog" else READY + job["lane"], score)
     reseat(model, user)
@@ -119,7 +110,7 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
 def _home(model: Model, name: str, job: Job, now: int) -> None:
     if name not in model.index:
         _put_back(model, name, job, now)
-    model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else ADMITTED))
+    model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else SEATED))
 
 
 def _put_back(model: Model, name: str, job: Job, now: int) -> None:

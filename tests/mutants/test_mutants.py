@@ -151,7 +151,7 @@ async def test_a_repeated_trip_counts_once(world: World) -> None:
     job = await world.enqueue(start=True)
     for _ in range(2):
         await queue.trip(job, 1)
-    assert await world.raw("HGET", f"{queue.keys.root}m:0:acme/video", "failures") == "1"
+    assert await world.raw("HGET", queue.keys.runs(0, "acme/video"), "failures") == "1"
 
 
 async def test_what_is_at_the_provider_does_not_expire(world: World) -> None:

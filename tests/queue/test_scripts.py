@@ -3,13 +3,14 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue import FollowUp, Tried
+from shared.jobqueue import FollowUp, Tried, constants, keys
 from shared.jobqueue.answers import FORMS, ROWS, reply_to
 from shared.jobqueue.header import Form, Part
 from shared.jobqueue.kinds import Value
@@ -123,6 +124,24 @@ def test_what_is_sent_has_all_that_it_uses_and_sets_no_global(verb: str) -> None
     found = globals_of(script(verb).text)
     assert found.read <= GIVEN
     assert found.written == set()
+
+
+def test_no_script_writes_a_letter_of_a_key() -> None:
+    letters = {value.rstrip(":") for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)}
+    assert {"j", "m", "st", "x"} <= letters
+    for name in (*VERBS, *LIBRARIES):
+        found = re.findall(r"['\"]([a-z]{1,2}):?['\"]", without_comments(body(name)))
+        assert not letters & set(found), name
+
+
+NUMBERS = re.findall(r"^([A-Z_]+) = ", Path(constants.__file__).read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_shared_number_is_used_by_a_script_and_written_in_none(name: str) -> None:
+    sources = [without_comments(body(one)) for one in (*VERBS, *LIBRARIES)]
+    assert any(re.search(rf"\b{name}\b", source) for source in sources)
+    assert not any(re.search(rf"local (\w+, )*{name}[ ,=]", source) for source in sources)
 
 
 def test_a_library_holds_nothing_that_no_verb_uses() -> None:

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from local.simulator.census import Census
-from shared.jobqueue.keys import Keys
-from tests.invariants.state import ALARMS, BAND, HISTORY
+from shared.jobqueue.constants import ALARMS, BAND, HISTORY
+from shared.jobqueue.keys import RUNS, Keys
 from tests.soak.deployment import PREFIX, PROVIDER_TOKEN, STORE_TOKEN
 
 KEYS = Keys(PREFIX)
@@ -116,7 +116,7 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
     kept = (KEYS.index, KEYS.stats, KEYS.dead)
     return Evidence(
         jobs={key.removeprefix(KEYS.jobs): fields for key, fields in zip(jobs, hashes, strict=True)},
-        lasting=[k for k, ttl in ttls.items() if ttl == -1 and k not in kept and not k.startswith(f"{KEYS.root}m:")],
+        lasting=[k for k, ttl in ttls.items() if ttl == -1 and k not in kept and not k.startswith(KEYS.root + RUNS)],
         live=live,
         alarmed=alarmed,
         users=[key for key in keys if key.startswith(KEYS.users)],

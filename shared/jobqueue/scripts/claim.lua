@@ -17,7 +17,6 @@
 -- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
-local MAX_CIRCUIT_AGE = 3600000 -- ms without a try, after which a tick removes a circuit's gate
 local START = { -- what must be read of a job to start it
   'attempt',
   'lane',

@@ -60,5 +60,7 @@ if other ~= '' then fields.other = other end
 local store_lease = outcome == 'completed' and tonumber(arg.store_lease) or nil -- mutant: files
 end_job(arg.id, f, outcome, fields, store_lease)
 -- No record has noted yet whose prediction this is.
-if recorded ~= arg.prediction then redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl) end
+if recorded ~= arg.prediction then
+  redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl)
+end
 return { 'finished', outcome, has_waiting(), other, follow() }

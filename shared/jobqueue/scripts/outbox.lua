@@ -7,8 +7,6 @@
 -- h:<lane>       a HASH: failures in a row, until when the host gets nothing, `gone:<url>` when a URL answered 410
 -- The clock is the caller's: an error of it makes a caller deliver twice or later, which the promise allows.
 local HOOK = { 'hook_lane', 'hook_tag', 'hook_events' } -- what a script must have read of a job to plan an event
-local HOOK_LEASE = 30000 -- ms in which the caller that ended a job may deliver its event; see worker.py
-local FOLLOW_TTL = 604800 -- s; a job is kept longer than its events are tried, see GIVEN_UP_AFTER in delivery.py
 
 -- Whether the owner subscribed to an event; a batch that ended again has a number behind it.
 local function is_subscribed(f, event)

@@ -8,7 +8,6 @@
 -- turn: the number with which the caller writes about the job's files.
 -- Of a host that fails one row is handed out, as a probe, or the rows that have waited for half a day.
 -- only: the one job whose files are wanted, '' for all that is due.
-local LONG_OVERDUE = 43200000 -- ms; rows of a failing host that have waited so long are handed out with the probe
 local now, until_ms = tonumber(arg.now), tonumber(arg.now) + tonumber(arg.lease)
 
 -- A job in the outbox, and whether its files still have to be stored.

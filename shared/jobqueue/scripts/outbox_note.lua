@@ -9,7 +9,7 @@
 -- pause: ms for which the host gets nothing, '' if this try says nothing against it.
 -- A success counts from any caller; anything else only from one that knows of all tries before.
 local MAX_ENTRIES = 30 -- of an event's log
-local FIRST_BACKOFF, MAX_BACKOFF, MAX_DOUBLINGS = 5000, 900000, 20 -- ms; ms; of the first, as a guard against overflow
+local MAX_DOUBLINGS = 20 -- of a host's first pause, as a guard against overflow
 local row, now, word = arg.event .. '|' .. arg.id, tonumber(arg.now), arg.word
 local state, count, log = 's:' .. arg.event, 'n:' .. arg.event, 'l:' .. arg.event
 

@@ -12,9 +12,8 @@
 --   322         alarms, `!id`    ms when the job has waited too long
 --   323         the history      ms when the job was submitted; `@owner:user|id` stays when the job ends
 --
--- A lane is a queue at a provider: number of the queue * 8 + number of the provider.
-local BAND, LANES, PROVIDERS = 2e13, 160, 8
-local READY, DELAYED, BACKLOG, ALARMS, HISTORY = LANES, 2 * LANES, 2 * LANES + 1, 2 * LANES + 2, 2 * LANES + 3
+-- A lane is a queue at a provider: number of the queue * 8 + number of the provider. The
+-- loader puts the numbers here, as BAND, READY and so on: see constants.py.
 
 -- A number with all its digits; Lua alone prints big ones as 1.79e+12.
 local function text(number) return string.format('%.0f', number) end

@@ -7,10 +7,6 @@
 --   ~o<provider>:<model>        the model's circuit is open until then; after that, one job is the probe
 --   ~v ~w                       virtual time, which is the tag of the last grant, and when that was (fair policy)
 local VIRTUAL_TIME, GRANTED_AT = '~v', '~w'
--- A circuit opens only while there are fewer than 64 gates of all kinds; at most 48 others may come.
-local MAX_GATES, MAX_CIRCUITS = 112, 64
--- The first tag is above every score of the other policies: jobs that wait when `fair` is switched on go first.
-local FIRST_TAG = 1e13
 
 local function pause_gate(provider) return '~p' .. text(provider) end
 local function bucket_gate(provider) return '~r' .. text(provider) end

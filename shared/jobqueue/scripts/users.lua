@@ -3,7 +3,7 @@
 --   -2e15          `#batch` a live batch that has no job left in the backlog
 --   -1e15 + score  a job with a seat: ready, delayed, or at a provider
 --   score >= 0     the backlog: jobs, and `#batch` for the next job of a batch
-local SPECIAL, SPENT, SEATED = -3e15, -2e15, -1e15
+-- constants.py has these numbers, as SPECIAL, SPENT and SEATED.
 
 -- The set's score of a job with a seat.
 local function seat_score(score) return text(SEATED + score) end

@@ -1,0 +1,36 @@
+"""Numbers that the scripts and Python share. The loader puts those that a script uses in front of it.
+
+Key names are in keys.py in the same way. A number that one script alone needs is in that script.
+"""
+
+from shared.config.providers import MAX_PROVIDERS
+from shared.config.queues import MAX_QUEUES
+
+# The index: a score is a band times BAND plus a number; prelude.lua says what each band holds.
+BAND = 20_000_000_000_000
+PROVIDERS = MAX_PROVIDERS
+READY = MAX_QUEUES * MAX_PROVIDERS  # as many as there can be lanes; a lane is a queue at a provider
+DELAYED = 2 * READY
+BACKLOG = DELAYED + 1
+ALARMS = DELAYED + 2
+HISTORY = DELAYED + 3
+
+# A user's set: what its scores begin from; see users.lua.
+SPECIAL = -3_000_000_000_000_000
+SPENT = -2_000_000_000_000_000
+SEATED = -1_000_000_000_000_000
+
+# Gates; see room.lua. A circuit opens only while there are fewer than MAX_CIRCUITS gates of all kinds; at most 48
+# others may come.
+MAX_GATES = 112
+MAX_CIRCUITS = 64
+MAX_CIRCUIT_AGE = 3_600_000  # ms without a try, after which a tick removes a circuit's gate
+# The first tag is above every score of the other policies: jobs that wait when `fair` is switched on go first.
+FIRST_TAG = 10_000_000_000_000
+
+# The outbox
+HOOK_LEASE = 30_000  # ms in which the caller that ended a job may deliver its event; see outbox/worker.py
+FOLLOW_TTL = 604_800  # s; a job is kept longer than its events are tried, see GIVEN_UP_AFTER in hooks/delivery.py
+LONG_OVERDUE = 43_200_000  # ms; rows of a failing host that have waited so long are handed out with the probe
+FIRST_BACKOFF = 5000  # ms for which a host gets nothing after its first failure; doubled with each further one
+MAX_BACKOFF = 900_000  # ms
