@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from shared.media.dimensions import MAX_PIXELS, TooLarge, check
-from shared.media.media import MAX_SIDE, Answer, ThumbnailType
+from shared.media.media import MAX_THUMBNAIL_SIDE, Answer, ThumbnailType
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -52,7 +52,7 @@ def write(image: "Picture", thumbnail: Path) -> ThumbnailType:
 
 def small(width: int, height: int) -> tuple[int, int]:
     """Returns the dimensions of the thumbnail."""
-    scale = min(1.0, MAX_SIDE / max(width, height))
+    scale = min(1.0, MAX_THUMBNAIL_SIDE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -62,7 +62,7 @@ def _reduced(image: "Picture") -> "Picture":
     It converts band by band, so memory never holds a second full-size picture.
     """
     mode = "RGBA" if image.mode in SEE_THROUGH or "transparency" in image.info else "RGB"
-    factor = max(1, max(image.size) // (2 * MAX_SIDE))
+    factor = max(1, max(image.size) // (2 * MAX_THUMBNAIL_SIDE))
     width, height = image.size
     rows = max(1, BAND // width // factor) * factor
     reduced = Image.new(mode, (-(-width // factor), -(-height // factor)))

@@ -10,7 +10,7 @@ from shared.json_value import Json
 Word = Literal["unknown_type", "not_installed", "too_large_to_show", "unreadable", "timed_out", "killed", "failed"]
 ThumbnailType = Literal["image/jpeg", "image/webp"]
 
-MAX_SIDE = 512  # pixels of a thumbnail
+MAX_THUMBNAIL_SIDE = 512  # pixels of its longer side
 MAX_THUMBNAIL = 2 * 1024 * 1024  # bytes
 MAX_ANSWER = 4096  # bytes
 MAX_NUMBER = 10**9
