@@ -20,7 +20,7 @@ from shared.jobs.listing import JobsQuery, LetterFilter
 from shared.jobs.request import SubmitRequest
 from shared.providers.failures import ERROR_CLASSES, KNOWN_CLASSES
 from shared.providers.wavespeed import WaveSpeedSettings
-from shared.storage.files import MAX_FILES
+from shared.storage.files import MAX_FILES, FileError, MediaError
 from tests.project import ROOT
 
 DOCS = ROOT / "docs"
@@ -112,6 +112,13 @@ def test_the_classes_table_is_every_class_and_its_codes() -> None:
     assert names(table) == set(KNOWN_CLASSES)
     own = {code.strip("`"): of_class.strip("`") for of_class, _, _, code in rows(table) if code.startswith("`")}
     assert own == ERROR_CLASSES
+
+
+def test_the_tables_of_a_files_errors_are_every_error() -> None:
+    _, of_copy, of_media = re.split(r"^\| `(?:media_)?error` \| why \|$", section(HOOKS, "## Results"), flags=re.M)
+    of_files = {error for kind in get_args(FileError) for error in get_args(kind)}
+    assert len(of_files) > 5 and names(of_copy.strip().split("\n\n", 1)[0]) == of_files
+    assert names(of_media.strip().split("\n\n", 1)[0]) == set(get_args(MediaError))
 
 
 def test_the_events_table_is_every_event() -> None:
