@@ -24,7 +24,7 @@ from shared.hooks.address import check_hook_url
 from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table, always
 
 NOT_PUBLIC = [
-    # Each one that ipaddress.is_global takes for public (reliability.md, SSRF facts)
+    # Each one that ipaddress.is_global takes for public
     "192.88.99.1", "224.0.0.1", "239.255.255.255", "64:ff9b::a9fe:a9fe", "64:ff9b::127.0.0.1", "2002:7f00:1::",
     "2002:a9fe:a9fe::1", "5f00::1", "::127.0.0.1", "::8.8.8.8", "fec0::1", "ff02::1", "ff0e::1",
     # This machine, this network, unspecified
