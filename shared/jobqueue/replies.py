@@ -19,7 +19,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Refusal(Reply):
-    """Nothing was changed, and the caller gets an error; see Scripted.refused."""
+    """Nothing was changed, and the caller gets an error; see Scripted._refused."""
 
     words = ("not_found", "conflict", "user_limit", "queue_full", "not_terminal", "belongs_to_batch", "no_event")
 

@@ -3,12 +3,13 @@
 import httpx
 import pytest
 
+from shared.clock import ManualClock
 from shared.jobqueue import history as history_module
 from shared.jobqueue.constants import BAND
 from shared.jobqueue.history import MAX_MOMENT
 from shared.jobs.listing import EPOCH
 from tests.http.history import fill, listed
-from tests.world import AUTH, PROCESSOR, World, http_client
+from tests.world import AUTH, PROCESSOR, World, http_client, make_world
 
 
 async def test_a_page_costs_one_call_two_commands_and_one_for_each_job_read(valkey_world: World) -> None:
@@ -51,6 +52,12 @@ async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
     assert await history.trim() == 0
     members = await world.raw("ZRANGE", history.keys.index, "0", "-1")
     assert members == ["~gate", live, f"!{live}", "@app:ada|j3", "@app:ada|j4", "@app:ada|j5"]
+
+
+async def test_where_jobs_are_kept_for_decades_no_entry_is_too_old(clock: ManualClock) -> None:
+    async with make_world(None, clock, task_ttl=10**10) as world:
+        await world.enqueue()
+        assert await world.runtime.history.trim() == 0
 
 
 async def test_every_fifteenth_minutes_tick_trims(world: World, client: httpx.AsyncClient) -> None:

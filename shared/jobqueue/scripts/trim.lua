@@ -1,7 +1,8 @@
 -- trim: keeps the history young and short enough.
 -- KEYS: index
--- ARGV: oldest: moment, most: count
+-- ARGV: oldest: number, most: count
 -- Returns: removed: count
+-- oldest: ms; below 0 where jobs are kept for very long.
 local first, most = score_of(HISTORY, 0), tonumber(arg.most)
 local oldest = score_of(HISTORY, math.max(0, tonumber(arg.oldest)))
 local removed = redis.call('ZREMRANGEBYSCORE', key.index, first, '(' .. oldest)
