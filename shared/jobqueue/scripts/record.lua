@@ -10,7 +10,10 @@
 
 -- Notes to which attempt the prediction belongs. A late one that is cancelled too: a search for another submission's
 -- prediction must not adopt it.
-local function own() redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl) end
+local function own()
+  local attempt = arg.id .. ':' .. arg.attempt
+  redis.call('SET', key.job_of_prediction, attempt, 'EX', arg.prediction_ttl)
+end
 
 local f = read(key.job, 'attempt', 'state', 'prediction', 'lane', 'cancel_requested', 's:processing', unpack(HOOK))
 -- Whatever has become of the job: the provider took this submission.
