@@ -87,8 +87,7 @@ class JobState(StrEnum):
     DONE = (
         "done",
         None,
-        "finish, fail, cancel, batch_cancel, rescue, snooze, expire;"
-        " rehome (its batch has lost a job and cancels the others)",
+        "finish, fail, cancel, batch_cancel, rescue, snooze, expire",
         "no verb",
         "the store deletes it after `TASK_TTL`",
     )
