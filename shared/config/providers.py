@@ -11,7 +11,7 @@ from shared.config.quantities import NUMBERS_BY_NAME, has_repeated_name, numbers
 from shared.config.queues import Queue, QueueSettings
 from shared.signing.webhooks import secret_key
 
-MAX_PROVIDERS = 8  # a job's lane is counted with it; see shared/jobqueue/constants.py
+MAX_PROVIDERS = 8  # final: jobs in a store are numbered with it; see shared/jobqueue/constants.py
 MIN_CREATES, MAX_CREATES = 0.01, 60_000  # a minute; the token bucket counts in whole ms
 
 

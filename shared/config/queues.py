@@ -10,7 +10,7 @@ from shared.config.limits import LimitSettings
 from shared.config.quantities import Milliseconds
 from shared.config.timing import TimingSettings
 
-MAX_QUEUES = 20  # each has a lane at each provider; see shared/jobqueue/constants.py
+MAX_QUEUES = 20  # final: jobs in a store are numbered with it; see shared/jobqueue/constants.py
 DAY = 86_400
 
 

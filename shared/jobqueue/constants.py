@@ -7,6 +7,8 @@ from shared.config.providers import MAX_PROVIDERS
 from shared.config.queues import MAX_QUEUES
 
 # The index: a score is a band times BAND plus a number; prelude.lua says what each band holds.
+# All of these are final, and so are MAX_QUEUES and MAX_PROVIDERS: with another number, the jobs of a store in use
+# would be in the wrong bands.
 BAND = 20_000_000_000_000
 PROVIDERS = MAX_PROVIDERS
 READY = MAX_QUEUES * MAX_PROVIDERS  # as many as there can be lanes; a lane is a queue at a provider
