@@ -46,8 +46,9 @@ check: $(READY) ## what CI checks in addition to the tests: lint, format, types
 	@$(BIN)/python -m tests.lua
 	@$(BIN)/mypy
 
-mutants: $(READY) ## deliberate bugs, and the test that kills each
+mutants: $(READY) ## deliberate bugs and swapped arguments, and the test that kills each
 	@$(BIN)/python -m tests.mutants
+	@$(BIN)/python -m tests.mutants.swaps
 
 soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -2,4 +2,5 @@
 
 python -m tests.mutants            a table of all, exit code 1 if one survives or can no longer be made
 python -m tests.mutants claim      those whose name contains 'claim'
+python -m tests.mutants.swaps      each two arguments of each verb swapped; see swaps.py
 """

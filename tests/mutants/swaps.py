@@ -24,7 +24,8 @@ from shared.jobqueue.script import VERBS, Script, script
 from shared.jobqueue.scripted import Scripted
 
 TESTS = (
-    "tests/queue/test_jobqueue.py", "tests/queue/test_backlog.py", "tests/queue/test_batches.py",
+    "tests/queue/test_jobqueue.py", "tests/queue/test_attempts.py", "tests/queue/test_waiting.py",
+    "tests/queue/test_circuit.py", "tests/queue/test_backlog.py", "tests/queue/test_batches.py",
     "tests/queue/test_pushback.py", "tests/queue/test_explanation.py", "tests/queue/test_scripts.py",
     "tests/queue/test_arguments.py", "tests/http/test_listing.py", "tests/http/test_dead_letters.py",
 "tests/hooks/test_outbox.py", "tests/mutants/test_mutants.py",
