@@ -45,7 +45,7 @@ class Attempts(Scripted):
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
 
-        With ``files`` among the fields they are stored before the owner is told.
+        With ``files`` among the fields, they are stored before the owner is notified.
         """
         return await self._run(
             "finish",
@@ -91,8 +91,8 @@ class Attempts(Scripted):
     ) -> Ended:
         """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up.
 
-        With a ``token``, only if the attempt was begun by the enqueue that bore it. With ``pause``, its provider takes
-        nothing from anybody for so long: all its jobs wait, and then one of them is the probe.
+        With a ``token``, only if the enqueue with this token began the attempt. With ``pause``, the provider gets no
+        submission for so long: all its jobs wait, and then one of them is the probe.
         """
         return await self._run(
             "snooze",

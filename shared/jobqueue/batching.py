@@ -66,7 +66,7 @@ class BatchQueue(Scripted):
     async def cancel(self, batch_id: str, owner: str) -> CancelWord:
         """Ends what waits and asks for the end of what runs: 'canceled', 'cancel_requested' or 'already_terminal'.
 
-        Raises BatchNotFound for a batch of somebody else.
+        Raises BatchNotFound for a batch of another owner.
         """
         reply = await self._run(
             "batch_cancel",

@@ -15,13 +15,13 @@ class Controls(Scripted):
         return (await self._run("limit", Gates, gates=gates)).standing
 
     async def limit_user(self, owner: str, user: str, concurrency: int | None) -> None:
-        """How many jobs of this user may be ready or at a provider; None for the deployment's limit, 0 pauses him."""
+        """Sets how many jobs of this user may be ready or at a provider; None: the default; 0: a pause."""
         await self._run("limit_user", Done, user=self.keys.user(owner, user), concurrency=concurrency)
 
     async def reprioritize(self, job_id: str, owner: str, priority: int) -> bool:
-        """Moves a waiting job to where it would stand with this priority; False if it does not wait any more.
+        """Moves a waiting job to its position with this priority; False if it no longer waits.
 
-        Raises JobNotFound for a job of somebody else.
+        Raises JobNotFound for a job of another owner.
         """
         job = self.keys.job(job_id)
         return (await self._run("reprioritize", Done, job=job, id=job_id, owner=owner, priority=priority)).has_changed

@@ -126,7 +126,7 @@ class History(Scripted):
         return RequestRecord(job_id, fields)
 
     async def note_redriven(self, job_id: str, new_id: str) -> None:
-        """Tells a failed job which new one was made of it; it is no dead letter any more."""
+        """Notes in a failed job which new one was made of it; the job is no longer a dead letter."""
         await self._run("redrive", Done, job=self.keys.job(job_id), id=job_id, new_id=new_id)
 
     async def drop_letter(self, job_id: str) -> bool:
@@ -134,10 +134,10 @@ class History(Scripted):
         return bool(await self._store.execute("ZREM", self.keys.dead, job_id))
 
     async def delete(self, job_id: str, owner: str, *, files_too: bool = False, batch_too: bool = False) -> Kept | None:
-        """Forgets an ended job; with it goes what its idempotency key was used for. None: it is done.
+        """Forgets an ended job, and so its idempotency key. None: the job is gone.
 
-        ``files_too``: a job that has files is not forgotten yet, but told where they are, for the caller to remove them
-        first; meanwhile nobody else stores any. ``batch_too`` forgets its batch as well, if that has ended.
+        ``files_too``: a job that has files stays for now. Kept says where they are; the caller removes them first,
+        and no other caller stores any meanwhile. ``batch_too`` forgets its batch as well, if that has ended.
         Raises JobNotFound, NotTerminal or BelongsToBatch; nothing is changed then.
         """
         hold_until = self._clock.now() + round(self._settings.lease * 1000) if files_too else None
@@ -148,7 +148,7 @@ class History(Scripted):
         return reply if isinstance(reply, Kept) else None
 
     async def trim(self) -> int:
-        """Drops jobs that are surely not known any more from the history, and the oldest beyond MAX_LISTED.
+        """Drops from the history what the store surely no longer keeps, and the oldest entries beyond MAX_LISTED.
 
         Returns how many those were. One call and 3 billed commands, 4 when there were too many.
         """

@@ -88,8 +88,9 @@ class Outbox(Scripted):
         return reply.has_changed
 
     async def note(self, row: FollowUp, lane: str, tag: str, tries: int, tried: Tried) -> bool:
-        """Notes how a delivery went; ``tries`` were noted before it. False: somebody else has noted more, or what it
-        was of is not kept any more.
+        """Notes how a delivery went; ``tries`` were noted before it.
+
+        False: another caller has noted more, or the job or batch is no longer kept.
         """
         reply = await self._run(
             "outbox_note",
@@ -126,7 +127,7 @@ class Outbox(Scripted):
         return reply.has_changed
 
     async def read(self, holder_id: str, events: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-        """Fields of a job or, where the first event is a batch's, of a batch; empty if it is not known any more."""
+        """Fields of a job or, where the first event is a batch's, of a batch; empty if it is no longer kept."""
         of_events = [f"{kind}:{event}" for event in events for kind in "snl"]
         wanted = [*names, *of_events]
         values = await self._store.execute("HMGET", self._holder(events[0], holder_id), *wanted)

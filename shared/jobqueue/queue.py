@@ -46,9 +46,9 @@ class JobQueue(Attempts):
     ) -> Admitted:
         """Admits the job whose first fields are given; see SubmitRequest.fields.
 
-        By ``token``, chosen anew for each call, a repeat of this call is told from another with the same id. With a
-        ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have, if
-        not what the settings say. Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
+        A new ``token`` for each call separates a repeat of this call from another call with the same id. With a
+        ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have;
+        None: as the settings say. Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
         """
         return await self._run(
             "enqueue",
@@ -87,8 +87,8 @@ class JobQueue(Attempts):
     def _unanswered_ticket(self) -> Ticket | None:
         """Takes out a claim of this process that was never answered, if what it may have got can still be submitted.
 
-        Repeating its ticket brings those jobs, of which otherwise nobody would know that nothing was sent for them.
-        Taken out, since two claims under one ticket would both get the same jobs.
+        A repeat of its ticket brings those jobs; otherwise it would stay unknown that no submission was made for them.
+        The ticket is taken out, since two claims under one ticket would both get the same jobs.
         """
         s = self._settings
         usable = (s.lease - s.provider_timeout - s.timing_scale * SUBMIT_MARGIN) * 1000
@@ -99,7 +99,7 @@ class JobQueue(Attempts):
         return None
 
     async def cancel(self, job_id: str, owner: str) -> Canceled:
-        """Ends a waiting job, or asks for the end of a running one; raises JobNotFound for a job of somebody else."""
+        """Ends a waiting job, or asks for the end of a running one; raises JobNotFound for one of another owner."""
         token = secrets.token_hex(8)
         return await self._run("cancel", Canceled, job=self.keys.job(job_id), id=job_id, owner=owner, token=token)
 
@@ -108,8 +108,8 @@ class JobQueue(Attempts):
         return await self._run("expire", Ended, job=self.keys.job(job_id), id=job_id)
 
     async def rehome(self, user_key: str, job_ids: Sequence[str] = (), *, whole: bool = True) -> int:
-        """Puts a user's live jobs back where the index or his set has lost them, and makes ready who may be.
+        """Puts a user's live jobs back where the index or the user's set has lost them, and makes ready what may be.
 
-        Looks at all that his set names, unless not ``whole``, and at the jobs named. Says how many had been lost.
+        Looks at the jobs named and, if ``whole``, at all in the user's set. Returns how many had been lost.
         """
         return (await self._run("rehome", Rehomed, user=user_key, whole=whole, ids=job_ids)).rehomed

@@ -16,7 +16,7 @@ READ_FIELDS = (
     "expire_at", "max_attempts", "history", "batch",
     "retry_of", "redriven_as", "files", "storing", "kept_at",
 )  # fmt: skip
-# What a list tells of a job; and of a dead letter, to the operator.
+# What a list shows of a job; and what the operator sees of a dead letter.
 SUMMARY_FIELDS = (
     "owner", "user", "queue", "provider", "model", "priority", "state", "outcome", "batch", "created_at", "ended_at",
     "storing", "error_code", "error_retryable",

@@ -4,7 +4,7 @@
 -- ARGV: id: name, owner: name, hold_until: moment?, batch_too: flag
 -- Returns: {deleted} | {held, user: name, ended_at: moment} | {not_found} | {not_terminal} | {belongs_to_batch}
 -- hold_until: a job that has files stays until then, and only the caller, who removes them first, writes any. ''
--- deletes the job whatever it has.
+-- deletes the job with or without files.
 -- batch_too: its batch is forgotten with it, if that has ended.
 local f = read(key.job, 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at')
 local batch, b = batch_key(f.batch or ''), {}

@@ -13,7 +13,7 @@ local MAX_DOUBLINGS = 20 -- of a host's first pause, as a guard against overflow
 local row, now, word = arg.event .. '|' .. arg.id, tonumber(arg.now), arg.word
 local state, count, log = 's:' .. arg.event, 'n:' .. arg.event, 'l:' .. arg.event
 
--- Whether the event needs no try any more; a success counts even after it was given up.
+-- Whether the event needs no further try; a success counts even after it was given up.
 local function is_over(f)
   if not f.owner then return true end
   if f[state] == 'delivered' then return true end -- mutant: delivered

@@ -16,7 +16,7 @@ local function own()
 end
 
 local f = read(key.job, 'attempt', 'state', 'prediction', 'lane', 'cancel_requested', 's:processing', unpack(HOOK))
--- Whatever has become of the job: the provider took this submission.
+-- The provider took this submission, also if the job has moved on.
 if arg.probe ~= '' then redis.call('ZREM', key.index, arg.probe) end -- mutant: pause ends
 if not f.attempt then return { 'stale' } end
 if f.prediction == arg.prediction then
