@@ -50,7 +50,7 @@ async def enqueue_command(settings: Settings) -> list[str]:
         f"job_{0:032x}",
         request.fingerprint(),
         request.fields(settings, "app", settings.queue_list[0], clock.now()),
-        score=request.standing(settings, clock.now())[0],
+        score=request.score_and_cost(settings, clock.now())[0],
         start=False,
     )
     return list(store.command)

@@ -41,7 +41,7 @@ class Filler:
     @cached_property
     def score(self) -> int:
         """The score of job 0; a later job's is higher by the difference of their times."""
-        return self.request("user0").standing(self.settings, self.began)[0]
+        return self.request("user0").score_and_cost(self.settings, self.began)[0]
 
     def ready(self, count: int, first: int = 0) -> None:
         """Adds ready jobs, numbered from ``first`` on, of users who each have as many as the limit admits."""

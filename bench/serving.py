@@ -69,7 +69,7 @@ class Sluice:
         request = SubmitRequest.model_validate(
             {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": work.user, "tier": work.tier}
         )
-        score, cost = request.standing(self._settings, self._clock.now())
+        score, cost = request.score_and_cost(self._settings, self._clock.now())
         fields = request.fields(self._settings, "app", self._settings.queue_list[0], self._clock.now())
         admitted = await self._queue.enqueue(work.id, request.fingerprint(), fields, score=score, cost=cost, start=True)
         if admitted.word == "started":

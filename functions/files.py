@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.config.settings import Settings
-from shared.jobs.serving import keep, opened, piece_of, upload_terms, verify
+from shared.jobs.serving import open_piece, piece_of, read_upload_size, save_upload, verify
 from shared.requests.auth import Role
 from shared.requests.reading import media_type
 
@@ -31,7 +31,7 @@ async def read(request: Request, key: str) -> Response:
         piece = await piece_of(bucket, key, query, request.headers, now)
         if request.method == "HEAD" or piece.status == 304:
             return Response(status_code=piece.status, headers=piece.headers)
-        return StreamingResponse(await opened(bucket, key, piece), piece.status, headers=piece.headers)
+        return StreamingResponse(await open_piece(bucket, key, piece), piece.status, headers=piece.headers)
 
 
 @router.put("/api/files/{key:path}")
@@ -41,9 +41,9 @@ async def write(request: Request, key: str) -> Response:
         bucket, settings = call.runtime.bucket, call.runtime.settings
         require_own_storage(settings)
         content_type, length = media_type(request), request.headers.get("content-length")
-        size = upload_terms(content_type, length, settings.upload_max_bytes)
+        size = read_upload_size(content_type, length, settings.upload_max_bytes)
         verify(bucket, "PUT", key, request.query_params, call.runtime.clock.now(), content_type, str(size))
-        await keep(bucket, key, request.stream(), content_type, size)
+        await save_upload(bucket, key, request.stream(), content_type, size)
     return Response(status_code=200)
 
 

@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.jobs.uploads import UploadRequest, prepared
+from shared.jobs.uploads import UploadRequest, prepare_upload
 from shared.requests.auth import Role
 from shared.requests.reading import read_model
 
@@ -19,7 +19,7 @@ async def create(request: Request) -> JSONResponse:
     """201 with a URL to PUT the file to and the one to pass to a model; 409 where nothing is kept."""
     async with runtime.call(request, Role.APPLICATION) as call:
         wanted = await read_model(request, MAX_BODY, UploadRequest)
-        body = prepared(call.runtime.bucket, call.owner, wanted, call.runtime.clock.now())
+        body = prepare_upload(call.runtime.bucket, call.owner, wanted, call.runtime.clock.now())
     return JSONResponse(body, 201)
 
 

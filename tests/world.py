@@ -126,7 +126,7 @@ class World:
         request = SubmitRequest(user_id=user, **asked)
         queue = next(q for q in settings.queue_list if q.name == request.queue)
         now = self.clock.now()
-        score, cost = request.standing(settings, now)
+        score, cost = request.score_and_cost(settings, now)
         return await self.runtime.queue.enqueue(
             job_id,
             request.fingerprint(),

@@ -64,7 +64,7 @@ class Dispatcher:
         self._settings = settings
         self._clock = clock
 
-    async def run(self, budget: Budget, *, tick: bool = False, most_rounds: int = MAX_ROUNDS) -> Report:
+    async def run(self, budget: Budget, *, tick: bool = False, max_rounds: int = MAX_ROUNDS) -> Report:
         """Claims and starts jobs, in rounds, until no job can move or the budget forbids another submission.
 
         Another round follows only if the last one freed a slot or claimed all it asked for, so an idle run is one call.
@@ -72,7 +72,7 @@ class Dispatcher:
         """
         report = Report()
         want = min(MAX_AT_ONCE, self._settings.max_concurrent_tasks)
-        while report.rounds < most_rounds and not report.throttled and budget.allows_submission(self._settings):
+        while report.rounds < max_rounds and not report.throttled and budget.allows_submission(self._settings):
             claim = await self._queue.claim(want, tick=tick and report.rounds == 0)
             report.rounds += 1
             report.started += len(claim.started)

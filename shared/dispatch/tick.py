@@ -48,7 +48,7 @@ class Tick:
         """Starts what may start, looks at what is overdue, works off the outbox, leaves a heartbeat, may sweep."""
         budget = Budget(self._settings.tick_budget)
         async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
-            report = await self._dispatcher.run(budget, tick=True, most_rounds=1)
+            report = await self._dispatcher.run(budget, tick=True, max_rounds=1)
             # At the same time: a provider that hangs takes nothing from the owners, nor their endpoints from it.
             await together(self._dispatch_on(budget, report), self._work_off(budget, report))
             await self._second_pass(budget, report)

@@ -1,4 +1,4 @@
-"""Answers to applications that are neither a job, nor a batch, nor a list: one type a call."""
+"""Answers to applications that are neither a job, nor a batch, nor a list: one type per call."""
 
 from typing import Literal, NotRequired, TypedDict
 
@@ -11,7 +11,7 @@ WebhookWord = Literal["finished", "already", "stale", "unknown", "delayed", "run
 
 
 class Receipt(TypedDict):
-    """``POST /api/submit``: the accepted job; its place in the queue if it waits and this call has accepted it."""
+    """``POST /api/submit``: the accepted job; its position if it waits and this call has accepted it."""
 
     id: str
     status: Status
@@ -22,13 +22,13 @@ class Receipt(TypedDict):
 
 
 class RedriveReceipt(Receipt):
-    """``POST /api/jobs/{id}/retry``: the job made of a failed one."""
+    """``POST /api/jobs/{id}/retry``: the new job for a failed one."""
 
     retry_of: str
 
 
 class CanceledJob(TypedDict):
-    """``POST /api/jobs/{id}/cancel``; ``status`` is there if the job had ended before."""
+    """``POST /api/jobs/{id}/cancel``; it has a ``status`` if the job had ended before."""
 
     id: str
     result: CancelWord
@@ -65,7 +65,7 @@ class RetriedBatch(TypedDict):
 
 
 class HooksDocument(TypedDict):
-    """``GET /api/hooks``: the API key's default URL and events, and each secret that signs what it gets."""
+    """``GET /api/hooks``: the API key's default URL and events, and each secret that signs its events."""
 
     url: str | None
     events: list[Event]
@@ -73,7 +73,7 @@ class HooksDocument(TypedDict):
 
 
 class PreparedUpload(TypedDict):
-    """``POST /api/uploads``: what to send where until when, and the URL that a model can read afterwards."""
+    """``POST /api/uploads``: the request that uploads the file, its expiry, and the URL that a model can read then."""
 
     upload_url: str
     method: Literal["PUT"]
@@ -83,7 +83,7 @@ class PreparedUpload(TypedDict):
 
 
 class ErasedUser(TypedDict):
-    """``DELETE /api/users/{user_id}``: what this call has removed, and how many jobs stay."""
+    """``DELETE /api/users/{user_id}``: how much this call has deleted, and how many jobs stay."""
 
     jobs: int
     files: int
@@ -92,6 +92,6 @@ class ErasedUser(TypedDict):
 
 
 class AppliedWebhook(TypedDict):
-    """``POST /api/webhook/{provider}``: what the report did to its job."""
+    """``POST /api/webhook/{provider}``: the report's effect on its job."""
 
     result: WebhookWord

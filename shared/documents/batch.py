@@ -1,4 +1,4 @@
-"""A batch as its owner sees it: its own status, how its jobs stand, and a page of their results."""
+"""A batch as its owner sees it: its status, its jobs' statuses, and a page of their results."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from shared.jobqueue.state import Status
 
 
 class CountsDocument(TypedDict):
-    """How many jobs a batch has, and how many of them have each status."""
+    """The number of jobs in a batch, and the number with each status."""
 
     expected: int
     pending: int
@@ -31,7 +31,7 @@ class BatchJobDocument(TypedDict):
 
 
 class BatchResult(ResultDocument):
-    """What came of one job of a batch."""
+    """The result of one job of a batch."""
 
     number: int
     status: Status
@@ -47,7 +47,7 @@ class BatchLinks(TypedDict):
 
 
 class BatchDocument(TypedDict):
-    """The answer of ``GET /api/batches/{batch_id}``; ``results`` and ``next_first`` where results were asked for."""
+    """``GET /api/batches/{batch_id}``; ``results`` and ``next_first`` are set only if results were requested."""
 
     id: str
     status: Status
@@ -67,7 +67,7 @@ class BatchDocument(TypedDict):
 
 
 def batch_document(batch: BatchRecord, url_of: UrlOf = str, *, gone_before: int = 0) -> BatchDocument:
-    """What the owner sees. The copies of jobs that ended at ``gone_before`` (ms) or earlier are no longer kept."""
+    """Returns the batch's document. Copies of jobs that ended at ``gone_before`` (ms) or earlier are no longer kept."""
     counts = counts_of(batch.statuses)
     ended, following = ended_of(counts), batch.first + len(batch.results)
     return {
@@ -97,7 +97,7 @@ def batch_document(batch: BatchRecord, url_of: UrlOf = str, *, gone_before: int 
 
 
 def counts_document(expected: int, counts: Counts) -> CountsDocument:
-    """How many jobs there are, and how many have each status."""
+    """Returns the number of jobs, and the number with each status."""
     return {
         "expected": expected,
         "pending": counts["pending"],
@@ -109,7 +109,7 @@ def counts_document(expected: int, counts: Counts) -> CountsDocument:
 
 
 def _results(batch: BatchRecord, url_of: UrlOf, gone_before: int) -> Iterator[BatchResult]:
-    """The page of results that was asked for, in the jobs' order."""
+    """Yields the requested page of results, in the jobs' order."""
     for number, result in enumerate(batch.results, batch.first):
         has_failed = bool(result.error_code) and batch.statuses[number] != "completed"
         yield {

@@ -1,4 +1,4 @@
-"""The events of a job or batch and each try to deliver them, as their owner and the operator see them."""
+"""The events of a job or batch and the tries to deliver them, as the owner and operators see them."""
 
 from typing import TypedDict
 
@@ -7,7 +7,7 @@ from shared.jobqueue.outbox import EventState
 
 
 class TryDocument(TypedDict):
-    """One try: the endpoint's status and the beginning of its answer, or in ``error`` why there is none."""
+    """One try: the endpoint's status and the beginning of its answer, or why there is none in ``error``."""
 
     at: str
     status: int | None
@@ -45,7 +45,7 @@ class UndeliveredEvent(TypedDict):
 
 
 class UndeliveredPage(TypedDict):
-    """``GET /api/operate/undelivered``; the next page begins before ``next_before``, which is null on the last one."""
+    """``GET /api/operate/undelivered``; ``next_before`` starts the next page, and is null on the last one."""
 
     undelivered: list[UndeliveredEvent]
     next_before: str | None

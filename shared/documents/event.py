@@ -1,4 +1,4 @@
-"""What an event says of its job or batch: the ``data`` of the body that hooks deliver."""
+"""The ``data`` of an event's body: its job or batch at that time."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from shared.json_value import Json
 
 
 class JobEvent(TypedDict):
-    """The data of ``job.processing`` and of a job's end; ``output`` and ``files`` of an end, ``error`` of a failure."""
+    """The data of a job's event; an end adds ``output`` and ``files``, a failure adds ``error``."""
 
     id: str
     status: str
@@ -33,13 +33,13 @@ class JobEvent(TypedDict):
 
 
 class BatchEventLinks(TypedDict):
-    """Path where the batch's results can be read."""
+    """The path of the batch's results."""
 
     status: str
 
 
 class BatchEvent(TypedDict):
-    """The data of ``batch.completed``: how many of its jobs ended how."""
+    """The data of ``batch.completed``: the number of jobs with each outcome."""
 
     id: str
     status: Status
@@ -53,7 +53,7 @@ class BatchEvent(TypedDict):
 
 
 def job_event(job: JobRecord, event: str, url_of: UrlOf, *, gone_before: int) -> JobEvent:
-    """What an event of a job says; the copies of a job that ended at ``gone_before`` (ms) or earlier are gone."""
+    """Returns the data of a job's event. Copies of a job that ended at ``gone_before`` (ms) or earlier are gone."""
     is_end = event != "processing"
     data: JobEvent = {
         "id": job.id,
@@ -76,9 +76,9 @@ def job_event(job: JobRecord, event: str, url_of: UrlOf, *, gone_before: int) ->
 
 
 def batch_event(batch: BatchRecord, noted: Sequence[int]) -> BatchEvent:
-    """What the event of a batch's end says; its jobs' results are read at its link.
+    """Returns the data of the event of a batch's end; its link leads to the results.
 
-    ``noted``, of a batch that was retried since: when it had ended (ms), and how many of its jobs had each outcome.
+    ``noted`` is for a batch that was retried since: that end's time (ms), and the number of jobs with each outcome.
     """
     counts = counts_of(batch.statuses)
     if len(noted) == 1 + len(OUTCOMES):

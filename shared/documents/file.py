@@ -1,4 +1,4 @@
-"""The files of a result as their owner sees them, and the output with the URLs of the copies in it."""
+"""The files of a result as their owner sees them, and the output with the copies' URLs."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -7,11 +7,11 @@ from typing import Literal, TypedDict
 from shared.json_value import Json
 from shared.storage.files import MAX_DEPTH, File, FileError, FileState, MediaError
 
-UrlOf = Callable[[str], str]  # where the file of a key can be read
+UrlOf = Callable[[str], str]  # returns the URL of the file with this key
 
 
 class FileDocument(TypedDict):
-    """One file. ``url`` leads to the copy once it is stored, before that to the provider; it is null once deleted."""
+    """One file. ``url`` leads to the stored copy, before that to the provider; it is null after the deletion."""
 
     state: FileState | Literal["deleted"]
     url: str | None
@@ -27,22 +27,22 @@ class FileDocument(TypedDict):
 
 
 class ResultDocument(TypedDict):
-    """What a model returned, and each file in it."""
+    """A model's output, and each file in it."""
 
     output: Json
     files: list[FileDocument]
 
 
 def result_document(output: str | None, files: Sequence[File], url_of: UrlOf, *, is_kept: bool) -> ResultDocument:
-    """The output (JSON text) with the URLs of our copies in it, and the state of each file.
+    """Returns the output (JSON text) with the copies' URLs in it, and the state of each file.
 
-    Without ``is_kept``, STORAGE_RETENTION has dropped the copies of those that had one.
+    Without ``is_kept``, STORAGE_RETENTION has dropped the copies.
     """
     found: Json = json.loads(output) if output else None
-    # The provider has deleted its own file long before the copy goes, so there is no URL any more.
-    ours = {file["url"]: url_of(file["key"]) if is_kept else None for file in files if file["state"] == "stored"}
+    # The provider deletes its file long before the copy is dropped, so then no URL is left.
+    copies = {file["url"]: url_of(file["key"]) if is_kept else None for file in files if file["state"] == "stored"}
     return {
-        "output": _replaced(found, ours) if ours else found,
+        "output": _replaced(found, copies) if copies else found,
         "files": [_file_document(file, url_of, is_deleted=not is_kept and file["state"] == "stored") for file in files],
     }
 

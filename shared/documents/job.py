@@ -1,4 +1,4 @@
-"""A job as its owner sees it: whole, as a line of a list, and as a dead letter for the operator."""
+"""A job's documents: in full, as a line of a list, and as a dead letter for operators."""
 
 import json
 from typing import Literal, TypedDict
@@ -14,7 +14,7 @@ Stage = Literal["queued", "submitting", "running", "delayed", "storing", "done"]
 
 
 class JobLinks(TypedDict):
-    """Paths where a job can be followed and cancelled, and where its result will be."""
+    """Paths to follow a job, to cancel it, and to get its result."""
 
     status: str
     cancel: str
@@ -31,7 +31,7 @@ FailedAttemptDocument = TypedDict(
 
 
 class Explanation(TypedDict):
-    """Why a job waits and for how long; None for what is not known."""
+    """Why a job waits, and for how long; None for an unknown value."""
 
     queue_position: int | None
     waiting_reason: str | None
@@ -77,7 +77,7 @@ class JobDocument(TypedDict):
 
 
 class _Listed(TypedDict):
-    """What a line of a list and a dead letter have in common."""
+    """The members of both a line of a list and a dead letter."""
 
     id: str
     status: Status
@@ -110,21 +110,21 @@ class DeadLetter(_Listed):
 
 
 class JobsPage(TypedDict):
-    """The answer of ``GET /api/jobs``: the caller's jobs, newest first; no ``next_cursor`` on the last page alone."""
+    """The answer of ``GET /api/jobs``: the caller's jobs, newest first; ``next_cursor`` is null on the last page."""
 
     jobs: list[JobSummary]
     next_cursor: str | None
 
 
 class LettersPage(TypedDict):
-    """The answer of ``GET /api/operate/dead-letters``: all applications' dead letters, the last to die first."""
+    """The answer of ``GET /api/operate/dead-letters``: all applications' dead letters, the latest first."""
 
     dead_letters: list[DeadLetter]
     next_cursor: str | None
 
 
 def job_document(job: JobRecord, explained: Explanation, url_of: UrlOf, *, gone_before: int = 0) -> JobDocument:
-    """All that the owner sees. The copies of a job that ended at ``gone_before`` (ms) or earlier are no longer kept."""
+    """Returns the job in full. Copies of a job that ended at ``gone_before`` (ms) or earlier are no longer kept."""
     return {
         "id": job.id,
         "status": job.status,
@@ -158,21 +158,23 @@ def job_document(job: JobRecord, explained: Explanation, url_of: UrlOf, *, gone_
 
 
 def job_result(job: JobRecord, url_of: UrlOf, *, gone_before: int) -> ResultDocument:
-    """The job's output with the URLs of our copies, and the state of each file; ``gone_before`` as for job_document."""
+    """Returns the job's output with the copies' URLs, and each file's state; ``gone_before`` as in job_document."""
     return result_document(job.output, job.files, url_of, is_kept=(job.ended_at or 0) > gone_before)
 
 
 def job_summary(job: JobRecord) -> JobSummary:
-    """What a list shows of a job."""
+    """Returns the job as a line of a list."""
     error = _error(job)
     short: ShortError | None = error and {
-        "code": error["code"], "class": error["class"], "retryable": error["retryable"]
-    }  # fmt: skip
+        "code": error["code"],
+        "class": error["class"],
+        "retryable": error["retryable"],
+    }
     return {**_listed(job), "error": short, "links": links(job.id)}
 
 
 def dead_letter(job: JobRecord) -> DeadLetter:
-    """What the operator sees of a dead letter."""
+    """Returns the job as a dead letter."""
     return {
         **_listed(job),
         "error": _error(job),
@@ -184,12 +186,12 @@ def dead_letter(job: JobRecord) -> DeadLetter:
 
 
 def error_document(code: str, detail: str) -> StoredError:
-    """A stored error as its owner sees it."""
+    """Returns a stored error as its owner sees it."""
     return {"code": code, "class": error_class(code), "detail": detail}
 
 
 def links(job_id: str) -> JobLinks:
-    """Where the job can be followed and cancelled, and where its result will be."""
+    """Returns the paths to follow the job, to cancel it, and to get its result."""
     job = f"/api/jobs/{job_id}"
     return {"status": f"/api/status/{job_id}", "cancel": f"{job}/cancel", "result": f"{job}/result"}
 
@@ -227,7 +229,7 @@ def _stage(job: JobRecord) -> Stage:
 
 
 def _failed_attempts(job: JobRecord) -> list[FailedAttemptDocument]:
-    """Each attempt that failed or was lost, with its error, oldest first."""
+    """Returns each attempt that failed or was lost, with its error, oldest first."""
     return [
         {
             "attempt": entry["attempt"],
@@ -242,7 +244,7 @@ def _failed_attempts(job: JobRecord) -> list[FailedAttemptDocument]:
 
 
 def _error(job: JobRecord) -> JobError | None:
-    """Why the job failed, or why its last attempt did; None once it completed."""
+    """Returns why the job, or its last attempt, failed; None for a completed job."""
     if not job.error_code or job.status == "completed":
         return None
     return {**error_document(job.error_code, job.error_detail), "retryable": job.is_error_retryable}

@@ -1,10 +1,10 @@
-"""What the operator and the scheduler see: limits, statistics, ticks, redrives, and whether the deployment works."""
+"""Documents for operators and the scheduler: limits, statistics, ticks, redrives and health."""
 
 from typing import Literal, NotRequired, TypedDict
 
 
 class LimitDocument(TypedDict):
-    """A limit in force, and the configured one; they differ while an operator has set it."""
+    """The limit in force, and the configured one; they differ if an operator has set a live limit."""
 
     concurrency: int
     configured: int
@@ -12,14 +12,14 @@ class LimitDocument(TypedDict):
 
 
 class ProviderLimit(LimitDocument):
-    """The limits of a provider, and until when its own refusals pause it."""
+    """The limits of a provider, and the end of a pause after its refusals."""
 
     creates_per_minute: float
     paused_until: str | None
 
 
 class OpenCircuit(TypedDict):
-    """A model that fails, and when one job tries it again."""
+    """A failing model, and when one job tries it again."""
 
     provider: str
     model: str
@@ -36,7 +36,7 @@ class LimitsDocument(TypedDict):
 
 
 class QueueDocument(TypedDict):
-    """One queue's jobs: at a provider, and ready."""
+    """The number of one queue's jobs at a provider, and of its ready jobs."""
 
     running: int
     ready: int
@@ -44,7 +44,7 @@ class QueueDocument(TypedDict):
 
 
 class Statistics(TypedDict):
-    """``GET /api/process-queue``. ``counters`` are of all jobs since the store was empty."""
+    """``GET /api/process-queue``. ``counters`` count all jobs since the store was empty."""
 
     queues: dict[str, QueueDocument]
     running: int
@@ -59,7 +59,7 @@ class Statistics(TypedDict):
 
 
 class TickReport(TypedDict):
-    """``POST /api/process-queue``: what the tick did, in jobs; ``followed_up`` in rows of the outbox."""
+    """``POST /api/process-queue``: the tick's work in jobs; ``followed_up`` counts rows of the outbox."""
 
     started: int
     looked_at: int
@@ -72,14 +72,14 @@ class TickReport(TypedDict):
 
 
 class RedrivenJob(TypedDict):
-    """A dead letter, and the job that was made of it, or would be."""
+    """A dead letter, and the new job that the redrive creates, or would create."""
 
     id: str
     redriven_as: str
 
 
 class SkippedJob(TypedDict):
-    """A job that was not redriven; ``code`` is that of the error."""
+    """A job that was not redriven, and the error's code."""
 
     id: str
     code: str
@@ -96,7 +96,7 @@ class RedriveReport(TypedDict):
 
 
 class StoreHealth(TypedDict):
-    """Whether the store answers: how fast, or with which error."""
+    """Whether the store answers, and how fast, or with which error."""
 
     mode: str
     reachable: bool

@@ -6,7 +6,7 @@ from shared.errors import Problem
 
 
 class ProblemDocument(TypedDict):
-    """RFC 9457's members, ``code`` and ``retryable``; ``field`` if it is known. A bug's has no ``detail``."""
+    """RFC 9457's members, ``code``, ``retryable``, and ``field`` if it is known. A bug's document has no ``detail``."""
 
     type: str
     title: str
@@ -18,7 +18,7 @@ class ProblemDocument(TypedDict):
 
 
 def problem_document(problem: Problem, language: str = "en") -> ProblemDocument:
-    """What an error tells its caller, in this language if it has a translation."""
+    """Returns the error's document, in this language if it has a translation."""
     title, detail = problem.translations.get(language, (problem.title, problem.detail))
     body: ProblemDocument = {
         "type": f"urn:sluice:problem:{problem.code}",

@@ -1,1 +1,1 @@
-"""What an application or an operator may ask for: submit, status, list, cancel, retry, batches, limits, erasure."""
+"""The operations of applications and operators: submit, status, list, cancel, retry, batches, limits, erasure."""

@@ -1,4 +1,4 @@
-"""Admits jobs: one script decides, and the job starts at once when there is room."""
+"""Admits jobs: one script decides, and a job starts at once if there is room."""
 
 import secrets
 
@@ -17,7 +17,7 @@ from shared.signing.derived import job_id_for
 
 
 class Admission:
-    """Takes submitted jobs in."""
+    """Accepts submitted jobs."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Admission:
         self._check_hook = check_hook
 
     async def submit(self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget) -> Receipt:
-        """The accepted job, with its links and place in the queue; the same job for the same key and body."""
+        """Accepts a job and returns its receipt; the same job for the same key and body."""
         job_id = self._job_id(caller, idempotency_key)
-        # Here and not in admit: a redrive repeats what was accepted, and each delivery is checked again anyway.
+        # Not in admit: a redrive repeats an accepted request, and each delivery checks the host again anyway.
         if request.hook_url is not None:
             try:
                 await self._check_hook(request.hook_url)
             except InvalidRequest:
-                # What was accepted stays accepted, whatever has become of its host since.
+                # A repeat of an accepted request gets its answer, even if the host has failed since.
                 if idempotency_key is None or not await self._is_known(job_id):
                     raise
         return await self.admit(job_id, caller, request, budget)
@@ -66,8 +66,10 @@ class Admission:
         start: bool = True,
         user_queued: int | None = None,
     ) -> Receipt:
-        """Takes the request in as the job of this id, unless there is one. ``retry_of`` names the failed job that it
-        repeats; without ``start`` the job waits for a dispatch; ``user_queued`` is as for JobQueue.enqueue.
+        """Creates the job with this id if it does not exist.
+
+        ``retry_of`` is the failed job that it repeats. Without ``start``, the job waits for a dispatch. ``user_queued``
+        is as for JobQueue.enqueue.
         """
         queue = queue_for(self._settings, request.queue, request.provider)
         now = self._clock.now()
@@ -75,9 +77,9 @@ class Admission:
         fields = request.fields(self._settings, caller, queue, now)
         fingerprint = request.fingerprint()
         if retry_of:
-            # The id is derived from the job's; however its request is written down then, it is the same one.
+            # The id is derived from the failed job's, so it is the same request, even if it is written differently.
             fields["retry_of"] = fingerprint = retry_of
-        score, cost = request.standing(self._settings, now)
+        score, cost = request.score_and_cost(self._settings, now)
         token = secrets.token_hex(8)
         try:
             admitted = await self._queue.enqueue(
@@ -93,28 +95,36 @@ class Admission:
         status: Status = "processing" if admitted.word == "started" else "pending"
         receipt = self._receipt(job_id, status, queue.name, admitted.position, now)
         claimed = Claimed(
-            id=job_id, attempt=1, provider=fields["provider"], model=request.model, input=fields["input"],
-            owner=caller, user=request.user_id, queue=queue.name, deadline=queue.deadline, claimed_at=now,
-        )  # fmt: skip
+            id=job_id,
+            attempt=1,
+            provider=fields["provider"],
+            model=request.model,
+            input=fields["input"],
+            owner=caller,
+            user=request.user_id,
+            queue=queue.name,
+            deadline=queue.deadline,
+            claimed_at=now,
+        )
         try:
             if admitted.word == "started":
                 await self._dispatcher.start(claimed)
             if admitted.attention and start:
                 await self._dispatcher.run(budget)
         except Exception as error:
-            # The job is in the store; what could not be done or recorded now is found by whoever comes next.
+            # The job is in the store; a tick or a poll does the rest.
             log.exception("start_failed", job=job_id, error=type(error).__name__)
         return receipt
 
     async def _put_back(self, job_id: str, token: str) -> None:
-        """If the lost answer was that the job has started: nothing was sent, so it need not wait for its lease."""
+        """Puts the job back if the lost answer has started it: no create call was sent, so its lease need not lapse."""
         try:
             await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token)
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
 
     async def receipt(self, job_id: str) -> Receipt:
-        """The receipt of a job that was taken in before. Raises JobNotFound."""
+        """Returns the receipt of a job that was accepted before. Raises JobNotFound."""
         job = await self._records.read(job_id)
         return self._receipt(job_id, job.status, job.queue, None, job.created_at)
 

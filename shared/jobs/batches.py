@@ -1,4 +1,4 @@
-"""Batches: up to 200 jobs of one user with one progress ("5/10"), counted as one of his live tasks."""
+"""Batches: up to 200 jobs of one user with one progress ("5/10"); they count as one live task."""
 
 import hashlib
 import json
@@ -30,13 +30,13 @@ from shared.signing.derived import batch_id_for
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
-MAX_RESULTS = 50  # a page; each costs a command
+MAX_RESULTS = 50  # per page; each costs a command
 Metadata = Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)]
 Priority = Annotated[int, Field(ge=1, le=5)]
 
 
 class BatchJob(BaseModel):
-    """One job of a batch; a model or priority that it does not name is the batch's. Its metadata are its own."""
+    """One job of a batch; it inherits the batch's model and priority, but not its metadata."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -64,25 +64,46 @@ class BatchRequest(BaseModel):
     metadata: Metadata = Field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """The same for every spelling of the same request."""
+        """Returns a digest that is the same for every spelling of the same request."""
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     def request_of(self, job: BatchJob) -> SubmitRequest:
-        """What this job would be if it were submitted alone; InvalidRequest if it has no model."""
+        """Returns the request that submits this job alone; InvalidRequest if it has no model."""
         model = job.model or self.model
         if model is None:
             raise InvalidRequest("Each job needs a model, its own or the batch's.", field="model")
         return SubmitRequest(
-            model=model, input=job.input, user_id=self.user_id, tier=self.tier, priority=job.priority or self.priority,
-            queue=self.queue, provider=self.provider, metadata=job.metadata,
-            # One event at the end tells of all; events of each job only where they are asked for.
-            hook_url=self.hook_url, hook_events=self.hook_events or [],
-        )  # fmt: skip
+            model=model,
+            input=job.input,
+            user_id=self.user_id,
+            tier=self.tier,
+            priority=job.priority or self.priority,
+            queue=self.queue,
+            provider=self.provider,
+            metadata=job.metadata,
+            # The batch sends one event at its end; its jobs send their own events only on request.
+            hook_url=self.hook_url,
+            hook_events=self.hook_events or [],
+        )
+
+    def fields(self, settings: Settings, owner: str, cost: str, now: int) -> dict[str, str]:
+        """Returns the batch's first fields in the store."""
+        return {
+            "owner": owner,
+            "user": self.user_id,
+            "policy": self.policy,
+            "expected": str(len(self.jobs)),
+            "created_at": str(now),
+            "queue": self.queue,
+            "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
+            "cost": cost,
+            **subscription(settings, owner, self.hook_url, self.hook_events, of_batch=True),
+        }
 
 
 class Batches:
-    """Takes batches in and tells how they stand."""
+    """Accepts, shows, cancels and retries batches."""
 
     def __init__(
         self,
@@ -108,7 +129,7 @@ class Batches:
     async def create(
         self, caller: str, request: BatchRequest, idempotency_key: str | None, budget: Budget
     ) -> BatchDocument:
-        """The accepted batch; the same one for the same key and body. Admitted in one call, whatever its size."""
+        """Accepts a batch of any size in one call; returns the same batch for the same key and body."""
         request_of_all = [request.request_of(job) for job in request.jobs]
         queue = queue_for(self._settings, request.queue, request.provider)
         batch_id = f"bat_{secrets.token_hex(16)}"
@@ -118,26 +139,23 @@ class Batches:
             try:
                 await self._check_hook(request.hook_url)
             except InvalidRequest:
-                # What was accepted stays accepted, whatever has become of its host since.
+                # A repeat of an accepted request gets its answer, even if the host has failed since.
                 if idempotency_key is None or not await self._is_known(batch_id):
                     raise
         now = self._clock.now()
         all_fields = [single.fields(self._settings, caller, queue, now) for single in request_of_all]
-        first, cost = all_fields[0], request_of_all[0].standing(self._settings, now)[1]
+        first, cost = all_fields[0], request_of_all[0].score_and_cost(self._settings, now)[1]
         shared = {name for name in first if all(fields[name] == first[name] for fields in all_fields)}
         common = {name: first[name] for name in first if name in shared} | {"policy": request.policy}
         jobs = [
-            # In their order, where nothing else tells them apart.
-            (single.standing(self._settings, now)[0] + (0 if cost else number),
-             {name: value for name, value in fields.items() if name not in shared})
+            # The number keeps jobs with equal scores in their order.
+            (
+                single.score_and_cost(self._settings, now)[0] + (0 if cost else number),
+                {name: value for name, value in fields.items() if name not in shared},
+            )
             for number, (single, fields) in enumerate(zip(request_of_all, all_fields, strict=True))
-        ]  # fmt: skip
-        fields = {
-            "owner": caller, "user": request.user_id, "policy": request.policy, "expected": str(len(jobs)),
-            "created_at": str(now), "queue": request.queue,
-            "metadata": json.dumps(request.metadata, separators=(",", ":"), ensure_ascii=False), "cost": cost,
-            **subscription(self._settings, caller, request.hook_url, request.hook_events, of_batch=True),
-        }  # fmt: skip
+        ]
+        fields = request.fields(self._settings, caller, cost, now)
         word = (await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)).word
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:
@@ -152,7 +170,7 @@ class Batches:
         return True
 
     async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> BatchDocument:
-        """The batch as its owner may see it; BatchNotFound, whether it is unknown or somebody else's."""
+        """Returns the caller's batch; raises BatchNotFound if it is unknown or another owner's."""
         if not is_job_id(batch_id):
             raise BatchNotFound
         key = f"batch:{batch_id}:{first}:{count}"
@@ -167,13 +185,13 @@ class Batches:
     async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, BatchDocument]:
         batch = await self._queue.read(batch_id, first, count)
         now = self._clock.now()
-        # A batch that is polled moves on without any schedule, as a single job does.
+        # Polls move a batch on without any schedule, as they do for a single job.
         patience = self._settings.waiting_check_interval * 1000
         if is_moving(batch, now) and now - max(self._dispatched_at, batch.created_at) >= patience:
             self._dispatched_at = now
             budget = Budget.of_function(self._settings)
             async with Scope(self._worker, budget, about=batch_id):
-                await self._dispatch(budget, most_rounds=1)
+                await self._dispatch(budget, max_rounds=1)
             batch = await self._queue.read(batch_id, first, count)
 
         def url_of(key: str) -> str:
@@ -182,19 +200,19 @@ class Batches:
         return batch.owner, batch_document(batch, url_of, gone_before=gone_before(self._settings, now))
 
     async def cancel(self, caller: str, batch_id: str, budget: Budget) -> CancelWord:
-        """Cancels what has not ended: 'canceled', 'cancel_requested' while a provider has some, 'already_terminal'."""
+        """Cancels the jobs that have not ended: 'canceled', 'cancel_requested' if some run, or 'already_terminal'."""
         if not is_job_id(batch_id):
             raise BatchNotFound
         word = await self._queue.cancel(batch_id, caller)
         log.info("batch_cancel", batch=batch_id, owner=caller, word=word)
         self._forget(batch_id)
         if word != "already_terminal":
-            # Those at a provider are overdue now: a dispatch passes the wish on, and starts others in their places.
+            # Running jobs are overdue now: a dispatch cancels them at their provider, and starts others in their slots.
             await self._dispatch(budget)
         return word
 
     async def retry(self, caller: str, batch_id: str, budget: Budget) -> int:
-        """New jobs for those that failed; also for those cancelled, where one failure had cancelled the others."""
+        """Creates new jobs for the failed ones, and for those that one failure has cancelled; returns their number."""
         if not is_job_id(batch_id):
             raise BatchNotFound
         batch = await self._queue.read(batch_id)
@@ -212,15 +230,14 @@ class Batches:
         self._cache.forget_all(f"batch:{batch_id}:")
         self._cache.forget_all(f"{batch_id}_")
 
-    async def _dispatch(self, budget: Budget, most_rounds: int = 50) -> None:
+    async def _dispatch(self, budget: Budget, max_rounds: int = 50) -> None:
         try:
-            await self._dispatcher.run(budget, most_rounds=most_rounds)
+            await self._dispatcher.run(budget, max_rounds=max_rounds)
         except Exception as error:
-            # The batch is in the store; what could not be done now is found by whoever comes next.
+            # The batch is in the store; a tick or a poll does the rest.
             log.exception("batch_dispatch_failed", error=type(error).__name__)
 
 
 def is_moving(batch: BatchRecord, now: int) -> bool:
-    """Whether something is left to do for a batch: a job lives, or has ended so lately that its files may be on their
-    way."""
+    """Whether work may be left for a batch: a job has not ended, or ended so recently that its files may be pending."""
     return batch.is_live or now < (batch.ended_at or 0) + COPY_DEADLINE * 1000

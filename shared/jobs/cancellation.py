@@ -1,4 +1,4 @@
-"""Ends jobs that are not wanted any more."""
+"""Cancels jobs."""
 
 from shared.budget import Budget
 from shared.dispatch.dispatcher import Dispatcher
@@ -18,9 +18,9 @@ class Cancellation:
         self._dispatcher = dispatcher
 
     async def cancel(self, caller: str, job_id: str, budget: Budget) -> Canceled:
-        """What the cancellation did; a running job's slot is free, and the next job starts, once its provider confirms.
+        """Cancels the job and returns what happened. A running job keeps its slot until its provider confirms.
 
-        Raises JobNotFound for a job of somebody else.
+        Raises JobNotFound for a job of another owner.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -28,10 +28,10 @@ class Cancellation:
         log.info("cancel", job=job_id, owner=caller, word=canceled.word)
         if not canceled.prediction:
             return canceled
-        told = await self._reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
-        if told is None:
-            return canceled  # the provider's deadline ends the run, and a tick or poll finds out
-        ended = await self._reconciler.apply(job_id, canceled.attempt, canceled.provider, told)
+        prediction = await self._reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
+        if prediction is None:
+            return canceled  # a tick or a poll asks again; the provider's deadline ends the run at the latest
+        ended = await self._reconciler.apply(job_id, canceled.attempt, canceled.provider, prediction)
         if ended.makes_room:
             await self._dispatcher.run(budget)
         return Canceled("canceled") if ended.outcome == "canceled" else canceled

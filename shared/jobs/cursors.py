@@ -1,7 +1,7 @@
-"""Where a list goes on, as callers carry it from page to page.
+"""Cursors: where the next page of a list starts, as callers send it back.
 
-A cursor holds the place where its page ended and is signed for one walk: of this caller, through this deployment, with
-these filters. It tells its bearer nothing of other callers' jobs.
+A cursor holds the end of its page. It is signed for one walk: of this caller, in this deployment, with these filters.
+It reveals nothing about other callers' jobs.
 """
 
 import base64
@@ -16,20 +16,20 @@ TAG = 32  # characters
 
 
 class Cursors:
-    """Writes and reads cursors. A ``walk`` names what is walked, and by whom."""
+    """Writes and reads cursors. A ``walk`` names the list and its caller."""
 
     def __init__(self, settings: Settings) -> None:
         self._key = settings.signing_key
 
     def write(self, start: PageStart | None, *walk: str) -> str | None:
-        """The text that stands for this start of a page; None for none."""
+        """Returns the cursor for this start of a page; None for None."""
         if start is None:
             return None
         text = base64.urlsafe_b64encode(f"{start.ms}.{start.bound}".encode()).decode().rstrip("=")
         return page_tag(self._key, text, *walk) + text
 
     def read(self, cursor: str | None, *walk: str) -> PageStart | None:
-        """The start again; InvalidRequest for whatever was not written for this walk."""
+        """Returns the start of the page; InvalidRequest for a cursor that was not written for this walk."""
         if cursor is None:
             return None
         signature, text = cursor[:TAG], cursor[TAG:]

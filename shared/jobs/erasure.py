@@ -1,9 +1,8 @@
-"""Removes what a caller wants gone: a job with its files, or everything of one of his users.
+"""Deletes a job with its files, or all jobs and files of one user.
 
-A job's files go first: where the storage does not answer, the job stays, with what is left of them, and can be deleted
-again. A copy under way
-meanwhile is not lost sight of, since whoever makes it is refused when he notes it, and then removes it himself.
-A user's jobs go first: his files are found without them.
+A single job's files are deleted before the job. If the storage does not answer, the job stays, and can be deleted again
+with the files that are left. A copy that is under way meanwhile is not left behind: the store refuses its record, and
+the call that made it removes it. A user's jobs are deleted before the files, which are found by the user's folder.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ class UserPath(BaseModel):
 
 @dataclass
 class Erased:
-    """What has been removed so far, and which jobs stay: they, or their batches, have not ended."""
+    """What is deleted so far, and the jobs that stay because they, or their batches, have not ended."""
 
     jobs: int = 0
     files: int = 0
@@ -61,10 +60,10 @@ class Erasure:
         self._clock = clock
 
     async def delete_job(self, caller: str, job_id: str, budget: Budget) -> None:
-        """Forgets an ended job and removes its files; one call where it has none, two and a listing where it has.
+        """Deletes an ended job and its files: one call to the store without files; else two, and a listing.
 
-        Raises JobNotFound, NotTerminal or BelongsToBatch; the job is as it was then. After StorageUnavailable it still
-        shows what it showed, but some of its files may be gone; deleting it again removes the others.
+        Raises JobNotFound, NotTerminal or BelongsToBatch, and then changes nothing. After StorageUnavailable, the job
+        looks as before, but some of its files may be gone; a repeat deletes the others.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -80,10 +79,10 @@ class Erasure:
         self._cache.forget(job_id)
 
     async def erase_user(self, caller: str, user: str, budget: Budget) -> ErasedUser:
-        """How much of a user's was removed by this call, and how many jobs stay.
+        """Deletes a user's jobs and files; returns how many, and how many jobs stay.
 
-        Complete means that whatever could go is gone; what stays can go once its jobs, or their batches, have ended.
-        Otherwise the time was over, and another call goes on. Raises StorageUnavailable.
+        If it is complete, only jobs that have not ended, or whose batches have not, are left with their files.
+        Otherwise the time was over, and another call continues. Raises StorageUnavailable.
         """
         erased = Erased()
         is_complete = await self._erase_jobs(caller, user, erased, budget)
@@ -93,7 +92,7 @@ class Erasure:
         return erased.document(is_complete=is_complete)
 
     async def _erase_jobs(self, caller: str, user: str, erased: Erased, budget: Budget) -> bool:
-        """Walks through all of the user's jobs in the history; says whether it came to the end."""
+        """Deletes the user's jobs in the history; returns whether it reached the end."""
         start = None
         while budget.left > 2 * self._settings.store_total_timeout:
             page = await self._history.jobs(caller, user=user, start=start, limit=PAGE)
@@ -112,15 +111,15 @@ class Erasure:
         except (NotTerminal, BelongsToBatch):
             erased.staying.add(job.id)
         except JobNotFound:
-            pass  # somebody else has just deleted it
+            pass  # another call has just deleted it
         self._cache.forget(job.id)
         if job.batch:
             self._cache.forget_all(f"batch:{job.batch}:")
 
     async def _erase_files(self, caller: str, user: str, erased: Erased, budget: Budget) -> bool:
-        """Removes the user's folder of every day, but for what jobs that stay have or need; says whether time sufficed.
+        """Removes the user's folder of each day, except files that staying jobs need; returns whether time sufficed.
 
-        Which upload a job was given is not known: while any stays, all stay that one of them may still have to read.
+        Sluice does not know which job uses an upload. While a job stays, all uploads stay that it may still need.
         """
         user_folder = layout.user_folder(caller, user)
         try:
@@ -140,7 +139,7 @@ class Erasure:
         return True
 
     async def _empty(self, folder: str, erased: Erased) -> None:
-        """Removes the files below a folder, but for those of jobs that stay."""
+        """Removes the files below a folder, except those of staying jobs."""
         async for page in self._bucket.pages(folder):
             keys = [key for key in page if _job_of(key) not in erased.staying]
             await self._bucket.delete(keys)
@@ -148,5 +147,5 @@ class Erasure:
 
 
 def _job_of(key: str) -> str:
-    """The job that a result belongs to, by its place in the layout; of an upload something that is no job's id."""
+    """Returns a result's job id, by its position in the key; for an upload, a text that is no job's id."""
     return key.split("/")[3]

@@ -17,7 +17,7 @@ PER_MINUTE = 60_000
 
 @dataclass(frozen=True)
 class Bounds:
-    """The limits that concern one lane: as set live, or else as configured."""
+    """The limits that apply to one lane: the live ones, or else the configured ones."""
 
     system: int
     queue: int
@@ -38,9 +38,9 @@ class Bounds:
 
 
 def explain(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> Explanation:
-    """``queue_position``, ``waiting_reason`` and ``eta_seconds`` with its p90; None for what is not known.
+    """Returns ``queue_position``, ``waiting_reason``, and ``eta_seconds`` with its p90; None for an unknown value.
 
-    The estimates are made of how long the model's recent runs took: half of them, and nine in ten, were done by then.
+    The estimates are the times within which half, and nine in ten, of the model's recent runs ended.
     """
     reason, starts_in = _waiting(job, outlook, settings, now)
     return {
@@ -52,7 +52,7 @@ def explain(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> E
 
 
 def _eta(job: JobRecord, usual: int, starts_in: "Wait | None", now: int) -> int | None:
-    """Seconds until the result, when runs take ``usual`` ms; None if nobody can tell."""
+    """Returns the seconds until the result if runs take ``usual`` ms; None if that is unknown."""
     if not usual:
         return None
     if job.state in (JobState.SUBMITTING, JobState.RUNNING):
@@ -65,14 +65,14 @@ def _eta(job: JobRecord, usual: int, starts_in: "Wait | None", now: int) -> int 
 
 @dataclass(frozen=True)
 class Wait:
-    """Time until a start: ms for sure, and turns that each take as long as a run."""
+    """The time until a start: a fixed part in ms, and the number of runs that must end before it."""
 
     fixed: float = 0.0
     turns: float = 0.0
 
 
 def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
-    """Why the job waits, and how long for; no wait is known while an operator's pause holds it."""
+    """Returns why the job waits, and for how long; None for the time if an operator has paused it."""
     match job.state:
         case JobState.BACKLOG:
             cap = outlook.cap or 0
@@ -96,7 +96,7 @@ def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
     lane = job.lane
     provider, number = provider_in(lane), lane // MAX_PROVIDERS
     if number >= len(settings.queue_list):
-        return "its queue was taken away", None
+        return "the queue is no longer configured", None
     queue = settings.queue_list[number]
     bounds = Bounds.of(settings, queue, provider, outlook.gates)
     paused = [
@@ -118,7 +118,7 @@ def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
 
 
 def _full(queue: Queue, provider: str, outlook: Outlook, bounds: Bounds, settings: Settings, now: int) -> str | None:
-    """Which limit is reached; None when the job only waits to be claimed."""
+    """Returns which limit is reached; None if the job only waits for its claim."""
     for name, taken, most in (
         ("system", outlook.slots, bounds.system),
         (f"queue {queue.name}", outlook.of_queue, bounds.queue),

@@ -1,7 +1,7 @@
-"""Live limits: what an operator may change while the deployment runs, and how it stands.
+"""Live limits: limits that an operator changes while the deployment runs.
 
-A limit lives as a gate in the queue's index, where each claim reads it for nothing; 0 is a pause. It outlives deploys
-until it is lifted with null, which gives the configured limit back.
+A limit is a gate in the queue's index, where each claim reads it at no extra cost; 0 is a pause. It stays over deploys
+until the operator lifts it with null; then the configured limit applies again.
 """
 
 from typing import Annotated
@@ -21,7 +21,7 @@ Concurrency = Annotated[int, Field(ge=0, le=1000)]
 
 
 class UserLimit(BaseModel):
-    """A user of one API key, and how many of his jobs may be ready or at a provider."""
+    """A user of one API key, and how many of the user's jobs may be ready or at a provider."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -31,7 +31,7 @@ class UserLimit(BaseModel):
 
 
 class LimitsChange(BaseModel):
-    """The body of ``PATCH /api/operate/limits``: what is not named stays; null lifts a limit; 0 pauses."""
+    """The body of ``PATCH /api/operate/limits``: null lifts a limit, 0 pauses, and all others stay."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -50,7 +50,7 @@ class Limits:
         self._clock = clock
 
     async def change(self, change: LimitsChange) -> LimitsDocument:
-        """Applies the change and tells how all limits stand. InvalidRequest names what does not exist."""
+        """Applies the change and returns all limits. InvalidRequest names the field of an unknown queue or provider."""
         gates = {"=s": change.system} if "system" in change.model_fields_set else {}
         numbers = {queue.name: queue.number for queue in self._settings.queue_list}
         for name, value in change.queues.items():
@@ -67,7 +67,7 @@ class Limits:
         return self.shown(await self._controls.set_gates(gates))
 
     def shown(self, gates: dict[str, int]) -> LimitsDocument:
-        """Each limit in force, whether it was set live, and what is paused or open by itself until when."""
+        """Returns each limit in force and the configured one, the paused providers, and the open circuits."""
         s, now = self._settings, self._clock.now()
         providers: dict[str, ProviderLimit] = {}
         for name in s.provider_names:

@@ -1,7 +1,7 @@
 """Lists jobs to their owner and dead letters to the operator, page by page.
 
-A page is bounded in what it reads, not only in what it shows: it may be short, or empty, and not be the last one. What
-is there all the time is shown once, however much comes and goes meanwhile.
+A page is bounded in what it reads, not only in what it shows. So it may be short, or empty, without being the last one.
+A job that exists during the whole walk is shown once, even if others come and go.
 """
 
 import re
@@ -24,7 +24,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def _moment(value: object) -> int:
-    """The ms since the epoch that an RFC 3339 time means, as far as scores can hold them."""
+    """Returns the ms since the epoch of an RFC 3339 time, limited to what a score can hold."""
     try:
         if not isinstance(value, str) or not TIME.fullmatch(value.upper()):
             raise ValueError
@@ -35,7 +35,7 @@ def _moment(value: object) -> int:
 
 
 def _count(value: object) -> int:
-    """A number as a query writes it."""
+    """Returns a number in a query."""
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10):
         raise ValueError(f"must be a number from 1 to {MAX_AT_ONCE}")
     return int(value)
@@ -48,18 +48,17 @@ Cursor = Annotated[str, Field(min_length=1, max_length=MAX_CURSOR)]
 
 
 class Filter(BaseModel):
-    """What is listed; what is not named may be anything."""
+    """A filter of a list; a field that is not set matches everything."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     def walk(self) -> str:
-        """The filter for a cursor's signature: the same on each page."""
+        """Returns the filter as text for a cursor's signature: the same on each page."""
         return self.model_dump_json(exclude={"limit", "cursor"})
 
 
 class JobsQuery(Filter):
-    """The query of ``GET /api/jobs``; ``created_after`` is the first moment that counts, ``created_before`` the first
-    that does not."""
+    """The query of ``GET /api/jobs``; ``created_after`` is inclusive, ``created_before`` is exclusive."""
 
     user_id: Id = ""
     status: Status | None = None
@@ -73,7 +72,7 @@ class JobsQuery(Filter):
 
 
 class LetterFilter(Filter):
-    """Which dead letters; ``key`` is the name of an API key, ``after`` and ``before`` are about when they died."""
+    """A filter of dead letters; ``key`` is an API key's name; ``after`` and ``before`` apply to the job's end."""
 
     key: Name = ""
     user_id: Id = ""
@@ -92,7 +91,7 @@ class LettersQuery(LetterFilter):
 
 
 class UndeliveredQuery(Filter):
-    """The query of ``GET /api/operate/undelivered``; ``before`` is the first moment that does not count."""
+    """The query of ``GET /api/operate/undelivered``; ``before`` is exclusive."""
 
     before: Moment = MAX_MOMENT + 1
 
@@ -105,18 +104,25 @@ class Listing:
         self._cursors = cursors
 
     async def jobs(self, caller: str, query: JobsQuery) -> JobsPage:
-        """The caller's jobs, newest first."""
+        """Returns a page of the caller's jobs, newest first."""
         walk = ("jobs", caller, query.walk())
         page = await self._history.jobs(
-            caller, user=query.user_id, status=query.status or "", queue=query.queue, model=query.model,
-            batch=query.batch_id, after=query.created_after, before=query.created_before, limit=query.limit,
+            caller,
+            user=query.user_id,
+            status=query.status or "",
+            queue=query.queue,
+            model=query.model,
+            batch=query.batch_id,
+            after=query.created_after,
+            before=query.created_before,
+            limit=query.limit,
             start=self._cursors.read(query.cursor, *walk),
-        )  # fmt: skip
+        )
         jobs = [job_summary(job) for job in page.jobs]
         return {"jobs": jobs, "next_cursor": self._cursors.write(page.following, *walk)}
 
     async def letters(self, query: LettersQuery) -> LettersPage:
-        """All applications' dead letters, the last to die first."""
+        """Returns a page of all applications' dead letters, the latest first."""
         start = self._cursors.read(query.cursor, *letters_walk(query))
         page = await letters_page(self._history, query, start, query.limit)
         letters = [dead_letter(job) for job in page.jobs]
@@ -124,13 +130,20 @@ class Listing:
 
 
 def letters_walk(wanted: LetterFilter) -> tuple[str, str]:
-    """What a cursor through these dead letters is signed for."""
+    """Returns the walk that a cursor through these dead letters is signed for."""
     return ("letters", wanted.walk())
 
 
 async def letters_page(history: History, wanted: LetterFilter, start: PageStart | None, limit: int) -> Letters:
-    """One page of the dead letters that the filter wants."""
+    """Returns one page of the dead letters that match the filter."""
     return await history.letters(
-        owner=wanted.key, user=wanted.user_id, queue=wanted.queue, model=wanted.model, code=wanted.code,
-        after=wanted.after, before=wanted.before, start=start, limit=limit,
-    )  # fmt: skip
+        owner=wanted.key,
+        user=wanted.user_id,
+        queue=wanted.queue,
+        model=wanted.model,
+        code=wanted.code,
+        after=wanted.after,
+        before=wanted.before,
+        start=start,
+        limit=limit,
+    )

@@ -1,7 +1,7 @@
-"""Redrives failed jobs: makes of each a new job with the same request. What has ended stays as it is.
+"""Redrives failed jobs: creates a new job with the same request for each. The failed job does not change.
 
-The new job's id is derived from the old one's, so that however often and by whomever a job is redriven, one job is made
-of it. A crash after the new job was made and before the old one was told is healed by repeating.
+The new job's id is derived from the old one's, so repeated redrives by any caller create one job. A crash may come
+between the new job and its record in the old one; a repeat writes the record.
 """
 
 import json
@@ -33,13 +33,13 @@ from shared.jobs.request import SubmitRequest
 from shared.log import log
 from shared.signing.derived import redriven_id
 
-UNLIMITED = 1_000_000  # tasks of a user; what the operator redrives goes to the backlog rather than being refused
+UNLIMITED = 1_000_000  # tasks of a user; an operator's redrives are never refused, but wait in the backlog
 
 JobId = Annotated[str, Field(pattern=f"^{JOB_ID.pattern}$")]
 
 
 class RedriveOrder(BaseModel):
-    """The body of ``POST /api/operate/dead-letters/redrive``: which ones, and where an earlier call stopped."""
+    """The body of ``POST /api/operate/dead-letters/redrive``: which dead letters, and where an earlier call stopped."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -55,22 +55,22 @@ class RedriveOrder(BaseModel):
         if (self.ids is not None) + (self.filter is not None) + self.all != 1:
             raise ValueError("must hold one of ids, filter and all")
         if self.filter is not None and not self.filter.model_fields_set:
-            raise ValueError("must hold a filter that names something; for all dead letters say all")
+            raise ValueError("must hold a filter with a field; for all dead letters use all")
         return self
 
     @property
     def walk(self) -> tuple[str, ...]:
-        """What a cursor of this order is signed for."""
+        """The walk that a cursor of this order is signed for."""
         return ("ids", *self.ids) if self.ids is not None else letters_walk(self.filter or LetterFilter())
 
     @property
     def beginning(self) -> PageStart:
-        """Where it begins; among given ids, the place in their list stands for the moment."""
+        """The start of the first page; for given ids, the index in their list takes the place of the time."""
         return PageStart(0, "") if self.ids is not None else PageStart((self.filter or LetterFilter()).before - 1, "")
 
 
 class Redrive:
-    """Makes new jobs of failed ones."""
+    """Creates new jobs for failed ones."""
 
     def __init__(
         self, history: History, admission: Admission, dispatcher: Dispatcher, cursors: Cursors, settings: Settings
@@ -82,10 +82,10 @@ class Redrive:
         self._settings = settings
 
     async def retry(self, caller: str, job_id: str, budget: Budget) -> RedriveReceipt:
-        """The receipt of the new job; the same job again for the same failed one.
+        """Redrives the caller's failed job and returns the new job's receipt; a repeat returns the same job.
 
-        Raises JobNotFound for a job of somebody else, NotFailed, BelongsToBatch, AlreadyRedriven, and whatever a submit
-        may be refused with.
+        Raises JobNotFound for a job of another owner, NotFailed, BelongsToBatch, AlreadyRedriven, and all errors of a
+        submit.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -95,16 +95,20 @@ class Redrive:
         return await self._redrive(failed, budget)
 
     async def run(self, order: RedriveOrder, budget: Budget) -> RedriveReport:
-        """What was redriven, what was not and why, and where another call goes on.
+        """Redrives dead letters; returns the redriven and the skipped ones, and a cursor for the next call.
 
-        A dry run says what would be done, as far as that can be told. Each job costs three calls and some 12 billed
-        commands; it stops early, with a cursor, when the function's time or the queue is full. Safe to repeat.
+        A dry run returns what would be done, as far as that is known. Each job costs three calls and about 12 billed
+        commands. It stops early, with a cursor, if the queue is full or the function's time is over. May be repeated.
         """
         start = self._cursors.read(order.cursor, *order.walk) or order.beginning
         found, following = await self._found(order, start)
         report: RedriveReport = {
-            "redriven": [], "skipped": [], "stopped_by": None, "next_cursor": None, "dry_run": order.dry_run
-        }  # fmt: skip
+            "redriven": [],
+            "skipped": [],
+            "stopped_by": None,
+            "next_cursor": None,
+            "dry_run": order.dry_run,
+        }
         for job_id, behind in found:
             if budget.left < 3 * self._settings.store_total_timeout:
                 report["stopped_by"] = "out_of_time"
@@ -158,9 +162,14 @@ class Redrive:
             except JobNotFound:
                 raise AlreadyRedriven from None
         receipt = await self._admission.admit(
-            new_id, failed.owner, _request_of(failed), budget,
-            retry_of=failed.id, start=start, user_queued=user_queued,
-        )  # fmt: skip
+            new_id,
+            failed.owner,
+            _request_of(failed),
+            budget,
+            retry_of=failed.id,
+            start=start,
+            user_queued=user_queued,
+        )
         await self._history.note_redriven(failed.id, new_id)
         return {**receipt, "retry_of": failed.id}
 
@@ -173,13 +182,20 @@ def _check(failed: RequestRecord) -> None:
 
 
 def _request_of(job: RequestRecord) -> SubmitRequest:
-    """What was asked for with the job."""
+    """Returns the request that the job was submitted with."""
     try:
-        return SubmitRequest.model_validate({
-            "model": job.model, "input": json.loads(job.input), "user_id": job.user, "tier": job.tier,
-            "priority": job.priority, "queue": job.queue, "provider": job.provider,
-            "metadata": json.loads(job.metadata), "hook_url": job.hook_url or None,
+        given = {
+            "model": job.model,
+            "input": json.loads(job.input),
+            "user_id": job.user,
+            "tier": job.tier,
+            "priority": job.priority,
+            "queue": job.queue,
+            "provider": job.provider,
+            "metadata": json.loads(job.metadata),
+            "hook_url": job.hook_url or None,
             "hook_events": [f"job.{event}" for event in job.hook_events],
-        })  # fmt: skip
+        }
+        return SubmitRequest.model_validate(given)
     except (ValidationError, KeyError, ValueError):
-        raise InvalidRequest("The job's request is not one that could be submitted now.") from None
+        raise InvalidRequest("The job's request could not be submitted now.") from None

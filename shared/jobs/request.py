@@ -1,4 +1,4 @@
-"""What a caller may submit, and the fields a job begins with."""
+"""The body of a submit, and a job's first fields."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ from shared.jobqueue import priority
 from shared.jobqueue.terms import lane_of, ms
 
 MODEL = re.compile(
-    # No part may begin with a dot: it becomes part of the path of a call that carries our token.
+    # No part may begin with a dot: it becomes part of the path of a call with the deployment's token.
     r"deployments/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
     r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?::[0-9a-f]{8,64})?"
     r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}){2,4}"  # WaveSpeed's have more parts
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20
-HookCheck = Callable[[str], Awaitable[None]]  # raises InvalidRequest for a URL that no hook may have
+HookCheck = Callable[[str], Awaitable[None]]  # raises InvalidRequest for a URL that a hook must not have
 
 
 def _printable(value: str) -> str:
@@ -42,7 +42,7 @@ def _model(value: str) -> str:
 
 
 def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
-    """Checks what only the deployment knows: its queues and its providers."""
+    """Returns the queue; InvalidRequest if this deployment does not have the queue or the provider."""
     found = next((q for q in settings.queue_list if q.name == queue), None)
     if found is None:
         raise InvalidRequest("There is no such queue.", field="queue")
@@ -77,17 +77,17 @@ class SubmitRequest(BaseModel):
     queue: Annotated[str, Field(max_length=32)] = "video"
     provider: Annotated[str, Field(max_length=32)] | None = None  # the deployment's first
     hook_url: Annotated[str, Field(max_length=2000)] | None = None
-    # All but job.processing, where none are named; without a hook_url the API key's own
+    # None: the API key's own events if there is no hook_url, else all except job.processing
     hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
     metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """The same for every spelling of the same request."""
+        """Returns a digest that is the same for every spelling of the same request."""
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
-    def standing(self, settings: Settings, now: int) -> tuple[int, str]:
-        """What the job waits with, and what it costs its user under the fair policy; see jobqueue/priority.py."""
+    def score_and_cost(self, settings: Settings, now: int) -> tuple[int, str]:
+        """Returns the job's score, and its cost for the user under the fair policy; see jobqueue/priority.py."""
         explicit = self.priority or settings.default_priority
         if settings.priority_policy == "multiplicative":
             return priority.multiplicative(now, explicit), ""
@@ -99,7 +99,7 @@ class SubmitRequest(BaseModel):
         return priority.fair_head_start(head_start, settings.priority_grants_per_point), str(cost)
 
     def fields(self, settings: Settings, owner: str, queue: Queue, now: int) -> dict[str, str]:
-        """The job's first fields in the store. Its queue's terms go with it: what it was promised stays."""
+        """Returns the job's first fields in the store, with its queue's terms: later settings do not change them."""
         provider = self.provider or settings.provider_names[0]
         listing = REGISTRY[NUMBERS[provider]]
         return {

@@ -1,4 +1,4 @@
-"""What a completed job brought, as its owner is sent to it."""
+"""The result of a completed job, and the URL that its owner is redirected to."""
 
 import json
 from collections.abc import Collection
@@ -13,47 +13,47 @@ from shared.json_value import Json
 from shared.storage.links import ROUTE
 
 MAX_URL = 2000  # characters that go into a header
-MAX_FILE = 10**6  # the largest number that is read; which files there are is the job's to say
+MAX_FILE = 10**6  # the largest number that is read; no job has so many files
 
 
 @dataclass(frozen=True)
 class Result:
-    """The output, and the address that it is or whose list it begins, if any."""
+    """The output, and its URL if the output is a URL or a list with one."""
 
     output: Json
     url: str | None
 
     @property
     def body(self) -> bytes:
-        """The output as a JSON document; ASCII, since a provider's text may hold what UTF-8 cannot carry."""
+        """The output as a JSON document; in ASCII, because a provider's text may hold lone surrogates."""
         return json.dumps({"output": self.output}, separators=(",", ":")).encode()
 
 
 def result_of(view: StatusView, number: int | None = None) -> Result:
-    """The result of the job in the view, or its file with this number, from 0. Raises NotCompleted or NoSuchFile.
+    """Returns the result of the job in the view, or its file with this number, from 0.
 
-    What the output begins with is our own copy where there is one: the view has put it there.
+    A stored copy's URL has replaced the provider's in the view. Raises NotCompleted or NoSuchFile.
     """
     document: JobDocument = json.loads(view.body)
     if document["status"] != "completed":
         raise NotCompleted if view.is_final else NotCompletedYet
     output, files = document["output"], document["files"]
-    ours = {file["url"] for file in files if file["state"] == "stored"}
+    stored = {file["url"] for file in files if file["state"] == "stored"}
     if number is not None:
         url = files[number]["url"] if number < len(files) else None
-        if not _is_url(url, ours):
+        if not _is_url(url, stored):
             raise NoSuchFile
         return Result(output, url)
     candidates = output if isinstance(output, list) else [output]
-    return Result(output, next((text for text in candidates if _is_url(text, ours)), None))
+    return Result(output, next((text for text in candidates if _is_url(text, stored)), None))
 
 
-def _is_url(value: object, ours: Collection[str | None]) -> TypeGuard[str]:
-    """Whether it can be redirected to: a URL, or the path of a copy in this deployment's own route."""
+def _is_url(value: object, stored: Collection[str | None]) -> TypeGuard[str]:
+    """Whether a redirect may lead to it: a URL, or the path of a copy in this deployment's file route."""
     if not isinstance(value, str) or len(value) > MAX_URL or not value.isascii() or not value.isprintable():
         return False
     if value.startswith(ROUTE):
-        return value in ours
+        return value in stored
     try:
         parts = urlsplit(value)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Serves kept files where no bucket does: a developer's own folder or memory, behind the URLs that Links signs.
+"""Serves stored files from a developer's folder or from memory, behind the URLs that Links signs.
 
-A browser plays a film in pieces, so a range is answered as RFC 9110 wants it; of several ranges at once, which a server
-may answer whole, none is cut.
+A browser plays a film in pieces, so a range is answered as RFC 9110 requires. A request for several ranges gets the
+whole file, which the RFC allows.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ MAX_AGE = 3600  # s that a browser may keep a file
 
 @dataclass(frozen=True)
 class Piece:
-    """What of a file is answered: the bytes from ``start`` to before ``end``."""
+    """The answered part of a file: the bytes from ``start`` up to, not including, ``end``."""
 
     status: int
     headers: dict[str, str]
@@ -32,14 +32,14 @@ class Piece:
 
 
 def verify(bucket: Bucket, method: str, key: str, query: Mapping[str, str], now: int, *conditions: str) -> None:
-    """Returns if the URL was made for this request and its time is not over; else LinkRefused."""
-    # What UTF-8 cannot carry was never signed, and could not be compared.
+    """Returns if the URL was signed for this request and has not expired; raises LinkRefused otherwise."""
+    # Text that UTF-8 cannot encode was never signed, and cannot be compared.
     if not key.isprintable() or not bucket.verify_file_url(method, key, query, now, *conditions):
         raise LinkRefused
 
 
 async def piece_of(bucket: Bucket, key: str, query: Mapping[str, str], asked: Mapping[str, str], now: int) -> Piece:
-    """How a GET or HEAD with the headers ``asked`` is answered: 200, 206 or 304.
+    """Returns the answer to a GET or HEAD with the headers ``asked``: 200, 206 or 304.
 
     Raises NoSuchFile, RangeRefused or StorageUnavailable.
     """
@@ -75,8 +75,8 @@ async def piece_of(bucket: Bucket, key: str, query: Mapping[str, str], asked: Ma
     return Piece(206, headers | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}, start, end)
 
 
-async def opened(bucket: Bucket, key: str, piece: Piece) -> AsyncIterator[bytes]:
-    """The piece's bytes; its beginning has been read, so that StorageUnavailable is raised while it can be answered."""
+async def open_piece(bucket: Bucket, key: str, piece: Piece) -> AsyncIterator[bytes]:
+    """Returns the piece's bytes; reads the first ones, so StorageUnavailable comes before the answer begins."""
     blocks = bucket.read(key, piece.start, piece.end)
     try:
         first = await anext(blocks, b"")
@@ -91,18 +91,18 @@ async def opened(bucket: Bucket, key: str, piece: Piece) -> AsyncIterator[bytes]
     return all_blocks()
 
 
-async def keep(bucket: Bucket, key: str, blocks: AsyncIterator[bytes], content_type: str, size: int) -> None:
-    """Keeps an upload of ``size`` bytes, and nothing of one that has more or fewer: InvalidRequest then."""
+async def save_upload(bucket: Bucket, key: str, blocks: AsyncIterator[bytes], content_type: str, size: int) -> None:
+    """Stores an upload of ``size`` bytes; stores nothing of one with more or fewer, and raises InvalidRequest."""
     try:
         await bucket.save(key, _exactly(blocks, size), content_type)
     except StorageError:
         raise StorageUnavailable from None
 
 
-def upload_terms(content_type: str, length: str | None, most: int) -> int:
-    """The size (bytes) that an upload's headers say it has; InvalidRequest for what no upload may be."""
+def read_upload_size(content_type: str, length: str | None, most: int) -> int:
+    """Returns an upload's size (bytes) from its headers; InvalidRequest for a type or a size that is not allowed."""
     if length is None:
-        raise InvalidRequest("An upload must say its length.", field="Content-Length", http_status=411)
+        raise InvalidRequest("An upload must have a length.", field="Content-Length", http_status=411)
     if not (length.isascii() and length.isdigit()):
         raise InvalidRequest("must be a number of bytes", field="Content-Length", http_status=400)
     if len(length) > 18 or int(length) > most:
@@ -118,23 +118,23 @@ async def _exactly(blocks: AsyncIterator[bytes], size: int) -> AsyncIterator[byt
         async for block in blocks:
             seen += len(block)
             if seen > size:
-                raise InvalidRequest("The body has more bytes than it said.", http_status=413)
+                raise InvalidRequest("The body has more bytes than its Content-Length.", http_status=413)
             yield block
     except ClientDisconnect:
         seen = -1
     if seen < size:
-        raise InvalidRequest("The body did not arrive whole.", http_status=400)
+        raise InvalidRequest("The body did not arrive completely.", http_status=400)
 
 
 def _etag(key: str, size: int) -> str:
-    """What a result is known by: its key never gets another content. An upload can be made again, so it has none."""
+    """Returns a result's ETag, because its content never changes. An upload can be repeated, so it has none."""
     if not key.startswith(f"{layout.RESULTS}/"):
         return ""
     return f'"{hashlib.sha256(f"{key} {size}".encode()).hexdigest()[:24]}"'
 
 
 def _span(text: str, size: int) -> tuple[int, int] | None:
-    """The one range that is asked for, as start and end; None where the whole file is to be answered."""
+    """Returns the start and end of the one requested range; None if the whole file is the answer."""
     found = RANGE.fullmatch(text.strip())
     if found is None or found.groups() == ("", ""):
         return None
@@ -144,7 +144,7 @@ def _span(text: str, size: int) -> tuple[int, int] | None:
     else:
         start, end = int(first), min(int(last) + 1, size) if last else size
         if last and int(last) < int(first):
-            return None  # not valid, so as if it were not there
+            return None  # not valid, so it is ignored
     if start >= end:
         raise RangeRefused(size)
     return start, end

@@ -1,4 +1,4 @@
-"""Reads a job's status through the cache, and repairs on the way what a lost webhook or a dead function left."""
+"""Reads a job's status through the cache, and does what a lost webhook or a dead function has left undone."""
 
 import hashlib
 import json
@@ -24,22 +24,20 @@ from shared.outbox.worker import OutboxWorker
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
-TERMINAL_TTL = 30.0  # s; a terminal job does not change, but what is kept is bounded in time as well as in number
-MAX_KEPT_BYTES = 256 * 1024  # of a document kept; a larger one is still read once for all who ask at the same time
-ASK_TIMEOUT = 5.0  # s; somebody waits for this answer, so a poll asks shortly and does one round of work at most
-
-
+TERMINAL_TTL = 30.0  # s; a terminal job does not change, but a cached document must not live forever
+MAX_KEPT_BYTES = 256 * 1024  # of a cached document; polls at the same time still share one read of a larger one
+ASK_TIMEOUT = 5.0  # s; a person may wait for a poll, so it asks briefly and does at most one round of work
 MAX_OUTLOOKS = 4096
-WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # what an ETag begins with
+WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # the beginnings of ETags
 
 
-def _written(document: JobDocument) -> bytes:
+def _to_json(document: JobDocument) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
 class StatusView:
-    """A job's public document, written out once for all who poll it. ``is_final``: nothing of it will change."""
+    """A job's public document as JSON, made once for all its polls. ``is_final``: it will not change again."""
 
     owner: str
     body: bytes
@@ -48,7 +46,7 @@ class StatusView:
 
 
 class Statuses:
-    """Answers polls. In one process and ``STATUS_CACHE_TTL``, any number of polls of a job cost one store read."""
+    """Answers polls. In one process, all polls of a job within ``STATUS_CACHE_TTL`` cost one read of the store."""
 
     def __init__(
         self,
@@ -72,14 +70,13 @@ class Statuses:
         self._settings = settings
         self._clock = clock
         self._dispatched_at = 0
-        self._outlooks: OrderedDict[str, Outlook] = (
-            OrderedDict()
-        )  # of jobs seen here that do not wait: nothing to explain
+        # Of jobs that this process has seen and that do not wait: they need no explanation.
+        self._outlooks: OrderedDict[str, Outlook] = OrderedDict()
 
     async def view(self, caller: str, job_id: str, known_etag: str = "") -> Remembered[StatusView]:
-        """The job as its owner may see it now; JobNotFound, whether it is unknown or somebody else's.
+        """Returns the caller's job as it is now; raises JobNotFound if it is unknown or another owner's.
 
-        ``known_etag``, of an earlier view, tells a process that has not seen the job whether it waited then.
+        ``known_etag`` is the tag of an earlier view: it says whether the job was waiting then.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -90,11 +87,11 @@ class Statuses:
         return remembered
 
     def left(self, remembered: Remembered[StatusView]) -> float:
-        """For how many seconds a poller may keep the view."""
+        """Returns for how many seconds a caller may keep the view."""
         return self._cache.left(remembered)
 
     def forget(self, job_id: str, *, ended: bool = False) -> None:
-        """Makes the next poll in this process read the store, after a change made here."""
+        """Makes the next poll in this process read the store, after this process has changed the job."""
         self._cache.forget(job_id)
         if ended:
             self._remember_outlook(job_id, Outlook())
@@ -119,15 +116,15 @@ class Statuses:
 
         gone = gone_before(self._settings, now)
         document = job_document(job, explained, url_of, gone_before=gone)
-        body = _written(document)
-        # Weak, and without the estimates: a document stands while nothing but the time has changed.
-        lasting = body if job.is_terminal else _written({**document, "eta_seconds": None, "eta_p90_seconds": None})
+        body = _to_json(document)
+        # The ETag is weak and leaves out the estimates, so it stays the same while only the time changes.
+        lasting = body if job.is_terminal else _to_json({**document, "eta_seconds": None, "eta_p90_seconds": None})
         tag = hashlib.sha256(lasting).hexdigest()[:24]
         is_final = job.is_terminal and not job.is_storing
         return StatusView(job.owner, body, f'{WAITING if job.is_waiting else NOT_WAITING}{tag}"', is_final)
 
     async def _read(self, job_id: str, is_hinted: bool = False) -> tuple[JobRecord, Outlook]:
-        """One call: a plain read, which costs less, where this process knows that nothing need be explained."""
+        """Reads the job in one call: a plain read, which costs less, if the job is known not to wait."""
         if is_hinted or job_id in self._outlooks:
             job, outlook = await self._records.read(job_id), self._outlooks.get(job_id, Outlook())
             if not job.is_waiting:
@@ -135,7 +132,7 @@ class Statuses:
         try:
             job, outlook = await self._records.explain(job_id)
         except (StoreRefused, StoreScriptError):
-            # A store that takes no scripts (full, or a token that may only read) still answers a plain read.
+            # A store that refuses scripts (full, or a read-only token) still answers a plain read.
             return await self._records.read(job_id), Outlook()
         if job.is_waiting:
             self._outlooks.pop(job_id, None)
@@ -150,7 +147,7 @@ class Statuses:
             self._outlooks.popitem(last=False)
 
     async def _repair(self, job: JobRecord) -> bool:
-        """Asks about an overdue run, and looks for room when a job waits; says whether the job may have changed."""
+        """Asks about an overdue run, or looks for room for a waiting job; returns whether the job may have changed."""
         now = self._clock.now()
         if job.is_overdue(now, round(self._settings.status_check_interval * 1000)):
             repair: Callable[[JobRecord, Budget], Awaitable[bool]] = self._ask
@@ -161,7 +158,7 @@ class Statuses:
         else:
             return False
         budget = Budget.of_function(self._settings)
-        # Left before the job is read again, which then shows what came of it.
+        # The scope ends before the job is read again, so that read shows its follow-ups too.
         async with Scope(self._worker, budget, about=job.id):
             return await repair(job, budget)
 
@@ -171,7 +168,7 @@ class Statuses:
             return False
         ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
         if ended.makes_room:
-            await self._dispatcher.run(budget, most_rounds=1)
+            await self._dispatcher.run(budget, max_rounds=1)
         return True
 
     async def _take_up(self, job: JobRecord, _: Budget) -> bool:
@@ -181,19 +178,19 @@ class Statuses:
 
     async def _look_for_room(self, job: JobRecord, budget: Budget) -> bool:
         self._dispatched_at = self._clock.now()
-        # A job that waits for long may be one that the index has lost.
+        # The index may have lost a job that waits for long.
         await self._queue.rehome(self._queue.keys.user(job.owner, job.user), [job.id], whole=False)
-        await self._dispatcher.run(budget, most_rounds=1)
+        await self._dispatcher.run(budget, max_rounds=1)
         return True
 
     def _waits_for_storage(self, job: JobRecord, now: int) -> bool:
-        """Whether the copy of its files seems to have been given up by the function that began it."""
+        """Whether the function that began to copy the job's files seems to have died."""
         s = self._settings
         is_late = job.is_storing and now >= (job.ended_at or now) + s.lease * 1000
         return is_late and now - self._dispatched_at >= s.waiting_check_interval * 1000
 
     def _waits_for_dispatch(self, job: JobRecord, now: int) -> bool:
-        """Whether this poll looks for work: rarely in each process, since mostly nothing but patience is missing."""
+        """Whether this poll looks for work: rarely in each process, because most jobs only have to wait."""
         s = self._settings
         since = now - self._dispatched_at
         if job.is_due(now):

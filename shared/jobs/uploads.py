@@ -1,4 +1,4 @@
-"""Lets a user's own pictures be uploaded, past the functions, to where a model can fetch them."""
+"""Prepares uploads of a user's pictures: they go directly to the storage, from where a model can fetch them."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from shared.storage import layout
 from shared.storage.bucket import Bucket
 from shared.storage.retention import uploads_needed_for
 
-# The types that may be uploaded, and the extensions of their keys; nothing that a browser would run.
+# The types that may be uploaded, and the extensions of their keys. None of them runs in a browser.
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
 
 
@@ -26,10 +26,10 @@ class UploadRequest(BaseModel):
     size: Annotated[int, Field(ge=1)]
 
 
-def prepared(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> PreparedUpload:
-    """Where this very file may be PUT, with which headers and until when, and the URL by which it can be read then.
+def prepare_upload(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> PreparedUpload:
+    """Returns a URL to PUT this file, with its headers and expiry, and the URL to read the file afterwards.
 
-    The storage is not asked. Raises NoStorage, and InvalidRequest for a file too large.
+    Makes no call to the storage. Raises NoStorage, and InvalidRequest for a file that is too large.
     """
     settings = bucket.settings
     if not settings.storage_scheme:
@@ -42,7 +42,7 @@ def prepared(bucket: Bucket, caller: str, wanted: UploadRequest, now: int) -> Pr
         "upload_url": upload_url,
         "method": "PUT",
         "headers": headers,
-        # A job that is given it may wait as long as its queue allows before the provider fetches it.
+        # A job that uses the file may wait as long as its queue allows, before the provider fetches it.
         "url": bucket.url(key, now, at_least=uploads_needed_for(settings)),
         "expires_at": iso((now // 1000 + settings.storage_url_ttl) * 1000),
     }

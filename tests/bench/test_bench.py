@@ -113,7 +113,7 @@ async def enqueue(queue: JobQueue, filler: filling.Filler, clock: ManualClock, n
     """Enqueues a job as a submit does, at the time that its number gives."""
     settings, request = filler.settings, filler.request(user)
     clock.true_now = filler.began + number
-    score, cost = request.standing(settings, clock.now())
+    score, cost = request.score_and_cost(settings, clock.now())
     fields = request.fields(settings, filling.OWNER, settings.queue_list[0], clock.now())
     await queue.enqueue(
         filling.job_id(number), request.fingerprint(), fields,

@@ -74,7 +74,7 @@ class QueueMachine(Driver):
         )  # fmt: skip
         now = self.clock.true_now + caller.skew
         fields = asked.fields(config, "app", config.queue_list[self.deployment.names.index(queue)], now)
-        score, cost = asked.standing(config, now)
+        score, cost = asked.score_and_cost(config, now)
         work = self.queue.enqueue(name, asked.fingerprint(), fields, score=score, cost=cost, start=start)
         admitted = self.run(work, caller)
         if admitted is not None:

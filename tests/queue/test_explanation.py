@@ -204,4 +204,4 @@ async def test_a_job_whose_queue_was_taken_away_still_has_a_status(
     async with make_world(any_store, clock, queues="image:1") as world, http_client(**AUTH) as client:
         job = await world.enqueue("ada", queue="image")
         world.another_process(queues="")
-        assert (await poll(world, client, job))["waiting_reason"] == "its queue was taken away"
+        assert (await poll(world, client, job))["waiting_reason"] == "the queue is no longer configured"
