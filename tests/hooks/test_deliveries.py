@@ -54,7 +54,7 @@ async def test_the_end_of_a_job_is_delivered_by_the_call_that_ended_it_and_both_
     assert json.loads(record.entries[0])["status"] == 204
 
 
-async def test_a_key_without_secrets_of_its_own_signs_with_one_that_is_derived(
+async def test_a_key_without_its_own_secrets_signs_with_a_derived_one(
     any_store: RunningServer | None, endpoint: Receiver
 ) -> None:
     clock = ManualClock(time.time_ns() // 1_000_000)

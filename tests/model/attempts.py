@@ -1,4 +1,4 @@
-"""What the verbs that are about one attempt should do: record, finish, fail, snooze, rescue, check, progress, adopt."""
+"""The expected effect of the verbs of one attempt: record, finish, fail, snooze, rescue, check, progress, adopt."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
 
 
 def _wait_on(model: Model, name: str, job: Job, now: int) -> None:
-    """The time at the provider was no waiting."""
+    """Time at the provider does not count as waiting."""
     job["expire_at"] += max(0, now - job["submitted_at"])
     model.put(f"!{name}", ALARMS, job["expire_at"])
 

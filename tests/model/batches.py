@@ -1,7 +1,7 @@
-"""Batches whose ends are told: the real scripts in any order, held against the invariants alone.
+"""Batches with hooks: the real scripts in any order, checked against the invariants alone.
 
-How a batch's jobs move is not modelled. What must be told of them is said by what the store held before and after each
-step: who ended, which batch did, and what had been told already.
+The moves of a batch's jobs are not modelled. The expected events follow from the store before and after each step:
+which jobs ended, which batch did, and which events had been sent already.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from shared.jobqueue import FollowUp, Tried
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.runtime import Runtime
 from shared.store.memory import MemoryStore
-from tests.model import owed
+from tests.model import outbox_invariants
 from tests.model.content import content_of
 from tests.model.driver import FILES, Outside
 from tests.model.outbox import wants
@@ -70,18 +70,18 @@ class BatchMachine(RuleBasedStateMachine):
         return sorted(name for name, job in self.view.jobs.items() if job["state"] in states)
 
     @invariant()
-    def nothing_that_is_owed_is_lost(self) -> None:
+    def no_event_is_lost(self) -> None:
         before, view = self.view, View.of(content_of(self.inner), self.prefix)
         for name, batch in view.batches.items():
             old = before.batches.get(name, {})
             new = {part for part in batch if part.startswith("s:") and part not in old}
             has_ended = "ended_at" in batch and "ended_at" not in old
             self.ends += has_ended
-            assert len(new) == (has_ended and wants(batch, "batch")), f"{name} is told of as {new}"
+            assert len(new) == (has_ended and wants(batch, "batch")), f"{name} has the events {new}"
             for part in (part for part in old if part.startswith("s:") and old[part] == "delivered"):
-                assert self.redelivered or batch[part] == "delivered", f"{part} of {name} is owed again"
+                assert self.redelivered or batch[part] == "delivered", f"{part} of {name} is pending again"
         assert int(view.counters.get("batches", "0")) == self.ends, "a batch has ended twice"
-        owed.hold(view, self.orphans)
+        outbox_invariants.hold(view, self.orphans)
         self.view, self.redelivered = view, False
 
     redelivered = False
@@ -116,7 +116,7 @@ class BatchMachine(RuleBasedStateMachine):
             else:
                 files = {"files": f'[{{"url":"{FILES["replicate"]}","state":"pending"}}]'} if how == "files" else {}
                 self.run(queue.finish(name, attempt, prediction, WANTED.get(how, how), {"output": "1", **files}))
-            self.nothing_that_is_owed_is_lost()
+            self.no_event_is_lost()
 
     @rule(pick=PICKS, whole=st.booleans())
     def cancel(self, pick: int, whole: bool) -> None:
@@ -133,26 +133,26 @@ class BatchMachine(RuleBasedStateMachine):
             name = batches[pick % len(batches)]
             self.run(self.sluice.batch_queue.retry(name, "app", "ada", canceled_too=bool(pick % 2), cost=""))
 
-    @rule(endpoint=ENDPOINTS, source=SOURCES, tells_all=st.booleans())
-    def work_off(self, endpoint: str, source: str, tells_all: bool) -> None:
+    @rule(endpoint=ENDPOINTS, source=SOURCES, handles_all=st.booleans())
+    def work_off(self, endpoint: str, source: str, handles_all: bool) -> None:
         self.outside.answer, self.outside.source = ANSWERS[endpoint], source
-        work = work_off if tells_all else follow_up
+        work = work_off if handles_all else follow_up
         self.run(work(self.sluice, Budget(60)))
 
     @rule(jobs=st.integers(0, 2), rows=st.integers(1, 3))
     def take(self, jobs: int, rows: int) -> None:
-        """What was told to a process that dies, and what another one claims."""
-        told = follow_ups_of(self.sluice).take()
+        """Leases the follow-ups of a process that dies, and those that another one claims."""
+        dropped = follow_ups_of(self.sluice).take()
         claimed = self.run(self.sluice.outbox.claim(jobs, 2, rows))
-        for row in [*told, *claimed[0], *(row for lane in claimed[1] for row in lane.rows)]:
-            holder = owed.holder_of(self.view, row.event, row.id)
+        for row in [*dropped, *claimed[0], *(row for lane in claimed[1] for row in lane.rows)]:
+            holder = outbox_invariants.holder_of(self.view, row.event, row.id)
             self.leased.append((row, int(holder.get(f"n:{row.event}", 0))))
 
     @precondition(lambda self: self.leased)
     @rule(pick=PICKS, word=WORDS, pause=PAUSES)
     def note(self, pick: int, word: Any, pause: int | None) -> None:
         row, tries = self.leased[pick % len(self.leased)]
-        holder = owed.holder_of(self.view, row.event, row.id)
+        holder = outbox_invariants.holder_of(self.view, row.event, row.id)
         if row.what == "store":
             retry_at = self.clock.now() + 5000 if word == "retry" else None
             self.run(self.sluice.outbox.keep(row.id, row.turn, "[]", retry_at=retry_at))
@@ -177,7 +177,7 @@ class BatchMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS)
     def lose(self, pick: int) -> None:
-        """A job's key is evicted, and its user rehomed: its batch does not wait for it."""
+        """Evicts a job's key and rehomes its user: its batch does not wait for it."""
         live = self.jobs("queued", "backlog", "running")
         if live and pick % 3 == 0:
             name = live[pick % len(live)]
@@ -190,7 +190,7 @@ class BatchMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
 
     def teardown(self) -> None:
-        """Everything ends, owners' endpoints are well, and after the longest wait nothing is left."""
+        """All jobs end, owners' endpoints recover, and after the longest wait nothing is left."""
         try:
             self.outside.answer, self.outside.source = ANSWERS["well"], "there"
             for _ in range(40):
@@ -198,11 +198,11 @@ class BatchMachine(RuleBasedStateMachine):
                     self.clock.advance(65)
                     self.start(3)
                     self.end(0, "completed", 3)
-                    self.nothing_that_is_owed_is_lost()
+                    self.no_event_is_lost()
             for _ in range(3):
                 self.clock.advance(30 * 3600)
                 self.run(work_off(self.sluice, Budget(60)))
-            self.nothing_that_is_owed_is_lost()
+            self.no_event_is_lost()
             assert not self.view.outbox, f"the outbox still holds {self.view.outbox}: {self.view.lanes}"
             alive = [name for name, batch in self.view.batches.items() if "ended_at" not in batch]
             assert not alive, f"{alive} never end"

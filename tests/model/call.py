@@ -14,7 +14,7 @@ def hash_of(flat: list[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Call:
-    """``rest`` is what the header's last name stands for, if that is any number of arguments."""
+    """``rest`` holds the arguments of the header's last name, if it takes any number of them."""
 
     verb: str
     keys: dict[str, str]
@@ -26,7 +26,7 @@ class Call:
         verb, count = VERB_OF[command[1]], int(command[2])
         keys, argv, called = list(command[3 : 3 + count]), list(command[3 + count :]), script(verb)
         names = [argument.name for argument in called.arguments]
-        # The last name may stand for none or many.
+        # The last name may take none or many.
         arguments = dict(zip(names, argv, strict=False))
         return cls(verb, dict(zip(called.keys, keys, strict=True)), arguments, argv[len(names) - 1 :])
 
@@ -38,7 +38,7 @@ class Call:
 
     @property
     def user(self) -> str:
-        """The user whose set this call names."""
+        """The user of the set that this call names."""
         return self.keys["user"].partition(":u:")[2]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What claim should do: start the best that may start, hand out what is overdue or has waited too long."""
+"""The expected effect of claim: start the best jobs, hand out overdue runs and jobs that waited too long."""
 
 from collections import Counter
 from typing import Any
@@ -54,7 +54,7 @@ def _hand_out(rows: list[Row], model: Model, call: Call, lost: list[str], reply:
 
 
 def _expired(model: Model, call: Call, rows: list[Row], complete: bool) -> list[str]:
-    """Whose alarm has gone off: as far as any claim sees it, and behind that as far as a tick asks."""
+    """The jobs with a due alarm: as many as any claim sees, and more if a tick asks for more."""
     time = call.number("lease_now")
     ringing = [row for row in rows if row.band == ALARMS and row.ms <= time]
     if call["is_tick"] == "1" and not complete:
@@ -65,7 +65,7 @@ def _expired(model: Model, call: Call, rows: list[Row], complete: bool) -> list[
 def _candidates(
     model: Model, call: Call, rows: list[Row], complete: bool, lost: list[str]
 ) -> list[tuple[int, str, bool]]:
-    """The jobs among which it chooses, best first: score, id, and whether it has been delayed."""
+    """The candidates, best first: score, id, and whether the job was delayed."""
     time, want = call.number("lease_now"), call.number("want")
     room = model.room(time)
     if min(room.all, want) <= 0:
@@ -77,7 +77,7 @@ def _candidates(
     for lane in model.deployment.lanes:
         if room.has(lane):
             ready = [row for row in everything if row.band == READY + lane]
-            # So many at least are looked at, of those that lie behind the rows that it sees anyway
+            # At least so many are examined, of those behind the rows that it sees anyway
             need = min(room.all, want, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
             seen = len(ready) if complete else max(need, len({r.id for r in ready} & {r.id for r in rows}))
             found += [(row.ms, row.id, False) for row in ready[:seen]]
@@ -134,7 +134,7 @@ class Starts:
             job.update(state="delayed", due_at=open_until, snooze_code="circuit_open")
             self.model.put(name, DELAYED, open_until)
             return
-        # It may try a model and its provider in one.
+        # One submission may probe a model and its provider.
         for gate in filter(None, (probe, f"~p{provider}" if provider in self.room.probe else "")):
             probe = gate
             self.probed.add(gate)

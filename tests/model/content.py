@@ -1,4 +1,4 @@
-"""Everything a store in memory mode holds, read past its commands, which would take most of a test's time."""
+"""The content of a store in memory mode, read without commands, which would take most of a test's time."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a deployment allows, worked out from its settings a second time, beside shared/jobqueue/terms.py."""
+"""The limits of a deployment, computed from its settings independently of shared/jobqueue/terms.py."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +37,7 @@ class Deployment:
 
     @property
     def cap(self) -> int:
-        """The concurrency of a user who has none of his own."""
+        """The concurrency of a user without a live limit."""
         return self.settings.max_user_tasks
 
     @property
@@ -90,7 +90,7 @@ class Deployment:
         return round((max(limits) + s.adoption_margin) * 1000)
 
     def units(self, points: int) -> int:
-        """What so many points of priority are worth in a score."""
+        """The score of this many points of priority."""
         s = self.settings
         if s.priority_policy == "fair":
             return round(points * s.priority_grants_per_point * 10_000)

@@ -1,4 +1,4 @@
-"""Those who call: processes with wrong clocks, providers that lose things, and the world they meet in."""
+"""The callers: processes with wrong clocks, providers that lose predictions, and the deployment they share."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -29,7 +29,7 @@ MAX_SKEW = 120_000
 
 @dataclass(frozen=True)
 class Caller:
-    """A process: its clock's error in ms, and whether the store's answers to it are lost once each, and so repeated."""
+    """A process: its clock's error in ms, and whether each answer of the store is lost once, and so repeated."""
 
     skew: int = 0
     loses_answers: bool = False
@@ -40,7 +40,7 @@ SOUND = Caller()
 
 @dataclass
 class Held:
-    """A claim in somebody's hands, who may act on it at once, late, twice or never."""
+    """A claim that a caller holds, who may act on it at once, late, twice or never."""
 
     job: str
     attempt: int
@@ -49,7 +49,7 @@ class Held:
 
 @dataclass
 class Leased:
-    """A row of the outbox in somebody's hands; what he knows of it is from when he took it."""
+    """A row of the outbox that a caller holds, with the row's state at the time of the claim."""
 
     row: FollowUp
     lane: str = ""
@@ -58,7 +58,7 @@ class Leased:
 
 
 class Outside:
-    """Owners' endpoints, the files' sources and our own storage."""
+    """Owners' endpoints, the files' sources and Sluice's own storage."""
 
     def __init__(self, made: Runtime, kept: Callable[[], Iterable[str | None]]) -> None:
         self.answer: tuple[int | None, str, float, str | None] = (204, "", 0.0, None)
@@ -89,7 +89,7 @@ class Outside:
 
 
 class WatchedProvider(ObedientProvider):
-    """Creates predictions that the machine knows, at most one an attempt, and finishes them when told to hurry."""
+    """Creates predictions that the machine knows, at most one an attempt, and finishes them while it `hurries`."""
 
     def __init__(self, name: str, make: Callable[[str, int], str], states: dict[str, Prediction]) -> None:
         super().__init__(name, states=states)
@@ -118,7 +118,7 @@ class WatchedProvider(ObedientProvider):
 
 
 class Driver(RuleBasedStateMachine):
-    """One deployment on a judged store, with what its callers hold and its providers have made."""
+    """One deployment on a judged store, with its callers' claims and its providers' predictions."""
 
     deployment: Deployment
 
@@ -137,7 +137,7 @@ class Driver(RuleBasedStateMachine):
         self.outside = Outside(self.sluice, lambda: [job.get("files") for job in self.model.jobs.values()])
         self.leased: list[Leased] = []
         self.held: list[Held] = []
-        self.predictions: dict[str, tuple[int, str, int]] = {}  # whose: epoch, life of a job and attempt
+        self.predictions: dict[str, tuple[int, str, int]] = {}  # of which epoch, life of a job and attempt
         self.lost_something = False
 
     @property
@@ -145,7 +145,7 @@ class Driver(RuleBasedStateMachine):
         return self.store.model
 
     def run(self, work: Coroutine[Any, Any, Any], caller: Caller = SOUND) -> Any:
-        """The work's result, None if it was refused as it may be; raises what the judge found on the way."""
+        """The work's result, None if it was refused as it may be; raises the judge's findings."""
         self.clock.skew, self.store.loses_answers = caller.skew, caller.loses_answers
         try:
             return self.loop.run_until_complete(work)
@@ -156,17 +156,17 @@ class Driver(RuleBasedStateMachine):
                 raise self.store.failure
 
     def prompt_of(self, job: str) -> str:
-        """Two jobs of one user are alike, so that nobody can tell their predictions from each other."""
+        """Two jobs of one user are alike, so that their predictions cannot be distinguished."""
         return f"a lighthouse for {self.model.jobs[job]['user'] if job in self.model.jobs else ''}"
 
     def prediction_of(self, job: str, attempt: int) -> str:
         """The attempt's prediction, created now if the provider has none."""
-        whose = self.store.submission(job, attempt)
+        attempt_key = self.store.submission(job, attempt)
         for known, owner in self.predictions.items():
-            if owner == whose:
+            if owner == attempt_key:
                 return known
         name = f"p{len(self.predictions)}"
-        self.predictions[name] = whose
+        self.predictions[name] = attempt_key
         self.states[name] = Prediction(name, "running")
         created_at = datetime.fromtimestamp(self.clock.true_now / 1000, UTC)
         self.providers[self.provider_of(job)].made[name] = (self.prompt_of(job), created_at)
@@ -185,13 +185,13 @@ class Driver(RuleBasedStateMachine):
     def a_job(self, pick: int, *states: str) -> str:
         """Mostly a job in one of these states, sometimes any; one that does not exist if there is none."""
         fitting = self.jobs(*states) if pick % 8 else self.jobs()
-        return fitting[pick // 8 % len(fitting)] if fitting else "job_nobody"
+        return fitting[pick // 8 % len(fitting)] if fitting else "job_unknown"
 
     def attempt_of(self, job: str) -> int:
         return int(self.model.jobs.get(job, {}).get("attempt", 0))
 
     def act(self, claim: Held, how: str, caller: Caller) -> None:
-        """Somebody who was told to submit an attempt tells what became of it."""
+        """The caller that submits an attempt reports its outcome."""
         job, attempt, queue = claim.job, claim.attempt, self.queue
         match how:
             case "record":
@@ -200,12 +200,12 @@ class Driver(RuleBasedStateMachine):
                 self.states["another"] = Prediction("another", "running")
                 self.run(queue.record(job, attempt, "another"), caller)
             case "completed" | "canceled" | "failed":
-                self.tell(job, attempt, Prediction("", how, error=OUT_OF_MEMORY), caller)
+                self.report(job, attempt, Prediction("", how, error=OUT_OF_MEMORY), caller)
             case _:
                 self.run(self._put_back(job, attempt, how), caller)
 
     def _put_back(self, job: str, attempt: int, how: str) -> Coroutine[Any, Any, Any]:
-        """What somebody does who has no prediction, or does not know whether there is one."""
+        """The calls of a caller without a prediction, or one that does not know whether there is one."""
         match how:
             case "reject":
                 return self.queue.fail(job, attempt, "", code="x", detail="", retryable=False)
@@ -219,8 +219,8 @@ class Driver(RuleBasedStateMachine):
             case _:
                 return self.queue.snooze(job, attempt, delay=5, code="x", pause=how == "pause")
 
-    def tell(self, job: str, attempt: int, said: Prediction, caller: Caller) -> None:
-        """The provider says this of the attempt's prediction, or of the one that is named."""
+    def report(self, job: str, attempt: int, said: Prediction, caller: Caller) -> None:
+        """Reports this prediction's state for the attempt, or for the named prediction."""
         if not said.id:
             said = replace(said, id=self.prediction_of(job, attempt))
             self.states[said.id] = said
@@ -231,7 +231,7 @@ class Driver(RuleBasedStateMachine):
             provider.is_silent = is_silent
 
     def run_tick(self, outcomes: list[SubmissionOutcome], caller: Caller = SOUND) -> None:
-        """A tick to whose first creations the providers answer this."""
+        """Runs a tick; the providers answer its first creations so."""
         for provider in self.providers.values():
             provider.outcomes = outcomes.copy()
         self.run(self.sluice.tick.run(), caller)
@@ -239,7 +239,7 @@ class Driver(RuleBasedStateMachine):
             provider.outcomes = []
 
     def lose(self, key: str) -> None:
-        """The store loses a key."""
+        """Removes a key from the store."""
         self.lost_something = True
         self.run(self.store.raw("DEL", key))
         self.store.look_again()
@@ -263,7 +263,7 @@ class Driver(RuleBasedStateMachine):
             self.run(self.controls.limit_user(owner, user, None))
         for provider in self.providers.values():
             provider.hurries = True
-        allowed = self.most_ticks()
+        allowed = self.max_ticks()
         ticks = 0
         while not self.is_over():
             ticks += 1
@@ -271,10 +271,10 @@ class Driver(RuleBasedStateMachine):
             self.clock.advance(self.deployment.settings.tick_period)
             self.run_tick([])
             self.remind_of_the_lost()
-        self._tell_all()
+        self._deliver_all()
 
-    def _tell_all(self) -> None:
-        """Owners' endpoints and the files' sources are well again: after the longest wait of all nothing is left."""
+    def _deliver_all(self) -> None:
+        """Owners' endpoints and the files' sources recover: after the longest wait nothing is left."""
         self.outside.answer, self.outside.source = (204, "", 0.0, None), "there"
         for _ in range(3):
             if self.model.outbox:
@@ -282,31 +282,31 @@ class Driver(RuleBasedStateMachine):
                 self.run_tick([])
         assert not self.model.outbox, f"the outbox still holds {self.model.outbox}: {self.model.lanes}"
         for name, job in self.model.jobs.items():
-            owed = [event for event in JOB_EVENTS if job.get(f"s:{event}") == "pending"]
-            assert not owed and job.get("storing") != "1", f"{name} is owed {owed}"
+            pending = [event for event in JOB_EVENTS if job.get(f"s:{event}") == "pending"]
+            assert not pending and job.get("storing") != "1", f"{name} still has pending {pending}"
 
     def is_over(self) -> bool:
-        """Nothing lives, and nothing is left of what lived but histories and what is known of models and users."""
+        """No live job is left, nor any trace except histories and the records of models and users."""
         return not any(self.left())
 
     def left(self) -> tuple[dict[str, str], list[str], set[str]]:
         members = {member for members in self.model.sets.values() for member in members}
         states = {name: self.model.jobs[name]["state"] for name in self.model.live}
-        # Of a job that was lost while it waited in the backlog, no claim ever sees the entries; its alarm takes them.
+        # No claim sees the entries of a job that was lost in the backlog; its alarm removes them.
         waiting = {name for name, score in self.model.index.items() if score // BAND == BACKLOG}
         lost = {entry for name in waiting & self.model.relaxed.ghosts for entry in (name, f"!{name}")}
         return states, [name for name in self.model.index if name[0] not in "@~" and name not in lost], members - {"~"}
 
     def remind_of_the_lost(self) -> None:
-        """What no tick finds: jobs that their user's set has lost, and the index too, or that wait to be promoted."""
+        """Rehomes jobs that no tick finds: lost by their user's set and the index, or waiting to be promoted."""
         lost = self.model.relaxed.unset & self.model.live
         for job in sorted(lost):
             known = self.model.jobs[job]
             if job not in self.model.index or known["state"] == "backlog":
                 self.run(self.queue.rehome(self.queue.keys.user("app", known["user"]), [job]))
 
-    def most_ticks(self) -> int:
-        """How many ticks suffice once nothing goes wrong any more.
+    def max_ticks(self) -> int:
+        """How many ticks suffice once faults have stopped.
 
         The longest that any job can make others wait is a lost submission: lease, adoption window and one check, seen
         by clocks that differ; then the longest pause of a circuit. Then each live job needs at most two ticks, one that

@@ -1,4 +1,4 @@
-"""What enqueue should do."""
+"""The expected effect of enqueue."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def _repeated(known: Job, call: Call) -> Any:
 
 
 def _refusal(model: Model, call: Call) -> Any:
-    """Why the user may not have another job; looking for that, the script frees places of jobs that were lost."""
+    """Why the user may not have another job; this check frees the places of lost jobs."""
     for is_last in (False, True):
         user = model.user(call.user)
         tasks, allowed = len(user.admitted) + len(user.waiting), max(call.number("user_queued"), user.cap)
@@ -48,14 +48,14 @@ def _refusal(model: Model, call: Call) -> Any:
 
 
 class Submission:
-    """A new job of a user who may have one more: where it goes."""
+    """A new job of a user who may have one more, and its place."""
 
     def __init__(self, model: Model, call: Call) -> None:
         self.model, self.call, self.user = model, call, model.user(call.user)
         self.now, self.lane, self.score, self.tag = call.number("now"), call.number("lane"), call.number("score"), 0
         if call["cost"]:
             virtual, tasks = model.gate("~v") or FIRST_TAG, len(self.user.admitted) + len(self.user.waiting)
-            # Nobody owes for more than he has live, and one.
+            # A user pays for at most their live jobs and one more.
             begins = max(virtual, min(self.user.tag, virtual + (tasks + 1) * call.number("cost")))
             tie = max(0, min(99, (self.now - (model.gate("~w") or self.now)) // 100))
             self.score, self.tag = max(0, begins + tie - self.score), begins + call.number("cost")
@@ -69,11 +69,11 @@ class Submission:
         self.job = _job(call, self.score, heirs)
 
     def is_rivalled(self) -> bool:
-        """Whether somebody is seen, or cannot be excluded, who has or may have a better right to what is free."""
+        """Whether another job has a better claim to the free slot, or cannot be excluded to have one."""
         return any(self._is_rival(row) for row in self.rows) or any(self.room.has(lane) for lane in self.hidden)
 
     def _is_rival(self, row: Row) -> bool:
-        """In other lanes, and of a retry that is due, no score says whose right is better."""
+        """Scores of other lanes and of due retries cannot be compared."""
         if row.band == DELAYED:
             return row.ms <= self.now
         lane = row.band - READY
@@ -111,7 +111,7 @@ class Submission:
         position = 1 + self._ahead()
         worse = None if self.is_admitted else self._worse()
         if not self.is_admitted and not self.user.waiting:
-            self._tell_of_heirs()
+            self._set_heirs()
         if worse:
             demote(model, self.call.user, *worse)
         if not self.is_admitted and not worse:
@@ -126,14 +126,14 @@ class Submission:
             position = self._ahead()
         return ["queued", str(position), "1" if self.room.has(self.lane) else attention]
 
-    def _tell_of_heirs(self) -> None:
-        # A deployment whose users may queue tells all its jobs so from the start.
+    def _set_heirs(self) -> None:
+        # If users may queue, each job has heirs from the start.
         for name, _ in self.user.admitted if self.model.deployment.heirs == "0" else ():
             if name in self.model.jobs:
                 self.model.jobs[name]["heirs"] = "1"
 
     def _ahead(self) -> int:
-        """How many ready jobs of its queue go before it; also itself, where it stands in the index."""
+        """How many ready jobs of its queue go before it, and itself if it is in the index."""
         ready = [row for row in self.model.rows() if READY <= row.band < DELAYED and row.ms <= self.score]
         return sum(queue_of(row.band - READY) == queue_of(self.lane) for row in ready)
 

@@ -1,10 +1,10 @@
-"""What must hold after every call, read from the store alone; the model only tells which faults excuse what.
+"""What must hold after every call, read from the store alone; the model only knows which faults excuse what.
 
 fault                what it excuses                                            until
 a job's key evicted  its entries in the index and its user's set stay behind    a claim, a submit or a sweep meets them
                      its attempts count from 1 again                            (a new job under the same id)
-                     its seat is empty though others of its user wait           its user is rehomed, or another of his
-                                                                                jobs ends
+                     its seat is empty though others of its user wait           its user is rehomed, or another of the
+                                                                                user's jobs ends
 a user's set evicted the set lacks jobs, so the user may have more than         these jobs have ended, or a poll of
                      allowed, and none of these is promoted                     each of them has rehomed it
 the index evicted    live jobs are in no band, and slots can be overbooked      a sweep or poll has rehomed them, and
@@ -13,9 +13,9 @@ the index evicted    live jobs are in no band, and slots can be overbooked      
                      limits, pauses and circuits are forgotten                  (as if they had never been)
 a snapshot restored  attempt numbers handed out since are handed out again      (nothing else: it was a sound store)
 
-What needs no fault: a user has more jobs admitted than his concurrency after it was lowered, for jobs at a provider or
-waiting for a retry keep their seats; they give none away, but none is given to another either. A live job has no alarm
-once it went off while the job was at its provider; from then on every claim looks at its age.
+Two cases need no fault. A user whose concurrency was lowered has too many jobs admitted: jobs at a provider or waiting
+for a retry keep their seats, and no other job gets one. A live job has no alarm once it went off while the job was at
+its provider; from then on every claim looks at its age.
 """
 
 from collections import Counter
@@ -23,16 +23,16 @@ from collections import Counter
 from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
 from shared.jobqueue.state import may_become
 from tests.model.deployment import Deployment, provider_of, queue_of
-from tests.model.owed import VERBS, ordinary
+from tests.model.outbox_invariants import VERBS, ordinary
 from tests.model.state import Model, View, user_of
 
 
 def hold(view: View, model: Model, time: int) -> None:
-    """At any moment; ``time`` is the true one."""
+    """Holds at any moment; ``time`` is the true time."""
     live, excused = view.live(), model.relaxed
     entries = {name: score // BAND for name, score in view.index.items()}
     jobs = {name for name, band in entries.items() if 0 <= band < ALARMS}
-    assert jobs - set(live) <= excused.ghosts, "the index holds what is no live job"
+    assert jobs - set(live) <= excused.ghosts, "the index holds jobs that are not live"
     assert set(live) - jobs <= excused.unindexed, "the index has lost a live job"
     for name in set(live) & jobs:
         assert entries[name] == band_of(live[name]), f"{name} is {live[name]['state']} and in band {entries[name]}"
@@ -65,11 +65,11 @@ def _alarms(view: View, model: Model, time: int) -> None:
 
 
 def _set_of(user: str, view: View, model: Model) -> None:
-    """A user's set is exactly his live jobs, each with a seat or without one as its state says."""
+    """A user's set is exactly the user's live jobs, with a seat or without one as each state requires."""
     excused, members = model.relaxed, view.sets.get(user, {})
     own = {name for name, job in view.live().items() if user_of(job) == user}
     listed = set(members) - {"=", "~"}
-    assert {(user, name) for name in listed - own} <= excused.strays, f"{user}'s set holds what is no job of his"
+    assert {(user, name) for name in listed - own} <= excused.strays, f"{user}'s set holds jobs that are not the user's"
     assert own - listed <= excused.unset, f"{user}'s set has lost a job"
     for name in listed & own:
         assert (members[name] >= 0) == (view.jobs[name]["state"] == "backlog"), f"{name} has the wrong seat"
@@ -79,7 +79,7 @@ def _set_of(user: str, view: View, model: Model) -> None:
 
 
 def seats(members: dict[str, int]) -> tuple[set[str], set[str]]:
-    """Who of a set is admitted, and who waits."""
+    """The admitted and the waiting jobs of a set."""
     listed = {name: score for name, score in members.items() if name not in ("=", "~")}
     waiting = {name for name, score in listed.items() if score >= 0}
     assert all(score >= 2 * SEATED for score in listed.values())
@@ -91,7 +91,7 @@ def cap_of(members: dict[str, int], deployment: Deployment) -> int:
 
 
 def follow(verb: str, before: View, after: View, deployment: Deployment, unset: set[str]) -> None:
-    """Between two calls jobs move along the allowed ways only, attempts grow, and what is terminal stands still."""
+    """Between two calls jobs move along the allowed ways only, attempts grow, and terminal jobs do not change."""
     for name, job in after.jobs.items():
         old = before.jobs.get(name, {})
         was = old.get("state", "")
@@ -103,7 +103,7 @@ def follow(verb: str, before: View, after: View, deployment: Deployment, unset: 
         assert int(job["attempt"]) - int(old.get("attempt", "0")) in (0, 1)
     for user, members in after.sets.items():
         admitted, cap = seats(members)[0], cap_of(members, deployment)
-        # What the set had lost gets its seat back, whoever has got another one meanwhile.
+        # A job that the set had lost gets its seat back, even if another job has got one since.
         if verb != "rehome" and len(admitted) > cap:
             assert admitted - unset <= seats(before.sets.get(user, {}))[0], f"{verb} gave {user} one seat too many"
         if verb == "limit_user" and before.sets.get(user) != members and len(admitted) > cap:
@@ -112,7 +112,7 @@ def follow(verb: str, before: View, after: View, deployment: Deployment, unset: 
 
 
 def started(names: list[str], before: View, after: View, deployment: Deployment, time: int) -> None:
-    """What a call has started it might start, by the limits and gates in force."""
+    """Each job that a call has started was allowed by the limits and gates in force."""
     gates = {name: score + BAND for name, score in before.index.items() if score < 0}
     lanes = [score // BAND for score in after.index.values() if 0 <= score < READY * BAND]
     taken = Counter(("q", queue_of(lane)) for lane in lanes) + Counter(("p", provider_of(lane)) for lane in lanes)

@@ -1,4 +1,4 @@
-"""Memory mode under the model's eyes."""
+"""A store in memory mode that compares every call with the model."""
 
 import asyncio
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any
 from shared.clock import ManualClock
 from shared.jobqueue.constants import MAX_GATES
 from shared.store.memory import MemoryStore
-from tests.model import owed
+from tests.model import outbox_invariants
 from tests.model.call import VERB_OF, Call
 from tests.model.content import Content, content_of, put_back
 from tests.model.invariants import follow, hold, relax, started
@@ -16,20 +16,20 @@ from tests.model.verbs import MODELLED
 
 
 class Violation(AssertionError):
-    """The store did something the model does not allow."""
+    """The store did something that the model does not allow."""
 
 
 class JudgedStore:
-    """Every EVAL that anybody sends is compared with the model at once."""
+    """Compares every EVAL with the model at once."""
 
     def __init__(self, model: Model, clock: ManualClock) -> None:
         self._inner = MemoryStore()
         self._clock = clock
         self._prefix = model.deployment.settings.prefix + ":"
         self.model = model
-        self.previous = View()  # the store at last sight
+        self.previous = View()  # the store after the last call
         self.sent: list[tuple[tuple[str, ...], Any]] = []  # EVALs and their replies
-        self.starts: dict[tuple[int, str, int], str] = {}  # who was told to submit an attempt
+        self.starts: dict[tuple[int, str, int], str] = {}  # the caller that submits an attempt
         self.loses_answers = False
         self.epoch = 0
         self.lives: Counter[str] = Counter()  # how often a job's key was evicted
@@ -57,10 +57,10 @@ class JudgedStore:
         return reply
 
     async def again(self) -> Any:
-        """The reply to the last EVAL when it is sent again: it changes nothing, and says what matters again."""
+        """Repeats the last EVAL: it changes nothing, and its reply says again what matters."""
         (command, first), before, verb = self.sent[-1], self.previous, VERB_OF[self.sent[-1][0][1]]
         reply = await self._evaluate(command)
-        # A claim that started nothing has left nothing to be recognised by: it is a new one; so is each of the outbox.
+        # A claim that started nothing left no trace, so a repeat is a new claim; each claim of the outbox is new too.
         if verb != "outbox_claim" and (verb != "claim" or first[0]):
             assert self.previous == before, f"a repeated {verb} changed something"
             assert same_news(verb, without_follow(verb, first), reply), f"a repeated {verb}: {reply} after {first}"
@@ -70,7 +70,7 @@ class JudgedStore:
         await self._inner.close()
 
     def submission(self, job: str, attempt: int) -> tuple[int, str, int]:
-        """What one attempt is told by, also after its number was handed out again."""
+        """The identity of an attempt, also after its number was handed out again."""
         return self.epoch, f"{job}/{self.lives[job]}", attempt
 
     async def raw(self, *command: str) -> Any:
@@ -87,11 +87,11 @@ class JudgedStore:
         started(begun, before, view, self.model.deployment, self._clock.true_now)
         self.inspect(view)
         follow(call.verb, before, view, self.model.deployment, unset)
-        owed.follow(call.verb, before, view)
+        outbox_invariants.follow(call.verb, before, view)
         self.previous = view
 
     def _count_starts(self, call: Call, reply: Any) -> list[str]:
-        """Each attempt is handed to one caller only. A caller is told by its token."""
+        """Each attempt is handed to one caller only. A token identifies a caller."""
         if call.verb == "enqueue" and reply[0] == "started":
             begun = [(call["id"], 1)]
         else:
@@ -106,12 +106,12 @@ class JudgedStore:
         """Compares the store with the model, and with the invariants."""
         compare(view, self.model)
         relax(self.model)
-        owed.relax(self.model)
+        outbox_invariants.relax(self.model)
         hold(view, self.model, self._clock.true_now)
-        owed.hold(view, self.model.relaxed.orphans)
+        outbox_invariants.hold(view, self.model.relaxed.orphans)
 
     def look_again(self) -> None:
-        """Compares after a fault, whose own change is no job's move."""
+        """Compares after a fault, which moves no job itself."""
         self.previous = view = View.of(self.content(), self._prefix)
         self.inspect(view)
 
@@ -119,13 +119,13 @@ class JudgedStore:
         return content_of(self._inner)
 
     async def put_back(self, content: Content) -> None:
-        """A failover to this: attempts that were handed out since are handed out again."""
+        """Fails over to this content: attempts that were handed out since are handed out again."""
         await put_back(self._inner, content)
         self.epoch += 1
 
 
 def bare(reply: Any) -> Any:
-    """The reply without empty words at its end, which say as much as their absence."""
+    """The reply without empty words at its end, which mean the same as their absence."""
     while isinstance(reply, list) and reply and reply[-1] == "":
         reply = reply[:-1]
     return reply
@@ -171,15 +171,15 @@ WITH_FOLLOW = ("canceled", "recorded", "adopted", "finished", "kept")
 
 
 def without_follow(verb: str, reply: Any) -> Any:
-    """The reply without what its caller was told to do at once: who was not told loses nothing but time."""
+    """The reply without the follow-ups for its caller: a caller that misses them loses only time."""
     if verb in FOLLOW_AT and reply[0] in WITH_FOLLOW:
         return [part for n, part in enumerate(reply) if n != FOLLOW_AT[verb]]
     return reply
 
 
 def same_news(verb: str, first: Any, again: Any) -> bool:
-    """Whether a repeat tells its caller what the lost answer would have told him."""
-    told_once = {
+    """Whether a repeat returns what the lost answer would have returned."""
+    said_once = {
         "check": ["wait"],  # one caller asks; a lost answer costs patience
         "trip": ["stale"],
         "outbox_note": ["stale"],
@@ -190,10 +190,10 @@ def same_news(verb: str, first: Any, again: Any) -> bool:
         case "enqueue" if first[0] == "backlog":
             return bool(again[0] == "queued")  # said of all that wait
         case "enqueue" | "rehome":
-            return bool(first[0] == again[0])  # the position, or how many came back, is told once
+            return bool(first[0] == again[0])  # the position, or how many came back, is said once
         case "finish" if first[0] == "finished":
             return bool(again == ["already", *first[1:]])
         case "delete" if first[0] == "deleted":
             return bool(again == ["not_found"])
         case _:
-            return bool(bare(without_follow(verb, again)) == told_once.get(verb, bare(first)))
+            return bool(bare(without_follow(verb, again)) == said_once.get(verb, bare(first)))

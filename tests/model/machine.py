@@ -59,9 +59,9 @@ class QueueMachine(Driver):
 
     @rule(slot=SLOTS, request=REQUESTS, start=st.booleans(), conflicts=st.booleans(), caller=CALLERS)
     def submit(self, slot: int, request: Request, start: bool, conflicts: bool, caller: Caller) -> None:
-        """A new job, or again one that was submitted before, with the same request or another.
+        """Submits a new job, or an earlier one again, with the same request or another.
 
-        A job's id is its user's for good: it is made from his application's key.
+        A job's id is its user's for good: it is made from the application's key.
         """
         name = f"job{slot}"
         request = request if conflicts else self.requests.get(name, request)
@@ -84,7 +84,7 @@ class QueueMachine(Driver):
 
     @rule(user=st.sampled_from([0, 1, 2]), request=REQUESTS, ranks=RANKS, start=st.booleans(), caller=CALLERS)
     def submit_several(self, user: int, request: Request, ranks: list[int], start: bool, caller: Caller) -> None:
-        """One user fills his seats in one lane, and what is behind them."""
+        """One user fills the seats in one lane, and the backlog behind them."""
         queue, provider, _, hook = request
         for number, rank in enumerate(ranks):
             self.submit(user + len(USERS) * number, (queue, provider, rank, hook), start, False, caller)
@@ -136,14 +136,14 @@ class QueueMachine(Driver):
 
     @rule(errors=st.lists(st.sampled_from(ERRORS), min_size=1, max_size=3), caller=CALLERS)
     def bad_day(self, errors: list[str], caller: Caller) -> None:
-        """Whatever runs fails, again and again."""
+        """All running jobs fail, again and again."""
         for error in errors:
             self.clock.advance(45)
             self.tick([], caller)
             for job in self.jobs("running"):
-                self.tell(job, self.attempt_of(job), Prediction("", "failed", error=error), caller)
+                self.report(job, self.attempt_of(job), Prediction("", "failed", error=error), caller)
 
-    # What the provider says
+    # Reports of the provider
 
     @rule(
         pick=PICKS,
@@ -154,7 +154,7 @@ class QueueMachine(Driver):
         caller=CALLERS,
     )
     def webhook(self, pick: int, age: int, status: Any, foreign: bool, error: str, caller: Caller) -> None:
-        """The end or progress of the current or an older attempt, of its prediction or of one nobody has recorded."""
+        """The end or progress of the current or an older attempt, of its prediction or of an unrecorded one."""
         job = self.a_job(pick, "submitting", "running", "delayed")
         tried = [
             n for n in self.jobs("submitting", "running", "delayed", "queued", "backlog") if self.attempt_of(n) > age
@@ -164,11 +164,11 @@ class QueueMachine(Driver):
         attempt = max(1, self.attempt_of(job) - age)
         output = [job, FILES[self.provider_of(job)]] if pick % 3 else [job]
         said = Prediction("px" if foreign else "", status, output=output, error=error, progress=pick % 100)
-        self.tell(job, attempt, said, caller)
+        self.report(job, attempt, said, caller)
 
     @rule(pick=PICKS, is_silent=st.booleans(), caller=CALLERS)
     def poll(self, pick: int, is_silent: bool, caller: Caller) -> None:
-        """The owner reads the status, which repairs; what it shows is what the model says."""
+        """The owner reads the status, which repairs; it shows the model's state."""
         job = self.a_job(pick, "running", "delayed", "queued", "backlog")
         self.be_silent(is_silent)
         self.sluice.statuses.forget(job)
@@ -187,7 +187,7 @@ class QueueMachine(Driver):
         self.run(self.sluice.cancellation.cancel(owner, job, Budget(60)), caller)
         self.be_silent(False)
 
-    # What operators and owners turn
+    # Changes by operators and owners
 
     @precondition(lambda self: self.deployment.turns_limits)
     @rule(gates=GATES, caller=CALLERS)
@@ -203,7 +203,7 @@ class QueueMachine(Driver):
         job = self.a_job(pick, "queued", "backlog", "delayed")
         self.run(self.controls.reprioritize(job, owner, priority), caller)
 
-    # What brings things back
+    # Repairs
 
     @rule(outcomes=outcomes(), caller=CALLERS)
     def tick(self, outcomes: list[SubmissionOutcome], caller: Caller) -> None:
@@ -235,18 +235,18 @@ class QueueMachine(Driver):
             own = [name for name in self.jobs() if self.model.jobs[name]["user"] == user]
             self.run(self.queue.rehome(self.queue.keys.user("app", user), own[: pick % 3]))
 
-    # What is left to do when jobs have ended
+    # Follow-ups of ended jobs
 
-    @rule(endpoint=ENDPOINTS, source=SOURCES, tells_all=st.booleans(), caller=CALLERS)
-    def work_off(self, endpoint: str, source: str, tells_all: bool, caller: Caller) -> None:
-        """A process does what it was told by the scripts, or whatever is due; endpoints and sources stay so."""
+    @rule(endpoint=ENDPOINTS, source=SOURCES, handles_all=st.booleans(), caller=CALLERS)
+    def work_off(self, endpoint: str, source: str, handles_all: bool, caller: Caller) -> None:
+        """A process handles the follow-ups of its calls, or all that is due; endpoints and sources stay so."""
         self.outside.answer, self.outside.source = ANSWERS[endpoint], source
-        work = work_off if tells_all else follow_up
+        work = work_off if handles_all else follow_up
         self.run(work(self.sluice, Budget(60)), caller)
 
     @rule()
-    def forget_what_was_told(self) -> None:
-        """A process dies with what the scripts told it to do, or is frozen and acts on it later."""
+    def drop_follow_ups(self) -> None:
+        """A process dies with its follow-ups, or is frozen and handles them later."""
         self.take(follow_ups_of(self.sluice).take())
 
     @rule(jobs=st.integers(0, 2), lanes=st.integers(0, 2), rows=st.integers(1, 3), caller=CALLERS)
@@ -263,7 +263,7 @@ class QueueMachine(Driver):
     @precondition(lambda self: self.leased)
     @rule(pick=PICKS, word=WORDS, wait=st.integers(0, 400), pause=PAUSES, caller=CALLERS)
     def act_on_a_row(self, pick: int, word: Any, wait: int, pause: int | None, caller: Caller) -> None:
-        """Whoever took it notes what came of it, late or twice."""
+        """The holder of a row notes its result, late or twice."""
         leased = self.leased[-1] if pick % 2 else self.leased[pick // 2 % len(self.leased)]
         self.note(leased, word, wait, pause, caller)
 
@@ -272,14 +272,14 @@ class QueueMachine(Driver):
     def work_at_the_same(
         self, pick: int, status: Any, notes: list[tuple[int, Any, int | None]], caller: Caller
     ) -> None:
-        """Who ended a job is frozen with what it set off, until another has claimed that; then both note something."""
+        """The process that ended a job freezes until another has claimed its follow-ups; then both note a result."""
         if not self.jobs("running"):
             self.run_tick([])
         for job in self.jobs("running")[:1]:
             output = [FILES[self.provider_of(job)]] if pick % 3 else ["text"]
             said = Prediction("", status, output=output, error="NSFW content")
-            self.tell(job, self.attempt_of(job), said, SOUND)
-        self.forget_what_was_told()
+            self.report(job, self.attempt_of(job), said, SOUND)
+        self.drop_follow_ups()
         self.clock.advance(95)
         self.claim_of_the_outbox(2, 2, 3, caller)
         for which, word, pause in [*notes, *notes]:
@@ -287,7 +287,7 @@ class QueueMachine(Driver):
                 self.note(self.leased[-1 - which % min(4, len(self.leased))], word, which % 400, pause, caller)
 
     def note(self, leased: Leased, word: Any, wait: int, pause: int | None, caller: Caller) -> None:
-        """He may know of fewer tries or turns than there were."""
+        """The holder may know of fewer tries or turns than there were."""
         row, now = leased.row, self.clock.true_now + caller.skew
         if row.what == "store":
             retry_at = now + wait * 1000 if word == "retry" else None
@@ -355,7 +355,7 @@ class QueueMachine(Driver):
     @precondition(lambda self: self.snapshots)
     @rule(pick=PICKS)
     def restore(self, pick: int) -> None:
-        """A failover: the store is what it was a while ago, and nobody else is."""
+        """A failover: the store returns to an earlier state, and nothing else does."""
         content, model = self.snapshots[pick % len(self.snapshots)]
         self.store.model = copy.deepcopy(model)
         self.run(self.store.put_back(content))

@@ -1,4 +1,4 @@
-"""What is left to do when a state has changed: files to store, owners to tell; and the verbs that work at it."""
+"""The follow-ups of a change of state: files to store, events to deliver; and the verbs that work on them."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ JOB_EVENTS = ("processing", "completed", "failed", "canceled")
 
 @dataclass(frozen=True)
 class Plan:
-    """How an event will be told. Without a lane its URL is gone, and nobody is."""
+    """The delivery of an event. Without a lane its URL is gone, and it is not delivered."""
 
     event: str
     row: str
@@ -29,7 +29,7 @@ def wants(holder: Job | dict[str, str], event: str) -> bool:
 
 
 def plan(model: Model, name: str, event: str, now: int, *, is_leased: bool = True) -> Plan | None:
-    """What a job's event sets off; None if nobody wants to know of it."""
+    """The delivery of a job's event; None if its hook does not ask for it."""
     job = model.jobs[name]
     if not wants(job, event):
         return None
@@ -43,7 +43,7 @@ def plan(model: Model, name: str, event: str, now: int, *, is_leased: bool = Tru
 
 
 def post(model: Model, name: str, planned: Plan | None) -> str:
-    """Writes a planned event; what the caller is told to do now."""
+    """Writes a planned event; returns the caller's follow-up."""
     if planned is None:
         return ""
     model.jobs[name][f"s:{planned.event}"] = "pending" if planned.lane else "disabled"
@@ -52,24 +52,24 @@ def post(model: Model, name: str, planned: Plan | None) -> str:
         model.counters["undelivered"] += 1
         return ""
     if planned.word == "probe":
-        model.hosts[planned.lane]["until"] = planned.due  # nobody else probes it meanwhile
+        model.hosts[planned.lane]["until"] = planned.due  # no other caller probes it meanwhile
     model.lanes.setdefault(planned.lane, {})[planned.row] = planned.due
     model.outbox[planned.lane] = min(planned.due, model.outbox.get(planned.lane, planned.due))
     return "+" if planned.word == "+" else f"{planned.word}|{planned.row}"
 
 
-def tell(model: Model, name: str, event: str, now: int) -> str:
-    """An event of a job has happened."""
+def add_event(model: Model, name: str, event: str, now: int) -> str:
+    """Adds an event of a job."""
     return post(model, name, plan(model, name, event, now))
 
 
 def begin(model: Model, name: str, now: int) -> str:
-    """A job's first run has begun; nobody is told of later attempts."""
-    return "" if "s:processing" in model.jobs[name] else tell(model, name, "processing", now)
+    """Adds the event of a job's first run; later attempts add none."""
+    return "" if "s:processing" in model.jobs[name] else add_event(model, name, "processing", now)
 
 
 def store_later(model: Model, name: str, due: int) -> str:
-    """A job's files have to be stored before its owner is told."""
+    """A job's files are stored before its owner is notified."""
     model.jobs[name].update(storing="1", turn=1)
     model.outbox[name] = due - BAND
     return f"store|{name}"
@@ -128,7 +128,7 @@ def keep(model: Model, call: Call, reply: Any) -> Any:
     name, now = call["id"], call.number("now")
     job = model.jobs.get(name, {})
     if job.get("storing") == "0" and job["turn"] == call.number("turn") and not call["retry_at"]:
-        return ["kept"]  # once more: what was kept must not be taken for refused
+        return ["kept"]  # a repeat: kept files must not count as refused
     if job.get("storing") != "1" or job["turn"] != call.number("turn"):
         return ["stale"]
     job["files"] = call["files"]
@@ -140,7 +140,7 @@ def keep(model: Model, call: Call, reply: Any) -> Any:
     for counter, word in (("files_stored", "stored"), ("files_given_up", "given_up")):
         if call[word] != "0":
             model.counters[counter] += call.number(word)
-    return ["kept", tell(model, name, "completed", now)]
+    return ["kept", add_event(model, name, "completed", now)]
 
 
 def note(model: Model, call: Call, reply: Any) -> Any:
@@ -175,7 +175,7 @@ def note(model: Model, call: Call, reply: Any) -> Any:
 
 
 def _note_host(model: Model, call: Call) -> None:
-    """What the host's answer says of the host."""
+    """The effect of an answer on its host."""
     host = model.hosts.setdefault(call["lane"], {})
     if call["pause"]:
         failures = host.get("failures", 0)
@@ -206,7 +206,7 @@ def redeliver(model: Model, call: Call, reply: Any) -> Any:
 
 
 def restore(model: Model, call: Call, reply: Any) -> Any:
-    """Nothing is lost here but what an eviction takes, which this machine does not do to the outbox."""
+    """Restores only what an eviction has lost; this machine evicts nothing of the outbox."""
     job = model.jobs.get(call["id"], {})
     if call["lane"]:
         if call["lane"] in model.outbox:
@@ -227,7 +227,7 @@ def delete(model: Model, call: Call, reply: Any) -> Any:
         return ["not_terminal"]
     if call["hold_until"] and job.get("files"):
         if job.get("storing") == "1":
-            # Whoever is at work on them has lost his turn.
+            # The process that copies them has lost its turn.
             model.outbox[name] = call.number("hold_until") - BAND
             job["turn"] += 1
         return ["held", job["user"], reply[2]]

@@ -1,4 +1,4 @@
-"""What the store holds, and what the model says it should."""
+"""The store's content, and the content that the model expects."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tests.model.content import Content
 from tests.model.deployment import Deployment, provider_of, queue_of
 
 Job = dict[str, Any]
-# Fields of a job that the model leaves alone: what is told and not used, and what is left to chance.
+# Fields of a job that the model ignores: given and not used, or random.
 UNMODELLED = {"error_detail", "error_retryable", "history", "started_at", "ended_at", "output", "p50", "p90"}
 
 
@@ -98,14 +98,14 @@ class Room:
 
 @dataclass
 class Relaxed:
-    """What a fault has made untrue for a while."""
+    """Invariants that a fault has suspended for a while."""
 
     ghosts: set[str] = field(default_factory=set)  # index entries whose job was evicted, and their alarms
     strays: set[tuple[str, str]] = field(default_factory=set)  # the same in users' sets, with the user
     unset: set[str] = field(default_factory=set)  # live jobs whose user's set was evicted
     unindexed: set[str] = field(default_factory=set)  # live jobs that the index has lost
     unalarmed: set[str] = field(default_factory=set)  # live jobs whose alarm the index has lost
-    unpromoted: set[str] = field(default_factory=set)  # users of whom somebody waits though he could be ready
+    unpromoted: set[str] = field(default_factory=set)  # users with a waiting job that could be ready
     orphans: set[str] = field(default_factory=set)  # evicted jobs of which the outbox still holds something
 
 
@@ -139,7 +139,7 @@ class Model:
         return [Row(name, score // BAND, score % BAND) for name, score in ordered]
 
     def head(self, more: int) -> tuple[list[Row], bool, int]:
-        """What a script sees of it beside the gates; whether that is all there is; and the last band it sees."""
+        """The rows that a script sees after the gates, whether these are all, and the last band that it sees."""
         limit, everything = self.deployment.limit, self.rows()
         while True:
             size = limit + more + self.deployment.most_gates

@@ -22,7 +22,7 @@ def deployment_of(most_gates: int = 112, **changes: Any) -> Deployment:
 
 
 DEPLOYMENTS = {
-    # As it is by default: nobody may have more than he may run, until his limit is lowered.
+    # The default: no user may have more than they may run, until their limit is lowered.
     "plain": deployment_of(max_user_tasks=3, max_queue_size=6),
     "backlog": deployment_of(max_user_tasks=2, max_user_queued=5),
     "fair": deployment_of(max_user_tasks=2, max_user_queued=4, priority_policy="fair", priority_grants_per_point=0.02),
@@ -36,7 +36,7 @@ MODELS = ["acme/video", "acme/image"]
 
 
 def outcomes() -> st.SearchStrategy[list[SubmissionOutcome]]:
-    """What the providers say to the next creates; they accept when nothing is left."""
+    """The providers' answers to the next creates; they accept when none is left."""
     refusals = [
         Throttled("rate_limited", 5),
         Throttled("provider_down", 5),
@@ -65,7 +65,7 @@ ACTS = st.sampled_from(
 SUBMISSIONS = st.sampled_from([[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, []])
 SLOTS = st.integers(0, 17)
 PICKS = st.integers(0, 10**6)
-# Two URLs of one host, one of another; and what is told there, the default unless said
+# Two URLs of one host, one of another; and the events for each, the default if omitted
 HOOKS: dict[str, tuple[str, list[str] | None]] = {
     "ends": ("https://a.example.com/x", None),
     "all": ("https://a.example.com/y", ["job.processing", "job.completed", "job.failed", "job.canceled"]),
@@ -85,7 +85,7 @@ GATES = st.dictionaries(
     st.sampled_from(["=s", "=q0", "=q1", "=p0", "=p1"]), st.sampled_from([0, 1, 1, 2, None]), min_size=1, max_size=3
 )
 
-# What an owner's endpoint says: status, text, how many s it asks to wait, and what went wrong
+# Answers of an owner's endpoint: status, text, requested wait in s, and error
 ANSWERS: dict[str, tuple[int | None, str, float, str | None]] = {
     "well": (204, "", 0.0, None),
     "not found": (404, "no", 0.0, None),

@@ -1,4 +1,4 @@
-"""What the model has found, each in as few steps as it takes."""
+"""The bugs that the model has found, each in as few steps as possible."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,7 +47,7 @@ async def test_a_lost_job_is_not_made_anew_when_another_waits_behind_it(clock: M
 
 
 async def test_a_user_whose_limit_is_lowered_by_far_keeps_no_more_jobs_ready(clock: ManualClock) -> None:
-    """More of his jobs are admitted than the deployment's own limit lets anybody expect."""
+    """More jobs are admitted than the deployment's limit suggests."""
     async with world_of(clock, max_user_tasks=1, max_user_queued=12) as world:
         await world.runtime.controls.limit_user("app", "ada", 10)
         for _ in range(10):
@@ -57,7 +57,7 @@ async def test_a_user_whose_limit_is_lowered_by_far_keeps_no_more_jobs_ready(clo
 
 
 async def test_a_job_in_the_backlog_whose_users_set_was_lost_is_ready_some_time(clock: ManualClock) -> None:
-    """rehome looks only at whether the index has a job, so nobody ever promotes this one."""
+    """Found: rehome looked only at the index, so this job was never promoted."""
     async with world_of(clock, max_user_tasks=1, max_user_queued=2) as world:
         queue = world.runtime.queue
         for _ in range(2):
@@ -85,7 +85,7 @@ async def test_a_retry_keeps_its_place_before_a_job_that_is_not_better(clock: Ma
         assert (await states(world))["job_2"] == "backlog"
 
 
-async def test_a_better_job_takes_the_seat_of_a_ready_one_beside_a_worse_that_waits_for_its_retry(
+async def test_a_better_job_takes_the_seat_of_a_ready_one_although_a_worse_one_waits_for_its_retry(
     clock: ManualClock,
 ) -> None:
     """enqueue looks at the worst alone, which keeps its seat."""
@@ -100,7 +100,7 @@ async def test_a_better_job_takes_the_seat_of_a_ready_one_beside_a_worse_that_wa
 
 
 async def test_a_deployment_that_begins_to_let_users_queue_promotes_behind_older_jobs(clock: ManualClock) -> None:
-    """Jobs from before were not told that somebody may wait for their place; the walk or a poll makes up for it."""
+    """Older jobs have no `heirs`; the walk or a poll promotes in their place."""
     async with world_of(clock, max_user_tasks=1) as world:
         await world.enqueue()
         later = settings_for(None, max_user_tasks=1, max_user_queued=5)
@@ -124,7 +124,7 @@ async def test_a_live_limit_above_the_configured_one_is_kept(clock: ManualClock)
 
 
 async def test_old_circuits_do_not_hide_the_slots(clock: ManualClock) -> None:
-    """The gates of circuits that nobody tries any more stay, and with live limits there are more than 64."""
+    """Gates of unused circuits stay, and with live limits there are more than 64."""
     async with world_of(clock, circuit_failures=1) as world:
         queue = world.runtime.queue
         for number in range(70):
@@ -164,10 +164,10 @@ async def test_a_job_that_waits_for_its_retry_keeps_its_seat(clock: ManualClock)
 
 
 @pytest.mark.parametrize("verb", ["snooze", "rescue"])
-async def test_who_puts_back_a_job_whose_user_was_paused_meanwhile_is_answered_the_same_twice(
+async def test_a_job_put_back_twice_while_its_user_is_paused_gets_the_same_answer(
     clock: ManualClock, verb: str
 ) -> None:
-    """The job goes to the backlog at once, where the repeat must know it for what the first call has put back."""
+    """The job goes to the backlog at once; the repeat must recognise it as put back by the first call."""
     async with world_of(clock, max_user_tasks=2) as world:
         queue = world.runtime.queue
         await world.enqueue(start=True)

@@ -1,6 +1,6 @@
-"""The queue's verbs against a plain model of them, under what a store, callers and providers can do to each other.
+"""The queue's verbs agree with a plain model of them, under every fault of store, callers and providers.
 
-The real scripts run on memory mode's engine. Every EVAL, whoever sends it, is judged: its reply must be the model's,
+The real scripts run on memory mode's engine. Every EVAL of any caller is judged: its reply must be the model's,
 the whole store must be what the model says, and the invariants must hold. So the machine's rules may use single verbs
 as well as the tick, the polls and the cancellations of production. See tests/model for the model, and its invariants
 for what a fault excuses.
@@ -22,7 +22,7 @@ from tests.model.strategies import (
 
 @pytest.fixture
 def quiet_logs() -> Iterator[None]:
-    """Nothing is written to the log: the faults here would fill it."""
+    """Writes nothing to the log: the faults here would fill it."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     yield
@@ -55,5 +55,5 @@ def test_the_verbs_do_what_the_model_says_and_every_job_ends(name: str, examples
 @pytest.mark.usefixtures("quiet_logs")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.exhaustive)])
-def test_batches_and_their_jobs_are_told_of_once_each_time_they_end(examples: int) -> None:
+def test_batches_and_their_jobs_send_one_event_each_time_they_end(examples: int) -> None:
     search(BatchMachine, examples)

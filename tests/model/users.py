@@ -1,4 +1,4 @@
-"""A user's seats, what an end sets off, and a model's circuit."""
+"""A user's seats, the effects of an end, and a model's circuit."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def runs_of(job: Job) -> str:
 def end(model: Model, name: str, outcome: str, now: int, store_until: int | None = None, **changes: Any) -> str:
     """Ends a job: it leaves the index, with its alarm, and its user's set, where the next one takes its seat.
 
-    Says what the caller has to do now: to tell its owner, or first to store its files until a moment.
+    Returns the caller's follow-up: to notify the owner, or first to store the files until a deadline.
     """
     job = model.jobs[name]
     user, was = user_of(job), job["state"]
@@ -28,7 +28,7 @@ def end(model: Model, name: str, outcome: str, now: int, store_until: int | None
     model.unseat(user, name)
     job.update(state="done", outcome=outcome, **changes)
     if store_until is None:
-        follow = outbox.tell(model, name, outcome, now)
+        follow = outbox.add_event(model, name, outcome, now)
     else:
         follow = outbox.store_later(model, name, store_until)
     model.counters[outcome] += 1
@@ -46,14 +46,14 @@ def end(model: Model, name: str, outcome: str, now: int, store_until: int | None
 
 
 def release(model: Model, job: Job, now: int) -> None:
-    """A probe that has told nothing of what it tried lets another be the next."""
+    """An inconclusive probe lets another job be the next."""
     gate = job.get("probe")
     if gate and model.gate(gate) == job["lease_until"]:
         model.set_gate(gate, now)
 
 
 def promote(model: Model, user: str) -> None:
-    """As many of those that wait as the user's concurrency admits become ready, best first."""
+    """Makes waiting jobs ready, best first, up to the user's concurrency."""
     known = model.user(user)
     free = known.cap - len(known.admitted)
     for name, _ in known.waiting:
@@ -71,14 +71,14 @@ def promote(model: Model, user: str) -> None:
 
 
 def demote(model: Model, user: str, name: str, score: int) -> None:
-    """A ready job gives its seat away."""
+    """Takes a ready job's seat."""
     model.jobs[name].update(state="backlog", heirs="1")
     model.put(name, BACKLOG, score)
     model.seat(user, name, score)
 
 
 def reseat(model: Model, user: str) -> None:
-    """The best of a user's jobs are ready, as far as they do not have to wait for those at a provider."""
+    """Makes the user's best jobs ready, as far as those at a provider leave seats."""
     known = model.user(user)
     if len(known.admitted) <= known.cap and not known.waiting:
         return
@@ -96,7 +96,7 @@ def reseat(model: Model, user: str) -> None:
 
 
 def count_failure(model: Model, job: Job, now: int) -> None:
-    """One more failure of a model in a row; with the allowed number of them its circuit opens."""
+    """Counts one more failure of a model in a row; at the allowed number its circuit opens."""
     s = model.deployment.settings
     runs = model.runs.setdefault(runs_of(job), {})
     failures, opened = runs.get("failures", 0) + 1, runs.get("opened", 0)

@@ -149,7 +149,7 @@ def trim(model: Model, call: Call, reply: Any) -> Any:
 
 
 def explain(model: Model, call: Call, reply: Any) -> Any:
-    """It only reads: that it changes nothing is all that is asked of it."""
+    """Only reads: the sole check is that it changes nothing."""
     return reply
 
 

@@ -1,4 +1,4 @@
-"""Runs the mutants, two at a time, and prints what became of each."""
+"""Runs the mutants, two at a time, and prints the result of each."""
 
 import sys
 import tempfile

@@ -1,7 +1,7 @@
-"""How a deliberate bug is made: an anchor comment names a line, and the edit says what becomes of that line.
+"""How a deliberate bug is made: an anchor comment names a line, and the edit replaces it.
 
 ``-- mutant: fence`` in Lua or ``# mutant: fence`` in Python names the line that it ends. On a line by itself it names
-the next line. So the code may change its words, and a bug stays on the line that it is about.
+the next line. So the code may be rewritten, and a bug stays on its line.
 """
 
 import re

@@ -46,7 +46,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{FUNCTIONS}a_webhook_of_another_attempt_is_401_and_changes_nothing[nonce=00]",
     ),
     python(
-        "a webhook's age is not looked at", "shared/signing/webhooks.py",
+        "a webhook's age is not checked", "shared/signing/webhooks.py",
         "age", "if False:",
         "tests/http/test_signatures.py::test_a_replay_outside_the_tolerance_is_refused",
     ),
@@ -61,7 +61,7 @@ MUTANTS: tuple[Mutant, ...] = (
         targeted("a_frozen_callers_claim_is_put_back_and_not_submitted"),
     ),
     python(
-        "a prediction that nobody records is left running", "shared/dispatch/dispatcher.py",
+        "an unrecorded prediction is left running", "shared/dispatch/dispatcher.py",
         "late prediction", "if recorded.cancel_requested:",
         targeted("a_prediction_that_came_too_late_is_cancelled"),
     ),

@@ -1,4 +1,4 @@
-"""What a mutant is: small edits, and the tests that must fail once they are made."""
+"""A mutant: small edits, and the tests that must fail once they are made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def contract(*names: str) -> Sequence[str]:
 
 
 def attempts(*names: str) -> Sequence[str]:
-    """Tests of what ends an attempt, on memory mode."""
+    """Tests of the ends of attempts, on memory mode."""
     return [f"tests/queue/test_attempts.py::test_{name}[memory]" for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Mutants of what is left to do when jobs have ended: the outbox' scripts, and the Python that delivers."""
+"""Mutants of the follow-ups of ended jobs: the outbox' scripts, and the Python that delivers."""
 
 from tests.mutants.mutant import Mutant, lua, python
 
@@ -12,12 +12,12 @@ def verbs(name: str) -> str:
 
 
 def wire(name: str) -> str:
-    """A test of what goes out."""
+    """A test of the requests that are sent."""
     return f"tests/hooks/test_outbox_wire.py::test_{name}"
 
 
 def scope(name: str) -> str:
-    """A test of what a call does before its answer."""
+    """A test of the follow-ups that a call handles before its answer."""
     return f"tests/hooks/test_call_scope.py::test_{name}"
 
 
@@ -26,9 +26,9 @@ def batches(name: str) -> str:
     return f"tests/hooks/test_outbox_batches.py::test_{name}[memory]"
 
 
-OWED = (
+ADDED = (
     lua(
-        "owners are told what they did not ask for", "outbox",
+        "owners get events that they did not ask for", "outbox",
         "subscribed", "return true",
         verbs("only_requested_events_reach_the_outbox"),
     ),
@@ -44,13 +44,13 @@ OWED = (
         part="'LT', ",
     ),
     lua(
-        "an event is not leased to whoever is told of it", "outbox",
+        "an event is not leased to its caller", "outbox",
         "lease", "",
         verbs("an_end_leases_its_event_to_the_call_that_ended_the_job_and_to_no_other"),
         part=" + HOOK_LEASE",
     ),
     lua(
-        "a URL that is gone is told", "outbox",
+        "a URL that is gone gets events", "outbox",
         "gone", "",
         verbs("a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do"),
     ),
@@ -60,17 +60,17 @@ OWED = (
         verbs("one_row_of_a_failing_host_is_handed_out_as_a_probe"),
     ),
     lua(
-        "each attempt is a beginning", "outbox",
+        "each attempt sends the first run's event", "outbox",
         "first run", "",
         verbs("the_first_run_sends_one_event_and_later_attempts_send_none"),
     ),
     lua(
-        "a backoff holds up nobody", "outbox",
+        "a backoff delays no event", "outbox",
         "backoff", "local due = tonumber(first[2])",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
     ),
     lua(
-        "the end is told before the files are stored", "ending",
+        "the end is delivered before the files are stored", "ending",
         "event after files", "end\ndo",
         verbs("the_event_follows_only_once_the_files_are_kept"),
     ),
@@ -96,7 +96,7 @@ OWED = (
         batches("a_batch_sends_one_event_each_time_it_ends"),
     ),
     lua(
-        "a job is forgotten before its owner could be told", "ending",
+        "a job is deleted before its events can be delivered", "ending",
         "ttl", "nil",
         verbs("a_job_is_kept_for_as_long_as_its_events_may_be_retried").replace("[memory]", ""),
         part="has_follow_up",
@@ -150,7 +150,7 @@ HANDED_OUT = (
         verbs("each_holder_of_a_jobs_files_has_its_own_turn"),
     ),
     lua(
-        "nobody is told once the files are kept", "outbox_keep",
+        "no event follows once the files are kept", "outbox_keep",
         "event", "local plan = nil",
         verbs("the_event_follows_only_once_the_files_are_kept"),
     ),
@@ -164,12 +164,12 @@ NOTED = (
         part="word ~= 'delivered' and has_others_tried",
     ),
     lua(
-        "a failure counts whatever its reporter knows", "outbox_note",
+        "a failure counts from a caller that does not know all tries", "outbox_note",
         "tries", "",
         verbs("a_success_always_counts_and_a_failure_only_from_a_caller_that_knows_all_tries"),
     ),
     lua(
-        "a delivered event is told again", "outbox_note",
+        "a delivered event is delivered again", "outbox_note",
         "row removed", "",
         verbs("what_was_delivered_stays_delivered"),
     ),
@@ -184,7 +184,7 @@ NOTED = (
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
     ),
     lua(
-        "what a host asks for is not looked at", "outbox_note",
+        "Retry-After does not lengthen a host's backoff", "outbox_note",
         "pause", "backoff",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
         part="math.max(backoff, tonumber(arg.pause))",
@@ -200,7 +200,7 @@ NOTED = (
         verbs("a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do"),
     ),
     lua(
-        "what is given up is not listed", "outbox_note",
+        "undelivered events are not listed", "outbox_note",
         "undelivered", "",
         verbs("what_is_given_up_is_listed_until_it_is_delivered_after_all"),
     ),
@@ -216,7 +216,7 @@ NOTED = (
         part=", count, '0'",
     ),
     lua(
-        "anybody may redeliver", "outbox_redeliver",
+        "any application may redeliver", "outbox_redeliver",
         "owner", "if not f.owner then return { 'not_found' } end",
         verbs("only_the_owner_redelivers_and_only_events_that_happened"),
     ),
@@ -283,10 +283,10 @@ PYTHON = (
         "all done", "pass", scope("a_poll_follows_up_its_own_job_and_leaves_another_one_leased[memory]"),
     ),
     python(
-        "who was told long ago delivers beside others", "shared/outbox/worker.py",
+        "a late caller delivers at the same time as others", "shared/outbox/worker.py",
         "lease left", "if budget.left < self._needs:",
         wire("a_late_caller_leaves_its_follow_ups_to_others"),
     ),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = OWED + HANDED_OUT + NOTED + PYTHON
+MUTANTS: tuple[Mutant, ...] = ADDED + HANDED_OUT + NOTED + PYTHON

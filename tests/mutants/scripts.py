@@ -60,7 +60,7 @@ ENDS = (
         *contract("a_job_goes_through_its_whole_life"),
     ),
     lua(
-        "double completion: finish does not look whether the job is done", "finish",
+        "double completion: finish does not check whether the job is done", "finish",
         "done", "if false then",
         *attempts("every_end_of_an_attempt_is_safe_to_send_twice"),
     ),
@@ -92,7 +92,7 @@ ENDS = (
         part="local check_at",
     ),
     lua(
-        "a job of somebody else can be cancelled", "cancel",
+        "a job of another application can be cancelled", "cancel",
         "owner", "if not f.state then return { 'not_found' } end",
         *contract("a_job_of_another_application_cannot_be_cancelled"),
     ),
@@ -108,13 +108,13 @@ LEASES = (
     lua(
         "a claim's lease is 0", "claim",
         "lease", "time",
-        targeted("nobody_looks_at_a_submission_before_its_lease_is_over[claim]"),
+        targeted("no_call_looks_at_a_submission_before_its_lease_is_over[claim]"),
         part="time + tonumber(arg.lease)",
     ),
     lua(
         "the lease of an immediate start is 0", "enqueue",
         "lease", "local lease_until = time",
-        targeted("nobody_looks_at_a_submission_before_its_lease_is_over[enqueue]"),
+        targeted("no_call_looks_at_a_submission_before_its_lease_is_over[enqueue]"),
     ),
     lua(
         "rescue before the adoption window is over", "rescue",
@@ -138,7 +138,7 @@ LEASES = (
         part="fields.state,",
     ),
     lua(
-        "an overdue slot is handed to everybody", "claim",
+        "an overdue slot is handed to every caller", "claim",
         "handed to one", "",
         *attempts("an_overdue_run_is_handed_to_one_caller_only"),
     ),
@@ -235,7 +235,7 @@ SEATS = (
         part="row.band == DELAYED",
     ),
     lua(
-        "nobody is told that somebody waits for his seat", "users",
+        "admitted jobs get no heirs", "users",
         "heirs", "'0'",
         *backlog("a_user_limited_live_has_a_backlog_though_the_deployment_allows_none"),
         part="'1'",
@@ -247,7 +247,7 @@ SEATS = (
         part="reseat",
     ),
     lua(
-        "who is limited may keep more seats than one looks at", "users",
+        "a limited user keeps seats beyond those that are read", "users",
         "many seats", "",
         targeted("a_pause_takes_the_seats_of_a_user_who_had_many"),
         part=" or #user.waiting == 0",

@@ -1,4 +1,4 @@
-"""What the contract's own tests leave open and a deliberate bug has shown: see tests/mutants."""
+"""Tests that close gaps of the contract's tests, found by deliberate bugs: see tests/mutants."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.world import World, make_world
 
 @pytest.fixture
 async def world(clock: ManualClock) -> AsyncIterator[World]:
-    """On memory mode alone: what matters here is in the scripts, which are the same everywhere."""
+    """On memory mode alone: the scripts are the same on every store."""
     async with make_world(None, clock) as made:
         yield made
 
@@ -109,7 +109,7 @@ async def test_a_repeated_finish_still_names_the_prediction_to_cancel(world: Wor
 
 
 @pytest.mark.parametrize("verb", ["claim", "enqueue"])
-async def test_nobody_looks_at_a_submission_before_its_lease_is_over(world: World, verb: str) -> None:
+async def test_no_call_looks_at_a_submission_before_its_lease_is_over(world: World, verb: str) -> None:
     queue = world.runtime.queue
     job = await world.enqueue(start=verb == "enqueue")
     if verb == "claim":
@@ -140,10 +140,10 @@ async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> Non
     queue = world.runtime.queue
     job = await world.enqueue()
     claim = await queue.claim(1)
-    await queue.finish(job, 1, "told by its webhook", "completed", {})
+    await queue.finish(job, 1, "named by its webhook", "completed", {})
     await world.runtime.dispatcher.start(claim.started[0])
     assert world.provider.canceled == ["p1"]
-    assert (await world.runtime.records.read(job)).prediction == "told by its webhook"
+    assert (await world.runtime.records.read(job)).prediction == "named by its webhook"
 
 
 async def test_a_repeated_trip_counts_once(world: World) -> None:

@@ -24,7 +24,7 @@ Ignore = Callable[[Any, list[str]], Iterable[str]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: killed only if a test failed, not if the tests could not be run."""
+    """A mutant's result: killed only if a test failed, not if the tests could not run."""
 
     name: str
     files: str
@@ -37,7 +37,7 @@ class Verdict:
 
 
 class Workshop:
-    """Keeps a copy of the original, whose tests have passed and whose modules are compiled, to make mutants from."""
+    """Keeps a tested and compiled copy of the original, from which it makes mutants."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,12 +46,12 @@ class Workshop:
             copy(ROOT / name, self._original / name, shutil.ignore_patterns("__pycache__"))
 
     def try_original(self, tests: Sequence[str]) -> str:
-        """Runs the tests on the original: what went wrong, '' if they pass as they should."""
+        """Runs the tests on the original; returns the failures, '' if all pass."""
         code, output = run_tests(self._original, tests)
         return "" if code == 0 else output
 
     def try_out(self, mutant: Mutant) -> Verdict:
-        """Makes the mutant in a copy of its own and runs its tests."""
+        """Makes the mutant in its own copy and runs its tests."""
         files = ", ".join(Path(file).name for file in mutant.files)
         root = Path(tempfile.mkdtemp(dir=self._folder))
         copy(self._original, root, self._stale(mutant))
@@ -71,7 +71,7 @@ class Workshop:
 
     @staticmethod
     def _stale(mutant: Mutant) -> Ignore:
-        """What not to copy: an edited source may be as old and as long as the one that was compiled."""
+        """Skips compiled files: an edited source may have the age and size of the compiled one."""
         return shutil.ignore_patterns(*(f"{Path(file).stem}.*.pyc" for file in mutant.files))
 
 

@@ -1,7 +1,7 @@
 """What must hold of the outbox after every call, read from the store alone.
 
 Only an evicted job excuses anything: its rows, and its place among those whose files are to be stored, stay behind
-until somebody claims them.
+until a call claims them.
 """
 
 from tests.model.outbox import JOB_EVENTS, wants
@@ -14,17 +14,17 @@ Fields = dict[str, str]
 
 
 def hold(view: View, orphans: set[str]) -> None:
-    """Nothing that is owed is lost, and nothing is left of what is not."""
+    """Every pending event and file has its entry, and no other entry exists."""
     due_lanes = {name for name, score in view.outbox.items() if score >= 0}
     storing = {name for name, score in view.outbox.items() if score < 0}
-    assert set(view.lanes) <= due_lanes, "a lane has rows, and nobody looks for them"
+    assert set(view.lanes) <= due_lanes, "a lane has rows, and is not due"
     for lane, rows in view.lanes.items():
         for event, name in (row.split("|") for row in rows):
             holder = holder_of(view, event, name)
-            is_owed = holder.get(f"s:{event}") == "pending" and holder["hook_lane"] == lane
-            assert is_owed or name in orphans, f"{event} of {name} would be told, and is not owed"
+            is_pending = holder.get(f"s:{event}") == "pending" and holder["hook_lane"] == lane
+            assert is_pending or name in orphans, f"{event} of {name} has a row, and is not pending"
     wanted = {name for name, job in view.jobs.items() if job.get("storing") == "1"}
-    assert wanted <= storing, f"nobody will store the files of {wanted - storing}"
+    assert wanted <= storing, f"the outbox has no entry for the files of {wanted - storing}"
     assert storing - wanted <= orphans, "files would be stored that are not to be"
     for name, job in view.jobs.items():
         _job(name, job, view)
@@ -42,7 +42,7 @@ def holder_of(view: View, event: str, name: str) -> Fields:
 
 
 def _batch(name: str, batch: Fields, view: View) -> None:
-    """Each end of a batch is an event of its own; it ends with its last job."""
+    """Each end of a batch has its own event; a batch ends with its last job."""
     assert ("ended_at" in batch) == (not view.queues.get(name)), f"{name} has ended, and lives"
     assert view.has_ttl[name] == ("ended_at" in batch), f"{name} has a TTL, or lacks one"
     latest = f"batch{batch.get('rounds', '')}"
@@ -51,19 +51,21 @@ def _batch(name: str, batch: Fields, view: View) -> None:
     for event in [part[2:] for part in batch if part.startswith("s:")]:
         assert wants(batch, event), f"{event} of {name} was not asked for"
         if batch[f"s:{event}"] == "pending":
-            assert f"{event}|{name}" in view.lanes.get(batch["hook_lane"], {}), f"{event} of {name} is owed, and lost"
+            assert f"{event}|{name}" in view.lanes.get(batch["hook_lane"], {}), (
+                f"{event} of {name} is pending, and lost"
+            )
 
 
 def _job(name: str, job: Fields, view: View) -> None:
     for event in JOB_EVENTS:
         state = job.get(f"s:{event}")
         if state is None:
-            assert not (wants(job, event) and has_happened(job, event)), f"{event} of {name} is told to nobody"
+            assert not (wants(job, event) and has_happened(job, event)), f"{event} of {name} is lost"
             continue
         assert wants(job, event), f"{event} of {name} was not asked for"
         assert has_happened(job, event), f"{event} of {name} has not happened"
         if state == "pending":
-            assert f"{event}|{name}" in view.lanes.get(job["hook_lane"], {}), f"{event} of {name} is owed, and lost"
+            assert f"{event}|{name}" in view.lanes.get(job["hook_lane"], {}), f"{event} of {name} is pending, and lost"
     if not job.get("hook_lane"):
         assert not any(part.startswith(OF_EVENTS) for part in job), f"{name} has no hook and knows of events"
     if "files" not in job:
@@ -77,7 +79,7 @@ def has_happened(job: Fields, event: str) -> bool:
 
 
 def follow(verb: str, before: View, after: View) -> None:
-    """What was delivered stays so unless somebody asks for it again; the outbox' verbs move no job."""
+    """A delivered event stays so unless it is redelivered; the outbox' verbs move no job."""
     for name in () if verb == "outbox_redeliver" else before.jobs.keys() & after.jobs.keys():
         _states(verb, name, before.jobs[name], after.jobs[name])
     if verb in VERBS:
@@ -98,7 +100,7 @@ def _states(verb: str, name: str, old: Fields, job: Fields) -> None:
         tries = int(job.get(f"n:{event}", 0)) - int(old.get(f"n:{event}", 0))
         if was is not None:
             assert was == now or (verb == "outbox_note" and was != "delivered"), f"{verb} made {event} {now} of {was}"
-            assert was in ("pending", now) or now == "delivered", f"{event} of {name} is owed again"
+            assert was in ("pending", now) or now == "delivered", f"{event} of {name} is pending again"
             assert tries in (0, 1), f"{event} of {name} has {tries} more tries"
 
 
