@@ -1,12 +1,11 @@
 """The HTTP functions: authenticate, validate, call one verb, answer.
 
-Each module but ``index`` has ``router`` (its routes), ``app`` (FastAPI with these routes alone) and ``handler`` (for
-AWS Lambda).
-``functions.index`` composes all of them into one application, for Vercel and uvicorn.
+Each module except ``index`` has ``router`` (its routes), ``app`` (FastAPI with only these routes) and ``handler`` (for
+AWS Lambda). ``functions.index`` composes all of them into one application, for Vercel and uvicorn.
 """
 
 import gc
 
-# A start makes nothing but what stays: the collector would go through all of it again and again, which is a
-# fourteenth of a cold start. create_handler switches it on, once everything is imported.
+# All objects of a start stay. The garbage collector would search them again and again, which takes a fourteenth of a
+# cold start. create_handler switches it on after all imports.
 gc.disable()

@@ -23,7 +23,7 @@ router = APIRouter()
 
 @router.post("/api/batches")
 async def create(request: Request) -> JSONResponse:
-    """202 with the batch; the same batch again for the same Idempotency-Key. All its jobs are admitted, or none."""
+    """202 with the batch, the same one for the same Idempotency-Key. Admits all its jobs, or none."""
     async with runtime.call(request, Role.APPLICATION) as call:
         key = read_idempotency_key(request)
         wanted = await read_model(request, MAX_BODY, BatchRequest)
@@ -34,18 +34,18 @@ async def create(request: Request) -> JSONResponse:
 
 @router.get("/api/batches/{batch_id}")
 async def status(request: Request, batch_id: str) -> Response:
-    """200 with the batch; ``?first=0&count=50`` adds the results of so many of its jobs, in their order."""
+    """200 with the batch; ``?first=0&count=50`` adds the results of these jobs, in their order."""
     async with runtime.call(request, Role.APPLICATION) as call:
         first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
         batch = await call.runtime.batches.view(call.owner, batch_id, first, count)
-    # Written as ASCII: what a provider put into an output may hold text that UTF-8 cannot carry.
+    # Written as ASCII, because a provider's output may hold lone surrogates, which UTF-8 cannot encode.
     return Response(json.dumps(batch, separators=(",", ":")), media_type="application/json")
 
 
 @router.post("/api/batches/{batch_id}/cancel")
 async def cancel(request: Request, batch_id: str) -> JSONResponse:
-    """200 ``canceled``; 202 ``cancel_requested`` while a provider still has some of it; 409 ``already_terminal``."""
+    """200 ``canceled``; 202 ``cancel_requested`` while some of its jobs still run; 409 ``already_terminal``."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         word = await call.runtime.batches.cancel(call.owner, batch_id, call.budget)
     body: CanceledBatch = {"id": batch_id, "result": word}
@@ -54,7 +54,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
 
 @router.post("/api/batches/{batch_id}/retry")
 async def retry(request: Request, batch_id: str) -> JSONResponse:
-    """202 with how many new jobs were made; 0 when none had failed."""
+    """202 with the number of new jobs; 0 if none had failed."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         count = await call.runtime.batches.retry(call.owner, batch_id, call.budget)
     body: RetriedBatch = {"id": batch_id, "retried": count}
@@ -63,18 +63,18 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
 
 @router.get("/api/batches/{batch_id}/deliveries")
 async def deliveries(request: Request, batch_id: str) -> JSONResponse:
-    """200 with the event of each time the batch ended, and every try to deliver it."""
+    """200 with an event for each end of the batch, and all tries to deliver it."""
     async with runtime.call(request, Role.APPLICATION) as call:
         return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 
 @router.post("/api/batches/{batch_id}/redeliver")
 async def redeliver(request: Request, batch_id: str) -> JSONResponse:
-    """200 with the deliveries after one more try to deliver its latest end; 404 if it has not ended."""
+    """200 with the deliveries, after one more try for the latest end; 404 if it has not ended."""
     async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
         wanted = await read_optional_model(request, MAX_REDELIVERY_BODY, BatchRedelivery)
         await call.runtime.delivery_log.redeliver_of_batch(call.owner, batch_id, wanted)
-    # Read behind the block, which has made the try.
+    # Read after the block, which makes the try when it ends.
     return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 

@@ -1,4 +1,4 @@
-"""/api/files/{key}: kept files where this machine keeps them, for development. With a bucket there is no such route."""
+"""/api/files/{key}: files that this machine stores, for development. With a bucket, it answers 404."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
@@ -15,7 +15,7 @@ router = APIRouter()
 
 
 def require_own_storage(settings: Settings) -> None:
-    """404 where files are not read through this route."""
+    """Raises 404 unless files are served by this route."""
     if settings.storage_scheme not in ("file", "memory"):
         raise HTTPException(404)
 
@@ -23,7 +23,7 @@ def require_own_storage(settings: Settings) -> None:
 @router.head("/api/files/{key:path}", operation_id="head_file")
 @router.get("/api/files/{key:path}")
 async def read(request: Request, key: str) -> Response:
-    """200 with the file, 206 with a range of it, 304 if the caller has it; 403 for a URL that was not given out."""
+    """200 with the file, 206 with a range, 304 if the caller has it; 403 for a URL that is not signed for it."""
     async with runtime.call(request, Role.LINK) as call:
         require_own_storage(call.runtime.settings)
         bucket, now, query = call.runtime.bucket, call.runtime.clock.now(), request.query_params
@@ -36,7 +36,7 @@ async def read(request: Request, key: str) -> Response:
 
 @router.put("/api/files/{key:path}")
 async def write(request: Request, key: str) -> Response:
-    """200 once the upload is kept; it has the very type and length that its URL was signed for."""
+    """200 once the upload is stored; it must have the type and length that its URL was signed for."""
     async with runtime.call(request, Role.LINK) as call:
         bucket, settings = call.runtime.bucket, call.runtime.settings
         require_own_storage(settings)

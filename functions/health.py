@@ -1,4 +1,4 @@
-"""GET /api/health: whether this deployment can work."""
+"""GET /api/health: whether this deployment works."""
 
 import time
 
@@ -11,14 +11,14 @@ from shared.documents.operating import Health, StoreHealth, Unavailable
 from shared.errors import StoreError
 from shared.requests.auth import Role
 
-LATE_AFTER_PERIODS = 3  # a schedule may miss a run, or begin one late, without anything being wrong
+LATE_AFTER_PERIODS = 3  # a healthy schedule may miss a run, or begin one late
 
 router = APIRouter()
 
 
 @router.get("/api/health")
 async def health(request: Request) -> JSONResponse:
-    """200, or 503 when the store cannot be read; the age of the last tick shows whether the schedule works."""
+    """200, or 503 if the store cannot be read; the age of the last tick shows whether the schedule works."""
     began = time.monotonic()
     async with runtime.call(request, Role.ANYONE) as call:
         sluice, settings = call.runtime, call.runtime.settings

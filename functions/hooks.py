@@ -1,4 +1,4 @@
-"""GET /api/hooks: where an application is notified, and the secrets that sign its events."""
+"""GET /api/hooks: an application's default hook, and the secrets that sign its events."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse

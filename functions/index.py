@@ -1,4 +1,4 @@
-"""All functions as one application: what Vercel hosts and what uvicorn serves (``uvicorn functions.index:app``)."""
+"""All functions as one application, for Vercel and for uvicorn (``uvicorn functions.index:app``)."""
 
 from functions import (
     batches,

@@ -1,4 +1,4 @@
-"""/api/jobs: an application's jobs, and what it may do with one of them."""
+"""/api/jobs: the list of an application's jobs, and the operations on one job."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -24,16 +24,16 @@ STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 
 @router.get("/api/jobs")
 async def jobs(request: Request) -> JSONResponse:
-    """200 with a page of the caller's jobs, newest first, and ``next_cursor``; null on the last page alone."""
+    """200 with a page of the caller's jobs, newest first, and ``next_cursor``, which is null on the last page."""
     async with runtime.call(request, Role.APPLICATION) as call:
         return JSONResponse(await call.runtime.listing.jobs(call.owner, read_query(request, JobsQuery)))
 
 
 @router.delete("/api/jobs/{job_id}")
 async def delete(request: Request, job_id: str) -> Response:
-    """204 once an ended job is forgotten and its files are gone; 409 while it lives, or its batch is known.
+    """204 once an ended job and its files are deleted; 409 if it has not ended, or belongs to a batch.
 
-    503 while the storage does not answer: then the job is still there.
+    503 if the storage does not answer; the job then stays.
     """
     async with runtime.call(request, Role.APPLICATION) as call:
         await call.runtime.erasure.delete_job(call.owner, job_id, call.budget)
@@ -42,7 +42,7 @@ async def delete(request: Request, job_id: str) -> Response:
 
 @router.post("/api/jobs/{job_id}/retry")
 async def retry(request: Request, job_id: str) -> JSONResponse:
-    """202 with the new job made of a failed one, the same at each repeat; 409 for any other job."""
+    """202 with the new job for a failed one, the same for each repeat; 409 for any other job."""
     async with runtime.call(request, Role.APPLICATION) as call:
         job = await call.runtime.redrive.retry(call.owner, job_id, call.budget)
         call.follow_ups.about = job["id"]
@@ -52,10 +52,10 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
 
 @router.get("/api/jobs/{job_id}/result")
 async def result(request: Request, job_id: str) -> Response:
-    """303 to a completed job's output if that is a URL, or a list with one; 200 with it otherwise; 409 without one.
+    """303 to a completed job's output if it is a URL or a list with one, else 200 with it; 409 without an output.
 
-    ``?file=0`` and so on lead to that one of its files, 404 if there is none. It costs what a poll costs, and is found
-    in the same cache.
+    ``?file=0``, ``?file=1``, ... lead to one file; 404 if there is none. It costs as much as a poll, and shares its
+    cache.
     """
     async with runtime.call(request, Role.APPLICATION) as call:
         number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
@@ -68,7 +68,7 @@ async def result(request: Request, job_id: str) -> Response:
 
 @router.post("/api/jobs/{job_id}/cancel")
 async def cancel(request: Request, job_id: str) -> JSONResponse:
-    """200 ``canceled``; 202 ``cancel_requested`` while the provider still has it; 409 ``already_terminal``."""
+    """200 ``canceled``; 202 ``cancel_requested`` while the job still runs; 409 ``already_terminal``."""
     async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
         canceled = await call.runtime.cancellation.cancel(call.owner, job_id, call.budget)
     call.runtime.statuses.forget(job_id)
@@ -80,7 +80,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
 
 @router.patch("/api/jobs/{job_id}")
 async def change(request: Request, job_id: str) -> JSONResponse:
-    """200 once a waiting job has its new priority and place; 409 when it no longer waits."""
+    """200 once a waiting job has its new priority and position; 409 if it no longer waits."""
     async with runtime.call(request, Role.APPLICATION) as call:
         wanted = await read_model(request, MAX_BODY, JobChange)
         if not is_job_id(job_id):
@@ -94,18 +94,18 @@ async def change(request: Request, job_id: str) -> JSONResponse:
 
 @router.get("/api/jobs/{job_id}/deliveries")
 async def deliveries(request: Request, job_id: str) -> JSONResponse:
-    """200 with each event of the job, and every try to deliver it."""
+    """200 with each event of the job, and all tries to deliver it."""
     async with runtime.call(request, Role.APPLICATION) as call:
         return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 
 @router.post("/api/jobs/{job_id}/redeliver")
 async def redeliver(request: Request, job_id: str) -> JSONResponse:
-    """200 with the deliveries after one more try, made at once; 404 for an event that has not happened."""
+    """200 with the deliveries, after one more try; 404 for an event that has not happened."""
     async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
         wanted = await read_optional_model(request, MAX_BODY, JobRedelivery)
         await call.runtime.delivery_log.redeliver_of_job(call.owner, job_id, wanted)
-    # Read behind the block, which has made the try.
+    # Read after the block, which makes the try when it ends.
     return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 

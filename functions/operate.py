@@ -1,4 +1,4 @@
-"""/api/operate/...: what the operator may do."""
+"""/api/operate/...: the operations of operators."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api/operate")
 
 @router.get("/limits")
 async def limits(request: Request) -> JSONResponse:
-    """200 with all limits: configured, set live, paused."""
+    """200 with all limits: the configured ones, those in force, and the pauses."""
     async with runtime.call(request, Role.OPERATOR) as call:
         gates = await call.runtime.controls.set_gates({})
     return JSONResponse(call.runtime.limits.shown(gates))
@@ -28,7 +28,7 @@ async def limits(request: Request) -> JSONResponse:
 
 @router.patch("/limits")
 async def change_limits(request: Request) -> JSONResponse:
-    """200 with all limits after the change; what it lets start is started at once."""
+    """200 with all limits after the change; starts the jobs that may start now."""
     async with runtime.call(request, Role.OPERATOR) as call:
         change = await read_model(request, MAX_BODY, LimitsChange)
         shown = await call.runtime.limits.change(change)
@@ -38,7 +38,7 @@ async def change_limits(request: Request) -> JSONResponse:
 
 @router.get("/dead-letters")
 async def dead_letters(request: Request) -> JSONResponse:
-    """200 with a page of the dead letters, the last to die first, and ``next_cursor``; null on the last page alone."""
+    """200 with a page of the dead letters, the latest first, and ``next_cursor``, which is null on the last page."""
     async with runtime.call(request, Role.OPERATOR) as call:
         page = await call.runtime.listing.letters(read_query(request, LettersQuery))
     return JSONResponse(page)
@@ -46,7 +46,7 @@ async def dead_letters(request: Request) -> JSONResponse:
 
 @router.delete("/dead-letters/{job_id}")
 async def drop_dead_letter(request: Request, job_id: str) -> Response:
-    """204 once it is no longer a dead letter; its job stays until it expires. 404 when it is none."""
+    """204 once the job is no longer a dead letter; it stays until it expires. 404 if it was none."""
     async with runtime.call(request, Role.OPERATOR) as call:
         if not is_job_id(job_id) or not await call.runtime.history.drop_letter(job_id):
             raise JobNotFound
@@ -55,7 +55,7 @@ async def drop_dead_letter(request: Request, job_id: str) -> Response:
 
 @router.post("/dead-letters/redrive")
 async def redrive(request: Request) -> JSONResponse:
-    """200 with the new jobs made of failed ones; a ``next_cursor`` says that there is more to do."""
+    """200 with the new jobs for failed ones; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, RedriveOrder)
         report = await call.runtime.redrive.run(order, call.budget)
@@ -66,7 +66,7 @@ async def redrive(request: Request) -> JSONResponse:
 
 @router.get("/undelivered")
 async def undelivered(request: Request) -> JSONResponse:
-    """200 with 100 events at most that were given up, the last first, and ``next_before``; null on the last page."""
+    """200 with up to 100 events that were given up, the latest first, and ``next_before``; null on the last page."""
     async with runtime.call(request, Role.OPERATOR) as call:
         wanted = read_query(request, UndeliveredQuery)
         page = await call.runtime.delivery_log.undelivered(wanted.before)

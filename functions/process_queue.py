@@ -1,4 +1,4 @@
-"""/api/process-queue: one tick for a scheduler, the queue's statistics for an operator."""
+"""/api/process-queue: one tick for a scheduler, and the queue's statistics for an operator."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ router = APIRouter()
 
 
 async def tick(sluice: Runtime) -> TickReport:
-    """One bounded run: starts what may start, looks at what is overdue, leaves a heartbeat."""
+    """Runs one tick, logs what it did, and returns the same."""
     began = time.monotonic()
     report = await sluice.tick.run()
     summary: TickReport = {
@@ -38,14 +38,14 @@ async def tick(sluice: Runtime) -> TickReport:
 
 @router.post("/api/process-queue")
 async def process_queue(request: Request) -> JSONResponse:
-    """200 with what the tick did. QStash signs its calls instead of bearing our token."""
+    """200 with what the tick did. QStash signs its calls instead of sending the token."""
     async with runtime.call(request, Role.SCHEDULER, Role.QSTASH) as call:
         return JSONResponse(await tick(call.runtime))
 
 
 @router.get("/api/process-queue")
 async def statistics(request: Request) -> JSONResponse:
-    """200 with the queue's statistics; a tick when Vercel's cron calls, which can only GET, with its CRON_SECRET."""
+    """200 with the queue's statistics. Vercel's cron, which can only GET, gets a tick with its CRON_SECRET."""
     async with runtime.call(request, Role.CRON, Role.OPERATOR, Role.SCHEDULER) as call:
         if call.caller.role is Role.CRON:
             return JSONResponse(await tick(call.runtime))
@@ -80,8 +80,8 @@ async def _scheduled() -> TickReport:
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Lambda's entry: a scheduled EventBridge event is a tick (Mangum refuses it), everything else is HTTP."""
+    """Handles Lambda's events: a scheduled EventBridge event is a tick, because Mangum refuses it; others are HTTP."""
     if event.get("source") in ("aws.events", "aws.scheduler") or "detail-type" in event:
-        # The loop that Mangum made and keeps over warm invocations; the clients belong to it.
+        # The loop that Mangum creates and keeps over warm invocations; the clients belong to it.
         return asyncio.get_event_loop().run_until_complete(_scheduled())
     return _http(event, context)

@@ -13,7 +13,7 @@ router = APIRouter()
 
 @router.get("/api/status/{job_id}")
 async def status(request: Request, job_id: str) -> Response:
-    """200 with the job, or 304 when the caller's ETag still holds; headers say how long the answer is good."""
+    """200 with the job, or 304 if the caller's ETag still matches; headers say how long the answer is good."""
     known_etag = request.headers.get("if-none-match", "")
     async with runtime.call(request, Role.APPLICATION) as call:
         remembered = await call.runtime.statuses.view(call.owner, job_id, known_etag)

@@ -16,7 +16,7 @@ router = APIRouter()
 
 @router.post("/api/submit")
 async def submit(request: Request) -> JSONResponse:
-    """202 with the job, its links and its place in the queue; the same job again for the same Idempotency-Key."""
+    """202 with the job, its links and its position; the same job for the same Idempotency-Key."""
     async with runtime.call(request, Role.APPLICATION) as call:
         key = read_idempotency_key(request)
         submission = await read_model(request, MAX_BODY, SubmitRequest)

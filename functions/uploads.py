@@ -1,4 +1,4 @@
-"""POST /api/uploads: where a user's picture may be uploaded to."""
+"""POST /api/uploads: a signed URL to upload a user's picture."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -16,7 +16,7 @@ router = APIRouter()
 
 @router.post("/api/uploads")
 async def create(request: Request) -> JSONResponse:
-    """201 with a URL to PUT the file to and the one to pass to a model; 409 where nothing is kept."""
+    """201 with a URL to PUT the file, and one to pass to a model; 409 if this deployment keeps no files."""
     async with runtime.call(request, Role.APPLICATION) as call:
         wanted = await read_model(request, MAX_BODY, UploadRequest)
         body = prepare_upload(call.runtime.bucket, call.owner, wanted, call.runtime.clock.now())

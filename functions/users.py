@@ -1,4 +1,4 @@
-"""DELETE /api/users/{user_id}: erases what is kept of one user."""
+"""DELETE /api/users/{user_id}: erases one user's jobs and files."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -14,7 +14,7 @@ router = APIRouter()
 
 @router.delete("/api/users/{user_id:path}")
 async def erase(request: Request, user_id: str) -> JSONResponse:
-    """200 with what this call has removed and what stays; to be repeated until ``is_complete``."""
+    """200 with how much this call has deleted and what stays; repeat it until ``is_complete``."""
     async with runtime.call(request, Role.APPLICATION) as call:
         user = checked(UserPath, {"user_id": user_id}).user_id
         report = await call.runtime.erasure.erase_user(call.owner, user, call.budget)

@@ -1,4 +1,4 @@
-"""POST /api/webhook/{provider}: the provider says that a prediction has ended."""
+"""POST /api/webhook/{provider}: the provider reports that a prediction has ended."""
 
 from typing import cast
 
@@ -25,7 +25,7 @@ router = APIRouter()
 
 @router.post("/api/webhook/{provider}")
 async def webhook(request: Request, provider: str) -> JSONResponse:
-    """200 once the end is recorded, or for an unknown job; 401 unless the provider sent it for this very attempt."""
+    """200 once the end is recorded, or for an unknown job; 401 unless the provider sent it for this attempt."""
     async with runtime.call(request, Role.PROVIDER) as call:
         sluice = call.runtime
         body = await _signed_body(request, provider, sluice)
@@ -38,9 +38,9 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
                 "webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id
             )
         if ended.makes_room:
-            # Meanwhile this job's files are stored and its owner is notified: neither waits for the other's trouble.
+            # At the same time, the scope stores this job's files and notifies its owner: neither waits for the other.
             await sluice.dispatcher.run(call.budget)
-    # The words of finish and fail, and of a run that goes on
+    # The replies of finish and fail, and that of a run that goes on.
     answer: AppliedWebhook = {"result": cast(WebhookWord, ended.word)}
     return JSONResponse(answer)
 
@@ -57,11 +57,11 @@ def _prediction(body: bytes, provider: str, sluice: Runtime) -> Prediction:
     try:
         return sluice.providers[provider].read_webhook(body)
     except (ValueError, RecursionError):
-        raise InvalidRequest("The body is no prediction.", http_status=400) from None
+        raise InvalidRequest("The body is not a prediction.", http_status=400) from None
 
 
 def _addressee(request: Request, settings: Settings) -> tuple[str, int]:
-    """The job and attempt in the query, which the provider's signature does not cover but our nonce does."""
+    """Returns the job and attempt in the query; the nonce proves them, as the provider's signature does not."""
     job_id = request.query_params.get("job", "")
     attempt = request.query_params.get("attempt", "")
     given = request.query_params.get("nonce", "")

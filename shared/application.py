@@ -14,13 +14,13 @@ from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
 
-MAX_LANGUAGES = 16  # of a header that are looked at
-# Starlette's own refusals, before any function is reached.
+MAX_LANGUAGES = 16  # of a header that are read
+# Starlette's own refusals, before any function is called.
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(*routers: APIRouter) -> FastAPI:
-    """An application with these routes. Reads the settings, so that a deployment with wrong ones does not start."""
+    """Returns an application with these routes. Reads the settings, so a deployment with faulty ones cannot start."""
     runtime.settings()
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
     for router in routers:
@@ -33,14 +33,14 @@ def create_app(*routers: APIRouter) -> FastAPI:
 
 
 class NotStored:
-    """Gives each answer ``Cache-Control: no-store`` that does not say itself how long it is good."""
+    """Adds ``Cache-Control: no-store`` to each answer that has no ``Cache-Control``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_not_stored(message: Message) -> None:
-            # ASGI wants names of headers in lower case.
+            # ASGI requires header names in lower case.
             if message["type"] == "http.response.start" and b"cache-control" not in dict(message["headers"]):
                 message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
             await send(message)
@@ -49,9 +49,9 @@ class NotStored:
 
 
 def create_handler(app: FastAPI) -> Mangum:
-    """The application as AWS Lambda calls it. Lifespan events would run at every invocation; there are none.
+    """Returns the application as AWS Lambda calls it; without lifespan events, which would run at every invocation.
 
-    Ends what functions/__init__.py began: from here on garbage is collected, but not searched for in imported modules.
+    Switches on garbage collection, which functions/__init__.py switches off; it never searches the imported modules.
     """
     gc.freeze()
     gc.enable()
@@ -59,7 +59,7 @@ def create_handler(app: FastAPI) -> Mangum:
 
 
 async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Problem)  # noqa: S101 (what the handler is registered for)
+    assert isinstance(error, Problem)  # noqa: S101 (the handler is registered for it)
     if isinstance(error, StoreScriptError):
         log.error("store_script_error", text=error.text[:300])
     headers, language = error.headers(), "en"
@@ -70,7 +70,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
 
 
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:
-    """The offered language that an Accept-Language header prefers; the first one offered if it names none."""
+    """Returns the offered language that an Accept-Language header prefers, or the first one if it names none."""
     best, weight = offered[0], 0.0
     for part in accepted.split(",")[:MAX_LANGUAGES]:
         name, _, parameter = part.partition(";")
@@ -107,5 +107,5 @@ async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
         "code": "internal_error",
         "retryable": True,
     }
-    # Written outside of NotStored, where Starlette lets a bug end.
+    # Starlette answers bugs outside of NotStored.
     return JSONResponse(document, 500, headers={"Cache-Control": "no-store"}, media_type=PROBLEM_JSON)

@@ -7,14 +7,14 @@ from shared.config.timing import ANSWER_MARGIN
 
 
 class Budget:
-    """Counts down the seconds that a function may still spend, without the margin for its answer."""
+    """Counts down the seconds that a function may still spend; they exclude the margin for its answer."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
 
     @classmethod
     def of_function(cls, settings: Settings) -> "Budget":
-        """Returns what a request may spend before the platform ends its function."""
+        """Returns the time that a request may spend before the platform ends its function."""
         return cls(settings.function_max_duration - settings.timing_scale * ANSWER_MARGIN)
 
     def at_most(self, seconds: float) -> "Budget":

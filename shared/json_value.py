@@ -1,6 +1,6 @@
-"""JSON as Python holds it: for what a caller's input and a provider's output may be, which is anything.
+"""The type of any JSON value: a caller's input and a provider's output may be anything.
 
-Read-only by its type, so that a ``list[str]`` is one, too; what is read from text holds lists and dicts.
+The type is read-only, so a ``list[str]`` is a value too; values that are read from text hold lists and dicts.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Every operation of the HTTP API: what it takes, what it answers, and with which errors it refuses.
+"""All operations of the HTTP API: their parameters and bodies, their answers, and their errors.
 
-The API's description is made of this table. Nothing that serves a request reads it: answers are checked against it in
-tests only (tests/http/contract.py), where every answer of every HTTP test passes by.
+The API's description is made from this table. No request reads it. Tests compare every answer of every HTTP test with
+it (tests/http/contract.py).
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,9 @@ from shared.jobs.uploads import UploadRequest
 
 Refusals = tuple[type[Problem], ...]
 
-STORE: Refusals = (
-    errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError,
-)  # fmt: skip
-ASKED: Refusals = (errors.Unauthenticated, *STORE)  # of whatever needs a caller and the store
-GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of what reads a body or a query besides
+STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
+ASKED: Refusals = (errors.Unauthenticated, *STORE)  # of an operation that needs a caller and the store
+GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.QueueFull)
 
 
@@ -54,9 +52,9 @@ NO_ROOM: Refusals = (errors.UserLimitReached, errors.QueueFull)
 class Operation:
     """One method of one path, as the routes name them.
 
-    ``answers`` has a TypedDict, or a union of them, for each status; None where the answer has no JSON body. ``body``
-    and ``query`` are models of what is taken, ``numbers`` single parameters of the query with their bounds.
-    ``refuses_with`` lists what is raised on purpose.
+    ``answers`` has a TypedDict, or a union of them, for each status; None for an answer without a JSON body. ``body``
+    and ``query`` are models; ``numbers`` are single parameters of the query with their bounds. ``refuses_with`` lists
+    the errors that are raised on purpose.
     """
 
     method: str
@@ -65,7 +63,7 @@ class Operation:
     refuses_with: Refusals
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    at: type[BaseModel] | None = None  # a model of the path's parameters, where they have bounds
+    at: type[BaseModel] | None = None  # a model of the path's parameters, if they have bounds
     numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 

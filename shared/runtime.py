@@ -1,7 +1,7 @@
 """Puts the parts together, once for each event loop.
 
-Clients are built when first used and kept between invocations: building one costs as much as thirty calls, most of it
-for reading the certificates. They belong to the loop they were built on, so a new loop gets its own.
+Clients are built at their first use and kept between invocations: building one costs as much as thirty calls, mostly to
+read the certificates. A client belongs to the loop that built it, so a new loop gets its own.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def settings() -> Settings:
-    """The deployment's settings; SettingsError stops each module that imports a function."""
+    """Returns the deployment's settings. SettingsError stops the import of each function."""
     loaded = load_settings()
     configure_logs(loaded.log_level)
     log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)
@@ -63,8 +63,8 @@ def settings() -> Settings:
 class Runtime:
     """The verbs that functions call, on one event loop.
 
-    Tests and benches bring what it reaches outside: ``providers`` by name, the ``bucket``, the client that fetches
-    files from their ``source``, and the one that calls the owners' ``endpoint``.
+    Tests and benches replace what it calls outside: ``providers`` by name, the ``bucket``, the client that fetches
+    files from their ``source``, and the client that calls the owners' ``endpoint``.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Runtime:
 
     @functools.cached_property
     def hook_addresses(self) -> "HookAddresses":
-        """Made for the first hook: it loads httpx, which a start and a submit without a hook never need."""
+        """The check of hook URLs. Built at its first use: it loads httpx, which a submit without a hook never needs."""
         from shared.egress import Guard
         from shared.hooks.address import HookAddresses
 
@@ -143,7 +143,7 @@ class Runtime:
         await self.hook_addresses.check(url)
 
     async def close(self) -> None:
-        """Gives back all connections."""
+        """Closes all connections."""
         await self.providers.close()
         await self.storing.close()
         await self.deliveries.close()
@@ -154,7 +154,7 @@ _of_loop: "WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]" = WeakKeyDicti
 
 
 def current() -> Runtime:
-    """The running loop's runtime, built at the first call."""
+    """Returns the running loop's runtime; builds it at the first call."""
     loop = asyncio.get_running_loop()
     runtime = _of_loop.get(loop)
     if runtime is None:
@@ -164,14 +164,14 @@ def current() -> Runtime:
 
 
 def install(runtime: Runtime) -> None:
-    """Makes the running loop use this runtime: for tests and benches, which bring their own clock and settings."""
+    """Makes the running loop use this runtime: for tests and benches, which have their own clock and settings."""
     _of_loop[asyncio.get_running_loop()] = runtime
 
 
 class Call:
-    """One call of a function: who calls, what serves them, how long it may take, and what must follow from it.
+    """One call of a function: its caller, its runtime, its time budget and its follow-ups.
 
-    Entering it authenticates the caller. Leaving it does what the scripts said must follow; see shared/outbox/scope.py.
+    Entering it authenticates the caller. Leaving it does the follow-ups that scripts reported: shared/outbox/scope.py.
     """
 
     caller: Caller
@@ -186,7 +186,7 @@ class Call:
 
     @property
     def owner(self) -> str:
-        """The name of the caller's API key; what an application makes belongs to it."""
+        """The name of the caller's API key, which owns the jobs that the caller submits."""
         return self.caller.name
 
     async def __aenter__(self) -> "Call":
@@ -204,9 +204,9 @@ class Call:
 
 
 def call(request: Request, *roles: Role, about: str = "") -> Call:
-    """The call of this request, for a caller in one of these roles. Entering it raises Unauthenticated for any other.
+    """Returns the call of this request, for a caller in one of these roles. Entering it may raise Unauthenticated.
 
-    ``about`` names the job or batch that the caller waits for, ``call.follow_ups.about`` one that has its id only
-    inside the block.
+    ``about`` is the id of the job or batch that the caller waits for. If the block creates that id, it sets
+    ``call.follow_ups.about``.
     """
     return Call(request, roles, about)

@@ -9,7 +9,7 @@ from shared.config.settings import Settings
 
 
 class SettingsError(Exception):
-    """The deployment cannot start with its settings; the message names each one at fault and shows no value."""
+    """The deployment cannot start with its settings; the message names each faulty one, and shows no value."""
 
 
 def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any]:
@@ -33,7 +33,7 @@ def load_settings() -> Settings:
         faults = [
             f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors()
-            # Such an error names a derived setting, while another one is at fault.
+            # This error names a derived setting, but another one is faulty.
             if fault["type"] != "default_factory_not_called"
         ]
         raise SettingsError("Sluice cannot start: " + "; ".join(faults)) from None

@@ -1,9 +1,9 @@
-"""One bounded scheduled run: it does what lost webhooks and ended functions have left undone.
+"""One bounded scheduled run: it does the work that lost webhooks and ended functions have left undone.
 
-Every tick dispatches, which also hands out what is overdue. Once in SWEEP_EVERY seconds a tick also trims the history
-(1 call, 3 billed commands) and walks on through the users' sets, to find jobs that the index or a set has lost. An
-eviction or a failover can lose them, and no other path would notice it for a job that is never polled. With the
-time that is left it drops files that are older than STORAGE_RETENTION.
+Every tick dispatches: it starts ready jobs, and checks overdue ones. Once in SWEEP_EVERY seconds, a tick also trims the
+history (1 call, 3 billed commands). It then walks on through the users' sets, to find jobs that the index or a set has
+lost. An eviction or a failover can lose them, and no other path notices that for a job that is never polled. In the
+remaining time, it drops files that are older than STORAGE_RETENTION.
 """
 
 from shared.budget import Budget
@@ -17,12 +17,12 @@ from shared.outbox.worker import OutboxWorker
 from shared.storage.retention import Retention
 from shared.together import together
 
-SWEEP_EVERY = 900.0  # s; where ticks come more rarely, each of them sweeps
-SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets among them cost further commands
+SWEEP_EVERY = 900.0  # s; if ticks are rarer, each of them sweeps
+SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets cost more commands
 
 
 class Tick:
-    """What the schedule calls."""
+    """The scheduled run."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Tick:
         self._clock = clock
 
     async def run(self) -> Report:
-        """Starts what may start, looks at what is overdue, works off the outbox, leaves a heartbeat, may sweep."""
+        """Starts ready jobs, checks overdue ones, works off the outbox, records a heartbeat, and may sweep."""
         budget = Budget(self._settings.tick_budget)
         async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
             report = await self._dispatcher.run(budget, tick=True, max_rounds=1)
-            # At the same time: a provider that hangs takes nothing from the owners, nor their endpoints from it.
+            # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.
             await together(self._dispatch_on(budget, report), self._work_off(budget, report))
             await self._second_pass(budget, report)
             period = self._settings.tick_period
@@ -68,7 +68,7 @@ class Tick:
             report.followed_up += await self._worker.run(budget)
 
     async def _second_pass(self, budget: Budget, report: Report) -> None:
-        """Where the schedule cannot call more often than every minute, one call looks twice."""
+        """Dispatches a second time, for a schedule that cannot call more often than every minute."""
         wait = budget.left - (self._settings.tick_budget - self._settings.tick_second_pass)
         if self._settings.tick_second_pass == 0 or wait < 0:
             return
@@ -76,9 +76,9 @@ class Tick:
         report.add(await self._dispatcher.run(budget))
 
     async def _sweep(self, budget: Budget) -> None:
-        """Rehomes the users met on one step of the walk, as many as the time allows; a later sweep comes to the others.
+        """Trims the history, rehomes the users of one step of the walk, and drops old files, as the time allows.
 
-        First it trims the history. Last it drops old files; the next sweep goes on where the time ended.
+        A later sweep does the rest.
         """
         trimmed = await self._history.trim()
         if trimmed:

@@ -1,7 +1,7 @@
-"""The scope of a call: what the scripts it runs say must follow is done before the call is answered.
+"""The scope of a call: it does the follow-ups that the call's scripts report, before the call is answered.
 
-A job that ends leaves files to store and an owner to notify. The script that ends it leases this work to its caller,
-for 30 s (an event) or LEASE (files). Work that the caller does not do comes back only after that, by a tick.
+After a job's end, its files must be stored and its owner notified. The script that ends the job leases this work to its
+caller, for 30 s (an event) or LEASE (files). If the caller does not do it, a tick does it after the lease.
 
 call                                        does                                   when
 tick, webhook                               all of it                              at once, next to its other work
@@ -19,14 +19,14 @@ from shared.jobqueue.follow_ups import Collector, FollowUp, begin_collecting, en
 from shared.log import log
 from shared.outbox.worker import OutboxWorker
 
-WAITED_FOR = 25.0  # s; what a call that a person waits for spends here at most, on their own endpoint and files
+WAITED_FOR = 25.0  # s; at most so long, a call that a person waits for works on that person's files and events
 
 
 class Scope:
-    """Enter it before the first script runs. Leaving never raises, and costs no store call if nothing was noted.
+    """Enter it before the first script runs. Leaving never raises, and costs no store call without follow-ups.
 
-    ``about`` names the job or batch that the caller waits for; the follow-ups of others stay leased. It may be set
-    later. Without ``looks`` the scope never looks for what else is due, however rare ticks are.
+    ``about`` is the id of the job or batch that the caller waits for; the follow-ups of others stay leased. It may be
+    set later. Without ``looks``, the scope never looks for other due rows, even if ticks are rare.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Scope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # A call that failed has still ended what it ended. One that was cancelled has no time left.
+            # A failed call may have ended jobs before. A cancelled call has no time left.
             if error is None or isinstance(error, Exception):  # mutant: failed call
                 await self._follow_up(is_failed=error is not None)
         finally:
@@ -83,17 +83,17 @@ class Scope:
             self._begin(row)
 
     async def _all_done(self) -> None:
-        """Returns when what was begun, and what came of it, is done."""
+        """Returns when all follow-ups that have begun, and those that follow from them, are done."""
         while self._tasks:
             tasks = tuple(self._tasks)
             await asyncio.gather(*tasks)
             self._tasks.difference_update(tasks)
 
     async def _cancel(self) -> None:
-        """Ends what is still under way: nothing goes on after the answer."""
+        """Cancels the follow-ups still under way: none may go on after the answer."""
         for task in self._tasks:
             task.cancel()
         ended, _ = await asyncio.wait(self._tasks)
         for task in ended:
             if not task.cancelled():
-                task.exception()  # retrieved here, so that it leaves no warning: the call's own error is raised
+                task.exception()  # retrieved, so that it causes no warning: the call's own error is raised

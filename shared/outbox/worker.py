@@ -1,7 +1,7 @@
-"""Does what is left to do when jobs have ended: stores their files, notifies their owners.
+"""Does the follow-ups of ended jobs: stores their files and notifies their owners.
 
-do      one row that a script has leased to this call; see scope.py
-run     what is due in the outbox, lane by lane: one that fails or hangs holds up no other
+do      does one row that a script has leased to this call; see scope.py
+run     does the due rows of the outbox, lane by lane; a lane that fails or hangs does not delay others
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from shared.jobqueue.constants import HOOK_LEASE
 from shared.log import log
 from shared.outbox.storing import Storing
 
-MAX_JOBS = 4  # whose files are stored in one run at a time
+MAX_JOBS = 4  # jobs whose files one run stores at a time
 MAX_LANES = 32
 ROWS = 20  # events of a lane in one claim
-AT_ONCE = 4  # of a lane
-LOOK_EVERY = 30.0  # s; of a process that looks for what else is due
-RARE_TICKS = 600.0  # s; where the schedule comes more rarely than that, other calls do its work
+AT_ONCE = 4  # events of a lane
+LOOK_EVERY = 30.0  # s; between two looks of a process for other due rows
+RARE_TICKS = 600.0  # s; if ticks are rarer than this, other calls do their work
 MARGIN = 5.0  # s of a lease that must be left when a delivery begins
 
 
@@ -40,13 +40,13 @@ class OutboxWorker:
         self._looked_at = 0
 
     async def do(self, row: FollowUp, budget: Budget) -> bool:
-        """Stores a job's files or delivers an event. Never raises: its lease brings back a row that failed."""
+        """Stores a job's files or delivers an event. Never raises: a failed row comes back when its lease ends."""
         return await self._guarded(row.id, self._do(row, budget))
 
     async def run(self, budget: Budget) -> int:
-        """Works off what is due until nothing more is, or the time is over; says how many rows it took.
+        """Does due rows until none is left or the time is over; returns their number.
 
-        Runs in a scope, which delivers the events that come of stored files.
+        Runs in a scope, which delivers the events that follow from stored files.
         """
         copies: set[asyncio.Task[bool]] = set()
         lanes: set[asyncio.Task[bool]] = set()
@@ -67,10 +67,10 @@ class OutboxWorker:
                     break
                 done, _ = await asyncio.wait(active, timeout=budget.left, return_when=asyncio.FIRST_COMPLETED)
                 copies, lanes = copies - done, lanes - done
-                # More may wait behind a full claim, however these went.
+                # After a full claim, more rows may be due, even if these failed.
                 is_more = is_full or collector.is_more or any(task.result() for task in done)
         finally:
-            # Each of them ends within what was reserved for it.
+            # Each of them ends within its reserved time.
             await asyncio.gather(*copies, *lanes)
         return taken
 
@@ -80,7 +80,7 @@ class OutboxWorker:
         return self._settings.tick_period > RARE_TICKS
 
     def may_look(self) -> bool:
-        """Whether this call looks for what else is due: only where ticks are rare, and not every call."""
+        """Whether this call looks for other due rows: only if ticks are rare, and not in every call."""
         now = self._clock.now()
         if not self.are_ticks_rare or now < self._looked_at + LOOK_EVERY * 1000:
             return False
@@ -88,11 +88,11 @@ class OutboxWorker:
         return True
 
     async def restore_lane(self, lane: str) -> bool:
-        """Puts a lane back that the outbox has lost; says whether it had."""
+        """Puts back a lane that the outbox has lost; returns whether it was lost."""
         return await self._queue.restore(lane=lane)
 
     async def take_up(self, job_id: str) -> None:
-        """Makes it a follow-up of this call to store a job's files, where no other call seems to store them."""
+        """Makes the storing of a job's files a follow-up of this call, unless another call seems to do it."""
         if await self._queue.restore(job_id=job_id):
             log.error("copy_restored", job=job_id)
         jobs, _ = await self._queue.claim(1, 0, 0, only=job_id)
@@ -101,7 +101,7 @@ class OutboxWorker:
 
     @property
     def _needs(self) -> float:
-        """s that must be left to begin anything: a delivery, and the notes about it."""
+        """The s that must be left to begin a row: the time of a delivery and of its record."""
         return self._settings.hook_timeout + self._settings.store_total_timeout
 
     async def _do(self, row: FollowUp, budget: Budget) -> bool:
@@ -111,16 +111,16 @@ class OutboxWorker:
         leased_for = (self._clock.now() - row.noted_at) / 1000
         # mutant: lease left
         if budget.left < self._needs or leased_for > HOOK_LEASE / 1000 - self._settings.hook_timeout - MARGIN:
-            return True  # its lease may end before the answer comes, and another call would begin too
+            return True  # its lease may end before the answer, and another call would then deliver it too
         return await self._deliveries.deliver(row)
 
     async def _work_at(self, row: FollowUp, budget: Budget) -> bool:
-        """Stores one job's files; there may be more to claim."""
+        """Stores one job's files; returns True, because more may be due."""
         await self.do(row, budget)
         return True
 
     async def _work_off(self, lane: Lane, budget: Budget) -> bool:
-        """Delivers a lane's events, a few at a time, until its host fails; says whether it may hold more."""
+        """Delivers a lane's events, a few at a time, until its host fails; returns whether more may be due."""
         rows, is_well = list(lane.rows), True
         while rows and is_well and budget.left > self._needs:
             batch, rows = rows[:AT_ONCE], rows[AT_ONCE:]
@@ -129,7 +129,7 @@ class OutboxWorker:
         return is_well and not rows
 
     async def _guarded(self, of: str, work: Coroutine[Any, Any, bool]) -> bool:
-        """One row's trouble must not keep the others from being done; its lease brings it back."""
+        """Does one row and logs its error, so the others go on; the row comes back when its lease ends."""
         try:
             return await work
         except Exception as error:
