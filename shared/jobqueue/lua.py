@@ -4,26 +4,34 @@ This is no parser. It relies on the form that the scripts have: a statement at t
 and its other lines are indented, or close a block. No string and no comment spans lines.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# Strings come first, so that nothing inside them is taken for code.
+# A script is loaded at its first use in a process, which is part of a cold start. So the patterns begin with a set of
+# characters, by which the engine of re skips all others; a look-behind in front would make it try each position.
 _STRING = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
+_STRINGS = re.compile(_STRING)
+_STRINGS_KEPT = re.compile(f"({_STRING})")
 _COMMENT = re.compile(rf"({_STRING})|--.*")
-_PLACE = re.compile(rf"(?:{_STRING})|(?<![\w.:])(arg|key|rest)\.([A-Za-z_]\w*)")
-_WORD = re.compile(rf"(?:{_STRING})|(?<![\w.:])([A-Za-z_]\w*)")
+_PLACE = re.compile(r"(arg|key|rest)\.([A-Za-z_]\w*)")
+_NAME = re.compile(r"([A-Za-z_]\w*)(?:[.:]\w+)*")
 _STATEMENT = re.compile(r"^(?=(?!end\b)[A-Za-z_])", re.M)
 _DEFINED = re.compile(r"local function (?P<function>\w+)|(?:local )?(?P<names>\w+(?:, \w+)*)")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a library: its text, the names that it defines, and all names in it."""
+    """A statement of a library: its text, and the names that it defines."""
 
     text: str
-    defines: frozenset[str]
-    uses: frozenset[str]
+    defines: tuple[str, ...]
+
+    @functools.cached_property
+    def uses(self) -> frozenset[str]:
+        """All names in it; looked for only where the statement is needed."""
+        return words(self.text)
 
 
 def without_comments(source: str) -> str:
@@ -43,7 +51,15 @@ def without_indentation(code: str) -> str:
 
 def with_names_replaced(source: str, replacement: Callable[[str, str], str]) -> str:
     """The source with ``replacement("arg", "now")`` for ``arg.now``, and so for ``key`` and ``rest``."""
-    return _PLACE.sub(lambda found: replacement(found[1], found[2]) if found[1] else found[0], source)
+
+    def replaced(found: re.Match[str]) -> str:
+        before = found.string[found.start() - 1 : found.start()]
+        is_field = before in (".", ":") or before.isalnum() or before == "_"
+        return found[0] if is_field else replacement(found[1], found[2])
+
+    parts = _STRINGS_KEPT.split(source)
+    parts[::2] = [_PLACE.sub(replaced, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def statements(code: str) -> list[Statement]:
@@ -52,13 +68,13 @@ def statements(code: str) -> list[Statement]:
     for text in filter(None, _STATEMENT.split(code)):
         defined = _DEFINED.match(text)
         names = (defined["function"] or defined["names"]).split(", ") if defined else []
-        found.append(Statement(text, frozenset(names), words(text)))
+        found.append(Statement(text, tuple(names)))
     return found
 
 
 def words(code: str) -> frozenset[str]:
     """All names in the code, without those of fields."""
-    return frozenset(_WORD.findall(code))
+    return frozenset(_NAME.findall(_STRINGS.sub("''", code)))
 
 
 def needed(library: Sequence[Statement], used: Iterable[str]) -> list[Statement]:

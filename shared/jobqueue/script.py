@@ -42,7 +42,7 @@ VERBS = (
 
 # What constants.py and keys.py know is given to the scripts under the same names.
 CONSTANTS = [
-    Statement(f"local {name} = {value if isinstance(value, int) else repr(value)}\n", frozenset((name,)), frozenset())
+    Statement(f"local {name} = {value if isinstance(value, int) else repr(value)}\n", (name,))
     for module in (constants, keys)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, int | str)
@@ -72,7 +72,8 @@ def script(verb: str) -> Script:
     header = Header.of(verb, source)
     body, numbers = without_comments(source), _Numbers(verb, header)
     library = [*CONSTANTS, *(one for name in ("prelude", *header.libraries) for one in _library(_file(name)))]
-    used = words(with_names_replaced(body, numbers))
+    # `rest.fields` becomes a call of this function.
+    used = [*words(body), "arguments_from"] if numbers.has_rest else words(body)
     text = with_names_replaced("".join(one.text for one in needed(library, used)) + body, numbers)
     return Script(verb, without_indentation(text), header.keys, header.arguments, header.returns, header.rows)
 
@@ -91,6 +92,7 @@ class _Numbers:
         self._places = {("key", name): f"KEYS[{n}]" for n, name in enumerate(header.keys, 1)}
         self._places |= {("arg", a.name): f"ARGV[{n}]" for n, a in arguments if not a.kind.is_rest}
         self._places |= {("rest", a.name): f"arguments_from({n})" for n, a in arguments if a.kind.is_rest}
+        self.has_rest = any(argument.kind.is_rest for argument in header.arguments)
 
     def __call__(self, table: str, name: str) -> str:
         place = self._places.get((table, name))
