@@ -308,8 +308,8 @@ class Driver(RuleBasedStateMachine):
     def max_ticks(self) -> int:
         """How many ticks suffice once faults have stopped.
 
-        The longest that any job can make others wait is a lost submission: lease, adoption window and one check, seen
-        by clocks that differ; then the longest pause of a circuit. Then each live job needs at most two ticks, one that
+        A lost submission makes others wait longest: lease, adoption window and one check, by clocks that differ. Next
+        comes the longest pause of a circuit. Then each live job needs at most two ticks, one that
         starts it and one that asks about it. After a loss there is a sweep every 15 ticks, and one after the jobs have
         ended.
         """

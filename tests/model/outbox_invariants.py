@@ -1,7 +1,6 @@
 """What must hold of the outbox after every call, read from the store alone.
 
-Only an evicted job excuses anything: its rows, and its place among those whose files are to be stored, stay behind
-until a call claims them.
+Only an evicted job is an excuse: its rows and its entry for files stay behind until a call claims them.
 """
 
 from tests.model.outbox import JOB_EVENTS, wants
