@@ -5,15 +5,19 @@ from pydantic import Field
 from shared.config.environment import EnvironmentSettings
 from shared.config.quantities import Seconds
 
+MAX_WAITING = 1_000_000_000  # far more than a store holds; a script takes it as a count, see kinds.py
+
 
 class LimitSettings(EnvironmentSettings):
     """Limits of the system, of each user and of the waiting jobs."""
 
     max_concurrent_tasks: int = Field(5, ge=1, le=1000)
     max_user_tasks: int = Field(3, ge=1, le=1000)  # that may be ready or at the provider
-    max_user_queued: int | None = Field(None, ge=1)  # tasks a user may have in all; default: MAX_USER_TASKS
-    max_queue_size: int = Field(1000, ge=1)
-    circuit_failures: int = Field(5, ge=0)  # of a model in a row that stop its jobs for a while; 0: never
+    # Tasks a user may have in all; default: MAX_USER_TASKS
+    max_user_queued: int | None = Field(None, ge=1, le=MAX_WAITING)
+    max_queue_size: int = Field(1000, ge=1, le=MAX_WAITING)
+    # Failures of a model in a row that stop its jobs for a while; 0: never
+    circuit_failures: int = Field(5, ge=0, le=1_000_000)
     circuit_pause: Seconds = 30.0  # at first; doubled each time its probe fails, up to 16 times as long
 
     @property

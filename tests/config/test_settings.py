@@ -180,6 +180,9 @@ def test_a_malformed_setting_stops_the_start_and_is_named(
         ("QUEUE_OPTIONS", '{"video": {"colour": 1}}'),
         ("QUEUE_OPTIONS", "video"),
         ("QUEUE_RETRY_DELAY", "86400001"),
+        ("MAX_QUEUE_SIZE", "1000000001"),
+        ("MAX_USER_QUEUED", "1000000001"),
+        ("CIRCUIT_FAILURES", "1000001"),
         ("QUEUE_TTL", "0"),
     ],
 )
