@@ -35,7 +35,7 @@ class Done(Reply):
 
     words = (
         "noted", "set", "counted", "moved", "deleted", "kept", "queued", "restored",
-        "stale", "lost", "wait", "not_waiting", "stands",
+        "stale", "lost", "wait", "not_waiting", "in_place",
     )  # fmt: skip
 
     word: str
@@ -43,7 +43,7 @@ class Done(Reply):
 
     @property
     def has_changed(self) -> bool:
-        return self.word not in ("stale", "lost", "wait", "not_waiting", "stands")
+        return self.word not in ("stale", "lost", "wait", "not_waiting", "in_place")
 
 
 @dataclass(frozen=True)

@@ -210,11 +210,11 @@ def restore(model: Model, call: Call, reply: Any) -> Any:
     job = model.jobs.get(call["id"], {})
     if call["lane"]:
         if call["lane"] in model.outbox:
-            return ["stands"]
+            return ["in_place"]
         place(model, call["lane"])
-        return ["restored" if call["lane"] in model.outbox else "stands"]
+        return ["restored" if call["lane"] in model.outbox else "in_place"]
     if job.get("storing") != "1" or call["id"] in model.outbox:
-        return ["stands"]
+        return ["in_place"]
     model.outbox[call["id"]] = call.number("now") - BAND
     return ["restored"]
 

@@ -2,11 +2,11 @@
 -- With: keys, outbox
 -- KEYS: outbox, job, root
 -- ARGV: lane: text, id: text, now: moment
--- Returns: {restored} | {stands}
+-- Returns: {restored} | {in_place}
 -- One of lane and id is ''.
 
 -- The answer, by whether this call put anything back.
-local function answer(has_restored) return { has_restored and 'restored' or 'stands' } end
+local function answer(has_restored) return { has_restored and 'restored' or 'in_place' } end
 
 if arg.lane ~= '' then
   if redis.call('ZSCORE', key.outbox, arg.lane) then return answer(false) end

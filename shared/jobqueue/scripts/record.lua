@@ -10,7 +10,7 @@
 
 -- Notes to which attempt the prediction belongs. A late one that is cancelled too: a search for another submission's
 -- prediction must not adopt it.
-local function own()
+local function note_attempt_of_prediction()
   local attempt = arg.id .. ':' .. arg.attempt
   redis.call('SET', key.job_of_prediction, attempt, 'EX', arg.prediction_ttl)
 end
@@ -24,7 +24,7 @@ if f.prediction == arg.prediction then
   return { 'already' }
 end
 if f.attempt ~= arg.attempt or f.state ~= 'submitting' then -- mutant: attempt
-  own()
+  note_attempt_of_prediction()
   return { 'stale' }
 end
 local check_at = tonumber(arg.now) + tonumber(arg.first_check) -- mutant: check
@@ -32,6 +32,6 @@ local plan = start_event(f, arg.id)
 local fields = { state = 'running', prediction = arg.prediction, started_at = arg.now, overdue_at = text(check_at) }
 note_event(fields, plan)
 write_fields(key.job, fields)
-own()
+note_attempt_of_prediction()
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(check_at)), arg.id)
 return { 'recorded', f.cancel_requested or '0', post(plan) } -- mutant: event posted
