@@ -197,6 +197,7 @@ class Rehomed(Reply):
 
     rehomed: int
     missing: int
+    follow: str = ""  # of a batch that a lost job has ended
 
 
 @dataclass(frozen=True)

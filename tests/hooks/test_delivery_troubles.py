@@ -11,6 +11,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
+from shared.dispatch.tick import SWEEP_EVERY
 from shared.errors import StoreUncertain
 from shared.hooks.subscription import subscription
 from shared.jobs.batches import BatchJob, BatchRequest
@@ -106,6 +107,18 @@ async def test_a_poll_of_a_batch_delivers_its_end(world: World, client: httpx.As
         world.runtime.cache.forget_all("batch:")
         assert (await client.get(f"/api/batches/{batch['id']}")).status_code == 200
     assert [json.loads(request.body)["type"] for request in endpoint.received] == ["batch.completed"]
+
+
+async def test_a_sweep_delivers_at_once_the_end_of_a_batch_whose_last_job_was_lost(
+    world: World, endpoint: Receiver
+) -> None:
+    request = BatchRequest(user_id="ada", model="acme/video", hook_url=endpoint.url(), jobs=[BatchJob(input={})])
+    batch = await world.runtime.batches.create("app", request, "k", Budget(50))
+    await world.raw("DEL", world.runtime.queue.keys.job(batch["jobs"][0]["id"]))
+    world.manual.advance(SWEEP_EVERY - world.manual.now() / 1000 % SWEEP_EVERY)  # to the next tick that sweeps
+    report = await world.runtime.tick.run()
+    assert [json.loads(request.body)["type"] for request in endpoint.received] == ["batch.completed"]
+    assert report.followed_up == 1 and await left(world) == 0
 
 
 async def test_behind_many_dead_hosts_a_healthy_one_is_served_in_the_same_run(world: World, endpoint: Receiver) -> None:

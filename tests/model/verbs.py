@@ -104,7 +104,7 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
     if homes:
         model.counters["rehomed"] += homes
     promote(model, user)
-    return ["checked", str(homes), str(len(lost))]
+    return ["checked", str(homes), str(len(lost)), ""]  # no job of this model is in a batch
 
 
 def _home(model: Model, name: str, job: Job, now: int) -> None:

@@ -3,7 +3,7 @@
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
--- Returns: {checked, rehomed: count, missing: count}
+-- Returns: {checked, rehomed: count, missing: count, follow: text}
 -- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
 local MAX_MEMBERS = 1000 -- of a user's set that are looked at
 local lost, homes, gone = {}, {}, {} -- what will be written
@@ -114,4 +114,4 @@ for _, job in ipairs(gone) do
 end
 if #homes > 0 then redis.call('HINCRBY', key.stats, 'rehomed', #homes) end
 promote(key.user)
-return { 'checked', text(#homes), text(#lost) }
+return { 'checked', text(#homes), text(#lost), follow() }
