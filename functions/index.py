@@ -16,8 +16,6 @@ from functions import (
 )
 from shared.application import create_app
 
-ROUTERS = (
-    submit.router, status.router, jobs.router, batches.router, process_queue.router, webhook.router, health.router,
-    operate.router, hooks.router, uploads.router, files.router, users.router,
-)  # fmt: skip
+FUNCTIONS = (submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users)
+ROUTERS = tuple(function.router for function in FUNCTIONS)
 app = create_app(*ROUTERS)

@@ -26,7 +26,7 @@ MAX_ROUNDS = 50
 
 @dataclass
 class Report:
-    """What a run has done, in jobs."""
+    """The work of one run, in jobs."""
 
     rounds: int = 0
     started: int = 0

@@ -36,7 +36,7 @@ class ProviderClass(Protocol):
     def __call__(self, settings: Settings, /) -> Provider: ...
 
     def faults(self, settings: Settings, /) -> list[str]:
-        """What keeps the deployment from starting, of settings that the provider reads itself. Replicate has none."""
+        """Returns why the deployment cannot start, from settings that the provider reads itself. Replicate has none."""
 
 
 def provider_class(name: str) -> ProviderClass:

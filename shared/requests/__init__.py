@@ -1,1 +1,1 @@
-"""How a request is read: who calls, and a body within its limits that is strict JSON."""
+"""Reads requests: proves the caller's role, and reads bodies of limited size as strict JSON."""

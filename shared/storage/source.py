@@ -65,7 +65,7 @@ class Source:
                 "GET", self._url, headers={"Accept-Encoding": "identity"}, follow_redirects=False
             )
             response: Response = await stack.enter_async_context(request)
-        encoding = _judged(response, self._max_bytes)
+        encoding = _encoding_of(response, self._max_bytes)
         return await stack.enter_async_context(aclosing(self._body(response, encoding)))
 
     async def _body(self, response: Response, encoding: str) -> AsyncGenerator[bytes, None]:
@@ -112,7 +112,7 @@ def _failure_of(error: Exception) -> CopyFailed:
     return CopyFailed("source_unavailable", retryable=True)
 
 
-def _judged(response: Response, max_bytes: int) -> str:
+def _encoding_of(response: Response, max_bytes: int) -> str:
     """Returns the answer's encoding; raises CopyFailed if its body is not the file, or too long."""
     status = response.status_code
     if status != 200:
