@@ -1,5 +1,7 @@
 """All functions as one application, for Vercel and for uvicorn (``uvicorn functions.index:app``)."""
 
+from fastapi import APIRouter
+
 from functions import (
     batches,
     files,
@@ -17,5 +19,5 @@ from functions import (
 from shared.application import create_app
 
 FUNCTIONS = (submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users)
-ROUTERS = tuple(function.router for function in FUNCTIONS)
+ROUTERS: tuple[APIRouter, ...] = tuple(function.router for function in FUNCTIONS)
 app = create_app(*ROUTERS)
