@@ -1,4 +1,4 @@
-"""A batch as the store holds it, and how it stands by how its jobs stand."""
+"""A batch as the store holds it, and its status, which follows from those of its jobs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal, cast, get_args
@@ -58,7 +58,7 @@ class BatchRecord:
         self.results: Final = [
             JobResult(*results[at : at + RESULT_FIELDS]) for at in range(0, len(results), RESULT_FIELDS)
         ]
-        # After a retry another job stands at a place.
+        # After a retry another job has the place.
         self.job_ids: Final = [fields.get(f"i{n}", f"{batch_id}_{n}") for n in range(self.expected)]
         self.statuses: Final = [
             cast(Outcome | None, fields.get(f"s{n}")) or ("processing" if job_id in running else "pending")

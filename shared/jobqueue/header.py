@@ -74,7 +74,7 @@ class Header:
 
 
 def _said(lines: list[str], beginning: str) -> str:
-    """What stands behind the beginning of a line, with the lines that go on with it; '' without such a line."""
+    """What follows the beginning of a line, with the lines that continue it; '' without such a line."""
     said: list[str] = []
     for line in lines:
         if line.startswith(beginning):
@@ -98,7 +98,7 @@ def _forms(verb: str, said: str) -> Mapping[str, Form]:
     forms = [_form(verb, form.strip()) for form in said.split("|")]
     by_word = {form.word: form for form in forms}
     if len(by_word) < len(forms) or (len(forms) > 1 and "" in by_word):
-        raise InvalidHeader(f"{verb}.lua returns forms that no word tells apart")
+        raise InvalidHeader(f"{verb}.lua returns forms that no word distinguishes")
     return by_word
 
 

@@ -21,7 +21,7 @@ class Kind:
     name: str
     fits: Callable[[Any], bool]
     write: Callable[[Any], list[str]]
-    is_rest: bool = False  # stands for all arguments from its place on
+    is_rest: bool = False  # all arguments from its place on
 
 
 def _is_int(value: object) -> bool:

@@ -7,7 +7,7 @@ from shared.jobqueue.replies import Reply
 
 @dataclass(frozen=True)
 class Outlook(Reply):
-    """Where a live job stands and what moves it. Times in ms; what is None is not known or does not matter.
+    """Where a live job waits or runs, and what moves it. Times in ms; what is None is not known or does not matter.
 
     ``position`` is among the ready jobs of its queue, or in its user's backlog among the user's own.
     """

@@ -1,4 +1,4 @@
-"""A job as the store holds it, with the types that its text stands for. What its owner sees is in shared/documents."""
+"""A job as the store holds it, with the types behind its text. What its owner sees is in shared/documents."""
 
 import json
 import re

@@ -12,7 +12,7 @@ class Records(Scripted):
     """Reads, and changes nothing but the walk's own cursor."""
 
     async def read(self, job_id: str) -> JobRecord:
-        """The job as it stands, without its input; one command. Raises JobNotFound."""
+        """The job as it is now, without its input; one command. Raises JobNotFound."""
         return self._job(job_id, await self._store.execute("HMGET", self.keys.job(job_id), *READ_FIELDS))
 
     async def explain(self, job_id: str) -> tuple[JobRecord, Outlook]:

@@ -1,6 +1,6 @@
 """What the verbs answer, as types.
 
-A class stands for one or more of the forms that a script's header lists after ``Returns:``. ``words`` are the first
+A class is one or more of the forms that a script's header lists after ``Returns:``. ``words`` are the first
 words of these forms; see answers.py, which makes them. Times are in ms unless a unit is named.
 """
 
