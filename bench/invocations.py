@@ -53,7 +53,7 @@ def replies() -> dict[str, Any]:
     by_verb = {
         "enqueue": ["queued", "1", "0"],
         "claim": [[], [], "0", [], "0", "0"],
-        "finish": ["finished", "completed", "0", ""],
+        "finish": ["finished", "completed", "0", "", ""],
         "explain": [[JOB.get(name) for name in READ_FIELDS], []],
     }
     marked = {json.dumps(script(verb).text)[1:-1][-MARK:]: reply for verb, reply in by_verb.items()}
