@@ -3,12 +3,8 @@
 import re
 from typing import Literal, get_args
 
-CLASSES: tuple[tuple[str, bool, "re.Pattern[str]"], ...] = (
-    ("content_policy", False, re.compile(r"nsfw|sensitive|flagged|content policy|safety|moderation|E005", re.I)),
-    ("invalid_input", False, re.compile(r"invalid (?:input|image|url)|validation|unsupported|must be|too large", re.I)),
-    ("timeout", True, re.compile(r"timed? ?out|deadline", re.I)),
-    ("provider_down", True, re.compile(r"interrupted|out of memory|unavailable|internal error|director", re.I)),
-)
+from shared.providers.failure_rules import RULES
+
 # The class of an error says who is at fault, and so what can be done.
 ErrorClass = Literal[
     "invalid_input",
@@ -35,20 +31,27 @@ OF_MODEL = ("provider_down", "timeout", "unknown")
 # Sluice was late, could not store the result, or could not read its own record.
 NOT_OF_MODEL = ("result_expired", "output_too_large", "unreadable")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+# The name of a file, a path or a URL says nothing: safety_checker.py, /src/unsafe/run, https://a.example/nsfw.png.
+NAMED = re.compile(
+    r"[^\s\"'(]*[/\\][^\s\"')]*|\b[\w-]{1,64}\.(?:py|so|js|png|jpe?g|webp|gif|mp4|mov|wav|mp3|pth?|bin)\b"
+)
 MAX_DETAIL = 500
+MAX_READ = 4 * MAX_DETAIL  # characters of a foreign text that are read at all
 
 
 def classify_failure(text: str) -> tuple[str, bool]:
     """Returns the error class, and whether another attempt may help; an unknown text may be retried."""
-    for code, retryable, pattern in CLASSES:
-        if pattern.search(text):
-            return code, retryable
+    spoken = NAMED.sub(" ", text[:MAX_READ].lower())
+    for rule in RULES:
+        if rule.pattern.search(spoken):
+            return rule.code, rule.retryable
     return "unknown", True
 
 
 def clean(text: str) -> str:
-    """Returns the text on one line, cut to MAX_DETAIL characters."""
-    encodable = text.encode("utf-8", "replace").decode()
+    """Returns the text on one line, cut to MAX_DETAIL characters; of a traceback its end, which names the error."""
+    part = text[-MAX_DETAIL:] if text.startswith("Traceback (") else text[:MAX_READ]
+    encodable = part.encode("utf-8", "replace").decode()
     return CONTROL.sub(" ", encodable).strip()[:MAX_DETAIL]
 
 

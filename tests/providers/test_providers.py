@@ -21,7 +21,7 @@ from shared.providers.base import (
     Throttled,
     Unknown,
 )
-from shared.providers.failures import classify_failure, clean
+from shared.providers.failures import clean
 from shared.providers.loading import Providers
 from shared.providers.replicate_api import Replicate, prediction_of, progress_of, request_of
 from tests.world import settings_for
@@ -162,23 +162,6 @@ def test_a_body_without_a_prediction_is_refused(body: Any) -> None:
 )
 def test_progress_is_the_last_percentage_of_the_logs(logs: Any, percent: int | None) -> None:
     assert progress_of(logs) == percent
-
-
-@pytest.mark.parametrize(
-    ("text", "code", "retryable"),
-    [
-        ("NSFW content detected", "content_policy", False),
-        ("The input or output was flagged as sensitive (E005)", "content_policy", False),
-        ("invalid image: could not decode", "invalid_input", False),
-        ("Prediction timed out", "timeout", True),
-        ("CUDA out of memory", "provider_down", True),
-        ("Prediction interrupted; please retry (code: PA)", "provider_down", True),
-        ("something odd", "unknown", True),
-        ("", "unknown", True),
-    ],
-)
-def test_failures_are_classified(text: str, code: str, retryable: bool) -> None:
-    assert classify_failure(text) == (code, retryable)
 
 
 def test_foreign_text_is_kept_short_and_on_one_line() -> None:
