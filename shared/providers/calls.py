@@ -5,9 +5,11 @@ provider.
 """
 
 import asyncio
+import functools
 import json
 import math
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -69,25 +71,40 @@ class Answer:
 
 
 class Calls:
-    """The HTTP client of one provider. Belongs to one event loop; it is built at the first call."""
+    """The HTTP clients of one provider. Belongs to one event loop; each client is built at its first call.
+
+    A create has a client that keeps no connection: a server may have closed a kept one, and a create that is written
+    into it has an unknown outcome. All other calls may be lost, and share kept connections.
+    """
 
     def __init__(self, provider: str, base_url: str, key: SecretStr | None, timeout: float) -> None:
         self._provider = provider
         self._base_url = base_url.rstrip("/") + "/"
         self._key = key
         self._timeout = timeout
-        self._built: httpx.AsyncClient | None = None
 
-    @property
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """The context of both clients: reading the certificates is most of what building a client takes."""
+        return httpx.create_ssl_context()
+
+    @functools.cached_property
     def _client(self) -> httpx.AsyncClient:
-        if self._built is None:
-            self._built = httpx.AsyncClient(
-                base_url=self._base_url,
-                headers={"Authorization": f"Bearer {self._key.get_secret_value() if self._key else ''}"},
-                timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
-                follow_redirects=False,
-            )
-        return self._built
+        return self._build(httpx.Limits(max_connections=100, max_keepalive_connections=20))
+
+    @functools.cached_property
+    def _creator(self) -> httpx.AsyncClient:
+        return self._build(httpx.Limits(max_connections=100, max_keepalive_connections=0))  # mutant: fresh connection
+
+    def _build(self, limits: httpx.Limits) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            headers={"Authorization": f"Bearer {self._key.get_secret_value() if self._key else ''}"},
+            timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
+            limits=limits,
+            follow_redirects=False,
+            verify=self._tls,
+        )
 
     async def create(
         self,
@@ -100,7 +117,7 @@ class Calls:
         """Sends the create call of an attempt, once; ``outcome_of`` says what its answer proves."""
         try:
             async with asyncio.timeout(timeout):
-                response = await self._client.post(path, json=body, headers=headers)
+                response = await self._creator.post(path, json=body, headers=headers)
         except NEVER_SENT:  # mutant: never sent
             return Throttled("provider_down", DEFAULT_PAUSE)
         except (TimeoutError, httpx.HTTPError) as error:
@@ -124,8 +141,9 @@ class Calls:
             raise ProviderUnavailable(type(error).__name__) from None
 
     async def close(self) -> None:
-        if self._built is not None:
-            await self._built.aclose()
+        for name in ("_client", "_creator"):
+            if (built := self.__dict__.get(name)) is not None:
+                await built.aclose()
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -12,7 +12,7 @@ except StoreUncertain:
     return await self._again(list(command))"""
 CREATED_AGAIN = """\
 try:
-    response = await self._client.post(path, json=body, headers=headers)
+    response = await self._creator.post(path, json=body, headers=headers)
 except httpx.HTTPError:
     return Unknown(type(error).__name__)"""
 
@@ -26,6 +26,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "a create that timed out counts as surely not sent", "shared/providers/calls.py",
         "never sent", "except httpx.HTTPError:",
         "tests/providers/test_providers.py::test_only_a_create_that_was_never_sent_is_surely_not_created[ReadTimeout-False]",
+    ),
+    python(
+        "a create uses a kept connection", "shared/providers/calls.py",
+        "fresh connection", "return self._client",
+        "tests/providers/test_connections.py::test_a_create_has_a_connection_of_its_own_and_other_calls_share_one",
     ),
     python(
         "the store client never repeats", REST, "one repeat", "raise",

@@ -1,0 +1,89 @@
+"""Which connections the calls of a provider use, counted at a server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from shared.providers.base import Accepted, Prediction, SubmissionOutcome
+from shared.providers.calls import Answer, Calls
+
+ANSWER = json.dumps({"id": "p1", "status": "starting"}).encode()
+
+
+@dataclass
+class KeepingServer:
+    """Answers every request with a prediction and keeps the connection; ``paths`` has one list for each connection."""
+
+    url: str = ""
+    paths: list[list[str]] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen: list[str] = []
+        self.paths.append(seen)
+        self.writers.append(writer)
+        while head := await self._head(reader):
+            lines = head.decode().split("\r\n")
+            seen.append(lines[0].split()[1])
+            length = next((int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length")), 0)
+            await reader.readexactly(length)
+            writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
+            await writer.drain()
+
+    @staticmethod
+    async def _head(reader: asyncio.StreamReader) -> bytes:
+        try:
+            return await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return b""
+
+
+@asynccontextmanager
+async def keeping_server() -> AsyncIterator[tuple[KeepingServer, Calls]]:
+    served = KeepingServer()
+    server = await asyncio.start_server(served.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    calls = Calls("replicate", f"http://{host}:{port}", SecretStr("r8_token"), 5.0)
+    try:
+        yield served, calls
+    finally:
+        await calls.close()
+        server.close()
+        for writer in served.writers:
+            writer.close()
+        await server.wait_closed()
+
+
+def accepted(answer: Answer) -> SubmissionOutcome:
+    return Accepted(Prediction(str(answer.document["id"]), "running"))
+
+
+async def test_a_create_has_a_connection_of_its_own_and_other_calls_share_one() -> None:
+    async with keeping_server() as (served, calls):
+        await calls.ask("GET", "a", 5)
+        for _ in range(2):
+            assert await calls.create("create", {}, 5, accepted) == Accepted(Prediction("p1", "running"))
+        await calls.ask("GET", "b", 5)
+    assert served.paths == [["/a", "/b"], ["/create"], ["/create"]]
+
+
+async def test_a_server_that_drops_idle_connections_makes_no_create_unknown() -> None:
+    async with keeping_server() as (served, calls):
+        for _ in range(3):
+            assert await calls.create("create", {}, 5, accepted) == Accepted(Prediction("p1", "running"))
+            for writer in served.writers:
+                writer.close()
+
+
+async def test_both_clients_read_the_certificates_once_and_only_when_they_are_used() -> None:
+    async with keeping_server() as (_, calls):
+        assert not {"_tls", "_client", "_creator"} & calls.__dict__.keys()
+        await calls.create("create", {}, 5, accepted)
+        assert "_client" not in calls.__dict__
+        tls = calls.__dict__["_tls"]
+        await calls.ask("GET", "a", 5)
+        assert calls.__dict__["_tls"] is tls
