@@ -175,8 +175,10 @@ class Dispatcher:
                     if canceled is not None and recorded.cancel_requested:
                         return (await self._reconciler.apply(job.id, job.attempt, job.provider, canceled)).frees_slot
                 return bool(job.probe)  # a successful probe lets the others start
-            case Rejected(code, detail):
-                ended = await self._queue.fail(job.id, job.attempt, "", code=code, detail=detail, retryable=False)
+            case Rejected(code, detail, may_pass):
+                ended = await self._queue.fail(
+                    job.id, job.attempt, "", code=code, detail=detail, retryable=False, once=may_pass
+                )
                 return ended.frees_slot
             case Throttled(code, retry_after):
                 if code in ("billing", "provider_auth"):

@@ -61,9 +61,20 @@ class Attempts(Scripted):
         )
 
     async def fail(
-        self, job_id: str, attempt: int, prediction: str, *, code: str, detail: str, retryable: bool
+        self,
+        job_id: str,
+        attempt: int,
+        prediction: str,
+        *,
+        code: str,
+        detail: str,
+        retryable: bool,
+        once: bool = False,
     ) -> Ended:
-        """Ends a failed attempt: the job waits for its next one, or ends failed."""
+        """Ends a failed attempt: the job waits for its next one, or ends failed.
+
+        With ``once``, the job's first failure with this code is tried again, and the second one ends the job.
+        """
         return await self._run(
             "fail",
             Ended,
@@ -75,6 +86,7 @@ class Attempts(Scripted):
             code=code,
             detail=detail,
             retryable=retryable,
+            once=once,
             jitter=random.random(),  # noqa: S311
             entry=self._entry(attempt, code, detail, prediction),
             circuit_failures=self._settings.circuit_failures if speaks_of_model(code) else 0,

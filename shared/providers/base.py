@@ -55,10 +55,14 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The provider refused this job, and would refuse it again; no prediction exists."""
+    """The provider refused this job, and would refuse it again; no prediction exists.
+
+    A refusal that ``may_pass`` is tried once more, since the provider has been seen to take such a job later.
+    """
 
     code: str
     detail: str
+    may_pass: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import math
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 from pydantic import SecretStr
@@ -161,9 +161,19 @@ def refusal_of(answer: Answer) -> SubmissionOutcome:
         return Throttled("billing", ACCOUNT_PAUSE)
     if status in (401, 403):
         return Throttled("provider_auth", ACCOUNT_PAUSE)
+    if status == 404:
+        # Seen now and then for models that exist; nothing was created, so another try is safe.
+        return Rejected("model_not_found", detail_of(answer), may_pass=True)  # mutant: not found
     if 400 <= status < 500 and status not in UNSURE:
         return Rejected("invalid_input", detail_of(answer))
     return Unknown(f"status {status}")
+
+
+def advised(refusal: SubmissionOutcome, advice: str) -> SubmissionOutcome:
+    """Returns the refusal; if the provider has no such model, the detail begins with what the caller can do."""
+    if isinstance(refusal, Rejected) and refusal.code == "model_not_found":
+        return replace(refusal, detail=clean(f"{advice} The provider says: {refusal.detail}"))
+    return refusal
 
 
 def pause_of(answer: Answer) -> float:

@@ -35,6 +35,7 @@ from shared.providers.calls import (
     PREDICTION_ID,
     Answer,
     Calls,
+    advised,
     described,
     fields_of,
     identify,
@@ -56,6 +57,7 @@ STATUSES: dict[str, PredictionStatus] = {
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
 PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
 MAX_PAGES = 20
+NOT_FOUND = "Replicate runs no model of this name. Name a community model with its version: owner/model:version."
 
 
 class Replicate:
@@ -146,7 +148,7 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
     with suppress(ValueError):
         if answer.is_success:
             return Accepted(prediction_of(read_json(answer.content)))
-    return refusal_of(answer)
+    return advised(refusal_of(answer), NOT_FOUND)
 
 
 def prediction_of(document: Json) -> Prediction:

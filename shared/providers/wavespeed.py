@@ -41,6 +41,7 @@ from shared.providers.calls import (
     ACCOUNT_PAUSE,
     Answer,
     Calls,
+    advised,
     described,
     detail_of,
     identify,
@@ -79,6 +80,7 @@ RESERVED = {
 # A refusal for lack of credit with another code than 402. It must be in the message's own words: the text after a colon
 # or a quotation mark may quote the caller.
 NO_CREDIT = re.compile(r"[^:'\"`]{0,60}insufficient (?:account )?(?:credit|balance|fund)", re.I)
+NOT_FOUND = "WaveSpeed runs no model of this name. Its page of the model shows the path, such as vendor/model/variant."
 SYNC_MODE = "enable_sync_mode"  # would hold the create call open until the task has ended
 
 
@@ -198,7 +200,7 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
     refuses = not coded.is_success and not 500 <= coded.status < 600
     if refuses and NO_CREDIT.match(detail_of(coded)):
         return Throttled("billing", ACCOUNT_PAUSE)
-    return refusal_of(coded)
+    return advised(refusal_of(coded), NOT_FOUND)
 
 
 def _with_envelope_code(answer: Answer) -> Answer:

@@ -174,6 +174,25 @@ async def test_a_job_the_provider_rejects_has_failed_with_its_reason(world: Worl
     assert document["error"] == error
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_model_that_the_provider_does_not_find_is_tried_once_more(
+    world: World, client: httpx.AsyncClient, times: int
+) -> None:
+    world.provider.outcomes = [Rejected("model_not_found", "Name a version.", may_pass=True)] * times
+    job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
+    assert (await status_of(client, job["id"]))["stage"] == "delayed"
+    world.manual.advance(90)
+    world.runtime.statuses.forget(job["id"])
+    await world.runtime.tick.run()
+    world.runtime.statuses.forget(job["id"])
+    document = await status_of(client, job["id"])
+    assert len(world.provider.created) == 2
+    assert [entry["code"] for entry in document["failed_attempts"]] == ["model_not_found"] * times
+    assert document["status"] == ("processing" if times == 1 else "failed")
+    error = {"code": "model_not_found", "class": "invalid_input", "detail": "Name a version.", "retryable": False}
+    assert document["error"] == error
+
+
 async def test_an_accepted_job_is_acknowledged_even_if_its_start_fails(
     world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

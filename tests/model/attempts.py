@@ -71,8 +71,10 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     if prediction and not recorded:
         model.owners[prediction] = f"{name}:{attempt}"
     used, canceled = attempt - job.get("snoozes", 0), job.get("cancel_requested") == "1"
-    closed: Job = {"closed_attempt": attempt, "error_code": call["code"]}
-    if retryable and used < job["max_attempts"] and not canceled:
+    before = job.get("history", ())
+    closed: Job = {"closed_attempt": attempt, "error_code": call["code"], "history": (*before, call["code"])}
+    may_help = call["code"] not in before if call["once"] == "1" else retryable
+    if may_help and used < job["max_attempts"] and not canceled:
         wait = job["retry_delay"] * 2 ** (used - 1) * (1 + float(call["jitter"]) / 2)
         score = max(0, job["score"] - model.deployment.bonus)
         due_at = int(f"{now + wait:.0f}")

@@ -209,6 +209,8 @@ class Driver(RuleBasedStateMachine):
         match how:
             case "reject":
                 return self.queue.fail(job, attempt, "", code="x", detail="", retryable=False)
+            case "not found":
+                return self.queue.fail(job, attempt, "", code="lost", detail="", retryable=False, once=True)
             case "put back":
                 token = self.store.starts.get(self.store.submission(job, attempt), "another")
                 return self.queue.snooze(job, attempt, delay=0, code="x", token=token)

@@ -33,6 +33,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/providers/test_connections.py::test_a_create_has_a_connection_of_its_own_and_other_calls_share_one",
     ),
     python(
+        "a model that is not found is not tried again", "shared/providers/calls.py",
+        "not found", "", "tests/providers/test_providers.py::test_a_404_is_tried_once_more",
+        part=", may_pass=True",
+    ),
+    python(
         "the store client never repeats", REST, "one repeat", "raise",
         f"{STORE}one_lost_answer_is_survived_by_one_repeat[apply_then_drop]",
     ),

@@ -102,6 +102,11 @@ ENDS = (
         *attempts("a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_dead_letter"),
         part="used < tonumber(f.max_attempts)",
     ),
+    lua(
+        "a failure that may pass is tried again as often as any other", "fail",
+        "once", "return true",
+        *attempts("a_failure_that_is_tried_again_once_ends_the_job_the_second_time"),
+    ),
 )  # fmt: skip
 
 LEASES = (

@@ -81,7 +81,16 @@ async def test_a_create_sends_token_input_webhook_and_deadline(replicate: Replic
         (401, {}, Throttled("provider_auth", 60)),
         (403, {}, Throttled("provider_auth", 60)),
         (422, {"detail": "prompt is\nrequired"}, Rejected("invalid_input", "prompt is required")),
-        (404, {"detail": "no such model"}, Rejected("invalid_input", "no such model")),
+        (
+            404,
+            {"detail": "The requested resource could not be found."},
+            Rejected(
+                "model_not_found",
+                "Replicate runs no model of this name. Name a community model with its version: owner/model:version. "
+                "The provider says: The requested resource could not be found.",
+                may_pass=True,
+            ),
+        ),
         (400, [], Rejected("invalid_input", "status 400")),
         (408, {}, Unknown("status 408")),
         (409, {}, Unknown("status 409")),
@@ -98,6 +107,13 @@ async def test_each_answer_to_a_create_has_its_outcome(
 ) -> None:
     respx.post(f"{BASE}/models/acme/video/predictions").respond(status, json=body)
     assert await replicate.create(submission(), 15) == outcome
+
+
+@respx.mock
+async def test_a_404_is_tried_once_more(replicate: Replicate) -> None:
+    respx.post(f"{BASE}/models/acme/video/predictions").respond(404, text="<html>Not found</html>")
+    outcome = await replicate.create(submission(), 15)
+    assert isinstance(outcome, Rejected) and outcome.may_pass and "owner/model:version" in outcome.detail
 
 
 @pytest.mark.parametrize(

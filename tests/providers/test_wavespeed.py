@@ -16,8 +16,10 @@ from shared.providers.base import (
     Throttled,
     Unknown,
 )
-from shared.providers.wavespeed import WaveSpeed
+from shared.providers.wavespeed import NOT_FOUND, WaveSpeed
 from tests.providers.wavespeed import BASE, CREATE, HOOK, KEY, envelope, submission, task
+
+NO_MODEL = f"{NOT_FOUND} The provider says:"
 
 # --- creates
 
@@ -70,10 +72,10 @@ async def test_a_create_never_waits_for_the_result(wavespeed: WaveSpeed) -> None
         (403, {}, Throttled("provider_auth", 60)),
         (200, envelope(401, "invalid key"), Throttled("provider_auth", 60)),
         (400, envelope(400, "prompt is\nrequired"), Rejected("invalid_input", "prompt is required")),
-        (404, envelope(404, "no such model"), Rejected("invalid_input", "no such model")),
+        (404, envelope(404, "no such model"), Rejected("model_not_found", f"{NO_MODEL} no such model", may_pass=True)),
         (422, [], Rejected("invalid_input", "status 422")),
         (200, envelope(400, "bad size"), Rejected("invalid_input", "bad size")),
-        (200, {"code": 404}, Rejected("invalid_input", "status 404")),
+        (200, {"code": 404}, Rejected("model_not_found", f"{NO_MODEL} status 404", may_pass=True)),
         (408, {}, Unknown("status 408")),
         (409, {}, Unknown("status 409")),
         (200, envelope(408, "timeout"), Unknown("status 408")),

@@ -1,5 +1,7 @@
 """Attempts: their ends, their retries, and late, lost or repeated calls."""
 
+from typing import Any
+
 from tests.queue.jobs import ids, run_one
 from tests.world import World
 
@@ -29,6 +31,35 @@ async def test_a_failure_that_cannot_pass_ends_the_job_without_a_dead_letter(wor
     ended = await world.runtime.queue.fail(job_id, 1, "p1", code="invalid_input", detail="", retryable=False)
     assert ended.outcome == "failed"
     assert await world.raw("ZCARD", world.runtime.queue.keys.dead) == 0
+
+
+async def test_a_failure_that_is_tried_again_once_ends_the_job_the_second_time(world: World) -> None:
+    queue = world.runtime.queue
+    lost: dict[str, Any] = {"code": "model_not_found", "detail": "none", "retryable": False, "once": True}
+    job_id = await run_one(world)
+    assert (await queue.fail(job_id, 1, "", **lost)).word == "delayed"
+    assert (await queue.fail(job_id, 1, "", **lost)).word == "delayed"
+    world.manual.advance(90)
+    assert ids(await queue.claim(1)) == [job_id]
+    # Another failure in between does not give it a further try. Nor does its detail look like a code.
+    detail = '"code":"model_not_found"'
+    assert (await queue.fail(job_id, 2, "", code="timeout", detail=detail, retryable=True)).word == "delayed"
+    world.manual.advance(180)
+    await queue.claim(1)
+    assert (await queue.fail(job_id, 3, "", **lost)).outcome == "failed"
+    job = await world.runtime.records.read(job_id)
+    assert (job.error_code, job.is_error_retryable, len(job.failed_attempts)) == ("model_not_found", False, 3)
+    assert await world.raw("ZCARD", queue.keys.dead) == 0
+
+
+async def test_a_detail_that_quotes_a_code_is_not_a_failure_with_this_code(world: World) -> None:
+    queue = world.runtime.queue
+    job_id = await run_one(world)
+    await queue.fail(job_id, 1, "", code="timeout", detail='"code":"model_not_found"', retryable=True)
+    world.manual.advance(90)
+    await queue.claim(1)
+    ended = await queue.fail(job_id, 2, "", code="model_not_found", detail="", retryable=False, once=True)
+    assert ended.word == "delayed"
 
 
 async def test_a_snooze_uses_up_no_attempt(world: World) -> None:

@@ -3,10 +3,11 @@
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, prediction: text, now: moment, ttl: seconds, code: text, detail: text,
---       retryable: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds, user_limit: count, entry: json,
---       circuit_failures: count, circuit_pause: milliseconds
+--       retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,
+--       user_limit: count, entry: json, circuit_failures: count, circuit_pause: milliseconds
 -- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {unknown}
 -- entry: what the job's history keeps of this attempt.
+-- once: the job's first failure with this code is tried again, and no other.
 -- circuit_failures: so many failures in a row open the model's circuit, for circuit_pause ms at first; 0 if this
 -- failure says nothing of the model.
 local now = tonumber(arg.now)
@@ -44,11 +45,17 @@ local function replay()
   return nil
 end
 
+-- Whether another attempt may help. A quotation mark inside a detail is escaped, so only a code can match.
+local function is_retryable()
+  if arg.once ~= '1' then return arg.retryable == '1' end
+  return not string.find(f.history or '', '"code":"' .. arg.code .. '"', 1, true) -- mutant: once
+end
+
 -- Whether the job gets another attempt.
 local function may_retry()
   local used = tonumber(f.attempt) - tonumber(f.snoozes or '0')
   local has_attempts = used < tonumber(f.max_attempts) -- mutant: attempts
-  return arg.retryable == '1' and has_attempts and f.cancel_requested ~= '1'
+  return is_retryable() and has_attempts and f.cancel_requested ~= '1'
 end
 
 -- The delay before the next attempt: twice as long each time, and up to half as much again by chance.
