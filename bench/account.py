@@ -1,22 +1,22 @@
 """An account at Replicate in simulated time: the provider's own module, and calls that this process answers."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+
+import httpx
 
 from shared.clock import ManualClock
 from shared.config.settings import Settings
-from shared.json_value import Json
-from shared.providers.base import SubmissionOutcome
-from shared.providers.calls import Answer, Calls
+from shared.providers.calls import Calls
 from shared.providers.replicate_api import Replicate
 
+BASE = "https://replicate.test/v1"
 REFUSED_MODEL = "acme/locked"
 REFUSAL = {"title": "Forbidden", "detail": "You do not have permission to run this model.", "status": 403}
-GATEWAY_PAGE = b"<html><body><h1>503 Service Unavailable</h1></body></html>"
+GATEWAY_PAGE = "<html><body><h1>503 Service Unavailable</h1></body></html>"
 # Replicate's own text for a model that raised an exception without one.
 FAILURE = "Prediction failed."
 
@@ -77,22 +77,22 @@ class Account:
         self._plans = plans
         self._storm = storm
 
-    def answer(self, method: str, path: str, body: Mapping[str, Json] | None = None) -> Answer:
+    def answer(self, request: httpx.Request) -> httpx.Response:
         """Answers one call of the API."""
-        now, parts = self.clock.now(), path.partition("?")[0].split("/")
-        if method == "POST" and parts[0] == "models":
-            return self._create(now, f"{parts[1]}/{parts[2]}", dict(body or {}))
+        now, parts = self.clock.now(), request.url.path.removeprefix("/v1/").split("/")
+        if request.method == "POST" and parts[0] == "models":
+            return self._create(now, f"{parts[1]}/{parts[2]}", json.loads(request.content))
         if len(parts) == 1:
-            return _json(200, {"next": None, "previous": None, "results": self._listed(now, path)})
+            listed = self._listed(now, request.url.params)
+            return httpx.Response(200, json={"next": None, "previous": None, "results": listed})
         run = self.runs[parts[1]]
-        if method == "POST" and run.status(now) == "processing":
+        if request.method == "POST" and run.status(now) == "processing":
             run.ends_at, run.outcome = now, "canceled"
             self.changed.append(run)
-        return _json(200, run.shown(now))
+        return httpx.Response(200, json=run.shown(now))
 
-    def _listed(self, now: int, path: str) -> list[dict[str, Any]]:
+    def _listed(self, now: int, bounds: httpx.QueryParams) -> list[dict[str, Any]]:
         """Returns the predictions between the two times of the query, newest first; here on one page."""
-        bounds = parse_qs(urlsplit(path).query)
         after, before = (_moment(bounds, name) for name in ("created_after", "created_before"))
         return [
             run.shown(now)
@@ -100,12 +100,12 @@ class Account:
             if (after is None or run.created_at >= after) and (before is None or run.created_at < before)
         ]
 
-    def _create(self, now: int, model: str, body: dict[str, Any]) -> Answer:
+    def _create(self, now: int, model: str, body: dict[str, Any]) -> httpx.Response:
         self.creates += 1
         if self._storm and self._storm[0] <= now < self._storm[1]:
-            return Answer(503, {"content-type": "text/html"}, GATEWAY_PAGE)
+            return httpx.Response(503, html=GATEWAY_PAGE)
         if model == REFUSED_MODEL:
-            return _json(403, REFUSAL)
+            return httpx.Response(403, json=REFUSAL)
         prompt = str(body["input"]["prompt"])
         plan = self._plans[prompt]
         outcome = "failed" if plan.fails else "succeeded"
@@ -113,36 +113,22 @@ class Account:
         run = Run(name, model, prompt, body.get("webhook"), now, now + plan.took, outcome, body["input"])
         self.runs[name] = run
         self.changed.append(run)
-        return _json(201, run.shown(now))
+        return httpx.Response(201, json=run.shown(now))
 
 
-def _moment(bounds: Mapping[str, list[str]], name: str) -> float | None:
-    return datetime.fromisoformat(bounds[name][0]).timestamp() * 1000 if name in bounds else None
-
-
-def _json(status: int, document: dict[str, Any]) -> Answer:
-    return Answer(status, {"content-type": "application/json"}, json.dumps(document).encode())
+def _moment(bounds: httpx.QueryParams, name: str) -> float | None:
+    return datetime.fromisoformat(bounds[name]).timestamp() * 1000 if name in bounds else None
 
 
 class AccountCalls(Calls):
-    """The HTTP client of Replicate's module, answered by an account."""
+    """The HTTP clients of Replicate's module, which an account answers."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(Replicate.name, "https://replicate.test/v1", None, 1.0)
+        super().__init__(Replicate.name, BASE, None, 1.0)
         self._account = account
 
-    async def create(
-        self,
-        path: str,
-        body: Mapping[str, Json],
-        timeout: float,
-        outcome_of: Callable[[Answer], SubmissionOutcome],
-        headers: Mapping[str, str] | None = None,
-    ) -> SubmissionOutcome:
-        return outcome_of(self._account.answer("POST", path, body))
-
-    async def ask(self, method: str, path: str, timeout: float) -> Answer:
-        return self._account.answer(method, path)
+    def _build(self, limits: httpx.Limits) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=f"{BASE}/", transport=httpx.MockTransport(self._account.answer))
 
 
 class AccountProvider(Replicate):

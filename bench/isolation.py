@@ -128,6 +128,7 @@ def print_report(rows: Iterable[Row], jobs: int) -> None:
         "\nFirst admission, first start: of an innocent job, after the guilty party began."
         "\nWait: from the first submit of an innocent job to its first prediction."
         "\nAll slots in use again: after the end of the minute in which the provider answers each create with a 503."
-        f"\nTargets: first start within {MAX_FIRST_START:.0f} s; p95 at most {MAX_RATIO} times the one without, or of one"
-        f"\nrun of {ONE_RUN:.0f} s; none left unserved and none paid twice; slots in use {MAX_FULL_AGAIN:.0f} s after the storm.\n"
+        f"\nTargets: first start within {MAX_FIRST_START:.0f} s; p95 at most {MAX_RATIO} times the one without, or of a"
+        f"\nrun of {ONE_RUN:.0f} s; none unserved, none paid twice; all slots in use {MAX_FULL_AGAIN:.0f} s after the"
+        "\nstorm.\n"
     )
