@@ -17,8 +17,8 @@ The optional object `input["simulate"]` chooses how a prediction behaves. All it
 | `outcome`       | succeed, fail, stall                       | stall: `processing` until cancelled or its deadline   |
 | `error`         | "The model raised an exception."           | the error text of a failed prediction                 |
 | `fail_times`    | 0                                          | the first n predictions of this model and prompt fail |
-| `create`        | accept, 401, 402, 404, 422, 429, 500, 503, | how the create call is answered: see below            |
-|                 | drop_before, hang, apply_then_drop,        |                                                       |
+| `create`        | accept, 401, 402, 403, 404, 422, 429, 500, | how the create call is answered: see below            |
+|                 | 503, drop_before, hang, apply_then_drop,   |                                                       |
 |                 | apply_then_hang                            |                                                       |
 | `create_times`  | unlimited                                  | `create` concerns only the first n creates of this    |
 |                 |                                            | model and prompt; later ones are accepted             |

@@ -61,6 +61,7 @@ def chosen(create: str, retry_after: int | None) -> Refusal:
             "You have insufficient credit to run this model. "
             "Go to https://replicate.com/account/billing#billing to purchase credit.",
         ),
+        "403": Refusal(403, "Forbidden", "You do not have permission to perform this action."),
         "404": not_found(),
         "422": invalid("- input: prompt is not acceptable to this model\n"),
         "500": Refusal(500, "Internal server error", "An unexpected error occurred."),

@@ -1,6 +1,6 @@
 """The soak: the real system as processes, with realistic users and a nemesis that breaks things all the time.
 
-    python -m tests.soak [--seconds 600] [--seed N] [--jobs-per-second X] [--instances 4]
+    python -m tests.soak [--seconds 600] [--seed N] [--jobs-per-second X] [--instances 4] [--alone]
 
     users, tickers ──▶ front door ──▶ N instances of the functions ──▶ store (Upstash's REST API, over Valkey)
                            ▲          (killed, frozen, started again)   (answers lost, delayed, refused)
@@ -8,7 +8,13 @@
                                                                     (every call takes its time)
 
 It prints its seed first, and ends with a report in the words of Jepsen's queue checker. The seed fixes the workload and
-the nemesis's intentions. It does not fix how the processes interleave. The exit status is 0 if the run was valid:
+the nemesis's intentions. It does not fix how the processes interleave.
+
+It runs twice, with the same innocent users and the same nemesis. Only in the second run are there guilty parties too
+(guilty.py), and storms of 5xx at the provider's creates. The report compares how long the innocent users' jobs waited.
+Times are those of the soak, in which margins are scaled down; on a busy machine they mean little.
+
+The exit status is 0 if both runs were valid:
 
 * No job is lost, unexpected or duplicated, and no limit is exceeded.
 * All jobs end within a computed time, and nothing is left in the store.

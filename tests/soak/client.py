@@ -1,6 +1,7 @@
 """A user's side of one job: submit until answered, poll, perhaps cancel. Keeps what the user observed."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Observed:
     """What a user observed of one job. An answer is uncertain if it is lost or says itself that it does not know."""
 
     work: Work
+    asked_at: float | None = None  # s of unix time: the first submit since the user's own limit last refused one
     tries: int = 0
     uncertain: int = 0
     gave_up: bool = False
@@ -64,7 +66,14 @@ class Desk:
         return answer
 
 
-EXPECTED = {"submit": (202, 429, 503), "poll": (200, 503), "cancel": (200, 202, 409, 503), "tick": (200, 503)}
+EXPECTED = {
+    "submit": (202, 429, 503),
+    "poll": (200, 503),
+    "cancel": (200, 202, 409, 503),
+    "tick": (200, 503),
+    "flood": (202, 429, 503),
+    "end of the guilty": (200, 202, 404, 409, 503),
+}
 
 
 class Pursuit:
@@ -106,6 +115,8 @@ class Pursuit:
 
     async def _submit_once(self, patience: float | None) -> None:
         self.observed.tries += 1
+        if self.observed.asked_at is None:
+            self.observed.asked_at = time.time()
         more: dict[str, Any] = {} if patience is None else {"timeout": patience}
         headers = {"Idempotency-Key": self._work.key}
         answer = await self._desk.call(
@@ -113,8 +124,10 @@ class Pursuit:
         )  # fmt: skip
         if answer is not None and answer.status_code == 202:
             self.observed.ids.add(answer.json()["id"])
-        elif answer is None or (answer.status_code >= 500 and _code(answer) not in SURELY_NOT):
+        elif uncertain(answer):
             self.observed.uncertain += 1
+        elif answer is not None and _code(answer) == "user_limit_reached":
+            self.observed.asked_at = None
 
     async def _cancel(self) -> None:
         while True:
@@ -140,6 +153,11 @@ class Pursuit:
             self.observed.ends.append((document["status"], document["output"]))
             return True
         return False
+
+
+def uncertain(answer: httpx.Response | None) -> bool:
+    """Whether the answer to a submit leaves open whether the job exists."""
+    return answer is None or (answer.status_code >= 500 and _code(answer) not in SURELY_NOT)
 
 
 def _code(answer: httpx.Response) -> str:

@@ -5,16 +5,20 @@ import math
 PREFIX = "soak"
 OWNER = "app"
 API_KEY = "key-of-the-app-in-the-soak"
+FLOODER = "studio"  # the name of a second API key, which floods
+FLOOD_KEY = "key-of-the-studio-in-the-soak"
 PROCESSOR_TOKEN = "processor-token-in-the-soak"
 SIGNING_SECRET = "signing-secret-in-the-soak"
 STORE_TOKEN = "store-token-in-the-soak"
 PROVIDER_TOKEN = "r8_token_in_the_soak"
 
 USERS = 60
+GUILTY_USERS = ("locked-out", "failing", "flood0", "flood1")
 MAX_CONCURRENT_TASKS = 20
 QUEUES = {"video": 14, "storyboard": 8}  # their sum exceeds MAX_CONCURRENT_TASKS, so each of the three can be reached
 MAX_USER_TASKS = 4
 MAX_USER_QUEUED = 8  # so that users have backlogs
+MAX_QUEUE_SIZE = 600  # less than the flood would like to have, more than all innocent users may have
 MAX_RETRIES = 3
 MAX_RESCUES = 3  # after so many lost submissions a job is given up
 CLEAN_COUNTERS = ("missing", "rehomed")  # nothing is evicted here, so no job may be missing
@@ -56,13 +60,14 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
         "REPLICATE_API_TOKEN": PROVIDER_TOKEN,
         "REPLICATE_WEBHOOK_SECRET": webhook_secret,
         "PUBLIC_BASE_URL": front,
-        "API_KEYS": f"{OWNER}:{API_KEY}",
+        "API_KEYS": f"{OWNER}:{API_KEY},{FLOODER}:{FLOOD_KEY}",
         "QUEUE_PROCESSOR_TOKEN": PROCESSOR_TOKEN,
         "SIGNING_SECRET": SIGNING_SECRET,
         "LOG_LEVEL": "WARNING",
         "MAX_CONCURRENT_TASKS": str(MAX_CONCURRENT_TASKS),
         "QUEUE_CONCURRENCY": str(QUEUES["video"]),
         "STORYBOARD_CONCURRENCY": str(QUEUES["storyboard"]),
+        "MAX_QUEUE_SIZE": str(MAX_QUEUE_SIZE),
         "MAX_USER_TASKS": str(MAX_USER_TASKS),
         "MAX_USER_QUEUED": str(MAX_USER_QUEUED),
         "QUEUE_MAX_RETRIES": str(MAX_RETRIES),
@@ -74,11 +79,11 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
 def limits() -> dict[str, int]:
     """Returns the maximum of concurrent predictions for each label of the workload."""
     by_queue = {f"queue:{name}": limit for name, limit in QUEUES.items()}
-    return by_queue | {f"user:{user}": MAX_USER_TASKS for user in users()}
+    return by_queue | {f"user:{user}": MAX_USER_TASKS for user in (*users(), *GUILTY_USERS)}
 
 
 def users() -> list[str]:
-    """Returns all users who submit."""
+    """Returns all innocent users who submit."""
     return [f"user{number}" for number in range(USERS)]
 
 

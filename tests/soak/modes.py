@@ -9,14 +9,14 @@ from typing import Any
 class Mode:
     """One behaviour of the simulated provider (``simulate``, see local/simulator) and the end that must follow.
 
-    ``code``: the job must fail with this error. ``is_hopeless``: it must fail once its attempts are used up.
-    With neither, it must complete.
+    ``codes``: the job must fail with one of these errors. ``is_hopeless``: it must fail once its attempts are
+    used up. With neither, it must complete.
     """
 
     name: str
     weight: float
     simulate: Mapping[str, Any] = field(default_factory=dict)
-    code: str = ""
+    codes: tuple[str, ...] = ()
     is_hopeless: bool = False
 
 
@@ -36,9 +36,9 @@ MODES = (
     Mode("fails once", 4, {"fail_times": 1, "error": "CUDA out of memory"}),
     Mode("fails twice, webhooks lost", 1, {"fail_times": 2, "error": "interrupted", "webhook": "lose"}),
     Mode("fails always", 1, {"outcome": "fail", "error": "Director: unexpected error"}, is_hopeless=True),
-    Mode("flagged", 1.5, {"outcome": "fail", "error": "NSFW content detected"}, code="content_policy"),
-    Mode("stalls", 0.7, {"outcome": "stall"}, code="expired"),
-    Mode("refused", 1.5, {"create": "422"}, code="invalid_input"),
+    Mode("flagged", 1.5, {"outcome": "fail", "error": "NSFW content detected"}, codes=("content_policy",)),
+    Mode("stalls", 0.7, {"outcome": "stall"}, codes=("expired",)),
+    Mode("refused", 1.5, {"create": "422"}, codes=("invalid_input",)),
     Mode("throttled", 0.5, {"create": "429", "create_times": 1, "retry_after": 1}),
     Mode("created, answer dropped", 2.5, _lost("apply_then_drop")),
     Mode("created, answer hangs", 1.2, _lost("apply_then_hang")),
@@ -50,4 +50,8 @@ MODES = (
     Mode("answers 500", 0.7, _lost("500")),
     Mode("answers 503", 0.5, _lost("503")),
 )
+# Of the guilty parties; see guilty.py.
+LOCKED = Mode("may not be run", 0, codes=("provider_refused", "billing"))
+FAILING = Mode("fails always", 0, {"outcome": "fail", "error": "Director: unexpected error"}, is_hopeless=True)
+FLOODING = Mode("flood", 0)
 LOST = tuple(mode for mode in MODES if "create_times" in mode.simulate)

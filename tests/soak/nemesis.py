@@ -1,4 +1,4 @@
-"""Injects faults into the store and the instances; a seed chooses when and which."""
+"""Injects faults into the store, the instances and the provider; a seed chooses when and which."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.soak.deployment import STORE_TOKEN
+from tests.soak.deployment import PROVIDER_TOKEN, STORE_TOKEN
 from tests.soak.fleet import Fleet, Process
 
 # Faults for a share of all store calls, during the whole run.
@@ -31,6 +31,8 @@ BURSTS: tuple[dict[str, Any], ...] = (
 # Mean time between two events, in s.
 KILLS_EVERY, FREEZES_EVERY, BURSTS_EVERY = 4.0, 9.0, 8.0
 DOWN = (0.0, 1.5)  # s that a killed instance stays down
+# Storms: for some s the provider answers every create with a 5xx, unless the create has its own behaviour.
+STORMS_EVERY, STORM, STORM_ANSWERS = 15.0, (2.0, 4.0), ("500", "503")
 # s that an instance is frozen; less than a lease, since a platform ends a function that is frozen for longer
 FROZEN = (0.3, 2.5)
 
@@ -38,20 +40,20 @@ FROZEN = (0.3, 2.5)
 class Nemesis:
     """Breaks things until ``heal`` is called, which repairs them."""
 
-    def __init__(self, seed: int, fleet: Fleet) -> None:
+    def __init__(self, seed: int, fleet: Fleet, *, brings_storms: bool) -> None:
+        assert fleet.provider is not None
         self.kills = 0
         self.freezes = 0
+        self.storms = 0
         self.store_faults: Counter[str] = Counter()
         self.failures: list[str] = []  # faults that it could not inject, and restarts that failed
         self._seed = seed
         self._fleet = fleet
         self._hands: list[asyncio.Task[None]] = []
         self._busy: set[Process] = set()
-        self._admin = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{fleet.store.port}/-/",
-            headers={"Authorization": f"Bearer {STORE_TOKEN}"},
-            trust_env=False,
-        )
+        self._brings_storms = brings_storms
+        self._admin = _admin(fleet.store.port, STORE_TOKEN)
+        self._provider = _admin(fleet.provider.port, PROVIDER_TOKEN)
 
     async def start(self) -> None:
         """Starts to break things."""
@@ -62,6 +64,8 @@ class Nemesis:
             asyncio.create_task(self._now_and_then(FREEZES_EVERY, self._freeze)),
             asyncio.create_task(self._now_and_then(BURSTS_EVERY, self._burst)),
         ]
+        if self._brings_storms:
+            self._hands.append(asyncio.create_task(self._now_and_then(STORMS_EVERY, self._storm)))
 
     async def heal(self) -> None:
         """Ends all faults. Returns when every instance runs."""
@@ -74,7 +78,8 @@ class Nemesis:
                 order["fired"] if order["times"] < 0 else order["fired"] - order["times"]
             )
         (await self._admin.delete("faults")).raise_for_status()
-        await self._admin.aclose()
+        (await self._provider.delete("behaviour")).raise_for_status()
+        await asyncio.gather(self._admin.aclose(), self._provider.aclose())
         for instance in self._fleet.instances:
             instance.thaw()
         for instance in self._fleet.instances:
@@ -128,5 +133,17 @@ class Nemesis:
         await self._inject(order)
         self.store_faults[order["fault"]] += order["times"]
 
+    async def _storm(self, chance: random.Random) -> None:
+        answer, length = chance.choice(STORM_ANSWERS), chance.uniform(*STORM)
+        self.storms += 1
+        (await self._provider.post("behaviour", json={"create": answer})).raise_for_status()
+        await asyncio.sleep(length)
+        (await self._provider.delete("behaviour")).raise_for_status()
+
     async def _inject(self, order: dict[str, Any]) -> None:
         (await self._admin.post("faults", json=order)).raise_for_status()
+
+
+def _admin(port: int, token: str) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/-/", headers=headers, trust_env=False)

@@ -7,16 +7,19 @@ from tests.soak.checks import Tallies
 from tests.soak.deployment import MAX_CONCURRENT_TASKS, MAX_USER_TASKS, QUEUES
 from tests.soak.run import Run
 from tests.soak.verdict import Verdict
+from tests.soak.waits import Waits
 
 WIDTH = 22
+NAMES = ("p50", "p95", "max")
 
 
-def lines(run: Run, verdict: Verdict, tallies: Tallies) -> Iterator[str]:
+def lines(run: Run, verdict: Verdict, tallies: Tallies, waits: Waits) -> Iterator[str]:
     """Yields the lines of the report."""
     yield ""
     yield from _row_by_row(_sets(run, verdict))
     yield ""
     yield from _row_by_row(_counts(run, tallies))
+    yield from _row_by_row({"innocent waits": _waits(waits)})
     yield ""
     yield f"{'answers':{WIDTH}}{_listed(run.answers)}"
     yield f"{'waited for':{WIDTH}}{_listed(run.reasons)}"
@@ -24,6 +27,21 @@ def lines(run: Run, verdict: Verdict, tallies: Tallies) -> Iterator[str]:
     yield ""
     yield from (f"  {objection}" for objection in verdict.objections)
     yield f"{'VALID' if verdict.is_valid else 'INVALID'}  (seed {run.options.seed})"
+
+
+def comparison(without: Waits, with_guilty: Waits) -> Iterator[str]:
+    """Yields the waits of innocent jobs in both runs, and their ratios."""
+    yield from _row_by_row({"waits without": _waits(without), "waits with": _waits(with_guilty)})
+    ratios = (
+        f"{name} {b / a:.2f}" if a else f"{name} -"
+        for name, a, b in zip(NAMES, without.row, with_guilty.row, strict=True)
+    )
+    yield from _row_by_row({"ratio": ", ".join(ratios)})
+
+
+def _waits(waits: Waits) -> str:
+    figures = ", ".join(f"{name} {wait:.2f} s" for name, wait in zip(NAMES, waits.row, strict=True))
+    return f"{figures} of {len(waits.sorted)} innocent jobs"
 
 
 def _sets(run: Run, verdict: Verdict) -> dict[str, str]:
@@ -57,10 +75,17 @@ def _counts(run: Run, tallies: Tallies) -> dict[str, str]:
         "webhooks": f"{t.webhooks_lost} lost, {t.webhooks_twice} twice, {t.webhooks_late} late, "
         f"{t.webhooks_overtaking} overtaking",
         "instances": f"{nemesis.kills} killed, {nemesis.freezes} frozen",
+        "guilty": _guilty(run),
         "store faults": _listed(nemesis.store_faults),
         "settled": f"{settled}, at most {run.settle_limit:.0f} s",
         "jobs per second": f"{len(run.evidence.jobs) / run.elapsed:.1f} in {run.elapsed:.0f} s",
     }
+
+
+def _guilty(run: Run) -> str:
+    jobs = [each.work for each in run.observed if each.work.is_guilty and each.is_acknowledged]
+    by_mode = Counter(work.mode.name for work in jobs)
+    return f"{_listed(by_mode)}; {run.nemesis.storms} storms of 5xx"
 
 
 def _row_by_row(rows: dict[str, str]) -> Iterator[str]:

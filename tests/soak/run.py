@@ -17,6 +17,7 @@ from tests.soak.deployment import PROCESSOR_TOKEN, TIMES, environment, settle_se
 from tests.soak.door import Door
 from tests.soak.evidence import Evidence, Provider, Store, gather
 from tests.soak.fleet import Fleet
+from tests.soak.guilty import Guilty
 from tests.soak.nemesis import Nemesis
 from tests.soak.workload import workload
 
@@ -30,13 +31,17 @@ MAX_LOST = 3
 
 @dataclass(frozen=True)
 class Options:
-    """How long jobs are submitted, how many a second, from which seed, to how many instances; and where those log."""
+    """How long jobs are submitted, how many a second, from which seed, to how many instances; and where those log.
+
+    ``has_guilty``: whether the guilty parties and the storms are there too.
+    """
 
     seconds: float
     seed: int
     jobs_per_second: float
     instances: int
     logs: Path
+    has_guilty: bool = True
 
 
 @dataclass
@@ -67,17 +72,20 @@ class Soak:
         self._began = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._others: list[asyncio.Task[None]] = []
+        self._guilty = Guilty(options.seed, desk)
 
     async def run(self) -> Run:
         """Submits and breaks for ``seconds``, heals, and waits until every job is over."""
         assert self._fleet.provider is not None
-        nemesis = Nemesis(self._options.seed, self._fleet)
+        nemesis = Nemesis(self._options.seed, self._fleet, brings_storms=self._options.has_guilty)
         await nemesis.start()
         self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
         self._others.append(asyncio.create_task(self._report_for_ever(nemesis)))
+        if self._options.has_guilty:
+            self._tasks.append(asyncio.create_task(self._be_guilty()))
         await self._submit_everything()
         await nemesis.heal()
-        self.is_calm = True
+        self.is_calm = self._guilty.is_over = True
         limit = settle_seconds(MAX_LOST)
         store, provider = Store(self._fleet.store.port), Provider(self._fleet.provider.port)
         settled_after = await self._settle(store, limit)
@@ -87,9 +95,10 @@ class Soak:
         await self._fleet.stop_instances()  # nothing may change while the evidence is read
         evidence = await gather(store, provider, self._fleet.log_of_instances)
         await asyncio.gather(store.close(), provider.close())
+        observed = [*(each.observed for each in self.pursuits), *self._guilty.observed]
         return Run(
-            self._options, [each.observed for each in self.pursuits], evidence, nemesis, self._desk.answers,
-            self._desk.surprises, self._desk.reasons, time.monotonic() - self._began, settled_after, limit,
+            self._options, observed, evidence, nemesis, self._desk.answers, self._desk.surprises, self._desk.reasons,
+            time.monotonic() - self._began, settled_after, limit,
         )  # fmt: skip
 
     async def stop(self) -> None:
@@ -97,6 +106,11 @@ class Soak:
         for task in (*self._tasks, *self._others):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._others, return_exceptions=True)
+
+    async def _be_guilty(self) -> None:
+        """Lets the guilty parties submit for as long as the innocent ones, and then cancel what is left."""
+        await self._guilty.run()
+        await self._guilty.clean_up()
 
     async def _submit_everything(self) -> None:
         o = self._options

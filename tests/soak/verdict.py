@@ -44,7 +44,9 @@ def judge(observed: Sequence[Observed], evidence: Evidence) -> Verdict:
         if fields is not None and is_over and (objection := _objection(each, fields)):
             verdict.wrong[job_id] = f"{each.work.mode.name}: {objection}"
         elif each.is_acknowledged:
-            (verdict.ok if is_over and each.ends else verdict.lost).add(job_id)
+            # The guilty do not poll: the store has the end of their jobs.
+            is_known = bool(each.ends) or each.work.is_guilty
+            (verdict.ok if is_over and is_known else verdict.lost).add(job_id)
         if each.ids - {job_id}:
             verdict.duplicated[job_id] = f"one key, but the ids {sorted(each.ids)}"
     verdict.unexpected = evidence.jobs.keys() - verdict.attempted
@@ -77,15 +79,17 @@ def _objection(observed: Observed, fields: dict[str, str]) -> str:
     mode = observed.work.mode
     if outcome == "completed":
         return _objection_to_success(observed, fields)
+    if code and code in mode.codes:
+        return ""
     if fields.get("error_retryable") == "1":
         return "" if is_used_up(fields) else f"failed with {code} and attempts left"
-    return "" if code and code == mode.code else f"failed with {code}"
+    return f"failed with {code}"
 
 
 def _objection_to_success(observed: Observed, fields: dict[str, str]) -> str:
     mode = observed.work.mode
     expected = f"A simulated answer to: {observed.work.prompt}"
-    if mode.code or mode.is_hopeless:
+    if mode.codes or mode.is_hopeless:
         return "completed"
     if fields["output"] != f'"{expected}"' or any(output != expected for _, output in observed.ends):
         return f"completed with {fields['output']}"

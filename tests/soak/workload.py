@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shared.signing.derived import job_id_for
-from tests.soak.deployment import OWNER, SIGNING_SECRET, USERS, users
+from shared.signing.derived import batch_id_for, job_id_for
+from tests.soak.deployment import FLOODER, OWNER, SIGNING_SECRET, USERS, users
 from tests.soak.modes import LOST, MODES, Mode
 
 MODEL = "acme/text-to-video"
@@ -35,10 +35,14 @@ class Work:
     is_watched: bool  # polls; a job that is not polled is moved by ticks alone
     poll_every: float
     cancel_after: float | None
+    is_guilty: bool = False
+    place: int | None = None  # in the batch of this key; None: a job of its own
 
     @property
     def job_id(self) -> str:
         """The job id that follows from the key, with or without an answer."""
+        if self.place is not None:
+            return f"{batch_id_for(SIGNING_SECRET, FLOODER, self.key)}_{self.place}"
         return job_id_for(SIGNING_SECRET, OWNER, self.key)
 
 

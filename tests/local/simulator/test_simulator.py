@@ -201,7 +201,7 @@ def test_a_malformed_request_is_refused(api: httpx.Client, body: dict[str, Any])
     assert set(refused.json()) == {"title", "detail", "status"}
 
 
-@pytest.mark.parametrize("status", [401, 402, 404, 422, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 422, 429, 500, 503])
 def test_a_chosen_refusal_creates_nothing_and_may_end_after_some_calls(
     simulator: RunningSimulator, api: httpx.Client, status: int
 ) -> None:
