@@ -50,7 +50,7 @@ mutants: $(READY) ## deliberate bugs and swapped arguments, and the test that ki
 	@$(BIN)/python -m tests.mutants
 	@$(BIN)/python -m tests.mutants.swaps
 
-soak: $(READY) ## ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
+soak: $(READY) ## twice ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 artifact: $(READY) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media")
