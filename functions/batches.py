@@ -7,9 +7,9 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.config.limits import MAX_JOBS
 from shared.documents.answers import CanceledBatch, RetriedBatch
 from shared.hooks.delivery_log import BatchRedelivery
-from shared.jobqueue.batch import MAX_JOBS
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model

@@ -13,6 +13,7 @@
       StorageUnavailable            503 with Retry-After
       NotWaiting, NotFailed, NotTerminal, NotCompleted, BelongsToBatch, AlreadyRedriven   409
       UserLimitReached              429 with Retry-After
+      UserQueueFull, KeyQueueFull   429 with Retry-After
       QueueFull                     503 with Retry-After
       IdempotencyConflict           422
       StoreError                    503 with Retry-After
@@ -259,6 +260,32 @@ class UserLimitReached(Problem):
                 f"该用户已有 {live} 个进行中的任务，最多允许 {allowed} 个。请等待其中一个任务结束后再提交。",  # noqa: RUF001
             )
         }
+
+
+class UserQueueFull(Problem):
+    """As many of the user's jobs wait as one user may have, those of batches too; some must start or end first."""
+
+    code = "user_queue_full"
+    http_status = 429
+    title = "The user has as many waiting jobs as allowed"
+    retryable = True
+
+    def __init__(self, waiting: int, allowed: int) -> None:
+        detail = f"{waiting} jobs of this user wait, those of batches too, and {allowed} may wait (MAX_USER_WAITING)."
+        super().__init__(detail, field="user_id", retry_after=30)
+
+
+class KeyQueueFull(Problem):
+    """As many jobs of the caller's API key wait as one key may have; the other keys are admitted as before."""
+
+    code = "key_queue_full"
+    http_status = 429
+    title = "The API key has as many waiting jobs as allowed"
+    retryable = True
+
+    def __init__(self, waiting: int, allowed: int) -> None:
+        detail = f"{waiting} jobs of this API key wait, and {allowed} may wait (MAX_KEY_QUEUED)."
+        super().__init__(detail, retry_after=30)
 
 
 class QueueFull(Problem):

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared import errors
+from shared.config.limits import MAX_JOBS
 from shared.documents.answers import (
     AppliedWebhook,
     CanceledBatch,
@@ -30,7 +31,6 @@ from shared.documents.job import JobDocument, JobsPage, LettersPage
 from shared.documents.operating import Health, LimitsDocument, RedriveReport, Statistics, TickReport, Unavailable
 from shared.errors import Problem
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
-from shared.jobqueue.batch import MAX_JOBS
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.jobs.erasure import UserPath
 from shared.jobs.limits import LimitsChange
@@ -45,7 +45,7 @@ Refusals = tuple[type[Problem], ...]
 STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
 ASKED: Refusals = (errors.Unauthenticated, *STORE)  # of an operation that needs a caller and the store
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
-NO_ROOM: Refusals = (errors.UserLimitReached, errors.QueueFull)
+NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
 
 
 @dataclass(frozen=True)

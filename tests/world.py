@@ -120,7 +120,9 @@ class World:
         await self.admit(job_id, user, start=start, **changes)
         return job_id
 
-    async def admit(self, job_id: str, user: str = "ada", *, start: bool = False, **changes: Any) -> Admitted:
+    async def admit(
+        self, job_id: str, user: str = "ada", *, start: bool = False, owner: str = "app", **changes: Any
+    ) -> Admitted:
         settings = self.runtime.settings
         asked = {"model": "acme/video", "input": {"prompt": "a lighthouse"}} | changes
         request = SubmitRequest(user_id=user, **asked)
@@ -130,7 +132,7 @@ class World:
         return await self.runtime.queue.enqueue(
             job_id,
             request.fingerprint(),
-            request.fields(settings, "app", queue, now),
+            request.fields(settings, owner, queue, now),
             score=score,
             cost=cost,
             start=start,

@@ -5,6 +5,7 @@ from pydantic import Field
 from shared.config.environment import EnvironmentSettings
 from shared.config.quantities import Seconds
 
+MAX_JOBS = 200  # of a batch
 MAX_WAITING = 1_000_000_000  # far more than a store holds; a script takes it as a count, see kinds.py
 
 

@@ -9,11 +9,14 @@ from shared.config.hooks import HookSettings
 from shared.config.order import OrderSettings
 from shared.config.providers import ProviderSettings
 from shared.config.qstash import QStashSettings
+from shared.config.shares import ShareSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
 
 
-class Settings(StoreSettings, HookSettings, ProviderSettings, OrderSettings, StorageSettings, QStashSettings):
+class Settings(
+    StoreSettings, HookSettings, ProviderSettings, ShareSettings, OrderSettings, StorageSettings, QStashSettings
+):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 
     Raises ValidationError, whose message names each setting at fault and no value.

@@ -9,11 +9,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from shared.clock import Clock
+from shared.config.limits import MAX_JOBS
 from shared.config.settings import Settings
 from shared.documents.event import batch_event, job_event
 from shared.hooks.event import NotedTry, event_body, headers
 from shared.jobqueue import FollowUp, Outbox, Tried
-from shared.jobqueue.batch import MAX_JOBS, BatchRecord
+from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.record import JobRecord
 from shared.log import log
 from shared.storage.bucket import Bucket

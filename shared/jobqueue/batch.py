@@ -9,7 +9,6 @@ from shared.storage.files import read_files
 Policy = Literal["best_effort", "all_or_nothing"]
 Counts = dict[Status, int]
 
-MAX_JOBS = 200
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 STATUSES: tuple[Status, ...] = get_args(Status)
 RESULT_FIELDS = 5  # of a job, as batch_read answers them

@@ -9,6 +9,7 @@ from shared.jobqueue.reads import BatchRead
 from shared.jobqueue.replies import BatchCanceled, Created, Refusal, Retried
 from shared.jobqueue.scripted import Scripted
 from shared.jobqueue.state import CancelWord
+from shared.signing.shares import share_of
 
 Pairs = Mapping[str, str]
 
@@ -21,7 +22,8 @@ class BatchQueue(Scripted):
     ) -> Created:
         """Admits the jobs, each given as its score and the fields it does not share.
 
-        All or none are admitted. Raises IdempotencyConflict, UserLimitReached or QueueFull.
+        All or none are admitted. Raises IdempotencyConflict, UserLimitReached, UserQueueFull, KeyQueueFull or
+        QueueFull.
         """
         parts = [_flat(batch), _flat(common)]
         parts += [[f"{batch_id}_{n}", str(score), *_flat(own)] for n, (score, own) in enumerate(jobs)]
@@ -36,6 +38,7 @@ class BatchQueue(Scripted):
             now=int(common["created_at"]),
             cost=int(cost) if cost else None,
             lane=int(common["lane"]),
+            share=int(common["share"]),
             expire_at=int(common["expire_at"]),
             widths=[len(part) for part in parts],
             fields=[piece for part in parts for piece in part],
@@ -81,7 +84,9 @@ class BatchQueue(Scripted):
         return "cancel_requested" if reply.requested else "canceled"
 
     async def retry(self, batch_id: str, owner: str, user: str, *, canceled_too: bool, cost: str) -> int:
-        """Makes new jobs for those that failed; says how many. Raises BatchNotFound or UserLimitReached."""
+        """Makes new jobs for those that failed; says how many. Raises BatchNotFound, UserLimitReached, UserQueueFull,
+        KeyQueueFull or QueueFull.
+        """
         reply = await self._run(
             "batch_retry",
             Retried,
@@ -93,6 +98,7 @@ class BatchQueue(Scripted):
             token=secrets.token_hex(8),
             canceled_too=canceled_too,
             cost=int(cost) if cost else None,
+            share=share_of(self._settings.signing_key, owner, user),
         )
         return reply.count
 

@@ -5,6 +5,7 @@ Key names are in keys.py in the same way. A number that one script alone needs i
 
 from shared.config.providers import MAX_PROVIDERS
 from shared.config.queues import MAX_QUEUES
+from shared.signing import shares
 
 # The index: a score is a band times BAND plus a number; prelude.lua says what each band holds.
 # All of these are final, and so are MAX_QUEUES and MAX_PROVIDERS: with another number, the jobs of a store in use
@@ -16,6 +17,11 @@ DELAYED = 2 * READY
 BACKLOG = DELAYED + 1
 ALARMS = DELAYED + 2
 HISTORY = DELAYED + 3
+# Within the alarms, above every moment: shares of waiting jobs, then of jobs at a provider. A share is a number below
+# WAITING_SHARES / 2: USERS_OF_KEY numbers for the users of each API key; see signing/shares.py.
+WAITING_SHARES = 10_000_000_000_000
+SLOT_SHARES = 15_000_000_000_000
+USERS_OF_KEY = shares.USERS_OF_KEY
 
 # A user's set: what its scores begin from; see users.lua.
 SPECIAL = -3_000_000_000_000_000

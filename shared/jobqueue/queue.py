@@ -47,9 +47,12 @@ class JobQueue(Attempts):
         """Admits the job whose first fields are given; see SubmitRequest.fields.
 
         A new ``token`` for each call separates a repeat of this call from another call with the same id. With a
-        ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have;
-        None: as the settings say. Raises IdempotencyConflict, UserLimitReached or QueueFull; nothing is written then.
+        ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have,
+        whatever the shares of the user and the key; None: as the settings say. Raises IdempotencyConflict,
+        UserLimitReached, UserQueueFull, KeyQueueFull or QueueFull; nothing is written then.
         """
+        # An operator's redrive is bound by no share.
+        shares: dict[str, int | None] = {} if user_queued is None else {"key_queued": None, "user_waiting": None}
         return await self._run(
             "enqueue",
             Admitted,
@@ -60,6 +63,7 @@ class JobQueue(Attempts):
             fingerprint=fingerprint,
             now=int(fields["created_at"]),
             lane=int(fields["lane"]),
+            share=int(fields["share"]),
             score=score,
             start=start,
             adoption=timedelta(milliseconds=int(fields["adoption"])),
@@ -68,6 +72,7 @@ class JobQueue(Attempts):
             model=fields["model"],
             cost=int(cost) if cost else None,
             fields=fields,
+            **shares,
         )
 
     async def claim(self, want: int, *, tick: bool = False) -> Claim:

@@ -21,12 +21,15 @@ class Reply:
 class Refusal(Reply):
     """Nothing was changed, and the caller gets an error; see Scripted._refused."""
 
-    words = ("not_found", "conflict", "user_limit", "queue_full", "not_terminal", "belongs_to_batch", "no_event")
+    words = (
+        "not_found", "conflict", "user_limit", "user_queue_full", "key_queue_full", "queue_full", "not_terminal",
+        "belongs_to_batch", "no_event",
+    )  # fmt: skip
 
     word: str
     live: int = 0  # the user's tasks
     allowed: int = 0
-    waiting: int = 0  # jobs of all users
+    waiting: int = 0  # jobs of the user, of the API key, or of all
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from shared.errors import (
     BelongsToBatch,
     IdempotencyConflict,
     JobNotFound,
+    KeyQueueFull,
     NoSuchEvent,
     NotTerminal,
     Problem,
     QueueFull,
     StoreScriptError,
     UserLimitReached,
+    UserQueueFull,
 )
 from shared.jobqueue.answers import reply_to
 from shared.jobqueue.follow_ups import FollowUps
@@ -64,6 +66,10 @@ class Scripted:
         match refusal.word:
             case "user_limit":
                 return UserLimitReached(refusal.live, refusal.allowed)
+            case "user_queue_full":
+                return UserQueueFull(refusal.waiting, refusal.allowed)
+            case "key_queue_full":
+                return KeyQueueFull(refusal.waiting, refusal.allowed)
             case "queue_full":
                 detail = f"{refusal.waiting} jobs are waiting, which is all this deployment holds."
                 return QueueFull(detail, retry_after=30)

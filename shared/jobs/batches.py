@@ -11,6 +11,7 @@ from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock
 from shared.config.hooks import Event
+from shared.config.limits import MAX_JOBS
 from shared.config.order import Tier
 from shared.config.settings import Settings
 from shared.config.timing import COPY_DEADLINE
@@ -19,7 +20,7 @@ from shared.documents.batch import BatchDocument, batch_document
 from shared.errors import BatchNotFound, InvalidRequest
 from shared.hooks.subscription import subscription
 from shared.jobqueue import BatchQueue
-from shared.jobqueue.batch import MAX_JOBS, BatchRecord, Policy
+from shared.jobqueue.batch import BatchRecord, Policy
 from shared.jobqueue.record import is_job_id
 from shared.jobqueue.state import CancelWord
 from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, queue_for

@@ -17,6 +17,7 @@ from shared.errors import InvalidRequest
 from shared.hooks.subscription import subscription
 from shared.jobqueue import priority
 from shared.jobqueue.terms import lane_of, ms
+from shared.signing.shares import share_of
 
 MODEL = re.compile(
     # No part may begin with a dot: it becomes part of the path of a call with the deployment's token.
@@ -108,6 +109,7 @@ class SubmitRequest(BaseModel):
             "user": self.user_id,
             "queue": self.queue,
             "lane": str(lane_of(queue.number, provider)),
+            "share": str(share_of(settings.signing_key, owner, self.user_id)),
             "deadline": f"{queue.deadline:g}",
             "adoption": ms(settings.adoption(queue, listing)),
             "max_attempts": str(queue.max_attempts),

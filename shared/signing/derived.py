@@ -51,6 +51,11 @@ def file_tag(signing_secret: str, method: str, key: str, expires: int, *conditio
     return _derived(signing_secret, "file", method, key, str(expires), *conditions)
 
 
+def number_for(signing_secret: str, *parts: str) -> int:
+    """Returns a number of 128 bits for these parts."""
+    return int(_derived(signing_secret, *parts), 16)
+
+
 def _derived(secret: str, *parts: str) -> str:
     # Each part follows its length: ("a", "bc") and ("ab", "c") must differ.
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from bench import fairness
 from shared.application import CODES
 from shared.config.hooks import Event
+from shared.config.limits import MAX_JOBS
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest, Problem
 from shared.hooks.event import MAX_BYTES as MAX_EVENT
-from shared.jobqueue.batch import MAX_JOBS
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.jobs.listing import JobsQuery, LetterFilter
 from shared.jobs.request import SubmitRequest

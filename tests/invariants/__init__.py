@@ -6,7 +6,8 @@ I3   fencing       a write about an attempt agrees with the provider's predictio
 I4   spend         one creation for each attempt; no second creation while the first one may still succeed
 I5   quota         slots, tokens and seats keep to the limits at the time of their grant; no job is in the backlog
                    while its user has a free seat; only the probe passes a pause or an open circuit; the best ready
-                   job of a lane starts first; a batch's counters sum
+                   job of a lane starts first; a batch's counters sum;
+                   what counts for an API key and a user is what waits and runs
 I6   events        a wanted event waits in the outbox until its owner has received it, and is sent only once it is
                    true; a stored file is whole in the bucket; completion is sent only after that
 I7   authority     a webhook's URL carries the nonce of its job and attempt
@@ -68,7 +69,7 @@ def final(
     found += [f"I1 {job_id} was acknowledged and is lost" for job_id in sorted(lost)]
     found += [f"I11 {job_id} was never submitted" for job_id in sorted(state.jobs.keys() - submitted)]
     left = {user: held for user, held in state.users.items() if held.keys() - {"=", "~"}}
-    if not state.live and (state.places or state.alarms or left or state.batch_queues):
+    if not state.live and (state.places or state.alarms or state.shares or left or state.batch_queues):
         found.append(f"I1 every job ended, but the index or a set has more: {state.places}, {state.alarms}, {left}")
     found += undelivered(state, outside, is_reachable=is_reachable)
     for job_id in sorted(state.dead):

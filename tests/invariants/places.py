@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from shared.jobqueue.constants import BACKLOG, DELAYED, READY
-from tests.invariants.state import AWAY, SLACK, WAITING, JobFields, Limits, Seats, State, lane, user_of
+from tests.invariants.state import AWAY, SLACK, SLOT_SHARE, WAITING, JobFields, Limits, Seats, State, lane, user_of
 
 NOWHERE = (-1, -1.0)
 
 
 def conservation(state: State) -> Iterator[str]:
-    for job_id in (state.places.keys() | state.alarms.keys()) - state.jobs.keys():
+    for job_id in (state.places.keys() | state.alarms.keys() | state.shares.keys()) - state.jobs.keys():
         yield f"I1 the index has {job_id}, which does not exist"
     for job_id, job in state.jobs.items():
         band, number = state.places.get(job_id, NOWHERE)
@@ -19,6 +19,7 @@ def conservation(state: State) -> Iterator[str]:
         elif expected is not None and number != expected:
             yield f"I1 {job_id} is {job['state']} but at {number:.0f}, not {expected}"
         yield from _alarm(state, job_id, job)
+        yield from _share(state, job_id, job)
 
 
 def _place(job: JobFields) -> tuple[int, int | None]:
@@ -46,6 +47,13 @@ def _alarm(state: State, job_id: str, job: JobFields) -> Iterator[str]:
         yield f"I10 {job_id} expires at {job['expire_at']} but its alarm is {alarm}"
     if state.history.get(f"{user_of(job)}|{job_id}") != int(job["created_at"]):
         yield f"I1 {job_id} is not in the history of its user"
+
+
+def _share(state: State, job_id: str, job: JobFields) -> Iterator[str]:
+    """What is counted for API keys and users is what there is: a share for each live job, by where the job is."""
+    expected = None if job["state"] == "done" else int(job["share"]) + SLOT_SHARE * (job["state"] in AWAY)
+    if state.shares.get(job_id) != expected:
+        yield f"I5 {job_id} is {job['state']} and counts as {state.shares.get(job_id)}, not {expected}"
 
 
 def losses(state: State) -> Iterator[str]:

@@ -6,11 +6,23 @@ from functools import cached_property
 
 from shared.config.providers import REGISTRY
 from shared.config.settings import Settings
-from shared.jobqueue.constants import ALARMS, BAND, HISTORY, PROVIDERS, READY, SEATED, SPECIAL, SPENT
+from shared.jobqueue.constants import (
+    ALARMS,
+    BAND,
+    HISTORY,
+    PROVIDERS,
+    READY,
+    SEATED,
+    SLOT_SHARES,
+    SPECIAL,
+    SPENT,
+    WAITING_SHARES,
+)
 from shared.providers.base import PredictionStatus
 
 SLACK = 1000  # ms; deadlines in the index are whole seconds
 
+SLOT_SHARE = SLOT_SHARES - WAITING_SHARES
 AWAY = ("submitting", "running")
 WAITING = ("queued", "backlog", "delayed")
 
@@ -87,7 +99,7 @@ class State:
         """Each job's band in the index, and its number there."""
         placed = {}
         for member, score in self.index.items():
-            if score >= 0 and member[0] not in "!@":
+            if score >= 0 and member[0] not in "!@%":
                 placed[member] = (int(score // BAND), score % BAND)
         return placed
 
@@ -98,6 +110,12 @@ class State:
     @cached_property
     def alarms(self) -> dict[str, float]:
         return {member[1:]: score - ALARMS * BAND for member, score in self.index.items() if member[0] == "!"}
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """What each share in the index counts: its number, from SLOT_SHARE on if its job is at a provider."""
+        first = ALARMS * BAND + WAITING_SHARES
+        return {member[1:]: score - first for member, score in self.index.items() if member[0] == "%"}
 
     @cached_property
     def history(self) -> dict[str, float]:

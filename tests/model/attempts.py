@@ -100,6 +100,7 @@ def _wait_on(model: Model, name: str, job: Job, now: int) -> None:
     """Time at the provider does not count as waiting."""
     job["expire_at"] += max(0, now - job["submitted_at"])
     model.put(f"!{name}", ALARMS, job["expire_at"])
+    model.account(name)
 
 
 def _closed(job: Job) -> list[str]:
@@ -131,10 +132,12 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     if call["pause"] == "1":
         job["state"] = "queued"
         model.put(name, READY + job["lane"], job["score"])
+        model.account(name)
         reseat(model, user_of(job))
         return ["queued"]
     job.update(state="delayed", due_at=due_at)
     model.put(name, DELAYED, due_at)
+    model.account(name)
     release(model, job, call.number("now"))
     return ["delayed", str(due_at)]
 

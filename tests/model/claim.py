@@ -145,6 +145,7 @@ class Starts:
             submitted_at=self.call.number("now"),
         )  # fmt: skip
         self.model.put(name, job["lane"], self.lease_until)
+        self.model.account(name)
         self.room.take(job["lane"])
         self.granted[provider] += 1
         self.tag = max(self.tag, score)

@@ -10,7 +10,16 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.errors import IdempotencyConflict, JobNotFound, NoSuchEvent, NotTerminal, QueueFull, UserLimitReached
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    KeyQueueFull,
+    NoSuchEvent,
+    NotTerminal,
+    QueueFull,
+    UserLimitReached,
+    UserQueueFull,
+)
 from shared.jobqueue import FollowUp
 from shared.jobqueue.constants import BACKLOG, BAND
 from shared.providers.base import Accepted, Prediction, Submission, SubmissionOutcome, Wanted
@@ -149,7 +158,9 @@ class Driver(RuleBasedStateMachine):
         self.clock.skew, self.store.loses_answers = caller.skew, caller.loses_answers
         try:
             return self.loop.run_until_complete(work)
-        except (JobNotFound, IdempotencyConflict, UserLimitReached, QueueFull, NoSuchEvent, NotTerminal):
+        except (UserLimitReached, UserQueueFull, KeyQueueFull, QueueFull):
+            return None
+        except (JobNotFound, IdempotencyConflict, NoSuchEvent, NotTerminal):
             return None
         finally:
             if self.store.failure is not None:
@@ -294,9 +305,9 @@ class Driver(RuleBasedStateMachine):
     def left(self) -> tuple[dict[str, str], list[str], set[str]]:
         members = {member for members in self.model.sets.values() for member in members}
         states = {name: self.model.jobs[name]["state"] for name in self.model.live}
-        # No claim sees the entries of a job that was lost in the backlog; its alarm removes them.
+        # No claim sees the entries of a job that was lost in the backlog; its alarm removes them when it fires.
         waiting = {name for name, score in self.model.index.items() if score // BAND == BACKLOG}
-        lost = {entry for name in waiting & self.model.relaxed.ghosts for entry in (name, f"!{name}")}
+        lost = {entry for name in waiting & self.model.relaxed.ghosts for entry in (name, f"!{name}", f"%{name}")}
         return states, [name for name in self.model.index if name[0] not in "@~" and name not in lost], members - {"~"}
 
     def remind_of_the_lost(self) -> None:

@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from shared.jobqueue.constants import ALARMS, BACKLOG, DELAYED, FIRST_TAG, HISTORY, READY, SEATED, SPECIAL
+from shared.jobqueue.constants import (
+    ALARMS,
+    BACKLOG,
+    DELAYED,
+    FIRST_TAG,
+    HISTORY,
+    READY,
+    SEATED,
+    SPECIAL,
+    USERS_OF_KEY,
+    WAITING_SHARES,
+)
 from tests.model.call import Call, hash_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.state import Job, Model, Row
@@ -105,6 +116,8 @@ class Submission:
 
     def wait(self) -> Any:
         model, name, attention = self.model, self.call["id"], self.attention()
+        if full := self._has_no_share():
+            return full
         waiting = sum(READY <= row.band < ALARMS for row in model.rows())
         if waiting >= model.deployment.settings.max_queue_size:
             return ["queue_full", str(waiting)]
@@ -125,6 +138,19 @@ class Submission:
         if not self.complete:
             position = self._ahead()
         return ["queued", str(position), "1" if self.room.has(self.lane) else attention]
+
+    def _has_no_share(self) -> Any:
+        """The refusal if as many of the key's jobs wait, or of the user's, as one may have. No job is in a batch."""
+        call, share = self.call, self.call.number("share")
+        waiting = [row.ms - WAITING_SHARES for row in self.model.rows() if row.band == ALARMS]
+        of_key, of_user = sum(n // USERS_OF_KEY == share // USERS_OF_KEY for n in waiting), waiting.count(share)
+        allowed = int(call["user_waiting"] or 10**9)
+        # With fewer tasks there is nothing to count.
+        if len(self.user.admitted) + len(self.user.waiting) >= allowed and of_user >= allowed:
+            return ["user_queue_full", str(of_user), str(allowed)]
+        if call["key_queued"] and of_key >= call.number("key_queued"):
+            return ["key_queue_full", str(of_key), call["key_queued"]]
+        return None
 
     def _set_heirs(self) -> None:
         # If users may queue, each job has heirs from the start.
@@ -147,11 +173,12 @@ class Submission:
         model, user, name = self.model, self.call.user, self.call["id"]
         model.jobs[name] = self.job
         model.put(f"!{name}", ALARMS, self.job["expire_at"])
+        model.account(name)
         model.put(f"@{user}|{name}", HISTORY, self.now)
         model.seat(user, name, seat)
         if self.call["cost"]:
             model.seat(user, "~", SPECIAL + self.tag)
-        model.relaxed.ghosts -= {name, f"!{name}"}
+        model.relaxed.ghosts -= {name, f"!{name}", f"%{name}"}
         model.relaxed.strays.discard((user, name))
 
 

@@ -55,7 +55,7 @@ def band_of(job: dict[str, str]) -> int:
 
 def _alarms(view: View, model: Model, time: int) -> None:
     live, excused = view.live(), model.relaxed
-    alarms = {name[1:]: score % BAND for name, score in view.index.items() if score // BAND == ALARMS}
+    alarms = {name[1:]: score % BAND for name, score in view.index.items() if name.startswith("!")}
     assert {f"!{name}" for name in set(alarms) - set(live)} <= excused.ghosts, "an alarm of no live job"
     for name, job in live.items():
         if name in alarms:

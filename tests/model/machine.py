@@ -333,7 +333,7 @@ class QueueMachine(Driver):
             name = sorted(model.jobs)[pick % len(model.jobs)]
             self.store.lives[name] += 1
             excused.unpromoted.add(f"app:{model.jobs.pop(name)['user']}")
-            excused.ghosts |= {name, f"!{name}"}
+            excused.ghosts |= {name, f"!{name}", f"%{name}"}
             excused.orphans.add(name)
             excused.strays |= {(user, name) for user, members in model.sets.items() if name in members}
             self.lose(self.queue.keys.job(name))

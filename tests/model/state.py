@@ -4,7 +4,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from shared.jobqueue.constants import ALARMS, BAND, DELAYED, READY, SEATED, SPECIAL
+from shared.jobqueue.constants import (
+    ALARMS,
+    BAND,
+    DELAYED,
+    READY,
+    SEATED,
+    SLOT_SHARES,
+    SPECIAL,
+    WAITING_SHARES,
+)
 from tests.model.content import Content
 from tests.model.deployment import Deployment, provider_of, queue_of
 
@@ -100,7 +109,7 @@ class Room:
 class Relaxed:
     """Invariants that a fault has suspended for a while."""
 
-    ghosts: set[str] = field(default_factory=set)  # index entries whose job was evicted, and their alarms
+    ghosts: set[str] = field(default_factory=set)  # index entries whose job was evicted, their alarms and shares
     strays: set[tuple[str, str]] = field(default_factory=set)  # the same in users' sets, with the user
     unset: set[str] = field(default_factory=set)  # live jobs whose user's set was evicted
     unindexed: set[str] = field(default_factory=set)  # live jobs that the index has lost
@@ -154,6 +163,17 @@ class Model:
 
     def put(self, name: str, band: int, ms: int) -> None:
         self.index[name] = band * BAND + ms
+
+    def account(self, name: str) -> None:
+        """Counts a job for its API key and its user: as waiting, or as being at a provider."""
+        job = self.jobs[name]
+        first = SLOT_SHARES if job["state"] in ("submitting", "running") else WAITING_SHARES
+        self.put(f"%{name}", ALARMS, first + int(job["share"]))
+
+    def pop(self, name: str) -> None:
+        """Takes a job out of the index, with its alarm and its share."""
+        for member in (name, f"!{name}", f"%{name}"):
+            self.index.pop(member, None)
 
     def gate(self, name: str) -> int | None:
         return self.index[name] + BAND if name in self.index else None
@@ -232,8 +252,7 @@ class Model:
     def drop(self, names: list[str]) -> None:
         """Forgets entries of the index that have no job."""
         for name in names:
-            self.index.pop(name, None)
-            self.index.pop(f"!{name}", None)
+            self.pop(name)
         if names:
             self.counters["missing"] += len(names)
 

@@ -24,7 +24,8 @@ def deployment_of(most_gates: int = 112, **changes: Any) -> Deployment:
 DEPLOYMENTS = {
     # The default: no user may have more than they may run, until their limit is lowered.
     "plain": deployment_of(max_user_tasks=3, max_queue_size=6),
-    "backlog": deployment_of(max_user_tasks=2, max_user_queued=5),
+    # The limits of a key and of a user's waiting jobs come before that of the queue.
+    "backlog": deployment_of(max_user_tasks=2, max_user_queued=5, max_key_queued=7, max_user_waiting=4),
     "fair": deployment_of(max_user_tasks=2, max_user_queued=4, priority_policy="fair", priority_grants_per_point=0.02),
     # Scripts that see little more of the index than the slots: as with a long queue. Its gates must still fit.
     "short-sighted": deployment_of(

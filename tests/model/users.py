@@ -23,8 +23,7 @@ def end(model: Model, name: str, outcome: str, now: int, store_until: int | None
     """
     job = model.jobs[name]
     user, was = user_of(job), job["state"]
-    model.index.pop(name, None)
-    model.index.pop(f"!{name}", None)
+    model.pop(name)
     model.unseat(user, name)
     job.update(state="done", outcome=outcome, **changes)
     if store_until is None:

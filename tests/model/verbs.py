@@ -36,7 +36,7 @@ def expire(model: Model, call: Call, reply: Any) -> Any:
     if job and job["state"] == "done" and job.get("error_code") == "expired":
         return ["finished", job["outcome"]]
     if job is None:
-        model.index.pop(name, None)
+        model.pop(name)
     if job is None or not waits(job):
         model.index.pop(f"!{name}", None)
         return ["stale"]
@@ -99,8 +99,7 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
         seen.add(name)
     for name in lost:
         model.unseat(user, name)
-        model.index.pop(name, None)
-        model.index.pop(f"!{name}", None)
+        model.pop(name)
     if homes:
         model.counters["rehomed"] += homes
     promote(model, user)
@@ -124,6 +123,7 @@ def _put_back(model: Model, name: str, job: Job, now: int) -> None:
         case _:
             model.put(name, job["lane"], now)
     model.put(f"!{name}", ALARMS, job["expire_at"])
+    model.account(name)
 
 
 def stats(model: Model, call: Call, reply: Any) -> Any:

@@ -99,7 +99,8 @@ async def make_batch(world: World, batch: str, jobs: int = 2, cost: str = "") ->
     """A batch of one user; returns the ids of its jobs."""
     queue, now = world.runtime.batch_queue, str(world.clock.now())
     common = {
-        "owner": "app", "user": "ada", "queue": "video", "lane": "0", "model": "acme/video", "created_at": now,
+        "owner": "app", "user": "ada", "queue": "video", "lane": "0", "share": "1", "model": "acme/video",
+        "created_at": now,
         "expire_at": str(world.clock.now() + HOUR), "priority": "3", "input": "{}", "adoption": "1", "deadline": "1",
         "max_attempts": "1", "policy": "best_effort",
     }  # fmt: skip

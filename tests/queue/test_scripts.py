@@ -199,7 +199,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await history.trim()
     batches, common = (
         world.runtime.batch_queue,
-        {"owner": "app", "user": "ada", "created_at": str(world.clock.now()), "lane": "0"},
+        {"owner": "app", "user": "ada", "created_at": str(world.clock.now()), "lane": "0", "share": "1"},
     )
     await batches.create("bat_1", "f", OF_BATCH | common, common | {"expire_at": common["created_at"]}, [(1, {})], "")
     await batches.read("bat_1")

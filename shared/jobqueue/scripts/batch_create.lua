@@ -1,10 +1,12 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user: its best jobs are ready as far
 -- as the user has seats, and the others wait in the user's backlog.
--- With: keys, room, users
+-- With: keys, room, users, shares
 -- KEYS: index, batch, user, root, batch_queue
 -- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
---       cost: count?, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
+--       key_queued: count?, user_waiting: count?, share: number, cost: count?, heirs: flag, lane: count,
+--       expire_at: moment, widths: numbers, fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live: count, allowed: count} |
+--       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count}
 -- fields: those of the batch, those that all jobs have in common, then each job's: id, score, and its own.
 -- widths: how many parts each of these takes.
@@ -77,6 +79,7 @@ local function write_jobs(jobs, common)
     write_job(job, common)
     add(moves, score_of(job.is_ready and READY + lane or BACKLOG, job.score), job.id)
     add(moves, alarm_score, alarm_of(job.id), history_score, history_of(key.user, job.id))
+    add_share(moves, job.id, arg.share, false)
     add(queued, job.is_ready and '-1' or text(job.score), job.id)
     if job.is_ready then
       add(members, seat_score(job.score), job.id)
@@ -99,10 +102,12 @@ local function replay()
   return { known == arg.fingerprint and 'duplicate' or 'conflict' }
 end
 
--- The refusal if the user or the queue has no room for the batch; else nil.
+-- The refusal if the user, the API key or the queue has no room for the batch; else nil.
 local function refusal(user, count)
   local tasks, allowed = tasks_of(key.user, user), math.max(tonumber(arg.user_queued), user.cap)
   if tasks >= allowed then return { 'user_limit', text(tasks), text(allowed) } end
+  local refused = refuse_share(tonumber(arg.share), count, user, tasks)
+  if refused then return refused end
   local waiting = count_waiting()
   if waiting + count > tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
   return nil

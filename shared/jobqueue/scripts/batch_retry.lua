@@ -1,10 +1,12 @@
 -- batch_retry: makes a new job for each job of a batch that failed. Ended jobs stay as they are, and the new ones take
 -- their places. A batch that had ended lives again, as one task of its user.
--- With: keys, room, users, seats
+-- With: keys, room, users, shares, seats
 -- KEYS: index, batch, stats, root, batch_queue, user
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
---       canceled_too: flag, priority_unit: count?, cost: count?, queue_size: count
+--       canceled_too: flag, priority_unit: count?, cost: count?, queue_size: count, key_queued: count?,
+--       user_waiting: count?, share: number
 -- Returns: {not_found} | {retried, count: count} | {user_limit, live: count, allowed: count} |
+--       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count}
 -- canceled_too: also for each job that was canceled.
 -- priority_unit, cost: as for reprioritize and enqueue: how the policy makes a score.
@@ -87,10 +89,12 @@ local function write_copy(copy, round, tag)
   local score, expire_at = is_fair and tag or new_score(copy.f, waited), tonumber(copy.f.expire_at) + waited
   fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
   fields.score, fields.created_at, fields.expire_at = text(score), arg.now, text(expire_at)
+  fields.share = arg.share
   write_fields(job_key(id), fields)
   redis.call('ZADD', key.batch_queue, text(score), id)
   local moves = { score_of(BACKLOG, score), id, score_of(ALARMS, expire_at), alarm_of(id) }
   add(moves, score_of(HISTORY, now), history_of(key.user, id))
+  add_share(moves, id, arg.share, false)
   redis.call('ZADD', key.index, unpack(moves))
   redis.call('HSET', key.batch, 'i' .. copy.number, id)
   redis.call('HDEL', key.batch, 's' .. copy.number)
@@ -105,16 +109,25 @@ local function write_copies(copies, round, tag)
   return tag
 end
 
+-- The refusal if the user, the API key or the queue has no room for so many more jobs; else nil.
+local function refusal(user, count)
+  local refused = refuse_share(tonumber(arg.share), count, user, tasks_of(key.user, user))
+  if refused then return refused end
+  local waiting = count_waiting()
+  if waiting + count > tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
+  return nil
+end
+
 local b = read_all(key.batch)
 local answer = replay(b)
 if answer then return answer end
 local copies = read_copies(b)
 if #copies == 0 then return { 'retried', '0' } end
-local waiting = count_waiting()
-if waiting + #copies > tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
+local user = read_user(key.user, tonumber(arg.user_limit))
+local refused = refusal(user, #copies)
+if refused then return refused end
 
 local gates = is_fair and read_head(0, 0).gates or {}
-local user = read_user(key.user, tonumber(arg.user_limit))
 local tag, round = math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag), text(tonumber(b.rounds or '0') + 1)
 redis.call('PERSIST', key.batch)
 redis.call('HDEL', key.batch, 'ended_at', 'cancel_token')

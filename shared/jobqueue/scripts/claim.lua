@@ -30,6 +30,7 @@ local START = { -- what must be read of a job to start it
   'state',
   'adoption',
   'expire_at',
+  'share',
 }
 local want, mark, check_interval = tonumber(arg.want), tonumber(arg.mark), tonumber(arg.check_interval)
 local is_tick = arg.is_tick == '1'
@@ -52,7 +53,7 @@ local started, expired = {}, {}
 local function move(member, score) add(plan.moves, score, member) end
 
 -- Plans to drop a member whose job was lost with its hash.
-local function lose(id) add(plan.lost, id, alarm_of(id)) end
+local function lose(id) add(plan.lost, id, companions(id)) end
 
 -- Whether this very claim took a slot, so that its first answer was lost.
 local function is_replayed(row)
@@ -227,6 +228,7 @@ local function start(room, job, f, circuit)
   granted[provider] = (granted[provider] or 0) + 1
   plan.virtual_time = math.max(plan.virtual_time, job.score)
   move(job.id, score_of(job.lane, lease_until))
+  add_share(plan.moves, job.id, f.share, true) -- mutant: share of a slot
 end
 
 -- Starts a candidate, unless it was lost, has waited too long, or its model's circuit is open.
@@ -292,7 +294,7 @@ local function write()
   if #plan.moves > 0 then redis.call('ZADD', key.index, unpack(plan.moves)) end
   if #plan.lost > 0 then
     redis.call('ZREM', key.index, unpack(plan.lost)) -- mutant: lost
-    redis.call('HINCRBY', key.stats, 'missing', #plan.lost / 2)
+    redis.call('HINCRBY', key.stats, 'missing', #plan.lost / 3)
   end
 end
 
@@ -318,4 +320,4 @@ room.all = math.min(room.all, want)
 start_all(head, room, candidates(head, parts, room), is_expired)
 write()
 local outbox_size = is_tick and write_tick(head.gates) or 0
-return { started, handed, text(#plan.lost / 2), expired, text(#plan.parked), text(outbox_size) }
+return { started, handed, text(#plan.lost / 3), expired, text(#plan.parked), text(outbox_size) }

@@ -14,6 +14,7 @@ local ENDING = {
   'policy',
   'probe',
   'lease_until',
+  'share',
   unpack(HOOK),
 }
 
@@ -36,7 +37,7 @@ end
 
 -- 1. Frees a job's slot and its seat; its model's circuit closes with a success.
 local function vacate(id, f, outcome)
-  local gone = { id, alarm_of(id) }
+  local gone = { id, companions(id) }
   if outcome == 'completed' then add(gone, circuit_gate(provider_of(tonumber(f.lane)), f.model)) end -- mutant: circuit
   redis.call('ZREM', key.index, unpack(gone)) -- mutant: slot
   redis.call('ZREM', user_key(f.owner, f.user), id) -- mutant: seat

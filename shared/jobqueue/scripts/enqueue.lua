@@ -1,14 +1,16 @@
 -- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
--- With: keys, room, users, runs, seats
+-- With: keys, room, users, shares, runs, seats
 -- KEYS: index, job, user, stats, root
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
---       expire_at: moment, model: name, cost: count?, heirs: flag, fields: pairs...
+--       key_queued: count?, user_waiting: count?, share: number, expire_at: moment, model: name, cost: count?,
+--       heirs: flag, fields: pairs...
 -- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
 --       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
---       {user_limit, live: count, allowed: count} | {queue_full, waiting: count}
+--       {user_limit, live: count, allowed: count} | {user_queue_full, waiting: count, allowed: count} |
+--       {key_queue_full, waiting: count, allowed: count} | {queue_full, waiting: count}
 -- attention: 1 if a claim would move something: a free slot for a better job, an overdue slot.
 -- cost: if not empty, `score` is a head start in grants, and the fair policy's tag is made here.
 -- heirs: 1 if jobs of the user may wait for its seat, so that its end has to look for them.
@@ -122,6 +124,7 @@ end
 -- Writes the job: its record, its entry in the index with alarm and history, its member of the user's set. `moves` and
 -- `members` are further scores and members of the index and of the set.
 local function write(fields, index_score, set_score, moves, members)
+  add_share(moves, id, arg.share, fields.state == 'submitting')
   fields.token, fields.fingerprint = arg.token, arg.fingerprint
   write_fields(key.job, fields, rest.fields)
   add(moves, score_of(ALARMS, tonumber(arg.expire_at)), alarm_of(id), score_of(HISTORY, now), history_of(key.user, id))
@@ -244,6 +247,8 @@ if time then
   return { 'started', flag(view.has_overdue) }
 end
 
+local refused = refuse_share(tonumber(arg.share), 1, user, user.tasks)
+if refused then return refused end
 local waiting = head.complete and view.waiting or count_waiting()
 if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
 local worse = find_worse(user, view, score)

@@ -15,7 +15,7 @@ end
 local f = read(key.job, 'expire_at', 'outcome', 'error_code', 'snooze_code', unpack(ENDING))
 if f.state == 'done' and f.error_code == 'expired' then return { 'finished', f.outcome, '' } end
 if not f.state then
-  redis.call('ZREM', key.index, arg.id, alarm_of(arg.id))
+  redis.call('ZREM', key.index, arg.id, companions(arg.id))
   return { 'stale' }
 end
 if not is_waiting(f.state) then -- mutant: waiting

@@ -71,7 +71,9 @@ local function retry(fields)
   local expire_at = tonumber(f.expire_at) + math.max(0, now - tonumber(f.submitted_at))
   local score = math.max(0, tonumber(f.score) - tonumber(arg.retry_bonus))
   local alarm = alarm_of(arg.id)
-  redis.call('ZADD', key.index, score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm)
+  local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
+  add_share(moves, arg.id, f.share, false)
+  redis.call('ZADD', key.index, unpack(moves))
   fields.state, fields.snooze_code, fields.due_at = 'delayed', '', due_at
   fields.prediction, fields.progress = '', ''
   fields.score, fields.expire_at = text(score), text(expire_at)

@@ -10,6 +10,7 @@
 --   320         delayed jobs     ms when the job is due
 --   321         the backlogs     the priority score; the order that counts is in the user's own set, see users.lua
 --   322         alarms, `!id`    ms when the job has waited too long
+--               shares, `%id`    above all alarms: whose job it is, and whether it waits or is at a provider
 --   323         the history      ms when the job was submitted; `@owner:user|id` stays when the job ends
 --
 -- A lane is a queue at a provider: number of the queue * 8 + number of the provider. The
@@ -41,6 +42,17 @@ local function provider_of(lane) return lane % PROVIDERS end
 
 -- The member of the index that says when a job has waited too long.
 local function alarm_of(id) return '!' .. id end
+
+-- The member of the index that says whose job it is.
+local function share_of(id) return '%' .. id end
+
+-- The index's score of a job's share: a number of its API key and user, by which waiting jobs and slots are counted.
+local function share_score(share, is_at_provider)
+  return score_of(ALARMS, (is_at_provider and SLOT_SHARES or WAITING_SHARES) + tonumber(share))
+end
+
+-- What the index holds of a live job, besides the job itself.
+local function companions(id) return alarm_of(id), share_of(id) end
 
 -- The time that leases go by: the store's own clock, so that no caller's clock can end a lease early.
 local function lease_time(given)
@@ -76,6 +88,11 @@ local function add(list, first, ...)
   for i = 1, select('#', ...) do
     list[#list + 1] = (select(i, ...))
   end
+end
+
+-- Adds a job's share to scores and members of the index. A job that an earlier release admitted has none.
+local function add_share(moves, id, share, is_at_provider)
+  if share then add(moves, share_score(share, is_at_provider), share_of(id)) end
 end
 
 -- The table of a flat list of names and values.

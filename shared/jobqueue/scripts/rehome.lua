@@ -78,14 +78,16 @@ local function put_back(home)
   local f, in_backlog = home.f, home.f.state == 'backlog'
   if home.index_score then
     local alarm = score_of(ALARMS, tonumber(f.expire_at))
-    redis.call('ZADD', key.index, home.index_score, home.id, alarm, alarm_of(home.id))
+    local moves = { home.index_score, home.id, alarm, alarm_of(home.id) }
+    add_share(moves, home.id, f.share, is_at_provider(f.state))
+    redis.call('ZADD', key.index, unpack(moves))
   end
   if f.batch then redis.call('ZADD', batch_queue_key(f.batch), in_backlog and home.set_score or -1, home.id) end
   redis.call('ZADD', key.user, home.set_score, f.batch and in_backlog and '#' .. f.batch or home.id)
 end
 
 for _, id in ipairs(ids_to_check()) do
-  local f = read(job_key(id), 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch')
+  local f = read(job_key(id), 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch', 'share')
   local is_alive = f.state and f.state ~= 'done'
   if not seen[id] then
     if is_alive then
@@ -102,7 +104,7 @@ end
 if #lost > 0 then
   redis.call('ZREM', key.user, unpack(lost))
   for _, id in ipairs(lost) do
-    redis.call('ZREM', key.index, id, alarm_of(id))
+    redis.call('ZREM', key.index, id, companions(id))
   end
 end
 -- A batch must not wait for a job that was lost with its hash.

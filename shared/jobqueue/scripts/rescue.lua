@@ -45,7 +45,9 @@ local function requeue(fields)
   -- The time at the provider was no waiting.
   local expire_at = tonumber(f.expire_at) + math.max(0, tonumber(arg.now) - tonumber(f.submitted_at))
   local score, alarm = score_of(READY + tonumber(f.lane), tonumber(f.score)), score_of(ALARMS, expire_at)
-  redis.call('ZADD', key.index, score, arg.id, alarm, alarm_of(arg.id))
+  local moves = { score, arg.id, alarm, alarm_of(arg.id) }
+  add_share(moves, arg.id, f.share, false)
+  redis.call('ZADD', key.index, unpack(moves))
   fields.state, fields.expire_at = 'queued', text(expire_at)
   write_fields(key.job, fields)
   reseat(user_key(f.owner, f.user))

@@ -4,7 +4,7 @@
 -- Drops a job, or a batch, that was lost with its hash.
 local function forget(set, id)
   redis.call('ZREM', set, id)
-  redis.call('ZREM', key.index, id, alarm_of(id))
+  redis.call('ZREM', key.index, id, companions(id))
   redis.call('HINCRBY', key.stats, 'missing', 1)
 end
 

@@ -60,6 +60,7 @@ end
 local snoozes = text(tonumber(f.snoozes or '0') + 1) -- mutant: snoozes
 local fields = { snoozes = snoozes, snooze_code = arg.code, closed_attempt = arg.attempt }
 local moves = { score_of(ALARMS, tonumber(f.expire_at)), alarm_of(arg.id) }
+add_share(moves, arg.id, f.share, false)
 if pauses then
   fields.state = 'queued'
   add(moves, score_of(READY + lane, tonumber(f.score)), arg.id, pause_score(pause, due), pause)

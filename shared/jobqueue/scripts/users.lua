@@ -41,6 +41,15 @@ local function read_user(set, cap, expected)
   return user
 end
 
+-- Whether a user has a batch, or may have one behind what was read: then more jobs than tasks.
+local function has_batches(user)
+  if user.batches > 0 or user.of_batches > 0 or not user.complete then return true end
+  for _, row in ipairs(user.waiting) do
+    if string.sub(row.id, 1, 1) == '#' then return true end
+  end
+  return false
+end
+
 -- How many tasks a user has: single jobs, and each batch as one.
 local function tasks_of(set, user)
   if not user.complete then return redis.call('ZCARD', set) - user.of_batches - user.specials end

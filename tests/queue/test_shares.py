@@ -1,0 +1,193 @@
+"""What one API key, and one user, may take of the waiting room."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.budget import Budget
+from shared.clock import ManualClock
+from shared.errors import KeyQueueFull, QueueFull, UserLimitReached, UserQueueFull
+from shared.jobqueue.constants import ALARMS, BAND, HISTORY, SLOT_SHARES, WAITING_SHARES
+from shared.jobs.batches import BatchJob, BatchRequest
+from shared.signing.shares import share_of, shares_of_key
+from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
+
+Enqueue = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def shared(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
+    """A deployment of two keys with the default limits."""
+    async with make_world(any_store, clock, max_key_queued=None, dispatch_on_submit=False) as made:
+        yield made
+
+
+async def shares(world: World) -> dict[str, tuple[bool, int]]:
+    """Each job's share, and whether it counts as being at a provider."""
+    index, first = world.runtime.queue.keys.index, ALARMS * BAND + WAITING_SHARES
+    members = await world.raw("ZRANGEBYSCORE", index, str(first), f"({HISTORY * BAND}")
+    scores = await world.raw("ZMSCORE", index, *members) if members else []
+    away = SLOT_SHARES - WAITING_SHARES
+    numbers = {name.removeprefix("%"): int(float(score)) - first for name, score in zip(members, scores, strict=True)}
+    return {job: (number >= away, number % away) for job, number in numbers.items()}
+
+
+async def create(world: World, user: str, jobs: int, owner: str = "app") -> None:
+    request = BatchRequest(user_id=user, model="acme/video", jobs=[BatchJob(input={})] * jobs)
+    await world.runtime.batches.create(owner, request, None, Budget(60))
+
+
+async def post_batch(client: httpx.AsyncClient, user: str, jobs: int = 200) -> httpx.Response:
+    body = {"user_id": user, "model": "acme/video", "jobs": [{"input": {}}] * jobs}
+    return await client.post("/api/batches", json=body, headers=AUTH)
+
+
+async def submit(client: httpx.AsyncClient, headers: dict[str, str]) -> httpx.Response:
+    body = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "zoe"}
+    return await client.post("/api/submit", json=body, headers=headers)
+
+
+async def test_five_batches_of_two_users_leave_room_for_another_key(shared: World) -> None:
+    async with http_client() as client:
+        answers = [await post_batch(client, user) for user in ("ada", "bob", "ada", "bob", "ada")]
+        assert [answer.status_code for answer in answers] == [202, 202, 429, 429, 429]
+        refused = answers[2]
+        assert (refused.json()["code"], refused.json()["field"]) == ("user_queue_full", "user_id")
+        assert "MAX_USER_WAITING" in refused.json()["detail"] and int(refused.headers["Retry-After"]) > 0
+        assert (await submit(client, OTHER_AUTH)).status_code == 202
+
+
+async def test_a_key_that_fills_its_part_gets_429_and_the_other_key_is_admitted(shared: World) -> None:
+    async with http_client() as client:
+        for user in ("ada", "bob"):
+            assert (await post_batch(client, user)).status_code == 202
+        assert (await post_batch(client, "eve", 101)).status_code == 429
+        assert (await post_batch(client, "eve", 100)).status_code == 202
+        refused = await submit(client, AUTH)
+        assert (refused.status_code, refused.json()["code"]) == (429, "key_queue_full")
+        assert "MAX_KEY_QUEUED" in refused.json()["detail"] and int(refused.headers["Retry-After"]) > 0
+        assert (await submit(client, OTHER_AUTH)).status_code == 202
+
+
+async def test_one_key_may_fill_the_queue_and_then_all_of_it_is_full(any_store: Any, clock: ManualClock) -> None:
+    changes = {"api_keys": "app:key-of-the-app-in-tests", "max_key_queued": None, "max_queue_size": 3}
+    async with make_world(any_store, clock, max_user_tasks=9, **changes) as world:
+        for _ in range(3):
+            await world.enqueue()
+        with pytest.raises(QueueFull):
+            await world.enqueue()
+
+
+async def test_a_users_limit_of_waiting_jobs_counts_single_jobs_and_those_of_batches(
+    any_store: Any, clock: ManualClock
+) -> None:
+    changes = {"max_user_tasks": 3, "max_user_queued": 50, "max_user_waiting": 10, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as world:
+        await create(world, "ada", 8)
+        for _ in range(2):
+            await world.enqueue("ada")
+        with pytest.raises(UserQueueFull) as refused:
+            await world.enqueue("ada")
+        assert "10 jobs of this user wait" in refused.value.detail
+        with pytest.raises(UserQueueFull):
+            await create(world, "ada", 1)
+        await create(world, "bob", 10)
+        # What runs no longer waits.
+        assert any(job.user == "ada" for job in (await world.runtime.queue.claim(5)).started)
+        await world.enqueue("ada")
+
+
+async def test_a_users_limit_of_waiting_jobs_holds_without_batches_too(any_store: Any, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, max_user_queued=50, max_user_waiting=4) as world:
+        for _ in range(4):
+            await world.enqueue("ada")
+        with pytest.raises(UserQueueFull):
+            await world.enqueue("ada")
+        await world.enqueue("bob")
+
+
+async def test_a_retry_of_a_batch_counts_for_its_user_and_its_key(any_store: Any, clock: ManualClock) -> None:
+    changes = {"max_key_queued": 6, "max_user_waiting": 5, "dispatch_on_submit": False, "queue_max_retries": 0}
+    async with make_world(any_store, clock, **changes) as world:
+        await create(world, "ada", 4)
+        [batch] = [key.partition(":b:")[2] for key in await world.raw("KEYS", "*:b:*")]
+        while started := (await world.runtime.queue.claim(5)).started:
+            for job in started:
+                await world.runtime.queue.fail(job.id, 1, "", code="invalid_input", detail="", retryable=False)
+        await create(world, "ada", 2)
+        with pytest.raises(UserQueueFull):
+            await world.runtime.batches.retry("app", batch, Budget(60))
+        await world.enqueue("bob")
+        another = world.another_process(max_user_waiting=100)
+        with pytest.raises(KeyQueueFull):
+            await another.batches.retry("app", batch, Budget(60))
+        another = world.another_process(max_key_queued=7)
+        with pytest.raises(UserQueueFull):
+            await another.batches.retry("app", batch, Budget(60))
+        another = world.another_process(max_key_queued=7, max_user_waiting=6)
+        assert await another.batches.retry("app", batch, Budget(60)) == 4
+
+
+async def test_a_share_follows_its_job_from_the_submit_to_the_end(world: World) -> None:
+    share = share_of(world.runtime.settings.signing_key, "app", "ada")
+    assert share in shares_of_key("app") and share not in shares_of_key("other")
+    queue, job = world.runtime.queue, await world.enqueue("ada")
+    assert await shares(world) == {job: (False, share)}
+    await queue.claim(1)
+    assert await shares(world) == {job: (True, share)}
+    await queue.snooze(job, 1, delay=5, code="provider_down")
+    assert await shares(world) == {job: (False, share)}
+    world.manual.advance(6)
+    await queue.claim(1)
+    await queue.record(job, 2, "p1")
+    assert await shares(world) == {job: (True, share)}
+    await queue.fail(job, 2, "p1", code="timeout", detail="", retryable=True)
+    assert await shares(world) == {job: (False, share)}
+    await queue.cancel(job, "app")
+    assert await shares(world) == {}
+    await world.enqueue("bob", start=True)
+    assert [is_away for is_away, _ in (await shares(world)).values()] == [True]
+
+
+async def test_a_lost_submission_that_is_put_back_waits_again(world: World) -> None:
+    job = await world.enqueue("ada", start=True)
+    world.manual.advance(10_000)
+    assert (await world.runtime.queue.rescue(job, 1)).word == "requeued"
+    assert [is_away for is_away, _ in (await shares(world)).values()] == [False]
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+async def test_a_share_is_put_back_with_a_job_that_the_index_has_lost(world: World, state: str) -> None:
+    job = await world.enqueue("ada", start=state == "running")
+    before, keys = await shares(world), world.runtime.queue.keys
+    await world.raw("DEL", keys.index)
+    assert await world.runtime.queue.rehome(keys.user("app", "ada"), [job]) == 1
+    assert await shares(world) == before
+
+
+@pytest.mark.parametrize("finder", ["claim", "rehome", "expire", "enqueue"])
+async def test_the_share_of_a_job_that_was_lost_with_its_hash_goes_too(world: World, finder: str) -> None:
+    job, queue = await world.enqueue("ada"), world.runtime.queue
+    await world.raw("DEL", queue.keys.job(job))
+    match finder:
+        case "claim":
+            await queue.claim(1)
+        case "rehome":
+            await queue.rehome(queue.keys.user("app", "ada"))
+        case "expire":
+            await queue.expire(job)
+        case "enqueue":
+            for _ in range(3):
+                await world.enqueue("ada")
+    assert job not in await shares(world)
+
+
+async def test_a_refused_job_leaves_no_share(world: World) -> None:
+    for _ in range(3):
+        await world.enqueue("ada")
+    with pytest.raises(UserLimitReached):
+        await world.enqueue("ada")
+    assert len(await shares(world)) == 3
