@@ -263,29 +263,21 @@ class UserLimitReached(Problem):
 
 
 class UserQueueFull(Problem):
-    """As many of the user's jobs wait as one user may have, those of batches too; some must start or end first."""
+    """As many of the user's jobs wait as one user may have, those of batches too."""
 
     code = "user_queue_full"
     http_status = 429
     title = "The user has as many waiting jobs as allowed"
     retryable = True
 
-    def __init__(self, waiting: int, allowed: int) -> None:
-        detail = f"{waiting} jobs of this user wait, those of batches too, and {allowed} may wait (MAX_USER_WAITING)."
-        super().__init__(detail, field="user_id", retry_after=30)
-
 
 class KeyQueueFull(Problem):
-    """As many jobs of the caller's API key wait as one key may have; the other keys are admitted as before."""
+    """As many jobs of the caller's API key wait as one key may have."""
 
     code = "key_queue_full"
     http_status = 429
     title = "The API key has as many waiting jobs as allowed"
     retryable = True
-
-    def __init__(self, waiting: int, allowed: int) -> None:
-        detail = f"{waiting} jobs of this API key wait, and {allowed} may wait (MAX_KEY_QUEUED)."
-        super().__init__(detail, retry_after=30)
 
 
 class QueueFull(Problem):

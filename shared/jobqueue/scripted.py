@@ -67,9 +67,13 @@ class Scripted:
             case "user_limit":
                 return UserLimitReached(refusal.live, refusal.allowed)
             case "user_queue_full":
-                return UserQueueFull(refusal.waiting, refusal.allowed)
+                detail = f"{refusal.waiting} jobs of this user wait, and {refusal.allowed} may wait (MAX_USER_WAITING)."
+                return UserQueueFull(detail, field="user_id", retry_after=30)
             case "key_queue_full":
-                return KeyQueueFull(refusal.waiting, refusal.allowed)
+                detail = (
+                    f"{refusal.waiting} jobs of this API key wait, and {refusal.allowed} may wait (MAX_KEY_QUEUED)."
+                )
+                return KeyQueueFull(detail, retry_after=30)
             case "queue_full":
                 detail = f"{refusal.waiting} jobs are waiting, which is all this deployment holds."
                 return QueueFull(detail, retry_after=30)
