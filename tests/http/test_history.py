@@ -51,7 +51,7 @@ async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
     assert (world.server.bill().calls, world.server.bill().billed) == (1, 4)
     assert await history.trim() == 0
     members = await world.raw("ZRANGE", history.keys.index, "0", "-1")
-    assert members == ["~gate", live, f"!{live}", "@app:ada|j3", "@app:ada|j4", "@app:ada|j5"]
+    assert members == ["~gate", live, f"!{live}", f"%{live}", "@app:ada|j3", "@app:ada|j4", "@app:ada|j5"]
 
 
 async def test_where_jobs_are_kept_for_decades_no_entry_is_too_old(clock: ManualClock) -> None:
