@@ -1,7 +1,6 @@
 """Starts jobs: claims as many as the limits allow, and submits each to its provider once."""
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Awaitable
@@ -15,6 +14,7 @@ from shared.config.timing import SUBMIT_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
 from shared.jobqueue import Claimed, JobQueue, Overdue
+from shared.json_value import read_object
 from shared.log import log
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
 from shared.providers.loading import Providers
@@ -160,7 +160,7 @@ class Dispatcher:
             job_id=job.id,
             attempt=job.attempt,
             model=job.model,
-            input=json.loads(job.input),
+            input=read_object(job.input),
             webhook_url=url,
             cancel_after=int(job.deadline),
         )

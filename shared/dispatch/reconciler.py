@@ -10,10 +10,12 @@ from shared.config.settings import Settings
 from shared.dispatch.durations import Durations
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
 from shared.jobqueue.state import JobState
+from shared.json_value import MAX_DEPTH, read_object
 from shared.log import log
 from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
 from shared.providers.failures import classify_failure
 from shared.providers.loading import Providers
+from shared.providers.reading import MAX_ANSWER
 from shared.storage.files import files_in, write_files
 
 # bytes; media are URLs. Vercel (4.5 MB) and Lambda (6 MB) cannot answer a status with more. The output is quoted again
@@ -59,9 +61,9 @@ class Reconciler:
                 )
             case "canceled":
                 ended = await self._queue.finish(job_id, attempt, prediction.id, "canceled", {})
+            case "unreadable":
+                ended = await self._give_up(job_id, attempt, provider, prediction.id)
             case "completed":
-                if prediction.model and prediction.seconds is not None:
-                    self._durations.learn(prediction.model, prediction.seconds)
                 ended = await self._complete(job_id, attempt, provider, prediction)
         log.info(
             "attempt_ended",
@@ -76,7 +78,29 @@ class Reconciler:
             await self.cancel_prediction(provider, ended.other, job_id)
         return ended
 
+    async def _give_up(self, job_id: str, attempt: int, provider: str, prediction_id: str) -> Ended:
+        """Fails an attempt whose report cannot be read. Another attempt would be paid for, and end the same way."""
+        log.error("prediction_unreadable", job=job_id, attempt=attempt, provider=provider, prediction=prediction_id)
+        detail = (
+            f"The provider's report cannot be read. It has more than {MAX_ANSWER} bytes, an output of more than "
+            f"{MAX_DEPTH} levels, or a number of more than 4,300 digits."
+        )
+        ended = await self._queue.fail(
+            job_id,
+            attempt,
+            prediction_id,
+            code="unreadable",
+            detail=detail,
+            retryable=False,  # mutant: unreadable
+        )
+        if ended.is_over:
+            # Of a report that was cut, it is not known whether the run goes on.
+            await self.cancel_prediction(provider, prediction_id, job_id)
+        return ended
+
     async def _complete(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
+        if prediction.model and prediction.seconds is not None:
+            self._durations.learn(prediction.model, prediction.seconds)
         output = json.dumps(prediction.output, separators=(",", ":"))
         if prediction.removed and prediction.output is None:
             detail = "The provider had deleted the result before it could be fetched."
@@ -122,12 +146,14 @@ class Reconciler:
             return ""
         began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
         margin = CLOCK_MARGIN * self._settings.timing_scale
-        wanted = Wanted(model, json.loads(given), began - margin, began + self._lease + margin)
         try:
+            wanted = Wanted(model, read_object(given), began - margin, began + self._lease + margin)
             candidates = await self._providers[job.provider].find(wanted, self._settings.provider_timeout)
         except ProviderUnavailable as error:
             log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
             return ""
+        except ValueError:
+            return ""  # nothing can be compared with an input that cannot be read
         if not candidates:
             return ""
         adopted = await self._queue.adopt(job.id, job.attempt, candidates)

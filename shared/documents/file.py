@@ -1,10 +1,10 @@
 """The files of a result as their owner sees them, and the output with the copies' URLs."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict
 
-from shared.json_value import Json
+from shared.json_value import Json, read_json
+from shared.log import log
 from shared.storage.files import MAX_DEPTH, File, FileError, FileState, MediaError
 
 UrlOf = Callable[[str], str]  # returns the URL of the file with this key
@@ -38,13 +38,22 @@ def result_document(output: str | None, files: Sequence[File], url_of: UrlOf, *,
 
     Without ``is_kept``, STORAGE_RETENTION has dropped the copies.
     """
-    found: Json = json.loads(output) if output else None
+    found = _read(output)
     # The provider deletes its file long before the copy is dropped, so then no URL is left.
     copies = {file["url"]: url_of(file["key"]) if is_kept else None for file in files if file["state"] == "stored"}
     return {
         "output": _replaced(found, copies) if copies else found,
         "files": [_file_document(file, url_of, is_deleted=not is_kept and file["state"] == "stored") for file in files],
     }
+
+
+def _read(output: str | None) -> Json:
+    """Returns the stored output; null for one nested too deep for an answer, which an earlier release has stored."""
+    try:
+        return read_json(output) if output else None
+    except ValueError:
+        log.error("output_unreadable")
+        return None
 
 
 def _file_document(file: File, url_of: UrlOf, *, is_deleted: bool) -> FileDocument:

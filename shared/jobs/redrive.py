@@ -4,7 +4,6 @@ The new job's id is derived from the old one's, so repeated redrives by any call
 between the new job and its record in the old one; a repeat writes the record.
 """
 
-import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -30,6 +29,7 @@ from shared.jobs.admission import Admission
 from shared.jobs.cursors import Cursors
 from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
 from shared.jobs.request import SubmitRequest
+from shared.json_value import read_object
 from shared.log import log
 from shared.signing.derived import redriven_id
 
@@ -186,13 +186,13 @@ def _request_of(job: RequestRecord) -> SubmitRequest:
     try:
         given = {
             "model": job.model,
-            "input": json.loads(job.input),
+            "input": read_object(job.input),
             "user_id": job.user,
             "tier": job.tier,
             "priority": job.priority,
             "queue": job.queue,
             "provider": job.provider,
-            "metadata": json.loads(job.metadata),
+            "metadata": read_object(job.metadata),
             "hook_url": job.hook_url or None,
             "hook_events": [f"job.{event}" for event in job.hook_events],
         }

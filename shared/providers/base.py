@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 
 from shared.json_value import Json
 
-PredictionStatus = Literal["running", "completed", "failed", "canceled"]
+# unreadable: it has come to an end that cannot be read, or its status cannot be read
+PredictionStatus = Literal["running", "completed", "failed", "canceled", "unreadable"]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ provider.
 
 import asyncio
 import functools
-import json
-import math
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ from pydantic import SecretStr
 from shared.json_value import Json
 from shared.log import log
 from shared.providers.base import (
+    Accepted,
     Prediction,
     PredictionStatus,
     ProviderUnavailable,
@@ -28,6 +27,7 @@ from shared.providers.base import (
     Unknown,
 )
 from shared.providers.failures import clean
+from shared.providers.reading import MAX_ANSWER, UNREAD, read_answer
 
 NEVER_SENT = (
     httpx.ConnectError,
@@ -55,16 +55,17 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     content: bytes
+    is_cut: bool = False  # it has more bytes than were read
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
-    @property
+    @functools.cached_property
     def document(self) -> dict[str, Json]:
-        """The JSON object in the answer; an empty one for any other content."""
+        """The JSON object in the answer, without what cannot be read; an empty one for any other content."""
         try:
-            document = read_json(self.content)
+            document = read_answer(self.content, is_cut=self.is_cut)
         except ValueError:
             return {}
         return document if isinstance(document, dict) else {}
@@ -99,7 +100,11 @@ class Calls:
     def _build(self, limits: httpx.Limits) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self._base_url,
-            headers={"Authorization": f"Bearer {self._key.get_secret_value() if self._key else ''}"},
+            headers={
+                "Authorization": f"Bearer {self._key.get_secret_value() if self._key else ''}",
+                # A few compressed bytes may hold any number of bytes.
+                "Accept-Encoding": "identity",
+            },
             timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
             limits=limits,
             follow_redirects=False,
@@ -117,13 +122,14 @@ class Calls:
         """Sends the create call of an attempt, once; ``outcome_of`` says what its answer proves."""
         try:
             async with asyncio.timeout(timeout):
-                response = await self._creator.post(path, json=body, headers=headers)
+                request = self._creator.build_request("POST", path, json=body, headers=headers)
+                answer = await _answer(self._creator, request)
         except NEVER_SENT:  # mutant: never sent
             return Throttled("provider_down", DEFAULT_PAUSE)
         except (TimeoutError, httpx.HTTPError) as error:
             return Unknown(type(error).__name__)  # mutant: no repeat of a create
         try:
-            return outcome_of(_answer(response))
+            return outcome_of(answer)
         except Exception as error:
             # No answer, even an unreadable one, may lose the job.
             log.exception("answer_unreadable", provider=self._provider, error=type(error).__name__)
@@ -136,7 +142,7 @@ class Calls:
             raise ProviderUnavailable("the address does not belong to the provider")
         try:
             async with asyncio.timeout(timeout):
-                return _answer(await self._client.request(method, path))
+                return await _answer(self._client, self._client.build_request(method, path))
         except (TimeoutError, httpx.HTTPError) as error:
             raise ProviderUnavailable(type(error).__name__) from None
 
@@ -146,8 +152,18 @@ class Calls:
                 await built.aclose()
 
 
-def _answer(response: httpx.Response) -> Answer:
-    return Answer(response.status_code, response.headers, response.content)
+async def _answer(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
+    """Sends the request and reads at most MAX_ANSWER bytes of its answer; the rest never reaches this process."""
+    content = bytearray()
+    response = await client.send(request, stream=True)
+    try:
+        async for block in response.aiter_bytes():
+            content += block
+            if len(content) > MAX_ANSWER:  # mutant: cap
+                return Answer(response.status_code, response.headers, bytes(content[:MAX_ANSWER]), is_cut=True)
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, response.headers, bytes(content))
 
 
 def refusal_of(answer: Answer) -> SubmissionOutcome:
@@ -202,23 +218,25 @@ def described(answer: Answer, prediction_of: Callable[[Json], Prediction]) -> Pr
     if not answer.is_success:
         raise ProviderUnavailable(f"status {answer.status}")
     try:
-        return prediction_of(read_json(answer.content))
+        return prediction_of(answer.document)
     except ValueError:
         raise ProviderUnavailable("no prediction in the answer") from None
 
 
-def read_json(body: bytes) -> Json:
-    """Returns the JSON document. NaN and infinities become null, because JSON cannot hold them."""
+def accepted(document: Mapping[str, Json], prediction_of: Callable[[Json], Prediction]) -> Accepted:
+    """Returns the prediction that a successful answer to a create names; its id alone is enough.
+
+    Raises ValueError if there is none.
+    """
     try:
-        document: Json = json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
-        return document
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+        return Accepted(prediction_of(document))
+    except ValueError:
+        return Accepted(Prediction(id_of(document), "running"))
 
 
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
+def is_unread(status: PredictionStatus, output: Json) -> bool:
+    """Whether a prediction is complete, and its output is one that cannot be read."""
+    return status == "completed" and output is UNREAD
 
 
 def fields_of(document: Json) -> dict[str, Json]:
@@ -228,19 +246,26 @@ def fields_of(document: Json) -> dict[str, Json]:
     return document
 
 
+def id_of(body: Mapping[str, Json]) -> str:
+    """Returns the id of the prediction that a document describes; raises ValueError if there is none."""
+    prediction_id = body.get("id")
+    if not isinstance(prediction_id, str) or not PREDICTION_ID.fullmatch(prediction_id):
+        raise ValueError("not a prediction's id")
+    return prediction_id
+
+
 def identify(
     body: Mapping[str, Json], statuses: Mapping[str, PredictionStatus], provider: str
 ) -> tuple[str, PredictionStatus]:
     """Returns the id and status of the prediction that a document describes; raises ValueError if there is none.
 
-    An undocumented status counts as running, because it is not a known end.
+    An undocumented status counts as running, because it is not a known end. One that cannot be read is "unreadable".
     """
-    prediction_id, word = body.get("id"), body.get("status")
+    word = body.get("status")
     if not isinstance(word, str):
         raise ValueError("not a prediction")
-    if not isinstance(prediction_id, str) or not PREDICTION_ID.fullmatch(prediction_id):
-        raise ValueError("not a prediction's id")
-    status = statuses.get(word)
+    prediction_id = id_of(body)
+    status = "unreadable" if word is UNREAD else statuses.get(word)
     if status is None:
         log.warning("provider_status_unknown", provider=provider, prediction=prediction_id)
     return prediction_id, status or "running"

@@ -22,7 +22,6 @@ from urllib.parse import quote
 from shared.config.settings import Settings
 from shared.json_value import Json
 from shared.providers.base import (
-    Accepted,
     Prediction,
     PredictionGone,
     PredictionStatus,
@@ -35,15 +34,17 @@ from shared.providers.calls import (
     PREDICTION_ID,
     Answer,
     Calls,
+    accepted,
     advised,
     described,
     fields_of,
     identify,
-    read_json,
+    is_unread,
     refusal_of,
     run_time,
 )
 from shared.providers.failures import clean
+from shared.providers.reading import UNREAD, read_answer
 from shared.signing.webhooks import verify
 
 STATUSES: dict[str, PredictionStatus] = {
@@ -117,6 +118,8 @@ class Replicate:
         results = answer.document.get("results")
         if answer.status != 200 or not isinstance(results, list):
             raise ProviderUnavailable(f"status {answer.status}")
+        if any(part is UNREAD for part in (*results, answer.document.get("next"))):
+            raise ProviderUnavailable("the page cannot be read to its end")
         return [entry for entry in results if isinstance(entry, dict)], str(answer.document.get("next") or "")
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
@@ -124,7 +127,7 @@ class Replicate:
         verify(headers, body, secrets, now=now, tolerance=self._settings.webhook_tolerance)
 
     def read_webhook(self, body: bytes) -> Prediction:
-        return prediction_of(read_json(body))
+        return prediction_of(read_answer(body))
 
     async def close(self) -> None:
         await self._calls.close()
@@ -147,7 +150,7 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
     """Returns what the answer to a create proves."""
     with suppress(ValueError):
         if answer.is_success:
-            return Accepted(prediction_of(read_json(answer.content)))
+            return accepted(answer.document, prediction_of)
     return advised(refusal_of(answer), NOT_FOUND)
 
 
@@ -155,11 +158,13 @@ def prediction_of(document: Json) -> Prediction:
     """Returns the prediction that an answer or a webhook describes; raises ValueError if there is none."""
     body = fields_of(document)
     prediction_id, status = identify(body, STATUSES, Replicate.name)
-    metrics = body.get("metrics")
+    metrics, output = body.get("metrics"), body.get("output")
+    if is_unread(status, output):
+        status = "unreadable"
     return Prediction(
         id=prediction_id,
         status=status,
-        output=body.get("output"),
+        output=None if output is UNREAD else output,
         error=clean(str(body.get("error") or "")),
         progress=progress_of(body.get("logs")) if status == "running" else None,
         removed=body.get("data_removed") is True,

@@ -27,7 +27,6 @@ from shared.config.hosting import is_loopback
 from shared.config.settings import Settings
 from shared.json_value import Json
 from shared.providers.base import (
-    Accepted,
     Prediction,
     PredictionGone,
     PredictionStatus,
@@ -41,15 +40,17 @@ from shared.providers.calls import (
     ACCOUNT_PAUSE,
     Answer,
     Calls,
+    accepted,
     advised,
     described,
     detail_of,
     identify,
-    read_json,
+    is_unread,
     refusal_of,
     run_time,
 )
 from shared.providers.failures import clean
+from shared.providers.reading import read_answer
 from shared.signing.webhooks import V3, verify
 
 STATUSES: dict[str, PredictionStatus] = {
@@ -175,7 +176,7 @@ class WaveSpeed:
         verify(headers, body, secrets, now=now, tolerance=tolerance, scheme=V3)
 
     def read_webhook(self, body: bytes) -> Prediction:
-        return prediction_of(read_json(body))
+        return prediction_of(read_answer(body))
 
     async def close(self) -> None:
         await self._calls.close()
@@ -196,7 +197,7 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
     task, coded = _task_in(answer.document), _with_envelope_code(answer)
     with suppress(ValueError):
         if coded.is_success or task.get("status") in list(STATUSES):
-            return Accepted(prediction_of(task))
+            return accepted(task, prediction_of)
     refuses = not coded.is_success and not 500 <= coded.status < 600
     if refuses and NO_CREDIT.match(detail_of(coded)):
         return Throttled("billing", ACCOUNT_PAUSE)
@@ -224,6 +225,8 @@ def prediction_of(document: Json) -> Prediction:
     task = _task_in(document)
     prediction_id, status = identify(task, STATUSES, WaveSpeed.name)
     outputs = task.get("outputs")
+    if is_unread(status, outputs):
+        status = "unreadable"
     return Prediction(
         id=prediction_id,
         status=status,

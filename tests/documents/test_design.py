@@ -23,7 +23,7 @@ def section(title: str) -> str:
 
 def test_every_fault_names_a_test_that_exists_or_says_why_there_is_none() -> None:
     rows = re.findall(r"^\| (\d+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", section("Faults"), re.M)
-    assert [int(number) for number, _ in rows] == list(range(1, 51))
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1)) and len(rows) > 50
     for number, proof in rows:
         named = re.findall(r"(test_\w+)(?:::(test_\w+))?", proof)
         assert named or EXCUSE.search(proof), number

@@ -38,6 +38,15 @@ MUTANTS: tuple[Mutant, ...] = (
         part=", may_pass=True",
     ),
     python(
+        "all of an answer is read", "shared/providers/calls.py",
+        "cap", "if False:", "tests/providers/test_reading.py::test_no_more_of_an_answer_is_taken_than_its_cap",
+    ),
+    python(
+        "an answer that cannot be read is tried again", "shared/dispatch/reconciler.py",
+        "unreadable", "retryable=True,",
+        "tests/http/test_unreadable.py::test_a_poll_ends_what_cannot_be_read_and_frees_its_slot",
+    ),
+    python(
         "the store client never repeats", REST, "one repeat", "raise",
         f"{STORE}one_lost_answer_is_survived_by_one_repeat[apply_then_drop]",
     ),
