@@ -25,6 +25,7 @@ SUBMISSION = {
     "priority": 4,
     "metadata": {"project": "northern-lights", "scene": "12"},
 }
+INCARNATION = "0123456789abcdef"
 JOB = {
     "owner": "app",
     "user": "ada",
@@ -105,7 +106,8 @@ class Invocations:
         }
         body, stamp, message = json.dumps(prediction), int(time.time()), f"msg_{secrets.token_hex(12)}"
         job_id = f"job_{next(self._numbers):032x}"
-        query = {"job": job_id, "attempt": 1, "nonce": nonce(self.settings.signing_key, job_id, 1)}
+        query = {"job": job_id, "attempt": 1, "incarnation": INCARNATION}
+        query["nonce"] = nonce(self.settings.signing_key, "replicate", job_id, 1, INCARNATION)
         signature = sign(self.settings.replicate_webhook_secrets[0], message, stamp, body.encode())
         headers = {"webhook-id": message, "webhook-timestamp": str(stamp), "webhook-signature": signature}
         return self._post("/api/webhook/replicate", body, headers, urlencode(query))

@@ -138,6 +138,10 @@ class World:
             start=start,
         )
 
+    async def incarnation_of(self, job_id: str) -> str:
+        """That of a job which was submitted; '' of one that a test has enqueued."""
+        return await self.raw("HGET", self.runtime.queue.keys.job(job_id), "incarnation") or ""
+
     def another_process(self, **changes: Any) -> Runtime:
         """A further process of this deployment, with these settings changed; it serves all calls from now on."""
         settings = settings_for(self.server, **self.changes | changes)

@@ -115,15 +115,17 @@ class Dispatcher:
         if self._lease_left(job) < self._settings.provider_timeout + self._settings.timing_scale * SUBMIT_MARGIN:
             # The platform has paused or slowed this function since its claim. A submission now could outlive the lease.
             log.warning("lease_too_short", job=job.id, attempt=job.attempt)
-            return (await self._queue.snooze(job.id, job.attempt, delay=0, code="lease_too_short")).frees_slot
+            snoozed = await self._queue.snooze(
+                job.id, job.attempt, delay=0, code="lease_too_short", incarnation=job.incarnation
+            )
+            return snoozed.frees_slot
         began = time.monotonic()
         try:
             provider, submission = self._providers[job.provider], self._submission(job)
         except (ValueError, KeyError):
             # An unreadable record would be claimed again and again; no create call was sent for it.
             detail = "The stored job cannot be read."
-            ended = await self._queue.fail(job.id, job.attempt, "", code="unreadable", detail=detail, retryable=False)
-            return ended.frees_slot
+            return await self._fail(job, "unreadable", detail)
         outcome = await provider.create(submission, self._settings.provider_timeout)
         log.info(
             "submission",
@@ -151,7 +153,8 @@ class Dispatcher:
                 {
                     "job": job.id,
                     "attempt": job.attempt,
-                    "nonce": nonce(s.signing_key, job.id, job.attempt),
+                    "incarnation": job.incarnation,
+                    "nonce": nonce(s.signing_key, job.provider, job.id, job.attempt, job.incarnation),
                     **s.bypass_query,
                 }
             )
@@ -169,28 +172,49 @@ class Dispatcher:
         match outcome:
             case Accepted(prediction):
                 check = self._durations.first_check(job.model, self._settings.first_check_after)
-                recorded = await self._queue.record(job.id, job.attempt, prediction.id, check, probe=job.probe)
+                recorded = await self._queue.record(
+                    job.id, job.attempt, prediction.id, check, probe=job.probe, incarnation=job.incarnation
+                )
                 if recorded.is_unwanted:  # mutant: late prediction
                     canceled = await self._reconciler.cancel_prediction(job.provider, prediction.id, job.id)
                     if canceled is not None and recorded.cancel_requested:
-                        return (await self._reconciler.apply(job.id, job.attempt, job.provider, canceled)).frees_slot
+                        ended = await self._reconciler.apply(
+                            job.id, job.attempt, job.provider, canceled, incarnation=job.incarnation
+                        )
+                        return ended.frees_slot
                 return bool(job.probe)  # a successful probe lets the others start
             case Rejected(code, detail, may_pass):
-                ended = await self._queue.fail(
-                    job.id, job.attempt, "", code=code, detail=detail, retryable=False, once=may_pass
-                )
-                return ended.frees_slot
+                return await self._fail(job, code, detail, once=may_pass)
             case Throttled(code, retry_after):
                 if code in ("billing", "provider_auth"):
                     log.error("provider_account", provider=job.provider, code=code)
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
                 # A refusal concerns all jobs, so it pauses the provider. An unreachable one may be reachable elsewhere.
                 snoozed = await self._queue.snooze(
-                    job.id, job.attempt, delay=delay, code=code, pause=code != "provider_down"
+                    job.id,
+                    job.attempt,
+                    delay=delay,
+                    code=code,
+                    pause=code != "provider_down",
+                    incarnation=job.incarnation,
                 )
                 return snoozed.frees_slot
             case Unknown(detail):
                 # The slot stays taken, because the job may be running at the provider.
                 log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
-                await self._queue.trip(job.id, job.attempt)
+                await self._queue.trip(job.id, job.attempt, incarnation=job.incarnation)
                 return False
+
+    async def _fail(self, job: Claimed, code: str, detail: str, *, once: bool = False) -> bool:
+        """Ends an attempt for which nothing runs at the provider; ``once`` is as for Attempts.fail."""
+        ended = await self._queue.fail(
+            job.id,
+            job.attempt,
+            "",
+            code=code,
+            detail=detail,
+            retryable=False,
+            once=once,
+            incarnation=job.incarnation,
+        )
+        return ended.frees_slot

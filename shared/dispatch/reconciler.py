@@ -47,24 +47,32 @@ class Reconciler:
         self._clock = clock
         self._lease = timedelta(seconds=settings.lease)
 
-    async def apply(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
+    async def apply(
+        self, job_id: str, attempt: int, provider: str, prediction: Prediction, *, incarnation: str = ""
+    ) -> Ended:
         """Records a provider's report on an attempt's prediction; repeated and late reports change nothing."""
         match prediction.status:
             case "running":
-                if prediction.progress is not None:
-                    await self._queue.progress(job_id, attempt, prediction.id, prediction.progress)
-                return Ended("running")
+                return await self._run_goes_on(job_id, attempt, provider, prediction, incarnation)
             case "failed":
                 code, retryable = classify_failure(prediction.error)
                 ended = await self._queue.fail(
-                    job_id, attempt, prediction.id, code=code, detail=prediction.error, retryable=retryable
+                    job_id,
+                    attempt,
+                    prediction.id,
+                    code=code,
+                    detail=prediction.error,
+                    retryable=retryable,
+                    incarnation=incarnation,
                 )
             case "canceled":
-                ended = await self._queue.finish(job_id, attempt, prediction.id, "canceled", {})
+                ended = await self._queue.finish(
+                    job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation
+                )
             case "unreadable":
-                ended = await self._give_up(job_id, attempt, provider, prediction.id)
+                ended = await self._give_up(job_id, attempt, provider, prediction.id, incarnation)
             case "completed":
-                ended = await self._complete(job_id, attempt, provider, prediction)
+                ended = await self._complete(job_id, attempt, provider, prediction, incarnation)
         log.info(
             "attempt_ended",
             job=job_id,
@@ -78,7 +86,7 @@ class Reconciler:
             await self.cancel_prediction(provider, ended.other, job_id)
         return ended
 
-    async def _give_up(self, job_id: str, attempt: int, provider: str, prediction_id: str) -> Ended:
+    async def _give_up(self, job_id: str, attempt: int, provider: str, prediction_id: str, incarnation: str) -> Ended:
         """Fails an attempt whose report cannot be read. Another attempt would be paid for, and end the same way."""
         log.error("prediction_unreadable", job=job_id, attempt=attempt, provider=provider, prediction=prediction_id)
         detail = (
@@ -92,31 +100,57 @@ class Reconciler:
             code="unreadable",
             detail=detail,
             retryable=False,  # mutant: unreadable
+            incarnation=incarnation,
         )
-        if ended.is_over:
+        if ended.is_over or ended.word == "replaced":
             # Of a report that was cut, it is not known whether the run goes on.
             await self.cancel_prediction(provider, prediction_id, job_id)
         return ended
 
-    async def _complete(self, job_id: str, attempt: int, provider: str, prediction: Prediction) -> Ended:
+    async def _run_goes_on(
+        self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str
+    ) -> Ended:
+        if prediction.progress is not None:
+            noted = await self._queue.progress(
+                job_id, attempt, prediction.id, prediction.progress, incarnation=incarnation
+            )
+            if noted.word == "replaced":
+                await self.cancel_prediction(provider, prediction.id, job_id)
+        return Ended("running")
+
+    async def _complete(
+        self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str
+    ) -> Ended:
         if prediction.model and prediction.seconds is not None:
             self._durations.learn(prediction.model, prediction.seconds)
         output = json.dumps(prediction.output, separators=(",", ":"))
         if prediction.removed and prediction.output is None:
             detail = "The provider had deleted the result before it could be fetched."
             return await self._queue.fail(
-                job_id, attempt, prediction.id, code="result_expired", detail=detail, retryable=False
+                job_id,
+                attempt,
+                prediction.id,
+                code="result_expired",
+                detail=detail,
+                retryable=False,
+                incarnation=incarnation,
             )
         if len(output.encode()) > MAX_OUTPUT:
             log.error("output_too_large", job=job_id, attempt=attempt, bytes=len(output))
             detail = f"The result has more than {MAX_OUTPUT} bytes; the provider still has it as {prediction.id}."
             return await self._queue.fail(
-                job_id, attempt, prediction.id, code="output_too_large", detail=detail, retryable=False
+                job_id,
+                attempt,
+                prediction.id,
+                code="output_too_large",
+                detail=detail,
+                retryable=False,
+                incarnation=incarnation,
             )
         fields = {"output": output}
         if self._settings.storage_scheme and (files := files_in(prediction.output, provider, self._settings)):
             fields["files"] = write_files(files)
-        return await self._queue.finish(job_id, attempt, prediction.id, "completed", fields)
+        return await self._queue.finish(job_id, attempt, prediction.id, "completed", fields, incarnation=incarnation)
 
     async def look_at(self, job: Overdue) -> Ended:
         """Does for one overdue job the work that its webhook or its function did not."""
@@ -135,7 +169,7 @@ class Reconciler:
             return await self.ask(
                 replace(job, state=JobState.RUNNING, prediction=prediction), self._settings.provider_timeout
             )
-        rescued = await self._queue.rescue(job.id, job.attempt)
+        rescued = await self._queue.rescue(job.id, job.attempt, incarnation=job.incarnation)
         log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=rescued.word)
         return rescued
 
@@ -156,7 +190,7 @@ class Reconciler:
             return ""  # nothing can be compared with an input that cannot be read
         if not candidates:
             return ""
-        adopted = await self._queue.adopt(job.id, job.attempt, candidates)
+        adopted = await self._queue.adopt(job.id, job.attempt, candidates, incarnation=job.incarnation)
         if adopted.word == "ambiguous":
             log.warning("adoption_ambiguous", job=job.id, attempt=job.attempt, candidates=len(candidates))
         return adopted.prediction
@@ -181,13 +215,19 @@ class Reconciler:
         if prediction is not None and prediction.status == "running" and ran_for >= job.deadline + margin:
             return await self._overrun(job)
         if prediction is not None:
-            return await self.apply(job.id, job.attempt, job.provider, prediction)
+            return await self.apply(job.id, job.attempt, job.provider, prediction, incarnation=job.incarnation)
         # Not a sure failure before its deadline: until then the prediction may exist and cost money.
         if ran_for < over_after:
             return NOTHING
         detail = "The provider no longer reports on this prediction."
         return await self._queue.fail(
-            job.id, job.attempt, job.prediction, code="provider_lost", detail=detail, retryable=True
+            job.id,
+            job.attempt,
+            job.prediction,
+            code="provider_lost",
+            detail=detail,
+            retryable=True,
+            incarnation=job.incarnation,
         )
 
     async def _overrun(self, job: Overdue) -> Ended:
@@ -196,7 +236,13 @@ class Reconciler:
         await self.cancel_prediction(job.provider, job.prediction, job.id)
         detail = f"The run took longer than the {job.deadline:g} s that its queue allows."
         return await self._queue.fail(
-            job.id, job.attempt, job.prediction, code="expired", detail=detail, retryable=False
+            job.id,
+            job.attempt,
+            job.prediction,
+            code="expired",
+            detail=detail,
+            retryable=False,
+            incarnation=job.incarnation,
         )
 
     async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:

@@ -7,7 +7,7 @@ from shared.documents.job import JobLinks
 from shared.jobqueue.state import CancelWord, Outcome, Status
 from shared.json_value import Json
 
-WebhookWord = Literal["finished", "already", "stale", "unknown", "delayed", "running"]
+WebhookWord = Literal["finished", "already", "stale", "replaced", "unknown", "delayed", "running"]
 
 
 class Receipt(TypedDict):

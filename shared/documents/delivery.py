@@ -35,9 +35,9 @@ class DeliveriesDocument(TypedDict):
 
 
 class UndeliveredEvent(TypedDict):
-    """An event that was given up, of a job or of a batch."""
+    """An event that was given up, of a job or of a batch; ``event_id`` is null once that is no longer kept."""
 
-    event_id: str
+    event_id: str | None
     type: Event
     job_id: str | None
     batch_id: str | None

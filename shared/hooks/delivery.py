@@ -17,6 +17,7 @@ from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.record import JobRecord
 from shared.log import log
+from shared.signing.derived import event_id_for
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
@@ -29,10 +30,10 @@ GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, enough for all tries unle
 JOB_FIELDS = (
     "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
     "created_at", "ended_at", "kept_at", "output", "files", "storing", "error_code", "error_detail", "error_retryable",
-    "batch", "hook_url", "hook_lane", "hook_tag",
+    "batch", "incarnation", "hook_url", "hook_lane", "hook_tag",
 )  # fmt: skip
 BATCH_FIELDS = (
-    "owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy",
+    "owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy", "incarnation",
     "hook_url", "hook_lane", "hook_tag", *(f"s{n}" for n in range(MAX_JOBS)),
 )  # fmt: skip
 
@@ -65,14 +66,14 @@ class Deliveries:
         names = (*BATCH_FIELDS, f"e:{row.event}") if is_batch else JOB_FIELDS
         f = await self._outbox.read(row.id, (row.event,), names)
         lane = f.get("hook_lane", lane)
-        tries = int(f.get(f"n:{row.event}", "0"))
+        tries, incarnation = int(f.get(f"n:{row.event}", "0")), f.get("incarnation", "")
         if "hook_url" not in f or f.get(f"s:{row.event}") != "pending":
             # The job was deleted, or another call has delivered the event. So the row is removed.
-            await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""))
+            await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""), incarnation=incarnation)
             return True
         prepared = self._prepared(row, f)
         tried = prepared if isinstance(prepared, Tried) else await self._try(row, f, tries, prepared)
-        await self._outbox.note(row, lane, f["hook_tag"], tries, tried)
+        await self._outbox.note(row, lane, f["hook_tag"], tries, tried, incarnation=incarnation)
         log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word)
         if tried.word in ("failed", "disabled"):
             log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
@@ -92,7 +93,8 @@ class Deliveries:
 
     async def _try(self, row: FollowUp, f: Mapping[str, str], tries: int, body: bytes) -> Tried:
         now, began = self._clock.now(), time.monotonic()
-        sent = headers(self._settings, f["owner"], row.id, row.event, now, body)
+        event_id = event_id_for(self._settings.signing_key, row.id, f.get("incarnation", ""), row.event)
+        sent = headers(self._settings, f["owner"], event_id, now, body)
         status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
         duration = round((time.monotonic() - began) * 1000)
         entry = _entry(now, status=status, duration=duration, answer=answer, error=error)

@@ -20,10 +20,11 @@ from shared.hooks.event import NotedTry, event_type
 from shared.hooks.subscription import BATCH
 from shared.jobqueue import EventRecord, Outbox
 from shared.jobqueue.outbox import JOB_EVENTS, MAX_LISTED, event_records
+from shared.jobqueue.reads import GivenUp
 from shared.jobqueue.record import is_job_id
 from shared.signing.derived import event_id_for
 
-FIELDS = ("owner", "state", "outcome", "rounds", "hook_url", "hook_lane")
+FIELDS = ("owner", "incarnation", "state", "outcome", "rounds", "hook_url", "hook_lane")
 
 
 class JobRedelivery(BaseModel):
@@ -86,11 +87,10 @@ class DeliveryLog:
         following = None
         if len(rows) == MAX_LISTED:
             # More events may have the time of the page's last one; all of these come with the next page.
-            last = rows[-1][2]
-            rows, following = (
-                ([row for row in rows if row[2] != last], last + 1) if rows[0][2] != last else (rows, last)
-            )
-        return {"undelivered": [self._given_up(*row) for row in rows], "next_before": iso(following)}
+            last, following = rows[-1].at, rows[-1].at
+            if rows[0].at != last:
+                rows, following = tuple(row for row in rows if row.at != last), last + 1
+        return {"undelivered": [self._given_up(row) for row in rows], "next_before": iso(following)}
 
     async def _job(self, caller: str, job_id: str) -> dict[str, str]:
         fields = await self._outbox.read(job_id, JOB_EVENTS, FIELDS) if is_job_id(job_id) else {}
@@ -111,26 +111,31 @@ class DeliveryLog:
         return {
             "id": holder,
             "hook_url": fields.get("hook_url") or None,
-            "deliveries": [self._delivery(holder, record, due.get(record.event)) for record in records],
+            "deliveries": [
+                self._delivery(holder, fields.get("incarnation", ""), record, due.get(record.event))
+                for record in records
+            ],
         }
 
-    def _delivery(self, holder: str, record: EventRecord, due: int | None) -> DeliveryDocument:
+    def _delivery(self, holder: str, incarnation: str, record: EventRecord, due: int | None) -> DeliveryDocument:
         return {
-            "event_id": event_id_for(self._settings.signing_key, holder, record.event),
+            "event_id": event_id_for(self._settings.signing_key, holder, incarnation, record.event),
             "type": event_type(record.event),
             "state": record.state,
             "next_try_at": iso(due),
             "tries": [_shown(entry) for entry in record.entries],
         }
 
-    def _given_up(self, event: str, holder: str, at: int) -> UndeliveredEvent:
+    def _given_up(self, found: GivenUp) -> UndeliveredEvent:
+        event, _, holder = found.row.partition("|")
         is_batch = event.startswith(BATCH)
+        event_id = event_id_for(self._settings.signing_key, holder, found.incarnation, event)
         return {
-            "event_id": event_id_for(self._settings.signing_key, holder, event),
+            "event_id": event_id if found.is_kept else None,
             "type": event_type(event),
             "job_id": None if is_batch else holder,
             "batch_id": holder if is_batch else None,
-            "given_up_at": iso(at),
+            "given_up_at": iso(found.at),
         }
 
 

@@ -23,6 +23,7 @@ from shared.jobqueue.reads import (
     Counted,
     Explained,
     Gates,
+    GivenUp,
     JobsRead,
     LettersRead,
     ListedJob,
@@ -94,7 +95,7 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {
     "started": Claimed, "overdue": Overdue, "outlook": Outlook, "jobs": ListedJob, "letters": ListedLetter,
-    "lanes": LaneRows,
+    "lanes": LaneRows, "events": GivenUp,
 }  # fmt: skip
 
 

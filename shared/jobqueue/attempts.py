@@ -14,10 +14,21 @@ MAX_ENTRY = 200  # characters of an attempt's error that its history keeps
 
 
 class Attempts(Scripted):
-    """What happens to a job between its submission to the provider and the attempt's end."""
+    """What happens to a job between its submission to the provider and the attempt's end.
+
+    ``incarnation`` is the one of the job that the caller knows. If the job was deleted, and its id used again, the verb
+    changes nothing.
+    """
 
     async def record(
-        self, job_id: str, attempt: int, prediction: str, first_check: float | None = None, *, probe: str = ""
+        self,
+        job_id: str,
+        attempt: int,
+        prediction: str,
+        first_check: float | None = None,
+        *,
+        probe: str = "",
+        incarnation: str = "",
     ) -> Recorded:
         """Notes the attempt's prediction.
 
@@ -35,13 +46,21 @@ class Attempts(Scripted):
             job_of_prediction=self.keys.job_of_prediction(prediction),
             id=job_id,
             attempt=attempt,
+            incarnation=incarnation,
             prediction=prediction,
             first_check=timedelta(seconds=check),
             probe=gate,
         )
 
     async def finish(
-        self, job_id: str, attempt: int, prediction: str, outcome: str, fields: Mapping[str, str]
+        self,
+        job_id: str,
+        attempt: int,
+        prediction: str,
+        outcome: str,
+        fields: Mapping[str, str],
+        *,
+        incarnation: str = "",
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
 
@@ -54,6 +73,7 @@ class Attempts(Scripted):
             job_of_prediction=self.keys.job_of_prediction(prediction),
             id=job_id,
             attempt=attempt,
+            incarnation=incarnation,
             prediction=prediction,
             outcome=outcome,
             store_lease=timedelta(seconds=self._settings.lease) if "files" in fields else None,
@@ -70,6 +90,7 @@ class Attempts(Scripted):
         detail: str,
         retryable: bool,
         once: bool = False,
+        incarnation: str = "",
     ) -> Ended:
         """Ends a failed attempt: the job waits for its next one, or ends failed.
 
@@ -82,6 +103,7 @@ class Attempts(Scripted):
             job_of_prediction=self.keys.job_of_prediction(prediction),
             id=job_id,
             attempt=attempt,
+            incarnation=incarnation,
             prediction=prediction,
             code=code,
             detail=detail,
@@ -99,7 +121,15 @@ class Attempts(Scripted):
         return json.dumps(entry, separators=(",", ":"))
 
     async def snooze(
-        self, job_id: str, attempt: int, *, delay: float, code: str, token: str = "", pause: bool = False
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        delay: float,
+        code: str,
+        token: str = "",
+        pause: bool = False,
+        incarnation: str = "",
     ) -> Ended:
         """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up.
 
@@ -112,13 +142,14 @@ class Attempts(Scripted):
             job=self.keys.job(job_id),
             id=job_id,
             attempt=attempt,
+            incarnation=incarnation,
             delay=timedelta(seconds=delay),
             code=code,
             token=token,
             pause=pause,
         )
 
-    async def rescue(self, job_id: str, attempt: int) -> Ended:
+    async def rescue(self, job_id: str, attempt: int, *, incarnation: str = "") -> Ended:
         """Decides about a submission whose lease lapsed: it goes on waiting, or the job is put back, or ends."""
         return await self._run(
             "rescue",
@@ -126,19 +157,27 @@ class Attempts(Scripted):
             job=self.keys.job(job_id),
             id=job_id,
             attempt=attempt,
+            incarnation=incarnation,
             max_rescues=MAX_RESCUES,
             entry=self._entry(attempt, "submission_unknown", "", ""),
         )
 
-    async def trip(self, job_id: str, attempt: int) -> None:
+    async def trip(self, job_id: str, attempt: int, *, incarnation: str = "") -> None:
         """Counts a submission with no usable answer against its model's circuit, once."""
         if self._settings.circuit_failures:
-            await self._run("trip", Done, job=self.keys.job(job_id), attempt=attempt)
+            job = self.keys.job(job_id)
+            await self._run("trip", Done, job=job, attempt=attempt, incarnation=incarnation)
 
-    async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str]) -> Adopted:
+    async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str], *, incarnation: str = "") -> Adopted:
         """Gives a lost submission the one candidate that belongs to no job."""
         return await self._run(
-            "adopt", Adopted, job=self.keys.job(job_id), id=job_id, attempt=attempt, candidates=candidates
+            "adopt",
+            Adopted,
+            job=self.keys.job(job_id),
+            id=job_id,
+            attempt=attempt,
+            incarnation=incarnation,
+            candidates=candidates,
         )
 
     async def check(self, job_id: str) -> Overdue | None:
@@ -147,7 +186,16 @@ class Attempts(Scripted):
         reply = await self._run("check", Reply, job=self.keys.job(job_id), id=job_id, gap=gap)
         return reply if isinstance(reply, Overdue) else None
 
-    async def progress(self, job_id: str, attempt: int, prediction: str, percent: int) -> None:
+    async def progress(
+        self, job_id: str, attempt: int, prediction: str, percent: int, *, incarnation: str = ""
+    ) -> Done:
         """Notes how far a running prediction has come, 0 to 100."""
-        job = self.keys.job(job_id)
-        await self._run("progress", Done, job=job, attempt=attempt, prediction=prediction, progress=percent)
+        return await self._run(
+            "progress",
+            Done,
+            job=self.keys.job(job_id),
+            attempt=attempt,
+            incarnation=incarnation,
+            prediction=prediction,
+            progress=percent,
+        )

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Literal, cast
 
 from shared.jobqueue.follow_ups import FollowUp
-from shared.jobqueue.reads import Undelivered
+from shared.jobqueue.reads import GivenUp, Undelivered
 from shared.jobqueue.replies import Done, LaneRows, OutboxClaim
 from shared.jobqueue.scripted import Scripted
 from shared.log import log
@@ -71,15 +71,27 @@ class Outbox(Scripted):
         return Lane(found.lane, tuple(FollowUp("tell", of, ev, is_probe=is_probe, noted_at=now) for ev, _, of in split))
 
     async def keep(
-        self, job_id: str, turn: int, files: str, *, retry_at: int | None = None, stored: int = 0, given_up: int = 0
+        self,
+        job_id: str,
+        turn: int,
+        files: str,
+        *,
+        retry_at: int | None = None,
+        stored: int = 0,
+        given_up: int = 0,
+        incarnation: str = "",
     ) -> bool:
-        """Notes the states of a job's files; without a ``retry_at`` (ms) all are final. False: it was not our turn."""
+        """Notes the states of a job's files; without a ``retry_at`` (ms) all are final.
+
+        False: it was not our turn, or the job is another ``incarnation``.
+        """
         reply = await self._run(
             "outbox_keep",
             Done,
             job=self.keys.job(job_id),
             id=job_id,
             turn=turn,
+            incarnation=incarnation,
             files=files,
             retry_at=retry_at,
             stored=stored,
@@ -87,7 +99,9 @@ class Outbox(Scripted):
         )
         return reply.has_changed
 
-    async def note(self, row: FollowUp, lane: str, tag: str, tries: int, tried: Tried) -> bool:
+    async def note(
+        self, row: FollowUp, lane: str, tag: str, tries: int, tried: Tried, *, incarnation: str = ""
+    ) -> bool:
         """Notes how a delivery went; ``tries`` were noted before it.
 
         False: another caller has noted more, or the job or batch is no longer kept.
@@ -100,6 +114,7 @@ class Outbox(Scripted):
             lane_state=self.keys.lane_state(lane),
             event=row.event,
             id=row.id,
+            incarnation=incarnation,
             lane=lane,
             tag=tag,
             tries=tries,
@@ -142,11 +157,9 @@ class Outbox(Scripted):
         scores = await self._store.execute("ZMSCORE", self.keys.lane_rows(lane), *rows)
         return {event: int(float(at)) for event, at in zip(events, scores, strict=True) if at is not None}
 
-    async def undelivered(self, before: int) -> list[tuple[str, str, int]]:
-        """Event, job or batch, and ms of what was given up before a moment, the last first; two commands."""
-        given_up = await self._run("outbox_undelivered", Undelivered, before=before, most=MAX_LISTED)
-        rows = ((row.partition("|"), at) for row, at in given_up.events.items())
-        return [(event, of, at) for (event, _, of), at in rows]
+    async def undelivered(self, before: int) -> tuple[GivenUp, ...]:
+        """What was given up before a moment (ms), the last first; two commands, and one for each event."""
+        return (await self._run("outbox_undelivered", Undelivered, before=before, most=MAX_LISTED)).events
 
     def _holder(self, event: str, holder_id: str) -> str:
         return self.keys.batch(holder_id) if event.startswith("batch") else self.keys.job(holder_id)

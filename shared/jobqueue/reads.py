@@ -118,7 +118,17 @@ class LettersRead(Reply):
 
 
 @dataclass(frozen=True)
-class Undelivered(Reply):
-    """Events and their holders as ``event|id``, and when each was given up."""
+class GivenUp(Reply):
+    """An event that was given up, as ``event|id`` of its holder, which may no longer be kept."""
 
-    events: dict[str, int]
+    row: str
+    at: int  # ms
+    is_kept: bool
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class Undelivered(Reply):
+    """The events that were given up, the last first."""
+
+    events: tuple[GivenUp, ...]

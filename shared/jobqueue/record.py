@@ -25,7 +25,7 @@ LETTER_FIELDS = (*SUMMARY_FIELDS, "error_detail", "attempt", "snoozes", "history
 # What was asked for with a job, to ask for it again.
 REQUEST_FIELDS = (
     "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "hook_events",
-    "state", "outcome", "batch", "redriven_as",
+    "state", "outcome", "batch", "redriven_as", "incarnation",
 )  # fmt: skip
 
 
@@ -62,6 +62,7 @@ class JobRecord:
         self.priority: Final = int(text("priority", "0"))
         self.metadata: Final = text("metadata", "{}")
         self.batch: Final = fields.get("batch")
+        self.incarnation: Final = text("incarnation", "")
         self.retry_of: Final = fields.get("retry_of")
         self.redriven_as: Final = fields.get("redriven_as")
         # Where it is

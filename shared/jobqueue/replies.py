@@ -38,7 +38,7 @@ class Done(Reply):
 
     words = (
         "noted", "set", "counted", "moved", "deleted", "kept", "queued", "restored",
-        "stale", "lost", "wait", "not_waiting", "in_place",
+        "stale", "replaced", "lost", "wait", "not_waiting", "in_place",
     )  # fmt: skip
 
     word: str
@@ -46,7 +46,7 @@ class Done(Reply):
 
     @property
     def has_changed(self) -> bool:
-        return self.word not in ("stale", "lost", "wait", "not_waiting", "in_place")
+        return self.word not in ("stale", "replaced", "lost", "wait", "not_waiting", "in_place")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Claimed(Reply):
     deadline: float
     claimed_at: int = 0
     probe: str = ""
+    incarnation: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Overdue(Reply):
     submitted_at: int
     cancel_requested: bool
     deadline: float  # s
+    incarnation: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,11 @@ class Ended(Reply):
     if the script looked.
     """
 
-    words = ("finished", "already", "stale", "unknown", "delayed", "queued", "requeued", "waiting")
+    words = ("finished", "already", "stale", "replaced", "unknown", "delayed", "queued", "requeued", "waiting")
 
-    word: Literal["finished", "already", "stale", "unknown", "delayed", "queued", "requeued", "waiting", "running"]
+    word: Literal[
+        "finished", "already", "stale", "replaced", "unknown", "delayed", "queued", "requeued", "waiting", "running"
+    ]
     outcome: str = ""
     waiting: bool | None = None
     other: str = ""
@@ -189,6 +193,7 @@ class Canceled(Reply):
     attempt: int = 0
     prediction: str = ""
     provider: str = ""
+    incarnation: str = ""
     follow: str = ""
 
 

@@ -80,7 +80,7 @@ class Admission:
             # The id is derived from the failed job's, so it is the same request, even if it is written differently.
             fields["retry_of"] = fingerprint = retry_of
         score, cost = request.score_and_cost(self._settings, now)
-        token = secrets.token_hex(8)
+        token = fields["incarnation"] = secrets.token_hex(8)
         try:
             admitted = await self._queue.enqueue(
                 job_id, fingerprint, fields, score=score, cost=cost, start=start, token=token, user_queued=user_queued
@@ -105,6 +105,7 @@ class Admission:
             queue=queue.name,
             deadline=queue.deadline,
             claimed_at=now,
+            incarnation=token,
         )
         try:
             if admitted.word == "started":
@@ -119,7 +120,7 @@ class Admission:
     async def _put_back(self, job_id: str, token: str) -> None:
         """Puts the job back if the lost answer has started it: no create call was sent, so its lease need not lapse."""
         try:
-            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token)
+            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token, incarnation=token)
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
 

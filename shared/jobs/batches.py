@@ -157,6 +157,8 @@ class Batches:
             for number, (single, fields) in enumerate(zip(request_of_all, all_fields, strict=True))
         ]
         fields = request.fields(self._settings, caller, cost, now)
+        # One for all jobs of the batch, also those of a retry: none of them is deleted without the batch.
+        common["incarnation"] = fields["incarnation"] = secrets.token_hex(8)
         word = (await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)).word
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:

@@ -31,7 +31,9 @@ class Cancellation:
         prediction = await self._reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
         if prediction is None:
             return canceled  # a tick or a poll asks again; the provider's deadline ends the run at the latest
-        ended = await self._reconciler.apply(job_id, canceled.attempt, canceled.provider, prediction)
+        ended = await self._reconciler.apply(
+            job_id, canceled.attempt, canceled.provider, prediction, incarnation=canceled.incarnation
+        )
         if ended.makes_room:
             await self._dispatcher.run(budget)
         return Canceled("canceled") if ended.outcome == "canceled" else canceled

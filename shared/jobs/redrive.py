@@ -140,7 +140,7 @@ class Redrive:
             failed = await self._history.request(job_id)
             if dry_run:
                 _check(failed)
-                made = redriven_id(self._settings.signing_key, job_id)
+                made = redriven_id(self._settings.signing_key, job_id, failed.incarnation)
             else:
                 made = (await self._redrive(failed, budget, start=False, user_queued=UNLIMITED))["id"]
             report["redriven"].append({"id": job_id, "redriven_as": made})
@@ -155,7 +155,7 @@ class Redrive:
         self, failed: RequestRecord, budget: Budget, *, start: bool = True, user_queued: int | None = None
     ) -> RedriveReceipt:
         _check(failed)
-        new_id = redriven_id(self._settings.signing_key, failed.id)
+        new_id = redriven_id(self._settings.signing_key, failed.id, failed.incarnation)
         if failed.redriven_as:
             try:
                 return {**await self._admission.receipt(new_id), "retry_of": failed.id}

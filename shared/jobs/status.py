@@ -24,7 +24,6 @@ from shared.outbox.worker import OutboxWorker
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
-TERMINAL_TTL = 30.0  # s; a terminal job does not change, but a cached document must not live forever
 MAX_KEPT_BYTES = 256 * 1024  # of a cached document; polls at the same time still share one read of a larger one
 ASK_TIMEOUT = 5.0  # s; a person may wait for a poll, so it asks briefly and does at most one round of work
 MAX_OUTLOOKS = 4096
@@ -99,7 +98,8 @@ class Statuses:
     def _ttl(self, view: StatusView) -> float:
         if len(view.body) > MAX_KEPT_BYTES:
             return 0.0
-        return TERMINAL_TTL if view.is_final else self._settings.status_cache_ttl
+        # Also of an ended job: another process may delete it, and its id may be used again.
+        return self._settings.status_cache_ttl
 
     async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
         job, outlook = await self._read(job_id, is_hinted)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shared.media.media import Media
     from shared.storage.source import Client, CopyFailed
 
-FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn")
+FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn", "incarnation")
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
 MIN_COPY_TIME = 10.0  # s; with less time left, no copy begins
@@ -78,9 +78,9 @@ class Storing:
                 new = await self._copy(row, f, files[n], n, budget)
                 made += new
                 # A function that is killed at the next file loses that one only. The last one is recorded below.
-                if new and n != pending[-1] and self._has_time(budget) and not await self._note_progress(row, files):
+                if new and n != pending[-1] and self._has_time(budget) and not await self._note_progress(row, f, files):
                     return await self._withdraw(row, made, budget)
-        if not await self._note(row, files):
+        if not await self._note(row, f, files):
             await self._withdraw(row, made, budget)
         elif all(file["state"] != "pending" for file in files):
             await self._tidy(row, f, files, made, budget)
@@ -89,12 +89,13 @@ class Storing:
         """Whether another copy may begin."""
         return budget.left > MIN_COPY_TIME + self._settings.store_total_timeout
 
-    async def _note_progress(self, row: FollowUp, files: list[File]) -> bool:
+    async def _note_progress(self, row: FollowUp, f: dict[str, str], files: list[File]) -> bool:
         """Records the files stored so far, and renews the turn's lease; returns False if another turn has begun."""
         retry_at = self._clock.now() + round(self._settings.lease * 1000)
-        return await self._outbox.keep(row.id, row.turn, write_files(files), retry_at=retry_at)
+        incarnation = f.get("incarnation", "")
+        return await self._outbox.keep(row.id, row.turn, write_files(files), retry_at=retry_at, incarnation=incarnation)
 
-    async def _note(self, row: FollowUp, files: list[File]) -> bool:
+    async def _note(self, row: FollowUp, f: dict[str, str], files: list[File]) -> bool:
         states = [file["state"] for file in files]
         retry_at = None
         if "pending" in states:
@@ -106,7 +107,13 @@ class Storing:
         stored = states.count("stored")
         given_up = len(states) - stored
         return await self._outbox.keep(
-            row.id, row.turn, write_files(files), retry_at=retry_at, stored=stored, given_up=given_up
+            row.id,
+            row.turn,
+            write_files(files),
+            retry_at=retry_at,
+            stored=stored,
+            given_up=given_up,
+            incarnation=f.get("incarnation", ""),
         )
 
     async def _copy(self, row: FollowUp, f: dict[str, str], file: File, n: int, budget: Budget) -> list[str]:
@@ -233,7 +240,7 @@ class Storing:
 
 
 def _folder_of(row: FollowUp, f: dict[str, str]) -> str:
-    return layout.job_folder(int(f["ended_at"]), f["owner"], f["user"], row.id)
+    return layout.incarnation_folder(int(f["ended_at"]), f["owner"], f["user"], row.id, f.get("incarnation", ""))
 
 
 def _note_failure(file: File, failure: "CopyFailed") -> None:

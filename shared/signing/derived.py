@@ -4,18 +4,20 @@ import hashlib
 import hmac
 
 
-def nonce(signing_secret: str, job_id: str, attempt: int) -> str:
-    """Returns the nonce that this attempt's webhook URL carries.
+def nonce(signing_secret: str, provider: str, job_id: str, attempt: int, incarnation: str) -> str:
+    """Returns the nonce that the webhook URL carries: it ties an attempt to its provider and to one life of its job.
 
     A provider signs the body, but not the URL. Without the nonce, a captured delivery could be sent again with another
-    job's id.
+    job's id, or to another provider's path. Without the incarnation, a delivery for a deleted job would be one for the
+    job that has its id now.
     """
-    return _derived(signing_secret, "webhook", job_id, str(attempt))
+    return _derived(signing_secret, "webhook", provider, job_id, str(attempt), incarnation)  # mutant: nonce
 
 
-def nonce_is_valid(given: str, signing_secret: str, job_id: str, attempt: int) -> bool:
+def nonce_is_valid(given: str, signing_secret: str, provider: str, job_id: str, attempt: int, incarnation: str) -> bool:
     """Whether the nonce belongs to this attempt. Compares bytes: compare_digest raises on text beyond ASCII."""
-    return hmac.compare_digest(given.encode("utf-8", "replace"), nonce(signing_secret, job_id, attempt).encode())
+    right = nonce(signing_secret, provider, job_id, attempt, incarnation)
+    return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
 def job_id_for(signing_secret: str, caller: str, idempotency_key: str) -> str:
@@ -28,14 +30,14 @@ def batch_id_for(signing_secret: str, caller: str, idempotency_key: str) -> str:
     return "bat_" + _derived(signing_secret, "batch", caller, idempotency_key)
 
 
-def redriven_id(signing_secret: str, job_id: str) -> str:
+def redriven_id(signing_secret: str, job_id: str, incarnation: str) -> str:
     """Returns the id of the job that a redrive creates: the same each time, so repeated redrives create one job."""
-    return "job_" + _derived(signing_secret, "redrive", job_id)
+    return "job_" + _derived(signing_secret, "redrive", job_id, incarnation)
 
 
-def event_id_for(signing_secret: str, holder: str, event: str) -> str:
+def event_id_for(signing_secret: str, holder: str, incarnation: str, event: str) -> str:
     """Returns the id of a job's or batch's event: the same at each try, so a receiver recognizes a repeat."""
-    return "evt_" + _derived(signing_secret, "event", holder, event)
+    return "evt_" + _derived(signing_secret, "event", holder, incarnation, event)
 
 
 def page_tag(signing_secret: str, *parts: str) -> str:

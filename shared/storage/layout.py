@@ -1,11 +1,12 @@
 """Names every key of the storage.
 
-    results/<day of completion>/<user folder>/<job id>/<n>.<extension>          and <n>-thumbnail.<extension>
-    results/<day of completion>/<user folder>/<job id>/<n>-<turn>.<extension>   after the first turn
+    results/<day of completion>/<user folder>/<job id>/<incarnation>/<n>.<extension>        <n>-thumbnail.<extension>
+    results/<day of completion>/<user folder>/<job id>/<incarnation>/<n>-<turn>.<extension> after the first turn
     uploads/<day>/<user folder>/<32 hex digits>.<extension>
 
 The day comes first, so retention can drop whole days. The user comes next, so one listing per day finds all files of a
-user. Days are in UTC.
+user. Days are in UTC. An id that is used again after a deletion has another incarnation, so that a late copy of the
+deleted job overwrites nothing.
 """
 
 import hashlib
@@ -34,6 +35,12 @@ def user_folder(owner: str, user: str) -> str:
 def job_folder(completed_at: int, owner: str, user: str, job_id: str) -> str:
     """Returns the folder of a job's files, for a job that was completed at this time (ms)."""
     return f"{RESULTS}/{day_of(completed_at)}/{user_folder(owner, user)}/{job_id}"
+
+
+def incarnation_folder(completed_at: int, owner: str, user: str, job_id: str, incarnation: str) -> str:
+    """Returns the folder for the files of this incarnation of a job; one of an earlier release has none."""
+    folder = job_folder(completed_at, owner, user, job_id)
+    return f"{folder}/{incarnation}" if incarnation else folder
 
 
 def result_key(folder: str, number: int, extension: str, turn: int = 1) -> str:

@@ -30,7 +30,7 @@ def signed(secret: str, now: float) -> tuple[bytes, dict[str, str]]:
     """An event as its receiver gets it, with text beyond ASCII."""
     settings = Settings(sluice_env="test", api_keys="app:key", hooks={"app": {"secrets": [secret, OTHER_SECRET]}})
     body = event.event_body("completed", round(now * 1000), {"id": "job_1", "metadata": {"Straße": "日本"}})
-    return body, dict(event.headers(settings, "app", "job_1", "completed", round(now * 1000), body))
+    return body, dict(event.headers(settings, "app", "evt_1", round(now * 1000), body))
 
 
 @pytest.mark.parametrize("language", ["python", "javascript"])

@@ -117,13 +117,14 @@ class FaultyEndpoint:
         if kind == "batch.completed":
             fields = state.batches.get(holder, {})
             events = [name[2:] for name in fields if name.startswith("s:batch")]
-            event = next((name for name in events if event_id_for(key, holder, name) == event_id), "")
+            incarnation = fields.get("incarnation", "")
+            event = next((name for name in events if event_id_for(key, holder, incarnation, name) == event_id), "")
             if not event:
                 world.complain(f"I6 {holder} has no batch end with the event id {event_id}")
             return f"{event}|{holder}"
         event = kind.removeprefix("job.")
         fields = state.jobs.get(holder, {})
-        if event_id != event_id_for(key, holder, event):
+        if event_id != event_id_for(key, holder, fields.get("incarnation", ""), event):
             world.complain(f"I6 {kind} of {holder} has the id {event_id}")
         is_true = bool(fields.get("started_at")) if event == "processing" else fields.get("outcome") == event
         if not is_true and state.deleted.get(holder) != event:

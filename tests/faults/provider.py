@@ -163,7 +163,8 @@ class FakeProvider:
         given = {name: values[0] for name, values in query.items()}
         key = self._world.settings.signing_key
         is_own = (given.get("job"), given.get("attempt")) == (submission.job_id, str(submission.attempt))
-        if not is_own or not nonce_is_valid(given["nonce"], key, submission.job_id, submission.attempt):
+        attempt = (FaultyProvider.name, submission.job_id, submission.attempt, given.get("incarnation", ""))
+        if not is_own or not nonce_is_valid(given["nonce"], key, *attempt):
             self._world.complain(f"I7 {submission.job_id} was submitted with the webhook URL {submission.webhook_url}")
 
 

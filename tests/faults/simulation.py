@@ -65,7 +65,9 @@ class Simulation:
         self.plan = plan
         self.settings = settings
         self.books = books or self._new_books()
-        self._clients = Clients(scenario, settings)
+        self._clients = Clients(
+            scenario, settings, lambda job_id: engine.state().jobs.get(job_id, {}).get("incarnation", "")
+        )
         self.names = self._clients.names
         self._engine = engine
         self._clock = ManualClock()

@@ -165,7 +165,7 @@ async def test_a_webhook_notifies_the_owner_while_it_starts_the_next_job(
         job_id = await lost(world, source, owner)
         await world.enqueue("bob")
         provider.states["p"] = Prediction(f"p_{job_id}", "completed", output="words")
-        answer = await client.post(webhook_url(world, job_id), content=b"p")
+        answer = await client.post(await webhook_url(world, job_id), content=b"p")
         assert answer.json() == {"result": "finished"} and len(provider.created) == 1
 
 
@@ -184,7 +184,7 @@ async def test_a_call_that_fails_still_follows_up_what_it_has_ended(
         world.provider.states["p"] = Prediction(f"p_{job_id}", "completed", output="words")
         await world.enqueue("bob")
         monkeypatch.setattr(world.runtime.dispatcher, "run", uncertain)
-        assert (await client.post(webhook_url(world, job_id), content=b"p")).status_code == 503
+        assert (await client.post(await webhook_url(world, job_id), content=b"p")).status_code == 503
         assert events(owner) == [("job.completed", job_id)]
 
 

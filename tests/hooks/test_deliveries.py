@@ -88,7 +88,7 @@ async def test_a_failed_delivery_is_tried_ten_times_under_one_id_and_is_then_giv
     assert (record.state, record.tries, len(record.entries)) == ("failed", 10, 10)
     assert json.loads(record.entries[0])["answer"] == "no"
     undelivered = await world.runtime.outbox.undelivered(world.clock.now() + 1)
-    assert [(event, of) for event, of, _ in undelivered] == [("completed", job_id)]
+    assert [found.row for found in undelivered] == [f"completed|{job_id}"]
     assert (await world.runtime.records.stats()).counters["undelivered"] == 1
 
 
@@ -231,14 +231,15 @@ async def test_a_batch_is_one_event_at_its_end_and_another_when_it_ends_again(wo
         jobs=[BatchJob(input={}), BatchJob(input={})],
     )
     batch = await world.runtime.batches.create("app", request, "k", Budget(50))
+    own: Any = {"incarnation": await world.incarnation_of(batch["jobs"][0]["id"])}
     for job in batch["jobs"]:
-        await world.runtime.queue.fail(job["id"], 1, "", code="invalid_input", detail="", retryable=False)
+        await world.runtime.queue.fail(job["id"], 1, "", code="invalid_input", detail="", retryable=False, **own)
     await drain(world)
     assert [json.loads(request.body)["type"] for request in endpoint.received] == ["batch.completed"]
     assert await world.runtime.batches.retry("app", batch["id"], Budget(50)) == 2
     await world.runtime.batches.cancel("app", batch["id"], Budget(50))
     for number in range(2):
-        await world.runtime.queue.finish(f"{batch['id']}_{number}r1", 1, f"p{number + 3}", "canceled", {})
+        await world.runtime.queue.finish(f"{batch['id']}_{number}r1", 1, f"p{number + 3}", "canceled", {}, **own)
     await drain(world)
     events = [json.loads(request.body) for request in endpoint.received]
     assert [event["type"] for event in events] == ["batch.completed"] * 2

@@ -115,12 +115,13 @@ async def test_a_batch_shows_each_of_its_ends_and_redelivers_the_latest(
     path, queue = f"/api/batches/{batch['id']}", world.runtime.queue
     assert await deliveries(client, batch["id"], "batches") == []
     problem(await client.post(f"{path}/redeliver"), 404, "no_such_event")
-    await queue.fail(batch["jobs"][0]["id"], 1, "p1", code="invalid_input", detail="", retryable=False)
+    own: Any = {"incarnation": await world.incarnation_of(batch["jobs"][0]["id"])}
+    await queue.fail(batch["jobs"][0]["id"], 1, "p1", code="invalid_input", detail="", retryable=False, **own)
     await world.follow_up()
     assert [event["type"] for event in await deliveries(client, batch["id"], "batches")] == ["batch.completed"]
     assert (await client.post(f"{path}/retry")).json()["retried"] == 1
     problem(await client.post(f"{path}/redeliver"), 404, "no_such_event")
-    await queue.finish(f"{batch['id']}_0r1", 1, "p2", "completed", {"output": "1"})
+    await queue.finish(f"{batch['id']}_0r1", 1, "p2", "completed", {"output": "1"}, **own)
     await world.follow_up()
     ends = await deliveries(client, batch["id"], "batches")
     assert [event["state"] for event in ends] == ["delivered"] * 2 and len({event["event_id"] for event in ends}) == 2

@@ -176,7 +176,7 @@ async def test_what_is_ended_after_a_410_is_listed_for_the_operator(world: World
     second = await completed(world, endpoint.url())
     await drain(world)
     listed = await world.runtime.outbox.undelivered(world.clock.now() + 1)
-    assert len(endpoint.received) == 1 and second in [of for _, of, _ in listed]
+    assert len(endpoint.received) == 1 and f"completed|{second}" in [found.row for found in listed]
     assert (await world.runtime.records.stats()).counters["undelivered"] == 2
 
 
@@ -187,7 +187,8 @@ async def test_the_event_of_a_batchs_end_shows_that_end_even_if_the_batch_runs_a
     request = BatchRequest(user_id="ada", model="acme/video", hook_url=endpoint.url(), jobs=[BatchJob(input={})])
     batch = await world.runtime.batches.create("app", request, "k", Budget(50))
     job_id = batch["jobs"][0]["id"]
-    await world.runtime.queue.fail(job_id, 1, "", code="invalid_input", detail="", retryable=False)
+    own: Any = {"incarnation": await world.incarnation_of(job_id)}
+    await world.runtime.queue.fail(job_id, 1, "", code="invalid_input", detail="", retryable=False, **own)
     await drain(world)
     await world.runtime.batches.retry("app", batch["id"], Budget(50))
     endpoint.answers = lambda _: OK

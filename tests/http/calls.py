@@ -10,9 +10,12 @@ from tests.world import AUTH, World
 BODY: dict[str, Any] = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
 
 
-def webhook_url(world: World, job_id: str, attempt: int = 1) -> str:
-    tied = nonce(world.runtime.settings.signing_key, job_id, attempt)
-    return f"/api/webhook/replicate?job={job_id}&attempt={attempt}&nonce={tied}"
+async def webhook_url(world: World, job_id: str, attempt: int = 1, *, incarnation: str | None = None) -> str:
+    """The URL that the attempt's submission carries; of the job's present incarnation unless one is named."""
+    if incarnation is None:
+        incarnation = await world.incarnation_of(job_id)
+    tied = nonce(world.runtime.settings.signing_key, "replicate", job_id, attempt, incarnation)
+    return f"/api/webhook/replicate?job={job_id}&attempt={attempt}&incarnation={incarnation}&nonce={tied}"
 
 
 async def status_of(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ async def redrive(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
 
 
 def new_id(world: World, job_id: str) -> str:
-    return redriven_id(world.runtime.settings.signing_key, job_id)
+    return redriven_id(world.runtime.settings.signing_key, job_id, "")
 
 
 async def test_a_dead_letter_shows_the_error_of_each_attempt(world: World, client: httpx.AsyncClient) -> None:

@@ -26,7 +26,7 @@ async def test_a_job_is_submitted_started_finished_and_read(world: World, client
     assert job["status"] == "processing" and answer.headers["location"] == job["links"]["status"]
     assert len(world.provider.created) == 1
     world.provider.states["p1"] = Prediction("p1", "completed", output=["https://replicate.delivery/x.mp4"])
-    assert (await client.post(webhook_url(world, job["id"]), content=b"p1")).json() == {"result": "finished"}
+    assert (await client.post(await webhook_url(world, job["id"]), content=b"p1")).json() == {"result": "finished"}
     document = await status_of(client, job["id"])
     assert document["status"] == "completed" and document["output"] == ["https://replicate.delivery/x.mp4"]
 
@@ -42,7 +42,7 @@ async def test_a_finishing_webhook_starts_the_next_job_in_the_same_call(
     assert [job["queue_position"] for job in jobs[5:]] == [1, 2]
     assert len(world.provider.created) == 5
     world.provider.states["p1"] = Prediction("p1", "completed")
-    await client.post(webhook_url(world, jobs[0]["id"]), content=b"p1")
+    await client.post(await webhook_url(world, jobs[0]["id"]), content=b"p1")
     assert [submission.job_id for submission in world.provider.created[5:]] == [jobs[5]["id"]]
 
 
@@ -53,7 +53,9 @@ async def test_a_webhook_url_carries_job_attempt_and_nonce(valkey_world: World) 
     url = httpx.URL(str(valkey_world.provider.created[0].webhook_url))
     assert url.host == "sluice.example.org" and url.path == "/api/webhook/replicate"
     assert url.params["job"] == job["id"] and url.params["attempt"] == "1"
-    assert url.params["nonce"] == nonce(valkey_world.runtime.settings.signing_key, job["id"], 1)
+    key, incarnation = valkey_world.runtime.settings.signing_key, await valkey_world.incarnation_of(job["id"])
+    assert incarnation and url.params["incarnation"] == incarnation
+    assert url.params["nonce"] == nonce(key, "replicate", job["id"], 1, incarnation)
 
 
 async def test_anothers_job_and_an_unknown_one_get_the_same_404(world: World, client: httpx.AsyncClient) -> None:
@@ -178,13 +180,23 @@ async def test_a_get_with_the_cron_secret_ticks(world: World, client: httpx.Asyn
 
 @pytest.mark.parametrize(
     "change",
-    ["job=other", "attempt=2", "attempt=x", "attempt=", "attempt=\u0661", "nonce=00", "nonce=\u00e9", "nonce="],
+    [
+        "job=other",
+        "attempt=2",
+        "attempt=x",
+        "attempt=",
+        "attempt=\u0661",
+        "incarnation=other",
+        "nonce=00",
+        "nonce=\u00e9",
+        "nonce=",
+    ],
 )
 async def test_a_webhook_of_another_attempt_is_401_and_changes_nothing(valkey_world: World, change: str) -> None:
     job_id = await valkey_world.enqueue(start=True)
     valkey_world.provider.states["p1"] = Prediction("p1", "completed")
     name, _, value = change.partition("=")
-    url = httpx.URL("http://x" + webhook_url(valkey_world, job_id)).copy_set_param(name, value)
+    url = httpx.URL("http://x" + await webhook_url(valkey_world, job_id)).copy_set_param(name, value)
     async with http_client() as client:
         problem(await client.post(str(url.copy_with(host="sluice.test")), content=b"p1"), 401, "unauthenticated")
     assert (await valkey_world.runtime.records.read(job_id)).state == "submitting"
@@ -192,14 +204,14 @@ async def test_a_webhook_of_another_attempt_is_401_and_changes_nothing(valkey_wo
 
 async def test_a_webhook_for_an_unknown_job_is_200(world: World, client: httpx.AsyncClient) -> None:
     world.provider.states["p1"] = Prediction("p1", "completed")
-    answer = await client.post(webhook_url(world, "job_unknown"), content=b"p1")
+    answer = await client.post(await webhook_url(world, "job_unknown"), content=b"p1")
     assert (answer.status_code, answer.json()) == (200, {"result": "unknown"})
 
 
 async def test_a_repeated_webhook_has_no_effect(world: World, client: httpx.AsyncClient) -> None:
     job = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
     world.provider.states["p1"] = Prediction("p1", "completed", output="x")
-    words = [(await client.post(webhook_url(world, job["id"]), content=b"p1")).json()["result"] for _ in range(3)]
+    words = [(await client.post(await webhook_url(world, job["id"]), content=b"p1")).json()["result"] for _ in range(3)]
     assert words == ["finished", "already", "already"]
     assert (await world.runtime.records.stats()).counters["completed"] == 1
 
@@ -250,6 +262,6 @@ async def test_an_end_without_a_result_is_failed_and_says_why(
     job_id = await valkey_world.enqueue(start=True)
     valkey_world.provider.states["p1"] = prediction
     async with http_client() as client:
-        await client.post(webhook_url(valkey_world, job_id), content=b"p1")
+        await client.post(await webhook_url(valkey_world, job_id), content=b"p1")
         document = await status_of(client, job_id)
     assert (document["status"], document["error"]["code"], document["error"]["retryable"]) == ("failed", code, False)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -18,7 +19,6 @@ from shared import runtime
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
 from shared.runtime import Runtime, install
-from shared.signing.derived import nonce
 from shared.store import open_store
 from tests.project import ROOT
 from tests.world import AUTH, PROCESSOR, ObedientProvider, settings_for
@@ -29,7 +29,7 @@ def deployed() -> Iterator[Runtime]:
     """A warm Lambda instance in memory mode: one event loop for all its invocations."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    settings = settings_for(None, queue_prefix="lambda")
+    settings = settings_for(None, queue_prefix="lambda", public_base_url="https://sluice.test")
     made = Runtime(settings, open_store(settings), SystemClock(), providers={"replicate": ObedientProvider()})
 
     async def put() -> None:
@@ -71,8 +71,7 @@ def test_a_job_goes_through_all_four_functions(deployed: Runtime) -> None:
     provider = deployed.providers["replicate"]
     assert isinstance(provider, ObedientProvider)
     provider.states["p1"] = Prediction("p1", "completed", output=["u"])
-    tied = nonce(deployed.settings.signing_key, job["id"], 1)
-    query = f"job={job['id']}&attempt=1&nonce={tied}"
+    query = urlsplit(str(provider.created[0].webhook_url)).query
     assert call("webhook", event("POST", "/api/webhook/replicate", b"p1", query))[1] == {"result": "finished"}
     path = f"/api/status/{job['id']}"
     status, document = call("status", event("GET", path, authorization=AUTH["Authorization"]))

@@ -66,7 +66,7 @@ async def ended(world: World, client: httpx.AsyncClient, job_id: str, end: str) 
     world.provider.states[prediction] = Prediction(
         prediction, ENDS[end].status, output=ENDS[end].output, error=ENDS[end].error
     )
-    assert (await client.post(webhook_url(world, job_id), content=prediction)).json() == {"result": "finished"}
+    assert (await client.post(await webhook_url(world, job_id), content=prediction)).json() == {"result": "finished"}
 
 
 async def test_every_operation_answers_what_it_announces() -> None:

@@ -83,6 +83,6 @@ async def test_a_webhook_that_reports_no_end_is_answered_running(world: World, c
     job_id = await world.enqueue(start=True)
     await world.runtime.queue.record(job_id, 1, "p1")
     world.provider.states["p1"] = Prediction("p1", "running", progress=40)
-    answer = await caller.post(webhook_url(world, job_id), content=b"p1")
+    answer = await caller.post(await webhook_url(world, job_id), content=b"p1")
     assert answer.json() == {"result": "running"}
     assert (await world.runtime.records.read(job_id)).state == "running"

@@ -116,12 +116,22 @@ def test_any_other_headers_are_refused(message_id: str, stamp: str, signed: str,
         check(headers | {"webhook-timestamp": str(STAMP)}, body)
 
 
-def test_a_nonce_fits_one_attempt_of_one_job() -> None:
-    good = nonce("key", "job_1", 2)
-    assert nonce_is_valid(good, "key", "job_1", 2)
-    for key, job, attempt in (("other", "job_1", 2), ("key", "job_2", 2), ("key", "job_1", 1), ("key", "job_12", 2)):
-        assert not nonce_is_valid(good, key, job, attempt)
-    assert not nonce_is_valid("\ud800é", "key", "job_1", 2)
+def test_a_nonce_fits_one_attempt_of_one_incarnation_at_one_provider() -> None:
+    own = ("key", "replicate", "job_1", 2, "life-1")
+    good = nonce(*own)
+    assert nonce_is_valid(good, *own)
+    others: tuple[tuple[str, str, str, int, str], ...] = (
+        ("other", *own[1:]),
+        ("key", "wavespeed", "job_1", 2, "life-1"),
+        ("key", "replicate", "job_2", 2, "life-1"),
+        ("key", "replicate", "job_1", 1, "life-1"),
+        ("key", "replicate", "job_12", 2, "life-1"),
+        ("key", "replicate", "job_1", 2, "life-2"),
+        ("key", "replicate", "job_1", 2, ""),
+    )
+    for other in others:
+        assert not nonce_is_valid(good, *other)
+    assert not nonce_is_valid("\ud800é", *own)
 
 
 def test_a_job_id_depends_on_caller_and_key_and_their_border() -> None:

@@ -83,7 +83,7 @@ async def test_a_webhook_ends_what_cannot_be_read(real: World, output: bytes) ->
             "webhook-signature": sign(SECRET, "m", stamp, body),
         }
         for word in ("finished", "finished"):
-            answer = await client.post(webhook_url(real, job), content=body, headers=headers)
+            answer = await client.post(await webhook_url(real, job), content=body, headers=headers)
             assert answer.json() == {"result": word}
         assert await is_unreadable(client, real, job) and await has_free_slot(real)
 
@@ -130,7 +130,8 @@ async def test_no_depth_of_a_stored_output_makes_an_answer_fail(
     keys, stored = valkey_world.runtime.queue.keys, "[" * depth + "]" * depth
     for number, name in enumerate((job, f"{batch}_0"), start=1):
         prediction = Prediction(f"p{number}", "completed", output=["x"])
-        await valkey_world.runtime.reconciler.apply(name, 1, "replicate", prediction)
+        own = await valkey_world.incarnation_of(name)
+        await valkey_world.runtime.reconciler.apply(name, 1, "replicate", prediction, incarnation=own)
         # As an earlier release, or another client, may have stored it.
         await valkey_world.raw("HSET", keys.job(name), "output", stored)
         valkey_world.runtime.statuses.forget(name)

@@ -46,7 +46,8 @@ async def real(any_store):  # type: ignore[no-untyped-def]
 
 
 def query_of(world: World, attempt: int = 1) -> str:
-    return f"job=job_1&attempt={attempt}&nonce={nonce(world.runtime.settings.signing_key, 'job_1', attempt)}"
+    tied = nonce(world.runtime.settings.signing_key, "replicate", "job_1", attempt, "")
+    return f"job=job_1&attempt={attempt}&nonce={tied}"
 
 
 async def test_each_active_secret_is_accepted_and_a_retired_one_is_not(real: World) -> None:

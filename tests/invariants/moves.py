@@ -39,7 +39,8 @@ def _moves(before: State, after: State) -> Iterator[str]:
 
 def fencing(before: State, after: State, made: Mapping[str, Made], now: int) -> Iterator[str]:
     for prediction, owner in after.owners.items():
-        if owner != (truth := f"{made[prediction].job}:{made[prediction].attempt}"):
+        # Which incarnation it was, is not known to the provider.
+        if owner.rpartition(":")[0] != (truth := f"{made[prediction].job}:{made[prediction].attempt}"):
             yield f"I3 {prediction} was made for {truth}, but {owner} owns it"
     for job_id, job in after.jobs.items():
         known = before.jobs.get(job_id, {})

@@ -21,7 +21,7 @@ def record(model: Model, call: Call, reply: Any) -> Any:
     asked = job.get("cancel_requested", "0")
     if job.get("prediction") == prediction:
         return ["recorded", asked] if (job["attempt"], job["state"]) == (attempt, "running") else ["already"]
-    model.owners[prediction] = f"{name}:{attempt}"
+    model.owners[prediction] = f"{name}:{attempt}:"
     if (job["attempt"], job["state"]) != (attempt, "submitting"):
         return ["stale"]
     check_at = now + call.number("first_check")
@@ -53,7 +53,7 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
     store_until = now + call.number("store_lease") if outcome == "completed" and call["store_lease"] else None
     follow = end(model, name, outcome, now, store_until, **changes, **({"other": other} if other else {}))
     if recorded != prediction:
-        model.owners[prediction] = f"{name}:{attempt}"
+        model.owners[prediction] = f"{name}:{attempt}:"
     return ["finished", outcome, model.waiting(now), other, follow]
 
 
@@ -69,7 +69,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     if not at_provider or "" != prediction != recorded != "":
         return ["stale"]
     if prediction and not recorded:
-        model.owners[prediction] = f"{name}:{attempt}"
+        model.owners[prediction] = f"{name}:{attempt}:"
     used, canceled = attempt - job.get("snoozes", 0), job.get("cancel_requested") == "1"
     before = job.get("history", ())
     closed: Job = {"closed_attempt": attempt, "error_code": call["code"], "history": (*before, call["code"])}
@@ -189,7 +189,7 @@ def check(model: Model, call: Call, reply: Any) -> Any:
     job["checked_at"] = now
     model.put(name, job["lane"], (now + model.deployment.check) // 1000 * 1000)
     said = [job["attempt"], job["lane"], "running", job["prediction"], job["submitted_at"]]
-    return ["ask", name, *(str(part) for part in (*said, job.get("cancel_requested", "0"), job["deadline"]))]
+    return ["ask", name, *(str(part) for part in (*said, job.get("cancel_requested", "0"), job["deadline"])), ""]
 
 
 def progress(model: Model, call: Call, reply: Any) -> Any:
@@ -213,7 +213,7 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
     if any(twin["state"] == "submitting" for twin in alike):
         return ["ambiguous"]
     # What another attempt has had is not this one's, also when it was an attempt of the same job.
-    me = f"{name}:{attempt}"
+    me = f"{name}:{attempt}:"
     free = [prediction for prediction in call.rest if model.owners.get(prediction, me) == me]
     if len(free) != 1:
         return ["ambiguous"] if free else ["none"]

@@ -100,7 +100,8 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(want=st.integers(1, 3))
     def start(self, want: int) -> None:
         for job in self.run(self.sluice.queue.claim(want)).started:
-            self.run(self.sluice.queue.record(job.id, job.attempt, f"p-{job.id}-{job.attempt}"))
+            prediction, own = f"p-{job.id}-{job.attempt}", job.incarnation
+            self.run(self.sluice.queue.record(job.id, job.attempt, prediction, incarnation=own))
 
     @rule(pick=PICKS, how=st.sampled_from(ENDS), count=st.integers(1, 3))
     def end(self, pick: int, how: str, count: int) -> None:
@@ -110,12 +111,14 @@ class BatchMachine(RuleBasedStateMachine):
                 return
             name = running[pick % len(running)]
             attempt, prediction = int(self.view.jobs[name]["attempt"]), self.view.jobs[name]["prediction"]
+            own: Any = {"incarnation": self.view.jobs[name]["incarnation"]}
             if how in ("failed", "retried"):
                 is_retry = how == "retried"
-                self.run(queue.fail(name, attempt, prediction, code="x", detail="", retryable=is_retry))
+                self.run(queue.fail(name, attempt, prediction, code="x", detail="", retryable=is_retry, **own))
             else:
                 files = {"files": f'[{{"url":"{FILES["replicate"]}","state":"pending"}}]'} if how == "files" else {}
-                self.run(queue.finish(name, attempt, prediction, WANTED.get(how, how), {"output": "1", **files}))
+                fields = {"output": "1", **files}
+                self.run(queue.finish(name, attempt, prediction, WANTED.get(how, how), fields, **own))
             self.no_event_is_lost()
 
     @rule(pick=PICKS, whole=st.booleans())

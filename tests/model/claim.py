@@ -34,7 +34,10 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
 
 
 def _started(name: str, job: Job) -> list[str]:
-    asked = [job.get(part, "") for part in ("lane", "model", "input", "owner", "user", "queue", "deadline", "probe")]
+    asked = [
+        job.get(part, "")
+        for part in ("lane", "model", "input", "owner", "user", "queue", "deadline", "probe", "incarnation")
+    ]
     return [name, *(str(part) for part in (job["attempt"], *asked))]
 
 
@@ -45,7 +48,7 @@ def _hand_out(rows: list[Row], model: Model, call: Call, lost: list[str], reply:
         if job is None:
             lost.append(row.id)
             continue
-        said = [job.get("submitted_at", "0"), job.get("cancel_requested", "0"), job["deadline"]]
+        said = [job.get("submitted_at", "0"), job.get("cancel_requested", "0"), job["deadline"], ""]
         said = [row.id, job["attempt"], row.band, job["state"], job.get("prediction", ""), *said]
         handed.append([str(part) for part in said])
         job["checked_at"] = call.number("now")

@@ -28,7 +28,7 @@ def cancel(model: Model, call: Call, reply: Any) -> Any:
     job.update(cancel_requested="1", cancel_token=token, overdue_at=now)
     if job["state"] == "running":
         model.put(name, job["lane"], now)
-    return ["cancel_requested", str(job["attempt"]), job.get("prediction", ""), str(job["lane"])]
+    return ["cancel_requested", str(job["attempt"]), job.get("prediction", ""), str(job["lane"]), ""]
 
 
 def expire(model: Model, call: Call, reply: Any) -> Any:

@@ -37,12 +37,12 @@ FENCING = (
     ),
     lua(
         "record accepts a stale attempt", "record",
-        "attempt", "if f.state ~= 'submitting' then",
+        "attempt", "local is_current = is_own",
         *attempts("a_write_of_an_old_attempt_changes_nothing"),
     ),
     lua(
-        "adopt takes an earlier attempt's prediction", "adopt",
-        "attempt", "text(tonumber(arg.attempt) - 1)",
+        "adopt takes an earlier attempt's prediction", "prelude",
+        "attempt", "''",
         targeted("a_prediction_of_an_earlier_attempt_is_not_adopted"),
         part="arg.attempt",
     ),

@@ -180,4 +180,4 @@ async def test_the_outbox_hands_out_files_or_events_as_they_are_asked_for(world:
     assert await outbox.restore(job_id=filed)
     assert set(await world.raw("ZRANGE", queue.keys.outbox, "0", "-1")) == {lane, filed}
     await world.raw("ZADD", queue.keys.undelivered, "5", "completed|old", str(now()), f"completed|{with_hook}")
-    assert [of for _, of, _ in await outbox.undelivered(now())] == ["old"]
+    assert [found.row for found in await outbox.undelivered(now())] == ["completed|old"]

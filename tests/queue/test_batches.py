@@ -44,11 +44,13 @@ async def read(world: World, client: httpx.AsyncClient, batch: dict[str, Any], q
 
 async def end(world: World, job: str, outcome: str = "completed", attempt: int = 1) -> None:
     record = await world.runtime.records.read(job)
-    prediction, queue = record.prediction, world.runtime.queue
+    prediction, queue, incarnation = record.prediction, world.runtime.queue, await world.incarnation_of(job)
     if outcome == "completed":
-        await queue.finish(job, attempt, prediction, "completed", {"output": f'"{job}"'})
+        fields = {"output": f'"{job}"'}
+        await queue.finish(job, attempt, prediction, "completed", fields, incarnation=incarnation)
     else:
-        await queue.fail(job, attempt, prediction, code="content_policy", detail="refused", retryable=False)
+        said: Any = {"code": "content_policy", "detail": "refused", "retryable": False, "incarnation": incarnation}
+        await queue.fail(job, attempt, prediction, **said)
 
 
 async def running(world: World, batch: dict[str, Any], client: httpx.AsyncClient) -> list[str]:
@@ -276,8 +278,9 @@ async def test_a_batch_under_the_fair_policy_pays_for_each_of_its_jobs(
 async def _one(world: World) -> tuple[Claimed, ...]:
     started = (await world.runtime.queue.claim(1)).started
     for job in started:
-        await world.runtime.queue.record(job.id, job.attempt, f"p-{job.id}")
-        await world.runtime.queue.finish(job.id, job.attempt, f"p-{job.id}", "completed", {"output": "1"})
+        queue, own = world.runtime.queue, {"incarnation": job.incarnation}
+        await queue.record(job.id, job.attempt, f"p-{job.id}", incarnation=job.incarnation)
+        await queue.finish(job.id, job.attempt, f"p-{job.id}", "completed", {"output": "1"}, **own)
     return started
 
 
@@ -301,7 +304,8 @@ async def test_results_hold_any_output_of_a_provider_and_no_page_is_too_large(
         job = f"{batch['id']}_{number}"
         prediction = (await world.runtime.records.read(job)).prediction
         output = {"output": '"\\ud800"' if number == 0 else f'"{"x" * 1_200_000}"'}
-        await world.runtime.queue.finish(job, 1, prediction, "completed", output)
+        incarnation = await world.incarnation_of(job)
+        await world.runtime.queue.finish(job, 1, prediction, "completed", output, incarnation=incarnation)
     document = await read(world, client, batch, "?first=0&count=50")
     assert [result["number"] for result in document["results"]] == [0, 1, 2] and document["next_first"] == 3
     document = await read(world, client, batch, "?first=3&count=50")

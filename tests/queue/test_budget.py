@@ -10,8 +10,8 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
-from shared.signing.derived import nonce
 from tests.costs import COSTS
+from tests.http.calls import webhook_url
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
 
 Operation = Callable[["Bench"], Awaitable[None]]
@@ -37,8 +37,10 @@ class Bench:
 
     async def webhook(self, job_id: str, prediction: str, status: str = "completed") -> None:
         self.world.provider.states[prediction] = Prediction(prediction, status, output=["https://x/y.mp4"])  # type: ignore[arg-type]
-        tied = nonce(self.world.runtime.settings.signing_key, job_id, 1)
-        url = f"/api/webhook/replicate?job={job_id}&attempt=1&nonce={tied}"
+        # Past the bill: a provider has the URL from the submission.
+        incarnation = self.server.ask("HGET", self.world.runtime.queue.keys.job(job_id), "incarnation")
+        given = incarnation.decode() if isinstance(incarnation, bytes) else ""
+        url = await webhook_url(self.world, job_id, incarnation=given)
         assert (await self.client.post(url, content=prediction.encode())).status_code == 200
 
     async def poll(self, job_id: str) -> None:
@@ -234,9 +236,10 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
         batch = (await client.post("/api/batches", json=body, headers=AUTH)).json()["id"]
         counted["batch of ten, answer included"] = bench.count()
         (job, *_) = (await world.runtime.queue.claim(1)).started
-        await world.runtime.queue.record(job.id, 1, "p1")
+        await world.runtime.queue.record(job.id, 1, "p1", incarnation=job.incarnation)
         bench.count()
-        await world.runtime.queue.finish(job.id, 1, "p1", "completed", {"output": "1"})
+        own = job.incarnation
+        await world.runtime.queue.finish(job.id, 1, "p1", "completed", {"output": "1"}, incarnation=own)
         counted["end of a batch's job, with the next made ready"] = bench.count()
         await client.get(f"/api/batches/{batch}", headers=AUTH)
         counted["poll of a batch"] = bench.count()

@@ -1,7 +1,7 @@
 -- adopt: gives a submission whose answer was lost its prediction, if exactly one candidate belongs to no attempt.
 -- With: keys, outbox
 -- KEYS: index, job, stats, predictions, root
--- ARGV: id: name, attempt: count, now: moment, prediction_ttl: seconds, candidates: names...
+-- ARGV: id: name, attempt: count, incarnation: text, now: moment, prediction_ttl: seconds, candidates: names...
 -- Returns: {adopted, prediction: name, follow: text} | {none} | {ambiguous} | {stale}
 
 -- Whether another submission of the same input has lost its answer too: then a prediction may be either's.
@@ -24,12 +24,13 @@ local function free_candidates(me)
   return free
 end
 
-local f = read(key.job, 'attempt', 'state', 'prediction', 'lane', 'model', 'input', 's:processing', unpack(HOOK))
-if f.attempt ~= arg.attempt then return { 'stale' } end
+local f =
+  read(key.job, 'attempt', 'incarnation', 'state', 'prediction', 'lane', 'model', 'input', 's:processing', unpack(HOOK))
+if f.attempt ~= arg.attempt or is_replaced(f) then return { 'stale' } end
 if f.state == 'running' then return { 'adopted', f.prediction, '' } end
 if f.state ~= 'submitting' then return { 'stale' } end
 if has_twin(f) then return { 'ambiguous' } end
-local me = arg.id .. ':' .. arg.attempt -- mutant: attempt
+local me = this_attempt()
 local free = free_candidates(me)
 if #free == 0 then return { 'none' } end
 if #free > 1 then return { 'ambiguous' } end

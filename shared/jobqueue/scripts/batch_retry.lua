@@ -35,6 +35,7 @@ local KEPT = { -- what the new job has from the old one
   'number',
   'batch',
   'fingerprint',
+  'incarnation',
 }
 local now, is_fair = tonumber(arg.now), arg.cost ~= ''
 

@@ -3,12 +3,12 @@
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
 -- Returns: {not_found} | {canceled, follow: text} | {already_terminal, outcome: name} |
---       {cancel_requested, attempt: count, prediction: text, provider: provider}
-local f = read(key.job, 'attempt', 'prediction', 'outcome', 'cancel_token', unpack(ENDING))
+--       {cancel_requested, attempt: count, prediction: text, provider: provider, incarnation: text}
+local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'outcome', 'cancel_token', unpack(ENDING))
 if not f.state or f.owner ~= arg.owner then return { 'not_found' } end -- mutant: owner
 if f.state == 'done' then
   if f.cancel_token == arg.token and f.outcome == 'canceled' then return { 'canceled', '' } end
   return { 'already_terminal', f.outcome }
 end
 if cancel_job(arg.id, f, arg.token) then return { 'canceled', follow() } end
-return { 'cancel_requested', f.attempt, f.prediction or '', f.lane }
+return { 'cancel_requested', f.attempt, f.prediction or '', f.lane, f.incarnation or '' }

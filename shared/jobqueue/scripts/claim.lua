@@ -6,9 +6,9 @@
 --       check_interval: milliseconds, is_tick: flag, is_fair: flag
 -- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count}
 --   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
---       queue: name, deadline: seconds, probe: text}
+--       queue: name, deadline: seconds, probe: text, incarnation: text}
 --   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
---       cancel_requested: flag, deadline: seconds}
+--       cancel_requested: flag, deadline: seconds, incarnation: text}
 -- expired: ids of jobs that have waited too long; they stay where they are.
 -- follow_ups: how many rows the outbox holds; 0 unless a tick asks.
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
@@ -31,6 +31,16 @@ local START = { -- what must be read of a job to start it
   'adoption',
   'expire_at',
   'share',
+  'incarnation',
+}
+local LOOK = { -- what must be read of a job that is overdue
+  'attempt',
+  'state',
+  'prediction',
+  'submitted_at',
+  'cancel_requested',
+  'deadline',
+  'incarnation',
 }
 local want, mark, check_interval = tonumber(arg.want), tonumber(arg.mark), tonumber(arg.check_interval)
 local is_tick = arg.is_tick == '1'
@@ -90,7 +100,8 @@ end
 
 -- The answer's row for a started job.
 local function start_row(id, attempt, f, probe)
-  return { id, attempt, f.lane, f.model, f.input, f.owner, f.user, f.queue, f.deadline, probe }
+  local incarnation = f.incarnation or ''
+  return { id, attempt, f.lane, f.model, f.input, f.owner, f.user, f.queue, f.deadline, probe, incarnation }
 end
 
 -- The answer to a repeat: the jobs that this very claim has started.
@@ -107,7 +118,7 @@ end
 local function hand_out(slots)
   local handed = {}
   for _, row in ipairs(slots) do
-    local f = read(job_key(row.id), 'attempt', 'state', 'prediction', 'submitted_at', 'cancel_requested', 'deadline')
+    local f = read(job_key(row.id), unpack(LOOK))
     if f.attempt then
       add(handed, {
         row.id,
@@ -118,6 +129,7 @@ local function hand_out(slots)
         f.submitted_at or '0',
         f.cancel_requested or '0',
         f.deadline,
+        f.incarnation or '',
       })
       add(plan.handed, row.id)
       move(row.id, score_of(row.band, whole_seconds(time + check_interval))) -- mutant: handed to one

@@ -153,6 +153,14 @@ local function cancel_batch(batch, token)
   return canceled, requested
 end
 
+-- Counts and refuses the end of a prediction that a deleted incarnation of the job has made. The lost submission of
+-- another job must not adopt it either.
+local function refuse_replaced()
+  redis.call('HINCRBY', key.stats, 'replaced', 1)
+  if arg.prediction ~= '' then redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl) end
+  return { 'replaced' }
+end
+
 -- Ends a job, and with it what its end decides: first the job, then the rest of its batch, then what may follow.
 local function end_job(id, f, outcome, fields, store_lease)
   end_itself(id, f, outcome, fields, store_lease)

@@ -2,10 +2,12 @@
 -- makes it a dead letter when none is. Any other failure ends the job.
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
--- ARGV: id: name, attempt: count, prediction: text, now: moment, ttl: seconds, code: text, detail: text,
---       retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,
+-- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, ttl: seconds, code: text,
+--       detail: text, retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,
 --       user_limit: count, entry: json, circuit_failures: count, circuit_pause: milliseconds
--- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {unknown}
+-- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {replaced} |
+--       {unknown}
+-- replaced: as for finish.
 -- entry: what the job's history keeps of this attempt.
 -- once: the job's first failure with this code is tried again, and no other.
 -- circuit_failures: so many failures in a row open the model's circuit, for circuit_pause ms at first; 0 if this
@@ -14,6 +16,7 @@ local now = tonumber(arg.now)
 local f = read(
   key.job,
   'attempt',
+  'incarnation',
   'prediction',
   'cancel_requested',
   'snoozes',
@@ -30,19 +33,23 @@ local f = read(
 )
 local recorded = f.prediction or ''
 
+-- Whether this failure is not that of the current attempt's prediction.
+local function is_stale()
+  if f.attempt ~= arg.attempt then return true end -- mutant: attempt
+  if not is_at_provider(f.state) then return true end
+  return arg.prediction ~= '' and recorded ~= '' and recorded ~= arg.prediction -- mutant: prediction
+end
+
 -- The answer if this attempt is over or was never the job's current one; else nil.
 local function replay()
   if not f.attempt then return { 'unknown' } end
+  if is_replaced(f) then return refuse_replaced() end
   if f.closed_attempt == arg.attempt then
     if f.state == 'delayed' then return { 'delayed', f.due_at } end
     if f.state == 'done' then return { 'finished', f.outcome, '' } end
     return { 'already' }
   end
-  if f.attempt ~= arg.attempt then return { 'stale' } end -- mutant: attempt
-  if not is_at_provider(f.state) then return { 'stale' } end
-  local is_of_other = arg.prediction ~= '' and recorded ~= '' and recorded ~= arg.prediction
-  if is_of_other then return { 'stale' } end -- mutant: prediction
-  return nil
+  return is_stale() and { 'stale' } or nil
 end
 
 -- Whether another attempt may help. A quotation mark inside a detail is escaped, so only a code can match.
@@ -88,7 +95,7 @@ end
 -- Notes whose prediction failed, unless a record has, and counts the failure against its model, unless a trip has.
 local function note_failure()
   if arg.prediction ~= '' and recorded == '' then
-    redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl)
+    redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
   end
   if arg.circuit_failures ~= '0' and f.tripped ~= arg.attempt then
     count_failure(f, now, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))

@@ -2,15 +2,16 @@
 -- failure or cancellation only from the current attempt's prediction.
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
--- ARGV: id: name, attempt: count, prediction: text, outcome: name, now: moment, ttl: seconds, prediction_ttl: seconds,
---       user_limit: count, store_lease: milliseconds?, fields: pairs...
+-- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
+--       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, fields: pairs...
 -- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text} |
---       {already, outcome: name, waiting: flag, other: text} | {stale} | {unknown}
+--       {already, outcome: name, waiting: flag, other: text} | {stale} | {replaced} | {unknown}
 -- waiting: 1 if a claim would find a job.
 -- other: a prediction of another attempt that is of no use now; cancel it.
+-- replaced: the job was deleted, and its id belongs to another one now.
 -- follow: what this caller has to do now.
 -- store_lease: ms, if there are files to store.
-local f = read(key.job, 'attempt', 'prediction', 'outcome', 'cancel_requested', 'other', unpack(ENDING))
+local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'outcome', 'cancel_requested', 'other', unpack(ENDING))
 local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
 
 -- Whether a claim would find a job, now that a slot is free.
@@ -32,6 +33,7 @@ end
 -- The answer if nothing ends now; else nil.
 local function replay()
   if not f.attempt then return { 'unknown' } end
+  if is_replaced(f) then return refuse_replaced() end
   if f.state == 'done' then -- mutant: done
     if f.prediction ~= arg.prediction then return { 'stale' } end
     return { 'already', f.outcome, has_waiting(), f.other or '' } -- mutant: other
@@ -61,6 +63,6 @@ local store_lease = outcome == 'completed' and tonumber(arg.store_lease) or nil 
 end_job(arg.id, f, outcome, fields, store_lease)
 -- No record has noted yet whose prediction this is.
 if recorded ~= arg.prediction then
-  redis.call('SET', key.job_of_prediction, arg.id .. ':' .. arg.attempt, 'EX', arg.prediction_ttl)
+  redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
 end
 return { 'finished', outcome, has_waiting(), other, follow() }

@@ -1,17 +1,19 @@
 -- outbox_keep: notes what became of a job's files; with the last of them, the owner's event is due.
 -- With: keys, outbox
 -- KEYS: outbox, job, stats, root
--- ARGV: id: name, turn: count, now: moment, files: json, retry_at: moment?, stored: count, given_up: count
+-- ARGV: id: name, turn: count, incarnation: text, now: moment, files: json, retry_at: moment?, stored: count,
+--       given_up: count
 -- Returns: {kept, follow: text} | {stale}
 -- retry_at: when the rest is tried again; '' if nothing is left.
--- stale: another caller's turn has begun.
+-- stale: another caller's turn has begun, or the job was deleted and its id used again.
 
 -- Counts files, unless there are none.
 local function count(name, files)
   if files ~= '0' then redis.call('HINCRBY', key.stats, name, files) end
 end
 
-local f = read(key.job, 'storing', 'turn', unpack(HOOK))
+local f = read(key.job, 'storing', 'turn', 'incarnation', unpack(HOOK))
+if is_replaced(f) then return { 'stale' } end
 -- The same note once more: what was kept must not be taken for refused.
 local is_repeat = f.storing == '0' and f.turn == arg.turn and arg.retry_at == ''
 if is_repeat then return { 'kept', '' } end -- mutant: repeat

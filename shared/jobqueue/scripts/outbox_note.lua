@@ -1,12 +1,13 @@
 -- outbox_note: notes a try to deliver an event, and what follows from it for the event and for its host.
 -- With: keys, outbox
 -- KEYS: holder, stats, root, lane_rows, lane_state, undelivered
--- ARGV: event: name, id: name, lane: text, tag: text, tries: number, word: name, due: number, now: moment,
---       entry: json?, was_failing: flag, pause: milliseconds?, jitter: fraction, lane_ttl: seconds
+-- ARGV: event: name, id: name, incarnation: text, lane: text, tag: text, tries: number, word: name, due: number,
+--       now: moment, entry: json?, was_failing: flag, pause: milliseconds?, jitter: fraction, lane_ttl: seconds
 -- Returns: {noted} | {stale} | {lost}
 -- word: delivered | retry (at `due`) | failed (tried often enough) | disabled (the URL is gone)
 -- tries: how many were noted before this one.
 -- pause: ms for which the host gets nothing, '' if this try says nothing against it.
+-- stale: another caller has noted more, or the try was for a deleted incarnation of the job.
 -- A success counts from any caller; anything else only from one that knows of all tries before.
 local MAX_ENTRIES = 30 -- of an event's log
 local MAX_DOUBLINGS = 20 -- of a host's first pause, as a guard against overflow
@@ -32,6 +33,15 @@ local function drop_row(f)
   if is_lost then list_undelivered() end
   schedule_lane(arg.lane)
   return { is_lost and 'lost' or 'stale' }
+end
+
+-- The answer if this try does not count; else nil.
+local function refusal(f)
+  if f.owner and is_replaced(f) then return { 'stale' } end
+  if is_over(f) then return drop_row(f) end
+  local has_others_tried = (f[count] or '0') ~= arg.tries
+  if word ~= 'delivered' and has_others_tried then return { 'stale' } end -- mutant: tries
+  return nil
 end
 
 -- Sets when the row is due again, or removes it.
@@ -79,10 +89,9 @@ local function note_host()
   end
 end
 
-local f = read(key.holder, 'owner', state, count, log)
-if is_over(f) then return drop_row(f) end
-local has_others_tried = (f[count] or '0') ~= arg.tries
-if word ~= 'delivered' and has_others_tried then return { 'stale' } end -- mutant: tries
+local f = read(key.holder, 'owner', 'incarnation', state, count, log)
+local answer = refusal(f)
+if answer then return answer end
 set_row()
 write_log(f)
 note_host()

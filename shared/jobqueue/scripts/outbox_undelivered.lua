@@ -1,6 +1,18 @@
 -- outbox_undelivered: the events that were given up before a moment, the last first.
--- KEYS: undelivered
+-- With: keys
+-- KEYS: undelivered, root
 -- ARGV: before: number, most: count
--- Returns: events: counts
--- events: each event and its holder, as event|id, and when it was given up.
-return redis.call('ZREVRANGEBYSCORE', key.undelivered, '(' .. arg.before, '-inf', 'WITHSCORES', 'LIMIT', 0, arg.most)
+-- Returns: {events: rows}
+--   events: {row: name, at: moment, is_kept: flag, incarnation: text}
+-- row: each event and its holder, as event|id.
+-- is_kept: whether its job or batch still exists.
+local flat =
+  redis.call('ZREVRANGEBYSCORE', key.undelivered, '(' .. arg.before, '-inf', 'WITHSCORES', 'LIMIT', 0, arg.most)
+local rows = {}
+for i = 1, #flat, 2 do
+  local event, id = string.match(flat[i], '^([^|]*)|(.*)$')
+  local holder = string.sub(event, 1, 5) == 'batch' and batch_key(id) or job_key(id)
+  local f = read(holder, 'owner', 'incarnation')
+  add(rows, { flat[i], text(tonumber(flat[i + 1])), flag(f.owner ~= nil), f.incarnation or '' })
+end
+return { rows }

@@ -133,6 +133,13 @@ end
 -- How an answer says yes or no.
 local function flag(is_true) return is_true and '1' or '0' end
 
+-- Whether the record belongs to another incarnation of the job than the caller means: that one was deleted, and its id
+-- was used again. A verb that uses this names `incarnation`.
+local function is_replaced(f) return (f.incarnation or '') ~= arg.incarnation end -- mutant: incarnation
+
+-- What a prediction's key says of the attempt that the caller means.
+local function this_attempt() return arg.id .. ':' .. arg.attempt .. ':' .. arg.incarnation end -- mutant: attempt
+
 -- Whether a job in this state waits.
 local function is_waiting(state) return state == 'queued' or state == 'delayed' or state == 'backlog' end
 

@@ -1,8 +1,8 @@
 -- record: notes the prediction that an attempt's submission created; from here on the job runs.
 -- With: keys, outbox
 -- KEYS: index, job, job_of_prediction, root
--- ARGV: id: name, attempt: count, prediction: text, now: moment, first_check: milliseconds, prediction_ttl: seconds,
---       probe: text
+-- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, first_check: milliseconds,
+--       prediction_ttl: seconds, probe: text
 -- Returns: {recorded, cancel_requested: flag, follow: text} | {already} | {stale}
 -- already: a webhook of this very prediction came first.
 -- stale: this prediction belongs to no current attempt; cancel it.
@@ -11,22 +11,39 @@
 -- Notes to which attempt the prediction belongs. A late one that is cancelled too: a search for another submission's
 -- prediction must not adopt it.
 local function note_attempt_of_prediction()
-  local attempt = arg.id .. ':' .. arg.attempt
-  redis.call('SET', key.job_of_prediction, attempt, 'EX', arg.prediction_ttl)
+  redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
 end
 
-local f = read(key.job, 'attempt', 'state', 'prediction', 'lane', 'cancel_requested', 's:processing', unpack(HOOK))
--- The provider took this submission, also if the job has moved on.
-if arg.probe ~= '' then redis.call('ZREM', key.index, arg.probe) end -- mutant: pause ends
-if not f.attempt then return { 'stale' } end
-if f.prediction == arg.prediction then
-  if f.attempt == arg.attempt and f.state == 'running' then return { 'recorded', f.cancel_requested or '0', '' } end
-  return { 'already' }
-end
-if f.attempt ~= arg.attempt or f.state ~= 'submitting' then -- mutant: attempt
+local f = read(
+  key.job,
+  'attempt',
+  'incarnation',
+  'state',
+  'prediction',
+  'lane',
+  'cancel_requested',
+  's:processing',
+  unpack(HOOK)
+)
+
+-- The answer if the prediction is noted already, or belongs to no current attempt of this incarnation; else nil.
+local function replay()
+  local is_own = not is_replaced(f)
+  if is_own and f.prediction == arg.prediction then
+    if f.attempt == arg.attempt and f.state == 'running' then return { 'recorded', f.cancel_requested or '0', '' } end
+    return { 'already' }
+  end
+  local is_current = is_own and f.attempt == arg.attempt -- mutant: attempt
+  if is_current and f.state == 'submitting' then return nil end
   note_attempt_of_prediction()
   return { 'stale' }
 end
+
+-- The provider took this submission, also if the job has moved on.
+if arg.probe ~= '' then redis.call('ZREM', key.index, arg.probe) end -- mutant: pause ends
+if not f.attempt then return { 'stale' } end
+local answer = replay()
+if answer then return answer end
 local check_at = tonumber(arg.now) + tonumber(arg.first_check) -- mutant: check
 local plan = start_event(f, arg.id)
 local fields = { state = 'running', prediction = arg.prediction, started_at = arg.now, overdue_at = text(check_at) }

@@ -2,12 +2,13 @@
 -- a webhook may still bring its prediction. Then it is surely over at the provider and counts as a used attempt.
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
--- ARGV: id: name, attempt: count, now: moment, lease_now: moment?, ttl: seconds, max_rescues: count,
---       user_limit: count, entry: json
+-- ARGV: id: name, attempt: count, incarnation: text, now: moment, lease_now: moment?, ttl: seconds,
+--       max_rescues: count, user_limit: count, entry: json
 -- Returns: {waiting, adopt_until: moment} | {requeued} | {finished, outcome: name, follow: text} | {stale}
 local f = read(
   key.job,
   'attempt',
+  'incarnation',
   'cancel_requested',
   'snoozes',
   'rescues',
@@ -23,7 +24,7 @@ local f = read(
 
 -- The answer if this attempt is over already, or was never the job's current one; else nil.
 local function replay()
-  if not f.attempt then return { 'stale' } end
+  if not f.attempt or is_replaced(f) then return { 'stale' } end
   if f.attempt ~= arg.attempt then return { 'stale' } end -- mutant: attempt
   if f.closed_attempt == arg.attempt then
     if f.state == 'done' then return { 'finished', f.outcome, '' } end

@@ -1,8 +1,8 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
 -- With: keys, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
--- ARGV: id: name, attempt: count, now: moment, delay: milliseconds, code: text, ttl: seconds, token: text,
---       user_limit: count, pause: flag
+-- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, ttl: seconds,
+--       token: text, user_limit: count, pause: flag
 -- Returns: {delayed, due_at: moment} | {queued} | {finished, outcome: name, follow: text} | {already} | {stale}
 -- token, unless empty: only if the attempt was begun by the call with this token.
 -- pause: 1 if the provider takes nothing for `delay` ms: the job keeps its score, and all its provider's jobs wait.
@@ -10,6 +10,7 @@
 local f = read(
   key.job,
   'attempt',
+  'incarnation',
   'cancel_requested',
   'snoozes',
   'closed_attempt',
@@ -45,7 +46,7 @@ local function pause_score(gate, due)
   return gate_score(math.max(paused_until, due))
 end
 
-if not f.attempt then return { 'stale' } end
+if not f.attempt or is_replaced(f) then return { 'stale' } end
 local answer = replay()
 if answer then return answer end
 if is_stale() then return { 'stale' } end

@@ -96,7 +96,9 @@ async def test_a_user_is_erased_with_jobs_batches_files_and_uploads(
     world.follow_ups()
     await world.runtime.batch_queue.cancel(batch, "app")
     for number in range(3):
-        await world.runtime.queue.finish(f"{batch}_{number}", 1, f"p{number + 1}", "canceled", {})
+        job_id, prediction = f"{batch}_{number}", f"p{number + 1}"
+        own = await world.incarnation_of(job_id)
+        await world.runtime.queue.finish(job_id, 1, prediction, "canceled", {}, incarnation=own)
     others = [await stored(world, source.url("/x"), "bob"), await stored(world, source.url("/y"), "ada2")]
     foreign = await uploaded(world, "ada", "other")
     before = {key for key in await kept(world) if any(f"/{job}/" in key for job in others)} | {foreign}
@@ -121,9 +123,8 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     live = await world.enqueue(start=True)
     body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 2}
     batch = (await client.post("/api/batches", json=body)).json()["id"]
-    await world.runtime.reconciler.apply(
-        f"{batch}_0", 1, "replicate", Prediction("p1", "completed", output=source.url("/a"))
-    )
+    own, prediction = await world.incarnation_of(f"{batch}_0"), Prediction("p1", "completed", output=source.url("/a"))
+    await world.runtime.reconciler.apply(f"{batch}_0", 1, "replicate", prediction, incarnation=own)
     await world.follow_up()
     gone = await stored(world, source.url("/b"))
     assert await erase(client) == {"jobs": 1, "files": 1, "live": 3, "is_complete": True}
@@ -133,7 +134,7 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     assert (await document(world, client, live))["status"] == "processing"
     await client.post(f"/api/jobs/{live}/cancel")
     await world.runtime.queue.finish(live, 1, "p9", "canceled", {})
-    await world.runtime.queue.finish(f"{batch}_1", 1, "p2", "completed", {"output": "1"})
+    await world.runtime.queue.finish(f"{batch}_1", 1, "p2", "completed", {"output": "1"}, incarnation=own)
     report = await erase(client)
     assert report["files"] == 1 and await kept(world) == [] and report["is_complete"]
 
