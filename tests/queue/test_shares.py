@@ -116,7 +116,8 @@ async def test_a_retry_of_a_batch_counts_for_its_user_and_its_key(any_store: Any
         [batch] = [key.partition(":b:")[2] for key in await world.raw("KEYS", "*:b:*")]
         while started := (await world.runtime.queue.claim(5)).started:
             for job in started:
-                await world.runtime.queue.fail(job.id, 1, "", code="invalid_input", detail="", retryable=False)
+                said: Any = {"code": "invalid_input", "detail": "", "retryable": False}
+                await world.runtime.queue.fail(job.id, 1, "", incarnation=job.incarnation, **said)
         await create(world, "ada", 2)
         with pytest.raises(UserQueueFull):
             await world.runtime.batches.retry("app", batch, Budget(60))
