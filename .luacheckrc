@@ -2,7 +2,9 @@
 -- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
 local SCRIPTS = 'shared/jobqueue/scripts/'
 -- Each may use those before it; see script.py.
-local LIBRARIES = { 'prelude', 'keys', 'room', 'users', 'shares', 'runs', 'seats', 'outbox', 'ending', 'walk' }
+local LIBRARIES = {
+  'prelude', 'keys', 'lost', 'room', 'users', 'shares', 'runs', 'seats', 'outbox', 'ending', 'retry', 'walk',
+}
 
 -- What Redis gives a script, and what the loader puts in place of names.
 stds.script = {read_globals = {

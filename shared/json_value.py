@@ -3,6 +3,7 @@
 The type is read-only, so a ``list[str]`` is a value too; values that are read from text hold lists and dicts.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -61,3 +62,25 @@ def _is_deep(document: Json) -> bool:
 def _finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
+
+
+def likeness(document: Json) -> str:
+    """Returns a digest that is the same for every spelling of the same value; '' for one that is nested too deep.
+
+    The order of members does not matter, nor whether a whole number is written as 1 or 1.0.
+    """
+    try:
+        canonical = json.dumps(_plain(document), sort_keys=True, separators=(",", ":"))
+    except RecursionError:
+        return ""
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(part) for part in value]
+    return value

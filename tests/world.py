@@ -22,6 +22,7 @@ from shared.jobs.request import SubmitRequest
 from shared.outbox.scope import Scope
 from shared.providers.base import (
     Accepted,
+    Found,
     Prediction,
     PredictionGone,
     Provider,
@@ -42,7 +43,9 @@ PROCESSOR = {"Authorization": "Bearer processor-token-in-tests"}
 
 def settings_for(server: RunningServer | None, **changes: Any) -> Settings:
     """Test settings on a server, or in memory mode without one."""
-    values: dict[str, Any] = {"sluice_env": "test", "use_redis_for_tasks": server is not None}
+    values: dict[str, Any] = {
+        "sluice_env": "test", "use_redis_for_tasks": server is not None, "replicate_account_is_own": True,
+    }  # fmt: skip
     if server is not None:
         values |= {"upstash_redis_rest_url": server.url, "upstash_redis_rest_token": server.token}
     return Settings(**(values | changes))
@@ -58,7 +61,9 @@ class ObedientProvider:
     states: dict[str, Prediction] = field(default_factory=dict)
     canceled: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    findable: list[str] = field(default_factory=list)
+    findable: list[str] = field(default_factory=list)  # what its list has of every wanted submission
+    looked_for: list[Wanted] = field(default_factory=list)
+    is_list_complete: bool = True
     is_silent: bool = False
 
     async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
@@ -84,8 +89,11 @@ class ObedientProvider:
         self.states[prediction_id] = Prediction(prediction_id, "canceled")
         return self.states[prediction_id]
 
-    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        return self.findable
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
+        self.looked_for.append(wanted)
+        if self.is_silent:
+            raise ProviderUnavailable("silent")
+        return Found(alike=tuple(self.findable), is_complete=self.is_list_complete)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         """Accepts every webhook."""

@@ -22,7 +22,7 @@ class Listing:
     ``per_minute`` is how many creates its token bucket lets pass, ``burst`` how many of them at once.
     ``concurrency`` is how many predictions it runs for an account; None: only the system's limit holds.
     ``run_limit`` (s) is for a provider that accepts no deadline: after this time a run is surely over.
-    ``file_hosts`` and their subdomains hold its results.
+    ``file_hosts`` and their subdomains hold its results. ``has_list``: a lost prediction can be looked for.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Listing:
     concurrency: int | None = None
     run_limit: float = 0.0
     file_hosts: tuple[str, ...] = ()
+    has_list: bool = False
 
 
 # Append only: a provider's place here is its number in the store.
@@ -44,6 +45,7 @@ REGISTRY = (
         per_minute=540,
         burst=54,
         file_hosts=("replicate.delivery",),
+        has_list=True,
     ),
     # Account level Bronze: 5 videos a minute, 3 at once (WaveSpeed, account levels). It ends no run by itself.
     # Its pages show results at cdn.wavespeed.ai (get-result); RESULT_HOSTS adds others.
@@ -69,6 +71,10 @@ class ProviderSettings(HostingSettings, QueueSettings):
     provider_concurrency: str = Field("", pattern=NUMBERS_BY_NAME)
     replicate_api_token: SecretStr | None = None
     replicate_base_url: str = "https://api.replicate.com/v1"
+    # Whether this deployment alone makes predictions with the account: else a listed one may be another's.
+    replicate_account_is_own: bool = False
+    # Whether a submission of unknown outcome keeps its slot where no list can be asked, until it is surely over.
+    hold_unlisted_submissions: bool = True
     replicate_webhook_secret: SecretStr | None = None  # several, separated by commas, while one is being rotated
 
     @functools.cached_property
@@ -98,7 +104,12 @@ class ProviderSettings(HostingSettings, QueueSettings):
         return concurrency, per_minute, burst
 
     def adoption(self, queue: Queue, listing: Listing) -> float:
-        """The s from a lost submission's lease to when it is surely over, and its webhook would have arrived."""
+        """The s from a lost submission's lease to when it is surely over, and its webhook would have arrived.
+
+        0 if the deployment does not wait for that where the provider has no list.
+        """
+        if not listing.has_list and not self.hold_unlisted_submissions:
+            return 0.0
         return max(queue.deadline, listing.run_limit) + self.adoption_margin
 
     def faults(self) -> list[str]:

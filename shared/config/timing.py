@@ -34,6 +34,10 @@ SUBMIT_MARGIN = 5.0  # s; what must be left of a lease beyond a provider call's 
 ANSWER_MARGIN = 2.0  # s; kept for answering when a function plans its calls
 MAX_MODEL_RUN = 1800.0  # s; Replicate ends a run after 30 minutes
 LAST_WEBHOOK_RETRY = 60.0  # s; Replicate's last try to deliver, counted from completion
+# The provider's clock may differ from Sluice's by so many s.
+CLOCK_MARGIN = 120.0
+# s at least from one complete list without a prediction to the question for the next: what a list may lag behind.
+LIST_GAP = 30.0
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
 COPY_DEADLINE = 2700.0  # s; then storing gives up, while the provider may still have the file for its owner
 TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it

@@ -9,16 +9,17 @@ from urllib.parse import urlencode
 
 from shared.budget import Budget
 from shared.clock import Clock
+from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.config.timing import SUBMIT_MARGIN
 from shared.dispatch.durations import Durations
+from shared.dispatch.mark import mark_of
 from shared.dispatch.reconciler import Reconciler
 from shared.jobqueue import Claimed, JobQueue, Overdue
 from shared.json_value import read_object
 from shared.log import log
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
 from shared.providers.loading import Providers
-from shared.signing.derived import nonce
 
 MAX_AT_ONCE = 20  # jobs that one round starts
 MAX_ROUNDS = 50
@@ -149,15 +150,7 @@ class Dispatcher:
         s = self._settings
         url = None
         if s.webhooks_wanted and s.public_base_url:
-            query = urlencode(
-                {
-                    "job": job.id,
-                    "attempt": job.attempt,
-                    "incarnation": job.incarnation,
-                    "nonce": nonce(s.signing_key, job.provider, job.id, job.attempt, job.incarnation),
-                    **s.bypass_query,
-                }
-            )
+            query = urlencode({**mark_of(s, job.provider, job.id, job.attempt, job.incarnation), **s.bypass_query})
             url = f"{s.public_base_url.rstrip('/')}/api/webhook/{job.provider}?{query}"
         return Submission(
             job_id=job.id,
@@ -202,7 +195,10 @@ class Dispatcher:
             case Unknown(detail):
                 # The slot stays taken, because the job may be running at the provider.
                 log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
-                await self._queue.trip(job.id, job.attempt, incarnation=job.incarnation)
+                has_list = REGISTRY[NUMBERS[job.provider]].has_list
+                # By then a proxy that still held the request has given it up too.
+                look_in = self._settings.provider_timeout if has_list else None
+                await self._queue.trip(job.id, job.attempt, incarnation=job.incarnation, look_in=look_in)
                 return False
 
     async def _fail(self, job: Claimed, code: str, detail: str, *, once: bool = False) -> bool:

@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from shared.clock import Clock
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
+from shared.config.timing import CLOCK_MARGIN
 from shared.dispatch.durations import Durations
+from shared.dispatch.mark import mark_of
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
+from shared.jobqueue.attempts import Candidacy, Proof
 from shared.jobqueue.state import JobState
 from shared.json_value import MAX_DEPTH, read_object
 from shared.log import log
-from shared.providers.base import Prediction, PredictionGone, ProviderUnavailable, Wanted
+from shared.providers.base import Found, Prediction, PredictionGone, ProviderUnavailable, Wanted
 from shared.providers.failures import classify_failure
 from shared.providers.loading import Providers
 from shared.providers.reading import MAX_ANSWER
@@ -22,8 +25,6 @@ from shared.storage.files import files_in, write_files
 # for the script, and must then stay below the 10 MB of a request to Upstash (its pricing page).
 MAX_OUTPUT = 4_000_000
 RETENTION = 3600.0  # s; Replicate deletes results an hour after their creation (its page on data retention)
-# The provider's clock may differ from Sluice's. Of equal jobs this close in time, none adopts another one's prediction.
-CLOCK_MARGIN = timedelta(minutes=2)
 NOTHING = Ended("stale")
 
 
@@ -162,38 +163,60 @@ class Reconciler:
         return await self.ask(job, self._settings.provider_timeout)
 
     async def _recover(self, job: Overdue) -> Ended:
-        """Finds the prediction of a submission whose lease has lapsed; without one, rescue decides."""
-        prediction = await self._adopt(job)
+        """Finds the prediction of a submission of unknown outcome; without one, rescue decides."""
+        began = self._clock.now()
+        prediction, proof = await self._adopt(job)
         if prediction:
             log.warning("adopted", job=job.id, attempt=job.attempt, prediction=prediction)
             return await self.ask(
                 replace(job, state=JobState.RUNNING, prediction=prediction), self._settings.provider_timeout
             )
-        rescued = await self._queue.rescue(job.id, job.attempt, incarnation=job.incarnation)
-        log.warning("lease_lapsed", job=job.id, attempt=job.attempt, word=rescued.word)
+        took = (self._clock.now() - began) / 1000
+        rescued = await self._queue.rescue(
+            job.id, job.attempt, incarnation=job.incarnation, proof=proof, took=max(0.0, took)
+        )
+        log.warning("outcome_unknown", job=job.id, attempt=job.attempt, proof=proof, word=rescued.word)
         return rescued
 
-    async def _adopt(self, job: Overdue) -> str:
-        """Records and returns the one prediction that can be this submission's; '' if there is none, or more."""
+    async def _adopt(self, job: Overdue) -> tuple[str, Proof]:
+        """Records and returns the one prediction that is surely this submission's, '' if the list does not say so.
+
+        Also returns whether a complete list proves that there is none.
+        """
         model, given = await self._records.request_of(job.id)
         if not model:
-            return ""
-        began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
-        margin = CLOCK_MARGIN * self._settings.timing_scale
+            return "", ""
+        s, began = self._settings, datetime.fromtimestamp(job.submitted_at / 1000, UTC)
+        margin = timedelta(seconds=CLOCK_MARGIN * s.timing_scale)
+        mark = (
+            mark_of(s, job.provider, job.id, job.attempt, job.incarnation)
+            if s.webhooks_wanted and s.public_base_url
+            else {}
+        )
         try:
-            wanted = Wanted(model, read_object(given), began - margin, began + self._lease + margin)
-            candidates = await self._providers[job.provider].find(wanted, self._settings.provider_timeout)
+            wanted = Wanted(model, read_object(given), began - margin, began + self._lease + margin, mark)
+            found = await self._providers[job.provider].find(wanted, s.provider_timeout)
         except ProviderUnavailable as error:
             log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
-            return ""
+            return "", ""
         except ValueError:
-            return ""  # nothing can be compared with an input that cannot be read
+            return "", ""  # nothing can be compared with an input that cannot be read
+        proof: Proof = "list" if found.is_complete else ""
+        candidates = self._candidates(found)
         if not candidates:
-            return ""
+            return "", proof
         adopted = await self._queue.adopt(job.id, job.attempt, candidates, incarnation=job.incarnation)
         if adopted.word == "ambiguous":
             log.warning("adoption_ambiguous", job=job.id, attempt=job.attempt, candidates=len(candidates))
-        return adopted.prediction
+        return adopted.prediction, proof if adopted.word == "none" else ""
+
+    def _candidates(self, found: Found) -> dict[str, Candidacy]:
+        """What makes each prediction a candidate. Without its mark, it may be another deployment's of this account."""
+        alike: Candidacy = "alike" if self._settings.replicate_account_is_own else "doubtful"  # mutant: own account
+        kinds: tuple[tuple[Candidacy, tuple[str, ...]], ...] = (
+            ("doubtful", found.doubtful), (alike, found.alike), ("marked", found.marked),
+        )  # fmt: skip
+        return {prediction: kind for kind, predictions in kinds for prediction in predictions}
 
     async def ask(self, job: Overdue, timeout: float) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""

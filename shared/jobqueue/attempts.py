@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 
 from shared.jobqueue.replies import Adopted, Done, Ended, Overdue, Recorded, Reply
 from shared.jobqueue.scripted import Scripted
@@ -11,6 +12,8 @@ from shared.providers.failures import speaks_of_model
 
 MAX_RESCUES = 3  # a job whose submission was lost this often is poison
 MAX_ENTRY = 200  # characters of an attempt's error that its history keeps
+Proof = Literal["", "list", "operator"]
+Candidacy = Literal["marked", "named", "alike", "doubtful"]
 
 
 class Attempts(Scripted):
@@ -149,8 +152,13 @@ class Attempts(Scripted):
             pause=pause,
         )
 
-    async def rescue(self, job_id: str, attempt: int, *, incarnation: str = "") -> Ended:
-        """Decides about a submission whose lease lapsed: it goes on waiting, or the job is put back, or ends."""
+    async def rescue(
+        self, job_id: str, attempt: int, *, incarnation: str = "", proof: Proof = "", took: float = 0.0
+    ) -> Ended:
+        """Decides about a submission of unknown outcome: it goes on waiting, or the job is put back, or ends.
+
+        ``proof`` says that nothing was made: a complete list, asked for ``took`` s ago, or the operator's word.
+        """
         return await self._run(
             "rescue",
             Ended,
@@ -159,17 +167,26 @@ class Attempts(Scripted):
             attempt=attempt,
             incarnation=incarnation,
             max_rescues=MAX_RESCUES,
-            entry=self._entry(attempt, "submission_unknown", "", ""),
+            entry=self._entry(attempt, "provider_down" if proof else "submission_unknown", "", ""),
+            proof=proof,
+            took=timedelta(seconds=took),
+            jitter=random.random(),  # noqa: S311
         )
 
-    async def trip(self, job_id: str, attempt: int, *, incarnation: str = "") -> None:
-        """Counts a submission with no usable answer against its model's circuit, once."""
-        if self._settings.circuit_failures:
-            job = self.keys.job(job_id)
-            await self._run("trip", Done, job=job, attempt=attempt, incarnation=incarnation)
+    async def trip(self, job_id: str, attempt: int, *, incarnation: str = "", look_in: float | None = None) -> None:
+        """Notes that a submission got no usable answer, once, and counts it against its model's circuit.
 
-    async def adopt(self, job_id: str, attempt: int, candidates: Sequence[str], *, incarnation: str = "") -> Adopted:
-        """Gives a lost submission the one candidate that belongs to no job."""
+        ``look_in`` s from now a caller asks for the provider's list; None: not before the lease is over.
+        """
+        look = None if look_in is None else timedelta(seconds=look_in)
+        await self._run(
+            "trip", Done, job=self.keys.job(job_id), id=job_id, attempt=attempt, incarnation=incarnation, look_in=look
+        )
+
+    async def adopt(
+        self, job_id: str, attempt: int, candidates: Mapping[str, Candidacy], *, incarnation: str = ""
+    ) -> Adopted:
+        """Gives a submission of unknown outcome the one prediction that is surely its own; see adopt.lua."""
         return await self._run(
             "adopt",
             Adopted,

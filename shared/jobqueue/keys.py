@@ -14,6 +14,7 @@ STATS = "st"
 DEAD = "d"
 OUTBOX = "x"
 UNDELIVERED = "y"
+LOST = "sl"
 # Of each there are many.
 JOBS = "j:"
 USERS = "u:"
@@ -42,7 +43,8 @@ class Keys:
         """The keys and beginnings that never change, by the names that the scripts' headers use."""
         return {
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
-            "undelivered": self.undelivered, "root": self.root, "jobs": self.jobs, "predictions": self.predictions,
+            "undelivered": self.undelivered, "lost": self.lost, "root": self.root, "jobs": self.jobs,
+            "predictions": self.predictions,
         }  # fmt: skip
 
     def checked(self, name: str, key: object) -> str:
@@ -82,6 +84,11 @@ class Keys:
     def undelivered(self) -> str:
         """ZSET: events that were tried often enough, by the time they were given up."""
         return self.root + UNDELIVERED
+
+    @property
+    def lost(self) -> str:
+        """ZSET: submissions of unknown outcome, and those given up before it was known; see lost.lua."""
+        return self.root + LOST
 
     @property
     def jobs(self) -> str:

@@ -41,6 +41,8 @@ class Counted(Reply):
     counters: dict[str, int]
     backlog: int
     gates: dict[str, int]
+    unknown: int
+    lost: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Stats:
     counters: dict[str, int]
     backlog: int = 0
     gates: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0  # submissions whose outcome is unknown
+    lost: dict[str, int] = field(default_factory=dict)  # the jobs of the oldest of these, and when each was submitted
 
     @property
     def tick_at(self) -> int | None:

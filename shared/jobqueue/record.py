@@ -13,7 +13,7 @@ READ_FIELDS = (
     "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
-    "expire_at", "max_attempts", "history", "batch",
+    "expire_at", "max_attempts", "history", "batch", "lost", "missed", "adopt_until",
     "retry_of", "redriven_as", "files", "storing", "kept_at",
 )  # fmt: skip
 # What a list shows of a job; and what the operator sees of a dead letter.
@@ -75,6 +75,7 @@ class JobRecord:
         self.prediction: Final = text("prediction", "")
         self.progress: Final = moment("progress")  # percent
         self.is_cancel_requested: Final = text("cancel_requested") == "1"
+        self.is_lost: Final = self.state is JobState.SUBMITTING and text("lost", "0") == text("attempt")
         self.snooze_code: Final = text("snooze_code", "")
         self.is_storing: Final = text("storing") == "1"  # it has ended, and its files are still being copied
         # When
@@ -86,6 +87,9 @@ class JobRecord:
         self.due_at: Final = moment("due_at")
         self.overdue_at: Final = moment("overdue_at")
         self.checked_at: Final = moment("checked_at")
+        self.adopt_until: Final = moment("adopt_until")
+        attempt, _, missed_at = text("missed", "").partition(":")
+        self.missed_at: Final = int(missed_at) if attempt == text("attempt") and missed_at else None
         self.expire_at: Final = moment("expire_at")
         # What came of it
         self.output: Final = fields.get("output")

@@ -55,7 +55,10 @@ class Records(Scripted):
             for n, queue in enumerate(queues)
         )
         counters = {name: count for name, count in counted.counters.items() if name != "sweep_cursor"}
-        return Stats(per_queue, counted.delayed, counted.dead, counters, counted.backlog, counted.gates)
+        lost = {member.partition("|")[2].partition(":")[0]: since for member, since in counted.lost.items()}
+        return Stats(
+            per_queue, counted.delayed, counted.dead, counters, counted.backlog, counted.gates, counted.unknown, lost
+        )
 
     async def last_tick(self) -> int | None:
         """When the last tick ran, ms by the store's clock; one command, which also shows that the store answers."""

@@ -29,7 +29,9 @@ from shared.jobqueue.lua import (
 
 FOLDER = Path(__file__).parent / "scripts"
 # Each may use those before it.
-LIBRARIES = ("prelude", "keys", "room", "users", "shares", "runs", "seats", "outbox", "ending", "walk")
+LIBRARIES = (
+    "prelude", "keys", "lost", "room", "users", "shares", "runs", "seats", "outbox", "ending", "retry", "walk",
+)  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
     "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats",

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.settings import Settings
+from shared.config.timing import CLOCK_MARGIN, LIST_GAP
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
 
 
@@ -51,6 +52,9 @@ class Terms:
         # An hour more than anything can be adopted
         longest = max(s.adoption(queue, REGISTRY[NUMBERS[name]]) for queue in s.queue_list for name in s.provider_names)
         self.prediction_ttl = timedelta(seconds=round(s.lease + longest) + 3600)
+        self.list_gap = timedelta(seconds=s.timing_scale * LIST_GAP)
+        # Each may have made a prediction from CLOCK_MARGIN before its claim to CLOCK_MARGIN after its lease.
+        self.twin_reach = timedelta(seconds=s.lease + 2 * s.timing_scale * CLOCK_MARGIN)
 
     @staticmethod
     def _provider(s: Settings, number: int) -> tuple[int, int, int]:

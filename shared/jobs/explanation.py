@@ -6,6 +6,7 @@ from shared.clock import iso
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.queues import Queue
 from shared.config.settings import Settings
+from shared.config.timing import LIST_GAP
 from shared.documents.job import Explanation
 from shared.jobqueue import Outlook
 from shared.jobqueue.record import JobRecord
@@ -88,8 +89,25 @@ def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> 
             return reason, Wait(fixed=max(0, due_at - now))
         case JobState.QUEUED:
             return _queued(job, outlook, settings, now)
+        case JobState.SUBMITTING if settles_at := _settles_at(job, settings, now):
+            return f"outcome of the submission unknown, settles at {iso(settles_at)}", None
         case _:
             return None, None
+
+
+def _settles_at(job: JobRecord, settings: Settings, now: int) -> int | None:
+    """Returns when an unknown outcome will be known, in ms; None if the submission is under way.
+
+    That is when two lists will not have had its prediction. Without lists it is the end of its adoption window.
+    """
+    lease_until = (job.submitted_at or now) + round(settings.lease * 1000)
+    if not job.is_lost and now < lease_until:
+        return None
+    gap = round(LIST_GAP * settings.timing_scale * 1000)
+    first_look = (job.overdue_at or lease_until) if job.is_lost else lease_until
+    second_look = job.missed_at + gap if job.missed_at else first_look + gap
+    has_list = REGISTRY[NUMBERS[provider_in(job.lane)]].has_list
+    return second_look if has_list and second_look > now else job.adopt_until
 
 
 def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:

@@ -17,6 +17,7 @@ from shared.errors import InvalidRequest
 from shared.hooks.subscription import subscription
 from shared.jobqueue import priority
 from shared.jobqueue.terms import lane_of, ms
+from shared.json_value import likeness
 from shared.signing.shares import share_of
 
 MODEL = re.compile(
@@ -117,6 +118,7 @@ class SubmitRequest(BaseModel):
             "expire_at": str(now + round(queue.ttl * 1000)),
             "provider": provider,
             "model": self.model,
+            "likeness": likeness({"provider": provider, "input": self.input}),
             "input": json.dumps(self.input, separators=(",", ":"), ensure_ascii=False),
             "tier": self.tier,
             "priority": str(self.priority or settings.default_priority),

@@ -198,7 +198,8 @@ class Statuses:
         if since < s.waiting_check_interval * 1000:
             return False
         if job.state is JobState.SUBMITTING:
-            return now >= (job.submitted_at or now) + s.lease * 1000
+            lapses_at = (job.submitted_at or now) + s.lease * 1000
+            return now >= (min(lapses_at, job.overdue_at or lapses_at) if job.is_lost else lapses_at)
         return (
             job.state in (JobState.QUEUED, JobState.BACKLOG)
             and now >= (job.created_at or now) + s.waiting_check_interval * 1000

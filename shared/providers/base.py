@@ -1,7 +1,7 @@
 """The interface of a provider: what Sluice asks, and the types of the answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -39,12 +39,31 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A submission without an answer; its prediction, if there is one, was created between two times."""
+    """A submission without an answer; its prediction, if there is one, was created between two times.
+
+    ``mark`` is what the query of its webhook's URL has; empty if it was submitted without a webhook.
+    """
 
     model: str
     input: Mapping[str, Json]
     since: datetime
     until: datetime
+    mark: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a provider's list says of a wanted submission: ids of predictions that may be its own.
+
+    ``marked`` carry its mark, so each is surely its own. ``alike`` have its model, input and time. ``doubtful`` could
+    have them, but the list does not tell. ``is_complete``: a prediction that is in none of the three is not its own,
+    and the list has every prediction that was created in its time.
+    """
+
+    marked: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    is_complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,8 +125,8 @@ class Provider(Protocol):
     async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
         """Asks the provider to cancel a prediction; returns its new state, or None if that is not known."""
 
-    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        """Returns the ids of all predictions that may be the wanted one; none if the provider has no list.
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
+        """Returns the predictions that may be the wanted one. An answer without a list is never complete.
 
         Raises ProviderUnavailable.
         """

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from shared.config.settings import Settings
 from shared.json_value import Json
 from shared.providers.base import (
+    Found,
     Prediction,
     PredictionGone,
     PredictionStatus,
@@ -31,7 +32,6 @@ from shared.providers.base import (
     Wanted,
 )
 from shared.providers.calls import (
-    PREDICTION_ID,
     Answer,
     Calls,
     accepted,
@@ -45,6 +45,7 @@ from shared.providers.calls import (
 )
 from shared.providers.failures import clean
 from shared.providers.reading import UNREAD, read_answer
+from shared.providers.replicate_list import VERSION_ID, search
 from shared.signing.webhooks import verify
 
 STATUSES: dict[str, PredictionStatus] = {
@@ -55,7 +56,6 @@ STATUSES: dict[str, PredictionStatus] = {
     "canceled": "canceled",
     "aborted": "canceled",  # the deadline passed before it started; not charged
 }
-VERSION_ID = re.compile(r"[0-9a-f]{64}")
 PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
 MAX_PAGES = 20
 NOT_FOUND = "Replicate runs no model of this name. Name a community model with its version: owner/model:version."
@@ -89,15 +89,16 @@ class Replicate:
         except ProviderUnavailable:
             return None
 
-    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        listed = await self.list_since(wanted.since, timeout, until=wanted.until)
-        return [str(entry["id"]) for entry in listed if _fits(entry, wanted)]
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
+        return search(await self.list_since(wanted.since, timeout, until=wanted.until), wanted)
 
-    async def list_since(
-        self, moment: datetime, timeout: float, *, until: datetime | None = None
-    ) -> list[dict[str, Json]]:
-        """Returns the predictions created since then, newest first, as the API describes them; 100 per call."""
-        found: list[dict[str, Json]] = []
+    async def list_since(self, moment: datetime, timeout: float, *, until: datetime | None = None) -> list[Json]:
+        """Returns the predictions created since then, newest first, as the API describes them; 100 per call.
+
+        It follows the pages to the last one. Raises ProviderUnavailable if one of them does not come, or if there are
+        more than MAX_PAGES: a part of the list is no list.
+        """
+        found: list[Json] = []
         path = f"predictions?created_after={quote(moment.isoformat())}"
         if until is not None:
             path += f"&created_before={quote(until.isoformat())}"
@@ -112,15 +113,16 @@ class Replicate:
             raise ProviderUnavailable("the list took too long") from None
         raise ProviderUnavailable("the list has too many pages")
 
-    async def _page(self, path: str, timeout: float) -> tuple[list[dict[str, Json]], str]:
-        """Returns a page's predictions, and the path of the next page; '' on the last page."""
+    async def _page(self, path: str, timeout: float) -> tuple[list[Json], str]:
+        """Returns a page's predictions, and the path of the next page; '' on the last page, which says ``null``."""
         answer = await self._calls.ask("GET", path, timeout)
-        results = answer.document.get("results")
-        if answer.status != 200 or not isinstance(results, list):
-            raise ProviderUnavailable(f"status {answer.status}")
-        if any(part is UNREAD for part in (*results, answer.document.get("next"))):
+        document = answer.document
+        results, following = document.get("results"), document.get("next", 0)
+        if answer.status != 200 or not isinstance(results, list) or not isinstance(following, str | None):
+            raise ProviderUnavailable(f"status {answer.status}, and no page of a list")
+        if any(part is UNREAD for part in (*results, following)):
             raise ProviderUnavailable("the page cannot be read to its end")
-        return [entry for entry in results if isinstance(entry, dict)], str(answer.document.get("next") or "")
+        return results, following or ""
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         secrets = self._settings.replicate_webhook_secrets
@@ -171,23 +173,6 @@ def prediction_of(document: Json) -> Prediction:
         model=str(body.get("model") or ""),
         seconds=run_time(metrics.get("total_time")) if isinstance(metrics, dict) else None,
     )
-
-
-def _fits(entry: dict[str, Json], wanted: Wanted) -> bool:
-    """Whether a listed prediction has the wanted model and input, and was created in time.
-
-    The list does not name deployments, so no prediction of a deployment is recognized.
-    """
-    owner_name, _, version = wanted.model.rpartition(":")
-    is_version = bool(owner_name) or VERSION_ID.fullmatch(wanted.model) is not None
-    same_model = entry.get("version") == version if is_version else entry.get("model") == wanted.model
-    try:
-        created_at = datetime.fromisoformat(str(entry.get("created_at")))
-        in_time = wanted.since <= created_at <= wanted.until
-    except (ValueError, TypeError):
-        return False
-    is_id = PREDICTION_ID.fullmatch(str(entry.get("id"))) is not None
-    return is_id and in_time and same_model and entry.get("input") == dict(wanted.input)
 
 
 def progress_of(logs: Json) -> int | None:

@@ -27,6 +27,7 @@ from shared.config.hosting import is_loopback
 from shared.config.settings import Settings
 from shared.json_value import Json
 from shared.providers.base import (
+    Found,
     Prediction,
     PredictionGone,
     PredictionStatus,
@@ -168,8 +169,8 @@ class WaveSpeed:
     async def cancel(self, prediction_id: str, timeout: float) -> Prediction | None:
         return None
 
-    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        return []
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
+        return Found()
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         secrets, tolerance = self._own.webhook_secrets, self._settings.webhook_tolerance

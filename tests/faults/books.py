@@ -75,6 +75,7 @@ class Books:
                 frozenset((batch, frozenset(held.items())) for batch, held in state.batch_queues.items()),
                 frozenset(state.owners.items()),
                 frozenset(state.stats.items()),
+                frozenset(state.lost.items()),
                 frozenset(state.dead.items()),
                 frozenset(state.outbox.items()),
                 frozenset((lane, frozenset(rows.items())) for lane, rows in state.rows.items()),

@@ -63,7 +63,7 @@ class _Loading:
         keys = self._keys
         await self.clear()
         sets = {keys.index: state.index, keys.dead: state.dead}
-        sets |= {keys.outbox: state.outbox, keys.undelivered: state.undelivered}
+        sets |= {keys.outbox: state.outbox, keys.undelivered: state.undelivered, keys.lost: state.lost}
         sets |= {keys.lane_rows(lane): held for lane, held in state.rows.items()}
         sets |= {keys.users + user: held for user, held in state.users.items()}
         sets |= {keys.batch_queue(batch): held for batch, held in state.batch_queues.items()}
@@ -176,7 +176,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
     """Adds one key to the state; ``expires`` says that it will expire."""
     single = {
         keys.index: "index", keys.stats: "stats", keys.dead: "dead", keys.outbox: "outbox",
-        keys.undelivered: "undelivered",
+        keys.undelivered: "undelivered", keys.lost: "lost",
     }.get(name)  # fmt: skip
     if single is not None:
         setattr(state, single, held)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from shared.config.settings import Settings
 from shared.providers.base import (
     Accepted,
+    Found,
     Prediction,
     PredictionGone,
     PredictionStatus,
@@ -93,13 +94,15 @@ class FakeProvider:
             self._send_webhooks(made)
         return self.described(prediction_id)
 
-    def find(self, wanted: Wanted) -> list[str]:
+    def find(self, wanted: Wanted) -> Found:
         """Returns all predictions of this model and input in this time, newest first; the list does not say whose."""
         if not self._world.scenario.is_listed:
-            return []
+            return Found()
         since, until = wanted.since.timestamp() * 1000, wanted.until.timestamp() * 1000
         like = [p for p in self._world.books.made.values() if p.model == wanted.model and p.input == dict(wanted.input)]
-        return [p.id for p in reversed(like) if since <= p.created_at <= until]
+        now, is_complete = self._world.books.now, self._world.scenario.is_list_whole
+        shown = [p for p in reversed(like) if since <= p.created_at <= until and p.listed_at <= now]
+        return Found(alike=tuple(p.id for p in shown), is_complete=is_complete)
 
     def could_be_found(self, made: Made) -> bool:
         """Whether the list shows it, and no other prediction without an owner could be taken for it."""
@@ -108,7 +111,7 @@ class FakeProvider:
             p for p in books.made.values() if p.is_zombie and p.job == made.job and p.id not in books.state.owners
         )
         twins = [name for name, work in scenario.works.items() if (work.prompt or name) == made.input["prompt"]]
-        return scenario.is_listed and len(twins) == 1 and not any(zombies)
+        return scenario.is_listed and not scenario.list_lag and len(twins) == 1 and not any(zombies)
 
     def end(self, prediction_id: str) -> None:
         """Ends a run, or cancels it at its deadline."""
@@ -136,6 +139,7 @@ class FakeProvider:
             model=submission.model,
             input=dict(submission.input),
             created_at=books.now,
+            listed_at=books.now + round(self._world.scenario.list_lag * 1000),
         )
         self._world.on_create(made, was_frozen=was_frozen)
         books.made[made.id] = made
@@ -195,8 +199,8 @@ class FaultyProvider:
 
         return await self._call("cancel", canceled)
 
-    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
-        async def found(_: Passage) -> list[str]:
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
+        async def found(_: Passage) -> Found:
             return self._provider.find(wanted)
 
         return await self._ask("find", found)

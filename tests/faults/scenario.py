@@ -84,6 +84,8 @@ class Scenario:
     works: dict[str, Work]
     steps: tuple[Step, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    list_lag: float = 0.0  # s until a prediction is in the list
+    is_list_whole: bool = True  # whether an answer says of itself that it has all
     is_listed: bool = True  # whether the provider's list has its predictions; those of deployments are not listed
     batches: dict[str, Batch] = field(default_factory=dict)
     width: int = 0  # minimum of jobs that may run at once; default: the lowest limit

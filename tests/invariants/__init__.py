@@ -28,7 +28,7 @@ from tests.invariants.events import events, undelivered
 from tests.invariants.files import files, referred
 from tests.invariants.gates import gates
 from tests.invariants.moves import fencing, finality
-from tests.invariants.places import batches, conservation, deadlines, lifetimes, losses, seats
+from tests.invariants.places import batches, conservation, deadlines, lifetimes, losses, seats, unknowns
 from tests.invariants.spending import spend
 from tests.invariants.state import Limits, Made, Object, Outside, State
 
@@ -48,6 +48,7 @@ def check(
         *batches(after),
         *gates(before, after, now, limits),
         *lifetimes(after),
+        *unknowns(after),
         *deadlines(after, now, limits),
         *events(before, after, now, limits, outside),
         *files(before, after, now, limits, outside),
@@ -77,8 +78,10 @@ def final(
             found.append(f"I2 {job_id} is a dead letter and {state.jobs[job_id].get('outcome')}")
     creations = Counter(p.job for p in made)
     failures = Counter(p.job for p in made if p.status == "failed")
+    # An attempt was given up although its prediction exists: the list had it too late, or a zombie made it.
+    missed = Counter(p.job for p in made if p.is_zombie or p.listed_at > p.created_at)
     for job_id, job in state.jobs.items():
-        allowed = 1 + int(job.get("rescues", 0)) + failures[job_id]
+        allowed = 1 + int(job.get("rescues", 0)) + failures[job_id] + missed[job_id]
         if creations[job_id] > allowed:
             found.append(f"I4 {job_id} was created {creations[job_id]} times, {allowed} are accounted for")
     return found

@@ -64,7 +64,7 @@ def _conflict(
             return "its adoption window is open"
         case "queued", "delayed":
             return "" if circuit(job) in after.gates else "no circuit is open"
-        case (("submitting" | "running"), "delayed") if mine is None or mine.status != "failed":
+        case (("submitting" | "running"), "delayed") if not _has_failed(known, job, mine):
             return f"its prediction is {mine.status if mine else 'not made'}"
         case "delayed", "submitting" | "queued" if now < int(known["due_at"]):
             return "it is not due"
@@ -73,12 +73,25 @@ def _conflict(
     return ""
 
 
+def _has_failed(known: JobFields, job: JobFields, mine: Made | None) -> bool:
+    if mine is not None and mine.status == "failed":
+        return True
+    return known["state"] == "submitting" and _is_missing(job, mine)
+
+
+def _is_missing(job: JobFields, mine: Made | None) -> bool:
+    """Whether two lists rightly did not have the attempt's prediction: none was made, or it was listed later."""
+    attempt, _, missed_at = job.get("missed", "").partition(":")
+    return attempt == job["attempt"] and (mine is None or mine.is_zombie or mine.listed_at > int(missed_at))
+
+
 def _conflict_of_end(
     job_id: str, known: JobFields, job: JobFields, mine: Made | None, made: Mapping[str, Made], now: int
 ) -> str:
     status = mine.status if mine else "not made"
     was_away = known["state"] in AWAY
-    is_over = known["state"] == "submitting" and now >= int(known["adopt_until"])
+    is_lost = known["state"] == "submitting"
+    is_over = is_lost and (now >= int(known["adopt_until"]) or _is_missing(job, mine))
     match job["outcome"], job.get("error_code", ""):
         case "completed", _:
             winner = made.get(job["prediction"])
@@ -88,8 +101,8 @@ def _conflict_of_end(
             return ""
         case "canceled", _:
             return "" if known.get("cancel_requested") and (status != "running" or is_over) else f"it is {status}"
-        case "failed", "submission_unknown":
-            return "" if is_over else "its adoption window is open"
+        case "failed", "submission_unknown" | "provider_down" if is_lost:
+            return "" if is_over or status == "failed" else "its adoption window is open"
         case "failed", "expired" if not was_away:
             return "" if now >= int(known["expire_at"]) else "it has time to wait"
         case "failed", "expired":

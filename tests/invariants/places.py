@@ -3,7 +3,19 @@
 from collections.abc import Iterator
 
 from shared.jobqueue.constants import BACKLOG, DELAYED, READY
-from tests.invariants.state import AWAY, SLACK, SLOT_SHARE, WAITING, JobFields, Limits, Seats, State, lane, user_of
+from tests.invariants.state import (
+    AWAY,
+    SLACK,
+    SLOT_SHARE,
+    WAITING,
+    JobFields,
+    Limits,
+    Seats,
+    State,
+    has_left_seat,
+    lane,
+    user_of,
+)
 
 NOWHERE = (-1, -1.0)
 
@@ -72,7 +84,8 @@ def seats(before: State, after: State, limits: Limits) -> Iterator[str]:
     """
     live: dict[str, list[str]] = {}
     for job_id in after.live:
-        live.setdefault(user_of(after.jobs[job_id]), []).append(job_id)
+        if not has_left_seat(after.jobs[job_id]):
+            live.setdefault(user_of(after.jobs[job_id]), []).append(job_id)
     for user in live.keys() | after.users.keys():
         held, theirs = after.seats.get(user, Seats()), live.get(user, [])
         yield from _held(after, user, held, theirs)
@@ -159,6 +172,14 @@ def lifetimes(state: State) -> Iterator[str]:
     for job_id in state.dead:
         if "redriven_as" in state.jobs[job_id]:
             yield f"I2 {job_id} was redriven, but is a dead letter"
+
+
+def unknowns(state: State) -> Iterator[str]:
+    """What waits for its outcome is listed, and nothing else is."""
+    lost = {f"{i}:{job['attempt']}" for i, job in state.jobs.items() if job["state"] == "submitting" and "lost" in job}
+    waiting = {one for one in lost if state.jobs[one.rpartition(":")[0]]["lost"] == one.rpartition(":")[2]}
+    if waiting != state.unknown:
+        yield f"I10 {sorted(waiting)} wait for their outcome, and {sorted(state.unknown)} are listed"
 
 
 def deadlines(state: State, now: int, limits: Limits) -> Iterator[str]:

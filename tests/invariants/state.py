@@ -86,6 +86,7 @@ class State:
     rows: dict[str, dict[str, float]] = field(default_factory=dict)  # events to deliver, by lane
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)  # their failures, by lane
     undelivered: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, float] = field(default_factory=dict)  # submissions of unknown outcome; below zero: given up
     deleted: dict[str, str] = field(default_factory=dict)  # outcomes of jobs that their owners have deleted
     expiring: set[str] = field(default_factory=set)  # jobs and batches with a time to live
     unknown_keys: list[str] = field(default_factory=list)  # keys that DESIGN does not list
@@ -145,9 +146,19 @@ class State:
     def seats(self) -> dict[str, Seats]:
         return {user: Seats.of(held) for user, held in self.users.items()}
 
+    @cached_property
+    def unknown(self) -> set[str]:
+        """The attempts, ``id:attempt``, whose outcome is unknown."""
+        return {member.partition("|")[2].rpartition(":")[0] for member, since in self.lost.items() if since >= 0}
+
     def of_user(self, user: str) -> list[str]:
         """Returns the live jobs of owner:user."""
         return [job_id for job_id in self.live if user_of(self.jobs[job_id]) == user]
+
+
+def has_left_seat(job: JobFields) -> bool:
+    """Whether a cancelled submission of unknown outcome holds nothing but its slot."""
+    return job.get("cancel_requested") == "1" and job.get("lost") == job["attempt"]
 
 
 def user_of(job: JobFields) -> str:
@@ -165,6 +176,7 @@ class Made:
     input: dict[str, object]
     created_at: int  # ms
     status: PredictionStatus = "running"
+    listed_at: int = 0  # ms; when the list has it
     is_zombie: bool = False  # made by a process that froze during the call, after its attempt was given up
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
-from tests.model import outbox
+from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
 from tests.model.deployment import provider_of
 from tests.model.state import Job, Model, user_of
@@ -23,7 +23,9 @@ def record(model: Model, call: Call, reply: Any) -> Any:
         return ["recorded", asked] if (job["attempt"], job["state"]) == (attempt, "running") else ["already"]
     model.owners[prediction] = f"{name}:{attempt}:"
     if (job["attempt"], job["state"]) != (attempt, "submitting"):
+        unknown.account_for(model, name, attempt)
         return ["stale"]
+    unknown.settle(model, name, "reported")
     check_at = now + call.number("first_check")
     job.update(state="running", prediction=prediction, overdue_at=check_at)
     model.put(name, job["lane"], check_at // 1000 * 1000)
@@ -36,12 +38,13 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
     if not job:
         return ["unknown"]
     recorded = job.get("prediction", "")
+    if job["state"] == "done" and recorded == prediction:
+        return ["already", job["outcome"], model.waiting(now), job.get("other", "")]
     if job["state"] == "done":
-        same = recorded == prediction
-        return ["already", job["outcome"], model.waiting(now), job.get("other", "")] if same else ["stale"]
+        _count_double(model, job, prediction if outcome == job["outcome"] == "completed" else "")
+        return ["stale"]
     is_other = attempt == job["attempt"] and recorded not in ("", prediction)
-    at_provider = attempt == job["attempt"] and job["state"] in ("submitting", "running")
-    if attempt > job["attempt"] or is_other or (outcome != "completed" and not at_provider):
+    if attempt > job["attempt"] or is_other or not _may_end(job, attempt, outcome):
         return ["stale"]
     changes: Job = {"prediction": prediction, "finished_attempt": attempt}
     if outcome == "canceled" and job.get("cancel_requested") != "1":
@@ -51,10 +54,36 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
     if "files" in (said := hash_of(call.rest)):
         changes["files"] = said["files"]
     store_until = now + call.number("store_lease") if outcome == "completed" and call["store_lease"] else None
-    follow = end(model, name, outcome, now, store_until, **changes, **({"other": other} if other else {}))
     if recorded != prediction:
         model.owners[prediction] = f"{name}:{attempt}:"
+        _note_outcomes(model, call, name)
+    follow = end(model, name, outcome, now, store_until, **changes, **({"other": other} if other else {}))
     return ["finished", outcome, model.waiting(now), other, follow]
+
+
+def _may_end(job: Job, attempt: int, outcome: str) -> bool:
+    """A success counts from any attempt, a failure or cancellation only from the current one."""
+    return outcome == "completed" or (attempt == job["attempt"] and job["state"] in ("submitting", "running"))
+
+
+def _note_outcomes(model: Model, call: Call, name: str) -> None:
+    """What became known of this attempt's submission, and what will not be known of a later one."""
+    job, attempt = model.jobs[name], call.number("attempt")
+    if attempt == job["attempt"] and job["state"] == "submitting":
+        unknown.settle(model, name, "reported")
+        return
+    unknown.account_for(model, name, attempt)
+    if attempt != job["attempt"] and job["state"] in ("submitting", "running"):
+        _count_double(model, job, call["prediction"])
+        if job["state"] == "submitting":
+            unknown.give_up(model, name, call.number("now"), call.number("prediction_ttl"))
+
+
+def _count_double(model: Model, job: Job, prediction: str) -> None:
+    """Two predictions of the job may have been paid for; counted once."""
+    if prediction and "doubled" not in job:
+        job["doubled"] = prediction
+        model.counters["doubled"] += 1
 
 
 def fail(model: Model, call: Call, reply: Any) -> Any:
@@ -74,18 +103,9 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     before = job.get("history", ())
     closed: Job = {"closed_attempt": attempt, "error_code": call["code"], "history": (*before, call["code"])}
     may_help = call["code"] not in before if call["once"] == "1" else retryable
+    unknown.settle(model, name, "reported")
     if may_help and used < job["max_attempts"] and not canceled:
-        wait = job["retry_delay"] * 2 ** (used - 1) * (1 + float(call["jitter"]) / 2)
-        score = max(0, job["score"] - model.deployment.bonus)
-        due_at = int(f"{now + wait:.0f}")
-        job.update(closed, state="delayed", due_at=due_at, prediction="", progress="", snooze_code="", score=score)
-        model.put(name, DELAYED, due_at)
-        _wait_on(model, name, job, now)
-        release(model, job, now)
-        if model.deployment.bonus:
-            model.seat(user_of(job), name, SEATED + score)
-        model.counters["retried"] += 1
-        answer = ["delayed", str(due_at)]
+        answer = ["delayed", _retry(model, name, now, float(call["jitter"]), closed)]
     else:
         changes: Job = {"prediction": prediction} if prediction else {}
         follow = end(model, name, "canceled" if canceled else "failed", now, **closed, **changes)
@@ -94,6 +114,23 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     if call["circuit_failures"] != "0" and job.get("tripped") != attempt:
         count_failure(model, job, now)
     return answer
+
+
+def _retry(model: Model, name: str, now: int, jitter: float, closed: Job) -> str:
+    """Puts the job back until its next attempt is due; returns when that is."""
+    job = model.jobs[name]
+    used = job["attempt"] - job.get("snoozes", 0)
+    wait = job["retry_delay"] * 2 ** (used - 1) * (1 + jitter / 2)
+    score = max(0, job["score"] - model.deployment.bonus)
+    due_at = int(f"{now + wait:.0f}")
+    job.update(closed, state="delayed", due_at=due_at, prediction="", progress="", snooze_code="", score=score)
+    model.put(name, DELAYED, due_at)
+    _wait_on(model, name, job, now)
+    release(model, job, now)
+    if model.deployment.bonus:
+        model.seat(user_of(job), name, SEATED + score)
+    model.counters["retried"] += 1
+    return str(due_at)
 
 
 def _wait_on(model: Model, name: str, job: Job, now: int) -> None:
@@ -119,6 +156,7 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     if (job["attempt"], job["state"]) != (attempt, "submitting") or call["token"] not in ("", job["token"]):
         return ["stale"]
     gate, follow = f"~p{provider_of(job['lane'])}", ""
+    unknown.settle(model, name, "reported")
     if job.get("cancel_requested") == "1":
         follow = end(model, name, "canceled", call.number("now"), closed_attempt=attempt)
     if call["pause"] == "1":
@@ -149,12 +187,49 @@ def rescue(model: Model, call: Call, reply: Any) -> Any:
         return ["stale"]
     if job.get("closed_attempt") == attempt and job["state"] in ("done", "queued", "backlog"):
         return ["finished", job["outcome"]] if job["state"] == "done" else ["requeued"]
+    if job.get("closed_attempt") == attempt and job["state"] == "delayed":
+        return ["delayed", str(job["due_at"])]
     if job["state"] != "submitting":
         return ["stale"]
-    if call.number("lease_now") < job["adopt_until"]:
+    time, used = call.number("lease_now"), attempt - job.get("snoozes", 0)
+    if job.get("lost") != attempt and time < job["lease_until"]:
         return ["waiting", str(job["adopt_until"])]
+    is_missing = _is_missing(call, job)
+    if not is_missing and time < job["adopt_until"]:
+        _wait(model, call, name)
+        return ["waiting", str(job["adopt_until"])]
+    unknown.give_up(model, name, now, call.number("prediction_ttl"))
+    return _miss(model, call, name, used) if is_missing else _close(model, call, name, used)
+
+
+def _missed_at(job: Job) -> int | None:
+    attempt, _, missed_at = job.get("missed", "").partition(":")
+    return int(missed_at) if attempt == str(job["attempt"]) else None
+
+
+def _is_missing(call: Call, job: Job) -> bool:
+    """Whether the operator or two lists, half a minute apart, say that nothing was made."""
+    missed_at = _missed_at(job)
+    if call["proof"] == "operator":
+        return bool(job.get("lost") == job["attempt"])
+    asked_at = call.number("lease_now") - call.number("took")
+    return call["proof"] == "list" and missed_at is not None and asked_at >= missed_at + call.number("list_gap")
+
+
+def _wait(model: Model, call: Call, name: str) -> None:
+    job, time, gap = model.jobs[name], call.number("lease_now"), call.number("list_gap")
+    if call["proof"] == "list" and _missed_at(job) is None:
+        job.update(missed=f"{job['attempt']}:{time}", overdue_at=call.number("now") + gap)
+        model.put(name, job["lane"], (time + gap + 999) // 1000 * 1000)
+    if job.get("lost") != job["attempt"]:
+        unknown.note(model, name)
+
+
+def _close(model: Model, call: Call, name: str, used: int) -> Any:
+    """The adoption window is closed: nothing will be known of the attempt."""
+    job, now = model.jobs[name], call.number("now")
     model.counters["rescued"] += 1
-    rescues, used = job.get("rescues", 0) + 1, attempt - job.get("snoozes", 0)
+    rescues, attempt = job.get("rescues", 0) + 1, job["attempt"]
     closed: Job = {"closed_attempt": attempt, "rescues": rescues}
     if job.get("cancel_requested") == "1":
         follow = end(model, name, "canceled", now, **closed)
@@ -170,12 +245,34 @@ def rescue(model: Model, call: Call, reply: Any) -> Any:
     return ["finished", job["outcome"], follow]
 
 
+def _miss(model: Model, call: Call, name: str, used: int) -> Any:
+    """The attempt has made nothing: it has failed."""
+    job, now = model.jobs[name], call.number("now")
+    model.counters["missed" if call["proof"] == "list" else "settled"] += 1
+    closed: Job = {"closed_attempt": job["attempt"]}
+    if job.get("cancel_requested") == "1":
+        return ["finished", "canceled", end(model, name, "canceled", now, **closed)]
+    closed["error_code"] = "provider_down"
+    if used >= job["max_attempts"]:
+        follow = end(model, name, "failed", now, **closed)
+        model.dead.add(name)
+        return ["finished", "failed", follow]
+    return ["delayed", _retry(model, name, now, float(call["jitter"]), closed)]
+
+
 def trip(model: Model, call: Call, reply: Any) -> Any:
-    job, attempt = model.jobs.get(call.keys["job"].partition(":j:")[2]), call.number("attempt")
-    if not job or (job["attempt"], job["state"]) != (attempt, "submitting") or job.get("tripped") == attempt:
+    name, attempt, now = call["id"], call.number("attempt"), call.number("now")
+    job = model.jobs.get(name)
+    if not job or (job["attempt"], job["state"]) != (attempt, "submitting") or job.get("lost") == attempt:
         return ["stale"]
     job["tripped"] = attempt
-    count_failure(model, job, call.number("now"))
+    unknown.note(model, name)
+    if call["look_in"]:
+        job["overdue_at"] = now + call.number("look_in")
+        look_at = min(call.number("lease_now") + call.number("look_in"), job["lease_until"])
+        model.put(name, job["lane"], look_at // 1000 * 1000)
+    if call["circuit_failures"] != "0":
+        count_failure(model, job, now)
     return ["counted"]
 
 
@@ -208,17 +305,32 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
         return ["stale"]
     if job["state"] == "running":
         return ["adopted", job["prediction"]]
-    away = [model.jobs[row.id] for row in model.slots() if row.id != name and row.id in model.jobs]
-    alike = [other for other in away if (other["model"], other["input"]) == (job["model"], job["input"])]
-    if any(twin["state"] == "submitting" for twin in alike):
-        return ["ambiguous"]
     # What another attempt has had is not this one's, also when it was an attempt of the same job.
     me = f"{name}:{attempt}:"
-    free = [prediction for prediction in call.rest if model.owners.get(prediction, me) == me]
-    if len(free) != 1:
+    kinds = dict(zip(call.rest[::2], call.rest[1::2], strict=True))
+    free = {prediction: kind for prediction, kind in kinds.items() if model.owners.get(prediction, me) == me}
+    sure = [p for p, kind in free.items() if kind == "marked"] or [p for p, kind in free.items() if kind == "named"]
+    if not sure and (not free or len(free) > 1 or "doubtful" in free.values() or _has_twin(model, call, name, job)):
         return ["ambiguous"] if free else ["none"]
-    job.update(state="running", prediction=free[0], overdue_at=now)
-    model.owners[free[0]] = me
+    own = sure or list(free)
+    if len(own) > 1:
+        return ["ambiguous"]
+    job.update(state="running", prediction=own[0], overdue_at=now)
+    model.owners[own[0]] = me
     model.put(name, job["lane"], now)
-    model.counters["adopted"] += 1
-    return ["adopted", free[0], outbox.begin(model, name, now)]
+    model.counters["settled" if kinds[own[0]] == "named" else "adopted"] += 1
+    unknown.account_for(model, name, attempt)
+    return ["adopted", own[0], outbox.begin(model, name, now)]
+
+
+def _has_twin(model: Model, call: Call, name: str, job: Job) -> bool:
+    """Whether another job's submission, which may be over, could have made what this one could."""
+    away = [model.jobs[row.id] for row in model.slots() if row.id != name and row.id in model.jobs]
+    if any(other["likeness"] == job["likeness"] and other["state"] == "submitting" for other in away):
+        return True
+    for entry, at in model.lost.items():
+        likeness, _, attempt = entry.partition("|")
+        is_near = at < 0 and abs(-at - job["submitted_at"]) <= call.number("twin_reach")
+        if likeness == job["likeness"] and is_near and attempt.partition(":")[0] != name:
+            return True
+    return False

@@ -22,7 +22,7 @@ from shared.errors import (
 )
 from shared.jobqueue import FollowUp
 from shared.jobqueue.constants import BACKLOG, BAND
-from shared.providers.base import Accepted, Prediction, Submission, SubmissionOutcome, Wanted
+from shared.providers.base import Accepted, Found, Prediction, Submission, SubmissionOutcome, Wanted
 from shared.runtime import Runtime
 from shared.storage.files import File, read_files
 from tests.model.deployment import Deployment
@@ -121,9 +121,10 @@ class WatchedProvider(ObedientProvider):
         """Every other prediction makes a file."""
         return FILES[self.name] if prediction_id[-1] in "02468" else "text"
 
-    async def find(self, wanted: Wanted, timeout: float) -> list[str]:
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
         listed = [(name, *what) for name, what in self.made.items() if wanted.since <= what[1] <= wanted.until]
-        return [name for name, prompt, _ in listed if prompt == wanted.input["prompt"]] if self.lists else []
+        alike = tuple(name for name, prompt, _ in listed if prompt == wanted.input["prompt"])
+        return Found(alike=alike, is_complete=True) if self.lists else Found()
 
 
 class Driver(RuleBasedStateMachine):

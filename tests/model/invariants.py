@@ -25,6 +25,7 @@ from shared.jobqueue.state import may_become
 from tests.model.deployment import Deployment, provider_of, queue_of
 from tests.model.outbox_invariants import VERBS, ordinary
 from tests.model.state import Model, View, user_of
+from tests.model.unknown import has_left_seat
 
 
 def hold(view: View, model: Model, time: int) -> None:
@@ -67,7 +68,7 @@ def _alarms(view: View, model: Model, time: int) -> None:
 def _set_of(user: str, view: View, model: Model) -> None:
     """A user's set is exactly the user's live jobs, with a seat or without one as each state requires."""
     excused, members = model.relaxed, view.sets.get(user, {})
-    own = {name for name, job in view.live().items() if user_of(job) == user}
+    own = {name for name, job in view.live().items() if user_of(job) == user and not has_left_seat(job)}
     listed = set(members) - {"=", "~"}
     assert {(user, name) for name in listed - own} <= excused.strays, f"{user}'s set holds jobs that are not the user's"
     assert own - listed <= excused.unset, f"{user}'s set has lost a job"

@@ -149,6 +149,7 @@ def compare(view: View, model: Model) -> None:
     hosts = {lane: {part: str(v) for part, v in host.items()} for lane, host in model.hosts.items() if host}
     assert view.hosts == hosts, difference(view.hosts, hosts)
     assert view.undelivered == model.undelivered
+    assert view.lost == model.lost, difference(view.lost, model.lost)
 
 
 def difference(held: dict[str, Any], expected: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from shared.budget import Budget
 from shared.jobqueue import Claim, FollowUp, Tried
+from shared.jobqueue.attempts import Candidacy
 from shared.jobqueue.state import JobState
 from shared.jobs.request import SubmitRequest
 from shared.providers.base import Prediction, SubmissionOutcome
@@ -222,7 +223,8 @@ class QueueMachine(Driver):
         """A lost submission, and what the provider's list shows: predictions of this job or of others alike."""
         job = self.a_job(pick, "submitting")
         known = sorted(self.predictions)
-        listed = sorted({known[n % len(known)] for n in candidates}) if known else []
+        kinds: tuple[Candidacy, ...] = ("alike", "alike", "marked", "doubtful", "named")
+        listed = {known[n % len(known)]: kinds[n // 8 % len(kinds)] for n in candidates} if known else {}
         self.run(self.queue.adopt(job, self.attempt_of(job), listed), caller)
 
     @rule(user=st.sampled_from([*USERS, None]), pick=PICKS)

@@ -38,6 +38,7 @@ class View:
     lanes: dict[str, dict[str, int]] = field(default_factory=dict)  # of each lane of the outbox
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     undelivered: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)  # submissions of unknown outcome
     batches: dict[str, dict[str, str]] = field(default_factory=dict)
     queues: dict[str, dict[str, int]] = field(default_factory=dict)  # the live jobs of each batch
 
@@ -56,6 +57,8 @@ class View:
                 view.outbox = value
             elif kind == "y":
                 view.undelivered = value
+            elif kind == "sl":
+                view.lost = value
             else:
                 kept: Any = {
                     "j": view.jobs, "u": view.sets, "m": view.runs, "o": view.owners, "x": view.lanes, "h": view.hosts,
@@ -134,6 +137,7 @@ class Model:
     lanes: dict[str, dict[str, int]] = field(default_factory=dict)
     hosts: dict[str, Job] = field(default_factory=dict)
     undelivered: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
     relaxed: Relaxed = field(default_factory=Relaxed)
 
     @property

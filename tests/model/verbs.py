@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
-from tests.model import attempts, outbox
+from tests.model import attempts, outbox, unknown
 from tests.model.call import Call
 from tests.model.claim import claim
 from tests.model.deployment import queue_of
@@ -25,6 +25,8 @@ def cancel(model: Model, call: Call, reply: Any) -> Any:
         return ["canceled"] if is_mine else ["already_terminal", job["outcome"]]
     if waits(job):
         return ["canceled", end(model, name, "canceled", now, cancel_token=token)]
+    if unknown.is_lost(job):
+        unknown.leave_seat(model, name)
     job.update(cancel_requested="1", cancel_token=token, overdue_at=now)
     if job["state"] == "running":
         model.put(name, job["lane"], now)
@@ -93,7 +95,7 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
         job = model.jobs.get(name)
         if not job or job["state"] == "done":
             lost += [] if name in seen else [name]
-        elif name not in seen and (name not in model.index or (name in call.rest and not model.has_seat(user, name))):
+        elif name not in seen and (name not in model.index or (name in call.rest and _lacks_seat(model, user, name))):
             homes += 1
             _home(model, name, job, call.number("now"))
         seen.add(name)
@@ -109,7 +111,12 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
 def _home(model: Model, name: str, job: Job, now: int) -> None:
     if name not in model.index:
         _put_back(model, name, job, now)
-    model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else SEATED))
+    if not unknown.has_left_seat(job):
+        model.seat(user_of(job), name, job["score"] + (0 if job["state"] == "backlog" else SEATED))
+
+
+def _lacks_seat(model: Model, user: str, name: str) -> bool:
+    return not model.has_seat(user, name) and not unknown.has_left_seat(model.jobs[name])
 
 
 def _put_back(model: Model, name: str, job: Job, now: int) -> None:
@@ -132,7 +139,9 @@ def stats(model: Model, call: Call, reply: Any) -> Any:
     for k in range(len(model.deployment.queues)):
         counts.append(sum(0 <= band < READY and queue_of(band) == k for band in bands))
         counts.append(sum(READY <= band < DELAYED and queue_of(band - READY) == k for band in bands))
-    return [bands.count(DELAYED), len(model.dead), counts, reply[3], bands.count(BACKLOG), _gates(model)]
+    open_ones = [member for member, since in model.lost.items() if since >= 0]
+    return [bands.count(DELAYED), len(model.dead), counts, reply[3], bands.count(BACKLOG), _gates(model),
+            len(open_ones), reply[7]]  # fmt: skip
 
 
 def _gates(model: Model) -> list[str]:

@@ -1,6 +1,6 @@
 """Mutants of the Python around the scripts."""
 
-from tests.mutants.mutant import Mutant, python, targeted
+from tests.mutants.mutant import Mutant, python, targeted, unknown
 
 REST = "shared/store/rest.py"
 STORE = "tests/queue/test_store.py::test_"
@@ -45,6 +45,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "an answer that cannot be read is tried again", "shared/dispatch/reconciler.py",
         "unreadable", "retryable=True,",
         "tests/http/test_unreadable.py::test_a_poll_ends_what_cannot_be_read_and_frees_its_slot",
+    ),
+    python(
+        "what fits is adopted in an account that others use too", "shared/dispatch/reconciler.py",
+        "own account", 'alike: Candidacy = "alike"',
+        unknown("what_fits_is_not_adopted_unless_the_account_is_the_deployments_own"),
     ),
     python(
         "the store client never repeats", REST, "one repeat", "raise",

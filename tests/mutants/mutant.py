@@ -69,6 +69,11 @@ def circuit(name: str) -> Sequence[str]:
     return [f"tests/queue/test_circuit.py::test_{name}"]
 
 
+def unknown(name: str) -> str:
+    """A test of submissions whose outcome is unknown, on memory mode."""
+    return f"tests/queue/test_unknown.py::test_{name}[memory]"
+
+
 def targeted(name: str) -> str:
     """A test that was written for this mutant."""
     return f"{TARGETED}::test_{name}"

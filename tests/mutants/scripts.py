@@ -1,6 +1,6 @@
 """Mutants of the queue's scripts."""
 
-from tests.mutants.mutant import Mutant, attempts, backlog, batches, circuit, contract, lua, pushback, targeted
+from tests.mutants.mutant import Mutant, attempts, backlog, batches, circuit, contract, lua, pushback, targeted, unknown
 
 STORE = "tests/queue/test_store.py::test_"
 
@@ -100,7 +100,7 @@ ENDS = (
         "retries without end", "fail",
         "attempts", "true",
         *attempts("a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_dead_letter"),
-        part="used < tonumber(f.max_attempts)",
+        part="used_attempts(f) < tonumber(f.max_attempts)",
     ),
     lua(
         "a failure that may pass is tried again as often as any other", "fail",
@@ -395,4 +395,53 @@ BATCHES = (
     ),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = FENCING + ENDS + LEASES + LIMITS + REPEATS + SEATS + PUSHBACK + BATCHES
+UNKNOWN = (
+    lua(
+        "a twin that was given up may be ignored", "adopt",
+        "twin given up", "local is_twin = false",
+        unknown("a_twin_that_was_cancelled_and_deleted_is_still_a_twin"),
+    ),
+    lua(
+        "an attempt that is given up is forgotten", "lost",
+        "given up", "redis.call('ZREM', lost_key(), lost_member(id, f, f.attempt))",
+        unknown("a_twin_that_was_given_up_by_lists_that_lag_is_still_a_twin"),
+    ),
+    lua(
+        "a prediction that turns up after all accounts for nothing", "lost",
+        "accounted for", "",
+        unknown("a_twin_whose_prediction_came_after_all_is_accounted_for"),
+    ),
+    lua(
+        "a settled submission stays listed", "lost",
+        "settled", "",
+        unknown("a_webhook_settles_an_unknown_submission"),
+    ),
+    lua(
+        "one list is proof enough", "rescue",
+        "two lists", "true",
+        unknown("two_lists_are_half_a_minute_apart"),
+        part="time - tonumber(arg.took) >= missed_at() + tonumber(arg.list_gap)",
+    ),
+    lua(
+        "the last attempt is missed and tried again", "rescue",
+        "misses", "",
+        unknown("its_last_attempt_ends_as_a_dead_letter"),
+    ),
+    lua(
+        "the list is not asked before the lease is over", "trip",
+        "early look", "local look_at = tonumber(f.lease_until)",
+        unknown("a_submission_that_two_complete_lists_lack_has_failed_within_three_minutes"),
+    ),
+    lua(
+        "a double payment is counted at every report of it", "finish",
+        "doubled", "do",
+        unknown("a_success_that_comes_after_another_one_is_counted_too"),
+    ),
+    lua(
+        "a cancelled submission of unknown outcome keeps its seat", "seats",
+        "seat left", "",
+        unknown("a_cancelled_one_frees_its_seat_at_once_and_its_slot_when_two_lists_lack_it"),
+    ),
+)  # fmt: skip
+
+MUTANTS: tuple[Mutant, ...] = UNKNOWN + FENCING + ENDS + LEASES + LIMITS + REPEATS + SEATS + PUSHBACK + BATCHES

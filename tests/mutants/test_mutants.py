@@ -89,9 +89,9 @@ async def test_a_prediction_of_an_earlier_attempt_is_not_adopted(world: World) -
     await queue.fail(job, 1, "p1", code="unknown", detail="", retryable=True)
     world.manual.advance(100)
     await queue.claim(1)
-    adopted = await queue.adopt(job, 2, ["p1"])
+    adopted = await queue.adopt(job, 2, {"p1": "alike"})
     assert (adopted.word, adopted.prediction) == ("none", "")
-    adopted = await queue.adopt(job, 2, ["p1", "p2"])
+    adopted = await queue.adopt(job, 2, {"p1": "alike", "p2": "alike"})
     assert (adopted.word, adopted.prediction) == ("adopted", "p2")
 
 

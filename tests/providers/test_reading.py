@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.json_value import MAX_DEPTH, Json, read_json
-from shared.providers.base import Accepted, Prediction, ProviderUnavailable, Submission, Unknown, Wanted
+from shared.providers.base import Accepted, Found, Prediction, ProviderUnavailable, Submission, Unknown, Wanted
 from shared.providers.reading import MAX_ANSWER, MAX_APART, UNREAD, read_answer
 from shared.providers.replicate_api import Replicate
 from shared.providers.replicate_api import prediction_of as replicate_prediction
@@ -208,7 +208,7 @@ async def test_one_prediction_that_cannot_be_read_hides_no_other_one_of_a_list(r
     bad = LISTED.replace("p2", "p1").encode()[:-1] + b', "output": ' + nested(1500) + b"}"
     page = b'{"next": null, "results": [' + bad + b", " + LISTED.encode() + b"]}"
     respx.get(url__startswith=f"{BASE}/predictions").respond(200, content=page)
-    assert await replicate.find(wanted, 5) == ["p1", "p2"]
+    assert await replicate.find(wanted, 5) == Found(alike=("p1", "p2"), is_complete=True)
 
 
 @pytest.mark.parametrize("filler", [9, 11])

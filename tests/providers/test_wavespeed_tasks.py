@@ -8,6 +8,7 @@ import pytest
 import respx
 
 from shared.providers.base import (
+    Found,
     Prediction,
     PredictionGone,
     ProviderUnavailable,
@@ -127,5 +128,5 @@ async def test_a_read_whose_answer_is_lost_is_not_repeated(wavespeed: WaveSpeed)
 async def test_cancel_and_list_do_nothing_and_make_no_call(wavespeed: WaveSpeed) -> None:
     now = datetime.now(UTC)
     assert await wavespeed.cancel("t1", 5) is None
-    assert await wavespeed.find(Wanted("a/b", {}, now, now), 5) == []
+    assert await wavespeed.find(Wanted("a/b", {}, now, now), 5) == Found()
     assert not respx.calls

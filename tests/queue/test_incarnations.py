@@ -104,7 +104,7 @@ VERBS: dict[str, Callable[[JobQueue, str, str], Awaitable[Any]]] = {
     "snooze": lambda queue, job, before: queue.snooze(job, 1, delay=1, code="rate_limited", incarnation=before),
     "rescue": lambda queue, job, before: queue.rescue(job, 1, incarnation=before),
     "trip": lambda queue, job, before: queue.trip(job, 1, incarnation=before),
-    "adopt": lambda queue, job, before: queue.adopt(job, 1, ["late"], incarnation=before),
+    "adopt": lambda queue, job, before: queue.adopt(job, 1, {"late": "marked"}, incarnation=before),
     "progress": lambda queue, job, before: queue.progress(job, 1, "late", 50, incarnation=before),
 }
 

@@ -174,7 +174,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await queue.snooze(job, 1, delay=1, code="")
     await queue.rescue(job, 1)
     await queue.cancel(job, "app")
-    await queue.adopt(job, 1, ["p"])
+    await queue.adopt(job, 1, {"p": "alike"})
     await queue.rehome(queue.keys.user("app", "ada"), [job])
     await queue.finish(job, 1, "p", "completed", {})
     await queue.expire(job)

@@ -219,8 +219,8 @@ async def test_a_lost_submission_is_not_adopted_while_its_twin_is_lost_too(world
     queue = world.runtime.queue
     for job_id in ("a", "b"):
         await world.enqueue(job_id=job_id, start=True)
-    adopted = await queue.adopt("b", 1, ["p1"])
+    adopted = await queue.adopt("b", 1, {"p1": "alike"})
     assert (adopted.word, adopted.prediction) == ("ambiguous", "")
     await queue.record("a", 1, "p1")
-    adopted = await queue.adopt("b", 1, ["p1", "p2"])
+    adopted = await queue.adopt("b", 1, {"p1": "alike", "p2": "alike"})
     assert (adopted.word, adopted.prediction) == ("adopted", "p2")

@@ -1,45 +1,82 @@
--- adopt: gives a submission whose answer was lost its prediction, if exactly one candidate belongs to no attempt.
--- With: keys, outbox
+-- adopt: gives a submission of unknown outcome its prediction, if exactly one candidate can be it and belongs to no
+-- attempt.
+-- With: keys, lost, outbox
 -- KEYS: index, job, stats, predictions, root
--- ARGV: id: name, attempt: count, incarnation: text, now: moment, prediction_ttl: seconds, candidates: names...
+-- ARGV: id: name, attempt: count, incarnation: text, now: moment, prediction_ttl: seconds,
+--       twin_reach: milliseconds, candidates: pairs...
 -- Returns: {adopted, prediction: name, follow: text} | {none} | {ambiguous} | {stale}
+-- candidates: predictions by id, each with what makes it one:
+--   marked     it carries this attempt's mark
+--   named      the operator says that it is this attempt's
+--   alike      model, input and time fit, and this deployment alone makes predictions there
+--   doubtful   it could be this attempt's, and nothing tells
+-- twin_reach: so far apart two submissions are at most of which either could have made the same prediction.
 
--- Whether another submission of the same input has lost its answer too: then a prediction may be either's.
+-- Whether another job's submission of the same input could have made the prediction: one whose answer is not here, or
+-- one that was given up before its outcome was known, also if its job has ended or was deleted.
 local function has_twin(f)
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', key.index, 0, '(' .. score_of(READY, 0))) do
-    local g = read(job_key(other), 'state', 'model', 'input')
-    local is_twin = g.state == 'submitting' and g.model == f.model and g.input == f.input -- mutant: twin
+    local g = read(job_key(other), 'state', 'likeness')
+    local is_twin = g.state == 'submitting' and g.likeness == f.likeness -- mutant: twin
     if other ~= arg.id and is_twin then return true end
+  end
+  local at, reach = tonumber(f.submitted_at), tonumber(arg.twin_reach)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', lost_key(), text(-at - reach), text(reach - at))) do
+    local likeness, other, incarnation = string.match(member, '^([^|]*)|([^:]*):%d+:(.*)$')
+    local is_other = other ~= arg.id or incarnation ~= arg.incarnation
+    local is_twin = is_other and likeness == (f.likeness or '') -- mutant: twin given up
+    if is_twin then return true end
   end
   return false
 end
 
--- The candidates that belong to no other attempt; one of an earlier attempt of this job is as little its own.
+-- The candidates that belong to no other attempt, by what makes them candidates; one of an earlier attempt of this job
+-- is as little its own.
 local function free_candidates(me)
-  local free = {}
-  for _, candidate in ipairs(rest.candidates) do
+  local free = { marked = {}, named = {}, alike = {}, doubtful = {} }
+  for candidate, kind in pairs(from_pairs(rest.candidates)) do
     local belongs_to = redis.call('GET', key.predictions .. candidate)
-    if not belongs_to or belongs_to == me then add(free, candidate) end
+    if not belongs_to or belongs_to == me then add(free[kind], candidate) end
   end
   return free
 end
 
-local f =
-  read(key.job, 'attempt', 'incarnation', 'state', 'prediction', 'lane', 'model', 'input', 's:processing', unpack(HOOK))
+-- The prediction that is surely this attempt's, or nil with the answer.
+local function find_own(f, me)
+  local free = free_candidates(me)
+  local sure = #free.marked > 0 and free.marked or free.named
+  if #sure > 0 then return #sure == 1 and sure[1] or nil, { 'ambiguous' } end
+  if #free.alike + #free.doubtful == 0 then return nil, { 'none' } end
+  if #free.alike ~= 1 or #free.doubtful > 0 or has_twin(f) then return nil, { 'ambiguous' } end
+  return free.alike[1]
+end
+
+local f = read(
+  key.job,
+  'attempt',
+  'incarnation',
+  'state',
+  'prediction',
+  'lane',
+  'likeness',
+  'lost',
+  'submitted_at',
+  's:processing',
+  unpack(HOOK)
+)
 if f.attempt ~= arg.attempt or is_replaced(f) then return { 'stale' } end
 if f.state == 'running' then return { 'adopted', f.prediction, '' } end
 if f.state ~= 'submitting' then return { 'stale' } end
-if has_twin(f) then return { 'ambiguous' } end
 local me = this_attempt()
-local free = free_candidates(me)
-if #free == 0 then return { 'none' } end
-if #free > 1 then return { 'ambiguous' } end
+local own, answer = find_own(f, me)
+if not own then return answer end
 
-redis.call('SET', key.predictions .. free[1], me, 'EX', arg.prediction_ttl)
+redis.call('SET', key.predictions .. own, me, 'EX', arg.prediction_ttl)
 local plan = start_event(f, arg.id)
-local fields = { state = 'running', prediction = free[1], started_at = arg.now, overdue_at = arg.now }
+local fields = { state = 'running', prediction = own, started_at = arg.now, overdue_at = arg.now }
 note_event(fields, plan)
 write_fields(key.job, fields)
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), arg.id)
-redis.call('HINCRBY', key.stats, 'adopted', 1)
-return { 'adopted', free[1], post(plan) }
+redis.call('HINCRBY', key.stats, from_pairs(rest.candidates)[own] == 'named' and 'settled' or 'adopted', 1)
+account_for(f)
+return { 'adopted', own, post(plan) }

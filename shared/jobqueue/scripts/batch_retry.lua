@@ -19,6 +19,7 @@ local KEPT = { -- what the new job has from the old one
   'provider',
   'model',
   'input',
+  'likeness',
   'tier',
   'priority',
   'metadata',

@@ -9,6 +9,9 @@ local ENDING = {
   'state',
   'heirs',
   'submitted_at',
+  'attempt',
+  'lost',
+  'likeness',
   'batch',
   'number',
   'policy',
@@ -128,6 +131,7 @@ local function cancel_job(id, f, token)
     pass_on(f)
     return true
   end
+  if is_lost(f) then leave_seat(id, f) end
   -- First a write that frees: then an engine that takes no growth lets the script grow what it must.
   redis.call('HDEL', job_key(id), 'cancel_token')
   write_fields(job_key(id), { cancel_requested = '1', cancel_token = token, overdue_at = arg.now })

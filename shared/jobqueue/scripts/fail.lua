@@ -1,6 +1,6 @@
 -- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left, and
 -- makes it a dead letter when none is. Any other failure ends the job.
--- With: keys, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, runs, seats, outbox, ending, retry
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, ttl: seconds, code: text,
 --       detail: text, retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,
@@ -60,36 +60,8 @@ end
 
 -- Whether the job gets another attempt.
 local function may_retry()
-  local used = tonumber(f.attempt) - tonumber(f.snoozes or '0')
-  local has_attempts = used < tonumber(f.max_attempts) -- mutant: attempts
+  local has_attempts = used_attempts(f) < tonumber(f.max_attempts) -- mutant: attempts
   return is_retryable() and has_attempts and f.cancel_requested ~= '1'
-end
-
--- The delay before the next attempt: twice as long each time, and up to half as much again by chance.
-local function backoff()
-  local used = tonumber(f.attempt) - tonumber(f.snoozes or '0')
-  return tonumber(f.retry_delay) * 2 ^ (used - 1) * (1 + tonumber(arg.jitter) / 2)
-end
-
--- Puts the job back until its next attempt is due. Returns when that is.
-local function retry(fields)
-  local due_at = text(now + backoff())
-  -- The time at the provider was no waiting.
-  local expire_at = tonumber(f.expire_at) + math.max(0, now - tonumber(f.submitted_at))
-  local score = math.max(0, tonumber(f.score) - tonumber(arg.retry_bonus))
-  local alarm = alarm_of(arg.id)
-  local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
-  add_share(moves, arg.id, f.share, false)
-  redis.call('ZADD', key.index, unpack(moves))
-  fields.state, fields.snooze_code, fields.due_at = 'delayed', '', due_at
-  fields.prediction, fields.progress = '', ''
-  fields.score, fields.expire_at = text(score), text(expire_at)
-  write_fields(key.job, fields)
-  release_probe(f)
-  -- Its seat must have the same score, by which other jobs are put before it or behind.
-  if arg.retry_bonus ~= '0' then redis.call('ZADD', user_key(f.owner, f.user), seat_score(score), arg.id) end
-  redis.call('HINCRBY', key.stats, 'retried', 1)
-  return due_at
 end
 
 -- Notes whose prediction failed, unless a record has, and counts the failure against its model, unless a trip has.
@@ -117,13 +89,15 @@ local answer = replay()
 if answer then return answer end
 local fields = failure()
 if may_retry() then
-  local due_at = retry(fields)
+  local due_at = retry(f, fields)
+  settle_lost(arg.id, f, 'reported')
   note_failure()
   return { 'delayed', due_at }
 end
 local outcome = f.cancel_requested == '1' and 'canceled' or 'failed'
 if arg.prediction ~= '' then fields.prediction = arg.prediction end
 end_job(arg.id, f, outcome, fields)
+settle_lost(arg.id, f, 'reported')
 note_failure()
 if outcome == 'failed' and arg.retryable == '1' then bury(arg.id) end
 return { 'finished', outcome, follow() }

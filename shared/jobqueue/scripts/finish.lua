@@ -1,6 +1,6 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- With: keys, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
 --       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, fields: pairs...
@@ -30,12 +30,22 @@ local function is_stale()
   return not is_at_provider(f.state)
 end
 
+-- Counts, once, that two predictions of the job may have been paid for.
+local function count_double()
+  if redis.call('HSETNX', key.job, 'doubled', arg.prediction) == 1 then -- mutant: doubled
+    redis.call('HINCRBY', key.stats, 'doubled', 1)
+  end
+end
+
 -- The answer if nothing ends now; else nil.
 local function replay()
   if not f.attempt then return { 'unknown' } end
   if is_replaced(f) then return refuse_replaced() end
   if f.state == 'done' then -- mutant: done
-    if f.prediction ~= arg.prediction then return { 'stale' } end
+    if f.prediction ~= arg.prediction then
+      if f.outcome == 'completed' and arg.outcome == 'completed' then count_double() end
+      return { 'stale' }
+    end
     return { 'already', f.outcome, has_waiting(), f.other or '' } -- mutant: other
   end
   if is_stale() then return { 'stale' } end
@@ -54,6 +64,15 @@ local function result()
   return outcome, fields
 end
 
+-- Notes what is known now of this attempt's submission, and what will not be known of a later one.
+local function note_outcomes()
+  if arg.attempt == f.attempt and f.state == 'submitting' then return settle_lost(arg.id, f, 'reported') end
+  account_for(f)
+  if arg.attempt == f.attempt or not is_at_provider(f.state) then return end
+  count_double()
+  if f.state == 'submitting' then give_up_lost(arg.id, f, tonumber(arg.now), tonumber(arg.prediction_ttl)) end
+end
+
 local answer = replay()
 if answer then return answer end
 local outcome, fields = result()
@@ -64,5 +83,6 @@ end_job(arg.id, f, outcome, fields, store_lease)
 -- No record has noted yet whose prediction this is.
 if recorded ~= arg.prediction then
   redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
+  note_outcomes()
 end
 return { 'finished', outcome, has_waiting(), other, follow() }

@@ -12,6 +12,7 @@ local function runs_key(lane, model) return key.root .. RUNS .. text(provider_of
 
 local function outbox_key() return key.root .. OUTBOX end
 local function undelivered_key() return key.root .. UNDELIVERED end
+local function lost_key() return key.root .. LOST end
 local function stats_key() return key.root .. STATS end
 local function rows_key(lane) return key.root .. LANE_ROWS .. lane end
 local function host_key(lane) return key.root .. HOSTS .. lane end

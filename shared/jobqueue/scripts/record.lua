@@ -1,6 +1,6 @@
 -- record: notes the prediction that an attempt's submission created; from here on the job runs.
--- With: keys, outbox
--- KEYS: index, job, job_of_prediction, root
+-- With: keys, lost, outbox
+-- KEYS: index, job, stats, job_of_prediction, root
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, first_check: milliseconds,
 --       prediction_ttl: seconds, probe: text
 -- Returns: {recorded, cancel_requested: flag, follow: text} | {already} | {stale}
@@ -22,6 +22,8 @@ local f = read(
   'prediction',
   'lane',
   'cancel_requested',
+  'lost',
+  'likeness',
   's:processing',
   unpack(HOOK)
 )
@@ -36,6 +38,7 @@ local function replay()
   local is_current = is_own and f.attempt == arg.attempt -- mutant: attempt
   if is_current and f.state == 'submitting' then return nil end
   note_attempt_of_prediction()
+  account_for(f)
   return { 'stale' }
 end
 
@@ -51,4 +54,5 @@ note_event(fields, plan)
 write_fields(key.job, fields)
 note_attempt_of_prediction()
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(check_at)), arg.id)
+settle_lost(arg.id, f, 'reported')
 return { 'recorded', f.cancel_requested or '0', post(plan) } -- mutant: event posted

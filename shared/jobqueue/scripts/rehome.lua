@@ -1,11 +1,23 @@
 -- rehome: repairs what a user's set and the index say of the user's live jobs, after either lost something, and gives
 -- the free seats away.
--- With: keys, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, runs, seats, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, follow: text}
 -- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
 local MAX_MEMBERS = 1000 -- of a user's set that are looked at
+local PLACE = { -- what says where a job belongs
+  'state',
+  'lane',
+  'score',
+  'due_at',
+  'expire_at',
+  'batch',
+  'share',
+  'attempt',
+  'lost',
+  'cancel_requested',
+}
 local lost, homes, gone = {}, {}, {} -- what will be written
 local seen, is_asked_for = {}, {}
 
@@ -66,7 +78,7 @@ end
 -- Notes a live job that the index lacks, or that the user's set lacks.
 local function note_alive(id, f)
   local is_indexed, lacks_member = redis.call('ZSCORE', key.index, id), false
-  local has_own_member = not (f.batch and f.state == 'backlog')
+  local has_own_member = not (f.batch and f.state == 'backlog') and not has_left_seat(f)
   if is_asked_for[id] and has_own_member then lacks_member = not redis.call('ZSCORE', key.user, id) end
   if is_indexed and not lacks_member then return end
   local index_score, set_score = scores_of(f)
@@ -83,11 +95,12 @@ local function put_back(home)
     redis.call('ZADD', key.index, unpack(moves))
   end
   if f.batch then redis.call('ZADD', batch_queue_key(f.batch), in_backlog and home.set_score or -1, home.id) end
+  if has_left_seat(f) then return end
   redis.call('ZADD', key.user, home.set_score, f.batch and in_backlog and '#' .. f.batch or home.id)
 end
 
 for _, id in ipairs(ids_to_check()) do
-  local f = read(job_key(id), 'state', 'lane', 'score', 'due_at', 'expire_at', 'batch', 'share')
+  local f = read(job_key(id), unpack(PLACE))
   local is_alive = f.state and f.state ~= 'done'
   if not seen[id] then
     if is_alive then

@@ -1,10 +1,15 @@
--- rescue: decides about a submission whose lease ran out and whose outcome is unknown. Until its adoption window closes
--- a webhook may still bring its prediction. Then it is surely over at the provider and counts as a used attempt.
--- With: keys, room, users, runs, seats, outbox, ending
+-- rescue: decides about a submission whose outcome is unknown. A webhook or the provider's list may still bring its
+-- prediction, until one of these is so: two complete lists did not have it, the operator says that it was not made, or
+-- its adoption window is closed. Then it counts as a used attempt.
+-- With: keys, lost, room, users, runs, seats, outbox, ending, retry
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, lease_now: moment?, ttl: seconds,
---       max_rescues: count, user_limit: count, entry: json
--- Returns: {waiting, adopt_until: moment} | {requeued} | {finished, outcome: name, follow: text} | {stale}
+--       max_rescues: count, user_limit: count, entry: json, proof: text, took: milliseconds,
+--       list_gap: milliseconds, jitter: fraction, retry_bonus: count, prediction_ttl: seconds
+-- Returns: {waiting, adopt_until: moment} | {delayed, due_at: moment} | {requeued} |
+--       {finished, outcome: name, follow: text} | {stale}
+-- proof: what says that nothing was made: `list`, a complete list that was asked for `took` ms ago; `operator`; or ''.
+-- list_gap: ms at least between the first such list and the question for the second one.
 local f = read(
   key.job,
   'attempt',
@@ -17,8 +22,11 @@ local f = read(
   'closed_attempt',
   'outcome',
   'max_attempts',
+  'retry_delay',
   'history',
+  'due_at',
   'expire_at',
+  'missed',
   unpack(ENDING)
 )
 
@@ -28,13 +36,44 @@ local function replay()
   if f.attempt ~= arg.attempt then return { 'stale' } end -- mutant: attempt
   if f.closed_attempt == arg.attempt then
     if f.state == 'done' then return { 'finished', f.outcome, '' } end
+    if f.state == 'delayed' then return { 'delayed', f.due_at } end
     if f.state == 'queued' or f.state == 'backlog' then return { 'requeued' } end
   end
   if f.state ~= 'submitting' then return { 'stale' } end
   return nil
 end
 
--- Ends the job, whose submission is surely over at the provider.
+-- When a complete list first did not have this attempt's submission; nil if none was noted.
+local function missed_at()
+  local attempt, at = string.match(f.missed or '', '^(%d+):(%d+)$')
+  return attempt == arg.attempt and tonumber(at) or nil
+end
+
+-- Whether it is proved that nothing was made.
+local function is_missing(time)
+  if arg.proof == 'operator' then return f.lost == arg.attempt end
+  if arg.proof ~= 'list' or not missed_at() then return false end
+  return time - tonumber(arg.took) >= missed_at() + tonumber(arg.list_gap) -- mutant: two lists
+end
+
+-- Lets the job wait for its outcome. What this look has found is noted, if it is new.
+local function wait(time)
+  local fields, is_first_miss = {}, arg.proof == 'list' and not missed_at()
+  if is_first_miss then
+    local gap = tonumber(arg.list_gap)
+    fields.missed, fields.overdue_at = arg.attempt .. ':' .. text(time), text(tonumber(arg.now) + gap)
+    redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(time + gap + 999)), arg.id)
+  end
+  if f.lost ~= arg.attempt then
+    if f.cancel_requested == '1' then leave_seat(arg.id, f) end
+    note_lost(arg.id, f, fields)
+  elseif is_first_miss then
+    write_fields(key.job, fields)
+  end
+  return { 'waiting', f.adopt_until }
+end
+
+-- Ends the job, which gets no other attempt.
 local function end_with(outcome, fields)
   end_job(arg.id, f, outcome, fields)
   if outcome == 'failed' then bury(arg.id) end
@@ -55,26 +94,40 @@ local function requeue(fields)
   return { 'requeued' }
 end
 
--- Whether the job gets no other attempt.
-local function is_last(rescues)
-  local used = tonumber(f.attempt) - tonumber(f.snoozes or '0')
-  return rescues >= tonumber(arg.max_rescues) or used >= tonumber(f.max_attempts)
+-- Ends the attempt, of which nothing is known, after its adoption window.
+local function close(fields)
+  local rescues = tonumber(f.rescues or '0') + 1
+  fields.rescues = text(rescues)
+  redis.call('HINCRBY', key.stats, 'rescued', 1)
+  if f.cancel_requested == '1' then return end_with('canceled', fields) end
+  if rescues >= tonumber(arg.max_rescues) or used_attempts(f) >= tonumber(f.max_attempts) then -- mutant: gives up
+    fields.error_code, fields.error_retryable = 'submission_unknown', '1'
+    fields.error_detail = 'It is unknown whether the provider took the job.'
+    return end_with('failed', fields)
+  end
+  return requeue(fields)
+end
+
+-- Ends the attempt, which has made nothing: it has failed like any other.
+local function miss(fields)
+  redis.call('HINCRBY', key.stats, arg.proof == 'list' and 'missed' or 'settled', 1)
+  if f.cancel_requested == '1' then return end_with('canceled', fields) end
+  fields.error_code, fields.error_retryable = 'provider_down', '1'
+  fields.error_detail = 'The provider gave no answer and has not taken the job.'
+  if used_attempts(f) >= tonumber(f.max_attempts) then return end_with('failed', fields) end -- mutant: misses
+  return { 'delayed', retry(f, fields) }
 end
 
 local answer = replay()
 if answer then return answer end
 local time = lease_time(arg.lease_now)
-if time < tonumber(f.lease_until) then return { 'waiting', f.adopt_until } end
-if time < tonumber(f.adopt_until) then return { 'waiting', f.adopt_until } end -- mutant: adoption window
+if f.lost ~= arg.attempt and time < tonumber(f.lease_until) then return { 'waiting', f.adopt_until } end
+local has_missed = is_missing(time)
+local is_over = has_missed or time >= tonumber(f.adopt_until) -- mutant: adoption window
+if not is_over then return wait(time) end
 
-local rescues = tonumber(f.rescues or '0') + 1
+give_up_lost(arg.id, f, tonumber(arg.now), tonumber(arg.prediction_ttl))
 local history = f.history and f.history .. ',' .. arg.entry or arg.entry
-local fields = { closed_attempt = arg.attempt, rescues = text(rescues), history = history }
-redis.call('HINCRBY', key.stats, 'rescued', 1)
-if f.cancel_requested == '1' then return end_with('canceled', fields) end
-if is_last(rescues) then -- mutant: gives up
-  fields.error_code, fields.error_retryable = 'submission_unknown', '1'
-  fields.error_detail = 'It is unknown whether the provider took the job.'
-  return end_with('failed', fields)
-end
-return requeue(fields)
+local fields = { closed_attempt = arg.attempt, history = history }
+if has_missed then return miss(fields) end
+return close(fields)

@@ -72,6 +72,12 @@ local function ready_of(user)
   return ready
 end
 
+-- Gives up the seat of a cancelled submission whose outcome is unknown: only its slot waits for that.
+local function leave_seat(id, f)
+  redis.call('ZREM', user_key(f.owner, f.user), id) -- mutant: seat left
+  if f.heirs == '1' then promote(user_key(f.owner, f.user)) end
+end
+
 -- After a change of a limit or a score: gives the user's seats to the best jobs. Jobs at a provider and jobs that wait
 -- for a retry keep theirs.
 local function reseat(set)

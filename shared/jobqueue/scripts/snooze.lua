@@ -1,5 +1,5 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
--- With: keys, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, ttl: seconds,
 --       token: text, user_limit: count, pause: flag
@@ -55,6 +55,7 @@ local due, lane = tonumber(arg.now) + tonumber(arg.delay), tonumber(f.lane)
 local pause, pauses = pause_gate(provider_of(lane)), arg.pause == '1'
 if f.cancel_requested == '1' then
   end_job(arg.id, f, 'canceled', { closed_attempt = arg.attempt })
+  settle_lost(arg.id, f, 'reported')
   if pauses then redis.call('ZADD', key.index, pause_score(pause, due), pause) end
   return { 'finished', 'canceled', follow() }
 end
@@ -72,6 +73,7 @@ end
 redis.call('ZADD', key.index, unpack(moves))
 write_fields(key.job, fields)
 redis.call('HINCRBY', key.stats, 'snoozed', 1)
+settle_lost(arg.id, f, 'reported')
 if pauses then
   -- The user's limit may have been lowered while the job was away.
   reseat(user_key(f.owner, f.user))

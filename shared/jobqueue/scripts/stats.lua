@@ -1,9 +1,12 @@
 -- stats: counts what waits and runs, and what ended so far.
 -- With: room
--- KEYS: index, stats, dead
+-- KEYS: index, stats, dead, lost
 -- ARGV: queues: count
--- Returns: {delayed: count, dead: count, counts: numbers, counters: counts, backlog: count, gates: counts}
+-- Returns: {delayed: count, dead: count, counts: numbers, counters: counts, backlog: count, gates: counts,
+--       unknown: count, lost: counts}
 -- counts: running and ready, one queue after the other.
+-- unknown, lost: how many submissions have an unknown outcome, and since when the oldest ones have.
+local MAX_LOST = 100
 
 -- How many jobs are in the bands from the first one up to the last one, which is left out.
 local function count(first, last)
@@ -18,4 +21,7 @@ for queue = 0, tonumber(arg.queues) - 1 do
   add(counts, count(READY + first, READY + last))
 end
 local delayed, backlog = count(DELAYED, DELAYED + 1), count(BACKLOG, BACKLOG + 1)
-return { delayed, redis.call('ZCARD', key.dead), counts, redis.call('HGETALL', key.stats), backlog, all_gates() }
+local unknown = redis.call('ZCOUNT', key.lost, 0, '+inf')
+local lost = redis.call('ZRANGEBYSCORE', key.lost, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, MAX_LOST)
+local dead, counters = redis.call('ZCARD', key.dead), redis.call('HGETALL', key.stats)
+return { delayed, dead, counts, counters, backlog, all_gates(), unknown, lost }

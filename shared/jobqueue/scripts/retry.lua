@@ -1,0 +1,33 @@
+-- How a job waits for its next attempt. A verb that uses this names index, stats, root, id, now, jitter and
+-- retry_bonus.
+
+-- How many attempts are used up; those that surely made no submission do not count.
+local function used_attempts(f) return tonumber(f.attempt) - tonumber(f.snoozes or '0') end
+
+-- The delay before the next attempt: twice as long each time, and up to half as much again by chance.
+local function backoff(f)
+  local doubled = tonumber(f.retry_delay) * 2 ^ (used_attempts(f) - 1)
+  return doubled * (1 + tonumber(arg.jitter) / 2)
+end
+
+-- Puts the job back until its next attempt is due. Returns when that is.
+local function retry(f, fields)
+  local now = tonumber(arg.now)
+  local due_at = text(now + backoff(f))
+  -- The time at the provider was no waiting.
+  local expire_at = tonumber(f.expire_at) + math.max(0, now - tonumber(f.submitted_at))
+  local score = math.max(0, tonumber(f.score) - tonumber(arg.retry_bonus))
+  local alarm = alarm_of(arg.id)
+  local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
+  add_share(moves, arg.id, f.share, false)
+  redis.call('ZADD', key.index, unpack(moves))
+  fields.state, fields.snooze_code, fields.due_at = 'delayed', '', due_at
+  fields.prediction, fields.progress = '', ''
+  fields.score, fields.expire_at = text(score), text(expire_at)
+  write_fields(job_key(arg.id), fields)
+  release_probe(f)
+  -- Its seat must have the same score, by which other jobs are put before it or behind.
+  if arg.retry_bonus ~= '0' then redis.call('ZADD', user_key(f.owner, f.user), seat_score(score), arg.id) end
+  redis.call('HINCRBY', key.stats, 'retried', 1)
+  return due_at
+end
