@@ -11,7 +11,7 @@ from shared.documents.job import links
 from shared.errors import InvalidRequest, JobNotFound, StoreError, StoreUncertain
 from shared.jobqueue import Claimed, JobQueue, Records
 from shared.jobqueue.state import Status
-from shared.jobs.request import HookCheck, SubmitRequest, queue_for
+from shared.jobs.request import HookCheck, SubmitRequest, new_incarnation, queue_for
 from shared.log import log
 from shared.signing.derived import job_id_for
 
@@ -34,6 +34,7 @@ class Admission:
         self._settings = settings
         self._clock = clock
         self._check_hook = check_hook
+        self.new_incarnation = new_incarnation
 
     async def submit(self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget) -> Receipt:
         """Accepts a job and returns its receipt; the same job for the same key and body."""
@@ -80,14 +81,15 @@ class Admission:
             # The id is derived from the failed job's, so it is the same request, even if it is written differently.
             fields["retry_of"] = fingerprint = retry_of
         score, cost = request.score_and_cost(self._settings, now)
-        token = fields["incarnation"] = secrets.token_hex(8)
+        fields["incarnation"] = self.new_incarnation()
+        token = secrets.token_hex(8)
         try:
             admitted = await self._queue.enqueue(
                 job_id, fingerprint, fields, score=score, cost=cost, start=start, token=token, user_queued=user_queued
             )
         except StoreUncertain:
             if start:
-                await self._put_back(job_id, token)
+                await self._put_back(job_id, token, fields["incarnation"])
             raise
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
@@ -105,7 +107,7 @@ class Admission:
             queue=queue.name,
             deadline=queue.deadline,
             claimed_at=now,
-            incarnation=token,
+            incarnation=fields["incarnation"],
         )
         try:
             if admitted.word == "started":
@@ -117,10 +119,10 @@ class Admission:
             log.exception("start_failed", job=job_id, error=type(error).__name__)
         return receipt
 
-    async def _put_back(self, job_id: str, token: str) -> None:
+    async def _put_back(self, job_id: str, token: str, incarnation: str) -> None:
         """Puts the job back if the lost answer has started it: no create call was sent, so its lease need not lapse."""
         try:
-            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token, incarnation=token)
+            await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token, incarnation=incarnation)
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
 

@@ -23,7 +23,16 @@ from shared.jobqueue import BatchQueue
 from shared.jobqueue.batch import BatchRecord, Policy
 from shared.jobqueue.record import is_job_id
 from shared.jobqueue.state import CancelWord
-from shared.jobs.request import MAX_METADATA, HookCheck, Id, MetadataText, Model, SubmitRequest, queue_for
+from shared.jobs.request import (
+    MAX_METADATA,
+    HookCheck,
+    Id,
+    MetadataText,
+    Model,
+    SubmitRequest,
+    new_incarnation,
+    queue_for,
+)
 from shared.log import log
 from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
@@ -125,6 +134,7 @@ class Batches:
         self._settings = settings
         self._clock = clock
         self._check_hook = check_hook
+        self.new_incarnation = new_incarnation
         self._dispatched_at = 0
 
     async def create(
@@ -158,7 +168,7 @@ class Batches:
         ]
         fields = request.fields(self._settings, caller, cost, now)
         # One for all jobs of the batch, also those of a retry: none of them is deleted without the batch.
-        common["incarnation"] = fields["incarnation"] = secrets.token_hex(8)
+        common["incarnation"] = fields["incarnation"] = self.new_incarnation()
         word = (await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)).word
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -41,6 +42,11 @@ def _model(value: str) -> str:
     if not MODEL.fullmatch(value):
         raise ValueError("must be owner/name, owner/name:version, a version id or deployments/owner/name")
     return value
+
+
+def new_incarnation() -> str:
+    """Returns what tells a job or batch from earlier ones with its id: fresh at each submit."""
+    return secrets.token_hex(8)
 
 
 def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:

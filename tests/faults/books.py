@@ -86,7 +86,10 @@ class Books:
                 frozenset(outside.received),
                 frozenset(outside.erasing),
                 frozenset(outside.asked.items()),
-                frozenset((p.id, p.job, p.attempt, p.created_at, p.status, p.is_zombie) for p in self.made.values()),
+                frozenset(
+                    (p.id, p.job, p.incarnation, p.attempt, p.created_at, p.status, p.is_zombie)
+                    for p in self.made.values()
+                ),
                 frozenset(self.asked.items()),
                 frozenset(self.acknowledged),
                 frozenset(self.canceled),

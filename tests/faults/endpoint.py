@@ -124,10 +124,11 @@ class FaultyEndpoint:
             return f"{event}|{holder}"
         event = kind.removeprefix("job.")
         fields = state.jobs.get(holder, {})
-        if event_id != event_id_for(key, holder, fields.get("incarnation", ""), event):
+        incarnations = [life for job_id, life in state.deleted if job_id == holder] + [fields.get("incarnation", "")]
+        if event_id not in (event_id_for(key, holder, life, event) for life in incarnations):
             world.complain(f"I6 {kind} of {holder} has the id {event_id}")
         is_true = bool(fields.get("started_at")) if event == "processing" else fields.get("outcome") == event
-        if not is_true and state.deleted.get(holder) != event:
+        if not is_true and event not in (end for (job_id, _), end in state.deleted.items() if job_id == holder):
             world.complain(f"I6 {event} of {holder} is sent, but it is {fields.get('state')} {fields.get('outcome')}")
         for file in data.get("files") or []:
             key_of = file["url"].removeprefix("https://kept.test/")

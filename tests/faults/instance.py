@@ -18,7 +18,10 @@ from tests.faults.store import FaultyStore
 
 
 class World(files.Surroundings, endpoint.Surroundings, Protocol):
-    """What the files and the endpoint need of the simulation."""
+    """What the files, the endpoint and the submits need of the simulation."""
+
+    def new_incarnation(self) -> str:
+        """Returns the incarnation of a job that is submitted now."""
 
 
 async def anywhere(host: str, port: int) -> list[str]:
@@ -39,6 +42,7 @@ class Instance:
             settings, self._store, clock, providers={"replicate": self._provider},
             bucket=cast(Bucket, self._bucket), source=self._source, endpoint=self._endpoint,
         )  # fmt: skip
+        self.runtime.admission.new_incarnation = self.runtime.batches.new_incarnation = world.new_incarnation
         self.runtime.hook_addresses = HookAddresses(Guard(allow_loopback=False, resolver=anywhere))
 
     def host(self, process: Process) -> None:

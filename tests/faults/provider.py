@@ -140,6 +140,7 @@ class FakeProvider:
             input=dict(submission.input),
             created_at=books.now,
             listed_at=books.now + round(self._world.scenario.list_lag * 1000),
+            incarnation=parse_qs(urlsplit(submission.webhook_url or "").query).get("incarnation", [""])[0],
         )
         self._world.on_create(made, was_frozen=was_frozen)
         books.made[made.id] = made

@@ -333,9 +333,23 @@ PARTIAL = Scenario(
     is_list_whole=False,
 )
 
+# The provider's webhook about the first job comes when the second one runs under its id. A repeat of the first submit
+# may create the second job too.
+RESUBMITTED = Scenario(
+    "resubmitted",
+    {"again": Work("ada", (Creation(seconds=20), Creation(seconds=130), Creation(seconds=20)), ends=UNLUCKY)},
+    (
+        Step(0, "submit", "again"),
+        Step(300, "delete", "again"),
+        Step(310, "submit", "again"),
+        Step(500, "poll", "again"),
+    ),
+    {"cancel_after": 150.0, "queue_max_retries": 0},
+)
+
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
     BACKLOG, LIMITED, HEIRS, RACES, PAUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING,
-    BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL,
+    BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, RESUBMITTED,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)

@@ -19,7 +19,7 @@ from shared.outbox.scope import Scope
 from shared.runtime import Runtime
 from shared.storage.files import read_files
 from tests.faults.books import Books, Outcome
-from tests.faults.clients import READS, REFUSALS, Clients
+from tests.faults.clients import READS, REFUSALS, Clients, life
 from tests.faults.engines import Engine
 from tests.faults.error_log import unexpected_errors
 from tests.faults.instance import Instance
@@ -65,9 +65,7 @@ class Simulation:
         self.plan = plan
         self.settings = settings
         self.books = books or self._new_books()
-        self._clients = Clients(
-            scenario, settings, lambda job_id: engine.state().jobs.get(job_id, {}).get("incarnation", "")
-        )
+        self._clients = Clients(scenario, settings)
         self.names = self._clients.names
         self._engine = engine
         self._clock = ManualClock()
@@ -156,6 +154,9 @@ class Simulation:
             if count > 1 + reasons:
                 self.complain(f"I6 {row} was received {count} times")
 
+    def new_incarnation(self) -> str:
+        return life(len(self.books.state.deleted))
+
     def work(self, job_id: str) -> Work:
         return self.scenario.works[self.names[job_id]]
 
@@ -173,7 +174,11 @@ class Simulation:
     def on_create(self, made: Made, *, was_frozen: bool) -> None:
         self._look()
         books = self.books
-        alive = [p for p in books.made.values() if p.job == made.job and p.status in ("running", "completed")]
+        alive = [
+            p
+            for p in books.made.values()
+            if p.status in ("running", "completed") and (p.job, p.incarnation) == (made.job, made.incarnation)
+        ]
         was_findable = any(self._provider.could_be_found(p) for p in alive if not p.is_zombie)
         kind, fault = spend(books.state, made, books.made.values(), was_frozen=was_frozen, was_findable=was_findable)
         made.is_zombie = kind == "zombie"
@@ -242,7 +247,8 @@ class Simulation:
         async def webhook(runtime: Runtime) -> str:
             budget = Budget.of_function(self.settings)
             async with Scope(runtime.outbox_worker, budget, is_waited_for=False):
-                ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said)
+                own = made.incarnation
+                ended = await runtime.reconciler.apply(made.job, made.attempt, "replicate", said, incarnation=own)
                 runtime.statuses.forget(made.job, ended=ended.word in ("finished", "already"))
                 if ended.waiting:
                     await runtime.dispatcher.run(budget)
@@ -319,9 +325,9 @@ class Simulation:
         """Checks the store's current state against the last one."""
         books, state = self.books, self._engine.state()
         state.deleted = books.state.deleted | {
-            job_id: books.state.jobs[job_id]["outcome"]
-            for job_id in books.outside.erasing & (books.state.jobs.keys() - state.jobs.keys())
-            if books.state.jobs[job_id]["state"] == "done"
+            (job_id, job.get("incarnation", "")): job["outcome"]
+            for job_id, job in books.state.jobs.items()
+            if job_id in books.outside.erasing - state.jobs.keys() and job["state"] == "done"
         }
         for fault in check(books.state, state, books.made, books.now, self._limits, books.outside):
             self.complain(fault)

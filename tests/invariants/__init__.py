@@ -66,7 +66,7 @@ def final(
 ) -> list[str]:
     """Returns all errors once the system is idle. ``is_reachable``: the owners' endpoint answers in the end."""
     found = [f"I10 {job_id} is still {state.jobs[job_id]['state']}" for job_id in state.live]
-    lost = acknowledged - state.jobs.keys() - state.deleted.keys()
+    lost = acknowledged - state.jobs.keys() - state.deleted_ids
     found += [f"I1 {job_id} was acknowledged and is lost" for job_id in sorted(lost)]
     found += [f"I11 {job_id} was never submitted" for job_id in sorted(state.jobs.keys() - submitted)]
     left = {user: held for user, held in state.users.items() if held.keys() - {"=", "~"}}
@@ -76,12 +76,13 @@ def final(
     for job_id in sorted(state.dead):
         if state.jobs[job_id].get("outcome") != "failed":
             found.append(f"I2 {job_id} is a dead letter and {state.jobs[job_id].get('outcome')}")
-    creations = Counter(p.job for p in made)
-    failures = Counter(p.job for p in made if p.status == "failed")
+    creations = Counter((p.job, p.incarnation) for p in made)
+    failures = Counter((p.job, p.incarnation) for p in made if p.status == "failed")
     # An attempt was given up although its prediction exists: the list had it too late, or a zombie made it.
-    missed = Counter(p.job for p in made if p.is_zombie or p.listed_at > p.created_at)
+    missed = Counter((p.job, p.incarnation) for p in made if p.is_zombie or p.listed_at > p.created_at)
     for job_id, job in state.jobs.items():
-        allowed = 1 + int(job.get("rescues", 0)) + failures[job_id] + missed[job_id]
-        if creations[job_id] > allowed:
-            found.append(f"I4 {job_id} was created {creations[job_id]} times, {allowed} are accounted for")
+        one = (job_id, job.get("incarnation", ""))
+        allowed = 1 + int(job.get("rescues", 0)) + failures[one] + missed[one]
+        if creations[one] > allowed:
+            found.append(f"I4 {job_id} was created {creations[one]} times, {allowed} are accounted for")
     return found

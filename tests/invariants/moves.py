@@ -15,7 +15,7 @@ def finality(before: State, after: State) -> Iterator[str]:
     for outcome in ("completed", "failed", "canceled"):
         if int(after.stats.get(outcome, 0)) != ended[outcome]:
             yield f"I2 {ended[outcome]} jobs are {outcome} but {after.stats.get(outcome, 0)} are counted"
-    for job_id in before.jobs.keys() - after.jobs.keys() - after.deleted.keys():
+    for job_id in before.jobs.keys() - after.jobs.keys() - after.deleted_ids:
         yield f"I1 {job_id} has vanished"
     yield from _moves(before, after)
 
@@ -39,8 +39,8 @@ def _moves(before: State, after: State) -> Iterator[str]:
 
 def fencing(before: State, after: State, made: Mapping[str, Made], now: int) -> Iterator[str]:
     for prediction, owner in after.owners.items():
-        # Which incarnation it was, is not known to the provider.
-        if owner.rpartition(":")[0] != (truth := f"{made[prediction].job}:{made[prediction].attempt}"):
+        whose = made[prediction]
+        if owner != (truth := f"{whose.job}:{whose.attempt}:{whose.incarnation}"):
             yield f"I3 {prediction} was made for {truth}, but {owner} owns it"
     for job_id, job in after.jobs.items():
         known = before.jobs.get(job_id, {})
@@ -53,7 +53,7 @@ def _conflict(
 ) -> str:  # fmt: skip
     """Returns what the provider or the clock says against this move; '' if nothing."""
     attempt, was = int(job["attempt"]), known.get("state", "")
-    mine = next((p for p in made.values() if p.job == job_id and p.attempt == attempt), None)
+    mine = next((p for p in made.values() if p.is_of(job_id, job) and p.attempt == attempt), None)
     is_snoozed = job.get("snoozes", "0") != known.get("snoozes", "0")
     match was, job["state"]:
         case _, "running" if mine is None or job["prediction"] != mine.id:
@@ -95,7 +95,9 @@ def _conflict_of_end(
     match job["outcome"], job.get("error_code", ""):
         case "completed", _:
             winner = made.get(job["prediction"])
-            is_true = winner and winner.job == job_id and winner.status == "completed" and winner.id in job["output"]
+            is_true = (
+                winner and winner.is_of(job_id, job) and winner.status == "completed" and winner.id in job["output"]
+            )
             return "" if is_true and winner and str(winner.attempt) == job["finished_attempt"] else "no run made it"
         case "canceled", _ if not was_away:
             return ""

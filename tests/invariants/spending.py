@@ -20,12 +20,13 @@ def spend(
     """
     job = state.jobs.get(creation.job, {})
     is_current = job.get("state") == "submitting" and job.get("attempt") == str(creation.attempt)
+    is_current = is_current and creation.is_of(creation.job, job)
     if not is_current or creation.created_at >= int(job["lease_until"]):
         return (
             "zombie",
             "" if was_frozen else f"I4 {_name(creation)} was submitted while {job.get('state')}, or too late",
         )
-    earlier = [p for p in made if p.job == creation.job and not p.is_zombie]
+    earlier = [p for p in made if p.is_of(creation.job, job) and not p.is_zombie]
     if any(p.attempt == creation.attempt for p in earlier):
         return "double", f"I4 {_name(creation)} was submitted twice"
     if job.get("cancel_requested") and not was_frozen:

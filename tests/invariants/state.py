@@ -87,9 +87,14 @@ class State:
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)  # their failures, by lane
     undelivered: dict[str, float] = field(default_factory=dict)
     lost: dict[str, float] = field(default_factory=dict)  # submissions of unknown outcome; below zero: given up
-    deleted: dict[str, str] = field(default_factory=dict)  # outcomes of jobs that their owners have deleted
+    # Outcomes of jobs that their owners have deleted, by id and incarnation
+    deleted: dict[tuple[str, str], str] = field(default_factory=dict)
     expiring: set[str] = field(default_factory=set)  # jobs and batches with a time to live
     unknown_keys: list[str] = field(default_factory=list)  # keys that DESIGN does not list
+
+    @cached_property
+    def deleted_ids(self) -> set[str]:
+        return {job_id for job_id, _ in self.deleted}
 
     @cached_property
     def live(self) -> list[str]:
@@ -178,6 +183,11 @@ class Made:
     status: PredictionStatus = "running"
     listed_at: int = 0  # ms; when the list has it
     is_zombie: bool = False  # made by a process that froze during the call, after its attempt was given up
+    incarnation: str = ""  # of its job
+
+    def is_of(self, job_id: str, job: JobFields) -> bool:
+        """Whether it was made for this job, and not for an earlier one with its id."""
+        return (self.job, self.incarnation) == (job_id, job.get("incarnation", ""))
 
 
 @dataclass(frozen=True)
