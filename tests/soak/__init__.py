@@ -18,7 +18,7 @@ The exit status is 0 if both runs were valid:
 
 * No job is lost, unexpected or duplicated, and no limit is exceeded.
 * All jobs end within a computed time, and nothing is left in the store.
-* Each way out of a lost submission (adoption, rescue, resubmission) is taken at least once.
+* Each way out of a lost submission (adoption, proof by two lists, rescue, resubmission) is taken at least once.
 
 Killed instances start again from the current files, so a run during which files are edited proves nothing.
 """

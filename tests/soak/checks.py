@@ -1,5 +1,6 @@
 """Checks of the run as a whole: a clean store, true counters, every way out taken."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from tests.soak.evidence import OVER, Evidence
 class Tallies:
     """Counts of the events that the soak is about."""
 
-    adopted: int  # by the provider's list
-    adopted_by_webhook: int
-    rescued: int
-    resubmitted: int  # attempts that followed a rescue
+    unknown: int  # submissions whose outcome was not known
+    reported: int  # of these: brought by a webhook, or by a slow function
+    adopted: int  # of these: found in the provider's list
+    missed: int  # of these: two complete lists did not have them
+    rescued: int  # of these: given up after their adoption window
+    resubmitted: int  # attempts that followed one that was missed or rescued
     retried: int
     snoozed: int
     webhooks_lost: int  # predictions without an accepted webhook
@@ -26,7 +29,7 @@ class Tallies:
     rescues: int  # of all jobs: the bound of paid_twice
 
 
-LATE = 2.0  # s after the run's end
+GIVEN_UP = ("provider_down", "submission_unknown")  # in a job's history, without a prediction
 
 
 def tally(evidence: Evidence) -> Tallies:
@@ -39,10 +42,12 @@ def tally(evidence: Evidence) -> Tallies:
         succeeded[job_id] += sum(each["status"] == "succeeded" for each in predictions)
     rescues = [int(fields.get("rescues", "0")) for fields in jobs]
     return Tallies(
+        unknown=counters.get("unknown", 0),
+        reported=counters.get("reported", 0),
         adopted=counters.get("adopted", 0),
-        adopted_by_webhook=sum(_was_adopted_by_webhook(fields) for fields in jobs) - behaviours.count("overtake"),
+        missed=counters.get("missed", 0),
         rescued=counters.get("rescued", 0),
-        resubmitted=evidence.counters.get("rescued", 0) - _ended_by_rescue(evidence),
+        resubmitted=_resubmitted(evidence),
         retried=counters.get("retried", 0),
         snoozed=counters.get("snoozed", 0),
         webhooks_lost=taken.count(0),
@@ -54,19 +59,14 @@ def tally(evidence: Evidence) -> Tallies:
     )
 
 
-def _was_adopted_by_webhook(fields: dict[str, str]) -> bool:
-    """Whether the job completed although its prediction was never recorded."""
-    return fields.get("outcome") == "completed" and "started_at" not in fields
-
-
-def _ended_by_rescue(evidence: Evidence) -> int:
-    """Returns how many rescues ended their jobs: as unknown, or because a cancel was requested."""
-    ended = 0
+def _resubmitted(evidence: Evidence) -> int:
+    """Returns how many submissions of unknown outcome were given up and followed by another attempt."""
+    found = 0
     for fields in evidence.jobs.values():
-        is_unknown = fields.get("error_code") == "submission_unknown" and fields.get("outcome") == "failed"
-        ended += is_unknown
-    by_cancel = evidence.counters.get("rescued", 0) - sum(int(f.get("rescues", "0")) for f in evidence.jobs.values())
-    return ended + by_cancel
+        attempts = json.loads(f"[{fields.get('history', '')}]")
+        given_up = [each["attempt"] for each in attempts if each["code"] in GIVEN_UP and not each["prediction"]]
+        found += sum(attempt < int(fields["attempt"]) for attempt in given_up)
+    return found
 
 
 def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
@@ -82,7 +82,10 @@ def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
             yield f"{refused[status]} genuine webhooks were answered {status}"
     if tallies.paid_twice > tallies.rescues:
         yield f"{tallies.paid_twice} extra payments, with {tallies.rescues} rescues"
-    for name in ("adopted", "rescued", "resubmitted"):
+    settled = tallies.reported + tallies.adopted + tallies.missed + tallies.rescued
+    if tallies.unknown > settled:
+        yield f"{tallies.unknown} submissions were of unknown outcome, and {settled} are accounted for"
+    for name in ("adopted", "missed", "rescued", "resubmitted"):
         if not getattr(tallies, name):
             yield f"no job was {name}: the run does not prove that path"
 

@@ -59,6 +59,7 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
         "REPLICATE_BASE_URL": f"{provider}/v1",
         "REPLICATE_API_TOKEN": PROVIDER_TOKEN,
         "REPLICATE_WEBHOOK_SECRET": webhook_secret,
+        "REPLICATE_ACCOUNT_IS_OWN": "true",  # the simulated list shows no mark
         "PUBLIC_BASE_URL": front,
         "API_KEYS": f"{OWNER}:{API_KEY},{FLOODER}:{FLOOD_KEY}",
         "QUEUE_PROCESSOR_TOKEN": PROCESSOR_TOKEN,

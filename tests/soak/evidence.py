@@ -82,7 +82,7 @@ class Evidence:
     """All the verdict's evidence, except what the users observed."""
 
     jobs: dict[str, dict[str, str]]  # hashes by job id
-    # Keys without TTL, except the index, the counters, the dead letters and the models' records.
+    # Keys without TTL, except the index, the counters, the dead letters, the lost submissions and the models' records.
     lasting: list[str]
     live: int
     alarmed: int
@@ -113,7 +113,7 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
     for some in _portions(keys):
         ttls |= zip(some, await store.ask(*(["TTL", key] for key in some)), strict=True)
     live, alarmed, dead, counters = await store.ask(LIVE, ALARMED, ["ZCARD", KEYS.dead], ["HGETALL", KEYS.stats])
-    kept = (KEYS.index, KEYS.stats, KEYS.dead)
+    kept = (KEYS.index, KEYS.stats, KEYS.dead, KEYS.lost)
     return Evidence(
         jobs={key.removeprefix(KEYS.jobs): fields for key, fields in zip(jobs, hashes, strict=True)},
         lasting=[k for k, ttl in ttls.items() if ttl == -1 and k not in kept and not k.startswith(KEYS.root + RUNS)],

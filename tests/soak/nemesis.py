@@ -145,5 +145,10 @@ class Nemesis:
 
 
 def _admin(port: int, token: str) -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/-/", headers=headers, trust_env=False)
+    """Returns a client of a server's admin routes. It keeps no connection, which the server may close meanwhile."""
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}/-/",
+        headers={"Authorization": f"Bearer {token}"},
+        limits=httpx.Limits(max_keepalive_connections=0),
+        trust_env=False,
+    )

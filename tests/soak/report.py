@@ -66,8 +66,10 @@ def _counts(run: Run, tallies: Tallies) -> dict[str, str]:
     settled = "never" if run.settled_after is None else f"{run.settled_after:.1f} s after the last fault"
     return {
         "ended": ", ".join(f"{ended.get(name, 0)} {name}" for name in ("completed", "failed", "canceled")),
-        "adopted": f"{t.adopted} by the provider's list, {t.adopted_by_webhook} by a webhook",
-        "rescued": f"{t.rescued}",
+        "unknown outcomes": f"{t.unknown}, of which {t.reported} reported by a webhook or a slow function",
+        "adopted": f"{t.adopted} by the provider's list",
+        "missed": f"{t.missed} in two complete lists",
+        "rescued": f"{t.rescued} after their adoption window",
         "resubmitted": f"{t.resubmitted} after a lost submission, {t.retried} after a failure, {t.snoozed} snoozed",
         "paid twice": f"{t.paid_twice}, at most {t.rescues}",
         "most running": f"{census.max_running_total} of {MAX_CONCURRENT_TASKS} ({by_queue}; "
