@@ -30,6 +30,7 @@ from shared.jobs.batches import Batches
 from shared.jobs.cancellation import Cancellation
 from shared.jobs.cursors import Cursors
 from shared.jobs.erasure import Erasure
+from shared.jobs.health import HealthCheck
 from shared.jobs.limits import Limits
 from shared.jobs.listing import Listing
 from shared.jobs.redrive import Redrive
@@ -107,6 +108,7 @@ class Runtime:
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256)
+        self.health = HealthCheck(self.records, self.cache, configured, clock)
         self.erasure = Erasure(self.history, self.bucket, self.cache, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(

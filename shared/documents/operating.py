@@ -104,13 +104,24 @@ class StoreHealth(TypedDict):
     code: NotRequired[str]
 
 
-class Health(TypedDict):
-    """``GET /api/health``."""
+Trouble = Literal["jobs_not_started", "provider_paused", "circuit_open", "submissions_unknown"]
 
-    status: Literal["ok"]
+
+class Health(TypedDict):
+    """``GET /api/health``. It names no job, user or model, since anybody may call it.
+
+    ``degraded_by`` says what is beyond its bound; ``status`` is then ``degraded``.
+    """
+
+    status: Literal["ok", "degraded"]
+    degraded_by: list[Trouble]
     store: StoreHealth
     last_tick_age_seconds: int | None
     tick_is_late: bool
+    oldest_startable_age_seconds: int | None
+    paused_providers: list[str]
+    open_circuits: int
+    unknown_submissions: int
 
 
 class Unavailable(TypedDict):

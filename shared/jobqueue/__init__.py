@@ -9,7 +9,7 @@ from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, PageStart
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
-from shared.jobqueue.reads import Outlook, QueueCounts, Stats
+from shared.jobqueue.reads import Facts, Outlook, QueueCounts, Stats
 from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Kept, Overdue, Recorded
 
@@ -23,6 +23,7 @@ __all__ = [
     "Controls",
     "Ended",
     "EventRecord",
+    "Facts",
     "FollowUp",
     "FollowUps",
     "History",

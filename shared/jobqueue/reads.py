@@ -74,6 +74,21 @@ class Stats:
 
 
 @dataclass(frozen=True)
+class Facts(Reply):
+    """What keeps jobs from their providers. Times in ms; None is not known.
+
+    ``job`` could have started at ``since``, and has not; '' if there is none. ``unknown`` slots are held by submissions
+    without an answer.
+    """
+
+    tick_at: int | None
+    job: str = ""
+    since: int | None = None
+    gates: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
 class Gates(Reply):
     """The limits and pauses that stand."""
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from shared.errors import JobNotFound
-from shared.jobqueue.reads import Counted, Explained, Outlook, QueueCounts, Stats
+from shared.errors import JobNotFound, StoreRefused, StoreScriptError
+from shared.jobqueue.reads import Counted, Explained, Facts, Outlook, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.scripted import Scripted
 
@@ -60,7 +60,11 @@ class Records(Scripted):
             per_queue, counted.delayed, counted.dead, counters, counted.backlog, counted.gates, counted.unknown, lost
         )
 
-    async def last_tick(self) -> int | None:
-        """When the last tick ran, ms by the store's clock; one command, which also shows that the store answers."""
-        value = await self._store.execute("HGET", self.keys.stats, "tick_at")
-        return int(value) if value else None
+    async def health(self) -> Facts:
+        """What keeps jobs from their providers; one call, which also shows that the store answers."""
+        try:
+            return await self._run("health", Facts)
+        except (StoreRefused, StoreScriptError):
+            # A store that refuses scripts (full, or a read-only token) still answers a plain read.
+            value = await self._store.execute("HGET", self.keys.stats, "tick_at")
+            return Facts(int(value) if value else None)

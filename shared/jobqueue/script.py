@@ -34,7 +34,7 @@ LIBRARIES = (
 )  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
-    "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats",
+    "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats", "health",
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "redrive", "delete", "trim",
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",

@@ -187,9 +187,9 @@ async def test_an_unknown_job_is_not_found(world: World) -> None:
 
 
 async def test_a_tick_leaves_its_heartbeat(world: World) -> None:
-    assert await world.runtime.records.last_tick() is None
+    assert (await world.runtime.records.health()).tick_at is None
     await world.runtime.queue.claim(5, tick=True)
-    assert await world.runtime.records.last_tick() == world.manual.true_now
+    assert (await world.runtime.records.health()).tick_at == world.manual.true_now
 
 
 async def test_a_due_retry_goes_before_a_newcomer_with_a_worse_score(world: World) -> None:

@@ -184,6 +184,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await controls.reprioritize(job, "app", 5)
     await world.runtime.records.explain(job)
     await world.runtime.records.stats()
+    await world.runtime.records.health()
     outbox = world.runtime.outbox
     await outbox.restore(lane="app:none")
     await outbox.claim(1, 1, 1)
