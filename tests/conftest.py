@@ -8,6 +8,7 @@ os.environ["USE_REDIS_FOR_TASKS"] = "false"
 os.environ["API_KEYS"] = "app:key-of-the-app-in-tests,other:key-of-another-app-in-tests"
 # Both keys may have all; tests of their shares say otherwise.
 os.environ["MAX_KEY_QUEUED"] = "1000000000"
+os.environ["MAX_KEY_TASKS"] = "1000"
 os.environ["QUEUE_PROCESSOR_TOKEN"] = "processor-token-in-tests"
 os.environ["CRON_SECRET"] = "cron-secret-in-tests"
 os.environ["OPERATOR_TOKEN"] = "operator-token-in-tests"

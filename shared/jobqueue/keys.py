@@ -24,6 +24,7 @@ BATCH_QUEUES = "q:"
 RUNS = "m:"
 LANE_ROWS = "x:"
 HOSTS = "h:"
+HELD = "k:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
@@ -142,6 +143,10 @@ class Keys:
     def lane_rows(self, lane: str) -> str:
         """ZSET: the events to deliver to one host for one owner, by when they are due."""
         return self.lanes + lane
+
+    def held(self, owner: str) -> str:
+        """ZSET: jobs that wait for a slot of their API key, by score; see shares.lua."""
+        return self.root + HELD + owner
 
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""

@@ -93,7 +93,8 @@ class Claim(Reply):
     """What a claim brought.
 
     ``missing`` counts index entries without a job: evicted or lost; they are gone now. ``expired`` names jobs that have
-    waited too long and have to be ended; ``parked`` counts those put aside because their model's circuit is open.
+    waited too long and have to be ended; ``parked`` counts those put aside because their model's circuit is
+    open, or their API key has all its slots.
     ``follow_ups`` is how much the outbox holds, reported to ticks alone.
     """
 

@@ -58,7 +58,8 @@ class JobState(StrEnum):
         "queued",
         "pending",
         "enqueue, batch_create, rescue, claim (of a due job), snooze (of a paused provider); finish, fail, cancel,"
-        " batch_cancel, expire, rescue (of another job of the user); limit_user, reprioritize, batch_retry, rehome",
+        " batch_cancel, expire, rescue (of another job of the user); limit_user, reprioritize, batch_retry, rehome;"
+        " finish, fail, snooze, rescue (of another job of the API key)",
         "claim, cancel, batch_cancel, expire, finish (a late success); enqueue, limit_user, reprioritize, rescue,"
         " snooze (of a better job of the user)",
         "the next submit, ending webhook, poll or tick claims it",
@@ -80,8 +81,9 @@ class JobState(StrEnum):
     DELAYED = (
         "delayed",
         "pending",
-        "fail, snooze, claim (its model's circuit is open)",
-        "claim, cancel, batch_cancel, expire, finish (a late success)",
+        "fail, snooze, claim (its model's circuit is open, or its API key has all its slots)",
+        "claim, cancel, batch_cancel, expire, finish (a late success); finish, fail, snooze, rescue (a slot of its API"
+        " key is free)",
         "as `queued`, once it is due",
     )
     DONE = (

@@ -38,6 +38,7 @@ class Terms:
         self.user_queued = s.user_queued
         self.queue_size = s.max_queue_size
         self.key_queued = s.key_queued
+        self.key_tasks = s.key_tasks
         self.user_waiting = s.user_waiting
         # Where users may queue more than they may run, each end looks for the next of its user.
         self.heirs = s.user_queued > s.max_user_tasks

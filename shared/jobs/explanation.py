@@ -86,6 +86,8 @@ def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> 
             reason = f"retry at {iso(due_at)}"
             if code:
                 reason = f"circuit open: {job.model}" if code == "circuit_open" else f"{code}, {reason}"
+            if code == "key_limit":
+                return f"API key limit of {settings.key_tasks or settings.max_concurrent_tasks} jobs at once", None
             return reason, Wait(fixed=max(0, due_at - now))
         case JobState.QUEUED:
             return _queued(job, outlook, settings, now)

@@ -67,6 +67,7 @@ class _Loading:
         sets |= {keys.lane_rows(lane): held for lane, held in state.rows.items()}
         sets |= {keys.users + user: held for user, held in state.users.items()}
         sets |= {keys.batch_queue(batch): held for batch, held in state.batch_queues.items()}
+        sets |= {keys.held(owner): held for owner, held in state.held.items()}
         for key, scores in sets.items():
             if scores:
                 flat = [part for member, score in scores.items() for part in (f"{score:.0f}", member)]
@@ -184,7 +185,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
     for beginning, kind in (
         (keys.jobs, "jobs"), (keys.users, "users"), (keys.predictions, "owners"), (keys.root + RUNS, "models"),
         (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
-        (keys.lane_state(""), "hosts"),
+        (keys.lane_state(""), "hosts"), (keys.held(""), "held"),
     ):  # fmt: skip
         if name.startswith(beginning):
             rest = name.removeprefix(beginning)

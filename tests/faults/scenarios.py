@@ -131,6 +131,21 @@ LIMITED = Scenario(
     {"max_concurrent_tasks": 1},
 )  # fmt: skip
 
+HELD = Scenario(
+    "held",
+    {
+        "first": Work("ada", (Creation(seconds=10),)),
+        "fails_once": Work("bob", FAILS_ONCE),
+        "canceled": Work("ada", (Creation(seconds=50),), ends=CANCELED),
+        "last": Work("eve", queue="storyboard"),
+    },
+    (
+        Step(0, "submit", "first"), Step(1, "submit", "fails_once"), Step(2, "submit", "canceled"),
+        Step(3, "submit", "last"), Step(35, "cancel", "canceled"), Step(40, "poll", "last"),
+    ),
+    {"max_concurrent_tasks": 3, "max_key_tasks": 1},
+)  # fmt: skip
+
 HEIRS = Scenario(
     "heirs",
     {
@@ -349,7 +364,7 @@ RESUBMITTED = Scenario(
 
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
-    BACKLOG, LIMITED, HEIRS, RACES, PAUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING,
+    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING,
     BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, RESUBMITTED,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)

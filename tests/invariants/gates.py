@@ -41,6 +41,10 @@ def _slots(state: State, entered: Jobs, limits: Limits) -> Iterator[str]:
     for name in {name for job in entered.values() for name in _limited(lane_of(job))}:
         if taken[name] > (limit := state.gates.get(f"={name}", configured[name])):
             yield f"I5 {taken[name]} slots of {name} are taken, the limit is {limit:.0f}"
+    of_keys = Counter(state.jobs[job_id]["owner"] for job_id in state.slots if job_id in state.jobs)
+    for owner in {job["owner"] for job in entered.values()}:
+        if of_keys[owner] > limits.key:
+            yield f"I5 {of_keys[owner]} slots of the key {owner} are taken, the limit is {limits.key}"
 
 
 def _limited(lane: int) -> tuple[str, str, str]:

@@ -44,7 +44,12 @@ def fencing(before: State, after: State, made: Mapping[str, Made], now: int) -> 
             yield f"I3 {prediction} was made for {truth}, but {owner} owns it"
     for job_id, job in after.jobs.items():
         known = before.jobs.get(job_id, {})
-        if known.get("state") != job["state"] and (conflict := _conflict(job_id, known, job, after, made, now)):
+        if known.get("state") == job["state"]:
+            continue
+        conflict = _conflict_of_hold(known, job, before, after)
+        if conflict is None:
+            conflict = _conflict(job_id, known, job, after, made, now)
+        if conflict:
             yield f"I3 {job_id} of attempt {job['attempt']} became {job['state']} {job.get('outcome', '')}: {conflict}"
 
 
@@ -113,3 +118,22 @@ def _conflict_of_end(
             return "it was not at the provider"
         case _:
             return "" if status == "failed" else f"its prediction is {status}"
+
+
+def _conflict_of_hold(known: JobFields, job: JobFields, before: State, after: State) -> str | None:
+    """Returns what the slots of the job's API key say against its hold or release; None if it is neither.
+
+    A held job is released when another job of its key leaves a slot, or when it is due.
+    """
+    move = known.get("state"), job["state"]
+    if job.get("snooze_code") != "key_limit" or move not in (("queued", "delayed"), ("delayed", "queued")):
+        return None
+    slots = _slots_of(after, job["owner"])
+    if job["state"] == "delayed":
+        return "" if slots else "its key has no slot"
+    return "" if _slots_of(before, job["owner"]) > slots else None
+
+
+def _slots_of(state: State, owner: str) -> int:
+    """Returns how many jobs of an API key are at a provider."""
+    return sum(job["owner"] == owner and job["state"] in AWAY for job in state.jobs.values())

@@ -80,6 +80,7 @@ class State:
     models: dict[str, dict[str, str]] = field(default_factory=dict)  # how their runs went, by provider:model
     batches: dict[str, dict[str, str]] = field(default_factory=dict)
     batch_queues: dict[str, dict[str, float]] = field(default_factory=dict)
+    held: dict[str, dict[str, float]] = field(default_factory=dict)  # jobs that wait for a slot of their API key
     stats: dict[str, str] = field(default_factory=dict)
     dead: dict[str, float] = field(default_factory=dict)
     outbox: dict[str, float] = field(default_factory=dict)
@@ -217,6 +218,7 @@ class Limits:
     queues: tuple[int, ...]
     providers: tuple[tuple[int, int, int], ...]  # concurrency, ms a token, burst
     user: int
+    key: int  # slots of one API key
     patience: int  # ms; the longest time until a slot is checked
     lease: int  # ms
     circuit_failures: int
@@ -231,6 +233,7 @@ class Limits:
             queues=tuple(queue.concurrency for queue in s.queue_list),
             providers=tuple((limit, round(60_000 / rate), burst) for limit, rate, burst in listed),
             user=s.max_user_tasks,
+            key=s.key_tasks or s.max_concurrent_tasks,
             patience=round(patience * 1000) + SLACK,
             lease=round(s.lease * 1000),
             circuit_failures=s.circuit_failures,

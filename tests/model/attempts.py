@@ -7,7 +7,7 @@ from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
 from tests.model.deployment import provider_of
 from tests.model.state import Job, Model, user_of
-from tests.model.users import count_failure, end, release, reseat
+from tests.model.users import count_failure, end, release, release_held, reseat
 
 MAX_RESCUES = 3
 
@@ -129,6 +129,7 @@ def _retry(model: Model, name: str, now: int, jitter: float, closed: Job) -> str
     release(model, job, now)
     if model.deployment.bonus:
         model.seat(user_of(job), name, SEATED + score)
+    release_held(model, job)
     model.counters["retried"] += 1
     return str(due_at)
 
@@ -171,11 +172,13 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
         job["state"] = "queued"
         model.put(name, READY + job["lane"], job["score"])
         model.account(name)
+        release_held(model, job)
         reseat(model, user_of(job))
         return ["queued"]
     job.update(state="delayed", due_at=due_at)
     model.put(name, DELAYED, due_at)
     model.account(name)
+    release_held(model, job)
     release(model, job, call.number("now"))
     return ["delayed", str(due_at)]
 
@@ -241,6 +244,7 @@ def _close(model: Model, call: Call, name: str, used: int) -> Any:
         model.put(name, READY + job["lane"], job["score"])
         _wait_on(model, name, job, now)
         reseat(model, user_of(job))
+        release_held(model, job)
         return ["requeued"]
     return ["finished", job["outcome"], follow]
 

@@ -10,6 +10,7 @@ from tests.model.state import Job, Model, Row
 from tests.model.users import circuit_of
 
 MAX_EXPIRED = 100
+MAX_HELD = 900_000
 
 
 def claim(model: Model, call: Call, reply: Any) -> Any:
@@ -137,6 +138,13 @@ class Starts:
             job.update(state="delayed", due_at=open_until, snooze_code="circuit_open")
             self.model.put(name, DELAYED, open_until)
             return
+        if self._is_held(job):
+            self.parked += 1
+            due_at = self.time + MAX_HELD
+            job.update(state="delayed", due_at=due_at, snooze_code="key_limit")
+            self.model.put(name, DELAYED, due_at)
+            self.model.held.setdefault(job["owner"], {})[name] = score
+            return
         # One submission may probe a model and its provider.
         for gate in filter(None, (probe, f"~p{provider}" if provider in self.room.probe else "")):
             probe = gate
@@ -145,7 +153,7 @@ class Starts:
         job.update(
             state="submitting", attempt=job["attempt"] + 1, token=self.call["token"], prediction="", progress="",
             lease_until=self.lease_until, adopt_until=self.lease_until + job["adoption"], probe=probe,
-            submitted_at=self.call.number("now"),
+            submitted_at=self.call.number("now"), bounded="1" if self.call["key_tasks"] else "0",
         )  # fmt: skip
         self.model.put(name, job["lane"], self.lease_until)
         self.model.account(name)
@@ -153,3 +161,8 @@ class Starts:
         self.granted[provider] += 1
         self.tag = max(self.tag, score)
         self.started.append(_started(name, job))
+
+    def _is_held(self, job: Job) -> bool:
+        """Whether the job's API key has all the slots that it may have."""
+        allowed = self.call["key_tasks"]
+        return bool(allowed) and self.model.slots_of_key(int(job["share"])) >= int(allowed)

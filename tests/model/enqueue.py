@@ -96,7 +96,10 @@ class Submission:
         rooms = (self.room, model.room(self.call.number("lease_now")))
         is_free = self.is_admitted and all(room.has(self.lane) for room in rooms)
         is_known_good = provider not in self.room.probe and model.gate(circuit_of(self.job)) is None
-        return self.call["start"] == "1" and is_free and is_known_good and not self.is_rivalled()
+        wants = self.call["start"] == "1" and is_free and is_known_good and not self.is_rivalled()
+        allowed = self.call["key_tasks"]
+        self.is_held = wants and bool(allowed) and model.slots_of_key(self.call.number("share")) >= int(allowed)
+        return wants and not self.is_held
 
     def attention(self) -> str:
         return "1" if any(row.band < READY and row.ms <= self.now for row in self.rows) or self.is_rivalled() else "0"
@@ -105,6 +108,7 @@ class Submission:
         model, call, time = self.model, self.call, self.call.number("lease_now")
         attention, lease_until = self.attention(), time + model.deployment.lease
         self.job.update(state="submitting", attempt=1, lease_until=lease_until, submitted_at=self.now)
+        self.job["bounded"] = "1" if call["key_tasks"] else "0"
         self.job["adopt_until"] = lease_until + self.job["adoption"]
         model.put(call["id"], self.lane, lease_until)
         model.take_tokens(provider_of(self.lane), 1, time)
@@ -137,7 +141,7 @@ class Submission:
         self._admit(SEATED + self.score)
         if not self.complete:
             position = self._ahead()
-        return ["queued", str(position), "1" if self.room.has(self.lane) else attention]
+        return ["queued", str(position), "1" if self.room.has(self.lane) and not self.is_held else attention]
 
     def _has_no_share(self) -> Any:
         """The refusal if as many of the key's jobs wait, or of the user's, as one may have. No job is in a batch."""

@@ -148,6 +148,7 @@ def compare(view: View, model: Model) -> None:
     assert view.lanes == {lane: rows for lane, rows in model.lanes.items() if rows}
     hosts = {lane: {part: str(v) for part, v in host.items()} for lane, host in model.hosts.items() if host}
     assert view.hosts == hosts, difference(view.hosts, hosts)
+    assert view.held == {owner: held for owner, held in model.held.items() if held}
     assert view.undelivered == model.undelivered
     assert view.lost == model.lost, difference(view.lost, model.lost)
 

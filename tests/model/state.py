@@ -12,6 +12,7 @@ from shared.jobqueue.constants import (
     SEATED,
     SLOT_SHARES,
     SPECIAL,
+    USERS_OF_KEY,
     WAITING_SHARES,
 )
 from tests.model.content import Content
@@ -41,6 +42,7 @@ class View:
     lost: dict[str, int] = field(default_factory=dict)  # submissions of unknown outcome
     batches: dict[str, dict[str, str]] = field(default_factory=dict)
     queues: dict[str, dict[str, int]] = field(default_factory=dict)  # the live jobs of each batch
+    held: dict[str, dict[str, int]] = field(default_factory=dict)  # jobs that wait for a slot of their API key
 
     @classmethod
     def of(cls, content: Content, prefix: str) -> "View":
@@ -62,7 +64,7 @@ class View:
             else:
                 kept: Any = {
                     "j": view.jobs, "u": view.sets, "m": view.runs, "o": view.owners, "x": view.lanes, "h": view.hosts,
-                    "b": view.batches, "q": view.queues,
+                    "b": view.batches, "q": view.queues, "k": view.held,
                 }[kind]  # fmt: skip
                 kept[name] = value
                 view.has_ttl |= {name: expires} if kind in ("j", "h", "b") else {}
@@ -137,6 +139,7 @@ class Model:
     lanes: dict[str, dict[str, int]] = field(default_factory=dict)
     hosts: dict[str, Job] = field(default_factory=dict)
     undelivered: dict[str, int] = field(default_factory=dict)
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     relaxed: Relaxed = field(default_factory=Relaxed)
 
@@ -173,6 +176,11 @@ class Model:
         job = self.jobs[name]
         first = SLOT_SHARES if job["state"] in ("submitting", "running") else WAITING_SHARES
         self.put(f"%{name}", ALARMS, first + int(job["share"]))
+
+    def slots_of_key(self, share: int) -> int:
+        """How many slots the API key of a share has."""
+        numbers = [row.ms - SLOT_SHARES for row in self.rows() if row.band == ALARMS]
+        return sum(number // USERS_OF_KEY == share // USERS_OF_KEY for number in numbers)
 
     def pop(self, name: str) -> None:
         """Takes a job out of the index, with its alarm and its share."""

@@ -26,7 +26,9 @@ DEPLOYMENTS = {
     "plain": deployment_of(max_user_tasks=3, max_queue_size=6),
     # The limits of a key and of a user's waiting jobs come before that of the queue.
     "backlog": deployment_of(max_user_tasks=2, max_user_queued=5, max_key_queued=7, max_user_waiting=4),
-    "fair": deployment_of(max_user_tasks=2, max_user_queued=4, priority_policy="fair", priority_grants_per_point=0.02),
+    "fair": deployment_of(
+        max_user_tasks=2, max_user_queued=4, priority_policy="fair", priority_grants_per_point=0.02, max_key_tasks=2
+    ),
     # Scripts that see little more of the index than the slots: as with a long queue. Its gates must still fit.
     "short-sighted": deployment_of(
         4, max_user_tasks=4, max_user_queued=6, max_queue_size=14, priority_policy="multiplicative", circuit_failures=0

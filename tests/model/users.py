@@ -39,6 +39,8 @@ def end(model: Model, name: str, outcome: str, now: int, store_until: int | None
             runs[f"r{now % 32}"] = max(0, now - job["submitted_at"])
     if outcome != "completed":
         release(model, job, now)
+    if was in ("submitting", "running"):
+        release_held(model, job)
     if job["heirs"] == "1" and was != "backlog":
         promote(model, user)
     return follow
@@ -49,6 +51,18 @@ def release(model: Model, job: Job, now: int) -> None:
     gate = job.get("probe")
     if gate and model.gate(gate) == job["lease_until"]:
         model.set_gate(gate, now)
+
+
+def release_held(model: Model, job: Job) -> None:
+    """Makes the best job ready that waits for a slot of its API key, after this one has left its own."""
+    held = model.held.get(job["owner"], {}) if job.get("bounded") == "1" else {}
+    for name in sorted(held, key=lambda name: (held[name], name))[:10]:
+        del held[name]
+        other = model.jobs.get(name, {})
+        if (other.get("state"), other.get("snooze_code")) == ("delayed", "key_limit"):
+            other["state"] = "queued"
+            model.put(name, READY + other["lane"], other["score"])
+            return
 
 
 def promote(model: Model, user: str) -> None:

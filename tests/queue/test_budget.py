@@ -100,6 +100,26 @@ async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Benc
     assert counted["job started at submit: submit, record, complete, one poll"] <= (4, 23)
 
 
+async def test_a_second_api_key_costs_what_the_table_says(valkey: RunningServer) -> None:
+    changes = {"max_key_queued": None, "max_key_tasks": None, "dispatch_on_submit": False}
+    async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
+        valkey.reset_bill()
+        bench, counted = Bench(world, client, valkey), {}
+        job_id = await bench.submit()
+        counted["submit, queued, with a second API key"] = bench.count()
+        await bench.dispatch()
+        counted["claim one and record it, with a second API key"] = bench.count()
+        await bench.webhook(job_id, "p1")
+        counted["complete by webhook, with a second API key"] = bench.count()
+    async with make_world(valkey, SystemClock(), **changes | {"dispatch_on_submit": True}) as world:
+        async with http_client() as client:
+            valkey.reset_bill()
+            bench = Bench(world, client, valkey)
+            await bench.submit()
+            counted["submit, started at once and recorded, with a second API key"] = bench.count()
+    assert counted == {name: COSTS.get(name) for name in counted}
+
+
 async def test_an_empty_tick_costs_one_call_and_at_most_five_commands(
     immediate: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,11 @@
 """What one API key, and one user, may take of the waiting room."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
@@ -12,10 +13,8 @@ from shared.clock import ManualClock
 from shared.errors import KeyQueueFull, QueueFull, UserLimitReached, UserQueueFull
 from shared.jobqueue.constants import ALARMS, BAND, HISTORY, SLOT_SHARES, WAITING_SHARES
 from shared.jobs.batches import BatchJob, BatchRequest
-from shared.signing.shares import share_of, shares_of_key
-from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
-
-Enqueue = Callable[..., Awaitable[str]]
+from shared.signing.shares import key_number, share_of, shares_of_key
+from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world, settings_for
 
 
 @pytest.fixture
@@ -192,3 +191,130 @@ async def test_a_refused_job_leaves_no_share(world: World) -> None:
     with pytest.raises(UserLimitReached):
         await world.enqueue("ada")
     assert len(await shares(world)) == 3
+
+
+# Slots
+
+
+@pytest.fixture
+async def slots(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
+    """Four slots of which one key may have two; its users may have any number."""
+    changes = {"max_concurrent_tasks": 4, "max_key_tasks": 2, "max_user_tasks": 20, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as made:
+        yield made
+
+
+async def state(world: World, job: str) -> str:
+    return (await world.runtime.records.read(job)).state
+
+
+async def enqueue(world: World, count: int, owner: str = "app", **changes: Any) -> list[str]:
+    jobs = []
+    for _ in range(count):
+        jobs.append(await world.enqueue(owner=owner, **changes))
+        world.manual.advance(0.001)
+    return jobs
+
+
+async def claim(world: World, want: int = 10) -> list[str]:
+    """The ids of what a claim has started, each recorded."""
+    started = (await world.runtime.queue.claim(want)).started
+    for job in started:
+        await world.runtime.queue.record(job.id, job.attempt, f"p-{job.id}")
+    return [job.id for job in started]
+
+
+async def test_a_key_has_no_more_slots_than_it_may_and_the_others_start_behind_its_jobs(slots: World) -> None:
+    mine = await enqueue(slots, 4)
+    others = await enqueue(slots, 3, owner="other")
+    assert await claim(slots) == [*mine[:2], *others[:2]]
+    assert [await state(slots, job) for job in mine] == ["running", "running", "delayed", "delayed"]
+    document = (await slots.runtime.statuses.view("app", mine[2])).value.body
+    assert "API key limit of 2 jobs at once" in document.decode()
+
+
+@pytest.mark.parametrize("end", ["finish", "fail", "retry", "snooze", "rescue", "cancel"])
+async def test_a_slot_that_a_key_leaves_goes_to_its_best_held_job(slots: World, end: str) -> None:
+    queue = slots.runtime.queue
+    mine = [*await enqueue(slots, 2, priority=5), *await enqueue(slots, 1, priority=1), *await enqueue(slots, 1)]
+    if end in ("snooze", "rescue"):
+        assert len((await queue.claim(10)).started) == 2
+    else:
+        await claim(slots)
+    job, prediction = mine[0], f"p-{mine[0]}"
+    match end:
+        case "finish":
+            assert (await queue.finish(job, 1, prediction, "completed", {"output": "1"})).waiting
+        case "fail":
+            await queue.fail(job, 1, prediction, code="invalid_input", detail="", retryable=False)
+        case "retry":
+            await queue.fail(job, 1, prediction, code="timeout", detail="", retryable=True)
+        case "snooze":
+            await queue.snooze(job, 1, delay=500, code="provider_down")
+        case "rescue":
+            await queue.cancel(job, "app")
+            slots.manual.advance(10_000)
+            await queue.rescue(job, 1)
+        case "cancel":
+            await queue.cancel(job, "app")
+            await queue.finish(job, 1, prediction, "canceled", {})
+    assert [await state(slots, held) for held in mine[2:]] == ["delayed", "queued"]
+    assert await claim(slots) == [mine[3]]
+
+
+async def test_held_jobs_whose_list_is_lost_or_stale_start_all_the_same(slots: World) -> None:
+    queue, mine = slots.runtime.queue, await enqueue(slots, 5)
+    await claim(slots)
+    await queue.cancel(mine[2], "app")
+    await queue.finish(mine[0], 1, f"p-{mine[0]}", "completed", {"output": "1"})
+    assert [await state(slots, job) for job in mine[3:]] == ["queued", "delayed"]
+    await claim(slots)
+    await slots.raw("DEL", queue.keys.held("app"))
+    await queue.finish(mine[1], 1, f"p-{mine[1]}", "completed", {"output": "1"})
+    assert await state(slots, mine[4]) == "delayed"
+    slots.manual.advance(901)
+    assert await claim(slots) == [mine[4]]
+
+
+async def test_a_submit_of_a_key_with_all_its_slots_waits(slots: World) -> None:
+    for _ in range(2):
+        await slots.enqueue(start=True)
+    third = await slots.admit("job_third", start=True)
+    assert (third.word, third.attention) == ("queued", False)
+    assert (await slots.admit("job_other", owner="other", start=True)).attention
+    assert await claim(slots) == ["job_other"]
+
+
+@pytest.mark.parametrize(("keys", "slots_of_key"), [(1, None), (2, 4), (3, 3), (5, 1), (9, 1)])
+def test_by_default_a_key_leaves_a_slot_to_each_other_key(keys: int, slots_of_key: int | None) -> None:
+    names = ",".join(f"key{n}:{'k' * 40}{n}" for n in range(keys))
+    assert settings_for(None, api_keys=names, max_key_tasks=None).key_tasks == slots_of_key
+
+
+@pytest.mark.parametrize(
+    ("keys", "size", "of_key", "of_user"),
+    [
+        (1, 1000, None, 250),
+        (2, 1000, 500, 200),
+        (4, 4000, 1000, 250),
+        (2, 100, 50, 50),
+        (5, 3, 1, 1),
+        (1, 100, None, None),
+    ],
+)
+def test_by_default_a_key_has_an_equal_part_of_the_queue(
+    keys: int, size: int, of_key: int | None, of_user: int | None
+) -> None:
+    names = ",".join(f"key{n}:{'k' * 40}{n}" for n in range(keys))
+    settings = settings_for(None, api_keys=names, max_key_queued=None, max_queue_size=size)
+    assert (settings.key_queued, settings.user_waiting) == (of_key, of_user)
+
+
+def test_two_keys_that_would_count_as_one_do_not_start() -> None:
+    seen: dict[int, str] = {}
+    for n in range(100_000):
+        first = seen.setdefault(key_number(f"key{n}"), f"key{n}")
+        if first != f"key{n}":
+            break
+    with pytest.raises(ValidationError, match="two names that count as one"):
+        settings_for(None, api_keys=f"{first}:{'a' * 40},key{n}:{'b' * 40}")

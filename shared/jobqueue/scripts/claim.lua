@@ -1,9 +1,9 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- With: keys, room
+-- With: keys, room, users, shares
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
---       check_interval: milliseconds, is_tick: flag, is_fair: flag
+--       check_interval: milliseconds, key_tasks: count?, is_tick: flag, is_fair: flag
 -- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count}
 --   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
 --       queue: name, deadline: seconds, probe: text, incarnation: text}
@@ -17,6 +17,7 @@
 -- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
+local MAX_HELD = 900000 -- ms after which a job that waits for a slot of its key is looked at in any case
 local START = { -- what must be read of a job to start it
   'attempt',
   'lane',
@@ -54,7 +55,8 @@ local time = lease_time(arg.lease_now)
 local lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: lease
 
 -- What this claim will write, all of it behind its last read; `moves` are scores and members of the index.
-local plan = { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {} }
+local plan = { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {}, held = {} }
+local key_slots -- how many slots each API key has, by its number; nil until it is asked for
 local granted, probed = {}, {} -- how many jobs of each provider start, and which gates have their probe
 -- What this claim answers.
 local started, expired = {}, {}
@@ -216,6 +218,42 @@ local function circuit_of(head, provider, model)
   return nil, open_until and gate
 end
 
+-- How many slots each API key has, by its number.
+local function read_key_slots()
+  local first, last = share_score(0, true), '(' .. score_of(HISTORY, 0)
+  local flat, slots = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES'), {}
+  for i = 2, #flat, 2 do
+    local number = math.floor((number_of(tonumber(flat[i])) - SLOT_SHARES) / USERS_OF_KEY)
+    slots[number] = (slots[number] or 0) + 1
+  end
+  return slots
+end
+
+-- Whether the API key of a job has all the slots that it may have; if not, the job gets one more.
+local function is_held(f)
+  if arg.key_tasks == '' or not f.share then return false end
+  key_slots = key_slots or read_key_slots()
+  local number = math.floor(tonumber(f.share) / USERS_OF_KEY)
+  local taken = key_slots[number] or 0
+  if taken >= tonumber(arg.key_tasks) then return true end -- mutant: slots of a key
+  key_slots[number] = taken + 1
+  return false
+end
+
+-- Plans to put a job aside until a moment.
+local function park(job, due_at, code)
+  add(plan.parked, { id = job.id, due_at = text(due_at), code = code })
+  move(job.id, score_of(DELAYED, due_at))
+end
+
+-- Plans to hold a job until a slot of its API key is free.
+local function hold(job, f)
+  park(job, time + MAX_HELD, 'key_limit')
+  local held = held_key(f.owner)
+  plan.held[held] = plan.held[held] or {}
+  add(plan.held[held], text(job.score), job.id)
+end
+
 -- Plans a job's submission: it gets a slot, and takes room from all others.
 local function start(room, job, f, circuit)
   local provider, gates = provider_of(job.lane), {}
@@ -243,7 +281,8 @@ local function start(room, job, f, circuit)
   add_share(plan.moves, job.id, f.share, true) -- mutant: share of a slot
 end
 
--- Starts a candidate, unless it was lost, has waited too long, or its model's circuit is open.
+-- Starts a candidate, unless it was lost, has waited too long, its model's circuit is open, or its API key has all its
+-- slots.
 local function consider(head, room, job)
   local f = read(job_key(job.id), unpack(START))
   local open_until, circuit = circuit_of(head, provider_of(job.lane), f.model or '')
@@ -252,8 +291,9 @@ local function consider(head, room, job)
   elseif tonumber(f.expire_at) <= time then -- mutant: expired
     add(expired, job.id)
   elseif open_until then
-    add(plan.parked, { id = job.id, due_at = text(open_until) })
-    move(job.id, score_of(DELAYED, open_until))
+    park(job, open_until, 'circuit_open')
+  elseif is_held(f) then
+    hold(job, f)
   else
     start(room, job, f, circuit)
   end
@@ -292,6 +332,7 @@ local function write()
       submitted_at = arg.now,
       progress = '',
       probe = job.probe,
+      bounded = bounded(),
     })
   end
   for _, id in ipairs(plan.handed) do
@@ -301,7 +342,11 @@ local function write()
     redis.call('HSET', job_key(id), 'state', 'queued')
   end
   for _, job in ipairs(plan.parked) do
-    write_fields(job_key(job.id), { state = 'delayed', due_at = job.due_at, snooze_code = 'circuit_open' })
+    write_fields(job_key(job.id), { state = 'delayed', due_at = job.due_at, snooze_code = job.code })
+  end
+  for held, members in pairs(plan.held) do
+    redis.call('ZADD', held, unpack(members))
+    redis.call('PEXPIRE', held, 2 * MAX_HELD)
   end
   if #plan.moves > 0 then redis.call('ZADD', key.index, unpack(plan.moves)) end
   if #plan.lost > 0 then

@@ -18,6 +18,7 @@ local ENDING = {
   'probe',
   'lease_until',
   'share',
+  'bounded',
   unpack(HOOK),
 }
 
@@ -116,9 +117,10 @@ local function end_itself(id, f, outcome, fields, store_lease)
   if f.batch then note_in_batch(id, f, outcome) end
 end
 
--- Does what a job's end makes possible: its batch may end, and its user's next job may become ready.
+-- Does what a job's end makes possible: its batch may end, and the next job of its API key or its user may become ready.
 local function pass_on(f)
   if f.batch then end_batch(f) end
+  if is_at_provider(f.state) then release_held(f) end
   -- `heirs` is noted when others begin to wait for its seat; a set cannot be asked for nothing.
   if f.heirs == '1' and f.state ~= 'backlog' then promote(user_key(f.owner, f.user)) end -- mutant: promotion
 end

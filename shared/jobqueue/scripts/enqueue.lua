@@ -5,8 +5,8 @@
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
---       key_queued: count?, user_waiting: count?, share: number, expire_at: moment, model: name, cost: count?,
---       heirs: flag, fields: pairs...
+--       key_queued: count?, key_tasks: count?, user_waiting: count?, share: number, expire_at: moment, model: name,
+--       cost: count?, heirs: flag, fields: pairs...
 -- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
 --       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
 --       {user_limit, live: count, allowed: count} | {user_queue_full, waiting: count, allowed: count} |
@@ -148,6 +148,7 @@ local function start(head, score, members, time)
     lease_until = text(lease_until),
     adopt_until = text(lease_until + tonumber(arg.adoption)),
     submitted_at = arg.now,
+    bounded = bounded(),
   }
   write(fields, score_of(lane, lease_until), seat_score(score), moves, members)
 end
@@ -219,7 +220,9 @@ local function time_to_start(head, room, user, view)
   if head.gates[circuit_gate(provider, arg.model)] then return nil end
   -- By the store's clock once more: a caller's fast one must not end a pause or fill the bucket.
   local time = lease_time(arg.lease_now)
-  return has_room(read_room(head, limits, time), lane) and time or nil
+  if not has_room(read_room(head, limits, time), lane) then return nil end
+  view.is_held = has_all_slots(tonumber(arg.share))
+  return not view.is_held and time or nil
 end
 
 -- The answer for a job that waits.
@@ -227,7 +230,7 @@ local function answer_waiting(head, room, view, score, is_ready)
   local needs_claim = view.is_outdone or view.has_overdue
   if not is_ready then return { 'backlog', text(redis.call('ZCOUNT', key.user, 0, text(score))), flag(needs_claim) } end
   local position = head.complete and view.position or count_position(score)
-  return { 'queued', text(position), flag(needs_claim or has_room(room, lane)) }
+  return { 'queued', text(position), flag(needs_claim or (has_room(room, lane) and not view.is_held)) }
 end
 
 local answer = replay()

@@ -1,5 +1,5 @@
 -- expire: ends a job that has waited longer than its queue allows.
--- With: keys, lost, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, shares, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count
 -- Returns: {finished, outcome: name, follow: text} | {stale}

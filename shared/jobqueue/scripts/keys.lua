@@ -14,6 +14,9 @@ local function outbox_key() return key.root .. OUTBOX end
 local function undelivered_key() return key.root .. UNDELIVERED end
 local function lost_key() return key.root .. LOST end
 local function stats_key() return key.root .. STATS end
+-- ZSET: jobs that wait for a slot of their API key.
+local function held_key(owner) return key.root .. HELD .. owner end
+
 local function rows_key(lane) return key.root .. LANE_ROWS .. lane end
 local function host_key(lane) return key.root .. HOSTS .. lane end
 

@@ -1,6 +1,6 @@
 -- rehome: repairs what a user's set and the index say of the user's live jobs, after either lost something, and gives
 -- the free seats away.
--- With: keys, lost, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, shares, runs, seats, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, follow: text}

@@ -28,6 +28,7 @@ local function retry(f, fields)
   release_probe(f)
   -- Its seat must have the same score, by which other jobs are put before it or behind.
   if arg.retry_bonus ~= '0' then redis.call('ZADD', user_key(f.owner, f.user), seat_score(score), arg.id) end
+  release_held(f)
   redis.call('HINCRBY', key.stats, 'retried', 1)
   return due_at
 end

@@ -2,9 +2,13 @@
 -- number of its key * USERS_OF_KEY + the number of its user; signing/shares.py makes it. A verb that uses this names
 -- index, key_queued and user_waiting.
 
--- How many jobs wait with shares from `first` to `last`.
-local function count_shares(first, last)
-  return redis.call('ZCOUNT', key.index, share_score(first, false), share_score(last, false))
+-- k:<owner>, the held jobs of an API key that has all its slots: a ZSET by score. A held job is `delayed` as any other;
+-- when a slot of its key is free, the best one is ready at once. So a lost entry, or a lost set, only costs patience.
+local MAX_PASSED = 10 -- entries of jobs that have moved on, at one look
+
+-- How many jobs have shares from `first` to `last`, and wait or are at a provider.
+local function count_shares(first, last, is_at_provider)
+  return redis.call('ZCOUNT', key.index, share_score(first, is_at_provider), share_score(last, is_at_provider))
 end
 
 -- The first and the last share of the API key that a share belongs to.
@@ -19,7 +23,7 @@ local function refuse_user(share, count, user, tasks)
   if arg.user_waiting == '' then return nil end
   local allowed = tonumber(arg.user_waiting)
   if tasks + count <= allowed and not has_batches(user) then return nil end
-  local waiting = count_shares(share, share)
+  local waiting = count_shares(share, share, false)
   if waiting + count <= allowed then return nil end -- mutant: waiting of a user
   return { 'user_queue_full', text(waiting), arg.user_waiting }
 end
@@ -27,7 +31,8 @@ end
 -- The refusal if the API key has no place for `count` more waiting jobs; else nil.
 local function refuse_key(share, count)
   if arg.key_queued == '' then return nil end
-  local waiting = count_shares(shares_of_key(share))
+  local first, last = shares_of_key(share)
+  local waiting = count_shares(first, last, false)
   if waiting + count <= tonumber(arg.key_queued) then return nil end -- mutant: waiting of a key
   return { 'key_queue_full', text(waiting), arg.key_queued }
 end
@@ -35,4 +40,31 @@ end
 -- The refusal if the user, or else the API key, has no place for `count` more waiting jobs; else nil.
 local function refuse_share(share, count, user, tasks)
   return refuse_user(share, count, user, tasks) or refuse_key(share, count)
+end
+
+-- What a job that starts notes for its end: 1 if other jobs of its key may be held until then.
+local function bounded() return flag(arg.key_tasks ~= '') end
+
+-- Whether an API key has all the slots that it may have.
+local function has_all_slots(share)
+  if arg.key_tasks == '' then return false end
+  local first, last = shares_of_key(share)
+  return count_shares(first, last, true) >= tonumber(arg.key_tasks) -- mutant: slots of a key at submit
+end
+
+-- Makes the best held job ready, after another job `f` of its API key has left its slot. Only a job that was started
+-- while a key might not have all slots is `bounded`.
+local function release_held(f)
+  if f.bounded ~= '1' then return end -- mutant: held job released
+  local held = held_key(f.owner)
+  for _, id in ipairs(redis.call('ZRANGE', held, 0, MAX_PASSED - 1)) do
+    local job = read(job_key(id), 'state', 'snooze_code', 'lane', 'score')
+    local is_held = job.state == 'delayed' and job.snooze_code == 'key_limit'
+    if is_held then
+      redis.call('HSET', job_key(id), 'state', 'queued')
+      redis.call('ZADD', key.index, score_of(READY + tonumber(job.lane), tonumber(job.score)), id)
+    end
+    redis.call('ZREM', held, id)
+    if is_held then return end -- mutant: one held job
+  end
 end

@@ -1,5 +1,5 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
--- With: keys, lost, room, users, runs, seats, outbox, ending
+-- With: keys, lost, room, users, shares, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, ttl: seconds,
 --       token: text, user_limit: count, pause: flag
@@ -74,6 +74,7 @@ redis.call('ZADD', key.index, unpack(moves))
 write_fields(key.job, fields)
 redis.call('HINCRBY', key.stats, 'snoozed', 1)
 settle_lost(arg.id, f, 'reported')
+release_held(f)
 if pauses then
   -- The user's limit may have been lowered while the job was away.
   reseat(user_key(f.owner, f.user))
