@@ -117,7 +117,7 @@ local function end_itself(id, f, outcome, fields, store_lease)
   if f.batch then note_in_batch(id, f, outcome) end
 end
 
--- Does what a job's end makes possible: its batch may end, and the next job of its API key or its user may become ready.
+-- Does what a job's end makes possible: its batch may end, and the next job of its key and its user may become ready.
 local function pass_on(f)
   if f.batch then end_batch(f) end
   if is_at_provider(f.state) then release_held(f) end
