@@ -211,7 +211,7 @@ class Driver(RuleBasedStateMachine):
             case "another":
                 self.states["another"] = Prediction("another", "running")
                 self.run(queue.record(job, attempt, "another"), caller)
-            case "completed" | "canceled" | "failed":
+            case "completed" | "canceled" | "failed" | "unreadable":
                 self.report(job, attempt, Prediction("", how, error=OUT_OF_MEMORY), caller)
             case _:
                 self.run(self._put_back(job, attempt, how), caller)

@@ -62,7 +62,7 @@ CALLERS = st.sampled_from(
 ACTS = st.sampled_from(
     [
         "record", "record", "another", "reject", "not found", "snooze", "pause", "put back", "rescue", "trip",
-        "completed", "canceled", "failed",
+        "completed", "canceled", "failed", "unreadable",
     ]
 )  # fmt: skip
 SUBMISSIONS = st.sampled_from([[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, []])
