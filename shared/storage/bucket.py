@@ -54,7 +54,7 @@ class Bucket(Links):
         nothing is stored, and also not if the caller is cancelled before the last chunk. Only a process that dies
         leaves parts behind: they are invisible, and a bucket's lifecycle rule can remove them.
         """
-        attributes = None if self.settings.storage_scheme == "file" else {"Content-Type": content_type}
+        attributes = None if self.settings.storage_scheme == "file" else _attributes_of(content_type)
         feed = Feed(chunks)
         try:
             await run_upload(await self._store(), key, feed, attributes)
@@ -164,6 +164,14 @@ class Bucket(Links):
             "token": own.session_token,
             "expires_at": None,
         }
+
+
+def _attributes_of(content_type: str) -> dict[str, str]:
+    """Returns what the storage sends with a file of this type, also by a public URL."""
+    from shared.storage.kinds import ATTACHED
+
+    attributes = {"Content-Type": content_type}
+    return attributes | {"Content-Disposition": "attachment"} if content_type in ATTACHED else attributes
 
 
 @functools.cache

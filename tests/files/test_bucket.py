@@ -216,6 +216,16 @@ async def test_s3_keeps_the_content_type_and_equal_parts(s3: S3) -> None:
     assert s3.client.head_object(Bucket=name, Key="some/prefix/sluice/test/x")["ContentType"] == "video/mp4"
 
 
+async def test_s3_serves_what_may_run_scripts_as_an_attachment(s3: S3) -> None:
+    """Also by a public URL, which no other header can reach."""
+    bucket = Bucket(s3_settings(s3, name := s3.bucket()))
+    for kind, disposition in (("image/svg+xml", "attachment"), ("image/png", None)):
+        await bucket.save("drawn", pieces(b"<svg/>"), kind)
+        (key,) = (item["Key"] for item in s3.client.list_objects_v2(Bucket=name)["Contents"])
+        head = s3.client.head_object(Bucket=name, Key=key)
+        assert (head["ContentType"], head.get("ContentDisposition")) == (kind, disposition)
+
+
 async def test_a_token_in_the_environment_is_not_mixed_with_other_keys(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = s3_settings(s3, s3.bucket())
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-lambda")
