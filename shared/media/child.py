@@ -1,54 +1,39 @@
-"""The child of examination.py: ``python -m shared.media.child FILE TYPE THUMBNAIL SECONDS`` prints one line of JSON.
+"""The child of examination.py: ``python -m shared.media.child TYPE THUMBNAIL SECONDS`` prints one line of JSON.
 
-A malicious file can harm this process only: see ``limit``.
+It reads the file from its standard input, and writes the thumbnail to the open file of that number. A malicious file
+can harm this process only: see confinement.py.
 """
 
 import json
-import resource
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import BinaryIO
 
+from shared.media.confinement import limit, lock
 from shared.media.dimensions import TooLarge
 from shared.media.media import MAX_THUMBNAIL, Answer
 
-# Bytes of the child's own data. A function of 512 MB uses about 120 MB itself while it copies. Measured with Pillow 13
-# and PyAV 18: the libraries take 25 MB. The largest images that dimensions.py allows take 105 MB (PNG), 150 MB
-# (progressive JPEG) or 195 MB (WebP). 4K films take 50 to 125 MB. Shared pages (20 MB) do not count.
-MEMORY = 300 * 1024**2
-ADDRESSES = 1024**3  # bytes of address space; limits memory that does not count as data
+Examiner = Callable[[BinaryIO, str, BinaryIO], Answer]
 
 
-def limit(seconds: int) -> None:
-    """Limits this process' memory, CPU time, open files and written bytes; allows no core dump."""
-    limits = {
-        resource.RLIMIT_DATA: MEMORY,
-        resource.RLIMIT_AS: ADDRESSES,
-        resource.RLIMIT_CPU: seconds + 1,
-        resource.RLIMIT_FSIZE: MAX_THUMBNAIL,
-        resource.RLIMIT_NOFILE: 64,
-        resource.RLIMIT_CORE: 0,
-    }
-    for kind, most in limits.items():
-        _, hard = resource.getrlimit(kind)
-        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        try:
-            resource.setrlimit(kind, (wanted, wanted))
-        except (OSError, ValueError):  # macOS refuses the limits of memory
-            continue
+def examiner_of(content_type: str) -> Examiner:
+    """Returns what examines files of this type, with all that it will import; raises ImportError without its package.
+
+    Whatever is imported here is trusted. No byte of the file has been read yet.
+    """
+    if content_type.startswith("image/"):
+        from shared.media.images import show
+
+        return show
+    from shared.media.films import examine
+
+    return examine
 
 
-def answer(path: Path, content_type: str, thumbnail: Path) -> Answer:
+def answer(examiner: Examiner, file: BinaryIO, content_type: str, thumbnail: BinaryIO) -> Answer:
     """Returns what was found in the file, or an ``error``; writes a picture's or a film's thumbnail."""
     try:
-        if content_type.startswith("image/"):
-            from shared.media.images import show
-        elif content_type.startswith("video/"):
-            from shared.media.films import show
-        else:
-            from shared.media.films import listen as show
-        return show(path, content_type, thumbnail)
-    except ImportError:
-        return {"error": "not_installed"}
+        return examiner(file, content_type, thumbnail)
     except (MemoryError, TooLarge):  # PyAV's MemoryError is a subclass
         return {"error": "too_large_to_show"}
     except Exception:
@@ -57,9 +42,17 @@ def answer(path: Path, content_type: str, thumbnail: Path) -> Answer:
 
 
 def main() -> None:
-    path, content_type, thumbnail, seconds = sys.argv[1:5]
-    limit(int(seconds))
-    print(json.dumps(answer(Path(path), content_type, Path(thumbnail))), flush=True)
+    content_type, thumbnail_number, seconds = sys.argv[1:4]
+    limit(int(seconds), MAX_THUMBNAIL)
+    try:
+        examiner = examiner_of(content_type)
+    except ImportError:
+        print(json.dumps({"error": "not_installed"}), flush=True)
+        return
+    with open(0, "rb", closefd=False) as file, open(int(thumbnail_number), "wb", closefd=False) as thumbnail:
+        lock()  # mutant: the child is locked
+        found = answer(examiner, file, content_type, thumbnail)
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

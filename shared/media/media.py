@@ -20,9 +20,10 @@ MAX_NUMBER = 10**9
 class Media:
     """Width and height in pixels as displayed, duration in s, and a thumbnail: JPEG, or WebP of a see-through image.
 
+    ``has_picture`` says of a film's or a sound's file whether it shows anything: its type may claim something else.
     With an ``error``, unknown values are None:
 
-        unknown_type       neither an image nor a video nor sound
+        unknown_type       neither an image nor a video nor sound that can be decoded
         not_installed      PyAV or Pillow is not installed
         too_large_to_show  its dimensions would take too much memory
         unreadable         broken, cut off, empty, or of another type than it claims; or a decoder ran out of memory
@@ -37,6 +38,7 @@ class Media:
     duration: float | None = None
     thumbnail: bytes | None = None
     thumbnail_type: ThumbnailType | None = None
+    has_picture: bool | None = None
     error: Word | None = None
 
 
@@ -47,6 +49,7 @@ class Answer(TypedDict, total=False):
     height: int
     duration: float | None
     thumbnail_type: ThumbnailType
+    has_picture: bool
     error: Word
 
 
@@ -63,12 +66,15 @@ def answer_of(printed: bytes) -> Media:
         raise ValueError("no answer")
     if answer.get("thumbnail_type") not in (None, *get_args(ThumbnailType)):
         raise ValueError("not a thumbnail's type")
+    if answer.get("has_picture") not in (None, True, False):
+        raise ValueError("not a truth")
     width, height, duration = (_number(answer.get(name)) for name in ("width", "height", "duration"))
     return Media(
         None if width is None else int(width),
         None if height is None else int(height),
         None if duration is None else float(duration),
         thumbnail_type=cast(ThumbnailType | None, answer.get("thumbnail_type")),
+        has_picture=cast(bool | None, answer.get("has_picture")),
         error=cast(Word | None, answer.get("error")),
     )
 

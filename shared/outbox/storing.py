@@ -255,6 +255,9 @@ def _note_failure(file: File, failure: "CopyFailed") -> None:
 
 def _note_media(file: File, media: "Media") -> None:
     """Records the findings about a picture, film or sound."""
+    from shared.storage.kinds import examined_type
+
+    file["type"] = examined_type(file["type"], media.has_picture)
     if media.width is not None:
         file["width"] = media.width
     if media.height is not None:

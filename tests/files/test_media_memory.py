@@ -36,6 +36,8 @@ LARGE: dict[str, tuple[str, str, tuple[int, int], dict[str, Any]]] = {
     "webp": ("RGBA", "WEBP", (3463, 3463), {"method": 0}),
     "lossless webp": ("RGB", "WEBP", (3463, 3463), {"method": 0, "lossless": True}),
     "avif": ("RGB", "AVIF", (3463, 3463), {"speed": 10, "subsampling": "4:4:4"}),
+    "png of 16 bits": ("I;16", "PNG", (5950, 4200), {"compress_level": 1}),
+    "tiff of fractions": ("F", "TIFF", (5950, 4200), {}),
     "tiff": ("RGB", "TIFF", (5950, 4200), {"compression": "tiff_lzw"}),
 }
 
@@ -60,9 +62,10 @@ async def peak_of(file: Path, content_type: str, status: Path, monkeypatch: pyte
     """What the child finds, and its peak memory in MiB."""
     code(
         monkeypatch,
-        "import pathlib, runpy; runpy.run_module('shared.media.child', run_name='__main__', alter_sys=True);"
-        # Not ru_maxrss, which starts from the parent's memory.
-        f"pathlib.Path({str(status)!r}).write_text(pathlib.Path('/proc/self/status').read_text())",
+        # Not ru_maxrss, which starts from the parent's memory. A locked child opens no file.
+        f"import runpy; measured, noted = open('/proc/self/status'), open({str(status)!r}, 'w');"
+        "runpy.run_module('shared.media.child', run_name='__main__', alter_sys=True);"
+        "noted.write(measured.read())",
     )
     media = await examine(file, content_type, timeout=ENOUGH)
     return media, int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024

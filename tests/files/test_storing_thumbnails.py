@@ -18,6 +18,7 @@ from shared.media import examination
 from shared.media.media import Media
 from shared.storage.bucket import Bucket
 from shared.storage.spool import spool_path
+from tests.files.films import sound
 from tests.files.storing import FILM, all_keys, document, ended, kept
 from tests.receiver import Receiver
 from tests.world import World, make_world
@@ -87,6 +88,25 @@ async def test_what_a_killed_function_left_on_the_disk_is_removed(tmp_path: Path
             path.write_bytes(b"x")
             assert sorted(tmp_path.iterdir()) == sorted([path.parent, young, others])
         assert sorted(tmp_path.iterdir()) == sorted([young, others])
+
+
+async def test_sound_whose_index_comes_last_is_noted_as_sound(world: World, source: Receiver) -> None:
+    """Its first bytes show a film's container only, so the stored key keeps its name."""
+    content = sound("pcm_s16le", "mov", 96_000)  # longer than a block of the copy
+    source.answers = lambda _: (200, {}, content)
+    job_id = await ended(world, source.url())
+    await world.follow_up()
+    (file,) = (await document(world, job_id))["files"]
+    assert (file["state"], file["content_type"], file["duration"]) == ("stored", "audio/mp4", 2.0)
+    assert file["thumbnail_url"] is file["media_error"] is None and file["url"].partition("?")[0].endswith(".mov")
+
+
+async def test_a_drawing_is_kept_as_one_and_has_no_thumbnail(world: World, source: Receiver) -> None:
+    source.answers = lambda _: (200, {"Content-Type": "text/html"}, b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    job_id = await ended(world, source.url())
+    await world.follow_up()
+    (file,) = (await document(world, job_id))["files"]
+    assert (file["state"], file["content_type"], file["media_error"]) == ("stored", "image/svg+xml", "unknown_type")
 
 
 @pytest.mark.parametrize("content", [FILM[:300], b"\x89PNG\r\n\x1a\n" + b"\0" * 100, b"GIF89a" + b"\xff" * 100])

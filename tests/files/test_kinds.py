@@ -1,0 +1,116 @@
+"""Files of many kinds have the right type, dimensions and duration, and a thumbnail of the same colours."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.media.examination import ROOT, examine
+from shared.media.media import Media
+from shared.storage.kinds import ENOUGH, content_type_of, examined_type, kind_of
+from tests.files.films import films, sounds
+from tests.files.pictures import others, pictures
+from tests.files.samples import Sample
+
+STEPS = 8  # of 256; JPEG and the films' codecs take up to 5
+Examined = dict[str, tuple[dict[str, object], bytes]]
+# As child.py does it, but for many files.
+EXAMINE_ALL = """
+import json, os, pathlib, sys
+from shared.media import films, images
+from shared.media.child import answer
+from shared.media.confinement import lock
+folder, work = pathlib.Path(sys.argv[1]), []
+for number, content_type in enumerate(json.loads((folder / "types").read_text())):
+    examiner = images.show if content_type.startswith("image/") else films.examine
+    work.append((examiner, (folder / str(number)).open("rb"), content_type, (folder / f"{number}-seen").open("wb")))
+if sys.argv[2]:
+    os.setgid(int(sys.argv[2]))
+    os.setuid(int(sys.argv[2]))
+lock()
+for examiner, file, content_type, thumbnail in work:
+    print(json.dumps(answer(examiner, file, content_type, thumbnail)))
+"""
+
+
+def examined(samples: list[Sample], folder: Path, user: str = "") -> Examined:
+    """What one locked child of the user finds in all of them, and their thumbnails."""
+    for number, sample in enumerate(samples):
+        (folder / str(number)).write_bytes(sample.content)
+    (folder / "types").write_text(json.dumps([kind_of(sample.content[:ENOUGH]).content_type for sample in samples]))
+    child = subprocess.run(
+        [sys.executable, "-c", EXAMINE_ALL, str(folder), user], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in child.stdout.splitlines()]
+    seen = [(folder / f"{number}-seen").read_bytes() for number in range(len(samples))]
+    return {sample.name: found for sample, *found in zip(samples, answers, seen, strict=True)}  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Examined:
+    """All samples that are examined, by name."""
+    return examined([*films(), *pictures(), *sounds()], tmp_path_factory.mktemp("samples"))
+
+
+def check(sample: Sample, found: dict[str, object]) -> None:
+    kind = kind_of(sample.content[:ENOUGH])
+    assert kind.content_type == (sample.first_type or sample.content_type)
+    assert kind.extension == sample.extension or sample.first_type
+    assert content_type_of(f"0.{sample.extension}") == sample.content_type
+    assert "error" not in found
+    has_picture: object = found.get("has_picture")
+    assert examined_type(kind.content_type, has_picture) == sample.content_type  # type: ignore[arg-type]
+    size = (found.get("width"), found.get("height")) if sample.size else None
+    assert size == sample.size
+    assert found.get("duration") == (sample.duration and pytest.approx(sample.duration, abs=0.09))
+
+
+def check_colours(sample: Sample, thumbnail: bytes) -> None:
+    assert sample.size is not None and sample.colours is not None
+    picture = Image.open(io.BytesIO(thumbnail)).convert("RGB")
+    width, height = picture.size
+    assert abs(width / height - sample.size[0] / sample.size[1]) < 0.02
+    middle, edge = (0, height // 2) if sample.is_on_its_side else (width // 2, 0)
+    boxes = ((6, 6, (middle or width) - 6, (edge or height) - 6), (middle + 6, edge + 6, width - 6, height - 6))
+    for box, colour in zip(boxes, sample.colours, strict=True):
+        mean = picture.crop(box).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+        assert isinstance(mean, tuple)
+        assert max(abs(one - other) for one, other in zip(mean, colour, strict=True)) <= STEPS, (mean, colour)
+
+
+def named(samples: list[Sample]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("sample", samples, ids=lambda sample: sample.name)
+
+
+@named(films() + pictures())
+def test_a_film_or_a_picture_is_shown_as_it_is(seen: Examined, sample: Sample) -> None:
+    found, thumbnail = seen[sample.name]
+    check(sample, found)
+    check_colours(sample, thumbnail)
+
+
+@named(sounds())
+def test_sound_in_any_container_has_its_type_and_duration(seen: Examined, sample: Sample) -> None:
+    found, thumbnail = seen[sample.name]
+    check(sample, found)
+    assert (found["has_picture"], thumbnail) == (False, b"")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_no_decoder_needs_a_thread(seen: Examined, tmp_path: Path) -> None:
+    """Every user but root may start none, since the kernel counts threads as processes."""
+    samples = [*films(), *pictures(), *sounds()]
+    assert examined(samples, tmp_path, "65534") == seen
+
+
+@named(others())
+async def test_another_file_has_its_type_and_is_not_examined(sample: Sample, tmp_path: Path) -> None:
+    kind = kind_of(sample.content[:ENOUGH])
+    assert (kind.content_type, kind.extension) == (sample.content_type, sample.extension)
+    assert content_type_of(f"0.{sample.extension}") == sample.content_type
+    assert await examine(tmp_path / "none", sample.content_type, timeout=1) == Media(error="unknown_type")
