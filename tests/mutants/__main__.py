@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutants import health, isolation, lives, modules, outbox, scripts
+from tests.mutants import health, isolation, lives, media, modules, outbox, scripts
 from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2
-MUTANTS = scripts.MUTANTS + isolation.MUTANTS + outbox.MUTANTS + health.MUTANTS + modules.MUTANTS + lives.MUTANTS
+PYTHON = health.MUTANTS + media.MUTANTS + modules.MUTANTS + lives.MUTANTS
+MUTANTS = scripts.MUTANTS + isolation.MUTANTS + outbox.MUTANTS + PYTHON
 
 
 def main(words: Sequence[str]) -> int:
