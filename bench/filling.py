@@ -11,9 +11,10 @@ from itertools import islice
 import redis
 
 from shared.config.settings import Settings
-from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, HISTORY, MAX_GATES, READY, SEATED
+from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, HISTORY, MAX_GATES, READY, SEATED, WAITING_SHARES
 from shared.jobqueue.keys import Keys
 from shared.jobs.request import SubmitRequest
+from shared.signing.shares import share_of
 
 CHUNK = 900  # jobs of one pipeline
 OWNER, TOKEN = "app", "0123456789abcdef"
@@ -74,12 +75,14 @@ class Filler:
         return int(self.client.execute_command("ZCOUNT", self.keys.index, "-inf", f"({ALARMS * BAND}"))  # type: ignore[no-untyped-call]
 
     def _moves(self, line: "Line", chunk: list[int]) -> Iterator[str | int]:
-        """Yields scores and members of the index: the job, its alarm, and its entry in the history."""
+        """Yields scores and members of the index: the job, its alarm, its share, and its entry in the history."""
         band = READY if line.is_ready else BACKLOG  # the lane of `video` at the first provider is 0
         lifetime = round(self.settings.queue_list[0].ttl * 1000)
         for number in chunk:
             at, name = self.began + number, job_id(number)
             yield from (band * BAND + self.score + number, name, ALARMS * BAND + at + lifetime, f"!{name}")
+            share = share_of(self.settings.signing_key, OWNER, line.user_of(number))
+            yield from (ALARMS * BAND + WAITING_SHARES + share, f"%{name}")
             yield from (HISTORY * BAND + at, f"@{OWNER}:{line.user_of(number)}|{name}")
 
     def _members(self, line: "Line", chunk: list[int]) -> dict[str, list[str | int]]:
