@@ -9,7 +9,9 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
-from shared.documents.operating import Statistics, TickReport
+from shared.config.settings import Settings
+from shared.documents.operating import KeyDocument, Statistics, TickReport
+from shared.jobqueue import Stats
 from shared.log import log
 from shared.requests.auth import Role
 from shared.runtime import Runtime
@@ -59,6 +61,7 @@ async def _statistics(sluice: Runtime) -> Statistics:
         "queues": {
             q.name: {"running": q.running, "ready": q.ready, "concurrency": q.concurrency} for q in stats.queues
         },
+        "keys": _of_keys(stats, sluice.settings),
         "running": sum(q.running for q in stats.queues),
         "max_running": sluice.settings.max_concurrent_tasks,
         "delayed": stats.delayed,
@@ -68,6 +71,19 @@ async def _statistics(sluice: Runtime) -> Statistics:
         "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),
         "limits": sluice.limits.shown(stats.gates),
         "storage_mode": sluice.settings.storage_mode,
+    }
+
+
+def _of_keys(stats: Stats, s: Settings) -> dict[str, KeyDocument]:
+    max_running, max_waiting = s.key_tasks or s.max_concurrent_tasks, s.key_queued or s.max_queue_size
+    return {
+        key.name: {
+            "running": key.running,
+            "max_running": max_running,
+            "waiting": key.waiting,
+            "max_waiting": max_waiting,
+        }
+        for key in stats.keys
     }
 
 

@@ -43,10 +43,23 @@ class QueueDocument(TypedDict):
     concurrency: int
 
 
+class KeyDocument(TypedDict):
+    """The number of one API key's jobs at the providers, and of its waiting jobs; and how many it may have."""
+
+    running: int
+    max_running: int
+    waiting: int
+    max_waiting: int
+
+
 class Statistics(TypedDict):
-    """``GET /api/process-queue``. ``counters`` count all jobs since the store was empty."""
+    """``GET /api/process-queue``. ``counters`` count all jobs since the store was empty.
+
+    ``keys`` is empty where there is one API key: then its jobs are all jobs.
+    """
 
     queues: dict[str, QueueDocument]
+    keys: dict[str, KeyDocument]
     running: int
     max_running: int
     delayed: int

@@ -33,7 +33,10 @@ class Explained(Reply):
 
 @dataclass(frozen=True)
 class Counted(Reply):
-    """What the stats script counts; ``counts`` are running and ready jobs, one queue after the other."""
+    """What the stats script counts: in ``counts`` running and ready jobs, one queue after the other.
+
+    ``of_keys`` are the running and waiting jobs, one API key after the other; none where there is one key.
+    """
 
     delayed: int
     dead: int
@@ -43,6 +46,7 @@ class Counted(Reply):
     gates: dict[str, int]
     unknown: int
     lost: dict[str, int]
+    of_keys: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class QueueCounts:
     running: int
     ready: int
     concurrency: int
+
+
+@dataclass(frozen=True)
+class KeyCounts:
+    """One API key's jobs at the providers and waiting."""
+
+    name: str
+    running: int
+    waiting: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class Stats:
     gates: dict[str, int] = field(default_factory=dict)
     unknown: int = 0  # submissions whose outcome is unknown
     lost: dict[str, int] = field(default_factory=dict)  # the jobs of the oldest of these, and when each was submitted
+    keys: tuple[KeyCounts, ...] = ()  # empty where there is one API key
 
     @property
     def tick_at(self) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.errors import JobNotFound, StoreRefused, StoreScriptError
-from shared.jobqueue.reads import Counted, Explained, Facts, Outlook, QueueCounts, Stats
+from shared.jobqueue.reads import Counted, Explained, Facts, KeyCounts, Outlook, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.scripted import Scripted
 
@@ -56,8 +56,21 @@ class Records(Scripted):
         )
         counters = {name: count for name, count in counted.counters.items() if name != "sweep_cursor"}
         lost = {member.partition("|")[2].partition(":")[0]: since for member, since in counted.lost.items()}
+        of_keys = counted.of_keys
+        per_key = tuple(
+            KeyCounts(name, *pair)
+            for name, pair in zip(self._settings.callers, zip(of_keys[::2], of_keys[1::2], strict=True), strict=False)
+        )
         return Stats(
-            per_queue, counted.delayed, counted.dead, counters, counted.backlog, counted.gates, counted.unknown, lost
+            per_queue,
+            counted.delayed,
+            counted.dead,
+            counters,
+            counted.backlog,
+            counted.gates,
+            counted.unknown,
+            lost,
+            per_key,
         )
 
     async def health(self) -> Facts:

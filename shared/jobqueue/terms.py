@@ -7,6 +7,7 @@ from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN, LIST_GAP
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
+from shared.signing.shares import shares_of_key
 
 
 def ms(seconds: float) -> str:
@@ -39,6 +40,8 @@ class Terms:
         self.queue_size = s.max_queue_size
         self.key_queued = s.key_queued
         self.key_tasks = s.key_tasks
+        # One key's jobs are all jobs.
+        self.key_shares = [shares_of_key(name)[0] for name in s.callers] if len(s.callers) > 1 else []
         self.user_waiting = s.user_waiting
         # Where users may queue more than they may run, each end looks for the next of its user.
         self.heirs = s.user_queued > s.max_user_tasks

@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
+from shared.jobqueue.constants import (
+    ALARMS,
+    BACKLOG,
+    BAND,
+    DELAYED,
+    HISTORY,
+    READY,
+    SEATED,
+    SLOT_SHARES,
+    SPECIAL,
+    WAITING_SHARES,
+)
+from shared.signing.shares import shares_of_key
 from tests.model import attempts, outbox, unknown
 from tests.model.call import Call
 from tests.model.claim import claim
@@ -141,7 +153,17 @@ def stats(model: Model, call: Call, reply: Any) -> Any:
         counts.append(sum(READY <= band < DELAYED and queue_of(band - READY) == k for band in bands))
     open_ones = [member for member, since in model.lost.items() if since >= 0]
     return [bands.count(DELAYED), len(model.dead), counts, reply[3], bands.count(BACKLOG), _gates(model),
-            len(open_ones), reply[7]]  # fmt: skip
+            len(open_ones), reply[7], _of_keys(model)]  # fmt: skip
+
+
+def _of_keys(model: Model) -> list[int]:
+    """The running and the waiting jobs of each API key."""
+    shares = [model.index[name] - ALARMS * BAND for name in model.index if name.startswith("%")]
+    found = []
+    for name in model.deployment.settings.callers:
+        of_key = shares_of_key(name)
+        found += [sum(share - first in of_key for share in shares) for first in (SLOT_SHARES, WAITING_SHARES)]
+    return found
 
 
 def _gates(model: Model) -> list[str]:

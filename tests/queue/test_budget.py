@@ -189,7 +189,7 @@ OPERATIONS: dict[str, Operation] = {
     "snooze": _snooze,
     "rescue, too early": _rescue,
     "poll that asks the provider": _poll_overdue,
-    "statistics of two queues": _statistics,
+    "statistics of two queues and two API keys": _statistics,
     "health": _health,
 }
 

@@ -14,7 +14,7 @@ from shared.errors import KeyQueueFull, QueueFull, UserLimitReached, UserQueueFu
 from shared.jobqueue.constants import ALARMS, BAND, HISTORY, SLOT_SHARES, WAITING_SHARES
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.signing.shares import key_number, share_of, shares_of_key
-from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world, settings_for
+from tests.world import AUTH, OPERATOR, OTHER_AUTH, World, http_client, make_world, settings_for
 
 
 @pytest.fixture
@@ -191,6 +191,19 @@ async def test_a_refused_job_leaves_no_share(world: World) -> None:
     with pytest.raises(UserLimitReached):
         await world.enqueue("ada")
     assert len(await shares(world)) == 3
+
+
+async def test_the_operator_sees_what_each_key_has(shared: World) -> None:
+    for _ in range(3):
+        await shared.enqueue("ada")
+    await shared.enqueue("ada", owner="other")
+    await shared.runtime.queue.claim(2)
+    async with http_client(**OPERATOR) as client:
+        keys = (await client.get("/api/process-queue")).json()["keys"]
+        other = {"running": 0, "max_running": 5, "waiting": 1, "max_waiting": 500}
+        assert keys == {"app": {"running": 2, "max_running": 5, "waiting": 1, "max_waiting": 500}, "other": other}
+        shared.another_process(api_keys="app:key-of-the-app-in-tests")
+        assert (await client.get("/api/process-queue")).json()["keys"] == {}
 
 
 # Slots

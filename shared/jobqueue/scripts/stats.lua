@@ -1,10 +1,11 @@
 -- stats: counts what waits and runs, and what ended so far.
--- With: room
+-- With: room, users, shares
 -- KEYS: index, stats, dead, lost
--- ARGV: queues: count
+-- ARGV: queues: count, key_shares: numbers
 -- Returns: {delayed: count, dead: count, counts: numbers, counters: counts, backlog: count, gates: counts,
---       unknown: count, lost: counts}
+--       unknown: count, lost: counts, of_keys: numbers}
 -- counts: running and ready, one queue after the other.
+-- of_keys: running and waiting, one API key after the other; key_shares are the first shares of each.
 -- unknown, lost: how many submissions have an unknown outcome, and since when the oldest ones have.
 local MAX_LOST = 100
 
@@ -20,8 +21,13 @@ for queue = 0, tonumber(arg.queues) - 1 do
   add(counts, count(first, last))
   add(counts, count(READY + first, READY + last))
 end
+local of_keys = {}
+for _, share in ipairs(numbers(arg.key_shares)) do
+  local first, last = shares_of_key(share)
+  add(of_keys, count_shares(first, last, true), count_shares(first, last, false))
+end
 local delayed, backlog = count(DELAYED, DELAYED + 1), count(BACKLOG, BACKLOG + 1)
 local unknown = redis.call('ZCOUNT', key.lost, 0, '+inf')
 local lost = redis.call('ZRANGEBYSCORE', key.lost, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, MAX_LOST)
 local dead, counters = redis.call('ZCARD', key.dead), redis.call('HGETALL', key.stats)
-return { delayed, dead, counts, counters, backlog, all_gates(), unknown, lost }
+return { delayed, dead, counts, counters, backlog, all_gates(), unknown, lost, of_keys }
