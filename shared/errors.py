@@ -28,6 +28,7 @@ No message holds a secret, a token, a signed URL or what the caller sent.
 from typing import ClassVar
 
 PROBLEM_JSON = "application/problem+json"
+UNANSWERED = "The store did not answer in time; the request may have been applied."
 
 
 class Problem(Exception):
@@ -309,6 +310,7 @@ class StoreError(Problem):
     http_status = 503
     title = "The store cannot be used right now"
     retryable = True
+    refusal = ""  # the limit that the store names, for the operator; see store/refusals.py
 
 
 class StoreUnavailable(StoreError):
@@ -319,13 +321,12 @@ class StoreUnavailable(StoreError):
 
 
 class StoreRefused(StoreUnavailable):
-    """Surely not applied: the store refused to serve. ``reason`` says why, for the log."""
+    """Surely not applied: the store refused to serve."""
 
     code = "store_refused"
 
     def __init__(self, reason: str, *, retry_after: int = 60) -> None:
         super().__init__(f"The store refuses requests: {reason}.", retry_after=retry_after)
-        self.reason = reason
 
 
 class StoreUncertain(StoreError):
@@ -333,8 +334,8 @@ class StoreUncertain(StoreError):
 
     code = "store_uncertain"
 
-    def __init__(self) -> None:
-        super().__init__("The store did not answer in time; the request may have been applied.", retry_after=2)
+    def __init__(self, detail: str = UNANSWERED, *, retry_after: int = 2) -> None:
+        super().__init__(detail, retry_after=retry_after)
 
 
 class StoreScriptError(StoreError):

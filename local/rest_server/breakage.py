@@ -7,11 +7,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from .faults import Fault, Injection
+from .faults import INTERRUPTED_TEXT, Fault, Injection
 from .tokens import UNAUTHORIZED
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-APPLIED_FIRST = frozenset((Fault.APPLY_THEN_DROP, Fault.APPLY_THEN_HANG, Fault.APPLY_THEN_HTML_502))
+APPLIED_FIRST = frozenset(
+    (Fault.APPLY_THEN_DROP, Fault.APPLY_THEN_HANG, Fault.APPLY_THEN_HTML_502, Fault.APPLY_THEN_JSON_500)
+)
 
 
 class NoResponse(Response):
@@ -64,6 +66,12 @@ def _nonsense(fault: Fault) -> Response:
         return JSONResponse(UNAUTHORIZED, status_code=401)
     if fault is Fault.THROTTLED:
         return PlainTextResponse("Too Many Requests", status_code=429)
+    if fault is Fault.JSON_429:
+        return JSONResponse({"error": "Too many requests"}, status_code=429)
+    if fault in (Fault.JSON_500, Fault.APPLY_THEN_JSON_500):
+        return JSONResponse({"error": "Internal server error"}, status_code=500)
+    if fault is Fault.INTERRUPTED:
+        return JSONResponse({"error": INTERRUPTED_TEXT}, status_code=400)
     return HTMLResponse(HTML, status_code=502)
 
 

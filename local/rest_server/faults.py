@@ -13,7 +13,11 @@ QUOTA_TEXT = (
     "ERR max requests limit exceeded. Limit: 500000, Usage: 500007. "
     "See https://upstash.com/docs/redis/troubleshooting/max_requests_limit for details"
 )
-CAPACITY_TEXT = "ERR DB capacity quota exceeded"
+CAPACITY_TEXT = "ERR DB capacity quota exceeded. Threshold: 268435456 bytes, Usage: 268979370 bytes."
+# Of a command inside a script, as Upstash's clients' own tests quote such errors.
+INTERRUPTED_TEXT = f"ERR Error running script: @user_script:7: {CAPACITY_TEXT} stack traceback: [G]: in function 'call'"
+# Upstash's page on its free databases: "read and delete requests will not be affected".
+DELETES = frozenset((b"DEL", b"UNLINK"))
 
 
 class Fault(StrEnum):
@@ -40,13 +44,21 @@ class Fault(StrEnum):
     QUOTA = "quota"
     """The month's commands are used up: each command is refused, a transaction as a whole."""
     CAPACITY = "capacity"
-    """The database is full: commands that may write are refused, scripts and deletions among them."""
+    """The database is full: commands that may write are refused, scripts among them; DEL and UNLINK are not."""
+    INTERRUPTED = "interrupted"
+    """The database is full, and a script is said to have stopped at one of its commands; nothing is applied."""
     READ_ONLY = "read_only"
     """The token may only read: commands that may write are refused with NOPERM."""
     WRONG_TOKEN = "wrong_token"
     """401, as if the token had been revoked."""
     THROTTLED = "throttled"
     """429 with plain text."""
+    JSON_429 = "json_429"
+    """429 with an error in JSON, as of a proxy that limits the rate."""
+    JSON_500 = "json_500"
+    """500 with an error in JSON that no command answers with."""
+    APPLY_THEN_JSON_500 = "apply_then_json_500"
+    """Applied, then the same."""
 
     @property
     def refuses(self) -> bool:
@@ -125,7 +137,7 @@ def refusal_by(fault: Fault, command: Command, writes: bool) -> Failure | None:
     """Returns the error that this fault answers instead of running the command, or None if the command may run."""
     if fault is Fault.QUOTA:
         return Failure(QUOTA_TEXT)
-    if fault is Fault.CAPACITY and writes:
+    if fault is Fault.CAPACITY and writes and command[0].upper() not in DELETES:
         return Failure(CAPACITY_TEXT)
     if fault is Fault.READ_ONLY and writes:
         return no_permission(command)

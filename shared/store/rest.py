@@ -14,25 +14,17 @@ from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 
 from shared.config.settings import Settings
-from shared.errors import StoreError, StoreRefused, StoreScriptError, StoreUnavailable, StoreUncertain
+from shared.errors import StoreError, StoreScriptError, StoreUnavailable, StoreUncertain
 from shared.log import log
+from shared.store.refusals import StoreInterrupted, classify
 
-# The HTTP status of these answers is not documented (only 200, 400, 401 and 405 are), so the text decides.
-# Texts: Upstash's troubleshooting pages and its REST API page.
-REFUSALS = (
-    ("max requests limit exceeded", "its monthly request quota is used up", 60),
-    ("max daily request limit exceeded", "its daily request quota is used up", 60),
-    ("capacity quota exceeded", "it is full", 60),
-    ("max concurrent connections", "it has too many connections", 5),
-    ("wrongpass", "the token is wrong", 60),
-    ("unauthorized", "the token is wrong", 60),
-    ("noperm", "the token may only read", 60),
-    ("readonly", "it is read-only", 10),
-    ("oom command not allowed", "it is full", 60),
-    ("loading", "it is starting", 5),
-)
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+TOO_MANY = 429
 IDLE_CONNECTION = 55.0  # s; keeping a connection for longer rarely pays
+
+
+class Trouble(Exception):
+    """The answer's status says that the store, or what is in front of it, is in trouble; its error text, or ''."""
 
 
 class RestStore:
@@ -48,6 +40,7 @@ class RestStore:
         )
         client: httpx.AsyncClient = self._redis._http._client
         client.timeout = httpx.Timeout(settings.store_try_timeout, connect=settings.store_connect_timeout)
+        client.event_hooks = {"response": [_notice_trouble]}
         # httpx closes idle connections after 5 s; most calls of a quiet deployment would then need a TLS handshake.
         pool: Any = client._transport._pool  # type: ignore[attr-defined]
         pool._keepalive_expiry = IDLE_CONNECTION
@@ -60,13 +53,15 @@ class RestStore:
             async with asyncio.timeout(self._total_timeout):
                 try:
                     return await self._once(list(command))
+                except StoreInterrupted:
+                    raise  # it would be refused again
                 except StoreUncertain:
                     log.warning("store_repeat", command=command[0])
                     return await self._again(list(command))  # mutant: one repeat
         except TimeoutError:
             raise StoreUncertain from None
         except StoreError as error:
-            log.error("store_failed", code=error.code, command=command[0], reason=_reason(error))
+            log.error("store_failed", code=error.code, command=command[0], **_reason(error))
             raise
 
     async def _again(self, command: list[str]) -> Any:
@@ -84,6 +79,8 @@ class RestStore:
             raise StoreUnavailable from None
         except UpstashError as error:
             raise classify(str(error)) from None
+        except Trouble as trouble:
+            raise classify(str(trouble), is_trouble=True) from None
         # No usable answer: timeouts, dropped connections, an HTML page from a proxy, an empty error text.
         except (TimeoutError, httpx.HTTPError, json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError):
             raise StoreUncertain from None
@@ -92,14 +89,20 @@ class RestStore:
         await self._redis.close()
 
 
-def classify(text: str) -> StoreError:
-    """Returns the error that an answer's text means."""
-    lower = text.lower()
-    for mark, reason, retry_after in REFUSALS:
-        if mark in lower:
-            return StoreRefused(reason, retry_after=retry_after)
-    return StoreScriptError(text)
+async def _notice_trouble(response: httpx.Response) -> None:
+    """Raises Trouble: upstash-redis reads no status, and would take a proxy's JSON error for one of the command."""
+    if response.status_code < 500 and response.status_code != TOO_MANY:  # mutant: status
+        return
+    await response.aread()
+    try:
+        text = response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        text = ""
+    raise Trouble(text if isinstance(text, str) else "")
 
 
-def _reason(error: StoreError) -> str:
-    return error.text[:300] if isinstance(error, StoreScriptError) else error.detail
+def _reason(error: StoreError) -> dict[str, str]:
+    """What the log says of an error: its reason, and the limit that was met."""
+    if isinstance(error, StoreScriptError):
+        return {"reason": error.text[:300]}
+    return {"reason": error.detail, **({"refusal": error.refusal} if error.refusal else {})}

@@ -16,6 +16,7 @@ from tests.faults.scenarios import (
     BACKLOG,
     BATCH,
     BATCH_CANCELED,
+    CANCELING,
     CIRCUIT,
     CONTROLLED,
     EXPIRING,
@@ -78,6 +79,53 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
         "ok",
     ),
     "a retry of a batch forgets who waits": (script_edit("batch_retry", "promotion", ""), BATCH, "ok"),
+    "an ended job leaves the index before its record says so": (
+        script_edit(
+            "ending",
+            "seat",
+            "redis.call('ZREM', key.index, id, alarm_of(id))\nredis.call('ZREM', user_key(f.owner, f.user), id)",
+        ),
+        CANCELING,
+        "ok",
+    ),
+    "an end that stopped half-way is not finished": (
+        script_edit("ending", "unfinished end", "if true then return false end"),
+        ORDINARY,
+        "ok",
+    ),
+    "a job's record comes before its place in the index": (
+        script_edit(
+            "enqueue",
+            "index first",
+            "write_fields(key.job, fields, rest.fields)\nredis.call('ZADD', key.index, index_score, id, unpack(moves))",
+        ),
+        ORDINARY,
+        "ok",
+    ),
+    "the records of a batch's jobs come before their places": (
+        script_edit(
+            "batch_create",
+            "index first",
+            "for _, job in ipairs(jobs) do write_job(job, common) end\nredis.call('ZADD', key.index, unpack(moves))",
+        ),
+        BATCH,
+        "ok",
+    ),
+    "the rest of a batch is left out for good": (
+        script_edit("batch_create", "rest of a batch", "if true then return { 'duplicate' } end"),
+        BATCH,
+        "ok",
+    ),
+    "a sweep overlooks a job at a wrong place of the index": (
+        script_edit("rehome", "place in the index", "return true"),
+        LIMITED,
+        "ok",
+    ),
+    "a sweep overlooks a job at a wrong place of its user's set": (
+        script_edit("rehome", "place in the user's set", "return true"),
+        LIMITED,
+        "ok",
+    ),
     "a redriven job stays a dead letter": (script_edit("redrive", "dead letter", ""), REDRIVEN, "ok"),
     "the end of a job has no event": (script_edit("ending", "event posted", ""), NOTIFIED, "ok"),
     "the end of a batch has no event": (script_edit("ending", "batch event posted", ""), NOTIFIED_BATCH, "ok"),

@@ -1,9 +1,10 @@
 """The stores that run the real scripts, and a cheap snapshot of all their data."""
 
 import json
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from fakeredis.model import Hash
+from fakeredis._helpers import SimpleError
+from fakeredis.model import Hash, is_write_command
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
@@ -25,6 +26,7 @@ end
 return cjson.encode(all)
 """
 
+REFUSED = "ERR DB capacity quota exceeded. Threshold: 268435456 bytes, Usage: 268979370 bytes."
 LIFETIME = "86400"  # s; longer than any run, like the real ones
 
 
@@ -115,10 +117,35 @@ class MemoryEngine(_Loading):
         server._lua_runtime = Compiled(server._lua_runtime)
         self._held = server.dbs
         self._seen: dict[bytes, tuple[Any, Any]] = {}
-        self._socket: Any = store._redis.connection_pool.get_connection()._sock
+        self._socket = cast(Any, store._redis.connection_pool.get_connection()._sock)
+        self.commands: list[str] = []  # of the last script, in order
+        self._stop_at = 0
+        self._call = self._socket._lua_redis_call
+        self._socket._lua_redis_call = self._counted
+
+    async def stop_half_way(self, number: int, *command: str) -> None:
+        """Runs a script and refuses its command of this number; those before it are kept."""
+        self._stop_at = number
+        try:
+            await self.execute(*command)
+        except StoreScriptError:
+            self._stop_at = 0
+            return
+        raise AssertionError(f"the script has only {len(self.commands)} commands, not {number}")
+
+    def writes(self) -> list[int]:
+        """Returns the numbers of the last script's commands that write."""
+        return [number for number, name in enumerate(self.commands, 1) if is_write_command(name.lower().encode())]
+
+    def _counted(self, runtime: Any, expected_globals: Any, name: bytes, *args: Any) -> Any:
+        self.commands.append(name.decode())
+        if len(self.commands) == self._stop_at:
+            raise SimpleError(REFUSED)
+        return self._call(runtime, expected_globals, name, *args)
 
     async def execute(self, *command: str) -> Any:
         """Runs one command without the client's encoding and decoding."""
+        self.commands.clear()
         self._socket._process_command([part.encode() for part in command])
         reply = self._socket.responses.get()
         if isinstance(reply, Exception):

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tests.faults.exploration import Exploration
-from tests.faults.plan import Fault, faults_at
+from tests.faults.plan import Fault, FaultPlan, Path, faults_at, stops_at
 
 SHOWN = 12  # failures that a report quotes
 
@@ -15,10 +15,28 @@ def faults_of(points: list[str]) -> list[Fault]:
     return [fault for number, point in enumerate(points, 1) for fault in faults_at(number, point)]
 
 
+def stops_of(plan: FaultPlan, tried: set[Path]) -> list[Fault]:
+    """Returns the stops of the run's scripts on paths that were not tried yet, and notes these as tried."""
+    stops = []
+    for number, path in plan.paths.items():
+        if path not in tried:
+            tried.add(path)
+            stops += stops_at(number, path)
+    return stops
+
+
 async def every_fault(exploration: Exploration, max_failures: int = 10_000) -> None:
     """Runs the scenario without faults, and then once with each single fault, until ``max_failures`` runs failed."""
     base = await exploration.base()
     for fault in faults_of(base.plan.points):
+        if len(exploration.failures) < max_failures:
+            await exploration.disturb(base, fault)
+
+
+async def every_stop(exploration: Exploration, tried: set[Path], max_failures: int = 10_000) -> None:
+    """Stops each script on a path that was not tried yet at each of its writes, until ``max_failures`` runs failed."""
+    base = await exploration.base()
+    for fault in stops_of(base.plan, tried):
         if len(exploration.failures) < max_failures:
             await exploration.disturb(base, fault)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-EXPECTED = ("StoreUncertain",)
+EXPECTED = ("StoreUncertain", "StoreInterrupted")
 NEVER = ("slot_without_run", "event_unreadable")
 
 _unexpected: list[str] = []

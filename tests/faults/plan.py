@@ -7,6 +7,8 @@ silence       both tries are lost: StoreUncertain                   same as time
 pause         the process is frozen past its lease                  the same
 long_pause    the process is frozen past the adoption window        the same
 stale_repeat  applied, frozen past the lease, lost, and repeated    made, frozen past the lease, and timed out
+stop          a script ends at one of its commands; those before    never
+              it are kept
 
 before: the command was not applied, or the call not received. after: it was, and only the answer is lost.
 """
@@ -14,12 +16,12 @@ before: the command was not applied, or the call not received. after: it was, an
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["crash", "timeout", "silence", "pause", "long_pause", "stale_repeat"]
+Kind = Literal["crash", "timeout", "silence", "pause", "long_pause", "stale_repeat", "stop"]
 When = Literal["before", "after"]
 
 KINDS: tuple[Kind, ...] = ("crash", "timeout", "silence", "pause", "long_pause", "stale_repeat")
 WHENS: tuple[When, ...] = ("before", "after")
-LOSES_ANSWER = ("timeout", "silence", "stale_repeat")
+LOSES_ANSWER = ("timeout", "silence", "stale_repeat", "stop")
 FREEZES = ("pause", "long_pause")
 
 
@@ -34,9 +36,21 @@ class Fault:
     number: int
     when: When
     kind: Kind
+    command: int = 0  # the one at which a script stops
 
     def __str__(self) -> str:
+        if self.kind == "stop":
+            return f"stop at command {self.command} of I/O {self.number}"
         return f"{self.kind} {self.when} I/O {self.number}"
+
+
+@dataclass(frozen=True)
+class Path:
+    """The commands that a script ran, and the numbers of those that write."""
+
+    verb: str
+    commands: tuple[str, ...]
+    writes: tuple[int, ...]
 
 
 @dataclass
@@ -46,6 +60,7 @@ class FaultPlan:
     faults: tuple[Fault, ...] = ()
     points: list[str] = field(default_factory=list)  # what was done, in order
     struck: list[Fault] = field(default_factory=list)
+    paths: dict[int, "Path"] = field(default_factory=dict)  # of the scripts, by the number of their I/O
 
     def next(self, point: str) -> Fault | None:
         """Returns the fault of the next I/O, named ``point``."""
@@ -55,6 +70,11 @@ class FaultPlan:
                 self.struck.append(fault)
                 return fault
         return None
+
+    @property
+    def has_stopped_a_script(self) -> bool:
+        """Whether a script was stopped, so that its data may contradict each other for a while."""
+        return any(fault.kind == "stop" for fault in self.struck)
 
     @property
     def is_over(self) -> bool:
@@ -92,3 +112,12 @@ def is_store(point: str) -> bool:
 def faults_at(number: int, point: str, kinds: tuple[Kind, ...] = KINDS) -> list[Fault]:
     """Returns all faults worth trying at this I/O."""
     return [Fault(number, when, kind) for kind in kinds for when in WHENS if is_of_use(point, when, kind)]
+
+
+def stops_at(number: int, path: Path) -> list[Fault]:
+    """Returns the faults that keep a part of a script's writes: a stop at each write but the first one.
+
+    A stop at a read keeps what a stop at the next write keeps. One at the first write equals a lost command, and one
+    behind the last write a lost answer.
+    """
+    return [Fault(number, "before", "stop", command) for command in path.writes[1:]]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tests.faults.plan import FREEZES, LOSES_ANSWER, Crash, Fault, FaultPlan
+from tests.faults.plan import FREEZES, LOSES_ANSWER, Crash, Fault, FaultPlan, Path
 
 Answer = TypeVar("Answer")
 
@@ -16,6 +16,7 @@ class Passage:
 
     loss: Fault | None
     was_frozen: bool
+    number: int = 0  # of the I/O in its run
 
 
 class Process:
@@ -44,6 +45,10 @@ class Process:
     def was_frozen(self) -> bool:
         return self._freezes > 0
 
+    def note_path(self, number: int, path: Path) -> None:
+        """Notes what the script of an I/O did."""
+        self._plan.paths[number] = path
+
     async def io(self, verb: str, act: Callable[[Passage], Awaitable[Answer]]) -> Answer:
         """Does one I/O, unless the plan or the process's end prevents it. Tasks of one process take turns here."""
         self._tasks.add(asyncio.current_task())  # type: ignore[arg-type]
@@ -51,12 +56,13 @@ class Process:
         await asyncio.sleep(0)
         await self._admitted()
         fault = self._plan.next(f"{self.name} {verb}")
+        number = len(self._plan.points)
         if fault is not None and fault.when == "before":
             await self._strike(fault)
         loss = fault if fault is not None and fault.kind in LOSES_ANSWER else None
         self._under_way += 1
         try:
-            answer = await act(Passage(loss, self._freezes > freezes))
+            answer = await act(Passage(loss, self._freezes > freezes, number))
         finally:
             self._under_way -= 1
             self._after_io()

@@ -15,6 +15,7 @@ from typing import Any
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.config.settings import Settings
+from shared.dispatch.tick import SWEEP_EVERY
 from shared.outbox.scope import Scope
 from shared.runtime import Runtime
 from shared.storage.files import read_files
@@ -28,7 +29,7 @@ from tests.faults.plan import Crash, Fault, FaultPlan
 from tests.faults.process import Process
 from tests.faults.provider import RETRIES, FakeProvider
 from tests.faults.scenario import Scenario, Step, WebhookMode, Work
-from tests.invariants import Limits, Made, State, check, final, referred, spend
+from tests.invariants import Limits, Made, State, at_rest, check, ends_kept, final, referred, spend
 from tests.world import settings_for
 
 START = 1_800_000_000_000 - 60_000  # ms; the first tick comes at a full quarter of an hour, so it sweeps
@@ -78,6 +79,8 @@ class Simulation:
         self._max_ticks = ticks_until_quiet(
             settings, len(scenario.works), scenario.width, scenario.troubles, scenario.refusals
         )
+        if any(fault.kind == "stop" for fault in plan.faults):
+            self._max_ticks += round(SWEEP_EVERY / settings.tick_period) + 1
         self._is_reachable = scenario.endpoint[-1] == "ok"
         self._max_duration = MAX_DURATION if self._is_reachable else MAX_DELIVERY_TIME
 
@@ -91,7 +94,7 @@ class Simulation:
         """Whether there is nothing left to do, or it takes too long."""
         books = self.books
         is_late = books.outcome.ticks > self._max_ticks or books.now > START + self._max_duration
-        return is_late or not (books.events or books.state.live or books.state.outbox)
+        return is_late or not (books.events or books.state.live or books.state.outbox or self._traces())
 
     async def step(self) -> None:
         """Runs the next event or the next tick, whichever is earlier."""
@@ -108,9 +111,17 @@ class Simulation:
             overtaking, self._overtaking = self._overtaking, set()
             await asyncio.gather(*overtaking)
 
+    def _traces(self) -> list[str]:
+        """Returns what a stopped script has left and no call has mended yet."""
+        if not self.plan.has_stopped_a_script:
+            return []
+        return at_rest(self.books.state, self.books.now, self._limits, self.books.outside)
+
     def judge(self) -> Outcome:
         """Checks the final state."""
         self._look()
+        for fault in self._traces():
+            self.complain(f"{fault} (left by a stopped script)")
         state, outcome = self.books.state, self.books.outcome
         books = self.books
         for fault in final(
@@ -198,7 +209,7 @@ class Simulation:
         books, period = self.books, round(self.settings.tick_period * 1000)
         counts = self.plan.is_over and not self._frozen and not books.steps_left
         due = books.now if books.state.live else books.state.next_follow_up
-        if due is None or due > books.now:
+        if (due is None or due > books.now) and not self._traces():
             # Until then, or until the next event, each tick is like this one.
             until = min((moment for moment in (due, *(event[0] for event in books.events[:1])) if moment), default=0)
             passing = max(1, math.ceil((until - books.now) / period))
@@ -329,7 +340,11 @@ class Simulation:
             for job_id, job in books.state.jobs.items()
             if job_id in books.outside.erasing - state.jobs.keys() and job["state"] == "done"
         }
-        for fault in check(books.state, state, books.made, books.now, self._limits, books.outside):
+        if self.plan.has_stopped_a_script:
+            found = list(ends_kept(books.state, state))
+        else:
+            found = check(books.state, state, books.made, books.now, self._limits, books.outside)
+        for fault in found:
             self.complain(fault)
         books.state = state
 

@@ -4,8 +4,10 @@ from typing import Any
 
 from shared.errors import StoreUncertain
 from shared.jobqueue.script import VERBS, script
+from shared.store.refusals import StoreInterrupted
 from shared.store.rest import RestStore
-from tests.faults.engines import Engine
+from tests.faults.engines import Engine, MemoryEngine
+from tests.faults.plan import Path
 from tests.faults.process import Passage, Process
 
 NEVER = 3600.0  # s of real time; only the plan decides what times out here
@@ -23,10 +25,15 @@ class FaultyStore:
     async def execute(self, *command: str) -> Any:
         process = self.process
 
-        async def sent(passage: Passage) -> Any:
-            return await Call(self._engine, process, passage).execute(*command)
-
         verb = self._verbs.get(command[1], command[0]) if command[0] == "EVAL" else command[0]
+
+        async def sent(passage: Passage) -> Any:
+            answer = await Call(self._engine, process, passage).execute(*command)
+            if command[0] == "EVAL" and isinstance(self._engine, MemoryEngine):
+                path = Path(verb, tuple(self._engine.commands), tuple(self._engine.writes()))
+                process.note_path(passage.number, path)
+            return answer
+
         return await process.io(f"store:{verb}", sent)
 
     async def close(self) -> None:
@@ -46,6 +53,10 @@ class Call(RestStore):
         loss = self._loss
         if loss is None:
             return await self._engine.execute(*command)
+        if loss.kind == "stop":
+            assert isinstance(self._engine, MemoryEngine), "only memory mode stops a script"
+            await self._engine.stop_half_way(loss.command, *command)
+            raise StoreInterrupted("it is full")
         if loss.kind != "silence":
             self._loss = None
         if loss.when == "after":

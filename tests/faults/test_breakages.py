@@ -10,7 +10,7 @@ import pytest
 from shared.jobqueue.script import FOLDER, script
 from tests.faults.breakages import BREAKAGES
 from tests.faults.engines import MemoryEngine
-from tests.faults.enumeration import every_fault
+from tests.faults.enumeration import every_fault, every_stop
 from tests.faults.exploration import Exploration
 
 SAMPLE = 5
@@ -24,6 +24,7 @@ async def assert_is_noticed(breakage: str, memory: MemoryEngine, patched: pytest
     patched.setattr("shared.jobqueue.script.FOLDER", folder)
     script.cache_clear()
     exploration = Exploration(scenario, mode, memory)
+    await every_stop(exploration, set(), max_failures=1)
     await every_fault(exploration, max_failures=1)
     assert exploration.failures, breakage
 

@@ -19,6 +19,7 @@ I11  identity      a submit that is repeated with its key creates no second job
 I12  egress        (tests/hooks/test_egress.py)
 
 Call ``check`` after each I/O (it costs some ten microseconds), ``final`` at the end, ``spend`` for each creation.
+After a script was stopped half-way, call ``at_rest`` instead of ``check``, once its traces are gone.
 """
 
 from collections import Counter
@@ -27,12 +28,14 @@ from collections.abc import Iterable, Mapping
 from tests.invariants.events import events, undelivered
 from tests.invariants.files import files, referred
 from tests.invariants.gates import gates
-from tests.invariants.moves import fencing, finality
+from tests.invariants.moves import ends_kept, fencing, finality
 from tests.invariants.places import batches, conservation, deadlines, lifetimes, losses, seats, unknowns
 from tests.invariants.spending import spend
 from tests.invariants.state import Limits, Made, Object, Outside, State
 
-__all__ = ["Limits", "Made", "Object", "Outside", "State", "check", "final", "referred", "spend"]
+__all__ = [
+    "Limits", "Made", "Object", "Outside", "State", "at_rest", "check", "ends_kept", "final", "referred", "spend",
+]  # fmt: skip
 
 
 def check(
@@ -52,6 +55,20 @@ def check(
         *deadlines(after, now, limits),
         *events(before, after, now, limits, outside),
         *files(before, after, now, limits, outside),
+    ]
+
+
+def at_rest(state: State, now: int, limits: Limits, outside: Outside) -> list[str]:
+    """Returns all contradictions in a state, whatever led to it: a script that stopped may cause some for a while."""
+    return [
+        *conservation(state),
+        *seats(state, state, limits),
+        *batches(state),
+        *lifetimes(state),
+        *deadlines(state, now, limits),
+        *unknowns(state),
+        *events(state, state, now, limits, outside),
+        *files(state, state, now, limits, outside),
     ]
 
 

@@ -28,13 +28,23 @@ def _moves(before: State, after: State) -> Iterator[str]:
         old, new = known.get("state", ""), job["state"]
         if old != new and not may_become(old, new):
             yield f"I2 {job_id} went from {old} to {new}"
-        if old == "done" and any(known.get(name) != job.get(name) for name in FINAL_FIELDS):
-            yield f"I2 {job_id} had ended, but was changed"
+        yield from _kept(job_id, known, job)
         grown = int(job["attempt"]) - int(known.get("attempt", 0))
         if grown != (1 if new == "submitting" and old != new else 0):
             yield f"I3 {job_id} moved from {old} to {new}, and its attempt grew by {grown}"
         if int(job["attempt"]) - int(job.get("snoozes", 0)) > int(job["max_attempts"]):
             yield f"I4 {job_id} is at attempt {job['attempt']} of {job['max_attempts']}"
+
+
+def ends_kept(before: State, after: State) -> Iterator[str]:
+    """No end changes."""
+    for job_id, job in after.jobs.items():
+        yield from _kept(job_id, before.jobs.get(job_id, {}), job)
+
+
+def _kept(job_id: str, known: JobFields, job: JobFields) -> Iterator[str]:
+    if known.get("state") == "done" and any(known.get(name) != job.get(name) for name in FINAL_FIELDS):
+        yield f"I2 {job_id} had ended, but was changed"
 
 
 def fencing(before: State, after: State, made: Mapping[str, Made], now: int) -> Iterator[str]:

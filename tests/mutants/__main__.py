@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutants import health, isolation, lives, media, modules, outbox, scripts
+from tests.mutants import health, isolation, lives, media, modules, outbox, scripts, stopped
+from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2
-PYTHON = health.MUTANTS + media.MUTANTS + modules.MUTANTS + lives.MUTANTS
-MUTANTS = scripts.MUTANTS + isolation.MUTANTS + outbox.MUTANTS + PYTHON
+PARTS = (scripts, isolation, outbox, health, media, modules, lives, stopped)
+MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 
 
 def main(words: Sequence[str]) -> int:

@@ -65,6 +65,21 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{STORE}a_lost_answer_followed_by_a_refused_connection_is_still_uncertain",
     ),
     python(
+        "the store client reads no status", REST,
+        "status", "if True:",
+        f"{STORE}one_lost_answer_is_survived_by_one_repeat[json_500]",
+    ),
+    python(
+        "trouble of the server counts as an error of the script", "shared/store/refusals.py",
+        "trouble", "if False:",
+        f"{STORE}one_lost_answer_is_survived_by_one_repeat[json_500]",
+    ),
+    python(
+        "a script that was refused a command counts as not applied", "shared/store/refusals.py",
+        "partly applied", "is_partial = False",
+        f"{STORE}a_script_that_was_refused_a_command_may_be_applied_and_is_not_repeated",
+    ),
+    python(
         "a webhook's nonce is not compared", "functions/webhook.py",
         "nonce", "if not given:",
         f"{FUNCTIONS}a_webhook_of_another_attempt_is_401_and_changes_nothing[nonce=00]",

@@ -87,7 +87,7 @@ ADDED = (
     ),
     lua(
         "a batch ends twice", "ending",
-        "batch ends once", "redis.call('HSET', batch, 'ended_at', arg.now)",
+        "batch ends once", "local has_event = close_batch(f, b)",
         batches("a_batch_that_ends_within_a_cancellation_sends_one_event"),
     ),
     lua(

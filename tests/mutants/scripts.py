@@ -76,8 +76,8 @@ ENDS = (
         *contract("cancelling_a_running_job_keeps_its_slot_until_the_provider_confirms"),
     ),
     lua(
-        "leaked seat on fail", "ending",
-        "seat", "if outcome ~= 'failed' then redis.call('ZREM', user_key(f.owner, f.user), id) end",
+        "leaked seat at an end", "ending",
+        "seat", "",
         *attempts("a_job_whose_submission_is_lost_three_times_is_a_dead_letter"),
     ),
     lua(

@@ -5,6 +5,7 @@ import time
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
@@ -12,10 +13,11 @@ from shared.errors import StoreRefused, StoreScriptError, StoreUnavailable, Stor
 from shared.providers.base import Unknown
 from shared.runtime import Runtime, install
 from shared.store import open_store
-from shared.store.rest import RestStore, classify
+from shared.store.refusals import StoreInterrupted, classify
+from shared.store.rest import RestStore
 from tests.world import AUTH, PROCESSOR, World, http_client, settings_for
 
-FAST = {"store_connect_timeout": 0.2, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
+FAST = {"store_connect_timeout": 0.3, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
 
 
 @pytest.fixture
@@ -35,18 +37,40 @@ async def test_values_come_back_as_they_were(store: RestStore) -> None:
     assert await store.execute("EVAL", "return {1, {'a', false}, 'OK'}", "0") == [1, ["a", None], "OK"]
 
 
-@pytest.mark.parametrize("fault", ["drop_before", "apply_then_drop", "html_502", "apply_then_html_502", "hang"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "drop_before", "apply_then_drop", "html_502", "apply_then_html_502", "hang",
+        "json_500", "apply_then_json_500", "json_429",
+    ],
+)  # fmt: skip
 async def test_one_lost_answer_is_survived_by_one_repeat(store: RestStore, valkey: RunningServer, fault: str) -> None:
+    valkey.reset_bill()
     valkey.inject(fault)
     await store.execute("SET", "k", "v")
-    assert valkey.ask("GET", "k") == b"v"
+    assert (valkey.ask("GET", "k"), valkey.bill().calls) == (b"v", 2)
 
 
-@pytest.mark.parametrize("fault", ["drop_before", "apply_then_drop", "html_502", "apply_then_hang"])
+@pytest.mark.parametrize(
+    "fault",
+    ["drop_before", "apply_then_drop", "html_502", "apply_then_hang", "json_500", "apply_then_json_500", "json_429"],
+)
 async def test_two_lost_answers_are_uncertain(store: RestStore, valkey: RunningServer, fault: str) -> None:
-    valkey.inject(fault, times=2)
+    valkey.reset_bill()
+    valkey.inject(fault, times=-1)
     with pytest.raises(StoreUncertain):
         await store.execute("SET", "k", "v")
+    assert valkey.bill().calls == 2
+
+
+async def test_a_script_that_was_refused_a_command_may_be_applied_and_is_not_repeated(
+    store: RestStore, valkey: RunningServer
+) -> None:
+    valkey.reset_bill()
+    valkey.inject("interrupted", times=-1)
+    with pytest.raises(StoreInterrupted, match="it is full") as raised:
+        await store.execute("EVAL", "return 1", "0")
+    assert (valkey.bill().calls, raised.value.refusal, raised.value.http_status) == (1, "storage_full", 503)
 
 
 async def test_a_lost_answer_followed_by_a_refused_connection_is_still_uncertain(
@@ -70,9 +94,10 @@ async def test_a_refusal_is_surely_not_applied_and_not_repeated(
     store: RestStore, valkey: RunningServer, fault: str, reason: str
 ) -> None:
     valkey.inject(fault)
+    valkey.reset_bill()
     with pytest.raises(StoreRefused, match=reason):
         await store.execute("SET", "k", "v")
-    assert valkey.ask("GET", "k") is None
+    assert (valkey.ask("GET", "k"), valkey.bill().calls) == (None, 1)
 
 
 async def test_an_unreachable_store_is_surely_not_applied(valkey: RunningServer) -> None:
@@ -89,12 +114,66 @@ async def test_an_error_of_a_command_keeps_its_text_for_the_log_only(store: Rest
     assert "NOSUCH" not in raised.value.detail and raised.value.text
 
 
-def test_refusals_are_recognised_by_their_text() -> None:
-    assert isinstance(classify("ERR max requests limit exceeded. Limit: 500000, Usage: 500007"), StoreRefused)
-    assert isinstance(classify("ERR max daily request limit exceeded. Limit: 10000"), StoreRefused)
-    assert isinstance(classify("WRONGPASS invalid or missing auth token"), StoreRefused)
-    assert isinstance(classify("NOPERM this user has no permissions to run the 'eval' command"), StoreRefused)
-    assert isinstance(classify("ERR user_script:1: attempt to index nil"), StoreScriptError)
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        (
+            "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. See https://upstash.com/docs",
+            "request_quota",
+        ),
+        ("ERR max daily request limit exceeded. Limit: 10000, Usage: 10000.", "daily_request_quota"),
+        ("ERR max bandwidth limit exceeded", "bandwidth_quota"),
+        ("ERR DB capacity quota exceeded. Threshold: 268435456 bytes, Usage: 268979370 bytes.", "storage_full"),
+        ("OOM command not allowed when used memory > 'maxmemory'. script: 66ab, on @user_script:1.", "storage_full"),
+        ("ERR max single record size exceeded", "record_size"),
+        ("ERR max key size exceeded. Limit: 104857600 bytes, Actual: 104857700 bytes", "key_size"),
+        ("ERR max concurrent connections exceeded", "connections"),
+        ("WRONGPASS invalid username-password pair or user is disabled", "token"),
+        ("Unauthorized", "token"),
+        ("NOPERM this user has no permissions to run the 'eval' command", "token_rights"),
+        ("READONLY You can't write against a read only replica.", "read_only"),
+        ("LOADING Redis is loading the dataset in memory", "starting"),
+    ],
+)
+def test_refusals_are_recognised_by_their_text(text: str, refusal: str) -> None:
+    for is_trouble in (False, True):
+        error = classify(text, is_trouble=is_trouble)
+        assert isinstance(error, StoreRefused)
+        assert (error.refusal, error.http_status, error.retryable) == (refusal, 503, True)
+    inside = classify(f"ERR Error running script: @user_script:12: {text} stack traceback: [G]: in function 'call'")
+    assert isinstance(inside, StoreInterrupted)
+    assert inside.refusal == refusal
+
+
+def test_a_request_that_is_too_large_may_have_been_applied() -> None:
+    # Upstash says it of answers too, after the command was applied.
+    error = classify("ERR max request size exceeded. Limit: 10485760 bytes, Actual: 12009587 bytes")
+    assert isinstance(error, StoreInterrupted)
+    assert error.refusal == "request_size"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERR user_script:1: attempt to index nil",
+        "ERR Error running script: @user_script:3: attempt to compare nil with number",
+        "ERR Error running script: @user_script:3: loading of a job that is readonly",
+        "ERR Command is not available: 'NOPE'.",
+    ],
+)
+def test_an_error_of_a_script_is_no_refusal(text: str) -> None:
+    assert isinstance(classify(text), StoreScriptError)
+
+
+def test_an_error_of_a_script_is_one_whatever_its_status() -> None:
+    assert isinstance(classify("ERR Error running script: @user_script:3: x", is_trouble=True), StoreScriptError)
+
+
+async def test_the_operator_finds_the_limit_by_name(store: RestStore, valkey: RunningServer) -> None:
+    valkey.inject("quota")
+    with capture_logs() as logged, pytest.raises(StoreRefused):
+        await store.execute("GET", "k")
+    assert [(entry["event"], entry["refusal"]) for entry in logged] == [("store_failed", "request_quota")]
 
 
 async def test_a_silent_store_is_given_up_within_the_deadline(store: RestStore, valkey: RunningServer) -> None:
@@ -113,7 +192,13 @@ async def test_the_client_is_built_with_deadlines_and_without_its_own_repeats(st
     assert http._client._transport._pool._keepalive_expiry > 30  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("fault", ["drop_before", "html_502", "quota", "capacity", "read_only", "wrong_token", "hang"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "drop_before", "html_502", "json_500", "json_429", "interrupted",
+        "quota", "capacity", "read_only", "wrong_token", "hang",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/api/submit"), ("GET", "/api/status/job_1"), ("POST", "/api/process-queue"), ("GET", "/api/health")],
@@ -219,6 +304,17 @@ async def test_a_claim_that_was_never_answered_is_asked_for_again_by_the_next_on
     claim = await queue.claim(1)
     assert [(job.id, job.attempt) for job in claim.started] == [("a", 1)]
     assert [job.id for job in (await queue.claim(1)).started] == ["b"]
+
+
+@pytest.mark.parametrize("fault", ["apply_then_json_500", "json_500"])
+async def test_a_claim_that_met_an_error_of_the_server_is_asked_for_again(valkey_world: World, fault: str) -> None:
+    world, queue = valkey_world, valkey_world.runtime.queue
+    assert world.server is not None
+    await world.enqueue(job_id="a")
+    world.server.inject(fault, times=2, match="EVAL")
+    with pytest.raises(StoreUncertain):
+        await queue.claim(1)
+    assert [(job.id, job.attempt) for job in (await queue.claim(1)).started] == [("a", 1)]
 
 
 async def test_claims_at_the_same_time_never_get_the_same_job(valkey_world: World) -> None:

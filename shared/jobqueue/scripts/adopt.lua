@@ -75,8 +75,9 @@ redis.call('SET', key.predictions .. own, me, 'EX', arg.prediction_ttl)
 local plan = start_event(f, arg.id)
 local fields = { state = 'running', prediction = own, started_at = arg.now, overdue_at = arg.now }
 note_event(fields, plan)
+local follow = post(plan)
+account_for(f)
 write_fields(key.job, fields)
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), arg.id)
 redis.call('HINCRBY', key.stats, from_pairs(rest.candidates)[own] == 'named' and 'settled' or 'adopted', 1)
-account_for(f)
-return { 'adopted', own, post(plan) }
+return { 'adopted', own, follow }

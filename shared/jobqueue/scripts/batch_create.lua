@@ -1,5 +1,6 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user: its best jobs are ready as far
--- as the user has seats, and the others wait in the user's backlog.
+-- as the user has seats, and the others wait in the user's backlog. A repeat adds the jobs that a script has left out
+-- which stopped half-way.
 -- With: keys, room, users, shares
 -- KEYS: index, batch, user, root, batch_queue
 -- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
@@ -38,12 +39,38 @@ local function take_jobs(first_tag)
   return jobs, tag
 end
 
+-- Marks the jobs that an earlier call has written, or that have ended since.
+local function mark_written(jobs)
+  for number = 0, #jobs do
+    local has_ended = redis.call('HEXISTS', key.batch, 's' .. text(number)) == 1
+    jobs[number].is_written = has_ended or redis.call('EXISTS', job_key(jobs[number].id)) == 1
+  end
+end
+
+-- The jobs that are to be written, by number.
+local function unwritten(jobs)
+  local list = {}
+  for number = 0, #jobs do
+    if not jobs[number].is_written then add(list, jobs[number]) end
+  end
+  return list
+end
+
+-- How many seats are free for these jobs; one that an earlier call gave to any of them is.
+local function free_seats(user, jobs)
+  local free, is_mine = user.cap - #user.seated, {}
+  for _, job in ipairs(jobs) do
+    is_mine[job.id] = true
+  end
+  for _, job in ipairs(user.seated) do
+    if is_mine[job.id] then free = free + 1 end
+  end
+  return free
+end
+
 -- Gives the best of the jobs a seat, so that they are ready.
 local function seat_best(jobs, count)
-  local order = {}
-  for number = 0, #jobs do
-    add(order, jobs[number])
-  end
+  local order = { unpack(jobs) }
   table.sort(order, function(a, b)
     if a.score ~= b.score then return a.score < b.score end
     return a.number < b.number
@@ -69,14 +96,12 @@ local function write_job(job, common)
   write_fields(job_key(job.id), fields, more)
 end
 
--- Writes the records of the jobs. Returns the scores and members that the index, the user's set and the batch's queue
--- get, and the score of the first job that waits, nil if none does.
-local function write_jobs(jobs, common)
+-- The scores and members that the index, the user's set and the batch's queue get, and the score of the first job that
+-- waits, nil if none does.
+local function places_of(jobs)
   local moves, members, queued, first_waiting = {}, {}, {}, nil
   local alarm_score, history_score = score_of(ALARMS, tonumber(arg.expire_at)), score_of(HISTORY, now)
-  for number = 0, #jobs do
-    local job = jobs[number]
-    write_job(job, common)
+  for _, job in ipairs(jobs) do
     add(moves, score_of(job.is_ready and READY + lane or BACKLOG, job.score), job.id)
     add(moves, alarm_score, alarm_of(job.id), history_score, history_of(key.user, job.id))
     add_share(moves, job.id, arg.share, false)
@@ -90,16 +115,25 @@ local function write_jobs(jobs, common)
   return moves, members, queued, first_waiting
 end
 
+-- The score of the first job that waits, also of those that an earlier call has written; nil if none does.
+local function first_in_queue()
+  return tonumber(redis.call('ZRANGEBYSCORE', key.batch_queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+end
+
 -- Notes that jobs wait for the seats of the user's other jobs, unless that is noted already.
 local function note_heirs(user)
   if #user.waiting == 0 and arg.heirs ~= '1' then expect_heirs(user) end
 end
 
--- The answer if the batch exists already; else nil.
+-- The answer if the batch exists already; nil if it does not, or if a script stopped before its last job.
 local function replay()
-  local known = redis.call('HGET', key.batch, 'fingerprint')
-  if not known then return nil end
-  return { known == arg.fingerprint and 'duplicate' or 'conflict' }
+  local last = text(#widths - 3)
+  local known = read(key.batch, 'fingerprint', 's' .. last)
+  if not known.fingerprint then return nil, false end
+  if known.fingerprint ~= arg.fingerprint then return { 'conflict' } end
+  local is_whole = known['s' .. last] or redis.call('EXISTS', job_key(arg.batch_id .. '_' .. last)) == 1
+  if is_whole then return { 'duplicate' } end -- mutant: rest of a batch
+  return nil, true
 end
 
 -- The refusal if the user, the API key or the queue has no room for the batch; else nil.
@@ -113,23 +147,41 @@ local function refusal(user, count)
   return nil
 end
 
-local answer = replay()
+-- Writes the places of the jobs, then the batch, and the records of the jobs last. A place without a record is dropped
+-- when it is met; a record without a place would never be found.
+local function write(jobs, tag, batch_fields, common, is_rest)
+  local moves, members, queued, first_waiting = places_of(jobs)
+  if is_fair then add(members, text(SPECIAL + tag), '~') end
+  redis.call('ZADD', key.batch_queue, unpack(queued))
+  if is_rest then first_waiting = first_in_queue() end
+  add(members, text(first_waiting or SPENT), '#' .. arg.batch_id)
+  redis.call('ZADD', key.user, unpack(members))
+  redis.call('ZADD', key.index, unpack(moves)) -- mutant: index first
+  write_fields(key.batch, { fingerprint = arg.fingerprint }, batch_fields)
+  for _, job in ipairs(jobs) do
+    write_job(job, common)
+  end
+end
+
+-- The batch's jobs that are to be written, with a seat as far as the user has any; and the tag of the last one.
+local function plan_jobs(user, is_rest)
+  local gates = is_fair and read_head(0, 0).gates or {}
+  local all, tag = take_jobs(math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag))
+  if is_rest then mark_written(all) end
+  local jobs = unwritten(all)
+  -- A batch comes behind what waits in its user's backlog already.
+  if #user.waiting == 0 or is_rest then seat_best(jobs, free_seats(user, jobs)) end
+  return jobs, tag
+end
+
+local answer, is_rest = replay()
 if answer then return answer end
 local user = read_user(key.user, tonumber(arg.user_limit))
-local refused = refusal(user, #widths - 2)
+local refused = not is_rest and refusal(user, #widths - 2)
 if refused then return refused end
 
-local gates = is_fair and read_head(0, 0).gates or {}
 local batch_fields, common = take(widths[1]), take(widths[2])
-local jobs, tag = take_jobs(math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag))
--- A batch comes behind what waits in its user's backlog already.
-if #user.waiting == 0 then seat_best(jobs, user.cap - #user.seated) end
-local moves, members, queued, first_waiting = write_jobs(jobs, common)
-add(members, text(first_waiting or SPENT), '#' .. arg.batch_id)
-if is_fair then add(members, text(SPECIAL + tag), '~') end
-write_fields(key.batch, { fingerprint = arg.fingerprint }, batch_fields)
-redis.call('ZADD', key.batch_queue, unpack(queued))
-redis.call('ZADD', key.index, unpack(moves))
-redis.call('ZADD', key.user, unpack(members))
-if first_waiting then note_heirs(user) end
+local jobs, tag = plan_jobs(user, is_rest)
+if #jobs > free_seats(user, jobs) or #user.waiting > 0 then note_heirs(user) end
+write(jobs, tag, batch_fields, common, is_rest)
 return { 'created' }

@@ -10,7 +10,7 @@
 --       {queue_full, waiting: count}
 -- canceled_too: also for each job that was canceled.
 -- priority_unit, cost: as for reprioritize and enqueue: how the policy makes a score.
-local OLD = { 'created_at', 'score', 'expire_at', 'priority' } -- what the new job's times and score are made of
+local OLD = { 'created_at', 'score', 'expire_at' } -- what the new job's times and score are made of
 local KEPT = { -- what the new job has from the old one
   'schema',
   'owner',
@@ -44,25 +44,43 @@ local now, is_fair = tonumber(arg.now), arg.cost ~= ''
 local function replay(b)
   if b.owner ~= arg.owner then return { 'not_found' } end
   if b.retry_token == arg.token then return { 'retried', b.retried } end
-  if not b.ended_at then return nil end
+  if not b.ended_at or b.retry_begun == arg.token then return nil end
   local user = read_user(key.user, tonumber(arg.user_limit))
   local tasks, allowed = tasks_of(key.user, user), math.max(tonumber(arg.user_queued), user.cap)
   if tasks < allowed then return nil end
   return { 'user_limit', text(tasks), text(allowed) }
 end
 
+-- The id of the live job of each number of the batch, if it has one.
+local function live_jobs()
+  local live = {}
+  for _, id in ipairs(redis.call('ZRANGE', key.batch_queue, 0, -1)) do
+    if redis.call('EXISTS', job_key(id)) == 1 then live[string.match(id, '_(%d+)[^_]*$')] = id end
+  end
+  return live
+end
+
+-- What a new job is made of: the record of the job whose place it takes. An earlier call that stopped half-way may have
+-- made the new one: then it is only noted.
+local function read_copy(b, number, made)
+  if made then return { number = number, id = made, is_made = true } end
+  local names = { unpack(OLD) }
+  add(names, unpack(KEPT))
+  local f, kept = read(job_key(b['i' .. number] or arg.batch_id .. '_' .. number), unpack(names)), {}
+  for _, name in ipairs(KEPT) do
+    kept[name] = f[name]
+  end
+  return f.created_at and { number = number, f = f, kept = kept }
+end
+
 -- The jobs that get a new one: those that failed, and the canceled ones if the caller wants them.
 local function read_copies(b)
-  local copies = {}
+  local copies, live = {}, live_jobs()
   for number = 0, tonumber(b.expected) - 1 do
     local outcome = b['s' .. text(number)]
     local is_wanted = outcome == 'failed' or (outcome == 'canceled' and arg.canceled_too == '1') -- mutant: outcome
-    if is_wanted then
-      local old = job_key(b['i' .. text(number)] or arg.batch_id .. '_' .. text(number))
-      local f = read(old, unpack(OLD))
-      local kept = read(old, unpack(KEPT))
-      if f.created_at then add(copies, { number = text(number), f = f, kept = kept }) end
-    end
+    local copy = is_wanted and read_copy(b, text(number), live[text(number)])
+    if copy then add(copies, copy) end
   end
   return copies
 end
@@ -84,31 +102,73 @@ local function new_score(f, waited)
   return tonumber(f.score) + waited
 end
 
--- Writes a new job into the backlog and into its batch, in the place of the old one.
-local function write_copy(copy, round, tag)
-  local id, fields = arg.batch_id .. '_' .. copy.number .. 'r' .. round, copy.kept
-  local waited = now - tonumber(copy.f.created_at)
-  local score, expire_at = is_fair and tag or new_score(copy.f, waited), tonumber(copy.f.expire_at) + waited
-  fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
-  fields.score, fields.created_at, fields.expire_at = text(score), arg.now, text(expire_at)
-  fields.share = arg.share
-  write_fields(job_key(id), fields)
-  redis.call('ZADD', key.batch_queue, text(score), id)
-  local moves = { score_of(BACKLOG, score), id, score_of(ALARMS, expire_at), alarm_of(id) }
-  add(moves, score_of(HISTORY, now), history_of(key.user, id))
-  add_share(moves, id, arg.share, false)
+-- Gives each new job its id, its times and its score. Returns the tag that their user's next job begins with under the
+-- fair policy.
+local function prepare(copies, round, tag)
+  for _, copy in ipairs(copies) do
+    if not copy.is_made then
+      local waited = now - tonumber(copy.f.created_at)
+      copy.id = arg.batch_id .. '_' .. copy.number .. 'r' .. round
+      copy.score = is_fair and tag or new_score(copy.f, waited)
+      copy.expire_at = tonumber(copy.f.expire_at) + waited
+      if is_fair then tag = tag + tonumber(arg.cost) end
+    end
+  end
+  return tag
+end
+
+-- Writes the places of the new jobs: in the backlog, in their batch's queue, and of the batch in its user's set.
+local function write_places(copies)
+  local moves, queued = {}, {}
+  for _, copy in ipairs(copies) do
+    if not copy.is_made then
+      add(queued, text(copy.score), copy.id)
+      add(moves, score_of(BACKLOG, copy.score), copy.id, score_of(ALARMS, copy.expire_at), alarm_of(copy.id))
+      add(moves, score_of(HISTORY, now), history_of(key.user, copy.id))
+      add_share(moves, copy.id, arg.share, false)
+    end
+  end
+  if #queued == 0 then return end
+  redis.call('ZADD', key.batch_queue, unpack(queued))
+  rank_batch(key.user, arg.batch_id)
   redis.call('ZADD', key.index, unpack(moves))
-  redis.call('HSET', key.batch, 'i' .. copy.number, id)
+end
+
+-- Writes a new job, and then into its batch that it is in the place of the old one.
+local function write_copy(copy)
+  if not copy.is_made then
+    local fields = copy.kept
+    fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
+    fields.score, fields.created_at, fields.expire_at = text(copy.score), arg.now, text(copy.expire_at)
+    fields.share = arg.share
+    write_fields(job_key(copy.id), fields)
+  end
+  redis.call('HSET', key.batch, 'i' .. copy.number, copy.id)
   redis.call('HDEL', key.batch, 's' .. copy.number)
 end
 
--- Writes all new jobs; returns the tag that their user's next job begins with under the fair policy.
-local function write_copies(copies, round, tag)
+-- Lets a batch that had ended live again.
+local function reopen(b, round)
+  if b.ended_at then note_last_end(b) end
+  write_fields(key.batch, { rounds = round, retry_begun = arg.token })
+  redis.call('HDEL', key.batch, 'ended_at', 'cancel_token')
+  redis.call('PERSIST', key.batch)
+end
+
+-- Writes places before records, so that a record is never without one. The token is noted last: a repeat does the rest.
+local function write(user, b, copies, is_rest)
+  local gates = is_fair and read_head(0, 0).gates or {}
+  local round = text(tonumber(b.rounds or '0') + (is_rest and 0 or 1))
+  local tag = prepare(copies, round, math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag))
+  if is_fair then redis.call('ZADD', key.user, text(SPECIAL + tag), '~') end
+  write_places(copies)
+  reopen(b, round)
   for _, copy in ipairs(copies) do
-    write_copy(copy, round, tag)
-    if is_fair then tag = tag + tonumber(arg.cost) end
+    write_copy(copy)
   end
-  return tag
+  expect_heirs(user)
+  promote(key.user) -- mutant: promotion
+  write_fields(key.batch, { retry_token = arg.token, retried = text(#copies) })
 end
 
 -- The refusal if the user, the API key or the queue has no room for so many more jobs; else nil.
@@ -124,20 +184,10 @@ local b = read_all(key.batch)
 local answer = replay(b)
 if answer then return answer end
 local copies = read_copies(b)
-if #copies == 0 then return { 'retried', '0' } end
+local is_rest = b.retry_begun == arg.token -- an earlier call with this token has stopped half-way
+if #copies == 0 and not is_rest then return { 'retried', '0' } end
 local user = read_user(key.user, tonumber(arg.user_limit))
-local refused = refusal(user, #copies)
+local refused = not is_rest and refusal(user, #copies)
 if refused then return refused end
-
-local gates = is_fair and read_head(0, 0).gates or {}
-local tag, round = math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag), text(tonumber(b.rounds or '0') + 1)
-redis.call('PERSIST', key.batch)
-redis.call('HDEL', key.batch, 'ended_at', 'cancel_token')
-if b.ended_at then note_last_end(b) end
-tag = write_copies(copies, round, tag)
-write_fields(key.batch, { rounds = round, retry_token = arg.token, retried = text(#copies) })
-if is_fair then redis.call('ZADD', key.user, text(SPECIAL + tag), '~') end
-rank_batch(key.user, arg.batch_id)
-expect_heirs(user)
-promote(key.user) -- mutant: promotion
+write(user, b, copies, is_rest)
 return { 'retried', text(#copies) }

@@ -4,9 +4,10 @@
 -- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
 -- Returns: {not_found} | {canceled, follow: text} | {already_terminal, outcome: name} |
 --       {cancel_requested, attempt: count, prediction: text, provider: provider, incarnation: text}
-local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'outcome', 'cancel_token', unpack(ENDING))
+local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_token', unpack(ENDING))
 if not f.state or f.owner ~= arg.owner then return { 'not_found' } end -- mutant: owner
 if f.state == 'done' then
+  settle(arg.id, f)
   if f.cancel_token == arg.token and f.outcome == 'canceled' then return { 'canceled', '' } end
   return { 'already_terminal', f.outcome }
 end

@@ -9,7 +9,7 @@
 --       queue: name, deadline: seconds, probe: text, incarnation: text}
 --   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
 --       cancel_requested: flag, deadline: seconds, incarnation: text}
--- expired: ids of jobs that have waited too long; they stay where they are.
+-- expired: ids of jobs that have waited too long, or are over although the index has them; they stay where they are.
 -- follow_ups: how many rows the outbox holds; 0 unless a tick asks.
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
 -- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
@@ -42,6 +42,10 @@ local LOOK = { -- what must be read of a job that is overdue
   'cancel_requested',
   'deadline',
   'incarnation',
+  'score',
+  'due_at',
+  'expire_at',
+  'share',
 }
 local want, mark, check_interval = tonumber(arg.want), tonumber(arg.mark), tonumber(arg.check_interval)
 local is_tick = arg.is_tick == '1'
@@ -116,12 +120,27 @@ local function replay(slots)
   return { rows, {}, '0', {}, '0', '0' }
 end
 
+-- Plans to move a job from its slot to where its record says that it waits: a script stopped between the two.
+local function put_back(row, f)
+  local score = score_of(READY + row.band, tonumber(f.score))
+  if f.state == 'delayed' then score = score_of(DELAYED, tonumber(f.due_at)) end
+  move(row.id, score)
+  move(alarm_of(row.id), score_of(ALARMS, tonumber(f.expire_at)))
+  add_share(plan.moves, row.id, f.share, false)
+end
+
 -- Hands overdue slots to this caller: no other caller gets them for a while.
 local function hand_out(slots)
   local handed = {}
   for _, row in ipairs(slots) do
     local f = read(job_key(row.id), unpack(LOOK))
-    if f.attempt then
+    if not f.attempt then
+      lose(row.id)
+    elseif f.state == 'done' then
+      add(expired, row.id)
+    elseif is_waiting(f.state) then
+      put_back(row, f)
+    else
       add(handed, {
         row.id,
         f.attempt,
@@ -135,8 +154,6 @@ local function hand_out(slots)
       })
       add(plan.handed, row.id)
       move(row.id, score_of(row.band, whole_seconds(time + check_interval))) -- mutant: handed to one
-    else
-      lose(row.id)
     end
   end
   return handed
@@ -168,8 +185,10 @@ local function due_candidates(head, due)
   end
   local list = {}
   for _, row in ipairs(due) do
-    local f = read(job_key(row.id), 'score', 'lane')
-    if f.score then
+    local f = read(job_key(row.id), 'score', 'lane', 'state')
+    if f.state == 'done' then
+      add(expired, row.id)
+    elseif f.score then
       add(list, { id = row.id, score = tonumber(f.score), lane = tonumber(f.lane), is_due = true })
     else
       lose(row.id)
@@ -288,6 +307,12 @@ local function consider(head, room, job)
   local open_until, circuit = circuit_of(head, provider_of(job.lane), f.model or '')
   if not f.attempt then
     lose(job.id)
+  elseif f.state == 'done' then -- mutant: over
+    add(expired, job.id)
+  elseif f.state == 'running' then
+    -- It is at the provider, which is asked first.
+    move(job.id, score_of(job.lane, time))
+    add_share(plan.moves, job.id, f.share, true)
   elseif tonumber(f.expire_at) <= time then -- mutant: expired
     add(expired, job.id)
   elseif open_until then

@@ -19,6 +19,9 @@ local ENDING = {
   'lease_until',
   'share',
   'bounded',
+  'outcome',
+  'error_code',
+  'error_retryable',
   unpack(HOOK),
 }
 
@@ -39,34 +42,46 @@ local function kept_for(has_follow_up)
   return has_follow_up and math.max(FOLLOW_TTL, ttl) or ttl
 end
 
--- 1. Frees a job's slot and its seat; its model's circuit closes with a success.
-local function vacate(id, f, outcome)
-  local gone = { id, companions(id) }
-  if outcome == 'completed' then add(gone, circuit_gate(provider_of(tonumber(f.lane)), f.model)) end -- mutant: circuit
-  redis.call('ZREM', key.index, unpack(gone)) -- mutant: slot
+-- The end of a job is written in this order, so that a script which stops after any command leaves what is found:
+--   1. Its seat is free. This comes first: an engine that takes no growth lets a script grow once it has freed.
+--   2. What will follow has its rows in the outbox, which drops a row whose record says nothing of it.
+--   3. The record says `done`.
+--   4. What the end sets off: dead letter, batch, the user's next job.
+--   5. The job leaves the index, and its batch's queue. While a job that has ended is in the index, a claim or a repeat
+--      finds it, and does 4 again; while it is in the queue, a sweep does.
+
+-- 1. Frees a job's seat.
+local function free_seat(id, f)
   redis.call('ZREM', user_key(f.owner, f.user), id) -- mutant: seat
 end
 
--- 2. Writes the end into the job's record, with what will follow; only here a job gets a TTL.
+-- 5. Frees a job's slot; its model's circuit closes with a success.
+local function leave_index(id, f, outcome)
+  local gone = { id, companions(id) }
+  if outcome == 'completed' then add(gone, circuit_gate(provider_of(tonumber(f.lane)), f.model)) end -- mutant: circuit
+  redis.call('ZREM', key.index, unpack(gone)) -- mutant: slot
+end
+
+-- 3. Writes the end into the job's record, with what will follow; only here a job gets a TTL.
 local function close_record(id, outcome, fields, has_follow_up)
   fields.state, fields.outcome, fields.ended_at = 'done', outcome, arg.now
   write_fields(job_key(id), fields)
   redis.call('EXPIRE', job_key(id), kept_for(has_follow_up)) -- mutant: ttl
 end
 
--- 3. Adds the job's files to the outbox, leased to the caller.
+-- 2. Adds the job's files to the outbox, leased to the caller.
 local function store_files(id, store_lease)
   redis.call('ZADD', outbox_key(), storing_score(tonumber(arg.now) + store_lease), id)
   follow_up('store|' .. id)
 end
 
--- 4. Counts the end; of a success also how long the run took.
+-- Counts the end; of a success also how long the run took.
 local function count_end(f, outcome)
   redis.call('HINCRBY', key.stats, outcome, 1)
   if outcome == 'completed' and f.submitted_at then count_success(f, tonumber(arg.now)) end
 end
 
--- 5. Lets another job be the probe, if this one was it and could not say what it tried.
+-- Lets another job be the probe, if this one was it and could not say what it tried.
 local function release_probe(f)
   if (f.probe or '') == '' then return end
   local set_at = redis.call('ZSCORE', key.index, f.probe)
@@ -75,62 +90,104 @@ local function release_probe(f)
   end
 end
 
--- 6. Notes a job's end in its batch.
-local function note_in_batch(id, f, outcome)
-  redis.call('ZREM', batch_queue_key(f.batch), id)
+-- Notes a job's end in its batch.
+local function note_in_batch(f, outcome)
   redis.call('HSET', batch_key(f.batch), 's' .. f.number, outcome) -- mutant: outcome in batch
 end
 
--- 7. Ends a batch that has no live job left, once.
-local function end_batch(f)
-  local batch = batch_key(f.batch)
-  if redis.call('ZCARD', batch_queue_key(f.batch)) > 0 then return end
-  if redis.call('HSETNX', batch, 'ended_at', arg.now) == 0 then return end -- mutant: batch ends once
-  redis.call('ZREM', user_key(f.owner, f.user), '#' .. f.batch)
-  local b, fields = read(batch, 'rounds', unpack(HOOK)), {}
+-- Notes the end of a job in its batch once more, unless a retry has taken the job's place.
+local function note_again(id, f)
+  local number, round = f.number, tonumber(string.match(id, 'r(%d+)$') or '0')
+  local current = redis.call('HGET', batch_key(f.batch), 'i' .. number)
+  if current and tonumber(string.match(current, 'r(%d+)$') or '0') > round then return end
+  note_in_batch(f, f.outcome)
+  if round > 0 then redis.call('HSET', batch_key(f.batch), 'i' .. number, id) end
+end
+
+-- Writes the end of a batch, with the event that is planned of it.
+local function close_batch(f, b)
+  local fields = { ended_at = arg.now }
   -- Each time it ends is an event of its own.
   local event = 'batch' .. (b.rounds or '') -- mutant: batch event
   local plan = plan_event(b, f.batch, event, #follow_ups == 0)
   note_event(fields, plan)
-  if plan then write_fields(batch, fields) end
-  redis.call('EXPIRE', batch, kept_for(plan))
   follow_up(post(plan)) -- mutant: batch event posted
+  write_fields(batch_key(f.batch), fields)
   redis.call('HINCRBY', key.stats, 'batches', 1)
+  return plan
 end
 
--- Ends a job itself. It frees first and grows last, so that it works when the store takes no growth. With a
--- `store_lease` (ms) its files are stored first, by the caller, and its owner is notified after that.
-local function end_itself(id, f, outcome, fields, store_lease)
+-- Ends a batch that has no live job left, once. It leaves its user's set last, where a sweep finds it.
+local function end_batch(f)
+  local batch = batch_key(f.batch)
+  if redis.call('ZCARD', batch_queue_key(f.batch)) > 0 then return end
+  local b = read(batch, 'ended_at', 'rounds', unpack(HOOK))
+  local has_event = b.ended_at or close_batch(f, b) -- mutant: batch ends once
+  redis.call('EXPIRE', batch, kept_for(has_event))
+  redis.call('ZREM', user_key(f.owner, f.user), '#' .. f.batch)
+end
+
+-- Lists a job that used up its attempts as a dead letter; entries whose jobs have expired go with the same call.
+local function bury(id)
+  redis.call('ZADD', dead_key(), arg.now, id)
+  redis.call('ZREMRANGEBYSCORE', dead_key(), '-inf', text(tonumber(arg.now) - tonumber(arg.ttl) * 1000))
+end
+
+-- Ends a job itself, but for its places in the index and in its batch's queue. With a `store_lease` (ms) its files are
+-- stored first, by the caller, and its owner is notified after that. `note` writes what must be there before the record
+-- says `done`.
+local function end_itself(id, f, outcome, fields, more)
   local plan
-  if store_lease then
+  if more.store_lease then
     fields.storing, fields.turn = '1', '1'
   else -- mutant: event after files
     plan = plan_event(f, id, outcome, #follow_ups == 0) -- mutant: one lease
     note_event(fields, plan)
   end
-  vacate(id, f, outcome)
-  close_record(id, outcome, fields, store_lease or plan)
-  if store_lease then store_files(id, store_lease) end
+  free_seat(id, f)
+  if more.note then more.note() end
+  if more.store_lease then store_files(id, more.store_lease) end
   follow_up(post(plan)) -- mutant: event posted
+  close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
   if outcome ~= 'completed' then release_probe(f) end
-  if f.batch then note_in_batch(id, f, outcome) end
+  if more.is_dead then bury(id) end
+  if f.batch then note_in_batch(f, outcome) end
 end
 
--- Does what a job's end makes possible: its batch may end, and the next job of its key and its user may become ready.
+-- Makes the next job of the key and of the user ready, if others wait for this one's slot or seat.
 local function pass_on(f)
-  if f.batch then end_batch(f) end
   if is_at_provider(f.state) then release_held(f) end
   -- `heirs` is noted when others begin to wait for its seat; a set cannot be asked for nothing.
   if f.heirs == '1' and f.state ~= 'backlog' then promote(user_key(f.owner, f.user)) end -- mutant: promotion
+end
+
+-- Removes an ended job from where it is found: at last from the index, or from its batch's queue, which a sweep reads.
+local function leave(id, f, outcome)
+  if not f.batch then
+    pass_on(f)
+    leave_index(id, f, outcome)
+    return
+  end
+  leave_index(id, f, outcome)
+  redis.call('ZREM', batch_queue_key(f.batch), id)
+  end_batch(f)
+  pass_on(f)
+end
+
+-- Does again what follows a job's end, except for the rest of its batch: the script that ended it has stopped.
+local function repeat_end(id, f)
+  redis.call('EXPIRE', job_key(id), kept_for(true))
+  if f.outcome == 'failed' and f.error_retryable == '1' and f.error_code ~= 'expired' then bury(id) end
+  if f.batch then note_again(id, f) end
 end
 
 -- Ends a waiting job; asks for the end of one at a provider, which a tick or a poll passes on. Returns whether it is
 -- over.
 local function cancel_job(id, f, token)
   if is_waiting(f.state) then -- mutant: waiting
-    end_itself(id, f, 'canceled', { cancel_token = token })
-    pass_on(f)
+    end_itself(id, f, 'canceled', { cancel_token = token }, {})
+    leave(id, f, 'canceled')
     return true
   end
   if is_lost(f) then leave_seat(id, f) end
@@ -142,14 +199,17 @@ local function cancel_job(id, f, token)
   return false
 end
 
--- Cancels what is left of a batch, its backlog first, so that no job gets a seat only to be cancelled. Returns how many
--- ended and how many were asked to.
-local function cancel_batch(batch, token)
+-- Cancels what is left of a batch except for one job, its backlog first, so that no job gets a seat only to be
+-- cancelled. Returns how many ended and how many were asked to.
+local function cancel_batch(batch, token, but)
   local canceled, requested = 0, 0
   for _, id in ipairs(redis.call('ZREVRANGE', batch_queue_key(batch), 0, -1)) do
-    local f = read(job_key(id), 'cancel_requested', unpack(ENDING))
-    if not f.state or f.state == 'done' then
-      redis.call('ZREM', batch_queue_key(batch), id)
+    local f = id ~= but and read(job_key(id), 'cancel_requested', unpack(ENDING)) or {}
+    if f.state == 'done' then
+      repeat_end(id, f)
+      leave(id, f, f.outcome)
+    elseif not f.state then
+      if id ~= but then redis.call('ZREM', batch_queue_key(batch), id) end
     elseif cancel_job(id, f, token) then
       canceled = canceled + 1
     else
@@ -167,16 +227,30 @@ local function refuse_replaced()
   return { 'replaced' }
 end
 
--- Ends a job, and with it what its end decides: first the job, then the rest of its batch, then what may follow.
-local function end_job(id, f, outcome, fields, store_lease)
-  end_itself(id, f, outcome, fields, store_lease)
+-- What the end of a job decides for the rest of its batch, and then what may follow.
+local function follow_end(id, f, outcome)
   local fails_batch = outcome == 'failed' and f.policy == 'all_or_nothing' -- mutant: all or nothing
-  if f.batch and fails_batch then cancel_batch(f.batch, arg.now) end
-  pass_on(f)
+  if f.batch and fails_batch then cancel_batch(f.batch, arg.now, id) end
+  leave(id, f, outcome)
 end
 
--- Lists a job that used up its attempts as a dead letter; entries whose jobs have expired go with the same call.
-local function bury(id)
-  redis.call('ZADD', dead_key(), arg.now, id)
-  redis.call('ZREMRANGEBYSCORE', dead_key(), '-inf', text(tonumber(arg.now) - tonumber(arg.ttl) * 1000))
+-- Ends a job, and with it what its end decides. `more` may have a store_lease, a note, and is_dead: it used up its
+-- attempts.
+local function end_job(id, f, outcome, fields, more)
+  end_itself(id, f, outcome, fields, more or {})
+  follow_end(id, f, outcome)
+end
+
+-- Does again what follows the end of a job, if it is over but still in the index. Returns whether it was.
+local function settle(id, f)
+  if not redis.call('ZSCORE', key.index, id) then return false end -- mutant: unfinished end
+  repeat_end(id, f)
+  follow_end(id, f, f.outcome)
+  return true
+end
+
+-- The answer to a repeat when the job has ended; what the first call has left undone is done.
+local function replay_end(id, f)
+  settle(id, f)
+  return { 'finished', f.outcome, follow() }
 end

@@ -121,15 +121,16 @@ local function look_around(head, room, score)
   return view
 end
 
--- Writes the job: its record, its entry in the index with alarm and history, its member of the user's set. `moves` and
--- `members` are further scores and members of the index and of the set.
+-- Writes the job: its entry in the index with alarm and history, its member of the user's set, and last its record. An
+-- entry without a record is dropped; a record without an entry would never be found. `moves` and `members` are further
+-- scores and members of the index and of the set.
 local function write(fields, index_score, set_score, moves, members)
   add_share(moves, id, arg.share, fields.state == 'submitting')
   fields.token, fields.fingerprint = arg.token, arg.fingerprint
-  write_fields(key.job, fields, rest.fields)
   add(moves, score_of(ALARMS, tonumber(arg.expire_at)), alarm_of(id), score_of(HISTORY, now), history_of(key.user, id))
-  redis.call('ZADD', key.index, index_score, id, unpack(moves))
   redis.call('ZADD', key.user, set_score, id, unpack(members))
+  redis.call('ZADD', key.index, index_score, id, unpack(moves)) -- mutant: index first
+  write_fields(key.job, fields, rest.fields)
 end
 
 -- Starts the job at once: it gets a slot, and the caller submits it.
@@ -188,12 +189,12 @@ local function wait(head, user, score, worse, members)
   end
   local is_far = not head.complete or not (has_seat or user.complete)
   local fields = waiting_fields(score, is_ready, has_seat, is_far)
+  if worse then write_fields(job_key(worse.id), { state = 'backlog', heirs = '1' }) end
   if is_ready then
     write(fields, score_of(READY + lane, score), seat_score(score), moves, members)
   else
     write(fields, score_of(BACKLOG, score), text(score), moves, members)
   end
-  if worse then write_fields(job_key(worse.id), { state = 'backlog', heirs = '1' }) end
   return is_ready
 end
 
@@ -255,6 +256,6 @@ if refused then return refused end
 local waiting = head.complete and view.waiting or count_waiting()
 if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
 local worse = find_worse(user, view, score)
-local is_ready = wait(head, user, score, worse, members)
 note_heirs(user)
+local is_ready = wait(head, user, score, worse, members)
 return answer_waiting(head, room, view, score, is_ready)

@@ -1,4 +1,5 @@
--- expire: ends a job that has waited longer than its queue allows.
+-- expire: ends a job that has waited longer than its queue allows. Of a job that is over but still in the index it does
+-- what the script that ended it has left undone.
 -- With: keys, lost, room, users, shares, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count
@@ -12,8 +13,11 @@ local function reason(snooze_code)
   return said .. ' Its last submission was put off: ' .. snooze_code .. '.'
 end
 
-local f = read(key.job, 'expire_at', 'outcome', 'error_code', 'snooze_code', unpack(ENDING))
-if f.state == 'done' and f.error_code == 'expired' then return { 'finished', f.outcome, '' } end
+local f = read(key.job, 'expire_at', 'snooze_code', unpack(ENDING))
+if f.state == 'done' then
+  if settle(arg.id, f) or f.error_code == 'expired' then return { 'finished', f.outcome, follow() } end
+  return { 'stale' }
+end
 if not f.state then
   redis.call('ZREM', key.index, arg.id, companions(arg.id))
   return { 'stale' }

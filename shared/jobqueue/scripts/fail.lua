@@ -23,7 +23,6 @@ local f = read(
   'score',
   'closed_attempt',
   'due_at',
-  'outcome',
   'max_attempts',
   'retry_delay',
   'history',
@@ -46,7 +45,7 @@ local function replay()
   if is_replaced(f) then return refuse_replaced() end
   if f.closed_attempt == arg.attempt then
     if f.state == 'delayed' then return { 'delayed', f.due_at } end
-    if f.state == 'done' then return { 'finished', f.outcome, '' } end
+    if f.state == 'done' then return replay_end(arg.id, f) end
     return { 'already' }
   end
   return is_stale() and { 'stale' } or nil
@@ -64,11 +63,16 @@ local function may_retry()
   return is_retryable() and has_attempts and f.cancel_requested ~= '1'
 end
 
--- Notes whose prediction failed, unless a record has, and counts the failure against its model, unless a trip has.
-local function note_failure()
+-- Notes whose prediction failed, unless a record has, and that the outcome of its submission is known.
+local function note_prediction()
   if arg.prediction ~= '' and recorded == '' then
     redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
   end
+  settle_lost(arg.id, f, 'reported')
+end
+
+-- Counts the failure against its model, unless a trip has.
+local function note_failure()
   if arg.circuit_failures ~= '0' and f.tripped ~= arg.attempt then
     count_failure(f, now, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
   end
@@ -89,15 +93,16 @@ local answer = replay()
 if answer then return answer end
 local fields = failure()
 if may_retry() then
+  note_prediction()
   local due_at = retry(f, fields)
-  settle_lost(arg.id, f, 'reported')
   note_failure()
   return { 'delayed', due_at }
 end
 local outcome = f.cancel_requested == '1' and 'canceled' or 'failed'
 if arg.prediction ~= '' then fields.prediction = arg.prediction end
-end_job(arg.id, f, outcome, fields)
-settle_lost(arg.id, f, 'reported')
+end_job(arg.id, f, outcome, fields, {
+  note = note_prediction,
+  is_dead = outcome == 'failed' and arg.retryable == '1',
+})
 note_failure()
-if outcome == 'failed' and arg.retryable == '1' then bury(arg.id) end
 return { 'finished', outcome, follow() }

@@ -11,7 +11,7 @@
 -- replaced: the job was deleted, and its id belongs to another one now.
 -- follow: what this caller has to do now.
 -- store_lease: ms, if there are files to store.
-local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'outcome', 'cancel_requested', 'other', unpack(ENDING))
+local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_requested', 'other', unpack(ENDING))
 local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
 
 -- Whether a claim would find a job, now that a slot is free.
@@ -42,6 +42,7 @@ local function replay()
   if not f.attempt then return { 'unknown' } end
   if is_replaced(f) then return refuse_replaced() end
   if f.state == 'done' then -- mutant: done
+    settle(arg.id, f)
     if f.prediction ~= arg.prediction then
       if f.outcome == 'completed' and arg.outcome == 'completed' then count_double() end
       return { 'stale' }
@@ -79,10 +80,13 @@ local outcome, fields = result()
 local other = recorded ~= arg.prediction and recorded or ''
 if other ~= '' then fields.other = other end
 local store_lease = outcome == 'completed' and tonumber(arg.store_lease) or nil -- mutant: files
-end_job(arg.id, f, outcome, fields, store_lease)
--- No record has noted yet whose prediction this is.
-if recorded ~= arg.prediction then
+
+-- Notes whose prediction this is, if no record has yet.
+local function note_prediction()
+  if recorded == arg.prediction then return end
   redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
   note_outcomes()
 end
+
+end_job(arg.id, f, outcome, fields, { store_lease = store_lease, note = note_prediction })
 return { 'finished', outcome, has_waiting(), other, follow() }

@@ -17,8 +17,8 @@ local function has_left_seat(f) return f.cancel_requested == '1' and f.lost ~= n
 -- Notes that the outcome is unknown, and with it other fields of the job.
 local function note_lost(id, f, fields)
   fields.lost = f.attempt
-  redis.call('ZADD', lost_key(), f.submitted_at, lost_member(id, f))
   write_fields(job_key(id), fields)
+  redis.call('ZADD', lost_key(), f.submitted_at, lost_member(id, f))
   redis.call('HINCRBY', key.stats, 'unknown', 1)
 end
 

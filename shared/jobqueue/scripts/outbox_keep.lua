@@ -25,11 +25,11 @@ if arg.retry_at ~= '' then
   return { 'kept', '' }
 end
 local plan = plan_event(f, arg.id, 'completed', true) -- mutant: event
-redis.call('ZREM', key.outbox, arg.id) -- mutant: outbox
 local fields = { files = arg.files, storing = '0', kept_at = arg.now }
 note_event(fields, plan)
-write_fields(key.job, fields)
 local to_do = post(plan)
+write_fields(key.job, fields)
+redis.call('ZREM', key.outbox, arg.id) -- mutant: outbox
 count('files_stored', arg.stored)
 count('files_given_up', arg.given_up)
 return { 'kept', to_do }

@@ -44,14 +44,15 @@ local function refusal(f)
   return nil
 end
 
--- Sets when the row is due again, or removes it.
-local function set_row()
-  if word == 'retry' then
-    redis.call('ZADD', key.lane_rows, arg.due, row)
-    keep_for_events(key.holder)
-  else
-    redis.call('ZREM', key.lane_rows, row) -- mutant: row removed
-  end
+-- Sets when the row is due again.
+local function put_off_row()
+  redis.call('ZADD', key.lane_rows, arg.due, row)
+  keep_for_events(key.holder)
+end
+
+-- Removes the row; if the script stops before this, a later call finds that the event is over.
+local function remove_row()
+  redis.call('ZREM', key.lane_rows, row) -- mutant: row removed
 end
 
 -- Writes the try into the event's log, which keeps the last entries.
@@ -89,17 +90,23 @@ local function note_host()
   end
 end
 
+-- Writes what the operator's list says of the event: one that was given up is there.
+local function note_for_operator(f)
+  if word == 'failed' or word == 'disabled' then
+    list_undelivered()
+    redis.call('ZREMRANGEBYSCORE', key.undelivered, '-inf', text(now - tonumber(arg.lane_ttl) * 1000))
+  elseif word == 'delivered' and f[state] ~= 'pending' then
+    redis.call('ZREM', key.undelivered, row) -- mutant: late success
+  end
+end
+
 local f = read(key.holder, 'owner', 'incarnation', state, count, log)
 local answer = refusal(f)
 if answer then return answer end
-set_row()
+if word == 'retry' then put_off_row() end
 write_log(f)
 note_host()
+note_for_operator(f)
+if word ~= 'retry' then remove_row() end
 schedule_lane(arg.lane)
-if word == 'failed' or word == 'disabled' then
-  list_undelivered()
-  redis.call('ZREMRANGEBYSCORE', key.undelivered, '-inf', text(now - tonumber(arg.lane_ttl) * 1000))
-elseif word == 'delivered' and f[state] ~= 'pending' then
-  redis.call('ZREM', key.undelivered, row) -- mutant: late success
-end
 return { 'noted' }

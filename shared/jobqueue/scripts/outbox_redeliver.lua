@@ -9,10 +9,10 @@ local f = read(key.holder, 'owner', state, unpack(HOOK))
 if f.owner ~= arg.owner then return { 'not_found' } end -- mutant: owner
 if not f[state] then return { 'no_event' } end
 local row, due = arg.event .. '|' .. arg.id, text(tonumber(arg.now) + HOOK_LEASE)
-redis.call('ZREM', key.undelivered, row)
 redis.call('HDEL', host_key(f.hook_lane), 'gone:' .. f.hook_tag) -- mutant: gone
-redis.call('HSET', key.holder, state, 'pending', count, '0') -- mutant: tries
 redis.call('ZADD', rows_key(f.hook_lane), due, row)
 redis.call('ZADD', key.outbox, 'LT', due, f.hook_lane) -- mutant: lane listed
+redis.call('HSET', key.holder, state, 'pending', count, '0') -- mutant: tries
+redis.call('ZREM', key.undelivered, row)
 keep_for_events(key.holder)
 return { 'queued' }

@@ -51,8 +51,9 @@ local check_at = tonumber(arg.now) + tonumber(arg.first_check) -- mutant: check
 local plan = start_event(f, arg.id)
 local fields = { state = 'running', prediction = arg.prediction, started_at = arg.now, overdue_at = text(check_at) }
 note_event(fields, plan)
-write_fields(key.job, fields)
 note_attempt_of_prediction()
-redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(check_at)), arg.id)
 settle_lost(arg.id, f, 'reported')
-return { 'recorded', f.cancel_requested or '0', post(plan) } -- mutant: event posted
+local follow = post(plan) -- mutant: event posted
+write_fields(key.job, fields)
+redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(check_at)), arg.id)
+return { 'recorded', f.cancel_requested or '0', follow }

@@ -1,33 +1,27 @@
--- rehome: repairs what a user's set and the index say of the user's live jobs, after either lost something, and gives
--- the free seats away.
+-- rehome: makes the index, a user's set and the user's batches say of each job what its record says, after any of them
+-- lost something or a script stopped half-way. Then it gives the free seats away.
 -- With: keys, lost, room, users, shares, runs, seats, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, follow: text}
 -- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
 local MAX_MEMBERS = 1000 -- of a user's set that are looked at
-local PLACE = { -- what says where a job belongs
-  'state',
-  'lane',
-  'score',
-  'due_at',
-  'expire_at',
-  'batch',
-  'share',
-  'attempt',
-  'lost',
-  'cancel_requested',
-}
-local lost, homes, gone = {}, {}, {} -- what will be written
+local MAX_REMOVED = 500 -- members in one command
+local lost, homes, gone, ended, empty = {}, {}, {}, {}, {} -- what will be written
 local seen, is_asked_for = {}, {}
+local held, queued, markers = {}, {}, {} -- scores of members of the user's set, of its batches' queues, of its batches
 
--- Adds the live jobs of a batch; one that has none is lost.
-local function add_batch(ids, marker)
-  local live = redis.call('ZRANGE', batch_queue_key(string.sub(marker, 2)), 0, -1)
-  for _, id in ipairs(live) do
-    add(ids, id)
+-- Adds the live jobs of a batch. One that has none should have ended.
+local function add_batch(ids, marker, score)
+  local flat = redis.call('ZRANGE', batch_queue_key(string.sub(marker, 2)), 0, -1, 'WITHSCORES')
+  for i = 1, #flat, 2 do
+    add(ids, flat[i])
+    queued[flat[i]] = tonumber(flat[i + 1])
   end
-  if #live == 0 then add(lost, marker) end
+  markers[marker] = score
+  if #flat > 0 then return end
+  add(lost, marker)
+  add(empty, string.sub(marker, 2))
 end
 
 -- Removes the user's tag once virtual time has passed it: then it no longer matters.
@@ -37,19 +31,25 @@ local function drop_old_tag()
   if not set_at or tonumber(set_at) + BAND >= tag then redis.call('ZREM', key.user, '~') end
 end
 
+-- Adds a member of the user's set to the jobs to look at, or what it stands for.
+local function add_member(ids, member, score)
+  local kind = string.sub(member, 1, 1)
+  if kind == '#' then
+    add_batch(ids, member, score)
+  elseif kind == '~' then
+    drop_old_tag()
+  elseif kind ~= '=' then
+    add(ids, member)
+    held[member] = score
+  end
+end
+
 -- The jobs to look at: those of the user's set, if all are asked for, and those that the caller names.
 local function ids_to_check()
   local ids = {}
-  local members = arg.whole == '1' and redis.call('ZRANGE', key.user, 0, MAX_MEMBERS - 1) or {}
-  for _, member in ipairs(members) do
-    local kind = string.sub(member, 1, 1)
-    if kind == '#' then
-      add_batch(ids, member)
-    elseif kind == '~' then
-      drop_old_tag()
-    elseif kind ~= '=' then
-      add(ids, member)
-    end
+  local flat = arg.whole == '1' and redis.call('ZRANGE', key.user, 0, MAX_MEMBERS - 1, 'WITHSCORES') or {}
+  for i = 1, #flat, 2 do
+    add_member(ids, flat[i], tonumber(flat[i + 1]))
   end
   for _, id in ipairs(rest.ids) do
     add(ids, id)
@@ -58,11 +58,15 @@ local function ids_to_check()
   return ids
 end
 
--- Notes a job that is no longer alive; its batch counts it as failed if its hash is gone.
+-- Notes a job that is no longer alive. Its batch counts it as failed if its hash is gone.
 local function note_dead(id, f)
   add(lost, id)
+  if f.state then
+    add(ended, { id = id, f = f })
+    return
+  end
   local batch, number = string.match(id, '^(bat_[^_]+)_(%d+)')
-  if batch and not f.state then add(gone, { id = id, batch = batch, number = number }) end
+  if batch then add(gone, { id = id, batch = batch, number = number }) end
 end
 
 -- The scores that a job of this state has in the index and in its user's set.
@@ -75,14 +79,48 @@ local function scores_of(f)
   return score_of(lane, tonumber(arg.now)), seat_score(score)
 end
 
--- Notes a live job that the index lacks, or that the user's set lacks.
+-- Whether the index has a job where its record says.
+local function is_indexed(id, f, expected)
+  local score = redis.call('ZSCORE', key.index, id)
+  if not score then return false end
+  if is_at_provider(f.state) then return band_of(tonumber(score)) == tonumber(f.lane) end
+  return tonumber(score) == tonumber(expected) -- mutant: place in the index
+end
+
+-- Whether the user's set has a job with the score that its record says. The waiting jobs of a batch have no
+-- member, nor has a job that left its seat.
+local function is_member(id, f, expected)
+  local score = held[id]
+  if is_asked_for[id] and not score then score = tonumber(redis.call('ZSCORE', key.user, id) or nil) end
+  if (f.batch and f.state == 'backlog') or has_left_seat(f) then return not score end
+  return score == tonumber(expected) -- mutant: place in the user's set
+end
+
+-- Whether a batch's queue has a job with the score that its record says, as far as the queue was read.
+local function is_queued(id, f)
+  if not (f.batch and queued[id]) then return true end
+  if f.state == 'backlog' then return queued[id] == tonumber(f.score) end
+  return queued[id] < 0
+end
+
+-- Notes a live job whose places do not say what its record says.
 local function note_alive(id, f)
-  local is_indexed, lacks_member = redis.call('ZSCORE', key.index, id), false
-  local has_own_member = not (f.batch and f.state == 'backlog') and not has_left_seat(f)
-  if is_asked_for[id] and has_own_member then lacks_member = not redis.call('ZSCORE', key.user, id) end
-  if is_indexed and not lacks_member then return end
   local index_score, set_score = scores_of(f)
-  add(homes, { id = id, f = f, index_score = not is_indexed and index_score, set_score = set_score })
+  local in_index, in_set = is_indexed(id, f, index_score), is_member(id, f, set_score)
+  if in_index and in_set and is_queued(id, f) then return end
+  add(homes, { id = id, f = f, index_score = not in_index and index_score, set_score = set_score })
+end
+
+-- Notes what has to be done about a job, once.
+local function look_at(id)
+  if seen[id] then return end
+  seen[id] = true
+  local f = read(job_key(id), 'score', 'due_at', 'expire_at', 'cancel_requested', unpack(ENDING))
+  if f.state and f.state ~= 'done' then
+    note_alive(id, f)
+  else
+    note_dead(id, f)
+  end
 end
 
 -- Puts a job back where it belongs.
@@ -94,38 +132,73 @@ local function put_back(home)
     add_share(moves, home.id, f.share, is_at_provider(f.state))
     redis.call('ZADD', key.index, unpack(moves))
   end
-  if f.batch then redis.call('ZADD', batch_queue_key(f.batch), in_backlog and home.set_score or -1, home.id) end
-  if has_left_seat(f) then return end
-  redis.call('ZADD', key.user, home.set_score, f.batch and in_backlog and '#' .. f.batch or home.id)
+  if has_left_seat(f) then redis.call('ZREM', key.user, home.id) end
+  if not f.batch then
+    if not has_left_seat(f) then redis.call('ZADD', key.user, home.set_score, home.id) end
+    return
+  end
+  redis.call('ZADD', batch_queue_key(f.batch), in_backlog and home.set_score or -1, home.id)
+  redis.call('ZADD', key.user, 'NX', text(SPENT), '#' .. f.batch)
+  markers['#' .. f.batch] = markers['#' .. f.batch] or SPENT
+  if in_backlog then
+    redis.call('ZREM', key.user, home.id)
+  elseif not has_left_seat(f) then
+    redis.call('ZADD', key.user, home.set_score, home.id)
+  end
+end
+
+-- Ranks a batch by its first waiting job, unless its marker allows for that.
+local function put_marker(marker, score)
+  local queue = batch_queue_key(string.sub(marker, 2))
+  local first = redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  if first and (score < 0 or score > tonumber(first)) then redis.call('ZADD', key.user, first, marker) end
+end
+
+-- Removes what was lost with its record, or is over, from the user's set and from the index.
+local function remove_lost()
+  for first = 1, #lost, MAX_REMOVED do
+    local members, entries = {}, {}
+    for i = first, math.min(first + MAX_REMOVED - 1, #lost) do
+      add(members, lost[i])
+      add(entries, lost[i], companions(lost[i]))
+    end
+    redis.call('ZREM', key.user, unpack(members))
+    redis.call('ZREM', key.index, unpack(entries))
+  end
+end
+
+-- Notes in its batch that a job was lost with its record: the batch must not wait for it.
+local function settle_gone(job, owner, name)
+  local f = { batch = job.batch, number = job.number, owner = owner, user = name }
+  if redis.call('EXISTS', batch_key(job.batch)) == 0 then
+    redis.call('ZREM', batch_queue_key(job.batch), job.id) -- the script that creates the batch has stopped
+    return
+  end
+  note_in_batch(f, 'failed')
+  redis.call('ZREM', batch_queue_key(job.batch), job.id)
+  end_batch(f)
 end
 
 for _, id in ipairs(ids_to_check()) do
-  local f = read(job_key(id), unpack(PLACE))
-  local is_alive = f.state and f.state ~= 'done'
-  if not seen[id] then
-    if is_alive then
-      note_alive(id, f)
-    else
-      note_dead(id, f)
-    end
-  end
-  seen[id] = true
+  look_at(id)
 end
 for _, home in ipairs(homes) do
   put_back(home)
 end
-if #lost > 0 then
-  redis.call('ZREM', key.user, unpack(lost))
-  for _, id in ipairs(lost) do
-    redis.call('ZREM', key.index, id, companions(id))
-  end
+for marker, score in pairs(markers) do
+  put_marker(marker, score)
 end
--- A batch must not wait for a job that was lost with its hash.
+for _, job in ipairs(ended) do
+  repeat_end(job.id, job.f)
+  follow_end(job.id, job.f, job.f.outcome)
+end
+remove_lost()
 local owner, name = string.match(string.sub(key.user, #key.root + 3), '^([^:]*):(.*)$')
 for _, job in ipairs(gone) do
-  local f = { batch = job.batch, number = job.number, owner = owner, user = name }
-  note_in_batch(job.id, f, 'failed')
-  end_batch(f)
+  settle_gone(job, owner, name)
+end
+for _, batch in ipairs(empty) do
+  if redis.call('EXISTS', batch_key(batch)) == 1 then end_batch({ batch = batch, owner = owner, user = name }) end
 end
 if #homes > 0 then redis.call('HINCRBY', key.stats, 'rehomed', #homes) end
 promote(key.user)

@@ -20,7 +20,6 @@ local f = read(
   'score',
   'adopt_until',
   'closed_attempt',
-  'outcome',
   'max_attempts',
   'retry_delay',
   'history',
@@ -35,7 +34,7 @@ local function replay()
   if not f.attempt or is_replaced(f) then return { 'stale' } end
   if f.attempt ~= arg.attempt then return { 'stale' } end -- mutant: attempt
   if f.closed_attempt == arg.attempt then
-    if f.state == 'done' then return { 'finished', f.outcome, '' } end
+    if f.state == 'done' then return replay_end(arg.id, f) end
     if f.state == 'delayed' then return { 'delayed', f.due_at } end
     if f.state == 'queued' or f.state == 'backlog' then return { 'requeued' } end
   end
@@ -75,8 +74,7 @@ end
 
 -- Ends the job, which gets no other attempt.
 local function end_with(outcome, fields)
-  end_job(arg.id, f, outcome, fields)
-  if outcome == 'failed' then bury(arg.id) end
+  end_job(arg.id, f, outcome, fields, { is_dead = outcome == 'failed' })
   return { 'finished', outcome, follow() }
 end
 
@@ -85,11 +83,11 @@ local function requeue(fields)
   -- The time at the provider was no waiting.
   local expire_at = tonumber(f.expire_at) + math.max(0, tonumber(arg.now) - tonumber(f.submitted_at))
   local score, alarm = score_of(READY + tonumber(f.lane), tonumber(f.score)), score_of(ALARMS, expire_at)
+  fields.state, fields.expire_at = 'queued', text(expire_at)
+  write_fields(key.job, fields)
   local moves = { score, arg.id, alarm, alarm_of(arg.id) }
   add_share(moves, arg.id, f.share, false)
   redis.call('ZADD', key.index, unpack(moves))
-  fields.state, fields.expire_at = 'queued', text(expire_at)
-  write_fields(key.job, fields)
   reseat(user_key(f.owner, f.user))
   release_held(f)
   return { 'requeued' }
@@ -99,7 +97,6 @@ end
 local function close(fields)
   local rescues = tonumber(f.rescues or '0') + 1
   fields.rescues = text(rescues)
-  redis.call('HINCRBY', key.stats, 'rescued', 1)
   if f.cancel_requested == '1' then return end_with('canceled', fields) end
   if rescues >= tonumber(arg.max_rescues) or used_attempts(f) >= tonumber(f.max_attempts) then -- mutant: gives up
     fields.error_code, fields.error_retryable = 'submission_unknown', '1'
@@ -111,12 +108,22 @@ end
 
 -- Ends the attempt, which has made nothing: it has failed like any other.
 local function miss(fields)
-  redis.call('HINCRBY', key.stats, arg.proof == 'list' and 'missed' or 'settled', 1)
   if f.cancel_requested == '1' then return end_with('canceled', fields) end
   fields.error_code, fields.error_retryable = 'provider_down', '1'
   fields.error_detail = 'The provider gave no answer and has not taken the job.'
   if used_attempts(f) >= tonumber(f.max_attempts) then return end_with('failed', fields) end -- mutant: misses
   return { 'delayed', retry(f, fields) }
+end
+
+-- Ends the attempt, and counts why.
+local function give_up(has_missed)
+  give_up_lost(arg.id, f, tonumber(arg.now), tonumber(arg.prediction_ttl))
+  local history = f.history and f.history .. ',' .. arg.entry or arg.entry
+  local fields = { closed_attempt = arg.attempt, history = history }
+  local ended = has_missed and miss(fields) or close(fields)
+  local how = arg.proof == 'list' and 'missed' or 'settled'
+  redis.call('HINCRBY', key.stats, has_missed and how or 'rescued', 1)
+  return ended
 end
 
 local answer = replay()
@@ -127,8 +134,4 @@ local has_missed = is_missing(time)
 local is_over = has_missed or time >= tonumber(f.adopt_until) -- mutant: adoption window
 if not is_over then return wait(time) end
 
-give_up_lost(arg.id, f, tonumber(arg.now), tonumber(arg.prediction_ttl))
-local history = f.history and f.history .. ',' .. arg.entry or arg.entry
-local fields = { closed_attempt = arg.attempt, history = history }
-if has_missed then return miss(fields) end
-return close(fields)
+return give_up(has_missed)

@@ -18,13 +18,13 @@ local function retry(f, fields)
   local expire_at = tonumber(f.expire_at) + math.max(0, now - tonumber(f.submitted_at))
   local score = math.max(0, tonumber(f.score) - tonumber(arg.retry_bonus))
   local alarm = alarm_of(arg.id)
-  local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
-  add_share(moves, arg.id, f.share, false)
-  redis.call('ZADD', key.index, unpack(moves))
   fields.state, fields.snooze_code, fields.due_at = 'delayed', '', due_at
   fields.prediction, fields.progress = '', ''
   fields.score, fields.expire_at = text(score), text(expire_at)
   write_fields(job_key(arg.id), fields)
+  local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
+  add_share(moves, arg.id, f.share, false)
+  redis.call('ZADD', key.index, unpack(moves))
   release_probe(f)
   -- Its seat must have the same score, by which other jobs are put before it or behind.
   if arg.retry_bonus ~= '0' then redis.call('ZADD', user_key(f.owner, f.user), seat_score(score), arg.id) end

@@ -22,9 +22,9 @@ local function take_seat(set, id)
   local f = read(job_key(id), 'state', 'lane', 'score')
   if not f.state then forget(set, id) end
   if f.state ~= 'backlog' then return false end
-  redis.call('ZADD', key.index, score_of(READY + tonumber(f.lane), tonumber(f.score)), id)
   redis.call('ZADD', set, seat_score(tonumber(f.score)), id)
   redis.call('HSET', job_key(id), 'state', 'queued')
+  redis.call('ZADD', key.index, score_of(READY + tonumber(f.lane), tonumber(f.score)), id)
   return true
 end
 
@@ -45,6 +45,8 @@ end
 
 -- Takes the seat of a ready job, which goes back into its user's backlog.
 local function demote(set, id, f)
+  redis.call('HSET', job_key(id), 'state', 'backlog', 'heirs', '1')
+  redis.call('ZADD', key.index, score_of(BACKLOG, tonumber(f.score)), id)
   if f.batch then
     redis.call('ZADD', batch_queue_key(f.batch), f.score, id)
     redis.call('ZREM', set, id)
@@ -52,8 +54,6 @@ local function demote(set, id, f)
   else
     redis.call('ZADD', set, f.score, id)
   end
-  redis.call('ZADD', key.index, score_of(BACKLOG, tonumber(f.score)), id)
-  redis.call('HSET', job_key(id), 'state', 'backlog', 'heirs', '1')
 end
 
 -- The ready ones of a user's seated jobs, worst first. Notes on all of them that others may wait for their seats.

@@ -15,7 +15,6 @@ local f = read(
   'snoozes',
   'closed_attempt',
   'due_at',
-  'outcome',
   'token',
   'score',
   'expire_at',
@@ -27,7 +26,7 @@ local function replay()
   if f.closed_attempt ~= arg.attempt then return nil end -- mutant: repeat
   if f.state == 'delayed' then return { 'delayed', f.due_at } end
   if f.state == 'queued' or f.state == 'backlog' then return { 'queued' } end
-  if f.state == 'done' then return { 'finished', f.outcome, '' } end
+  if f.state == 'done' then return replay_end(arg.id, f) end
   return { 'already' }
 end
 
@@ -46,6 +45,9 @@ local function pause_score(gate, due)
   return gate_score(math.max(paused_until, due))
 end
 
+-- Notes that the outcome of the submission is known: there was none.
+local function note_outcome() settle_lost(arg.id, f, 'reported') end
+
 if not f.attempt or is_replaced(f) then return { 'stale' } end
 local answer = replay()
 if answer then return answer end
@@ -54,8 +56,7 @@ if is_stale() then return { 'stale' } end
 local due, lane = tonumber(arg.now) + tonumber(arg.delay), tonumber(f.lane)
 local pause, pauses = pause_gate(provider_of(lane)), arg.pause == '1'
 if f.cancel_requested == '1' then
-  end_job(arg.id, f, 'canceled', { closed_attempt = arg.attempt })
-  settle_lost(arg.id, f, 'reported')
+  end_job(arg.id, f, 'canceled', { closed_attempt = arg.attempt }, { note = note_outcome })
   if pauses then redis.call('ZADD', key.index, pause_score(pause, due), pause) end
   return { 'finished', 'canceled', follow() }
 end
@@ -70,10 +71,10 @@ else
   fields.state, fields.due_at = 'delayed', text(due) -- mutant: delayed
   add(moves, score_of(DELAYED, due), arg.id)
 end
-redis.call('ZADD', key.index, unpack(moves))
+note_outcome()
 write_fields(key.job, fields)
+redis.call('ZADD', key.index, unpack(moves))
 redis.call('HINCRBY', key.stats, 'snoozed', 1)
-settle_lost(arg.id, f, 'reported')
 release_held(f)
 if pauses then
   -- The user's limit may have been lowered while the job was away.

@@ -122,6 +122,9 @@ def test_a_gateway_error_is_html(http: httpx.Client, server: RunningServer, faul
         ("read_only", 400, "NOPERM", True),
         ("wrong_token", 401, "WRONGPASS", False),
         ("throttled", 429, "Too Many Requests", False),
+        ("json_429", 429, '{"error":"Too many requests"}', False),
+        ("json_500", 500, '{"error":"Internal server error"}', False),
+        ("interrupted", 400, "ERR Error running script: @user_script:7: ERR DB capacity quota exceeded", False),
     ],
 )
 def test_a_refusing_fault_applies_nothing(
@@ -136,6 +139,13 @@ def test_a_refusing_fault_applies_nothing(
     assert (http.get("/get/n").status_code == 200) is reads
     server.clear_faults()
     assert http.get("/get/n").json() == {"result": None}
+
+
+def test_a_full_database_still_deletes(http: httpx.Client, server: RunningServer) -> None:
+    http.get("/set/n/1")
+    server.inject("capacity", times=-1)
+    assert http.get("/del/n").json() == {"result": 1}
+    assert http.get("/set/n/1").status_code == 400
 
 
 def test_a_fault_strikes_as_often_as_ordered_and_only_matching_requests(
