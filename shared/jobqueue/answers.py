@@ -49,6 +49,7 @@ from shared.jobqueue.replies import (
     Recorded,
     Refusal,
     Rehomed,
+    Released,
     Removed,
     Reply,
     Retried,
@@ -93,6 +94,7 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
     "outbox_redeliver": (Done, Refusal),
     "outbox_undelivered": (Undelivered,),
     "outbox_restore": (Done,),
+    "outbox_release": (Released,),
 }
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, cast
 
+from shared.jobqueue.constants import HOOK_LEASE
 from shared.jobqueue.follow_ups import FollowUp
 from shared.jobqueue.reads import GivenUp, Undelivered
-from shared.jobqueue.replies import Done, LaneRows, OutboxClaim
+from shared.jobqueue.replies import Done, LaneRows, OutboxClaim, Released
 from shared.jobqueue.scripted import Scripted
 from shared.log import log
 
@@ -140,6 +141,17 @@ class Outbox(Scripted):
         """Puts a lane, or a job whose files are not stored, back where the outbox has lost it; says whether it had."""
         reply = await self._run("outbox_restore", Done, job=self.keys.job(job_id), lane=lane, id=job_id)
         return reply.has_changed
+
+    async def release(self, rows: Sequence[FollowUp]) -> int:
+        """Gives back rows that are leased to this caller, so that the next claim finds them; returns how many were.
+
+        One call and 1 billed command; for a job's files 2 more, for an event 6.
+        """
+        given = [
+            f"store|{row.id}|{row.turn}" if row.what == "store" else f"{row.event}|{row.id}|{row.noted_at + HOOK_LEASE}"
+            for row in rows
+        ]
+        return (await self._run("outbox_release", Released, rows=given)).released
 
     async def read(self, holder_id: str, events: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         """Fields of a job or, where the first event is a batch's, of a batch; empty if it is no longer kept."""

@@ -255,6 +255,13 @@ class Removed(Reply):
 
 
 @dataclass(frozen=True)
+class Released(Reply):
+    """How many rows of the outbox were given back."""
+
+    released: int
+
+
+@dataclass(frozen=True)
 class LaneRows(Reply):
     """A lane that was handed out: how often its host has failed in a row, and its rows ``event|id``."""
 

@@ -38,7 +38,7 @@ VERBS = (
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "redrive", "delete", "trim",
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",
-    "outbox_restore",
+    "outbox_restore", "outbox_release",
 )  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """The scope of a call: it does the follow-ups that the call's scripts report, before the call is answered.
 
 After a job's end, its files must be stored and its owner notified. The script that ends the job leases this work to its
-caller, for 30 s (an event) or LEASE (files). If the caller does not do it, a tick does it after the lease.
+caller, for 30 s (an event) or LEASE (files). What the caller will not do, it gives back, and the next tick does it. If
+the caller dies, a tick does it after the lease.
 
 call                                        does                                   when
 tick, webhook                               all of it                              at once, next to its other work
-submit, poll, cancel: a person waits        its own job's, for at most 25 s        on leaving
-the same, where ticks are rare              all of it, and what else is due        on leaving
+submit, poll, cancel: a person waits        its own job's, for at most 25 s;       on leaving
+                                            gives back the others
+the same, where ticks are rare              all of it, and what else is due        on leaving, until its time is over
 other calls that a person waits for         all of it, for at most 25 s            on leaving
 """
 
@@ -25,8 +27,8 @@ WAITED_FOR = 25.0  # s; at most so long, a call that a person waits for works on
 class Scope:
     """Enter it before the first script runs. Leaving never raises, and costs no store call without follow-ups.
 
-    ``about`` is the id of the job or batch that the caller waits for; the follow-ups of others stay leased. It may be
-    set later. Without ``looks``, the scope never looks for other due rows, even if ticks are rare.
+    ``about`` is the id of the job or batch that the caller waits for; the follow-ups of others are given back. It may
+    be set later. Without ``looks``, the scope never looks for other due rows, even if ticks are rare.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Scope:
         self._looks = looks
         self._collector = Collector(begin=None if is_waited_for else self._begin)  # mutant: at once
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._left: list[FollowUp] = []
 
     async def __aenter__(self) -> "Scope":
         self._token = begin_collecting(self._collector)
@@ -59,14 +62,20 @@ class Scope:
 
     async def _follow_up(self, *, is_failed: bool) -> None:
         is_rare = self._worker.are_ticks_rare and bool(self.about)
-        if self._is_waited_for:
+        function = self.budget
+        # Where ticks are rare, a file may be gone at its provider before another call comes.
+        if self._is_waited_for and not is_rare:
             self.budget = self.budget.at_most(WAITED_FOR)
         self._collector.begin = self._begin if is_rare or not self.about else self._begin_own
         for row in self._collector.take():
             self._collector.add(row)
         await self._all_done()  # mutant: all done
-        if is_failed or (self._is_waited_for and not is_rare):
-            return
+        if not is_failed and (is_rare or not self._is_waited_for):
+            await self._look_further()
+        await self._worker.give_back(self._left, function)  # mutant: given back
+
+    async def _look_further(self) -> None:
+        """Does what else is due, if this call has seen such rows or may look for them."""
         try:
             if self._collector.is_more or (self._looks and self._worker.may_look()):
                 await self._worker.run(self.budget)
@@ -75,12 +84,17 @@ class Scope:
         await self._all_done()
 
     def _begin(self, row: FollowUp) -> None:
+        if not self._worker.may_begin(row, self.budget):
+            self._left.append(row)
+            return
         self.begun += 1
         self._tasks.add(asyncio.create_task(self._worker.do(row, self.budget)))
 
     def _begin_own(self, row: FollowUp) -> None:
         if row.id == self.about or row.id.startswith(f"{self.about}_"):  # mutant: own
             self._begin(row)
+        else:
+            self._left.append(row)
 
     async def _all_done(self) -> None:
         """Returns when all follow-ups that have begun, and those that follow from them, are done."""

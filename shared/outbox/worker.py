@@ -5,12 +5,13 @@ run     does the due rows of the outbox, lane by lane; a lane that fails or hang
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
+from shared.errors import StoreError
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import FollowUp, Lane, Outbox
 from shared.jobqueue.constants import HOOK_LEASE
@@ -98,6 +99,24 @@ class OutboxWorker:
         jobs, _ = await self._queue.claim(1, 0, 0, only=job_id)
         for job in jobs:
             self._queue.follow_ups.collector.add(job)
+
+    def may_begin(self, row: FollowUp, budget: Budget) -> bool:
+        """Whether there is time for a row. Copies end by themselves when the time is over, and are due again then."""
+        return row.what == "store" or budget.left >= self._needs
+
+    async def give_back(self, rows: Sequence[FollowUp], budget: Budget) -> None:
+        """Leaves rows that this call does not do to the next look at the outbox, without waiting for their leases.
+
+        A host that has failed stays leased: it is asked by one caller at a time. Without time, or an answer of the
+        store, the leases end by themselves.
+        """
+        left = [row for row in rows if not row.is_probe]
+        if not left or budget.left < self._settings.store_total_timeout:
+            return
+        try:
+            log.info("follow_ups_given_back", count=await self._queue.release(left))
+        except StoreError as error:
+            log.warning("follow_ups_stay_leased", code=error.code)
 
     @property
     def _needs(self) -> float:

@@ -74,6 +74,12 @@ async def test_the_outbox_costs_a_tick_what_the_table_says(
     valkey.reset_bill()
     await world.work_off()
     counted["look into an outbox where nothing is due"] = count(valkey)
+    await finish(world, owner.url("/file"))
+    await finish(world, "no file", hook_url=owner.url())
+    valkey.reset_bill()
+    assert await world.runtime.outbox.release(rows := world.follow_ups()) == len(rows) == 2
+    counted["give back a job's files and an event"] = count(valkey)
+    await world.work_off()
     await finish(world, "no file", hook_url=owner.url())
     world.follow_ups()
     world.manual.advance(60)

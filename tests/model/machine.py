@@ -251,6 +251,13 @@ class QueueMachine(Driver):
         """A process dies with its follow-ups, or is frozen and handles them later."""
         self.take(follow_ups_of(self.sluice).take())
 
+    @rule(caller=CALLERS)
+    def give_follow_ups_back(self, caller: Caller) -> None:
+        """A call ends that does not do them; what is leased to another process is given back by mistake."""
+        rows = [leased.row for leased in self.leased[-2:]] + follow_ups_of(self.sluice).take()
+        if rows:
+            self.run(self.sluice.outbox.release(rows), caller)
+
     @rule(jobs=st.integers(0, 2), lanes=st.integers(0, 2), rows=st.integers(1, 3), caller=CALLERS)
     def claim_of_the_outbox(self, jobs: int, lanes: int, rows: int, caller: Caller) -> None:
         claimed = self.run(self.sluice.outbox.claim(jobs, lanes, rows), caller)

@@ -219,6 +219,22 @@ def restore(model: Model, call: Call, reply: Any) -> Any:
     return ["restored"]
 
 
+def release(model: Model, call: Call, reply: Any) -> Any:
+    released, now = 0, call.number("now")
+    for given in call.rest:
+        what, name, fence = given.split("|")
+        job, row = model.jobs.get(name, {}), f"{what}|{name}"
+        if what == "store":
+            if job.get("storing") == "1" and str(job["turn"]) == fence:
+                model.outbox[name] = now - BAND
+                released += 1
+        elif row in (rows := model.lanes.get(job.get("hook_lane", ""), {})) and rows[row] <= int(fence):
+            rows[row] = now
+            place(model, job["hook_lane"])
+            released += 1
+    return released
+
+
 def delete(model: Model, call: Call, reply: Any) -> Any:
     name, job = call["id"], model.jobs.get(call["id"])
     if not job or job["owner"] != call["owner"]:

@@ -192,4 +192,5 @@ MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
     "trim": trim, "delete": outbox.delete, "outbox_claim": outbox.claim, "outbox_keep": outbox.keep,
     "outbox_note": outbox.note, "outbox_redeliver": outbox.redeliver,
     "outbox_restore": outbox.restore,
+    "outbox_release": outbox.release,
 }  # fmt: skip

@@ -26,6 +26,26 @@ def batches(name: str) -> str:
     return f"tests/hooks/test_outbox_batches.py::test_{name}[memory]"
 
 
+FOR_ANOTHER = "what_a_call_ends_for_another_user_is_stored_and_delivered_by_the_next_tick"
+
+GIVEN_BACK = (
+    python(
+        "what a call does not do for others stays leased", SCOPE,
+        "given back", "",
+        scope(f"{FOR_ANOTHER}[memory-submit--every minute]"),
+    ),
+    lua(
+        "files of another turn are given back", "outbox_release",
+        "release turn", "if f.storing ~= '1' then return 0 end",
+        scope("a_row_that_another_caller_has_leased_since_is_not_given_back[memory]"),
+    ),
+    lua(
+        "an event that another caller has leased is given back", "outbox_release",
+        "release lease", "if not due then return 0 end",
+        scope("a_row_that_another_caller_has_leased_since_is_not_given_back[memory]"),
+    ),
+)  # fmt: skip
+
 ADDED = (
     lua(
         "owners get events that they did not ask for", "outbox",
@@ -289,4 +309,4 @@ PYTHON = (
     ),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = ADDED + HANDED_OUT + NOTED + PYTHON
+MUTANTS: tuple[Mutant, ...] = GIVEN_BACK + ADDED + HANDED_OUT + NOTED + PYTHON

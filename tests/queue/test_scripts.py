@@ -187,6 +187,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await world.runtime.records.health()
     outbox = world.runtime.outbox
     await outbox.restore(lane="app:none")
+    await outbox.release([FollowUp("store", job), FollowUp("tell", job, "canceled")])
     await outbox.claim(1, 1, 1)
     await outbox.keep(job, 1, "[]")
     await outbox.note(FollowUp("tell", job, "canceled"), "app:lane", "tag", 0, Tried("retry", 1, "{}"))
@@ -210,7 +211,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
 
 
 WRITING = ("enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "check", "delete")
-OUTBOX = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
+OUTBOX = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_release")
 
 
 @pytest.mark.parametrize("verb", [*WRITING, *OUTBOX])
@@ -243,6 +244,7 @@ async def test_a_key_of_the_wrong_type_stops_a_script_before_it_writes(valkey_wo
         "outbox_claim": lambda: outbox.claim(1, 1, 1),
         "outbox_keep": lambda: outbox.keep(job, 1, "[]"),
         "outbox_note": lambda: outbox.note(event, "app:lane", "tag", 0, Tried("failed", 1, "{}", pause=1)),
+        "outbox_release": lambda: outbox.release([FollowUp("store", job), event]),
         "outbox_redeliver": lambda: outbox.redeliver(job, "completed", "app"),
     }
     with pytest.raises(StoreScriptError):

@@ -4,6 +4,10 @@
 local function job_key(id) return key.root .. JOBS .. id end
 local function user_key(owner, user) return key.root .. USERS .. owner .. ':' .. user end
 local function batch_key(batch) return key.root .. BATCHES .. batch end
+
+-- HASH: the job or batch that an event is about.
+local function holder_key(event, id) return string.sub(event, 1, 5) == 'batch' and batch_key(id) or job_key(id) end
+
 local function batch_queue_key(batch) return key.root .. BATCH_QUEUES .. batch end
 local function dead_key() return key.root .. DEAD end
 

@@ -11,8 +11,7 @@ local flat =
 local rows = {}
 for i = 1, #flat, 2 do
   local event, id = string.match(flat[i], '^([^|]*)|(.*)$')
-  local holder = string.sub(event, 1, 5) == 'batch' and batch_key(id) or job_key(id)
-  local f = read(holder, 'owner', 'incarnation')
+  local f = read(holder_key(event, id), 'owner', 'incarnation')
   add(rows, { flat[i], text(tonumber(flat[i + 1])), flag(f.owner ~= nil), f.incarnation or '' })
 end
 return { rows }
