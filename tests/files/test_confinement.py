@@ -132,7 +132,8 @@ async def test_a_child_ends_with_its_parent(file: Path, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     file.write_bytes(b"x")
-    waits = f"kept = os.open({str(fifo)!r}, os.O_WRONLY); import time; child.answer = lambda *given: time.sleep(20)"
+    opened = f"import time; kept = os.open({str(fifo)!r}, os.O_WRONLY)"
+    waits = f"{opened}; child.answer = lambda *given: (os.write(kept, b'x'), time.sleep(20))"
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT.format(changed=""), str(file), CHILD.format(changed=waits),
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -143,7 +144,8 @@ async def test_a_child_ends_with_its_parent(file: Path, tmp_path: Path) -> None:
 
 
 def _opened_and_read(fifo: Path, then: object) -> None:
-    with fifo.open("rb") as end:  # the child has opened it too
+    with fifo.open("rb") as end:
+        end.read(1)  # the child is locked by now
         then()  # type: ignore[operator]
         end.read()
 
