@@ -22,8 +22,8 @@ router = APIRouter(prefix="/api/operate")
 async def limits(request: Request) -> JSONResponse:
     """200 with all limits: the configured ones, those in force, and the pauses."""
     async with runtime.call(request, Role.OPERATOR) as call:
-        gates = await call.runtime.controls.set_gates({})
-    return JSONResponse(call.runtime.limits.shown(gates))
+        standing = await call.runtime.controls.set_gates({})
+    return JSONResponse(call.runtime.limits.shown(standing.standing, standing.pauses))
 
 
 @router.patch("/limits")

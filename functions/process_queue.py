@@ -69,7 +69,7 @@ async def _statistics(sluice: Runtime) -> Statistics:
         "dead": stats.dead,
         "counters": {name: value for name, value in sorted(stats.counters.items()) if name != "tick_at"},
         "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),
-        "limits": sluice.limits.shown(stats.gates),
+        "limits": sluice.limits.shown(stats.gates, stats.pauses),
         "storage_mode": sluice.settings.storage_mode,
     }
 

@@ -139,8 +139,8 @@ class Dispatcher:
             duration_ms=round((time.monotonic() - began) * 1000),
         )
         if report is not None and isinstance(outcome, Throttled):
-            # A pause holds back a provider's other jobs. An unreachable provider has no pause, so this run stops.
-            report.throttled = outcome.code == "provider_down" or len(self._settings.provider_names) == 1
+            # An unreachable provider has no pause, so this run stops. After another refusal the next claim decides.
+            report.throttled = outcome.code == "provider_down"
         return await self._record(job, outcome)
 
     def _lease_left(self, job: Claimed) -> float:
@@ -178,16 +178,17 @@ class Dispatcher:
                 return bool(job.probe)  # a successful probe lets the others start
             case Rejected(code, detail, may_pass):
                 return await self._fail(job, code, detail, once=may_pass)
-            case Throttled(code, retry_after):
+            case Throttled(code, retry_after, status):
                 if code in ("billing", "provider_auth"):
-                    log.error("provider_account", provider=job.provider, code=code)
+                    log.error("provider_account", provider=job.provider, code=code, status=status)
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
-                # A refusal concerns all jobs, so it pauses the provider. An unreachable one may be reachable elsewhere.
+                # A refusal may concern all jobs, so it pauses the provider. An unreachable one pauses nothing.
                 snoozed = await self._queue.snooze(
                     job.id,
                     job.attempt,
                     delay=delay,
                     code=code,
+                    status=status,
                     pause=code != "provider_down",
                     incarnation=job.incarnation,
                 )

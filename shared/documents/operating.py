@@ -11,11 +11,29 @@ class LimitDocument(TypedDict):
     paused: bool
 
 
+class PauseReason(TypedDict):
+    """Since when a provider refuses submissions, its last refusal, and how many there were, of which models.
+
+    ``status`` is the HTTP status of the answer, or WaveSpeed's own code.
+    """
+
+    since: str
+    code: str
+    status: int
+    refused_at: str
+    refusals: int
+    models: list[str]
+
+
 class ProviderLimit(LimitDocument):
-    """The limits of a provider, and the end of a pause after its refusals."""
+    """The limits of a provider, and the end of a pause after its refusals.
+
+    ``paused_until`` is null once a job may try; ``pause`` stays until the provider accepts one.
+    """
 
     creates_per_minute: float
     paused_until: str | None
+    pause: PauseReason | None
 
 
 class OpenCircuit(TypedDict):

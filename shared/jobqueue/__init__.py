@@ -9,7 +9,7 @@ from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, PageStart
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
-from shared.jobqueue.reads import Facts, Outlook, QueueCounts, Stats
+from shared.jobqueue.reads import Facts, Outlook, ProviderPause, QueueCounts, Stats
 from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Kept, Overdue, Recorded
 
@@ -35,6 +35,7 @@ __all__ = [
     "Overdue",
     "Page",
     "PageStart",
+    "ProviderPause",
     "QueueCounts",
     "Recorded",
     "Records",

@@ -30,6 +30,7 @@ from shared.jobqueue.reads import (
     ListedJob,
     ListedLetter,
     Outlook,
+    ProviderPause,
     Undelivered,
 )
 from shared.jobqueue.replies import (
@@ -99,7 +100,7 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {
     "started": Claimed, "overdue": Overdue, "outlook": Outlook, "jobs": ListedJob, "letters": ListedLetter,
-    "lanes": LaneRows, "events": GivenUp,
+    "lanes": LaneRows, "events": GivenUp, "pauses": ProviderPause,
 }  # fmt: skip
 
 

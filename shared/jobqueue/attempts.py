@@ -130,14 +130,16 @@ class Attempts(Scripted):
         *,
         delay: float,
         code: str,
+        status: int = 0,
         token: str = "",
         pause: bool = False,
         incarnation: str = "",
     ) -> Ended:
         """Puts back, for ``delay`` s, a job whose submission surely did not happen; no attempt is used up.
 
-        With a ``token``, only if the enqueue with this token began the attempt. With ``pause``, the provider gets no
-        submission for so long: all its jobs wait, and then one of them is the probe.
+        With a ``token``, only if the enqueue with this token began the attempt. With ``pause``, the provider has
+        refused the job, with this ``status``, and gets no submission for so long: all its jobs wait, and then another
+        one is the probe. A job that is refused again and again, while others are accepted, ends.
         """
         return await self._run(
             "snooze",
@@ -148,6 +150,7 @@ class Attempts(Scripted):
             incarnation=incarnation,
             delay=timedelta(seconds=delay),
             code=code,
+            status=status,
             token=token,
             pause=pause,
         )

@@ -10,9 +10,9 @@ from shared.jobqueue.scripted import Scripted
 class Controls(Scripted):
     """Changes how jobs move, without a deploy."""
 
-    async def set_gates(self, gates: Mapping[str, int | None]) -> dict[str, int]:
+    async def set_gates(self, gates: Mapping[str, int | None]) -> Gates:
         """Sets the named gates, lifts those given as None, and returns all that hold now; see room.lua for names."""
-        return (await self._run("limit", Gates, gates=gates)).standing
+        return await self._run("limit", Gates, gates=gates)
 
     async def limit_user(self, owner: str, user: str, concurrency: int | None) -> None:
         """Sets how many jobs of this user may be ready or at a provider; None: the default; 0: a pause."""

@@ -22,6 +22,7 @@ PREDICTIONS = "o:"
 BATCHES = "b:"
 BATCH_QUEUES = "q:"
 RUNS = "m:"
+PAUSES = "p:"
 LANE_ROWS = "x:"
 HOSTS = "h:"
 HELD = "k:"
@@ -139,6 +140,10 @@ class Keys:
     def runs(self, provider: int, model: str) -> str:
         """HASH: how runs of a model at a provider went, given by its number; see runs.lua."""
         return f"{self.root}{RUNS}{provider}:{model}"
+
+    def refusals(self, provider: int) -> str:
+        """HASH: what refusals have shown of a provider, given by its number; see pauses.lua."""
+        return f"{self.root}{PAUSES}{provider}"
 
     def lane_rows(self, lane: str) -> str:
         """ZSET: the events to deliver to one host for one owner, by when they are due."""

@@ -32,6 +32,19 @@ class Explained(Reply):
 
 
 @dataclass(frozen=True)
+class ProviderPause(Reply):
+    """Why a provider is paused: since when (ms), the last refusal, how many there were, and of which models."""
+
+    provider: str
+    since: int
+    at: int
+    code: str
+    status: int
+    refusals: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Counted(Reply):
     """What the stats script counts: in ``counts`` running and ready jobs, one queue after the other.
 
@@ -47,6 +60,7 @@ class Counted(Reply):
     unknown: int
     lost: dict[str, int]
     of_keys: tuple[int, ...]
+    pauses: tuple[ProviderPause, ...]
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,7 @@ class Stats:
     unknown: int = 0  # submissions whose outcome is unknown
     lost: dict[str, int] = field(default_factory=dict)  # the jobs of the oldest of these, and when each was submitted
     keys: tuple[KeyCounts, ...] = ()  # empty where there is one API key
+    pauses: tuple[ProviderPause, ...] = ()
 
     @property
     def tick_at(self) -> int | None:
@@ -104,9 +119,10 @@ class Facts(Reply):
 
 @dataclass(frozen=True)
 class Gates(Reply):
-    """The limits and pauses that stand."""
+    """The limits and pauses that stand, and why the providers among them are paused."""
 
     standing: dict[str, int]
+    pauses: tuple[ProviderPause, ...]
 
 
 @dataclass(frozen=True)

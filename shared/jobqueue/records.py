@@ -71,6 +71,7 @@ class Records(Scripted):
             counted.unknown,
             lost,
             per_key,
+            counted.pauses,
         )
 
     async def health(self) -> Facts:

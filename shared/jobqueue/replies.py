@@ -141,11 +141,9 @@ class Ended(Reply):
     if the script looked.
     """
 
-    words = ("finished", "already", "stale", "replaced", "unknown", "delayed", "queued", "requeued", "waiting")
+    words = ("finished", "already", "stale", "replaced", "unknown", "delayed", "requeued", "waiting")
 
-    word: Literal[
-        "finished", "already", "stale", "replaced", "unknown", "delayed", "queued", "requeued", "waiting", "running"
-    ]
+    word: Literal["finished", "already", "stale", "replaced", "unknown", "delayed", "requeued", "waiting", "running"]
     outcome: str = ""
     waiting: bool | None = None
     other: str = ""
@@ -164,7 +162,7 @@ class Ended(Reply):
 
     @property
     def frees_slot(self) -> bool:
-        return self.word in ("finished", "delayed", "queued", "requeued")
+        return self.word in ("finished", "delayed", "requeued")
 
     @property
     def makes_room(self) -> bool:

@@ -49,19 +49,18 @@ class JobState(StrEnum):
     BACKLOG = (
         "backlog",
         "pending",
-        "enqueue, batch_create, batch_retry; limit_user, reprioritize, rescue, snooze"
-        " (other jobs of the user are better)",
+        "enqueue, batch_create, batch_retry; limit_user, reprioritize, rescue (other jobs of the user are better)",
         "cancel, batch_cancel, expire, finish (a late success); every verb that makes a job of the user ready",
         "a poll of the job, or the sweep of a tick, moves it into `queued` once its user's limit allows it",
     )
     QUEUED = (
         "queued",
         "pending",
-        "enqueue, batch_create, rescue, claim (of a due job), snooze (of a paused provider); finish, fail, cancel,"
+        "enqueue, batch_create, rescue, claim (of a due job); finish, fail, snooze, cancel,"
         " batch_cancel, expire, rescue (of another job of the user); limit_user, reprioritize, batch_retry, rehome;"
         " finish, fail, snooze, rescue (of another job of the API key)",
-        "claim, cancel, batch_cancel, expire, finish (a late success); enqueue, limit_user, reprioritize, rescue,"
-        " snooze (of a better job of the user)",
+        "claim, cancel, batch_cancel, expire, finish (a late success); enqueue, limit_user, reprioritize, rescue"
+        " (of a better job of the user)",
         "the next submit, ending webhook, poll or tick claims it",
     )
     SUBMITTING = (

@@ -85,7 +85,7 @@ def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> 
             code = job.snooze_code
             reason = f"retry at {iso(due_at)}"
             if code:
-                reason = f"circuit open: {job.model}" if code == "circuit_open" else f"{code}, {reason}"
+                reason = f"circuit open: {job.model}" if code == "circuit_open" else f"{code}{_refused(job)}, {reason}"
             if code == "key_limit":
                 return f"API key limit of {settings.key_tasks or settings.max_concurrent_tasks} jobs at once", None
             return reason, Wait(fixed=max(0, due_at - now))
@@ -131,10 +131,21 @@ def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
     held_until = outlook.gates.get(f"~p{number}", 0)
     open_until = outlook.gates.get(f"~o{number}:{job.model}", 0)
     if held_until > now:
-        return f"provider {provider} paused until {iso(held_until)}", Wait(held_until - now, wait.turns)
+        return f"provider {provider} paused until {iso(held_until)}{_refused(job)}", Wait(held_until - now, wait.turns)
     if open_until > now:
         return f"circuit open: {job.model}", Wait(open_until - now, wait.turns)
     return _full(queue, provider, outlook, bounds, settings, now), wait
+
+
+def _refused(job: JobRecord) -> str:
+    """Returns how often the provider has refused this very job; '' if it has not."""
+    match job.refusals:
+        case 0:
+            return ""
+        case 1:
+            return ", refused once"
+        case times:
+            return f", refused {times} times"
 
 
 def _full(queue: Queue, provider: str, outlook: Outlook, bounds: Bounds, settings: Settings, now: int) -> str | None:

@@ -4,6 +4,7 @@ A limit is a gate in the queue's index, where each claim reads it at no extra co
 until the operator lifts it with null; then the configured limit applies again.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
-from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, ProviderLimit
+from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, PauseReason, ProviderLimit
 from shared.errors import InvalidRequest
-from shared.jobqueue import Controls
+from shared.jobqueue import Controls, ProviderPause
 from shared.jobs.request import Id
 from shared.log import log
 
@@ -39,6 +40,7 @@ class LimitsChange(BaseModel):
     queues: Annotated[dict[str, Concurrency | None], Field(max_length=20)] = Field(default_factory=dict)
     providers: Annotated[dict[str, Concurrency | None], Field(max_length=8)] = Field(default_factory=dict)
     users: Annotated[list[UserLimit], Field(max_length=20)] = Field(default_factory=list)
+    resume: Annotated[list[str], Field(max_length=8)] = Field(default_factory=list)  # providers paused by refusals
 
 
 class Limits:
@@ -61,14 +63,20 @@ class Limits:
             if name not in self._settings.provider_names:
                 raise InvalidRequest("There is no such provider.", field="providers")
             gates[f"=p{NUMBERS[name]}"] = value
+        for name in change.resume:
+            if name not in self._settings.provider_names:
+                raise InvalidRequest("There is no such provider.", field="resume")
+            gates[f"~p{NUMBERS[name]}"] = None
         for user in change.users:
             await self._controls.limit_user(user.key, user.user_id, user.concurrency)
         log.warning("limits_changed", gates=gates, users=len(change.users))
-        return self.shown(await self._controls.set_gates(gates))
+        standing = await self._controls.set_gates(gates)
+        return self.shown(standing.standing, standing.pauses)
 
-    def shown(self, gates: dict[str, int]) -> LimitsDocument:
+    def shown(self, gates: dict[str, int], pauses: Sequence[ProviderPause]) -> LimitsDocument:
         """Returns each limit in force and the configured one, the paused providers, and the open circuits."""
         s, now = self._settings, self._clock.now()
+        reasons = {pause.provider: _reason(pause) for pause in pauses}
         providers: dict[str, ProviderLimit] = {}
         for name in s.provider_names:
             number = NUMBERS[name]
@@ -78,6 +86,7 @@ class Limits:
                 **_limit(gates.get(f"=p{number}"), concurrency),
                 "creates_per_minute": per_minute,
                 "paused_until": iso(paused_until) if paused_until > now else None,
+                "pause": reasons.get(name),
             }
         circuits: list[OpenCircuit] = [
             {"provider": _provider_of(name), "model": name.partition(":")[2], "open_until": iso(until)}
@@ -94,6 +103,17 @@ class Limits:
 
 def _limit(live: int | None, configured: int) -> LimitDocument:
     return {"concurrency": configured if live is None else live, "configured": configured, "paused": live == 0}
+
+
+def _reason(pause: ProviderPause) -> PauseReason:
+    return {
+        "since": iso(pause.since),
+        "code": pause.code,
+        "status": pause.status,
+        "refused_at": iso(pause.at),
+        "refusals": pause.refusals,
+        "models": list(pause.models),
+    }
 
 
 def _provider_of(gate: str) -> str:

@@ -87,10 +87,14 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Throttled:
-    """The provider surely created nothing, but may later; ``retry_after`` in s. The job is not at fault."""
+    """The provider surely created nothing, but may later; ``retry_after`` in s. ``status`` is the answer's, or 0.
+
+    The account is at fault, or the job alone: what other jobs are answered tells.
+    """
 
     code: Literal["rate_limited", "billing", "provider_auth", "provider_down"]
     retry_after: float
+    status: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -172,11 +172,11 @@ def refusal_of(answer: Answer) -> SubmissionOutcome:
     if answer.is_success:
         return Unknown("the answer holds no prediction")
     if status == 429:
-        return Throttled("rate_limited", pause_of(answer))
+        return Throttled("rate_limited", pause_of(answer), status)
     if status == 402:
-        return Throttled("billing", ACCOUNT_PAUSE)
+        return Throttled("billing", ACCOUNT_PAUSE, status)
     if status in (401, 403):
-        return Throttled("provider_auth", ACCOUNT_PAUSE)
+        return Throttled("provider_auth", ACCOUNT_PAUSE, status)
     if status == 404:
         # Seen now and then for models that exist; nothing was created, so another try is safe.
         return Rejected("model_not_found", detail_of(answer), may_pass=True)  # mutant: not found

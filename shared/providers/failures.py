@@ -25,6 +25,7 @@ ERROR_CLASSES: dict[str, ErrorClass] = {
     "unreadable": "unknown",
     "provider_auth": "billing",
     "model_not_found": "invalid_input",
+    "provider_refused": "invalid_input",
 }
 KNOWN_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
 # Failures after which the model's next job is likely to fail as well. A bad input or refused content does not count.

@@ -201,7 +201,7 @@ def outcome_of(answer: Answer) -> SubmissionOutcome:
             return accepted(task, prediction_of)
     refuses = not coded.is_success and not 500 <= coded.status < 600
     if refuses and NO_CREDIT.match(detail_of(coded)):
-        return Throttled("billing", ACCOUNT_PAUSE)
+        return Throttled("billing", ACCOUNT_PAUSE, coded.status)
     return advised(refusal_of(coded), NOT_FOUND)
 
 

@@ -5,7 +5,7 @@ import re
 from typing import get_args
 
 from shared.config.settings import Settings
-from shared.jobqueue.keys import Keys
+from shared.jobqueue.keys import PAUSES, Keys
 from shared.jobqueue.script import LIBRARIES, VERBS
 from shared.jobqueue.state import FIRST_STATES, MOVES, JobState, Outcome
 from tests.project import ROOT
@@ -39,6 +39,7 @@ def test_every_key_is_in_the_table() -> None:
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
         keys.held("<owner>"),
+        keys.root + PAUSES + "<provider>",
     }  # fmt: skip
     table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
     # Only a script knows the key of a model's runs.

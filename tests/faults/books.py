@@ -71,6 +71,7 @@ class Books:
                 frozenset((job_id, _content(job)) for job_id, job in state.jobs.items()),
                 frozenset((user, frozenset(held.items())) for user, held in state.users.items()),
                 frozenset((model, _counts(runs)) for model, runs in state.models.items()),
+                frozenset((provider, frozenset(known.items())) for provider, known in state.refusals.items()),
                 frozenset((batch, _content(fields)) for batch, fields in state.batches.items()),
                 frozenset((batch, frozenset(held.items())) for batch, held in state.batch_queues.items()),
                 frozenset(state.owners.items()),

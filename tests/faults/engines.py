@@ -8,7 +8,7 @@ from fakeredis.model import Hash, is_write_command
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue.keys import RUNS, Keys
+from shared.jobqueue.keys import PAUSES, RUNS, Keys
 from shared.store import Store
 from shared.store.memory import MemoryStore
 from shared.store.rest import RestStore
@@ -79,6 +79,7 @@ class _Loading:
         hashes |= {keys.batch(batch): fields for batch, fields in state.batches.items()}
         hashes |= {keys.lane_state(lane): fields for lane, fields in state.hosts.items()}
         hashes |= {f"{keys.root}{RUNS}{model}": fields for model, fields in state.models.items()}
+        hashes |= {f"{keys.root}{PAUSES}{provider}": fields for provider, fields in state.refusals.items()}
         for key, fields in hashes.items():
             if fields:
                 await self.execute("HSET", key, *(part for pair in fields.items() for part in pair))
@@ -211,6 +212,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
         return
     for beginning, kind in (
         (keys.jobs, "jobs"), (keys.users, "users"), (keys.predictions, "owners"), (keys.root + RUNS, "models"),
+        (keys.root + PAUSES, "refusals"),
         (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
         (keys.lane_state(""), "hosts"), (keys.held(""), "held"),
     ):  # fmt: skip

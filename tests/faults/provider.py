@@ -68,6 +68,8 @@ class FakeProvider:
         creation = works[min(number, len(works)) - 1]
         if creation.answer == "throttled":
             return Throttled("rate_limited", 10.0)
+        if creation.answer == "refused":
+            return Throttled("provider_auth", 10.0, 403)
         if creation.answer == "unknown_not_made":
             return Unknown("not made")
         made = self._make(submission, creation, was_frozen)

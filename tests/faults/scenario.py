@@ -7,7 +7,7 @@ from shared.config.hooks import Event
 from shared.hooks.delivery import LADDER
 from shared.outbox.storing import TRIES_TO_BE_GONE
 
-Answer = Literal["accepted", "throttled", "unknown_made", "unknown_not_made"]
+Answer = Literal["accepted", "throttled", "refused", "unknown_made", "unknown_not_made"]
 Verdict = Literal["completed", "failed"]
 Way = Literal["ok", "down", "hangs", "breaks", "gone"]  # the result of one request
 WebhookMode = Literal["ok", "lost", "duplicate", "late", "belated", "overtaking"]

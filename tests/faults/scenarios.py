@@ -191,6 +191,20 @@ PAUSED = Scenario(
     {"cancel_after": 60.0},
 )  # fmt: skip
 
+REFUSED = Scenario(
+    "refused",
+    {
+        "refused": Work("ada", (Creation("refused"), Creation("refused"), Creation(seconds=10))),
+        "probe": Work("bob", (Creation("unknown_made"),), ends=UNLUCKY),
+        "behind": Work("eve", (Creation(seconds=10),), queue="storyboard"),
+    },
+    (
+        Step(0, "submit", "refused"), Step(1, "submit", "probe"), Step(2, "submit", "behind"),
+        Step(15, "poll", "probe"), Step(45, "poll", "refused"), Step(200, "poll", "behind"),
+    ),
+    {"cancel_after": 60.0},
+)  # fmt: skip
+
 CIRCUIT = Scenario(
     "circuit",
     {
@@ -364,7 +378,7 @@ RESUBMITTED = Scenario(
 
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
-    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH, ALL_OR_NOTHING,
-    BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, RESUBMITTED,
+    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH,
+    ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, RESUBMITTED,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)

@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
-from shared.clock import ManualClock
+from shared.budget import Budget
+from shared.clock import ManualClock, iso
+from shared.providers.base import Throttled
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
 
 LIMITS = "/api/operate/limits"
@@ -63,8 +65,27 @@ async def test_limits_are_shown_as_configured_and_as_set(client: httpx.AsyncClie
     assert shown["queues"]["video"] == {"concurrency": 0, "configured": 5, "paused": True}
     assert shown["queues"]["storyboard"]["concurrency"] == 2
     replicate = {"concurrency": 4, "configured": 5, "paused": False, "creates_per_minute": 540, "paused_until": None}
-    assert shown["providers"]["replicate"] == replicate
+    assert shown["providers"]["replicate"] == replicate | {"pause": None}
     assert (await client.get("/api/process-queue", headers=PROCESSOR)).json()["limits"] == shown
+
+
+async def test_a_pause_is_shown_with_its_reason_and_lifted(world: World, client: httpx.AsyncClient) -> None:
+    world.provider.outcomes = [Throttled("provider_auth", 60, 403)]
+    await world.enqueue("ada", model="acme/forbidden")
+    await world.runtime.dispatcher.run(Budget(60))
+    other, now = await world.enqueue("bob"), iso(world.manual.true_now)
+    shown = (await client.get("/api/process-queue", headers=PROCESSOR)).json()["limits"]["providers"]["replicate"]
+    assert shown["paused_until"] > now
+    assert shown["pause"] == {
+        "since": now,
+        "code": "provider_auth",
+        "status": 403,
+        "refused_at": now,
+        "refusals": 1,
+        "models": ["acme/forbidden"],
+    }
+    assert (await patch(client, resume=["replicate"]))["providers"]["replicate"]["pause"] is None
+    assert (await world.runtime.records.read(other)).state == "running"
 
 
 async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> None:
@@ -78,6 +99,7 @@ async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> Non
     [
         ({"queues": {"nowhere": 1}}, "queues"),
         ({"providers": {"unknown": 1}}, "providers"),
+        ({"resume": ["unknown"]}, "resume"),
         ({"system": -1}, "system"),
         ({"system": 1001}, "system"),
         ({"system": True}, "system"),

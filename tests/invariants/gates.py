@@ -68,8 +68,10 @@ def _tokens(before: State, after: State, entered: Jobs, limits: Limits) -> Itera
 
 
 def _order(before: State, after: State, entered: Jobs, now: int) -> Iterator[str]:
-    """The best ready job of a lane starts first, unless it has expired."""
+    """The best ready job of a lane starts first, unless it has expired, or another one is its provider's probe."""
     for job_id, job in entered.items():
+        if pause(job) in before.gates:
+            continue
         for other, (band, score) in after.places.items():
             is_same = band == READY + lane_of(job) and before.places.get(other) == (band, score)
             if is_same and score < int(job["score"]) and now < int(after.jobs[other]["expire_at"]):
@@ -102,7 +104,8 @@ def _lifted(before: State, after: State, now: int) -> Iterator[str]:
             yield f"I5 {job_id} was accepted, but {job['probe']} still exists"
     for gate in before.gates.keys() - after.gates.keys():
         if gate[:2] == "~p" and not any(
-            job.get("probe") == gate and job.get("prediction") for job in after.jobs.values()
+            job.get("probe") == gate and (job.get("prediction") or job.get("closed_attempt") == job["attempt"])
+            for job in after.jobs.values()
         ):
             yield f"I5 {gate} was lifted, but no probe was accepted"
         if (

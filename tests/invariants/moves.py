@@ -120,14 +120,15 @@ def _conflict_of_end(
             return "" if known.get("cancel_requested") and (status != "running" or is_over) else f"it is {status}"
         case "failed", "submission_unknown" | "provider_down" if is_lost:
             return "" if is_over or status == "failed" else "its adoption window is open"
-        case "failed", "expired" if not was_away:
+        case _, "expired" if not was_away:
             return "" if now >= int(known["expire_at"]) else "it has time to wait"
-        case "failed", "expired":
-            return "" if status == "canceled" else f"its prediction is {status}"
-        case "failed", _ if not was_away:
-            return "it was not at the provider"
-        case _:
-            return "" if status == "failed" else f"its prediction is {status}"
+        case _, code:
+            return _conflict_of_failure(code, status) if was_away else "it was not at the provider"
+
+
+def _conflict_of_failure(code: str, status: str) -> str:
+    expected = {"provider_refused": "not made", "billing": "not made", "expired": "canceled"}.get(code, "failed")
+    return "" if status == expected else f"its prediction is {status}"
 
 
 def _conflict_of_hold(known: JobFields, job: JobFields, before: State, after: State) -> str | None:

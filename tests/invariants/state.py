@@ -78,6 +78,7 @@ class State:
     users: dict[str, dict[str, float]] = field(default_factory=dict)  # by owner:user
     owners: dict[str, str] = field(default_factory=dict)
     models: dict[str, dict[str, str]] = field(default_factory=dict)  # how their runs went, by provider:model
+    refusals: dict[str, dict[str, str]] = field(default_factory=dict)  # what is known of them, by provider
     batches: dict[str, dict[str, str]] = field(default_factory=dict)
     batch_queues: dict[str, dict[str, float]] = field(default_factory=dict)
     held: dict[str, dict[str, float]] = field(default_factory=dict)  # jobs that wait for a slot of their API key

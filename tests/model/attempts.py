@@ -5,17 +5,19 @@ from typing import Any
 from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
 from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
-from tests.model.deployment import provider_of
+from tests.model.refusals import lift, refuse, settle
 from tests.model.state import Job, Model, user_of
-from tests.model.users import count_failure, end, release, release_held, reseat
+from tests.model.users import count_failure, end, release_held, reseat
 
 MAX_RESCUES = 3
+MAX_REFUSALS = 5
 
 
 def record(model: Model, call: Call, reply: Any) -> Any:
     name, attempt, prediction, now = call["id"], call.number("attempt"), call["prediction"], call.number("now")
     job = model.jobs.get(name)
-    model.index.pop(call["probe"], None)
+    if call["probe"]:
+        lift(model, call["probe"])
     if not job:
         return ["stale"]
     asked = job.get("cancel_requested", "0")
@@ -28,6 +30,8 @@ def record(model: Model, call: Call, reply: Any) -> Any:
     unknown.settle(model, name, "reported")
     check_at = now + call.number("first_check")
     job.update(state="running", prediction=prediction, overdue_at=check_at)
+    if "refusals" in job:
+        job.update(refusals=0, refused_as="")
     model.put(name, job["lane"], check_at // 1000 * 1000)
     return ["recorded", asked, outbox.begin(model, name, now)]
 
@@ -57,7 +61,8 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
     if recorded != prediction:
         model.owners[prediction] = f"{name}:{attempt}:"
         _note_outcomes(model, call, name)
-    follow = end(model, name, outcome, now, store_until, **changes, **({"other": other} if other else {}))
+    changes |= {"other": other} if other else {}
+    follow = end(model, name, outcome, now, store_until, attempt == job["attempt"], **changes)
     return ["finished", outcome, model.waiting(now), other, follow]
 
 
@@ -105,10 +110,11 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     may_help = call["code"] not in before if call["once"] == "1" else retryable
     unknown.settle(model, name, "reported")
     if may_help and used < job["max_attempts"] and not canceled:
-        answer = ["delayed", _retry(model, name, now, float(call["jitter"]), closed)]
+        answer = ["delayed", _retry(model, name, now, float(call["jitter"]), closed, bool(prediction))]
     else:
         changes: Job = {"prediction": prediction} if prediction else {}
-        follow = end(model, name, "canceled" if canceled else "failed", now, **closed, **changes)
+        changes |= {"is_accepted": bool(prediction), **closed}
+        follow = end(model, name, "canceled" if canceled else "failed", now, **changes)
         model.dead |= {name} if retryable and not canceled else set()
         answer = ["finished", job["outcome"], follow]
     if call["circuit_failures"] != "0" and job.get("tripped") != attempt:
@@ -116,7 +122,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     return answer
 
 
-def _retry(model: Model, name: str, now: int, jitter: float, closed: Job) -> str:
+def _retry(model: Model, name: str, now: int, jitter: float, closed: Job, is_accepted: bool = False) -> str:
     """Puts the job back until its next attempt is due; returns when that is."""
     job = model.jobs[name]
     used = job["attempt"] - job.get("snoozes", 0)
@@ -126,7 +132,7 @@ def _retry(model: Model, name: str, now: int, jitter: float, closed: Job) -> str
     job.update(closed, state="delayed", due_at=due_at, prediction="", progress="", snooze_code="", score=score)
     model.put(name, DELAYED, due_at)
     _wait_on(model, name, job, now)
-    release(model, job, now)
+    settle(model, job, now, is_accepted)
     if model.deployment.bonus:
         model.seat(user_of(job), name, SEATED + score)
     release_held(model, job)
@@ -148,38 +154,36 @@ def _closed(job: Job) -> list[str]:
 
 
 def snooze(model: Model, call: Call, reply: Any) -> Any:
-    name, attempt, due_at = call["id"], call.number("attempt"), call.number("now") + call.number("delay")
+    name, attempt, now = call["id"], call.number("attempt"), call.number("now")
     job = model.jobs.get(name)
     if not job:
         return ["stale"]
     if job.get("closed_attempt") == attempt:
-        return ["queued"] if job["state"] in ("queued", "backlog") else _closed(job)
+        return _closed(job)
     if (job["attempt"], job["state"]) != (attempt, "submitting") or call["token"] not in ("", job["token"]):
         return ["stale"]
-    gate, follow = f"~p{provider_of(job['lane'])}", ""
+    delay, faults = call.number("delay"), 0
     unknown.settle(model, name, "reported")
-    if job.get("cancel_requested") == "1":
-        follow = end(model, name, "canceled", call.number("now"), closed_attempt=attempt)
+    closed: Job = {"snoozes": job.get("snoozes", 0) + 1, "closed_attempt": attempt}
     if call["pause"] == "1":
-        held_until = model.gate(gate) or 0
-        model.set_gate(gate, due_at if held_until == job["lease_until"] else max(held_until, due_at))
-    if job["state"] == "done":
-        return ["finished", "canceled", follow]
-    model.put(f"!{name}", ALARMS, job["expire_at"])
-    job.update(snoozes=job.get("snoozes", 0) + 1, snooze_code=call["code"], closed_attempt=attempt)
-    model.counters["snoozed"] += 1
-    if call["pause"] == "1":
-        job["state"] = "queued"
-        model.put(name, READY + job["lane"], job["score"])
-        model.account(name)
-        release_held(model, job)
-        reseat(model, user_of(job))
-        return ["queued"]
-    job.update(state="delayed", due_at=due_at)
+        pause, faults = refuse(model, job, now, delay, {"code": call["code"], "status": call["status"]})
+        closed |= {"refusals": job.get("refusals", 0) + 1, "faults": faults}
+        closed |= {"refused_as": call["code"], "refused_in": pause}
+    code = {"provider_auth": "provider_refused", "billing": "billing"}.get(call["code"])
+    is_canceled, is_over = job.get("cancel_requested") == "1", code and faults >= MAX_REFUSALS - 1
+    if is_canceled or is_over:
+        error: Job = {} if is_canceled else {"error_code": code}
+        follow = end(model, name, "canceled" if is_canceled else "failed", now, **closed, **error)
+        model.dead |= set() if is_canceled else {name}
+        return ["finished", job["outcome"], follow]
+    due_at = now + delay * 2 ** min(faults, 4)
+    job.update(closed, state="delayed", due_at=due_at, snooze_code=call["code"])
     model.put(name, DELAYED, due_at)
+    model.put(f"!{name}", ALARMS, job["expire_at"])
     model.account(name)
     release_held(model, job)
-    release(model, job, call.number("now"))
+    model.counters["snoozed"] += 1
+    settle(model, job, now)
     return ["delayed", str(due_at)]
 
 
@@ -243,6 +247,7 @@ def _close(model: Model, call: Call, name: str, used: int) -> Any:
         job.update(closed, state="queued")
         model.put(name, READY + job["lane"], job["score"])
         _wait_on(model, name, job, now)
+        settle(model, job, now)
         reseat(model, user_of(job))
         release_held(model, job)
         return ["requeued"]
@@ -275,6 +280,7 @@ def trip(model: Model, call: Call, reply: Any) -> Any:
         job["overdue_at"] = now + call.number("look_in")
         look_at = min(call.number("lease_now") + call.number("look_in"), job["lease_until"])
         model.put(name, job["lane"], look_at // 1000 * 1000)
+    settle(model, job, now)
     if call["circuit_failures"] != "0":
         count_failure(model, job, now)
     return ["counted"]
@@ -324,6 +330,7 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
     model.put(name, job["lane"], now)
     model.counters["settled" if kinds[own[0]] == "named" else "adopted"] += 1
     unknown.account_for(model, name, attempt)
+    settle(model, job, now, is_accepted=True)
     return ["adopted", own[0], outbox.begin(model, name, now)]
 
 

@@ -6,11 +6,13 @@ from typing import Any
 from shared.jobqueue.constants import ALARMS, BAND, DELAYED, FIRST_TAG, MAX_CIRCUIT_AGE, READY
 from tests.model.call import Call
 from tests.model.deployment import provider_of, queue_of
+from tests.model.refusals import known_of, likeness
 from tests.model.state import Job, Model, Row
 from tests.model.users import circuit_of
 
 MAX_EXPIRED = 100
 MAX_HELD = 900_000
+MAX_LOOKS = 50  # more than this model has
 
 
 def claim(model: Model, call: Call, reply: Any) -> Any:
@@ -83,6 +85,8 @@ def _candidates(
             ready = [row for row in everything if row.band == READY + lane]
             # At least so many are examined, of those behind the rows that it sees anyway
             need = min(room.all, want, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
+            if provider_of(lane) in room.probe:
+                need = MAX_LOOKS
             seen = len(ready) if complete else max(need, len({r.id for r in ready} & {r.id for r in rows}))
             found += [(row.ms, row.id, False) for row in ready[:seen]]
     return sorted(found)
@@ -106,9 +110,14 @@ class Starts:
 
     def run(self, candidates: list[tuple[int, str, bool]]) -> tuple[list[list[str]], int]:
         alarmed = set(self.expired)
+        lanes = {
+            name: self.model.jobs[name]["lane"] if is_due else self.model.index[name] // BAND - READY
+            for _, name, is_due in candidates
+        }
+        held = self._held(lanes)
         for score, name, is_due in candidates:
-            lane = self.model.jobs[name]["lane"] if is_due else self.model.index[name] // BAND - READY
-            if not self.room.has(lane) or name in alarmed:
+            lane = lanes[name]
+            if not self.room.has(lane) or name in alarmed or name in held:
                 if is_due:
                     self.model.put(name, READY + lane, score)
                     self.model.jobs[name]["state"] = "queued"
@@ -124,6 +133,27 @@ class Starts:
             self.model.set_gate("~v", self.tag)
             self.model.set_gate("~w", self.time)
         return self.started, self.parked
+
+    def _held(self, lanes: dict[str, int]) -> set[str]:
+        """The candidates that wait because another one is the probe of their provider."""
+        held: set[str] = set()
+        for provider in self.room.probe:
+            if self.room.provider[provider] <= 0:
+                continue
+            own = [name for name, lane in lanes.items() if provider_of(lane) == provider and self.room.has(lane)]
+            known, fit = known_of(self.model, provider), [name for name in own if self._is_fit(name)]
+            alike = {name: likeness(known, self.model.jobs[name]) for name in fit}
+            if fit:
+                probe = min(fit, key=lambda name: alike[name])
+                beyond = own[own.index(probe) :] if alike[probe] == 0 else []
+                held |= {*fit, *beyond} - {probe}
+        return held
+
+    def _is_fit(self, name: str) -> bool:
+        job = self.model.jobs.get(name)
+        if job is None or job["expire_at"] <= self.time:
+            return False
+        return (self.gates.get(circuit_of(job)) or 0) <= self.time and not self._is_held(job)
 
     def _start(self, name: str, score: int) -> None:
         job = self.model.jobs[name]

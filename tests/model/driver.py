@@ -231,7 +231,8 @@ class Driver(RuleBasedStateMachine):
             case "trip":
                 return self.queue.trip(job, attempt)
             case _:
-                return self.queue.snooze(job, attempt, delay=5, code="x", pause=how == "pause")
+                code, is_refused = ("provider_auth" if how == "refuse" else "x"), how in ("pause", "refuse")
+                return self.queue.snooze(job, attempt, delay=5, code=code, status=403, pause=is_refused)
 
     def report(self, job: str, attempt: int, said: Prediction, caller: Caller) -> None:
         """Reports this prediction's state for the attempt, or for the named prediction."""

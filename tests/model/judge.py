@@ -141,6 +141,7 @@ def compare(view: View, model: Model) -> None:
         assert held == expected, (name, difference(held, expected))
     assert view.sets == {user: members for user, members in model.sets.items() if members}
     assert view.runs == {name: {part: str(v) for part, v in runs.items()} for name, runs in model.runs.items()}
+    assert view.refusals == model.refusals
     assert view.owners == model.owners
     assert view.counters == {name: str(count) for name, count in model.counters.items()}
     assert view.dead == model.dead

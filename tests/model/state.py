@@ -32,6 +32,7 @@ class View:
     has_ttl: dict[str, bool] = field(default_factory=dict)
     sets: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: dict[str, dict[str, str]] = field(default_factory=dict)
+    refusals: dict[str, dict[str, str]] = field(default_factory=dict)  # of each provider
     owners: dict[str, str] = field(default_factory=dict)
     counters: dict[str, str] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
@@ -63,8 +64,8 @@ class View:
                 view.lost = value
             else:
                 kept: Any = {
-                    "j": view.jobs, "u": view.sets, "m": view.runs, "o": view.owners, "x": view.lanes, "h": view.hosts,
-                    "b": view.batches, "q": view.queues, "k": view.held,
+                    "j": view.jobs, "u": view.sets, "m": view.runs, "p": view.refusals, "o": view.owners,
+                    "x": view.lanes, "h": view.hosts, "b": view.batches, "q": view.queues, "k": view.held,
                 }[kind]  # fmt: skip
                 kept[name] = value
                 view.has_ttl |= {name: expires} if kind in ("j", "h", "b") else {}
@@ -132,6 +133,7 @@ class Model:
     index: dict[str, int] = field(default_factory=dict)
     sets: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: dict[str, Job] = field(default_factory=dict)
+    refusals: dict[str, dict[str, str]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
     dead: set[str] = field(default_factory=set)

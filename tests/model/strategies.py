@@ -42,6 +42,8 @@ def outcomes() -> st.SearchStrategy[list[SubmissionOutcome]]:
     """The providers' answers to the next creates; they accept when none is left."""
     refusals = [
         Throttled("rate_limited", 5),
+        Throttled("provider_auth", 5, 403),
+        Throttled("billing", 5, 402),
         Throttled("provider_down", 5),
         Unknown("timeout"),
         Rejected("invalid_input", "no"),
@@ -61,11 +63,13 @@ CALLERS = st.sampled_from(
 )
 ACTS = st.sampled_from(
     [
-        "record", "record", "another", "reject", "not found", "snooze", "pause", "put back", "rescue", "trip",
-        "completed", "canceled", "failed", "unreadable",
+        "record", "record", "another", "reject", "not found", "snooze", "pause", "refuse", "refuse", "put back",
+        "rescue", "trip", "completed", "canceled", "failed", "unreadable",
     ]
 )  # fmt: skip
-SUBMISSIONS = st.sampled_from([[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, []])
+SUBMISSIONS = st.sampled_from(
+    [[Unknown("timeout")] * 3, [Throttled("rate_limited", 5)] * 3, [Throttled("provider_auth", 5, 403)], []]
+)
 SLOTS = st.integers(0, 17)
 PICKS = st.integers(0, 10**6)
 # Two URLs of one host, one of another; and the events for each, the default if omitted

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from shared.clock import ManualClock
 from shared.runtime import Runtime
 from tests.world import World, make_world, settings_for
@@ -163,19 +161,13 @@ async def test_a_job_that_waits_for_its_retry_keeps_its_seat(clock: ManualClock)
         assert await states(world) == {"job_0": "delayed", "job_1": "backlog"}
 
 
-@pytest.mark.parametrize("verb", ["snooze", "rescue"])
-async def test_a_job_put_back_twice_while_its_user_is_paused_gets_the_same_answer(
-    clock: ManualClock, verb: str
-) -> None:
+async def test_a_job_put_back_twice_while_its_user_is_paused_gets_the_same_answer(clock: ManualClock) -> None:
     """The job goes to the backlog at once; the repeat must recognise it as put back by the first call."""
     async with world_of(clock, max_user_tasks=2) as world:
         queue = world.runtime.queue
         await world.enqueue(start=True)
         await world.runtime.controls.limit_user("app", "ada", 0)
         clock.advance(10_000)
-        if verb == "snooze":
-            answers = [await queue.snooze("job_0", 1, delay=5, code="x", pause=True) for _ in range(2)]
-        else:
-            answers = [await queue.rescue("job_0", 1) for _ in range(2)]
+        answers = [await queue.rescue("job_0", 1) for _ in range(2)]
         assert await states(world) == {"job_0": "backlog"}
         assert answers[0] == answers[1]

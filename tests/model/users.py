@@ -5,6 +5,7 @@ from typing import Any
 from shared.jobqueue.constants import BACKLOG, MAX_CIRCUITS, READY, SEATED
 from tests.model import outbox
 from tests.model.deployment import provider_of
+from tests.model.refusals import settle
 from tests.model.state import Job, Model, user_of
 
 
@@ -16,7 +17,15 @@ def runs_of(job: Job) -> str:
     return f"{provider_of(job['lane'])}:{job['model']}"
 
 
-def end(model: Model, name: str, outcome: str, now: int, store_until: int | None = None, **changes: Any) -> str:
+def end(
+    model: Model,
+    name: str,
+    outcome: str,
+    now: int,
+    store_until: int | None = None,
+    is_accepted: bool = False,
+    **changes: Any,
+) -> str:
     """Ends a job: it leaves the index, with its alarm, and its user's set, where the next one takes its seat.
 
     Returns the caller's follow-up: to notify the owner, or first to store the files until a deadline.
@@ -37,20 +46,12 @@ def end(model: Model, name: str, outcome: str, now: int, store_until: int | None
             runs = model.runs.setdefault(runs_of(job), {})
             runs.update({"failures": 0, "opened": 0, "open_until": 0, "at": now})
             runs[f"r{now % 32}"] = max(0, now - job["submitted_at"])
-    if outcome != "completed":
-        release(model, job, now)
+    settle(model, job, now, is_accepted)
     if was in ("submitting", "running"):
         release_held(model, job)
     if job["heirs"] == "1" and was != "backlog":
         promote(model, user)
     return follow
-
-
-def release(model: Model, job: Job, now: int) -> None:
-    """An inconclusive probe lets another job be the next."""
-    gate = job.get("probe")
-    if gate and model.gate(gate) == job["lease_until"]:
-        model.set_gate(gate, now)
 
 
 def release_held(model: Model, job: Job) -> None:

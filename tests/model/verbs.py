@@ -84,7 +84,9 @@ def limit(model: Model, call: Call, reply: Any) -> Any:
             model.set_gate(name, int(value))
         else:
             model.index.pop(name, None)
-    return _gates(model)
+            if name.startswith("~p"):
+                model.refusals.pop(name[2:], None)
+    return [_gates(model), _pauses(model)]
 
 
 def limit_user(model: Model, call: Call, reply: Any) -> Any:
@@ -153,7 +155,7 @@ def stats(model: Model, call: Call, reply: Any) -> Any:
         counts.append(sum(READY <= band < DELAYED and queue_of(band - READY) == k for band in bands))
     open_ones = [member for member, since in model.lost.items() if since >= 0]
     return [bands.count(DELAYED), len(model.dead), counts, reply[3], bands.count(BACKLOG), _gates(model),
-            len(open_ones), reply[7], _of_keys(model)]  # fmt: skip
+            len(open_ones), reply[7], _of_keys(model), _pauses(model)]  # fmt: skip
 
 
 def _of_keys(model: Model) -> list[int]:
@@ -168,6 +170,16 @@ def _of_keys(model: Model) -> list[int]:
 
 def _gates(model: Model) -> list[str]:
     return [part for row in model.rows() if row.band < 0 for part in (row.id, str(model.index[row.id] + BAND))]
+
+
+def _pauses(model: Model) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for gate in [row.id for row in model.rows() if row.id.startswith("~p")]:
+        if known := model.refusals.get(gate[2:]):
+            said = [known[part] for part in ("since", "at", "code", "status", "refusals")]
+            marks = {name[6:]: mark.rstrip("+") for name, mark in known.items() if name.startswith("model:")}
+            rows.append([gate[2:], *said, sorted(name for name, mark in marks.items() if mark == known["since"])])
+    return rows
 
 
 def trim(model: Model, call: Call, reply: Any) -> Any:

@@ -64,6 +64,11 @@ def pushback(name: str) -> Sequence[str]:
     return [f"tests/queue/test_pushback.py::test_{name}"]
 
 
+def refusals(name: str) -> Sequence[str]:
+    """A test of what becomes of a refused job and of its provider's pause, on memory mode unless it says more."""
+    return [f"tests/queue/test_refusals.py::test_{name}{'' if name.endswith(']') else '[memory]'}"]
+
+
 def circuit(name: str) -> Sequence[str]:
     """A test of circuits."""
     return [f"tests/queue/test_circuit.py::test_{name}"]

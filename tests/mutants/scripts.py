@@ -1,6 +1,6 @@
 """Mutants of the queue's scripts."""
 
-from tests.mutants.mutant import Mutant, attempts, backlog, batches, circuit, contract, lua, pushback, targeted, unknown
+from tests.mutants.mutant import Mutant, attempts, backlog, batches, contract, lua, targeted, unknown
 
 STORE = "tests/queue/test_store.py::test_"
 
@@ -264,113 +264,6 @@ SEATS = (
     ),
 )  # fmt: skip
 
-PUSHBACK = (
-    lua(
-        "a pause is not honoured by claim", "room",
-        "pause", "if true then",
-        *pushback("one_refusal_pauses_the_provider_for_all_users[memory-rate_limited]"),
-        part="if not paused_until then",
-    ),
-    lua(
-        "a probe is granted twice", "claim",
-        "one probe", "",
-        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
-    ),
-    lua(
-        "all may try a paused provider at once", "room",
-        "one probe", "left",
-        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
-        part="math.min(left, 1)",
-    ),
-    lua(
-        "an accepted probe does not end the pause", "record",
-        "pause ends", "",
-        *pushback("an_accepted_probe_ends_the_pause[memory]"),
-    ),
-    lua(
-        "a circuit never opens", "runs",
-        "circuit opens", "if true then return end",
-        *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
-    ),
-    lua(
-        "a circuit never closes", "ending",
-        "circuit", "",
-        *circuit("after_its_pause_one_job_probes_the_model_and_success_closes_the_circuit[memory]"),
-    ),
-    lua(
-        "a success does not end a row of failures", "runs",
-        "success", "",
-        *circuit("a_success_in_between_starts_the_count_anew[memory]"),
-        part="failures = '0', ",
-    ),
-    lua(
-        "an open circuit is not honoured", "claim",
-        "circuit", "",
-        *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
-    ),
-    lua(
-        "a circuit that was closed does not open again for a while", "runs",
-        "success", "",
-        targeted("a_circuit_that_was_closed_may_open_at_once"),
-        part="open_until = '0', ",
-    ),
-    lua(
-        "the probe of a provider is none of its model", "claim",
-        "probe of a model", "if circuit and not room.probe[provider] then",
-        targeted("the_probe_of_a_provider_may_be_its_models_too"),
-        part="if circuit then",
-    ),
-    lua(
-        "a probe that its webhook overtakes leaves the pause", "record",
-        "pause ends", "arg.probe ~= '' and f.state == 'submitting'",
-        targeted("a_probe_that_its_webhook_overtakes_ends_the_pause"),
-        part="arg.probe ~= ''",
-    ),
-    lua(
-        "a circuit opens as shortly each time", "runs",
-        "longer pause", "",
-        *circuit("a_failed_probe_opens_the_circuit_for_twice_as_long[memory]"),
-        part=" * 2 ^ math.min(opened, MAX_DOUBLINGS)",
-    ),
-    lua(
-        "a lost submission counts twice against its model", "trip",
-        "once", "",
-        targeted("a_repeated_trip_counts_once"),
-    ),
-    lua(
-        "a claim charges no token", "claim",
-        "token", "",
-        *pushback("the_bucket_keeps_creates_below_the_configured_rate[memory]"),
-    ),
-    lua(
-        "a start at submit charges no token", "enqueue",
-        "token", "0",
-        *pushback("jobs_started_at_submit_are_counted_by_the_bucket[memory]"),
-        part="1",
-    ),
-    lua(
-        "expire ends a running job", "expire",
-        "waiting", "if false then",
-        targeted("what_is_at_the_provider_does_not_expire"),
-    ),
-    lua(
-        "expire looks at no time", "expire",
-        "time", "",
-        targeted("what_may_still_wait_does_not_expire"),
-    ),
-    lua(
-        "an expired job is started", "claim",
-        "expired", "elseif false then",
-        targeted("a_job_without_its_alarm_is_not_started_after_it_has_expired"),
-    ),
-    lua(
-        "a live limit is not read", "room",
-        "system limit", "limits.slots",
-        "tests/http/test_limits.py::test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited",
-        part="(head.gates['=s'] or limits.slots)",
-    ),
-)  # fmt: skip
-
 BATCHES = (
     lua(
         "an end is not counted in its batch", "ending",
@@ -444,4 +337,4 @@ UNKNOWN = (
     ),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = UNKNOWN + FENCING + ENDS + LEASES + LIMITS + REPEATS + SEATS + PUSHBACK + BATCHES
+MUTANTS: tuple[Mutant, ...] = UNKNOWN + FENCING + ENDS + LEASES + LIMITS + REPEATS + SEATS + BATCHES

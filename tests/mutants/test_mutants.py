@@ -240,6 +240,6 @@ async def test_a_probe_that_its_webhook_overtakes_ends_the_pause(world: World) -
     await queue.snooze(job, 1, delay=10, code="rate_limited", pause=True)
     world.manual.advance(11)
     (probe,) = (await queue.claim(5)).started
-    await queue.finish(job, 2, "p1", "completed", {})
-    assert (await queue.record(job, 2, "p1", probe=probe.probe)).word == "already"
+    await queue.finish(probe.id, 1, "p1", "completed", {})
+    assert (await queue.record(probe.id, 1, "p1", probe=probe.probe)).word == "already"
     assert len((await queue.claim(5)).started) == 1

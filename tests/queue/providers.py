@@ -1,7 +1,27 @@
-"""Calls to providers, and the gates that their answers close."""
+"""Calls to providers, the gates that their answers close, and a provider that refuses some models."""
+
+from dataclasses import dataclass, field
 
 from shared.budget import Budget
-from tests.world import World
+from shared.providers.base import Submission, SubmissionOutcome, Throttled
+from tests.world import ObedientProvider, World
+
+
+@dataclass
+class ChoosyProvider(ObedientProvider):
+    """Refuses all creates of some models; their answers are kept by model."""
+
+    refuses: dict[str, Throttled] = field(default_factory=dict)
+
+    async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
+        if submission.model in self.refuses:
+            self.created.append(submission)
+            return self.refuses[submission.model]
+        return await super().create(submission, timeout)
+
+    def sent(self, *models: str) -> int:
+        """How many creates of these models were sent."""
+        return sum(submission.model in models for submission in self.created)
 
 
 async def state(world: World, job: str) -> str:

@@ -80,7 +80,9 @@ async def test_a_paused_provider_is_named_until_when(world: World, client: httpx
     job = await world.enqueue("ada")
     await world.runtime.dispatcher.run(Budget(60))
     until = (await world.runtime.records.stats()).gates["~p0"]
-    assert (await poll(world, client, job))["waiting_reason"] == f"provider replicate paused until {iso(until)}"
+    other = await world.enqueue("bob")
+    assert (await poll(world, client, job))["waiting_reason"] == f"rate_limited, refused once, retry at {iso(until)}"
+    assert (await poll(world, client, other))["waiting_reason"] == f"provider replicate paused until {iso(until)}"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ async def test_one_refusal_pauses_the_provider_for_all_users(world: World, code:
     others = [await world.enqueue(f"user{n}") for n in range(3)]
     await run(world)
     assert len(world.provider.created) == 1
-    assert await state(world, refused) == "queued"
+    assert await state(world, refused) == "delayed"
     assert (await world.runtime.records.read(refused)).attempts == 0
     world.manual.advance(40)
     await run(world)
@@ -48,10 +48,10 @@ async def test_while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_repl
     await run(world)
     jobs += [await world.enqueue(f"user{n}") for n in range(2)]
     world.manual.advance(40)
-    assert await started(world) == jobs[:1]
+    assert await started(world) == jobs[1:2]
     assert await started(world) == []
     world.manual.advance(world.runtime.settings.lease + 1)
-    assert await started(world) == jobs[1:2]
+    assert await started(world) == jobs[2:3]
     assert await started(world) == []
 
 
@@ -76,7 +76,7 @@ async def test_a_paused_provider_does_not_hold_up_the_other(two: World) -> None:
     slow += [await two.enqueue(f"user{n}") for n in range(5)]
     other = await two.enqueue("ada", provider="wavespeed")
     assert await started(two) == [other]
-    assert {await state(two, job) for job in slow} == {"queued"}
+    assert {await state(two, job) for job in slow[1:]} == {"queued"}
 
 
 async def test_a_submit_waits_while_its_provider_is_paused(world: World) -> None:
@@ -140,9 +140,10 @@ async def test_an_inconclusive_probe_hands_on_to_the_next_job(world: World, outc
     later = [await world.enqueue(f"user{n}") for n in range(2)]
     world.manual.advance(40)
     await run(world)
-    world.manual.advance(1)
+    world.manual.advance(8)
     await run(world)
-    assert {await state(world, job) for job in later} == {"running"} and "~p0" not in await gates(world)
+    states = [await state(world, job) for job in later]
+    assert states in (["done", "running"], ["running", "running"]) and "~p0" not in await gates(world)
 
 
 async def test_a_probe_whose_webhook_overtakes_its_record_ends_the_pause(world: World) -> None:

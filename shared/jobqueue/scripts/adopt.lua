@@ -1,6 +1,6 @@
 -- adopt: gives a submission of unknown outcome its prediction, if exactly one candidate can be it and belongs to no
 -- attempt.
--- With: keys, lost, outbox
+-- With: keys, lost, room, pauses, outbox
 -- KEYS: index, job, stats, predictions, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, prediction_ttl: seconds,
 --       twin_reach: milliseconds, candidates: pairs...
@@ -61,6 +61,8 @@ local f = read(
   'likeness',
   'lost',
   'submitted_at',
+  'probe',
+  'lease_until',
   's:processing',
   unpack(HOOK)
 )
@@ -80,4 +82,5 @@ account_for(f)
 write_fields(key.job, fields)
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), arg.id)
 redis.call('HINCRBY', key.stats, from_pairs(rest.candidates)[own] == 'named' and 'settled' or 'adopted', 1)
+settle_probe(f, true)
 return { 'adopted', own, follow }

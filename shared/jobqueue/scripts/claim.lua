@@ -1,5 +1,5 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- With: keys, room, users, shares
+-- With: keys, room, pauses, users, shares
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
@@ -18,6 +18,7 @@
 -- picks the few whose token is worth reading.
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
 local MAX_HELD = 900000 -- ms after which a job that waits for a slot of its key is looked at in any case
+local MAX_LOOKS = 50 -- ready jobs of a lane that may be a probe; the next page of them after each refusal
 local START = { -- what must be read of a job to start it
   'attempt',
   'lane',
@@ -33,6 +34,7 @@ local START = { -- what must be read of a job to start it
   'expire_at',
   'share',
   'incarnation',
+  'refusals',
 }
 local LOOK = { -- what must be read of a job that is overdue
   'attempt',
@@ -209,23 +211,30 @@ local function ready_rows(head, rows, lane, count)
   return found
 end
 
+-- Sorts candidates, best first.
+local function sort(list)
+  table.sort(list, function(a, b)
+    if a.score ~= b.score then return a.score < b.score end -- mutant: best first
+    return a.id < b.id
+  end)
+  return list
+end
+
 -- The jobs that may start, best first: the retries that are due, and the ready jobs of each lane with room.
 local function candidates(head, parts, room)
   if room.all <= 0 then return {} end
   local list = due_candidates(head, parts.due)
   for _, lane in ipairs(numbers(arg.lanes)) do
     if has_room(room, lane) then
-      local count = math.min(room.all, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
+      local provider = provider_of(lane)
+      local count = math.min(room.all, room.queue[queue_of(lane)], room.provider[provider])
+      if room.probe[provider] then count = MAX_LOOKS end
       for _, row in ipairs(ready_rows(head, parts.ready[lane] or {}, lane, count)) do
         add(list, { id = row.id, score = row.ms, lane = lane })
       end
     end
   end
-  table.sort(list, function(a, b)
-    if a.score ~= b.score then return a.score < b.score end -- mutant: best first
-    return a.id < b.id
-  end)
-  return list
+  return sort(list)
 end
 
 -- Until when the circuit of a job's model keeps it from starting, or nil; then also the gate, if the job is its probe.
@@ -248,14 +257,14 @@ local function read_key_slots()
   return slots
 end
 
--- Whether the API key of a job has all the slots that it may have; if not, the job gets one more.
-local function is_held(f)
+-- Whether the API key of a job has all the slots that it may have. If not, `count` adds one.
+local function is_held(f, count)
   if arg.key_tasks == '' or not f.share then return false end
   key_slots = key_slots or read_key_slots()
   local number = math.floor(tonumber(f.share) / USERS_OF_KEY)
   local taken = key_slots[number] or 0
   if taken >= tonumber(arg.key_tasks) then return true end -- mutant: slots of a key
-  key_slots[number] = taken + 1
+  key_slots[number] = taken + count
   return false
 end
 
@@ -271,6 +280,80 @@ local function hold(job, f)
   local held = held_key(f.owner)
   plan.held[held] = plan.held[held] or {}
   add(plan.held[held], text(job.score), job.id)
+end
+
+-- Whether a job could be submitted now; its fields stay with it.
+local function may_start(head, job)
+  job.f = job.f or read(job_key(job.id), unpack(START))
+  if not is_waiting(job.f.state) or tonumber(job.f.expire_at) <= time then return false end
+  return not circuit_of(head, provider_of(job.lane), job.f.model) and not is_held(job.f, 0)
+end
+
+-- Looks in a list for the job that is least likely to be refused as others were; the first one, if two are alike.
+local function find_probe(head, known, list, best)
+  for _, job in ipairs(list) do
+    if best.likeness == 0 then return end
+    job.is_fit = may_start(head, job)
+    local alike = job.is_fit and likeness(known, job.f) or best.likeness
+    if alike < best.likeness then
+      best.likeness, best.job = alike, job
+    end
+  end
+end
+
+-- Further ready jobs of a provider's lanes, whose first ones are all like those that were refused. Each refusal shows
+-- the next page.
+local function next_page(room, provider, known)
+  local list = {}
+  for _, lane in ipairs(numbers(arg.lanes)) do
+    if provider_of(lane) == provider and has_room(room, lane) then
+      local first, last = score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0)
+      local pages = math.ceil(redis.call('ZCOUNT', key.index, first, last) / MAX_LOOKS) - 1
+      local offset = text(MAX_LOOKS * (1 + tonumber(known.refusals or '0') % math.max(1, pages)))
+      local flat = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES', 'LIMIT', offset, MAX_LOOKS)
+      for i = 1, #flat, 2 do
+        add(list, { id = flat[i], score = number_of(tonumber(flat[i + 1])), lane = lane })
+      end
+    end
+  end
+  return sort(list)
+end
+
+-- Chooses the probe of a provider whose pause is over: a job unlike those that were refused, if there is one. All other
+-- jobs of the provider wait for it.
+local function choose_probe(head, room, list, provider)
+  local known, best, own, is_listed = read_refusals(provider), { likeness = 8 }, {}, {}
+  for _, job in ipairs(list) do
+    if provider_of(job.lane) == provider and has_room(room, job.lane) then
+      add(own, job)
+      is_listed[job.id] = true
+    end
+  end
+  find_probe(head, known, own, best)
+  if best.likeness > 0 and #own >= MAX_LOOKS then -- mutant: further probes
+    find_probe(head, known, next_page(room, provider, known), best)
+    if best.job and not is_listed[best.job.id] then
+      add(list, best.job)
+      sort(list)
+    end
+  end
+  room.prober[provider] = best.job and best.job.id
+end
+
+-- Chooses the probes of all providers whose pause is over.
+local function choose_probes(head, room, list)
+  room.prober = {}
+  for provider, is_due in pairs(room.probe) do
+    if is_due and room.provider[provider] > 0 then choose_probe(head, room, list, provider) end
+  end
+end
+
+-- Whether a job waits, since another one is the probe of its provider.
+local function is_behind_probe(room, job)
+  local prober = room.prober[provider_of(job.lane)]
+  if not prober or prober == job.id then return false end -- mutant: chosen probe
+  -- What cannot start at all is dealt with all the same.
+  return not job.f or job.is_fit
 end
 
 -- Plans a job's submission: it gets a slot, and takes room from all others.
@@ -303,7 +386,7 @@ end
 -- Starts a candidate, unless it was lost, has waited too long, its model's circuit is open, or its API key has all its
 -- slots.
 local function consider(head, room, job)
-  local f = read(job_key(job.id), unpack(START))
+  local f = job.f or read(job_key(job.id), unpack(START))
   local open_until, circuit = circuit_of(head, provider_of(job.lane), f.model or '')
   if not f.attempt then
     lose(job.id)
@@ -317,7 +400,7 @@ local function consider(head, room, job)
     add(expired, job.id)
   elseif open_until then
     park(job, open_until, 'circuit_open')
-  elseif is_held(f) then
+  elseif is_held(f, 1) then
     hold(job, f)
   else
     start(room, job, f, circuit)
@@ -327,8 +410,10 @@ end
 -- Starts candidates as long as there is room; a retry that is due and gets no slot is ready.
 local function start_all(head, room, list, is_expired)
   plan.virtual_time = head.gates[VIRTUAL_TIME] or FIRST_TAG
+  choose_probes(head, room, list)
   for _, job in ipairs(list) do
-    if has_room(room, job.lane) and not is_expired[job.id] then
+    local is_free = has_room(room, job.lane) and not is_behind_probe(room, job)
+    if is_free and not is_expired[job.id] then
       consider(head, room, job)
     elseif job.is_due then
       move(job.id, score_of(READY + job.lane, job.score))

@@ -24,6 +24,7 @@ local ENDING = {
   'error_retryable',
   unpack(HOOK),
 }
+-- A verb that knows that the provider has accepted the attempt adds `is_accepted`.
 
 -- What this script leaves to its caller: rows of the outbox, the first of them leased; see post.
 local follow_ups = {}
@@ -79,15 +80,6 @@ end
 local function count_end(f, outcome)
   redis.call('HINCRBY', key.stats, outcome, 1)
   if outcome == 'completed' and f.submitted_at then count_success(f, tonumber(arg.now)) end
-end
-
--- Lets another job be the probe, if this one was it and could not say what it tried.
-local function release_probe(f)
-  if (f.probe or '') == '' then return end
-  local set_at = redis.call('ZSCORE', key.index, f.probe)
-  if set_at and tonumber(set_at) + BAND == tonumber(f.lease_until) then
-    redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), f.probe)
-  end
 end
 
 -- Notes a job's end in its batch.
@@ -150,7 +142,7 @@ local function end_itself(id, f, outcome, fields, more)
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
-  if outcome ~= 'completed' then release_probe(f) end
+  settle_probe(f, f.is_accepted)
   if more.is_dead then bury(id) end
   if f.batch then note_in_batch(f, outcome) end
 end
@@ -178,7 +170,8 @@ end
 -- Does again what follows a job's end, except for the rest of its batch: the script that ended it has stopped.
 local function repeat_end(id, f)
   redis.call('EXPIRE', job_key(id), kept_for(true))
-  if f.outcome == 'failed' and f.error_retryable == '1' and f.error_code ~= 'expired' then bury(id) end
+  local may_be_dead = f.error_retryable == '1' and f.error_code ~= 'expired' or f.error_code == 'provider_refused'
+  if f.outcome == 'failed' and may_be_dead then bury(id) end
   if f.batch then note_again(id, f) end
 end
 

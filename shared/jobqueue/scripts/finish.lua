@@ -1,6 +1,6 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- With: keys, lost, room, users, shares, runs, seats, outbox, ending
+-- With: keys, lost, room, pauses, users, shares, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
 --       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, fields: pairs...
@@ -13,6 +13,7 @@
 -- store_lease: ms, if there are files to store.
 local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_requested', 'other', unpack(ENDING))
 local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
+f.is_accepted = arg.attempt == f.attempt
 
 -- Whether a claim would find a job, now that a slot is free.
 local function has_waiting()

@@ -1,17 +1,21 @@
 -- limit: sets or lifts live limits and pauses of the whole deployment.
--- With: room
--- KEYS: index
+-- With: keys, room, pauses
+-- KEYS: index, root
 -- ARGV: gates: pairs...
--- Returns: standing: counts
+-- Returns: {standing: counts, pauses: rows}
+--   pauses: {provider: provider, since: moment, at: moment, code: name, status: count, refusals: count, models: names}
 -- standing: all gates, each with its value.
--- gates: pairs of a gate's name and its value, '' to lift it; room.lua has the names.
+-- gates: pairs of a gate's name and its value, '' to lift it; room.lua has the names. With a provider's pause goes what
+-- is known of its refusals.
 local gates = rest.gates
 for i = 1, #gates, 2 do
   local name, value = gates[i], gates[i + 1]
   if value == '' then
     redis.call('ZREM', key.index, name)
+    if is_pause(name) then redis.call('DEL', pause_key(tonumber(string.sub(name, 3)))) end -- mutant: lifted pause
   else
     redis.call('ZADD', key.index, gate_score(tonumber(value)), name)
   end
 end
-return all_gates()
+local standing = all_gates()
+return { standing, pauses_in(standing) }

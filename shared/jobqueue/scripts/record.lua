@@ -1,5 +1,5 @@
 -- record: notes the prediction that an attempt's submission created; from here on the job runs.
--- With: keys, lost, outbox
+-- With: keys, lost, room, pauses, outbox
 -- KEYS: index, job, stats, job_of_prediction, root
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, first_check: milliseconds,
 --       prediction_ttl: seconds, probe: text
@@ -14,6 +14,15 @@ local function note_attempt_of_prediction()
   redis.call('SET', key.job_of_prediction, this_attempt(), 'EX', arg.prediction_ttl)
 end
 
+-- The fields of a job that runs; it was accepted, so earlier refusals say nothing of it.
+local function running_fields(f, check_at)
+  local fields = { state = 'running', prediction = arg.prediction, started_at = arg.now, overdue_at = text(check_at) }
+  if f.refusals then
+    fields.refusals, fields.refused_as = '0', ''
+  end
+  return fields
+end
+
 local f = read(
   key.job,
   'attempt',
@@ -24,6 +33,7 @@ local f = read(
   'cancel_requested',
   'lost',
   'likeness',
+  'refusals',
   's:processing',
   unpack(HOOK)
 )
@@ -43,13 +53,13 @@ local function replay()
 end
 
 -- The provider took this submission, also if the job has moved on.
-if arg.probe ~= '' then redis.call('ZREM', key.index, arg.probe) end -- mutant: pause ends
+if arg.probe ~= '' then lift(arg.probe) end -- mutant: pause ends
 if not f.attempt then return { 'stale' } end
 local answer = replay()
 if answer then return answer end
 local check_at = tonumber(arg.now) + tonumber(arg.first_check) -- mutant: check
 local plan = start_event(f, arg.id)
-local fields = { state = 'running', prediction = arg.prediction, started_at = arg.now, overdue_at = text(check_at) }
+local fields = running_fields(f, check_at)
 note_event(fields, plan)
 note_attempt_of_prediction()
 settle_lost(arg.id, f, 'reported')

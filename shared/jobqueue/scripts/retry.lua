@@ -25,7 +25,7 @@ local function retry(f, fields)
   local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
   add_share(moves, arg.id, f.share, false)
   redis.call('ZADD', key.index, unpack(moves))
-  release_probe(f)
+  settle_probe(f, f.is_accepted)
   -- Its seat must have the same score, by which other jobs are put before it or behind.
   if arg.retry_bonus ~= '0' then redis.call('ZADD', user_key(f.owner, f.user), seat_score(score), arg.id) end
   release_held(f)

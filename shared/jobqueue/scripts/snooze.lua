@@ -1,12 +1,17 @@
--- snooze: puts back a job whose submission surely did not happen; it uses up no attempt.
--- With: keys, lost, room, users, shares, runs, seats, outbox, ending
+-- snooze: puts back a job whose submission surely did not happen; it uses up no attempt. A job that alone is refused
+-- again and again ends.
+-- With: keys, lost, room, pauses, users, shares, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root
--- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, ttl: seconds,
---       token: text, user_limit: count, pause: flag
--- Returns: {delayed, due_at: moment} | {queued} | {finished, outcome: name, follow: text} | {already} | {stale}
+-- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, status: count,
+--       ttl: seconds, token: text, user_limit: count, pause: flag
+-- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale}
 -- token, unless empty: only if the attempt was begun by the call with this token.
--- pause: 1 if the provider takes nothing for `delay` ms: the job keeps its score, and all its provider's jobs wait.
--- finished: a caller asked for the end meanwhile, and nothing runs at the provider.
+-- pause: 1 if the provider has refused the job and so takes nothing for `delay` ms; then another job is the probe.
+-- status: of the provider's answer, 0 without one.
+-- finished: a caller asked for the end meanwhile, and nothing runs at the provider; or the job was refused too often.
+local MAX_REFUSALS = 5 -- of one job; after each of them but the last another job was accepted
+-- What a refused job ends with. Too many submissions are never a job's own fault.
+local ENDS_WITH = { provider_auth = 'provider_refused', billing = 'billing' }
 local f = read(
   key.job,
   'attempt',
@@ -16,16 +21,19 @@ local f = read(
   'closed_attempt',
   'due_at',
   'token',
-  'score',
   'expire_at',
+  'refusals',
+  'refused_as',
+  'refused_in',
+  'faults',
   unpack(ENDING)
 )
+local now, delay = tonumber(arg.now), tonumber(arg.delay)
 
 -- The answer if this attempt is closed already; nil if it is not.
 local function replay()
   if f.closed_attempt ~= arg.attempt then return nil end -- mutant: repeat
   if f.state == 'delayed' then return { 'delayed', f.due_at } end
-  if f.state == 'queued' or f.state == 'backlog' then return { 'queued' } end
   if f.state == 'done' then return replay_end(arg.id, f) end
   return { 'already' }
 end
@@ -36,50 +44,87 @@ local function is_stale()
   return arg.token ~= '' and f.token ~= arg.token
 end
 
--- The score of the provider's pause: until `due`, or longer if another job was refused for longer.
-local function pause_score(gate, due)
+-- Notes that the outcome of the submission is known: there was none.
+local function note_outcome() settle_lost(arg.id, f, 'reported') end
+
+-- Puts the job aside for a while.
+local function put_aside(fields, wait)
+  local due_at = text(now + wait)
+  note_outcome()
+  fields.state, fields.due_at, fields.snooze_code = 'delayed', due_at, arg.code -- mutant: delayed
+  write_fields(key.job, fields)
+  local moves = { score_of(DELAYED, tonumber(due_at)), arg.id }
+  add(moves, score_of(ALARMS, tonumber(f.expire_at)), alarm_of(arg.id))
+  add_share(moves, arg.id, f.share, false)
+  redis.call('ZADD', key.index, unpack(moves))
+  redis.call('HINCRBY', key.stats, 'snoozed', 1)
+  release_held(f)
+  return { 'delayed', due_at }
+end
+
+-- The pause that a refusal sets or makes longer: its name, and until when it lasts.
+local function judge_pause(known, gate)
   local set_at = redis.call('ZSCORE', key.index, gate)
   local paused_until = set_at and tonumber(set_at) + BAND or 0
   -- If this job was the probe, the gate has the end of its lease, which says nothing now.
-  if paused_until == tonumber(f.lease_until) then paused_until = 0 end
-  return gate_score(math.max(paused_until, due))
+  local is_probe = paused_until == tonumber(f.lease_until)
+  local ends_at = now + delay
+  -- What was refused while others were accepted does not stop them again: another job probes at once.
+  if not is_probe and arg.code ~= 'rate_limited' and is_suspect(known, f) then ends_at = now end -- mutant: suspect
+  if is_probe then paused_until = 0 end
+  local is_same = set_at and known.since > known.lifted
+  local name = is_same and known.since or math.max(now, known.since + 1)
+  return name, math.max(paused_until, ends_at)
 end
 
--- Notes that the outcome of the submission is known: there was none.
-local function note_outcome() settle_lost(arg.id, f, 'reported') end
+-- How often in a row the job was refused for the same reason, each time with another job accepted after it.
+local function count_faults(known)
+  if f.refused_as ~= arg.code or tonumber(f.refused_in) > known.lifted then return 0 end -- mutant: disproved
+  return tonumber(f.faults) + 1
+end
+
+-- Ends the job, which alone is refused.
+local function give_up(fields, faults)
+  local said = 'The provider has refused this job ' .. text(faults + 1) .. ' times (status ' .. arg.status .. ')'
+  fields.error_code, fields.error_retryable = ENDS_WITH[arg.code], flag(arg.code == 'billing')
+  fields.error_detail = said .. ' and has accepted others in between.'
+  end_job(arg.id, f, 'failed', fields, { note = note_outcome, is_dead = true })
+  return { 'finished', 'failed', follow() }
+end
+
+-- Pauses the provider, and puts the refused job aside, longer each time that others are accepted after its refusal.
+local function refuse(fields)
+  local provider = provider_of(tonumber(f.lane))
+  local gate, known = pause_gate(provider), read_refusals(provider)
+  local faults, pause, ends_at = count_faults(known), judge_pause(known, gate)
+  fields.refusals, fields.faults = text(tonumber(f.refusals or '0') + 1), text(faults)
+  fields.refused_as, fields.refused_in = arg.code, text(pause)
+  local answer
+  if f.cancel_requested == '1' then
+    end_job(arg.id, f, 'canceled', fields, { note = note_outcome })
+    answer = { 'finished', 'canceled', follow() }
+  elseif ENDS_WITH[arg.code] and faults + 1 >= MAX_REFUSALS then -- mutant: refused for ever
+    answer = give_up(fields, faults)
+  else
+    answer = put_aside(fields, delay * 2 ^ math.min(faults, MAX_DOUBLINGS)) -- mutant: growing delay
+  end
+  redis.call('ZADD', key.index, gate_score(ends_at), gate)
+  note_refusal(provider, known, f, pause, { at = arg.now, code = arg.code, status = arg.status })
+  return answer
+end
 
 if not f.attempt or is_replaced(f) then return { 'stale' } end
 local answer = replay()
 if answer then return answer end
 if is_stale() then return { 'stale' } end
 
-local due, lane = tonumber(arg.now) + tonumber(arg.delay), tonumber(f.lane)
-local pause, pauses = pause_gate(provider_of(lane)), arg.pause == '1'
+local snoozes = text(tonumber(f.snoozes or '0') + 1) -- mutant: snoozes
+local fields = { snoozes = snoozes, closed_attempt = arg.attempt }
+if arg.pause == '1' then return refuse(fields) end
 if f.cancel_requested == '1' then
-  end_job(arg.id, f, 'canceled', { closed_attempt = arg.attempt }, { note = note_outcome })
-  if pauses then redis.call('ZADD', key.index, pause_score(pause, due), pause) end
+  end_job(arg.id, f, 'canceled', fields, { note = note_outcome })
   return { 'finished', 'canceled', follow() }
 end
-local snoozes = text(tonumber(f.snoozes or '0') + 1) -- mutant: snoozes
-local fields = { snoozes = snoozes, snooze_code = arg.code, closed_attempt = arg.attempt }
-local moves = { score_of(ALARMS, tonumber(f.expire_at)), alarm_of(arg.id) }
-add_share(moves, arg.id, f.share, false)
-if pauses then
-  fields.state = 'queued'
-  add(moves, score_of(READY + lane, tonumber(f.score)), arg.id, pause_score(pause, due), pause)
-else
-  fields.state, fields.due_at = 'delayed', text(due) -- mutant: delayed
-  add(moves, score_of(DELAYED, due), arg.id)
-end
-note_outcome()
-write_fields(key.job, fields)
-redis.call('ZADD', key.index, unpack(moves))
-redis.call('HINCRBY', key.stats, 'snoozed', 1)
-release_held(f)
-if pauses then
-  -- The user's limit may have been lowered while the job was away.
-  reseat(user_key(f.owner, f.user))
-  return { 'queued' }
-end
-release_probe(f)
-return { 'delayed', text(due) }
+local put_off = put_aside(fields, delay)
+settle_probe(f)
+return put_off

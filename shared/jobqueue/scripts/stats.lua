@@ -1,9 +1,10 @@
 -- stats: counts what waits and runs, and what ended so far.
--- With: room, users, shares
--- KEYS: index, stats, dead, lost
+-- With: keys, room, pauses, users, shares
+-- KEYS: index, stats, dead, lost, root
 -- ARGV: queues: count, key_shares: numbers
 -- Returns: {delayed: count, dead: count, counts: numbers, counters: counts, backlog: count, gates: counts,
---       unknown: count, lost: counts, of_keys: numbers}
+--       unknown: count, lost: counts, of_keys: numbers, pauses: rows}
+--   pauses: {provider: provider, since: moment, at: moment, code: name, status: count, refusals: count, models: names}
 -- counts: running and ready, one queue after the other.
 -- of_keys: running and waiting, one API key after the other; key_shares are the first shares of each.
 -- unknown, lost: how many submissions have an unknown outcome, and since when the oldest ones have.
@@ -29,5 +30,5 @@ end
 local delayed, backlog = count(DELAYED, DELAYED + 1), count(BACKLOG, BACKLOG + 1)
 local unknown = redis.call('ZCOUNT', key.lost, 0, '+inf')
 local lost = redis.call('ZRANGEBYSCORE', key.lost, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, MAX_LOST)
-local dead, counters = redis.call('ZCARD', key.dead), redis.call('HGETALL', key.stats)
-return { delayed, dead, counts, counters, backlog, all_gates(), unknown, lost, of_keys }
+local dead, counters, gates = redis.call('ZCARD', key.dead), redis.call('HGETALL', key.stats), all_gates()
+return { delayed, dead, counts, counters, backlog, gates, unknown, lost, of_keys, pauses_in(gates) }

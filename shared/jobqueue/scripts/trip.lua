@@ -1,6 +1,6 @@
 -- trip: notes that a submission got no usable answer. Its outcome is unknown, and a caller looks for it early if the
 -- provider has a list. It counts as a failure of its model, which may open the model's circuit.
--- With: keys, lost, room, users, runs, seats
+-- With: keys, lost, room, pauses, users, runs, seats
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, lease_now: moment?,
 --       look_in: milliseconds?, circuit_failures: count, circuit_pause: milliseconds, user_limit: count
@@ -20,6 +20,7 @@ local f = read(
   'likeness',
   'cancel_requested',
   'submitted_at',
+  'probe',
   'lease_until'
 )
 if f.attempt ~= arg.attempt or is_replaced(f) or f.state ~= 'submitting' then return { 'stale' } end
@@ -32,6 +33,7 @@ if look_in then
   local look_at = math.min(lease_time(arg.lease_now) + look_in, tonumber(f.lease_until)) -- mutant: early look
   redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(look_at)), arg.id)
 end
+settle_probe(f)
 if arg.circuit_failures ~= '0' then
   count_failure(f, tonumber(arg.now), tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
 end

@@ -1,0 +1,113 @@
+-- What refusals have shown of a provider, p:<provider>: a HASH that is kept for an hour after the last one.
+--   since             when the pause began; it names the pause too
+--   lifted            the last pause that an accepted submission has ended
+--   at code status    the last refusal
+--   refusals          since the pause began
+--   model:<model> user:<share>  the last pause in which a job of it was refused; a `+` behind it: another job was
+--                     accepted after one of its refusals
+-- A verb that uses this names index and root; one that may end a probe also now.
+local PAUSE_TTL = 3600 -- s
+local MAX_REFUSED = 200 -- fields of models and users; beyond them the provider's record begins anew
+
+-- HASH: what refusals have shown of a provider.
+local function pause_key(provider) return key.root .. PAUSES .. text(provider) end
+
+-- Whether a gate is a provider's pause.
+local function is_pause(gate) return string.sub(gate, 1, 2) == '~p' end
+
+-- What is known of a provider's refusals; `since` and `lifted` are numbers.
+local function read_refusals(provider)
+  local known = read_all(pause_key(provider))
+  known.since, known.lifted = tonumber(known.since or '0'), tonumber(known.lifted or '0')
+  return known
+end
+
+-- The fields of a job's model and user.
+local function names_of(f) return 'model:' .. f.model, 'user:' .. (f.share or '') end
+
+-- The pause in which a model or a user was refused last, and whether another job was accepted after a refusal.
+local function refusal_of(known, name)
+  local noted = known[name] or '0'
+  local pause = tonumber(string.match(noted, '%d+'))
+  return pause, pause > 0 and (pause <= known.lifted or string.sub(noted, -1) == '+')
+end
+
+-- How likely a job is refused as others were in this pause, from 0: the best probe is the least likely.
+local function likeness(known, f)
+  local model, user = names_of(f)
+  local alike = (f.refusals or '0') ~= '0' and 4 or 0 -- mutant: probe of a refused job
+  if refusal_of(known, model) == known.since then alike = alike + 2 end -- mutant: probe of a refused model
+  if refusal_of(known, user) == known.since then alike = alike + 1 end -- mutant: probe of a refused user
+  return alike
+end
+
+-- Whether jobs of this model, or of this user, were refused while the provider accepted others.
+local function is_suspect(known, f)
+  local model, user = names_of(f)
+  local _, is_model = refusal_of(known, model)
+  local _, is_user = refusal_of(known, user)
+  return is_model or is_user
+end
+
+-- Notes a refusal in a pause; `said` has its code and status.
+local function note_refusal(provider, known, f, pause, said)
+  local noted, refusals = pause_key(provider), pause == known.since and tonumber(known.refusals or '0') or 0
+  local fields = { since = text(pause), at = said.at, code = said.code, status = said.status }
+  fields.refusals = text(refusals + 1)
+  for _, name in ipairs({ names_of(f) }) do
+    local _, is_disproved = refusal_of(known, name)
+    fields[name] = text(pause) .. (is_disproved and '+' or '')
+  end
+  local size = 0
+  for _ in pairs(known) do
+    size = size + 1
+  end
+  if size > MAX_REFUSED then redis.call('DEL', noted) end
+  write_fields(noted, fields)
+  redis.call('EXPIRE', noted, PAUSE_TTL)
+end
+
+-- Ends a pause, since the provider has accepted a submission: so what was refused was at fault itself.
+local function lift(gate)
+  if redis.call('ZREM', key.index, gate) == 0 then return end
+  local noted = key.root .. PAUSES .. string.sub(gate, 3)
+  local since = redis.call('HGET', noted, 'since')
+  if since then redis.call('HSET', noted, 'lifted', since) end -- mutant: disproved
+end
+
+-- Ends a job's probe: if it was accepted, the pause is over; after any other end another job is the probe.
+local function settle_probe(f, is_accepted)
+  if (f.probe or '') == '' then return end
+  local set_at = redis.call('ZSCORE', key.index, f.probe)
+  if not set_at or tonumber(set_at) + BAND ~= tonumber(f.lease_until) then return end
+  if is_accepted and is_pause(f.probe) then -- mutant: accepted probe
+    lift(f.probe)
+  else
+    redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), f.probe)
+  end
+end
+
+-- The models that a job was refused of since the pause began.
+local function refused_models(known)
+  local models = {}
+  for name in pairs(known) do
+    local model = string.match(name, '^model:(.*)$')
+    if model and refusal_of(known, name) == known.since then add(models, model) end
+  end
+  table.sort(models)
+  return models
+end
+
+-- The pauses among all gates, each with what is known of it.
+local function pauses_in(gates)
+  local rows = {}
+  for i = 1, #gates, 2 do
+    local provider = is_pause(gates[i]) and string.sub(gates[i], 3)
+    local known = provider and read_refusals(tonumber(provider)) or {}
+    if known.code then
+      local models = refused_models(known)
+      add(rows, { provider, text(known.since), known.at, known.code, known.status, known.refusals, models })
+    end
+  end
+  return rows
+end

@@ -1,0 +1,70 @@
+"""What a provider's refusals show, and what becomes of a pause and of its probe."""
+
+from shared.jobqueue.constants import BAND
+from tests.model.deployment import provider_of
+from tests.model.state import Job, Model
+
+Refusals = dict[str, str]
+
+
+def names_of(job: Job) -> tuple[str, str]:
+    """The fields of its model and of its user, who is not named."""
+    return f"model:{job['model']}", f"user:{job['share']}"
+
+
+def known_of(model: Model, provider: int) -> Refusals:
+    return model.refusals.get(str(provider), {})
+
+
+def pause_of(known: Refusals) -> int:
+    return int(known.get("since", 0))
+
+
+def is_disproved(known: Refusals, name: str) -> bool:
+    """Whether another job was accepted after one with this name was refused."""
+    noted = known.get(name, "0")
+    return noted.endswith("+") or 0 < int(noted) <= int(known.get("lifted", 0))
+
+
+def likeness(known: Refusals, job: Job) -> int:
+    """How much a job is like those that were refused in this pause; 4 if it was refused itself."""
+    of_model, of_user = (pause_of(known) == int(known.get(name, "0").rstrip("+")) for name in names_of(job))
+    return 4 * bool(job.get("refusals")) + 2 * of_model + of_user
+
+
+def refuse(model: Model, job: Job, now: int, delay: int, said: Refusals) -> tuple[int, int]:
+    """Pauses the provider, and notes the refusal; returns the pause and how often the job was at fault."""
+    provider, gate = provider_of(job["lane"]), f"~p{provider_of(job['lane'])}"
+    known, held_until = known_of(model, provider), model.gate(gate)
+    lifted = int(known.get("lifted", 0))
+    is_repeated = job.get("refused_as") == said["code"] and job["refused_in"] <= lifted
+    faults = job["faults"] + 1 if is_repeated else 0
+    is_probe = held_until == job["lease_until"]
+    suspects = any(is_disproved(known, name) for name in names_of(job))
+    is_soft = suspects and not is_probe and said["code"] != "rate_limited"
+    goes_on = held_until is not None and pause_of(known) > lifted
+    pause = pause_of(known) if goes_on else max(now, pause_of(known) + 1)
+    model.set_gate(gate, max(0 if is_probe else held_until or 0, now if is_soft else now + delay))
+    before = int(known.get("refusals", 0)) if pause == pause_of(known) else 0
+    marks = {name: f"{pause}{'+' if is_disproved(known, name) else ''}" for name in names_of(job)}
+    noted = {**said, **marks, "since": str(pause), "at": str(now), "refusals": str(before + 1)}
+    model.refusals[str(provider)] = {**known, **noted}
+    return pause, faults
+
+
+def lift(model: Model, gate: str) -> None:
+    """The provider has accepted a submission: its pause is over."""
+    known = model.refusals.get(gate[2:])
+    if model.index.pop(gate, None) is not None and known:
+        known["lifted"] = known["since"]
+
+
+def settle(model: Model, job: Job, now: int, is_accepted: bool = False) -> None:
+    """Ends a probe, if the job is one: accepted, it lifts the pause; else another may be the next."""
+    gate = job.get("probe")
+    if not gate or model.index.get(gate, 0) + BAND != job["lease_until"]:
+        return
+    if is_accepted and gate.startswith("~p"):
+        lift(model, gate)
+    else:
+        model.set_gate(gate, now)

@@ -1,0 +1,175 @@
+"""Mutants of what answers a provider that pushes back: pauses, probes, circuits and buckets."""
+
+from tests.mutants.mutant import Mutant, circuit, lua, pushback, refusals, targeted
+
+MUTANTS: tuple[Mutant, ...] = (
+    lua(
+        "a pause is not honoured by claim", "room",
+        "pause", "if true then",
+        *pushback("one_refusal_pauses_the_provider_for_all_users[memory-rate_limited]"),
+        part="if not paused_until then",
+    ),
+    lua(
+        "a probe is granted twice", "claim",
+        "one probe", "",
+        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
+    ),
+    lua(
+        "all may try a paused provider at once", "room",
+        "one probe", "left",
+        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
+        part="math.min(left, 1)",
+    ),
+    lua(
+        "an accepted probe does not end the pause", "record",
+        "pause ends", "",
+        *pushback("an_accepted_probe_ends_the_pause[memory]"),
+    ),
+    lua(
+        "a probe that was refused itself is as good as any", "pauses",
+        "probe of a refused job", "0",
+        *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
+        part="4",
+    ),
+    lua(
+        "a probe of a refused model is as good as any", "pauses",
+        "probe of a refused model", "",
+        *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
+    ),
+    lua(
+        "a probe of a refused user is as good as any", "pauses",
+        "probe of a refused user", "",
+        *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
+    ),
+    lua(
+        "all jobs of a provider start with its probe", "claim",
+        "chosen probe", "if not prober or prober then",
+        *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
+        part="if not prober or prober == job.id then",
+    ),
+    lua(
+        "a claim looks no further for a probe", "claim",
+        "further probes", "if false then",
+        *refusals("an_innocent_job_far_behind_refused_ones_is_found"),
+        part="if best.likeness > 0 and #own >= MAX_LOOKS then",
+    ),
+    lua(
+        "an accepted probe disproves no refusal", "pauses",
+        "disproved", "",
+        *refusals("others_start_at_the_first_probe_and_the_refused_job_ends_as_a_dead_letter"),
+    ),
+    lua(
+        "a probe whose record was lost does not lift the pause", "pauses",
+        "accepted probe", "if false then",
+        *refusals("a_probe_whose_answer_is_lost_ends_the_pause_by_the_news_of_its_prediction[memory-completed]"),
+        part="if is_accepted and is_pause(f.probe) then",
+    ),
+    lua(
+        "what others have disproved pauses a provider again", "snooze",
+        "suspect", "",
+        *refusals("a_refusal_that_others_have_disproved_stops_them_no_more"),
+    ),
+    lua(
+        "a refusal that no other job has disproved counts against its job", "snooze",
+        "disproved", "if f.refused_as ~= arg.code then return 0 end",
+        *refusals("a_wrong_token_pauses_all_and_ends_no_job_before_its_time"),
+    ),
+    lua(
+        "a job is refused for ever", "snooze",
+        "refused for ever", "elseif false then",
+        *refusals("others_start_at_the_first_probe_and_the_refused_job_ends_as_a_dead_letter"),
+    ),
+    lua(
+        "a refused job comes back as soon each time", "snooze",
+        "growing delay", "delay",
+        *refusals("what_ends_a_job_that_alone_is_refused[memory-rate_limited-429-None]"),
+        part="delay * 2 ^ math.min(faults, MAX_DOUBLINGS)",
+    ),
+    lua(
+        "what is known of refusals outlives the lifted pause", "limit",
+        "lifted pause", "",
+        *refusals("an_operator_sees_why_a_provider_is_paused_and_lifts_it"),
+    ),
+    lua(
+        "a circuit never opens", "runs",
+        "circuit opens", "if true then return end",
+        *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+    ),
+    lua(
+        "a circuit never closes", "ending",
+        "circuit", "",
+        *circuit("after_its_pause_one_job_probes_the_model_and_success_closes_the_circuit[memory]"),
+    ),
+    lua(
+        "a success does not end a row of failures", "runs",
+        "success", "",
+        *circuit("a_success_in_between_starts_the_count_anew[memory]"),
+        part="failures = '0', ",
+    ),
+    lua(
+        "an open circuit is not honoured", "claim",
+        "circuit", "",
+        *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
+    ),
+    lua(
+        "a circuit that was closed does not open again for a while", "runs",
+        "success", "",
+        targeted("a_circuit_that_was_closed_may_open_at_once"),
+        part="open_until = '0', ",
+    ),
+    lua(
+        "the probe of a provider is none of its model", "claim",
+        "probe of a model", "if circuit and not room.probe[provider] then",
+        targeted("the_probe_of_a_provider_may_be_its_models_too"),
+        part="if circuit then",
+    ),
+    lua(
+        "a probe that its webhook overtakes leaves the pause", "record",
+        "pause ends", "arg.probe ~= '' and f.state == 'submitting'",
+        targeted("a_probe_that_its_webhook_overtakes_ends_the_pause"),
+        part="arg.probe ~= ''",
+    ),
+    lua(
+        "a circuit opens as shortly each time", "runs",
+        "longer pause", "",
+        *circuit("a_failed_probe_opens_the_circuit_for_twice_as_long[memory]"),
+        part=" * 2 ^ math.min(opened, MAX_DOUBLINGS)",
+    ),
+    lua(
+        "a lost submission counts twice against its model", "trip",
+        "once", "",
+        targeted("a_repeated_trip_counts_once"),
+    ),
+    lua(
+        "a claim charges no token", "claim",
+        "token", "",
+        *pushback("the_bucket_keeps_creates_below_the_configured_rate[memory]"),
+    ),
+    lua(
+        "a start at submit charges no token", "enqueue",
+        "token", "0",
+        *pushback("jobs_started_at_submit_are_counted_by_the_bucket[memory]"),
+        part="1",
+    ),
+    lua(
+        "expire ends a running job", "expire",
+        "waiting", "if false then",
+        targeted("what_is_at_the_provider_does_not_expire"),
+    ),
+    lua(
+        "expire looks at no time", "expire",
+        "time", "",
+        targeted("what_may_still_wait_does_not_expire"),
+    ),
+    lua(
+        "an expired job is started", "claim",
+        "expired", "elseif false then",
+        targeted("a_job_without_its_alarm_is_not_started_after_it_has_expired"),
+    ),
+    lua(
+        "a live limit is not read", "room",
+        "system limit", "limits.slots",
+        "tests/http/test_limits.py::test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited",
+        part="(head.gates['=s'] or limits.slots)",
+    ),
+)  # fmt: skip
