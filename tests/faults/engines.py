@@ -107,6 +107,19 @@ class Compiled:
         return getattr(self._runtime, name)
 
 
+class Replies:
+    """The replies of a connection that one thread uses. A queue.Queue has a lock, at which a run was seen to hang."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Any] = []
+
+    def put(self, reply: Any) -> None:
+        self._waiting.append(reply)
+
+    def get(self) -> Any:
+        return self._waiting.pop()
+
+
 class MemoryEngine(_Loading):
     """Fakeredis, read past its command interface: a snapshot costs a tenth of a script."""
 
@@ -119,6 +132,7 @@ class MemoryEngine(_Loading):
         self._held = server.dbs
         self._seen: dict[bytes, tuple[Any, Any]] = {}
         self._socket = cast(Any, store._redis.connection_pool.get_connection()._sock)
+        self._socket.responses = Replies()
         self.commands: list[str] = []  # of the last script, in order
         self._stop_at = 0
         self._call = self._socket._lua_redis_call

@@ -22,7 +22,7 @@ from tests.faults.scenarios import SCENARIOS
 # Verbs that write at most once in each scenario: those that read, those of the operator, and repairs.
 NEVER_STOPPED = {
     "progress", "explain", "stats", "batch_read", "list", "letters", "outbox_undelivered", "trim", "limit",
-    "check", "rehome", "outbox_restore",
+    "check", "rehome", "outbox_restore", "outbox_release", "health",
 }  # fmt: skip
 
 
