@@ -10,6 +10,7 @@ from shared.jobqueue.record import is_job_id
 from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
+from shared.jobs.settlement import Settlement
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_query
 
@@ -62,6 +63,16 @@ async def redrive(request: Request) -> JSONResponse:
         for job in report["redriven"]:
             call.runtime.statuses.forget(job["id"])
     return JSONResponse(report)
+
+
+@router.post("/jobs/{job_id}/settle")
+async def settle(request: Request, job_id: str) -> JSONResponse:
+    """200 with the job after its unknown submission was settled as made or as not made; 409 if it is not unknown."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        settlement = await read_model(request, MAX_BODY, Settlement)
+        settled = await call.runtime.settlements.settle(job_id, settlement, call.budget)
+        call.runtime.statuses.forget(job_id)
+    return JSONResponse(settled)
 
 
 @router.get("/undelivered")

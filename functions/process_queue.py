@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.clock import iso
 from shared.config.settings import Settings
 from shared.documents.operating import KeyDocument, Statistics, TickReport
 from shared.jobqueue import Stats
@@ -68,6 +69,8 @@ async def _statistics(sluice: Runtime) -> Statistics:
         "backlog": stats.backlog,
         "dead": stats.dead,
         "counters": {name: value for name, value in sorted(stats.counters.items()) if name != "tick_at"},
+        "unknown": stats.unknown,
+        "unknown_jobs": [{"id": job_id, "submitted_at": str(iso(at))} for job_id, at in stats.lost.items()],
         "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),
         "limits": sluice.limits.shown(stats.gates, stats.pauses),
         "storage_mode": sluice.settings.storage_mode,

@@ -9,9 +9,10 @@
       NoSuchFile                    404
       LinkRefused                   403: the signed URL of a file is not valid, or has expired
       RangeRefused                  416 with Content-Range
-      NoStorage                     409: this deployment keeps no files
       StorageUnavailable            503 with Retry-After
-      NotWaiting, NotFailed, NotTerminal, NotCompleted, BelongsToBatch, AlreadyRedriven   409
+      StateConflict                 409: NoStorage, NotWaiting, NotUnknown, NotFailed, NotTerminal, BelongsToBatch,
+                                    AlreadyRedriven
+      NotCompleted                  409
       UserLimitReached              429 with Retry-After
       UserQueueFull, KeyQueueFull   429 with Retry-After
       QueueFull                     503 with Retry-After
@@ -143,15 +144,22 @@ class RangeRefused(Problem):
         return {**super().headers(), "Content-Range": f"bytes */{self.size}"}
 
 
-class NoStorage(Problem):
+class StateConflict(Problem):
+    """Base of errors of one cause: the state of the job, or of the deployment, does not allow the request."""
+
+    http_status = 409
+    reason: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__(self.reason)
+
+
+class NoStorage(StateConflict):
     """This deployment has no storage."""
 
     code = "no_storage"
-    http_status = 409
     title = "No storage"
-
-    def __init__(self) -> None:
-        super().__init__("This deployment keeps no files: STORAGE_URL is not set.")
+    reason = "This deployment keeps no files: STORAGE_URL is not set."
 
 
 class StorageUnavailable(Problem):
@@ -166,59 +174,52 @@ class StorageUnavailable(Problem):
         super().__init__("The storage of files does not answer.", retry_after=10)
 
 
-class NotWaiting(Problem):
+class NotWaiting(StateConflict):
     """The job has started or ended, so its position in the queue can no longer change."""
 
     code = "not_waiting"
-    http_status = 409
     title = "The job is not waiting"
-
-    def __init__(self) -> None:
-        super().__init__("The job has started or ended; its priority no longer matters.")
+    reason = "The job has started or ended; its priority no longer matters."
 
 
-class NotFailed(Problem):
+class NotUnknown(StateConflict):
+    """The outcome of the job's submission is known, or the submission is under way."""
+
+    code = "not_unknown"
+    title = "The outcome is not unknown"
+    reason = "The outcome of the job's submission is known, or the submission is still under way."
+
+
+class NotFailed(StateConflict):
     """The job has not ended, or did not end as failed; there is nothing to redrive."""
 
     code = "not_failed"
-    http_status = 409
     title = "The job has not failed"
-
-    def __init__(self) -> None:
-        super().__init__("Only a job that has failed can be redriven.")
+    reason = "Only a job that has failed can be redriven."
 
 
-class AlreadyRedriven(Problem):
+class AlreadyRedriven(StateConflict):
     """The job was redriven before, and the job that the redrive created has been deleted."""
 
     code = "already_redriven"
-    http_status = 409
     title = "The job was redriven before"
-
-    def __init__(self) -> None:
-        super().__init__("The job was redriven before, and the new job has been deleted since. Submit a new job.")
+    reason = "The job was redriven before, and the new job has been deleted since. Submit a new job."
 
 
-class BelongsToBatch(Problem):
+class BelongsToBatch(StateConflict):
     """The job belongs to a batch, whose counters include it."""
 
     code = "belongs_to_batch"
-    http_status = 409
     title = "The job belongs to a batch"
-
-    def __init__(self) -> None:
-        super().__init__("The job belongs to a batch; only the whole batch can be retried or deleted.")
+    reason = "The job belongs to a batch; only the whole batch can be retried or deleted."
 
 
-class NotTerminal(Problem):
+class NotTerminal(StateConflict):
     """The job has not ended."""
 
     code = "not_terminal"
-    http_status = 409
     title = "The job has not ended"
-
-    def __init__(self) -> None:
-        super().__init__("The job has not ended; cancel it first.")
+    reason = "The job has not ended; cancel it first."
 
 
 class NotCompleted(Problem):

@@ -28,7 +28,15 @@ from shared.documents.answers import (
 from shared.documents.batch import BatchDocument
 from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
 from shared.documents.job import JobDocument, JobsPage, LettersPage
-from shared.documents.operating import Health, LimitsDocument, RedriveReport, Statistics, TickReport, Unavailable
+from shared.documents.operating import (
+    Health,
+    LimitsDocument,
+    RedriveReport,
+    SettledJob,
+    Statistics,
+    TickReport,
+    Unavailable,
+)
 from shared.errors import Problem
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
@@ -38,6 +46,7 @@ from shared.jobs.listing import JobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.request import JobChange, SubmitRequest
 from shared.jobs.results import MAX_FILE
+from shared.jobs.settlement import Settlement
 from shared.jobs.uploads import UploadRequest
 
 Refusals = tuple[type[Problem], ...]
@@ -126,6 +135,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/operate/dead-letters", {200: LettersPage}, GIVEN, query=LettersQuery),
     Operation("DELETE", "/api/operate/dead-letters/{job_id}", {204: None}, (*ASKED, errors.JobNotFound)),
     Operation("POST", "/api/operate/dead-letters/redrive", {200: RedriveReport}, GIVEN, body=RedriveOrder),
+    Operation(
+        "POST", "/api/operate/jobs/{job_id}/settle", {200: SettledJob},
+        (*GIVEN, errors.JobNotFound, errors.NotUnknown), body=Settlement,
+    ),
     Operation("GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN, query=UndeliveredQuery),
     Operation("GET", "/api/hooks", {200: HooksDocument}, (errors.Unauthenticated,)),
     Operation(

@@ -34,6 +34,7 @@ from shared.jobs.health import HealthCheck
 from shared.jobs.limits import Limits
 from shared.jobs.listing import Listing
 from shared.jobs.redrive import Redrive
+from shared.jobs.settlement import Settlements
 from shared.jobs.status import Statuses
 from shared.log import configure_logs, log
 from shared.outbox.scope import Scope
@@ -106,6 +107,7 @@ class Runtime:
         cursors = Cursors(configured)
         self.listing = Listing(self.history, cursors)
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
+        self.settlements = Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256)
         self.health = HealthCheck(self.records, self.cache, configured, clock)

@@ -10,9 +10,12 @@ from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
+from shared.errors import InvalidRequest, NotUnknown
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
 from shared.jobqueue.attempts import Candidacy, Proof
+from shared.jobqueue.record import JobRecord
 from shared.jobqueue.state import JobState
+from shared.jobqueue.terms import provider_in
 from shared.json_value import MAX_DEPTH, read_object
 from shared.log import log
 from shared.providers.base import Found, Prediction, PredictionGone, ProviderUnavailable, Wanted
@@ -217,6 +220,28 @@ class Reconciler:
             ("doubtful", found.doubtful), (alike, found.alike), ("marked", found.marked),
         )  # fmt: skip
         return {prediction: kind for kind, predictions in kinds for prediction in predictions}
+
+    async def adopt_named(self, job: JobRecord, prediction_id: str) -> Ended:
+        """Gives a submission of unknown outcome the prediction that the operator names, and goes on with it.
+
+        Raises InvalidRequest for a prediction that the provider does not have or that belongs to another attempt, and
+        NotUnknown if the outcome has become known meanwhile.
+        """
+        provider = provider_in(job.lane)
+        try:
+            said = await self._providers[provider].get(prediction_id, self._settings.provider_timeout)
+        except PredictionGone:
+            raise InvalidRequest("The provider has no such prediction.", field="prediction") from None
+        except ProviderUnavailable:
+            said = Prediction(prediction_id, "running")  # a tick or a poll asks again
+        adopted = await self._queue.adopt(job.id, job.attempt, {prediction_id: "named"}, incarnation=job.incarnation)
+        if adopted.word in ("none", "ambiguous"):
+            raise InvalidRequest("The prediction belongs to another attempt or to another job.", field="prediction")
+        if adopted.prediction != prediction_id:
+            raise NotUnknown
+        if job.is_cancel_requested and said.status == "running":
+            said = await self.cancel_prediction(provider, prediction_id, job.id) or said
+        return await self.apply(job.id, job.attempt, provider, said, incarnation=job.incarnation)
 
     async def ask(self, job: Overdue, timeout: float) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""

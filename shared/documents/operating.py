@@ -2,6 +2,8 @@
 
 from typing import Literal, NotRequired, TypedDict
 
+from shared.jobqueue.state import Status
+
 
 class LimitDocument(TypedDict):
     """The limit in force, and the configured one; they differ if an operator has set a live limit."""
@@ -70,10 +72,26 @@ class KeyDocument(TypedDict):
     max_waiting: int
 
 
+class UnknownJob(TypedDict):
+    """A job that waits for the outcome of its submission."""
+
+    id: str
+    submitted_at: str
+
+
+class SettledJob(TypedDict):
+    """``POST /api/operate/jobs/{id}/settle``: the job after it; ``prediction`` is null if it has none."""
+
+    id: str
+    status: Status
+    prediction: str | None
+
+
 class Statistics(TypedDict):
     """``GET /api/process-queue``. ``counters`` count all jobs since the store was empty.
 
     ``keys`` is empty where there is one API key: then its jobs are all jobs.
+    ``unknown`` counts the submissions whose outcome is unknown; ``unknown_jobs`` has up to 100 of them, oldest first.
     """
 
     queues: dict[str, QueueDocument]
@@ -84,6 +102,8 @@ class Statistics(TypedDict):
     backlog: int
     dead: int
     counters: dict[str, int]
+    unknown: int
+    unknown_jobs: list[UnknownJob]
     last_tick_age_seconds: int | None
     limits: LimitsDocument
     storage_mode: str

@@ -13,7 +13,7 @@ READ_FIELDS = (
     "owner", "user", "queue", "provider", "model", "tier", "priority", "metadata", "state", "outcome", "attempt",
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
-    "expire_at", "max_attempts", "history", "batch", "lost", "missed", "adopt_until",
+    "expire_at", "max_attempts", "history", "batch", "incarnation", "lost", "missed", "adopt_until",
     "retry_of", "redriven_as", "files", "storing", "kept_at", "refusals",
 )  # fmt: skip
 # What a list shows of a job; and what the operator sees of a dead letter.

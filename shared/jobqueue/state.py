@@ -57,8 +57,8 @@ class JobState(StrEnum):
         "queued",
         "pending",
         "enqueue, batch_create, rescue, claim (of a due job); finish, fail, snooze, cancel,"
-        " batch_cancel, expire, rescue (of another job of the user); limit_user, reprioritize, batch_retry, rehome;"
-        " finish, fail, snooze, rescue (of another job of the API key)",
+        " batch_cancel, expire, rescue, trip (of another job of the user); limit_user, reprioritize, batch_retry,"
+        " rehome; finish, fail, snooze, rescue (of another job of the API key)",
         "claim, cancel, batch_cancel, expire, finish (a late success); enqueue, limit_user, reprioritize, rescue"
         " (of a better job of the user)",
         "the next submit, ending webhook, poll or tick claims it",
@@ -68,7 +68,7 @@ class JobState(StrEnum):
         "processing",
         "claim, enqueue",
         "record, adopt, finish, fail, snooze, rescue",
-        "its lease lapses; after the adoption window rescue puts it back or ends it",
+        "its lease lapses; then rescue puts it back or ends it, after two lists without it or its adoption window",
     )
     RUNNING = (
         "running",
@@ -80,7 +80,7 @@ class JobState(StrEnum):
     DELAYED = (
         "delayed",
         "pending",
-        "fail, snooze, claim (its model's circuit is open, or its API key has all its slots)",
+        "fail, snooze, rescue, claim (its model's circuit is open, or its API key has all its slots)",
         "claim, cancel, batch_cancel, expire, finish (a late success); finish, fail, snooze, rescue (a slot of its API"
         " key is free)",
         "as `queued`, once it is due",

@@ -7,9 +7,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.operations import OPERATIONS, Operation
 from shared.providers.base import Prediction
+from shared.providers.base import Unknown as UnknownOutcome
 from tests import contract
 from tests.http.calls import BODY, problem, webhook_url
 from tests.project import ROOT
@@ -129,6 +131,12 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     assert (await client.post("/api/process-queue", headers=PROCESSOR)).status_code == 200
     for path in ("process-queue", "operate/limits", "operate/undelivered"):
         assert (await client.get(f"/api/{path}", headers=OPERATOR)).status_code == 200, path
+    world.provider.outcomes = [UnknownOutcome("status 503")] * 5
+    lost = await submitted(client, user_id="bob")
+    await world.runtime.dispatcher.run(Budget(60))
+    world.provider.outcomes = []
+    settled = await client.post(f"/api/operate/jobs/{lost}/settle", json={"outcome": "not_made"}, headers=OPERATOR)
+    assert settled.json()["status"] == "pending"
     dead = await submitted(client)
     await ended(world, client, dead, "failed")
     await world.raw("ZADD", world.runtime.queue.keys.dead, str(world.clock.now()), dead)

@@ -1,7 +1,10 @@
 """Submissions whose outcome is unknown: they settle in minutes, and no job gets what another one's submission made."""
 
+from typing import Any
+
 import pytest
 
+from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock, iso
 from shared.jobqueue import Outlook
@@ -9,15 +12,15 @@ from shared.jobqueue.attempts import Proof
 from shared.jobs.explanation import explain
 from shared.providers.base import Prediction, Unknown
 from shared.runtime import Runtime
-from tests.world import World, make_world
+from tests.world import ObedientProvider, World, make_world
 
 SAME = {"prompt": "one and the same"}
 
 
-async def lose(world: World, user: str = "ada", **changes: object) -> str:
+async def lose(world: World, user: str = "ada", **changes: Any) -> str:
     """Submits a job whose create gets no usable answer."""
     world.provider.outcomes = [Unknown("status 503")]
-    job_id = await world.enqueue(user, **changes)  # type: ignore[arg-type]
+    job_id = await world.enqueue(user, **changes)
     await world.runtime.dispatcher.run(Budget(60))
     assert (await world.runtime.records.read(job_id)).is_lost
     return job_id
@@ -141,8 +144,8 @@ async def test_a_success_that_comes_after_another_one_is_counted_too(world: Worl
     assert (await world.runtime.records.read(job_id)).output == '"x"'
 
 
-async def test_its_last_attempt_ends_as_a_dead_letter(any_store: object, clock: ManualClock) -> None:
-    async with make_world(any_store, clock, queue_max_retries=0) as world:  # type: ignore[arg-type]
+async def test_its_last_attempt_ends_as_a_dead_letter(any_store: RunningServer | None, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, queue_max_retries=0) as world:
         job_id = await lose(world)
         await tick(world, 75)
         await tick(world, 75)
@@ -174,10 +177,10 @@ async def test_a_submission_under_way_has_no_reason_to_wait(world: World) -> Non
 
 
 async def test_a_cancelled_one_frees_its_seat_at_once_and_its_slot_when_two_lists_lack_it(
-    any_store: object, clock: ManualClock
+    any_store: RunningServer | None, clock: ManualClock
 ) -> None:
     changes = {"max_user_tasks": 1, "max_user_queued": 3, "max_concurrent_tasks": 2}
-    async with make_world(any_store, clock, **changes) as world:  # type: ignore[arg-type]
+    async with make_world(any_store, clock, **changes) as world:
         queue, records = world.runtime.queue, world.runtime.records
         job_id = await lose(world)
         following = await world.enqueue()
@@ -195,9 +198,9 @@ async def test_a_cancelled_one_frees_its_seat_at_once_and_its_slot_when_two_list
 
 
 async def test_a_cancellation_during_the_create_frees_the_seat_when_its_outcome_turns_out_unknown(
-    any_store: object, clock: ManualClock
+    any_store: RunningServer | None, clock: ManualClock
 ) -> None:
-    async with make_world(any_store, clock, max_user_tasks=1, max_user_queued=3) as world:  # type: ignore[arg-type]
+    async with make_world(any_store, clock, max_user_tasks=1, max_user_queued=3) as world:
         job_id = await world.enqueue(start=True)
         following = await world.enqueue()
         await world.runtime.queue.cancel(job_id, "app")
@@ -313,12 +316,31 @@ async def test_a_mark_decides_also_between_twins(world: World) -> None:
 
 
 async def test_what_fits_is_not_adopted_unless_the_account_is_the_deployments_own(
-    any_store: object, clock: ManualClock
+    any_store: RunningServer | None, clock: ManualClock
 ) -> None:
-    async with make_world(any_store, clock, replicate_account_is_own=False) as world:  # type: ignore[arg-type]
+    async with make_world(any_store, clock, replicate_account_is_own=False) as world:
         job_id = await lose(world)
         world.provider.findable = ["p7"]
         for _ in range(4):
             await tick(world)
         job = await world.runtime.records.read(job_id)
         assert (job.state, job.missed_at) == ("submitting", None)
+
+
+async def test_without_a_list_a_setting_decides_how_long_the_slot_is_held(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    for holds in (True, False):
+        brings = {"wavespeed": ObedientProvider("wavespeed", is_list_complete=False)}
+        changes = {"providers": "replicate,wavespeed", "hold_unlisted_submissions": holds}
+        async with make_world(any_store, clock, brings, **changes) as world:
+            brings["wavespeed"].outcomes = [Unknown("status 503")]
+            job_id = await world.enqueue(provider="wavespeed")
+            await world.runtime.dispatcher.run(Budget(60))
+            await tick(world, world.runtime.settings.lease - 2)
+            assert brings["wavespeed"].looked_for == []
+            await tick(world, 4)
+            job = await world.runtime.records.read(job_id)
+            assert (job.state, job.attempt) == (("submitting", 1) if holds else ("running", 2))
+            await tick(world, 3600 + world.runtime.settings.adoption_margin)
+            assert (await world.runtime.records.stats()).counters["rescued"] == 1
