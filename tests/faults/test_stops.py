@@ -19,7 +19,8 @@ from tests.faults.plan import Path, stops_at
 from tests.faults.scenario import WEBHOOK_MODES, Scenario, WebhookMode
 from tests.faults.scenarios import SCENARIOS
 
-# Verbs that write at most once in each scenario: those that read, those of the operator, and repairs.
+# Verbs that write at most once in each scenario: those that read, those of the operator, and repairs. A new verb that
+# writes more than once needs a scenario.
 NEVER_STOPPED = {
     "progress", "explain", "stats", "batch_read", "list", "letters", "outbox_undelivered", "trim", "limit",
     "check", "rehome", "outbox_restore", "outbox_release", "health",
@@ -46,4 +47,4 @@ async def test_every_verb_that_writes_twice_is_stopped(memory: MemoryEngine) -> 
     for scenario in (*SCENARIOS, *OUTBOX_SCENARIOS):
         base = await Exploration(scenario, MODES.get(scenario.name, WEBHOOK_MODES)[0], memory).base()
         stopped |= {path.verb for path in base.plan.paths.values() if stops_at(1, path)}
-    assert stopped | NEVER_STOPPED == set(VERBS)
+    assert set(VERBS) - stopped == NEVER_STOPPED

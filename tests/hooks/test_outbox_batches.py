@@ -12,8 +12,9 @@ async def batch_of(world: World, count: int, policy: str = "best_effort", **comm
     now = world.clock.now()
     fields = {
         "owner": "app", "user": "ada", "queue": "video", "lane": "0", "provider": "replicate", "model": "acme/video",
-        "input": "{}", "priority": "3", "deadline": "600", "adoption": "60000", "max_attempts": "3", "retry_delay": "1",
-        "created_at": str(now), "expire_at": str(now + 900_000), "metadata": "{}", "policy": policy, **common,
+        "share": "0", "input": "{}", "priority": "3", "deadline": "600", "adoption": "60000", "max_attempts": "3",
+        "retry_delay": "1", "created_at": str(now), "expire_at": str(now + 900_000), "metadata": "{}",
+        "policy": policy, **common,
     }  # fmt: skip
     batch = {"owner": "app", "user": "ada", "policy": policy, "expected": str(count), "created_at": str(now)}
     jobs: list[tuple[int, dict[str, str]]] = [(now + n, {}) for n in range(count)]

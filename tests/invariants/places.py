@@ -113,17 +113,17 @@ def _held(state: State, user: str, held: Seats, live: list[str]) -> Iterator[str
         yield f"I5 {user} has {admitted} admitted, but their set {held.admitted}"
     if held.waiting != singles:
         yield f"I5 {user} has {singles} in the backlog, but their set {held.waiting}"
-    yield from _markers(state, user, held, live, waiting)
+    yield from _markers(state, user, held, waiting)
 
 
-def _markers(state: State, user: str, held: Seats, live: list[str], waiting: dict[str, float]) -> Iterator[str]:
+def _markers(state: State, user: str, held: Seats, waiting: dict[str, float]) -> Iterator[str]:
     """A user's set has each batch with the score of its next job in the backlog, or as spent if none is left.
 
     Exception: the next job may have been cancelled or expired in the backlog. The batch keeps that job's score until
     the next promotion. While all seats are taken, no decision uses it before.
     """
     first: dict[str, float | None] = {}
-    for job_id in live:
+    for job_id in state.of_user(user):
         if batch := state.jobs[job_id].get("batch"):
             scores = [score for other, score in waiting.items() if state.jobs[other].get("batch") == batch]
             first[batch] = min(scores, default=None)

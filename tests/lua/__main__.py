@@ -1,4 +1,7 @@
-"""Runs luacheck and StyLua over the scripts. A missing tool is skipped with a line, but in CI it is an error."""
+"""Runs luacheck and StyLua over the scripts, and looks for what two interpreters of Lua read differently.
+
+A missing tool is skipped with a line, but in CI it is an error.
+"""
 
 import os
 import shutil
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.jobqueue.script import FOLDER
+from tests.lua.portable import faults_of
 from tests.project import ROOT
 
 HERE = Path(__file__).parent
@@ -23,7 +27,7 @@ class ToolMissing(Exception):
 
 def main(words: Sequence[str]) -> int:
     """The exit code: 0 if the scripts are clean, or the tools that would say otherwise are missing outside CI."""
-    is_clean = True
+    is_clean = portability()
     for check in (lint, format_of_scripts):
         try:
             is_clean = check("--write" in words) and is_clean
@@ -31,6 +35,14 @@ def main(words: Sequence[str]) -> int:
             print(f"Lua scripts: {missing}")
             is_clean = is_clean and not os.environ.get("CI")
     return 0 if is_clean else 1
+
+
+def portability() -> bool:
+    """Whether stock Redis' Lua and gopher-lua agree on the scripts, as far as the text shows; prints where not."""
+    faults = faults_of(sorted(FOLDER.glob("*.lua")))
+    for fault in faults:
+        print(f"not portable: {fault}")
+    return not faults
 
 
 def lint(_is_writing: bool) -> bool:
