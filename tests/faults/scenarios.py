@@ -335,35 +335,6 @@ REDRIVEN = Scenario(
     {"queue_max_retries": 0, "cancel_after": 60.0},
 )
 
-LAGGING = Scenario(
-    "lagging",
-    {
-        "made": Work("ada", (Creation("unknown_made", seconds=250), Creation()), ends=UNLUCKY),
-        "twin": Work("bob", (Creation("unknown_made", seconds=30), Creation()), prompt="made", ends=UNLUCKY),
-        "canceled": Work("eve", (LOST,), ends=("canceled",)),
-        "next": Work("eve", (Creation(seconds=10),)),
-    },
-    (
-        Step(0, "submit", "made"), Step(1, "submit", "twin"), Step(2, "submit", "canceled"), Step(3, "submit", "next"),
-        Step(20, "cancel", "canceled"), Step(40, "poll", "made"), Step(75, "poll", "made"),
-    ),
-    {"max_concurrent_tasks": 3, "max_user_tasks": 1, "max_user_queued": 2, "cancel_after": 300.0},
-    list_lag=100.0,
-)  # fmt: skip
-
-PARTIAL = Scenario(
-    "partial",
-    {
-        "made": Work("ada", (Creation("unknown_made", seconds=40),)),
-        "not_made": Work("bob", (LOST, Creation(seconds=10))),
-    },
-    (Step(0, "submit", "made"), Step(1, "submit", "not_made"), Step(30, "poll", "not_made")),
-    {"cancel_after": 60.0},
-    is_list_whole=False,
-)
-
-# The provider's webhook about the first job comes when the second one runs under its id. A repeat of the first submit
-# may create the second job too.
 RESUBMITTED = Scenario(
     "resubmitted",
     {"again": Work("ada", (Creation(seconds=20), Creation(seconds=130), Creation(seconds=20)), ends=UNLUCKY)},
@@ -376,9 +347,46 @@ RESUBMITTED = Scenario(
     {"cancel_after": 150.0, "queue_max_retries": 0},
 )
 
+LAGGING = Scenario(
+    "lagging",
+    {
+        "made": Work("ada", (Creation("unknown_made", seconds=250), Creation()), ends=UNLUCKY),
+        "twin": Work("bob", (Creation("unknown_made", seconds=30), Creation()), prompt="made", ends=UNLUCKY),
+    },
+    (Step(0, "submit", "made"), Step(1, "submit", "twin"), Step(75, "poll", "made")),
+    {"cancel_after": 300.0},
+    list_lag=100.0,
+)
+
+PARTIAL = Scenario(
+    "partial",
+    {
+        "made": Work("ada", (Creation("unknown_made", seconds=40),), ends=UNLUCKY),
+        "not_made": Work("bob", (LOST, Creation(seconds=10)), ends=UNLUCKY),
+    },
+    (Step(0, "submit", "made"), Step(1, "submit", "not_made"), Step(30, "poll", "not_made")),
+    {"cancel_after": 60.0},
+    is_list_whole=False,
+)
+
+LEAVING = Scenario(
+    "leaving",
+    {
+        "canceled": Work("eve", (LOST, Creation()), ends=CANCELED),
+        "next": Work("eve", (Creation(seconds=10),)),
+    },
+    (
+        Step(0, "submit", "canceled"),
+        Step(1, "submit", "next"),
+        Step(20, "cancel", "canceled"),
+        Step(40, "poll", "next"),
+    ),
+    {"max_user_tasks": 1, "max_user_queued": 2, "cancel_after": 60.0},
+)  # fmt: skip
+
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
     BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH,
-    ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, RESUBMITTED,
+    ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, LEAVING, RESUBMITTED,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)
