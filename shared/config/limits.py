@@ -17,7 +17,7 @@ class LimitSettings(EnvironmentSettings):
     # Tasks a user may have in all; default: MAX_USER_TASKS
     max_user_queued: int | None = Field(None, ge=1, le=MAX_WAITING)
     max_queue_size: int = Field(1000, ge=1, le=MAX_WAITING)
-    # Failures of a model in a row that stop its jobs for a while; 0: never
+    # So many users' failures in a row stop a model's jobs for a while, and so many of one user that user's; 0: never
     circuit_failures: int = Field(5, ge=0, le=1_000_000)
     circuit_pause: Seconds = 30.0  # at first; doubled each time its probe fails, up to 16 times as long
 

@@ -39,11 +39,15 @@ class ProviderLimit(LimitDocument):
 
 
 class OpenCircuit(TypedDict):
-    """A failing model, and when one job tries it again."""
+    """A failing model, and when one job tries it again.
+
+    ``model`` is the version, if jobs name one. ``of_one_user``: only one user's jobs fail, and wait.
+    """
 
     provider: str
     model: str
     open_until: str
+    of_one_user: bool
 
 
 class LimitsDocument(TypedDict):

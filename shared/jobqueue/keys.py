@@ -34,6 +34,11 @@ BEGINNINGS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def run_of(model: str) -> str:
+    """What a provider runs for a model: the version, if the name has one. Prelude.lua has the same function."""
+    return model.rpartition(":")[2]
+
+
 @dataclass(frozen=True)
 class Keys:
     """Key names under one prefix; see prelude.lua for what the index holds."""
@@ -139,7 +144,7 @@ class Keys:
 
     def runs(self, provider: int, model: str) -> str:
         """HASH: how runs of a model at a provider went, given by its number; see runs.lua."""
-        return f"{self.root}{RUNS}{provider}:{model}"
+        return f"{self.root}{RUNS}{provider}:{run_of(model)}"
 
     def refusals(self, provider: int) -> str:
         """HASH: what refusals have shown of a provider, given by its number; see pauses.lua."""

@@ -9,6 +9,7 @@ from shared.config.settings import Settings
 from shared.config.timing import LIST_GAP
 from shared.documents.job import Explanation
 from shared.jobqueue import Outlook
+from shared.jobqueue.keys import run_of
 from shared.jobqueue.record import JobRecord
 from shared.jobqueue.state import JobState
 from shared.jobqueue.terms import provider_in
@@ -129,7 +130,7 @@ def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
     wait = Wait(turns=(outlook.position or 1) / bounds.narrowest)
     number = NUMBERS[provider]
     held_until = outlook.gates.get(f"~p{number}", 0)
-    open_until = outlook.gates.get(f"~o{number}:{job.model}", 0)
+    open_until = outlook.gates.get(f"~o{number}:{run_of(job.model)}", 0)
     if held_until > now:
         return f"provider {provider} paused until {iso(held_until)}{_refused(job)}", Wait(held_until - now, wait.turns)
     if open_until > now:

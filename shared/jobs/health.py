@@ -45,7 +45,7 @@ class HealthCheck:
         # for as long as a tick may need to try.
         closed = {gate for gate, until in facts.gates.items() if until > now - self._late_after * 1000}
         paused = [name for name in self._settings.provider_names if f"~p{NUMBERS[name]}" in closed]
-        circuits = sum(gate.startswith("~o") for gate in closed)
+        circuits = sum(gate.startswith("~o") and "|" not in gate for gate in closed)  # not those of one user
         tick_age = _age(facts.tick_at, now)
         startable_age = _age(facts.since, now)
         bounds: dict[Trouble, bool] = {

@@ -88,11 +88,7 @@ class Limits:
                 "paused_until": iso(paused_until) if paused_until > now else None,
                 "pause": reasons.get(name),
             }
-        circuits: list[OpenCircuit] = [
-            {"provider": _provider_of(name), "model": name.partition(":")[2], "open_until": iso(until)}
-            for name, until in sorted(gates.items())
-            if name.startswith("~o")
-        ]
+        circuits = [_circuit(name, until) for name, until in sorted(gates.items()) if name.startswith("~o")]
         return {
             "system": _limit(gates.get("=s"), s.max_concurrent_tasks),
             "queues": {q.name: _limit(gates.get(f"=q{q.number}"), q.concurrency) for q in s.queue_list},
@@ -116,5 +112,12 @@ def _reason(pause: ProviderPause) -> PauseReason:
     }
 
 
-def _provider_of(gate: str) -> str:
-    return REGISTRY[int(gate[2:].partition(":")[0])].name
+def _circuit(gate: str, open_until: int) -> OpenCircuit:
+    provider, _, model = gate.removeprefix("~o").partition(":")
+    model, _, share = model.partition("|")
+    return {
+        "provider": REGISTRY[int(provider)].name,
+        "model": model,
+        "open_until": iso(open_until),
+        "of_one_user": bool(share),
+    }

@@ -105,7 +105,7 @@ def _content(fields: dict[str, str]) -> frozenset[tuple[str, str]]:
 
 def _counts(runs: dict[str, str]) -> frozenset[tuple[str, str]]:
     """Returns what decides about a model's circuit; the durations of its runs are only shown."""
-    return frozenset((name, runs[name]) for name in ("failures", "opened", "open_until") if name in runs)
+    return frozenset((name, value) for name, value in runs.items() if name[0] != "r" and name != "at")
 
 
 def _is_idle(member: str, score: float, now: int) -> bool:

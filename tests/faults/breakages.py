@@ -10,6 +10,7 @@ from tests.faults.outbox_scenarios import (
     REDELIVERED,
     SOURCE_DOWN,
 )
+from tests.faults.pushback_scenarios import CIRCUIT, PAUSED
 from tests.faults.scenario import Scenario, WebhookMode
 from tests.faults.scenarios import (
     ALL_OR_NOTHING,
@@ -17,13 +18,11 @@ from tests.faults.scenarios import (
     BATCH,
     BATCH_CANCELED,
     CANCELING,
-    CIRCUIT,
     CONTROLLED,
     EXPIRING,
     HEIRS,
     LIMITED,
     ORDINARY,
-    PAUSED,
     REDRIVEN,
     TWINS,
     UNKNOWN,
@@ -55,8 +54,8 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
     ),
     "a probe is granted twice": (script_edit("claim", "one probe", ""), PAUSED, "ok"),
     "an accepted probe does not end the pause": (script_edit("record", "pause ends", ""), PAUSED, "ok"),
-    "a circuit never opens": (script_edit("runs", "circuit opens", "if true then return end"), CIRCUIT, "ok"),
-    "a circuit never closes": (script_edit("ending", "circuit", ""), CIRCUIT, "ok"),
+    "a circuit never opens": (script_edit("runs", "circuit opens", "if false then"), CIRCUIT, "ok"),
+    "a circuit never closes": (script_edit("ending", "circuit", "if false then"), CIRCUIT, "ok"),
     "an open circuit is not honoured": (script_edit("claim", "circuit", ""), CIRCUIT, "ok"),
     "a start takes no token": (script_edit("claim", "token", ""), ORDINARY, "ok"),
     "a start at submit takes no token": (script_edit("enqueue", "token", "0", part="1"), ORDINARY, "ok"),

@@ -18,13 +18,13 @@ from tests.faults.outbox_scenarios import (
     TWO_FILES,
     UNDELIVERED,
 )
+from tests.faults.pushback_scenarios import CIRCUIT, OWN_CIRCUIT, PAUSED, REFUSED, REOPENED
 from tests.faults.scenario import WEBHOOK_MODES, WebhookMode
 from tests.faults.scenarios import (
     ALL_OR_NOTHING,
     BACKLOG,
     BATCH,
     BATCH_CANCELED,
-    CIRCUIT,
     CONTROLLED,
     EXPIRING,
     HEIRS,
@@ -33,10 +33,8 @@ from tests.faults.scenarios import (
     LEAVING,
     LIMITED,
     PARTIAL,
-    PAUSED,
     RACES,
     REDRIVEN,
-    REOPENED,
     RESUBMITTED,
     RETRY_UNKNOWN,
     SCENARIOS,
@@ -60,7 +58,9 @@ MODES: dict[str, tuple[WebhookMode, ...]] = {
     HELD.name: ("ok", "lost"),
     RACES.name: ("ok", "overtaking"),
     PAUSED.name: ("ok", "overtaking"),
+    REFUSED.name: ("ok", "overtaking"),
     CIRCUIT.name: ("ok",),
+    OWN_CIRCUIT.name: ("ok",),
     REOPENED.name: ("lost",),
     EXPIRING.name: ("ok", "lost"),
     CONTROLLED.name: ("ok",),

@@ -6,8 +6,8 @@ Few jobs, and a short deadline, so that a long freeze is short.
 from dataclasses import replace
 
 from shared.config.hooks import Event
-from tests.faults.scenario import Batch, Creation, Scenario, Step, Work
-from tests.faults.scenarios import CANCELED, FAILS, LATER, UNLUCKY
+from tests.faults.scenario import FAILS, UNLUCKY, Batch, Creation, Scenario, Step, Work
+from tests.faults.scenarios import CANCELED, LATER
 
 ENDS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled")
 QUICK = {"cancel_after": 60.0, "queue_max_retries": 0, "storage_url": "memory://faults", "thumbnails": False}

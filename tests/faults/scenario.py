@@ -53,6 +53,10 @@ class Batch:
     events: tuple[Event, ...] = ()
 
 
+UNLUCKY = ("completed", "failed")  # without retries, a lost submission ends its job
+FAILS = Creation(seconds=5, verdict="failed")
+LOST = Creation("unknown_not_made")
+
 Verb = Literal[
     "submit", "poll", "cancel", "redrive", "reprioritize", "limit", "limit_user",
     "submit_batch", "cancel_batch", "retry_batch", "poll_batch", "delete", "redeliver",

@@ -1,6 +1,7 @@
 """Who submits, polls and cancels what and when, and what the provider does. outbox_scenarios.py has more."""
 
-from tests.faults.scenario import Batch, Creation, Scenario, Step, Work
+from tests.faults.pushback_scenarios import CIRCUIT, OWN_CIRCUIT, PAUSED, REFUSED, REOPENED
+from tests.faults.scenario import FAILS, LOST, UNLUCKY, Batch, Creation, Scenario, Step, Work
 
 FAILS_ONCE = (Creation(seconds=15, verdict="failed"), Creation(seconds=10))
 CANCELED = ("canceled", "completed")
@@ -92,9 +93,6 @@ UNLISTED = Scenario(
 
 # From here on: backlogs, live limits, pauses, circuits, expiry and batches.
 
-UNLUCKY = ("completed", "failed")  # without retries, a lost submission ends its job
-FAILS = Creation(seconds=5, verdict="failed")
-LOST = Creation("unknown_not_made")
 # The longest freeze is over by then. So the operator repeats an order that a frozen, older one may have undone.
 LATER = 700.0
 
@@ -175,71 +173,6 @@ RACES = Scenario(
         Step(60, "cancel", "starts"),
     ),
     {"storyboard_concurrency": 1, "max_user_tasks": 1, "max_user_queued": 5, "cancel_after": 60.0},
-)  # fmt: skip
-
-PAUSED = Scenario(
-    "paused",
-    {
-        "first": Work("ada", (Creation("throttled"), Creation("throttled"), LOST, Creation(seconds=10))),
-        "second": Work("bob", (Creation(seconds=10),)),
-        "third": Work("eve", queue="storyboard"),
-    },
-    (
-        Step(0, "submit", "first"), Step(1, "submit", "second"), Step(2, "submit", "third"), Step(15, "poll", "first"),
-        Step(45, "poll", "second"), Step(200, "poll", "third"),
-    ),
-    {"cancel_after": 60.0},
-)  # fmt: skip
-
-REFUSED = Scenario(
-    "refused",
-    {
-        "refused": Work("ada", (Creation("refused"), Creation("refused"), Creation(seconds=10))),
-        "probe": Work("bob", (Creation("unknown_made"),), ends=UNLUCKY),
-        "behind": Work("eve", (Creation(seconds=10),), queue="storyboard"),
-    },
-    (
-        Step(0, "submit", "refused"), Step(1, "submit", "probe"), Step(2, "submit", "behind"),
-        Step(15, "poll", "probe"), Step(45, "poll", "refused"), Step(200, "poll", "behind"),
-    ),
-    {"cancel_after": 60.0},
-)  # fmt: skip
-
-CIRCUIT = Scenario(
-    "circuit",
-    {
-        "hopeless": Work("ada", (FAILS,), ends=("failed",)),
-        "lost": Work("ada", (FAILS, LOST, Creation()), ends=UNLUCKY),
-        "parked": Work("bob", (Creation(seconds=10),)),
-        "behind": Work("eve", (Creation(seconds=10),), queue="storyboard"),
-    },
-    (
-        Step(0, "submit", "hopeless"), Step(1, "submit", "lost"), Step(10, "submit", "parked"),
-        Step(12, "submit", "behind"), Step(50, "poll", "parked"),
-    ),
-    {
-        "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 2, "circuit_pause": 40.0,
-        "cancel_after": 60.0,
-    },
-)  # fmt: skip
-
-REOPENED = Scenario(
-    "reopened",
-    {
-        "fails": Work("ada", (FAILS,), ends=("failed",)),
-        "succeeds": Work("bob", (Creation(seconds=10),)),
-        "fails_later": Work("eve", (Creation(seconds=15, verdict="failed"), Creation(seconds=10)), ends=UNLUCKY),
-        "throttled": Work("eve", (Creation("throttled"), Creation(seconds=10))),
-        "behind": Work("bob", (Creation(seconds=10),), queue="storyboard"),
-    },
-    (
-        Step(0, "submit", "succeeds"), Step(1, "submit", "fails_later"), Step(2, "submit", "fails"),
-        Step(12, "submit", "throttled"), Step(13, "submit", "behind"),
-    ),
-    {
-        "max_concurrent_tasks": 3, "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 1,
-        "circuit_pause": 30.0, "cancel_after": 60.0,
-    },
 )  # fmt: skip
 
 EXPIRING = Scenario(
@@ -386,7 +319,7 @@ LEAVING = Scenario(
 
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
-    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH,
+    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, OWN_CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH,
     ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, LEAVING, RESUBMITTED,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from shared.jobqueue.constants import PROVIDERS, READY
-from tests.invariants.state import SLACK, JobFields, Limits, State, circuit, pause, provider
+from tests.invariants.state import SLACK, JobFields, Limits, State, circuit, own_circuit, pause, provider
 from tests.invariants.state import lane as lane_of
 
 Jobs = Mapping[str, JobFields]
@@ -21,7 +21,7 @@ def gates(before: State, after: State, now: int, limits: Limits) -> Iterator[str
         yield from _slots(after, entered, limits)
         yield from _tokens(before, after, entered, limits)
         yield from _order(before, after, entered, now)
-        for gate in {gate for job in entered.values() for gate in (pause(job), circuit(job))}:
+        for gate in {gate for job in entered.values() for gate in (pause(job), circuit(job), own_circuit(job))}:
             yield from _probe(before, after, gate, entered, now, limits)
         for job_id, job in entered.items():
             if int(job["submitted_at"]) >= int(job["expire_at"]):
@@ -82,7 +82,7 @@ def _probe(before: State, after: State, gate: str, entered: Jobs, now: int, limi
     """A gate admits no job before its time, then one probe, and no other job during the probe's lease."""
     if (until := before.gates.get(gate)) is None:
         return
-    probes = {job_id: job for job_id, job in entered.items() if gate in (pause(job), circuit(job))}
+    probes = {job_id: job for job_id, job in entered.items() if gate in (pause(job), circuit(job), own_circuit(job))}
     if until > now:
         yield f"I5 {sorted(probes)} were started although {gate} is closed for another {(until - now) / 1000:.0f} s"
     if len(probes) > 1:
@@ -112,7 +112,9 @@ def _lifted(before: State, after: State, now: int) -> Iterator[str]:
             gate[:2] == "~o"
             and before.gates[gate] > now - FORGOTTEN
             and not any(
-                _completed(job) and circuit(job) == gate and not _completed(before.jobs.get(job_id, {}))
+                _completed(job)
+                and gate in (circuit(job), own_circuit(job))
+                and not _completed(before.jobs.get(job_id, {}))
                 for job_id, job in after.jobs.items()
             )
         ):
@@ -126,16 +128,24 @@ def _completed(job: JobFields) -> bool:
 def _circuits(before: State, after: State, limits: Limits) -> Iterator[str]:
     for model, runs in after.models.items():
         known, gate = before.models.get(model, {}), f"~o{model}"
-        failures, had = int(runs.get("failures", 0)), int(known.get("failures", 0))
-        if failures > had:
-            new = sum(_is_new_failure(before.jobs.get(job_id, {}), job, model) for job_id, job in after.jobs.items())
-            if failures - had > new:
-                yield f"I5 {failures - had} failures of {model} are counted, but {new} happened"
-            if 0 < limits.circuit_failures <= failures and gate not in after.gates:
-                yield f"I5 {model} has failed {failures} times in a row, but its circuit is closed"
+        failures, had = _failures(runs), _failures(known)
+        grown = sum(failures.values()) - sum(had.values()) if runs.get("since") == known.get("since") else 0
+        new = sum(_is_new_failure(before.jobs.get(job_id, {}), job, model) for job_id, job in after.jobs.items())
+        if grown > new:
+            yield f"I5 {grown} failures of {model} are counted, but {new} happened"
+        if grown > 0 and 0 < limits.circuit_failures <= len(failures) and gate not in after.gates:
+            yield f"I5 jobs of {len(failures)} users of {model} have failed in a row, but its circuit is closed"
+        if gate in after.gates.keys() - before.gates.keys() and len(failures) < limits.circuit_failures:
+            yield f"I5 the circuit of {model} has opened after failures of {len(failures)} users"
     for job_id, job in after.jobs.items():
         if _completed(job) and before.jobs.get(job_id, {}).get("state") != "done" and circuit(job) in after.gates:
             yield f"I5 {job_id} completed, but the circuit of its model is open"
+
+
+def _failures(runs: Mapping[str, str]) -> dict[str, int]:
+    """Returns how many jobs of each user have failed since the model's last success."""
+    said = {name: value.split("|") for name, value in runs.items() if name.startswith("pair:")}
+    return {name: int(parts[1]) for name, parts in said.items() if parts[0] == runs.get("since", "0")}
 
 
 def _is_new_failure(known: JobFields, job: JobFields, model: str) -> bool:

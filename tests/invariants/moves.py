@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from shared.jobqueue.state import may_become
-from tests.invariants.state import AWAY, JobFields, Made, State, circuit
+from tests.invariants.state import AWAY, JobFields, Made, State, circuit, own_circuit
 
 FINAL_FIELDS = ("state", "outcome", "output", "error_code", "prediction", "attempt", "ended_at")
 
@@ -78,7 +78,7 @@ def _conflict(
         case "submitting", "queued" if now < int(known["adopt_until"]):
             return "its adoption window is open"
         case "queued", "delayed":
-            return "" if circuit(job) in after.gates else "no circuit is open"
+            return "" if {circuit(job), own_circuit(job)} & after.gates.keys() else "no circuit is open"
         case (("submitting" | "running"), "delayed") if not _has_failed(known, job, mine):
             return f"its prediction is {mine.status if mine else 'not made'}"
         case "delayed", "submitting" | "queued" if now < int(known["due_at"]):

@@ -42,6 +42,11 @@ def circuit(job: JobFields) -> str:
     return f"~o{provider(job)}:{job['model']}"
 
 
+def own_circuit(job: JobFields) -> str:
+    """Returns the gate of a job's model for its own user."""
+    return f"{circuit(job)}|{job['share']}"
+
+
 def pause(job: JobFields) -> str:
     """Returns the gate of a job's provider."""
     return f"~p{provider(job)}"

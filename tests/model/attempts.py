@@ -5,9 +5,10 @@ from typing import Any
 from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
 from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
-from tests.model.refusals import lift, refuse, settle
+from tests.model.circuits import count_failure
+from tests.model.refusals import lift, refuse, settle, settle_pause
 from tests.model.state import Job, Model, user_of
-from tests.model.users import count_failure, end, release_held, reseat
+from tests.model.users import end, release_held, reseat
 
 MAX_RESCUES = 3
 MAX_REFUSALS = 5
@@ -330,7 +331,7 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
     model.put(name, job["lane"], now)
     model.counters["settled" if kinds[own[0]] == "named" else "adopted"] += 1
     unknown.account_for(model, name, attempt)
-    settle(model, job, now, is_accepted=True)
+    settle_pause(model, job, now, is_accepted=True)
     return ["adopted", own[0], outbox.begin(model, name, now)]
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from shared.jobqueue.constants import ALARMS, BAND, DELAYED, FIRST_TAG, MAX_CIRCUIT_AGE, READY
 from tests.model.call import Call
+from tests.model.circuits import circuit_of, circuits_of, failures_of, runs_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.refusals import known_of, likeness
 from tests.model.state import Job, Model, Row
-from tests.model.users import circuit_of
 
 MAX_EXPIRED = 100
 MAX_HELD = 900_000
@@ -85,11 +85,16 @@ def _candidates(
             ready = [row for row in everything if row.band == READY + lane]
             # At least so many are examined, of those behind the rows that it sees anyway
             need = min(room.all, want, room.queue[queue_of(lane)], room.provider[provider_of(lane)])
-            if provider_of(lane) in room.probe:
+            if provider_of(lane) in room.probe or any(_is_half_open(row, time) for row in everything):
                 need = MAX_LOOKS
             seen = len(ready) if complete else max(need, len({r.id for r in ready} & {r.id for r in rows}))
             found += [(row.ms, row.id, False) for row in ready[:seen]]
     return sorted(found)
+
+
+def _is_half_open(row: Row, time: int) -> bool:
+    """Whether it is the circuit of a model, for all users, whose time is over."""
+    return row.id.startswith("~o") and "|" not in row.id and row.ms <= time
 
 
 class Starts:
@@ -102,6 +107,7 @@ class Starts:
         self.room.all = min(self.room.all, call.number("want"))
         self.lease_until = (self.time + model.deployment.lease) // 1000 * 1000 + call.number("mark")
         self.probed: set[str] = set()
+        self.probers: dict[str, str] = {}  # by circuit
         self.started: list[list[str]] = []
         self.granted: Counter[int] = Counter()
         self.parked = 0
@@ -115,6 +121,7 @@ class Starts:
             for _, name, is_due in candidates
         }
         held = self._held(lanes)
+        self._choose_probes([name for name, lane in lanes.items() if self.room.has(lane) and name not in held])
         for score, name, is_due in candidates:
             lane = lanes[name]
             if not self.room.has(lane) or name in alarmed or name in held:
@@ -153,16 +160,38 @@ class Starts:
         job = self.model.jobs.get(name)
         if job is None or job["expire_at"] <= self.time:
             return False
-        return (self.gates.get(circuit_of(job)) or 0) <= self.time and not self._is_held(job)
+        is_open = any((self.gates.get(gate) or 0) > self.time for gate in circuits_of(job))
+        return not is_open and not self._is_held(job)
+
+    def _choose_probes(self, free: list[str]) -> None:
+        """The first candidate for each model's circuit of a user without failures, and without a failure itself."""
+        best: dict[str, int] = {}
+        for name in free:
+            job = self.model.jobs.get(name)
+            if job is None or not self._is_fit(name) or self.gates.get(circuit_of(job)) is None:
+                continue
+            has_failures = failures_of(self.model.runs.get(runs_of(job), {}), job["share"]) is not None
+            unfitness = 2 * has_failures + bool(job.get("error_code"))
+            if unfitness < best.get(circuit_of(job), 4):
+                best[circuit_of(job)] = unfitness
+                self.probers[circuit_of(job)] = name
+
+    def _judge(self, name: str, job: Job) -> tuple[int | None, list[str]]:
+        """Until when a circuit keeps it from starting, or None; and the circuits that it probes."""
+        probes = []
+        for gate in circuits_of(job):
+            open_until = self.gates.get(gate)
+            if open_until is not None and open_until > self.time:
+                return open_until, []
+            if open_until is not None and (gate in self.probed or self.probers.get(gate, name) != name):
+                return self.time + self.model.deployment.check, []
+            probes += [] if open_until is None else [gate]
+        return None, probes
 
     def _start(self, name: str, score: int) -> None:
         job = self.model.jobs[name]
-        provider, circuit = provider_of(job["lane"]), circuit_of(job)
-        open_until, probe = self.gates.get(circuit), ""
-        if circuit in self.probed:
-            open_until = self.time + self.model.deployment.check
-        elif open_until is not None and open_until <= self.time:
-            open_until, probe = None, circuit
+        provider, probe = provider_of(job["lane"]), ""
+        open_until, probes = self._judge(name, job)
         if open_until is not None:
             self.parked += 1
             job.update(state="delayed", due_at=open_until, snooze_code="circuit_open")
@@ -176,7 +205,7 @@ class Starts:
             self.model.held.setdefault(job["owner"], {})[name] = score
             return
         # One submission may probe a model and its provider.
-        for gate in filter(None, (probe, f"~p{provider}" if provider in self.room.probe else "")):
+        for gate in (*probes, *([f"~p{provider}"] if provider in self.room.probe else [])):
             probe = gate
             self.probed.add(gate)
             self.model.set_gate(gate, self.lease_until)

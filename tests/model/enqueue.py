@@ -15,9 +15,10 @@ from shared.jobqueue.constants import (
     WAITING_SHARES,
 )
 from tests.model.call import Call, hash_of
+from tests.model.circuits import circuits_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.state import Job, Model, Row
-from tests.model.users import circuit_of, demote
+from tests.model.users import demote
 
 NUMBERS = ("lane", "score", "max_attempts", "retry_delay", "adoption", "expire_at", "created_at", "priority")
 
@@ -95,7 +96,9 @@ class Submission:
         # Neither by the caller's clock nor by the store's may a pause last or the bucket be empty.
         rooms = (self.room, model.room(self.call.number("lease_now")))
         is_free = self.is_admitted and all(room.has(self.lane) for room in rooms)
-        is_known_good = provider not in self.room.probe and model.gate(circuit_of(self.job)) is None
+        is_known_good = provider not in self.room.probe and all(
+            model.gate(gate) is None for gate in circuits_of(self.job)
+        )
         wants = self.call["start"] == "1" and is_free and is_known_good and not self.is_rivalled()
         allowed = self.call["key_tasks"]
         self.is_held = wants and bool(allowed) and model.slots_of_key(self.call.number("share")) >= int(allowed)

@@ -22,6 +22,7 @@ from collections import Counter
 
 from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
 from shared.jobqueue.state import may_become
+from tests.model.circuits import circuits_of
 from tests.model.deployment import Deployment, provider_of, queue_of
 from tests.model.outbox_invariants import VERBS, ordinary
 from tests.model.state import Model, View, user_of
@@ -124,7 +125,9 @@ def started(names: list[str], before: View, after: View, deployment: Deployment,
         assert taken["q", queue] <= gates.get(f"=q{queue}", deployment.queues[queue].concurrency), "beyond its queue's"
         assert taken["p", provider] <= gates.get(f"=p{provider}", deployment.at_provider[provider]), "its provider's"
         assert gates.get(f"~p{provider}", 0) <= time, f"{name} was started in a pause"
-        assert gates.get(f"~o{provider}:{job['model']}", 0) <= time, f"{name}'s circuit is open"
+        assert all(gates.get(gate, 0) <= time for gate in circuits_of({**job, "lane": int(job["lane"])})), (
+            f"{name}'s circuit is open"
+        )
         assert int(job["expire_at"]) > time, f"{name} had waited too long"
 
 

@@ -1,6 +1,6 @@
 """What a provider's refusals show, and what becomes of a pause and of its probe."""
 
-from shared.jobqueue.constants import BAND
+from tests.model.circuits import circuits_of
 from tests.model.deployment import provider_of
 from tests.model.state import Job, Model
 
@@ -9,7 +9,7 @@ Refusals = dict[str, str]
 
 def names_of(job: Job) -> tuple[str, str]:
     """The fields of its model and of its user, who is not named."""
-    return f"model:{job['model']}", f"user:{job['share']}"
+    return f"model:{job['model'].rpartition(':')[2]}", f"user:{job['share']}"
 
 
 def known_of(model: Model, provider: int) -> Refusals:
@@ -59,12 +59,23 @@ def lift(model: Model, gate: str) -> None:
         known["lifted"] = known["since"]
 
 
+def settle_pause(model: Model, job: Job, now: int, is_accepted: bool = False) -> None:
+    """Ends a probe of a provider: accepted, it lifts the pause; else another job may be the next."""
+    gate = f"~p{provider_of(job['lane'])}"
+    if is_probe_of(model, job, gate):
+        if is_accepted:
+            lift(model, gate)
+        else:
+            model.set_gate(gate, now)
+
+
 def settle(model: Model, job: Job, now: int, is_accepted: bool = False) -> None:
-    """Ends a probe, if the job is one: accepted, it lifts the pause; else another may be the next."""
-    gate = job.get("probe")
-    if not gate or model.index.get(gate, 0) + BAND != job["lease_until"]:
-        return
-    if is_accepted and gate.startswith("~p"):
-        lift(model, gate)
-    else:
-        model.set_gate(gate, now)
+    """Ends all probes of a job that has not completed."""
+    settle_pause(model, job, now, is_accepted)
+    for gate in circuits_of(job):
+        if is_probe_of(model, job, gate):
+            model.set_gate(gate, now)
+
+
+def is_probe_of(model: Model, job: Job, gate: str) -> bool:
+    return bool(job.get("probe")) and model.gate(gate) == job["lease_until"]

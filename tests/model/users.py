@@ -1,20 +1,12 @@
-"""A user's seats, the effects of an end, and a model's circuit."""
+"""A user's seats, and the effects of an end."""
 
 from typing import Any
 
-from shared.jobqueue.constants import BACKLOG, MAX_CIRCUITS, READY, SEATED
+from shared.jobqueue.constants import BACKLOG, READY, SEATED
 from tests.model import outbox
-from tests.model.deployment import provider_of
+from tests.model.circuits import circuits_of, runs_of
 from tests.model.refusals import settle
 from tests.model.state import Job, Model, user_of
-
-
-def circuit_of(job: Job) -> str:
-    return f"~o{runs_of(job)}"
-
-
-def runs_of(job: Job) -> str:
-    return f"{provider_of(job['lane'])}:{job['model']}"
 
 
 def end(
@@ -41,10 +33,11 @@ def end(
         follow = outbox.store_later(model, name, store_until)
     model.counters[outcome] += 1
     if outcome == "completed":
-        model.index.pop(circuit_of(job), None)
+        for gate in circuits_of(job):
+            model.index.pop(gate, None)
         if "submitted_at" in job:
             runs = model.runs.setdefault(runs_of(job), {})
-            runs.update({"failures": 0, "opened": 0, "open_until": 0, "at": now})
+            runs.update({"since": now, "opened": 0, "open_until": 0, "at": now})
             runs[f"r{now % 32}"] = max(0, now - job["submitted_at"])
     settle(model, job, now, is_accepted)
     if was in ("submitting", "running"):
@@ -107,20 +100,6 @@ def reseat(model: Model, user: str) -> None:
         demote(model, user, name, score)
         admitted -= 1
     promote(model, user)
-
-
-def count_failure(model: Model, job: Job, now: int) -> None:
-    """Counts one more failure of a model in a row; at the allowed number its circuit opens."""
-    s = model.deployment.settings
-    runs = model.runs.setdefault(runs_of(job), {})
-    failures, opened = runs.get("failures", 0) + 1, runs.get("opened", 0)
-    runs.update(failures=failures, at=now)
-    if failures < s.circuit_failures or now < runs.get("open_until", 0):
-        return
-    open_until = now + round(s.circuit_pause * 1000) * 2 ** min(opened, 4)
-    runs.update(opened=opened + 1, open_until=open_until)
-    if sum(score < 0 for score in model.index.values()) < MAX_CIRCUITS:
-        model.set_gate(circuit_of(job), open_until)
 
 
 def waits(job: Job) -> bool:

@@ -43,9 +43,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     lua(
         "all jobs of a provider start with its probe", "claim",
-        "chosen probe", "if not prober or prober then",
+        "chosen probe", "if true then",
         *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
-        part="if not prober or prober == job.id then",
+        part="if not probe or probe == job.id then",
     ),
     lua(
         "a claim looks no further for a probe", "claim",
@@ -62,7 +62,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a probe whose record was lost does not lift the pause", "pauses",
         "accepted probe", "if false then",
         *refusals("a_probe_whose_answer_is_lost_ends_the_pause_by_the_news_of_its_prediction[memory-completed]"),
-        part="if is_accepted and is_pause(f.probe) then",
+        part="if is_accepted then",
     ),
     lua(
         "what others have disproved pauses a provider again", "snooze",
@@ -92,19 +92,19 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     lua(
         "a circuit never opens", "runs",
-        "circuit opens", "if true then return end",
+        "circuit opens", "if false then",
         *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
     ),
     lua(
         "a circuit never closes", "ending",
-        "circuit", "",
+        "circuit", "if false then",
         *circuit("after_its_pause_one_job_probes_the_model_and_success_closes_the_circuit[memory]"),
     ),
     lua(
         "a success does not end a row of failures", "runs",
         "success", "",
         *circuit("a_success_in_between_starts_the_count_anew[memory]"),
-        part="failures = '0', ",
+        part="since = text(now), ",
     ),
     lua(
         "an open circuit is not honoured", "claim",
@@ -119,9 +119,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     lua(
         "the probe of a provider is none of its model", "claim",
-        "probe of a model", "if circuit and not room.probe[provider] then",
+        "probe of a model", "room.probe[provider_of(job.lane)] and {} or circuits",
         targeted("the_probe_of_a_provider_may_be_its_models_too"),
-        part="if circuit then",
+        part="circuits",
     ),
     lua(
         "a probe that its webhook overtakes leaves the pause", "record",
@@ -133,7 +133,38 @@ MUTANTS: tuple[Mutant, ...] = (
         "a circuit opens as shortly each time", "runs",
         "longer pause", "",
         *circuit("a_failed_probe_opens_the_circuit_for_twice_as_long[memory]"),
-        part=" * 2 ^ math.min(opened, MAX_DOUBLINGS)",
+        part=" * 2 ^ math.min(circuit.opened, MAX_DOUBLINGS)",
+    ),
+    lua(
+        "one user opens no circuit", "runs",
+        "own circuit opens", "elseif false then",
+        *circuit("one_user_alone_opens_a_circuit_for_that_user_alone[memory]"),
+    ),
+    lua(
+        "one user opens the circuit of all", "runs",
+        "circuit opens", "own.count",
+        *circuit("one_user_alone_opens_a_circuit_for_that_user_alone[memory]"),
+        part="failing",
+    ),
+    lua(
+        "failures before a success count", "runs",
+        "row of failures", "if not row then return nil end",
+        *circuit("a_success_in_between_starts_the_count_anew[memory]"),
+    ),
+    lua(
+        "any job probes a model", "claim",
+        "chosen probe of a model", "local is_behind = probed[gate]",
+        *circuit("the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last[memory]"),
+    ),
+    lua(
+        "a user whose jobs fail probes the model", "claim",
+        "probe of a failing user", "local is_of_failing = nil",
+        *circuit("the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last[memory]"),
+    ),
+    lua(
+        "a job that has failed probes the model", "claim",
+        "probe that has failed", "local has_failed = false",
+        *circuit("the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last[memory]"),
     ),
     lua(
         "a lost submission counts twice against its model", "trip",

@@ -151,7 +151,8 @@ async def test_a_repeated_trip_counts_once(world: World) -> None:
     job = await world.enqueue(start=True)
     for _ in range(2):
         await queue.trip(job, 1)
-    assert await world.raw("HGET", queue.keys.runs(0, "acme/video"), "failures") == "1"
+    share = await world.raw("HGET", queue.keys.job(job), "share")
+    assert await world.raw("HGET", queue.keys.runs(0, "acme/video"), f"pair:{share}") == "0|1|0|0"
 
 
 async def test_what_is_at_the_provider_does_not_expire(world: World) -> None:

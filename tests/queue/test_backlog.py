@@ -232,11 +232,11 @@ async def test_what_waits_when_fair_is_switched_on_goes_first(
         assert [job.id for job in (await world.runtime.queue.claim(2)).started] == [old, new]
 
 
-async def test_a_paused_users_refused_submission_goes_to_the_backlog(world: World) -> None:
+async def test_a_paused_users_refused_submission_keeps_its_seat_as_any_retry_does(world: World) -> None:
     job = await world.enqueue("ada", start=True)
     await world.runtime.controls.limit_user("app", "ada", 0)
     await world.runtime.queue.snooze(job, 1, delay=1, code="rate_limited", pause=True)
-    assert await states(world, job) == ["backlog"]
+    assert await states(world, job) == ["delayed"]
 
 
 async def test_a_refused_submit_looks_at_ten_of_a_users_jobs_at_most(valkey: RunningServer, clock: ManualClock) -> None:

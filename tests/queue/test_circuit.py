@@ -95,3 +95,127 @@ async def test_a_lost_submission_that_is_found_to_have_failed_counts_once(
         await world.runtime.queue.trip(job, 1)
         await world.runtime.queue.fail(job, 1, "p1", code="timeout", detail="", retryable=True)
         assert not [name for name in await gates(world) if name.startswith("~o")]
+
+
+async def fail_for(world: World, user: str, model: str = "acme/video") -> str:
+    """One more job of a user, which fails."""
+    job = await world.enqueue(user, model=model, priority=5)
+    while job not in await started(world):
+        world.manual.advance(1)
+    record = await world.runtime.records.read(job)
+    await world.runtime.queue.record(job, record.attempt, f"f{job}")
+    await fail(world, job)
+    return job
+
+
+async def test_one_user_alone_opens_a_circuit_for_that_user_alone(world: World) -> None:
+    """One user within the limit of three made others wait for up to 82 minutes."""
+    for _ in range(world.runtime.settings.circuit_failures):
+        await fail_for(world, "ada")
+    own, other = await world.enqueue("ada"), await world.enqueue("bob")
+    claim = await world.runtime.queue.claim(10)
+    assert [job.id for job in claim.started] == [other] and claim.parked == 1
+    assert (await world.runtime.records.read(own)).snooze_code == "circuit_open"
+    (gate,) = [name for name in await gates(world) if name.startswith("~o")]
+    assert gate.startswith("~o0:acme/video|")
+    assert (await world.admit("new", "bob", start=True)).word == "started"
+    assert (await world.admit("own", "ada", start=True)).word == "queued"
+
+
+async def test_failures_of_one_user_count_once_against_the_model(world: World) -> None:
+    for _ in range(world.runtime.settings.circuit_failures - 1):
+        await fail_for(world, "ada")
+    await fail_for(world, "bob")
+    assert not [name for name in await gates(world) if name.startswith("~o")]
+
+
+async def test_the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last(world: World) -> None:
+    queue, s = world.runtime.queue, world.runtime.settings
+    await open_circuit(world)
+    guilty, again = await world.enqueue("unlucky0", priority=5), await world.enqueue("bob", priority=4)
+    fresh = await world.enqueue("eve")
+    # An earlier attempt of this one has failed, so it has a head start.
+    await world.raw("HSET", queue.keys.job(again), "error_code", "timeout")
+    order = []
+    for _ in range(3):
+        await started(world)
+        world.manual.advance(16 * s.circuit_pause + s.check_interval)
+        (probe,) = (await queue.claim(10)).started
+        order.append(probe.id)
+        await queue.fail(probe.id, probe.attempt, "", code="invalid_input", detail="", retryable=False)
+    assert order == [fresh, again, guilty]
+
+
+async def test_another_name_of_a_version_is_the_same_model(world: World) -> None:
+    version = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
+    for n in range(world.runtime.settings.circuit_failures):
+        await fail_for(world, f"user{n}", f"acme/{n}:{version}")
+    assert f"~o0:{version}" in await gates(world)
+    await world.enqueue("ada", model=version)
+    await world.enqueue("bob", model=f"acme/other:{version}")
+    assert await started(world) == []
+
+
+async def test_a_users_own_circuit_is_probed_and_opens_for_longer(world: World) -> None:
+    s = world.runtime.settings
+    for _ in range(s.circuit_failures):
+        await fail_for(world, "ada")
+    first, second = await world.enqueue("ada"), await world.enqueue("ada")
+    await started(world)
+    world.manual.advance(s.circuit_pause + 1)
+    (probe,) = (await world.runtime.queue.claim(10)).started
+    assert probe.id in (first, second)
+    await world.runtime.queue.record(probe.id, probe.attempt, "p1")
+    await fail(world, probe.id)
+    (until,) = [until for name, until in (await gates(world)).items() if name.startswith("~o")]
+    assert until - world.manual.true_now == 2 * s.circuit_pause * 1000
+
+
+async def test_own_circuits_leave_room_for_those_of_models(any_store: RunningServer | None, clock: ManualClock) -> None:
+    changes = {"circuit_failures": 2, "provider_rates": "replicate:10000", "max_user_tasks": 100}
+    async with make_world(any_store, clock, **changes) as world:
+        for n in range(40):
+            for _ in range(2):
+                await fail_for(world, "ada", f"acme/{n}")
+        await fail_for(world, "bob", "acme/39")
+        circuits = [name for name in await gates(world) if name.startswith("~o")]
+        assert len([name for name in circuits if "|" in name]) <= 32 and "~o0:acme/39" in circuits
+
+
+async def test_a_model_keeps_no_users_of_earlier_rows(world: World) -> None:
+    key = world.runtime.queue.keys.runs(0, "acme/video")
+    for n in range(3):
+        for user in range(10):
+            job = await world.enqueue(f"user{n}_{user}")
+            (claimed,) = (await world.runtime.queue.claim(1)).started
+            await world.runtime.queue.record(job, claimed.attempt, f"f{job}")
+            if user == 9:
+                await world.runtime.queue.finish(job, claimed.attempt, f"f{job}", "completed", {"output": "1"})
+            else:
+                await fail(world, job, "timeout")
+            world.manual.advance(16 * world.runtime.settings.circuit_pause + 31)
+    kept = [name for name in await world.raw("HGETALL", key) if str(name).startswith("pair:")]
+    assert len(kept) <= 20 + 9 and not [name for name in kept if "user" in name]
+
+
+async def test_others_wait_for_no_user_whose_jobs_all_fail(any_store: RunningServer | None, clock: ManualClock) -> None:
+    """Three of a user's jobs are tried again and again; bob's jobs of 5 s, one a minute, start within a minute."""
+    async with make_world(any_store, clock) as world:
+        queue, waits = world.runtime.queue, []
+        waiting: dict[str, int] = {}
+        for second in range(0, 3600, 5):
+            if second % 20 == 0 and (await world.raw("ZCARD", queue.keys.user("app", "ada"))) < 3:
+                await world.enqueue("ada", priority=5)
+            if second % 60 == 0:
+                waiting[await world.enqueue("bob")] = world.manual.true_now
+            for job in (await queue.claim(10)).started:
+                await queue.record(job.id, job.attempt, f"p{job.id}{job.attempt}", probe=job.probe)
+                if job.user == "bob":
+                    waits.append(world.manual.true_now - waiting.pop(job.id))
+                    await queue.finish(job.id, job.attempt, f"p{job.id}{job.attempt}", "completed", {"output": "1"})
+                else:
+                    prediction = f"p{job.id}{job.attempt}"
+                    await queue.fail(job.id, job.attempt, prediction, code="timeout", detail="", retryable=True)
+            world.manual.advance(5)
+        assert not waiting or max(world.manual.true_now - since for since in waiting.values()) <= 60_000
+        assert len(waits) >= 58 and max(waits) <= 60_000

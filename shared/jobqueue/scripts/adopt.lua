@@ -82,5 +82,5 @@ account_for(f)
 write_fields(key.job, fields)
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), arg.id)
 redis.call('HINCRBY', key.stats, from_pairs(rest.candidates)[own] == 'named' and 'settled' or 'adopted', 1)
-settle_probe(f, true)
+settle_pause(f, true)
 return { 'adopted', own, follow }

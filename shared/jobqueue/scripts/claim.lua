@@ -1,5 +1,5 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- With: keys, room, pauses, users, shares
+-- With: keys, room, pauses, users, shares, runs
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
@@ -35,6 +35,7 @@ local START = { -- what must be read of a job to start it
   'share',
   'incarnation',
   'refusals',
+  'error_code',
 }
 local LOOK = { -- what must be read of a job that is overdue
   'attempt',
@@ -64,6 +65,7 @@ local lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: 
 local plan = { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {}, held = {} }
 local key_slots -- how many slots each API key has, by its number; nil until it is asked for
 local granted, probed = {}, {} -- how many jobs of each provider start, and which gates have their probe
+local prober = {} -- the jobs that are to be the probes of providers, by number, and of circuits, by gate
 -- What this claim answers.
 local started, expired = {}, {}
 
@@ -220,15 +222,24 @@ local function sort(list)
   return list
 end
 
+-- Whether the time of any model's circuit is over, so that one job has to be its probe.
+local function has_half_open(head)
+  for gate, open_until in pairs(head.gates) do
+    local is_circuit = string.sub(gate, 1, 2) == '~o' and not string.find(gate, '|', 1, true)
+    if is_circuit and open_until <= time then return true end
+  end
+  return false
+end
+
 -- The jobs that may start, best first: the retries that are due, and the ready jobs of each lane with room.
 local function candidates(head, parts, room)
   if room.all <= 0 then return {} end
-  local list = due_candidates(head, parts.due)
+  local list, is_half_open = due_candidates(head, parts.due), has_half_open(head)
   for _, lane in ipairs(numbers(arg.lanes)) do
     if has_room(room, lane) then
       local provider = provider_of(lane)
       local count = math.min(room.all, room.queue[queue_of(lane)], room.provider[provider])
-      if room.probe[provider] then count = MAX_LOOKS end
+      if room.probe[provider] or is_half_open then count = MAX_LOOKS end
       for _, row in ipairs(ready_rows(head, parts.ready[lane] or {}, lane, count)) do
         add(list, { id = row.id, score = row.ms, lane = lane })
       end
@@ -237,13 +248,17 @@ local function candidates(head, parts, room)
   return sort(list)
 end
 
--- Until when the circuit of a job's model keeps it from starting, or nil; then also the gate, if the job is its probe.
-local function circuit_of(head, provider, model)
-  local gate = circuit_gate(provider, model)
-  local open_until = head.gates[gate]
-  if probed[gate] then return time + check_interval end
-  if open_until and open_until > time then return open_until end -- mutant: circuit
-  return nil, open_until and gate
+-- Until when circuits keep a job from starting, or nil; then also those that it probes.
+local function judge_circuits(head, job, f)
+  local provider, probes = provider_of(job.lane), {}
+  for _, gate in ipairs({ circuit_gate(provider, f.model), own_circuit_gate(provider, f.model, f.share) }) do
+    local open_until = head.gates[gate]
+    if open_until and open_until > time then return open_until end -- mutant: circuit
+    local is_behind = probed[gate] or (prober[gate] and prober[gate] ~= job.id) -- mutant: chosen probe of a model
+    if open_until and is_behind then return time + check_interval end
+    if open_until then add(probes, gate) end
+  end
+  return nil, probes
 end
 
 -- How many slots each API key has, by its number.
@@ -286,7 +301,7 @@ end
 local function may_start(head, job)
   job.f = job.f or read(job_key(job.id), unpack(START))
   if not is_waiting(job.f.state) or tonumber(job.f.expire_at) <= time then return false end
-  return not circuit_of(head, provider_of(job.lane), job.f.model) and not is_held(job.f, 0)
+  return not judge_circuits(head, job, job.f) and not is_held(job.f, 0)
 end
 
 -- Looks in a list for the job that is least likely to be refused as others were; the first one, if two are alike.
@@ -337,29 +352,59 @@ local function choose_probe(head, room, list, provider)
       sort(list)
     end
   end
-  room.prober[provider] = best.job and best.job.id
+  prober[provider] = best.job and best.job.id
 end
 
 -- Chooses the probes of all providers whose pause is over.
 local function choose_probes(head, room, list)
-  room.prober = {}
   for provider, is_due in pairs(room.probe) do
     if is_due and room.provider[provider] > 0 then choose_probe(head, room, list, provider) end
   end
 end
 
 -- Whether a job waits, since another one is the probe of its provider.
-local function is_behind_probe(room, job)
-  local prober = room.prober[provider_of(job.lane)]
-  if not prober or prober == job.id then return false end -- mutant: chosen probe
+local function is_behind_probe(job)
+  local probe = prober[provider_of(job.lane)]
+  if not probe or probe == job.id then return false end -- mutant: chosen probe
   -- What cannot start at all is dealt with all the same.
   return not job.f or job.is_fit
 end
 
+-- How little a job is fit to be the probe of its model, from 0: its user's jobs have failed, or it has failed itself. A
+-- head start counts for nothing.
+local function unfitness(known, f)
+  local is_of_failing = failures_of(known, pair_of(f)) -- mutant: probe of a failing user
+  local has_failed = (f.error_code or '') ~= '' -- mutant: probe that has failed
+  return (is_of_failing and 2 or 0) + (has_failed and 1 or 0)
+end
+
+-- The model's circuit that a job could probe now; nil if there is none, or the job cannot start.
+local function half_open_for(head, room, job)
+  if not has_room(room, job.lane) or is_behind_probe(job) or not may_start(head, job) then return nil end
+  local gate = circuit_gate(provider_of(job.lane), job.f.model)
+  return head.gates[gate] and gate
+end
+
+-- Chooses the probe of each model whose circuit's time is over: the first job that is the least unfit.
+local function choose_circuit_probes(head, room, list)
+  if not has_half_open(head) then return end
+  local best, known = {}, {}
+  for _, job in ipairs(list) do
+    local gate = half_open_for(head, room, job)
+    if gate then
+      known[gate] = known[gate] or read_all(runs_key(job.lane, job.f.model))
+      local found = { id = job.id, unfitness = unfitness(known[gate], job.f) }
+      if not best[gate] or found.unfitness < best[gate].unfitness then best[gate] = found end
+    end
+  end
+  for gate, found in pairs(best) do
+    prober[gate] = found.id
+  end
+end
+
 -- Plans a job's submission: it gets a slot, and takes room from all others.
-local function start(room, job, f, circuit)
-  local provider, gates = provider_of(job.lane), {}
-  if circuit then add(gates, circuit) end -- mutant: probe of a model
+local function start(room, job, f, circuits)
+  local provider, gates = provider_of(job.lane), circuits -- mutant: probe of a model
   if room.probe[provider] then add(gates, pause_gate(provider)) end
   -- A probe may try a model and its provider. It is the only one until its answer is here, or its lease is over.
   for _, gate in ipairs(gates) do
@@ -387,7 +432,10 @@ end
 -- slots.
 local function consider(head, room, job)
   local f = job.f or read(job_key(job.id), unpack(START))
-  local open_until, circuit = circuit_of(head, provider_of(job.lane), f.model or '')
+  local open_until, circuits = nil, {}
+  if f.model then
+    open_until, circuits = judge_circuits(head, job, f)
+  end
   if not f.attempt then
     lose(job.id)
   elseif f.state == 'done' then -- mutant: over
@@ -403,7 +451,7 @@ local function consider(head, room, job)
   elseif is_held(f, 1) then
     hold(job, f)
   else
-    start(room, job, f, circuit)
+    start(room, job, f, circuits)
   end
 end
 
@@ -411,8 +459,9 @@ end
 local function start_all(head, room, list, is_expired)
   plan.virtual_time = head.gates[VIRTUAL_TIME] or FIRST_TAG
   choose_probes(head, room, list)
+  choose_circuit_probes(head, room, list)
   for _, job in ipairs(list) do
-    local is_free = has_room(room, job.lane) and not is_behind_probe(room, job)
+    local is_free = has_room(room, job.lane) and not is_behind_probe(job)
     if is_free and not is_expired[job.id] then
       consider(head, room, job)
     elseif job.is_due then

@@ -56,10 +56,12 @@ local function free_seat(id, f)
   redis.call('ZREM', user_key(f.owner, f.user), id) -- mutant: seat
 end
 
--- 5. Frees a job's slot; its model's circuit closes with a success.
+-- 5. Frees a job's slot; circuits of its model close with a success, for all and for its user.
 local function leave_index(id, f, outcome)
-  local gone = { id, companions(id) }
-  if outcome == 'completed' then add(gone, circuit_gate(provider_of(tonumber(f.lane)), f.model)) end -- mutant: circuit
+  local gone, provider = { id, companions(id) }, provider_of(tonumber(f.lane))
+  if outcome == 'completed' then -- mutant: circuit
+    add(gone, circuit_gate(provider, f.model), own_circuit_gate(provider, f.model, f.share))
+  end
   redis.call('ZREM', key.index, unpack(gone)) -- mutant: slot
 end
 
@@ -142,7 +144,11 @@ local function end_itself(id, f, outcome, fields, more)
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
-  settle_probe(f, f.is_accepted)
+  if outcome == 'completed' then
+    settle_pause(f, f.is_accepted)
+  else
+    settle_probe(f, f.is_accepted)
+  end
   if more.is_dead then bury(id) end
   if f.batch then note_in_batch(f, outcome) end
 end

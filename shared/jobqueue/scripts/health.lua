@@ -48,6 +48,7 @@ local function startable_since(head, room, f)
   local lane = tonumber(f.lane)
   if not lane or not has_room(room, lane) then return nil end
   local open_until = head.gates[circuit_gate(provider_of(lane), f.model)] or 0
+  open_until = math.max(open_until, head.gates[own_circuit_gate(provider_of(lane), f.model, f.share)] or 0)
   if open_until > time then return nil end -- mutant: could start
   local came_at = tonumber(f.state == 'delayed' and f.due_at or f.created_at)
   return math.max(came_at, open_until, open_since(head, lane))
@@ -57,7 +58,8 @@ end
 local function oldest(head, room)
   local job, since = '', nil
   for _, id in ipairs(candidates(head, room)) do
-    local moment = startable_since(head, room, read(job_key(id), 'lane', 'model', 'state', 'created_at', 'due_at'))
+    local moment =
+      startable_since(head, room, read(job_key(id), 'lane', 'model', 'share', 'state', 'created_at', 'due_at'))
     if moment and moment < (since or math.huge) then
       job, since = id, moment
     end

@@ -12,7 +12,7 @@ local function batch_queue_key(batch) return key.root .. BATCH_QUEUES .. batch e
 local function dead_key() return key.root .. DEAD end
 
 -- HASH: how runs of a model at a lane's provider went.
-local function runs_key(lane, model) return key.root .. RUNS .. text(provider_of(lane)) .. ':' .. model end
+local function runs_key(lane, model) return key.root .. RUNS .. text(provider_of(lane)) .. ':' .. run_of(model) end
 
 local function outbox_key() return key.root .. OUTBOX end
 local function undelivered_key() return key.root .. UNDELIVERED end

@@ -23,7 +23,7 @@ local function read_refusals(provider)
 end
 
 -- The fields of a job's model and user.
-local function names_of(f) return 'model:' .. f.model, 'user:' .. (f.share or '') end
+local function names_of(f) return 'model:' .. run_of(f.model), 'user:' .. (f.share or '') end
 
 -- The pause in which a model or a user was refused last, and whether another job was accepted after a refusal.
 local function refusal_of(known, name)
@@ -75,15 +75,30 @@ local function lift(gate)
   if since then redis.call('HSET', noted, 'lifted', since) end -- mutant: disproved
 end
 
--- Ends a job's probe: if it was accepted, the pause is over; after any other end another job is the probe.
+-- Whether a gate is held by a job's probe.
+local function is_probe_of(f, gate)
+  local set_at = redis.call('ZSCORE', key.index, gate)
+  return set_at and tonumber(set_at) + BAND == tonumber(f.lease_until)
+end
+
+-- Ends a job's probe of its provider: if it was accepted, the pause is over; if not, another job is the probe.
+local function settle_pause(f, is_accepted)
+  local gate = pause_gate(provider_of(tonumber(f.lane)))
+  if (f.probe or '') == '' or not is_probe_of(f, gate) then return end
+  if is_accepted then -- mutant: accepted probe
+    lift(gate)
+  else
+    redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), gate)
+  end
+end
+
+-- Ends all probes of a job that has not completed, so that other jobs are the next ones.
 local function settle_probe(f, is_accepted)
   if (f.probe or '') == '' then return end
-  local set_at = redis.call('ZSCORE', key.index, f.probe)
-  if not set_at or tonumber(set_at) + BAND ~= tonumber(f.lease_until) then return end
-  if is_accepted and is_pause(f.probe) then -- mutant: accepted probe
-    lift(f.probe)
-  else
-    redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), f.probe)
+  settle_pause(f, is_accepted)
+  local provider = provider_of(tonumber(f.lane))
+  for _, gate in ipairs({ circuit_gate(provider, f.model), own_circuit_gate(provider, f.model, f.share) }) do
+    if is_probe_of(f, gate) then redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), gate) end
   end
 end
 

@@ -130,6 +130,9 @@ local function write_fields(hash, fields, more)
   redis.call('HSET', hash, unpack(flat))
 end
 
+-- What a provider runs for a model: the version, if the name has one. So two names of a version are one model.
+local function run_of(model) return string.match(model, '[^:]*$') end
+
 -- How an answer says yes or no.
 local function flag(is_true) return is_true and '1' or '0' end
 

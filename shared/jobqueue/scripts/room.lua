@@ -5,12 +5,14 @@
 --   ~p<provider>                the provider is paused until then; after that, one submission is the probe
 --   ~r<provider>                the token bucket, as the moment when it will be full
 --   ~o<provider>:<model>        the model's circuit is open until then; after that, one job is the probe
+--   ~o<provider>:<model>|<share>  the same for the jobs of one user
 --   ~v ~w                       virtual time, which is the tag of the last grant, and when that was (fair policy)
 local VIRTUAL_TIME, GRANTED_AT = '~v', '~w'
 
 local function pause_gate(provider) return '~p' .. text(provider) end
 local function bucket_gate(provider) return '~r' .. text(provider) end
-local function circuit_gate(provider, model) return '~o' .. text(provider) .. ':' .. model end
+local function circuit_gate(provider, model) return '~o' .. text(provider) .. ':' .. run_of(model) end
+local function own_circuit_gate(provider, model, share) return circuit_gate(provider, model) .. '|' .. (share or '') end
 
 -- Counts a slot in what a head knows.
 local function note_slot(head, lane)

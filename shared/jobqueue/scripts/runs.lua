@@ -1,10 +1,12 @@
 -- How runs of a model at a provider went, m:<provider>:<model>: a HASH that the jobs of all users share.
 --   r0 to r31          ms that recent runs took
---   failures           failures in a row; a success ends the row
---   opened open_until  how often in a row the model's circuit has opened, and until when it is open
+--   since              names the row of failures: it changes with each success
+--   opened open_until  how often in this row the model's circuit has opened, and until when it is open
+--   pair:<share>       of a user with failures: the row, how many there were, and the same two of its own circuit
 --   at                 when the last run ended
 local KNOWN_RUNS = 32
 local MAX_DOUBLINGS = 4 -- of a circuit's pause
+local MAX_OLD_PAIRS = 20 -- users of earlier rows that a model's record keeps
 
 -- How long runs of a model took: ms that half and nine tenths of the recent ones stayed below; 0 if none is known.
 local function usual_times(runs)
@@ -19,26 +21,65 @@ end
 
 -- Notes how long a successful run took; the failures before it no longer count.
 local function count_success(f, now)
-  local run = { failures = '0', opened = '0', open_until = '0', at = text(now) } -- mutant: success
+  local run = { since = text(now), opened = '0', open_until = '0', at = text(now) } -- mutant: success
   -- Chance chooses the field that is overwritten: figures of about the last 32 runs, at the price of one write.
   run['r' .. text(now % KNOWN_RUNS)] = text(math.max(0, now - tonumber(f.submitted_at)))
   write_fields(runs_key(tonumber(f.lane), f.model), run)
 end
 
--- Notes that a model has failed once more. `threshold` failures in a row open its circuit: for `pause` ms at first, and
--- each time for twice as long.
-local function count_failure(f, now, threshold, pause)
-  local runs = runs_key(tonumber(f.lane), f.model)
-  local known = read(runs, 'failures', 'opened', 'open_until')
-  local failures, opened = tonumber(known.failures or '0') + 1, tonumber(known.opened or '0')
-  write_fields(runs, { failures = text(failures), at = text(now) })
-  if failures < threshold then return end -- mutant: circuit opens
-  -- Failures of jobs that were under way when it opened do not make it stay open for longer.
-  if now < tonumber(known.open_until or '0') then return end
-  local open_until = now + pause * 2 ^ math.min(opened, MAX_DOUBLINGS) -- mutant: longer pause
-  write_fields(runs, { opened = text(opened + 1), open_until = text(open_until) })
-  local gate = circuit_gate(provider_of(tonumber(f.lane)), f.model)
-  if redis.call('ZCOUNT', key.index, '-inf', '(0') < MAX_CIRCUITS or redis.call('ZSCORE', key.index, gate) then
-    redis.call('ZADD', key.index, gate_score(open_until), gate)
+-- The field of a job's user.
+local function pair_of(f) return 'pair:' .. (f.share or '') end
+
+-- What a model's record says of a user's failures in the row that goes on; nil if there are none.
+local function failures_of(known, pair)
+  local row, count, opened, open_until = string.match(known[pair] or '', '^(%d+)|(%d+)|(%d+)|(%d+)$')
+  if not row or row ~= (known.since or '0') then return nil end -- mutant: row of failures
+  return { count = tonumber(count), opened = tonumber(opened), open_until = tonumber(open_until) }
+end
+
+-- Removes what is left of earlier rows, when it has become much. Returns how many users have failures in this row.
+local function count_failing(runs, known)
+  local failing, old = 0, {}
+  for name in pairs(known) do
+    if string.sub(name, 1, 5) == 'pair:' then
+      if failures_of(known, name) then
+        failing = failing + 1
+      else
+        add(old, name)
+      end
+    end
   end
+  if #old > MAX_OLD_PAIRS then redis.call('HDEL', runs, unpack(old)) end
+  return failing
+end
+
+-- Opens a circuit, for longer each time, unless it is open: failures of jobs that were under way do not count twice. A
+-- user's own circuits leave room for those of models.
+local function open_circuit(gate, circuit, now, pause, max_gates)
+  if now < circuit.open_until then return end
+  circuit.open_until = now + pause * 2 ^ math.min(circuit.opened, MAX_DOUBLINGS) -- mutant: longer pause
+  circuit.opened = circuit.opened + 1
+  if redis.call('ZCOUNT', key.index, '-inf', '(0') < max_gates or redis.call('ZSCORE', key.index, gate) then
+    redis.call('ZADD', key.index, gate_score(circuit.open_until), gate)
+  end
+end
+
+-- Notes that a job of a model has failed. Failures of `threshold` users in a row open the model's circuit, for `pause`
+-- ms at first, and each time for twice as long. So many of one user open it for that user alone.
+local function count_failure(f, now, threshold, pause)
+  local runs, provider = runs_key(tonumber(f.lane), f.model), provider_of(tonumber(f.lane))
+  local known, pair, fields = read_all(runs), pair_of(f), { at = text(now) }
+  local own = failures_of(known, pair) or { count = 0, opened = 0, open_until = 0 }
+  local failing = count_failing(runs, known) + (own.count == 0 and 1 or 0)
+  own.count = own.count + 1
+  if failing >= threshold then -- mutant: circuit opens
+    local all = { opened = tonumber(known.opened or '0'), open_until = tonumber(known.open_until or '0') }
+    open_circuit(circuit_gate(provider, f.model), all, now, pause, MAX_CIRCUITS)
+    fields.opened, fields.open_until = text(all.opened), text(all.open_until)
+  elseif own.count >= threshold then -- mutant: own circuit opens
+    open_circuit(own_circuit_gate(provider, f.model, f.share), own, now, pause, MAX_CIRCUITS / 2)
+  end
+  local parts = { known.since or '0', text(own.count), text(own.opened), text(own.open_until) }
+  fields[pair] = table.concat(parts, '|')
+  write_fields(runs, fields)
 end

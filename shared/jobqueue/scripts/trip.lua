@@ -13,6 +13,7 @@ local f = read(
   'state',
   'lane',
   'model',
+  'share',
   'owner',
   'user',
   'heirs',
