@@ -20,7 +20,7 @@ def deployment(url: str) -> dict[str, str]:
         "SLUICE_ENV": "production",
         "UPSTASH_REDIS_REST_URL": url,
         "UPSTASH_REDIS_REST_TOKEN": secrets.token_hex(24),
-        "API_KEYS": f"app:{secrets.token_hex(24)},studio:{secrets.token_hex(24)}",
+        "API_KEYS": f"app:{secrets.token_hex(24)}",
         "SIGNING_SECRET": secrets.token_hex(24),
         "QUEUE_PROCESSOR_TOKEN": secrets.token_hex(24),
         "CRON_SECRET": secrets.token_hex(24),

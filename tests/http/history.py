@@ -26,10 +26,11 @@ async def end(world: World, job_id: str, outcome: str = "completed", output: Any
     """Ends a job that is at the provider; a failure leaves no dead letter."""
     queue = world.runtime.queue
     prediction = (await world.runtime.records.read(job_id)).prediction or f"p-{job_id}"
+    life = await world.incarnation_of(job_id)
     if outcome == "failed":
-        await queue.fail(job_id, 1, prediction, code="invalid_input", detail="no", retryable=False)
+        await queue.fail(job_id, 1, prediction, code="invalid_input", detail="no", retryable=False, incarnation=life)
     else:
-        await queue.finish(job_id, 1, prediction, outcome, {"output": json.dumps(output)})
+        await queue.finish(job_id, 1, prediction, outcome, {"output": json.dumps(output)}, incarnation=life)
 
 
 async def fill(world: World, *ids: str, user: str = "ada", owner: str = "app", gap: float = 0.0) -> None:

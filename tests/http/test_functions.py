@@ -105,7 +105,7 @@ async def test_progress_shows_while_a_job_runs(world: World, client: httpx.Async
 @pytest.mark.parametrize(
     ("code", "stage", "reason"),
     [
-        ("rate_limited", "queued", "provider replicate paused until "),
+        ("rate_limited", "delayed", "rate_limited, refused once, retry at "),
         ("provider_down", "delayed", "provider_down, retry at "),
     ],
 )

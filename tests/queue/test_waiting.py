@@ -60,6 +60,9 @@ async def test_a_provider_that_ends_no_runs_is_waited_for_longer_before_a_resubm
     assert await state(two, job) == "submitting"
     two.manual.advance(3600)
     await run(two)
+    assert await state(two, job) == "delayed"
+    two.manual.advance(settings.queue_retry_delay / 1000 * 1.5)
+    await run(two)
     assert (await two.runtime.records.read(job)).attempts == 2
 
 
