@@ -7,6 +7,7 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.errors import JobNotFound
 from shared.jobqueue.record import is_job_id
+from shared.jobs.clearing import RoomOrder
 from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
@@ -73,6 +74,15 @@ async def settle(request: Request, job_id: str) -> JSONResponse:
         settled = await call.runtime.settlements.settle(job_id, settlement, call.budget)
         call.runtime.statuses.forget(job_id)
     return JSONResponse(settled)
+
+
+@router.post("/make-room")
+async def make_room(request: Request) -> JSONResponse:
+    """200 after records of ended jobs were deleted, with plain commands; a ``next_cursor`` means that more are left."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        order = await read_model(request, MAX_BODY, RoomOrder)
+        made = await call.runtime.clearing.run(order, call.budget)
+    return JSONResponse(made)
 
 
 @router.get("/undelivered")

@@ -32,6 +32,7 @@ from shared.documents.operating import (
     Health,
     LimitsDocument,
     RedriveReport,
+    RoomMade,
     SettledJob,
     Statistics,
     TickReport,
@@ -40,6 +41,7 @@ from shared.documents.operating import (
 from shared.errors import Problem
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
+from shared.jobs.clearing import RoomOrder
 from shared.jobs.erasure import UserPath
 from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import JobsQuery, LettersQuery, UndeliveredQuery
@@ -139,6 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/api/operate/jobs/{job_id}/settle", {200: SettledJob},
         (*GIVEN, errors.JobNotFound, errors.NotUnknown), body=Settlement,
     ),
+    Operation("POST", "/api/operate/make-room", {200: RoomMade}, GIVEN, body=RoomOrder),
     Operation("GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN, query=UndeliveredQuery),
     Operation("GET", "/api/hooks", {200: HooksDocument}, (errors.Unauthenticated,)),
     Operation(

@@ -24,10 +24,11 @@ from shared.dispatch.tick import Tick
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
 from shared.hooks.delivery_log import DeliveryLog
-from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Outbox, Records
+from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Records
 from shared.jobs.admission import Admission
 from shared.jobs.batches import Batches
 from shared.jobs.cancellation import Cancellation
+from shared.jobs.clearing import Clearing
 from shared.jobs.cursors import Cursors
 from shared.jobs.erasure import Erasure
 from shared.jobs.health import HealthCheck
@@ -107,6 +108,7 @@ class Runtime:
         cursors = Cursors(configured)
         self.listing = Listing(self.history, cursors)
         self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
+        self.clearing = Clearing(Leftovers(store, configured, clock), clock)
         self.settlements = Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256)

@@ -83,6 +83,13 @@ class UnknownJob(TypedDict):
     submitted_at: str
 
 
+class RoomMade(TypedDict):
+    """``POST /api/operate/make-room``: how many jobs were deleted; ``next_cursor`` is null when all were looked at."""
+
+    deleted: int
+    next_cursor: str | None
+
+
 class SettledJob(TypedDict):
     """``POST /api/operate/jobs/{id}/settle``: the job after it; ``prediction`` is null if it has none."""
 

@@ -7,6 +7,7 @@ from shared.jobqueue.batching import BatchQueue
 from shared.jobqueue.controls import Controls
 from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, PageStart
+from shared.jobqueue.leftovers import Leftovers
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
 from shared.jobqueue.queue import JobQueue
 from shared.jobqueue.reads import Facts, Outlook, ProviderPause, QueueCounts, Stats
@@ -30,6 +31,7 @@ __all__ = [
     "JobQueue",
     "Kept",
     "Lane",
+    "Leftovers",
     "Outbox",
     "Outlook",
     "Overdue",

@@ -137,6 +137,7 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     world.provider.outcomes = []
     settled = await client.post(f"/api/operate/jobs/{lost}/settle", json={"outcome": "not_made"}, headers=OPERATOR)
     assert settled.json()["status"] == "pending"
+    assert (await client.post("/api/operate/make-room", json={}, headers=OPERATOR)).json()["deleted"] == 0
     dead = await submitted(client)
     await ended(world, client, dead, "failed")
     await world.raw("ZADD", world.runtime.queue.keys.dead, str(world.clock.now()), dead)
