@@ -28,6 +28,18 @@ async def test_one_refusal_pauses_the_provider_for_all_users(world: World, code:
     assert {job.job_id for job in world.provider.created} == {refused, *others}
 
 
+@pytest.mark.parametrize(("code", "lasts"), [("billing", 12), ("provider_auth", 12), ("rate_limited", 60)])
+async def test_the_scale_of_the_margins_shortens_only_a_pause_that_the_provider_did_not_ask_for(
+    any_store: RunningServer | None, clock: ManualClock, code: Any, lasts: int
+) -> None:
+    async with make_world(any_store, clock, timing_scale=0.2) as world:
+        world.provider.outcomes = [Throttled(code, 60, 403)]
+        await world.enqueue("ada")
+        await run(world)
+        pause = (await gates(world))["~p0"] - clock.now()
+    assert lasts * 1000 <= pause <= 1.25 * lasts * 1000
+
+
 async def test_after_a_pause_one_job_is_the_probe(world: World) -> None:
     world.provider.outcomes = [Throttled("rate_limited", 30), Throttled("rate_limited", 30)]
     await world.enqueue("first")
