@@ -19,6 +19,7 @@ from bench.handlers import unprinted
 from bench.neighbours import enter
 from bench.scenarios import Scenario, scenarios
 from bench.serving import Fifo, History, Sluice, first_serve, jain, play, shares
+from bench.trouble import troubles
 from local.rest_server.engine import Engine
 from shared import runtime
 
@@ -142,7 +143,7 @@ def main() -> int:
     enter()
     with unprinted():
         runtime.settings()  # configures the logs, which keep the present standard output
-        isolated = asyncio.run(isolation.measure(options.jobs))
+        isolated = asyncio.run(isolation.measure(troubles(options.jobs)))
     if options.json:
         print(json.dumps({"fairness": as_json(rows), "isolation": as_json(isolated)}, indent=1))
     else:

@@ -9,8 +9,8 @@ from statistics import mean
 
 from bench import report
 from bench.engine import EngineStore
-from bench.neighbours import Story, play_settings, tell
-from bench.trouble import BEGINS, STORM, Trouble, troubles
+from bench.neighbours import Story, tell
+from bench.trouble import BEGINS, STORM, Trouble
 from local.rest_server.engine import Engine
 
 MAX_FULL_AGAIN = 240.0  # s after a storm
@@ -34,10 +34,12 @@ class Row:
     mean: float
     p95: float
     longest: float
+    turned_away: int  # innocent submits that got a 503
     unserved: int
     paid_twice: int
     full_again: float | None  # s from the storm's end until all slots were in use
     p95_without: float
+    is_share_promised: bool  # by the policy, next to another key
 
     def targets(self) -> dict[str, bool]:
         """Returns which numbers have a target here, and whether each meets it."""
@@ -45,27 +47,29 @@ class Row:
             return {}
         judged = {
             "first_start": self.first_start <= MAX_FIRST_START,
-            "p95": self.p95 <= MAX_RATIO * max(self.p95_without, ONE_RUN),
+            "turned_away": self.turned_away == 0,
             "unserved": self.unserved == 0,
             "paid_twice": self.paid_twice == 0,
         }
+        if self.is_share_promised:
+            judged["p95"] = self.p95 <= MAX_RATIO * max(self.p95_without, ONE_RUN)
         if self.full_again is not None:
             judged["full_again"] = self.full_again <= MAX_FULL_AGAIN
         return judged
 
 
-async def measure(jobs: int) -> list[Row]:
+async def measure(scenarios: Iterable[Trouble]) -> list[Row]:
     """Returns two rows for each scenario: without and with its guilty party."""
     rows: list[Row] = []
-    alone: dict[tuple[int, ...], Story] = {}  # by the moments of the innocent calls
+    alone: dict[tuple[object, ...], Story] = {}  # by keys, policy and the moments of the innocent calls
     with Engine() as engine:
-        store, settings = EngineStore(engine), play_settings()
-        for trouble in troubles(jobs):
-            key = tuple(call.at for call in trouble.innocent)
+        store = EngineStore(engine)
+        for trouble in scenarios:
+            key = trouble.keys, trouble.policy, tuple(call.at for call in trouble.innocent)
             if key not in alone:
-                alone[key] = await tell(trouble.alone(), store, settings)
+                alone[key] = await tell(trouble.alone(), store)
             without = _row(trouble, alone[key], None)
-            rows += [without, _row(trouble, await tell(trouble, store, settings), without)]
+            rows += [without, _row(trouble, await tell(trouble, store), without)]
         await store.close()
     return rows
 
@@ -84,10 +88,12 @@ def _row(trouble: Trouble, story: Story, without: Row | None) -> Row:
         mean=mean(waits),
         p95=p95,
         longest=waits[-1],
+        turned_away=sum(job.turned_away for job in jobs),
         unserved=sum(job.payments == 0 for job in jobs),
         paid_twice=sum(job.payments > 1 for job in jobs),
         full_again=_full_again(trouble, story) if without is not None else None,
         p95_without=p95 if without is None else without.p95,
+        is_share_promised=trouble.policy == "fair" or len(trouble.keys) == 1,
     )
 
 
@@ -117,18 +123,19 @@ def print_report(rows: Iterable[Row], jobs: int) -> None:
                 f"{row.mean:.1f} s",
                 f"{row.p95:.0f} s{words.get('p95', '')}",
                 f"{row.longest:.0f} s",
+                f"{row.turned_away}{words.get('turned_away', '')}",
                 f"{row.unserved}{words.get('unserved', '')}",
                 f"{row.paid_twice}{words.get('paid_twice', '')}",
                 "-" if row.full_again is None else f"{row.full_again:.0f} s{words.get('full_again', '')}",
             ]
         )
     header = ["scenario", "guilty party", "first admission", "first start", "mean wait", "p95"]
-    report.print_table([*header, "longest", "not served", "paid twice", "all slots in use again"], table)
+    report.print_table([*header, "longest", "got a 503", "not served", "paid twice", "all slots in use again"], table)
     print(
         "\nFirst admission, first start: of an innocent job, after the guilty party began."
         "\nWait: from the first submit of an innocent job to its first prediction."
         "\nAll slots in use again: after the end of the minute in which the provider answers each create with a 503."
         f"\nTargets: first start within {MAX_FIRST_START:.0f} s; p95 at most {MAX_RATIO} times the one without, or of a"
-        f"\nrun of {ONE_RUN:.0f} s; none unserved, none paid twice; all slots in use {MAX_FULL_AGAIN:.0f} s after the"
-        "\nstorm.\n"
+        f"\nrun of {ONE_RUN:.0f} s; no 503, none unserved, none paid twice; slots in use {MAX_FULL_AGAIN:.0f} s after"
+        "\nthe storm. Next to a key that floods, p95 has a target under fair only: offset serves who comes first.\n"
     )

@@ -39,7 +39,7 @@ class Told:
     """What one innocent job met; times are in ms of the scenario, None for what did not happen."""
 
     asked_at: int
-    refusals: int = 0
+    turned_away: int = 0  # submits that got a 503
     admitted_at: int | None = None
     started_at: int | None = None  # its first prediction
     payments: int = 0  # predictions that succeeded
@@ -55,18 +55,19 @@ class Story:
     full_at: int | None = None  # when all slots were in use again after the storm
 
 
-def play_settings(**changes: Any) -> Settings:
-    """Returns the default settings of a deployment with two API keys."""
-    own = {
+def play_settings(trouble: Trouble) -> Settings:
+    """Returns the default settings of a deployment with the scenario's API keys and policy."""
+    own: dict[str, Any] = {
         "max_queue_size": 1000,
         "provider_rates": "",
         "public_base_url": PUBLIC,
         "replicate_webhook_secret": SECRET,
-        "api_keys": ",".join(f"{name}:{key}" for name, key in KEYS.items()),
+        "api_keys": ",".join(f"{name}:{KEYS[name]}" for name in trouble.keys),
+        "priority_policy": trouble.policy,
         "queue_processor_token": PROCESSOR,
         "signing_secret": "signing-secret-in-benches",
     }
-    return bench_settings(**(own | changes))
+    return bench_settings(**own)
 
 
 @contextmanager
@@ -145,7 +146,7 @@ class Neighbours:
         if answer.status_code == 202:
             told.admitted_at = self._now
         else:
-            told.refusals += 1
+            told.turned_away += answer.status_code == 503
             self._plan(self._now + max(MIN_PAUSE, 1000 * int(answer.headers["retry-after"])), call)
 
     async def _end(self, client: httpx.AsyncClient, run: Run) -> None:
@@ -183,11 +184,11 @@ class Neighbours:
             self.story.full_at = self._now
 
 
-async def tell(trouble: Trouble, store: EngineStore, settings: Settings) -> Story:
+async def tell(trouble: Trouble, store: EngineStore) -> Story:
     """Plays a scenario on an empty store."""
     await store.execute("FLUSHALL")
     with _repeatable():
-        return await Neighbours(trouble, store, settings).play()
+        return await Neighbours(trouble, store, play_settings(trouble)).play()
 
 
 def enter() -> None:

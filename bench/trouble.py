@@ -1,7 +1,7 @@
 """The jobs of bench.isolation: innocent users, and one guilty party that may or may not be there."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.account import REFUSED_MODEL, Plan
@@ -10,9 +10,12 @@ from bench.scenarios import MAX_DURATION, MIN_DURATION
 MODEL = "acme/video"
 USERS = 40  # innocent ones
 EVERY = 12_000  # ms between two innocent jobs, on average: two thirds of what five slots can do
+SELDOM = 25_000  # ms, likewise: less than half of the slots, which is what one of two keys may expect
 RARELY = 300_000  # ms, likewise: successes of others rarely come between the failures of one user
 BEGINS = 600_000  # ms; when the guilty party begins
 STORM = 60_000  # ms
+REFILL = 600_000  # ms between two batches of the flood
+FLOOD_RUN = (60_000, 120_000)  # ms; its jobs hold their slots longer than others
 INNOCENT, GUILTY = "app", "studio"  # names of API keys
 
 
@@ -30,12 +33,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What happens in a scenario: calls in the order of time, what each job takes, and when creates get a 503."""
+    """What happens in a scenario: calls in the order of time, what each job takes, and when creates get a 503.
+
+    ``keys`` are the names of the deployment's API keys, ``policy`` is its PRIORITY_POLICY.
+    """
 
     name: str
     calls: tuple[Call, ...]
     plans: dict[str, Plan]
     storm: tuple[int, int] | None = None
+    keys: tuple[str, ...] = (INNOCENT,)
+    policy: str = "offset"
 
     @property
     def innocent(self) -> tuple[Call, ...]:
@@ -43,7 +51,7 @@ class Trouble:
 
     def alone(self) -> "Trouble":
         """Returns the scenario without its guilty party."""
-        return Trouble(self.name, self.innocent, self.plans)
+        return Trouble(self.name, self.innocent, self.plans, keys=self.keys, policy=self.policy)
 
 
 class Drafting:
@@ -78,7 +86,7 @@ class Drafting:
     def batch(self, at: int, name: str, user: str, size: int) -> None:
         """Adds a batch of the guilty key."""
         prompts = tuple(f"{name} {number}" for number in range(size))
-        self.plans |= {prompt: Plan(self._chance.randint(MIN_DURATION, MAX_DURATION)) for prompt in prompts}
+        self.plans |= {prompt: Plan(self._chance.randint(*FLOOD_RUN)) for prompt in prompts}
         jobs = [{"input": {"prompt": prompt}} for prompt in prompts]
         body = {"model": MODEL, "user_id": user, "queue": "video", "jobs": jobs}
         self.calls.append(Call(at, GUILTY, "/api/batches", prompts, body, is_innocent=False))
@@ -109,15 +117,17 @@ def storm(jobs: int) -> Trouble:
     return Drafting(jobs).trouble("a minute of 5xx at every create", (BEGINS, BEGINS + STORM))
 
 
-def flood(jobs: int) -> Trouble:
+def flood(jobs: int, policy: str = "fair") -> Trouble:
     """Returns a second API key that fills the queue with batches of two users."""
-    drafting = Drafting(jobs)
-    moments = [BEGINS] * 5 + list(range(BEGINS, drafting.end, 60_000))
+    drafting = Drafting(jobs, SELDOM)
+    # Five fill the queue of 1,000. What has started is replaced.
+    moments = [BEGINS] * 5 + list(range(BEGINS, drafting.end, REFILL))
     for number, at in enumerate(moments):
         drafting.batch(at, f"flood {number}", f"flood{number % 2}", 200)
-    return drafting.trouble("a second key that floods with batches")
+    drafted = drafting.trouble(f"a second key that floods, {policy}")
+    return replace(drafted, keys=(INNOCENT, GUILTY), policy=policy)
 
 
 def troubles(jobs: int) -> list[Trouble]:
     """Returns all scenarios, with ``jobs`` innocent jobs each."""
-    return [refused(jobs), failing(jobs), storm(jobs), flood(jobs)]
+    return [refused(jobs), failing(jobs), storm(jobs), flood(jobs, "offset"), flood(jobs, "fair")]
