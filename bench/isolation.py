@@ -14,7 +14,7 @@ from bench.trouble import BEGINS, STORM, Trouble
 from local.rest_server.engine import Engine
 
 MAX_FULL_AGAIN = 240.0  # s after a storm
-MAX_FIRST_START = 240.0  # s after the guilty party began
+MAX_FIRST_START = 240.0  # s later than without the guilty party
 MAX_RATIO = 1.5  # of the 95th percentiles with and without the guilty party
 ONE_RUN = 60.0  # s; slots are not taken back, so a wait of one run is no trouble
 
@@ -39,6 +39,7 @@ class Row:
     paid_twice: int
     full_again: float | None  # s from the storm's end until all slots were in use
     p95_without: float
+    first_start_without: float
     is_share_promised: bool  # by the policy, next to another key
 
     def targets(self) -> dict[str, bool]:
@@ -46,7 +47,7 @@ class Row:
         if not self.is_guilty:
             return {}
         judged = {
-            "first_start": self.first_start <= MAX_FIRST_START,
+            "first_start": self.first_start <= self.first_start_without + MAX_FIRST_START,
             "turned_away": self.turned_away == 0,
             "unserved": self.unserved == 0,
             "paid_twice": self.paid_twice == 0,
@@ -79,12 +80,12 @@ def _row(trouble: Trouble, story: Story, without: Row | None) -> Row:
     waits = sorted(
         ((story.ended_at if job.started_at is None else job.started_at) - job.asked_at) / 1000 for job in jobs
     )
-    p95 = waits[int(0.95 * len(waits))]
+    p95, first_start = waits[int(0.95 * len(waits))], _first([job.started_at for job in jobs], story)
     return Row(
         trouble.name,
         is_guilty=without is not None,
         first_admission=_first([job.admitted_at for job in jobs], story),
-        first_start=_first([job.started_at for job in jobs], story),
+        first_start=first_start,
         mean=mean(waits),
         p95=p95,
         longest=waits[-1],
@@ -93,6 +94,7 @@ def _row(trouble: Trouble, story: Story, without: Row | None) -> Row:
         paid_twice=sum(job.payments > 1 for job in jobs),
         full_again=_full_again(trouble, story) if without is not None else None,
         p95_without=p95 if without is None else without.p95,
+        first_start_without=first_start if without is None else without.first_start,
         is_share_promised=trouble.policy == "fair" or len(trouble.keys) == 1,
     )
 
@@ -135,7 +137,8 @@ def print_report(rows: Iterable[Row], jobs: int) -> None:
         "\nFirst admission, first start: of an innocent job, after the guilty party began."
         "\nWait: from the first submit of an innocent job to its first prediction."
         "\nAll slots in use again: after the end of the minute in which the provider answers each create with a 503."
-        f"\nTargets: first start within {MAX_FIRST_START:.0f} s; p95 at most {MAX_RATIO} times the one without, or of a"
-        f"\nrun of {ONE_RUN:.0f} s; no 503, none unserved, none paid twice; slots in use {MAX_FULL_AGAIN:.0f} s after"
-        "\nthe storm. Next to a key that floods, p95 has a target under fair only: offset serves who comes first.\n"
+        f"\nTargets: first start at most {MAX_FIRST_START:.0f} s later; p95 at most {MAX_RATIO} times the one without,"
+        f"\nor of a run of {ONE_RUN:.0f} s; no 503, none unserved, none paid twice;"
+        f"\nslots in use {MAX_FULL_AGAIN:.0f} s after the storm. Next to a key that floods, p95 has a target"
+        "\nunder fair only: offset serves who comes first.\n"
     )

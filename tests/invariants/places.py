@@ -147,7 +147,8 @@ def batches(state: State) -> Iterator[str]:
         recorded = {name: value for name, value in fields.items() if name[0] == "s" and name[1:].isdigit()}
         if recorded != ends:
             yield f"I5 {batch} has the ends {ends}, but its hash has {recorded}"
-        is_void = "cancel_token" in fields or (fields["policy"] == "all_or_nothing" and "failed" in recorded.values())
+        is_strict = fields.get("policy") == "all_or_nothing"
+        is_void = "cancel_token" in fields or (is_strict and "failed" in recorded.values())
         kept = [job_id for job_id, job in live.items() if job.get("cancel_requested") != "1"]
         if is_void and kept:
             yield f"I2 {batch} is cancelled or has failed, but keeps {sorted(kept)}"
