@@ -295,12 +295,13 @@ PYTHON = (
     ),
     python(
         "a poll follows up other jobs than its own", SCOPE,
-        "own", "True", scope("a_poll_follows_up_its_own_job_and_leaves_another_one_leased[memory]"),
+        "own", "True",
+        scope("what_a_call_ends_for_another_user_is_stored_and_delivered_by_the_next_tick[memory-poll--every minute]"),
         part='row.id == self.about or row.id.startswith(f"{self.about}_")',
     ),
     python(
         "a call is answered before its follow-ups are done", SCOPE,
-        "all done", "pass", scope("a_poll_follows_up_its_own_job_and_leaves_another_one_leased[memory]"),
+        "all done", "pass", scope("a_poll_shows_the_follow_ups_of_its_own_job[memory]"),
     ),
     python(
         "a late caller delivers at the same time as others", "shared/outbox/worker.py",
