@@ -15,12 +15,6 @@ MUTANTS: tuple[Mutant, ...] = (
         *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
     ),
     lua(
-        "all may try a paused provider at once", "room",
-        "one probe", "left",
-        *pushback("while_the_probe_runs_no_job_follows_and_a_probe_that_died_is_replaced[memory]"),
-        part="math.min(left, 1)",
-    ),
-    lua(
         "an accepted probe does not end the pause", "record",
         "pause ends", "",
         *pushback("an_accepted_probe_ends_the_pause[memory]"),
@@ -122,12 +116,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "probe of a model", "room.probe[provider_of(job.lane)] and {} or circuits",
         targeted("the_probe_of_a_provider_may_be_its_models_too"),
         part="circuits",
-    ),
-    lua(
-        "a probe that its webhook overtakes leaves the pause", "record",
-        "pause ends", "arg.probe ~= '' and f.state == 'submitting'",
-        targeted("a_probe_that_its_webhook_overtakes_ends_the_pause"),
-        part="arg.probe ~= ''",
     ),
     lua(
         "a circuit opens as shortly each time", "runs",

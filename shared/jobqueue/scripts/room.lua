@@ -57,7 +57,7 @@ local function provider_room(head, limits, provider, time)
   local paused_until = head.gates[pause_gate(provider)]
   if not paused_until then return left, false end -- mutant: pause
   if paused_until > time then return 0, false end
-  return math.min(left, 1), true -- mutant: one probe
+  return math.min(left, 1), true
 end
 
 -- How many more jobs may start now: in all, of each queue, at each provider; and where the next one would be a probe.
