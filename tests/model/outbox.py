@@ -229,7 +229,7 @@ def release(model: Model, call: Call, reply: Any) -> Any:
                 model.outbox[name] = now - BAND
                 released += 1
         elif row in (rows := model.lanes.get(job.get("hook_lane", ""), {})) and rows[row] <= int(fence):
-            rows[row] = now
+            rows[row] = min(now, int(fence))
             place(model, job["hook_lane"])
             released += 1
     return released

@@ -14,9 +14,10 @@ local MAX_DOUBLINGS = 20 -- of a host's first pause, as a guard against overflow
 local row, now, word = arg.event .. '|' .. arg.id, tonumber(arg.now), arg.word
 local state, count, log = 's:' .. arg.event, 'n:' .. arg.event, 'l:' .. arg.event
 
--- Whether the event needs no further try; a success counts even after it was given up.
+-- Whether the event needs no further try, or the job that has the id now has none; a success counts even after it was
+-- given up.
 local function is_over(f)
-  if not f.owner then return true end
+  if not f.owner or not f[state] then return true end
   if f[state] == 'delivered' then return true end -- mutant: delivered
   return f[state] ~= 'pending' and word ~= 'delivered'
 end
