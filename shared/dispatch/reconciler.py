@@ -268,28 +268,24 @@ class Reconciler:
         if ran_for < over_after:
             return NOTHING
         detail = "The provider no longer reports on this prediction."
-        return await self._queue.fail(
-            job.id,
-            job.attempt,
-            job.prediction,
-            code="provider_lost",
-            detail=detail,
-            retryable=True,
-            incarnation=job.incarnation,
-        )
+        return await self._fail(job, "provider_lost", detail, retryable=True)
 
     async def _overrun(self, job: Overdue) -> Ended:
         """Fails a run that its provider did not end in time: it knows no deadlines, or missed this one."""
         log.error("run_overdue", job=job.id, attempt=job.attempt, provider=job.provider)
         await self.cancel_prediction(job.provider, job.prediction, job.id)
         detail = f"The run took longer than the {job.deadline:g} s that its queue allows."
+        return await self._fail(job, "expired", detail, retryable=False)
+
+    async def _fail(self, job: Overdue, code: str, detail: str, *, retryable: bool) -> Ended:
+        """Fails a run of which its provider says no end."""
         return await self._queue.fail(
             job.id,
             job.attempt,
             job.prediction,
-            code="expired",
+            code=code,
             detail=detail,
-            retryable=False,
+            retryable=retryable,
             incarnation=job.incarnation,
         )
 

@@ -1,5 +1,7 @@
 """Scenarios of providers that push back: pauses, refused jobs, circuits."""
 
+from typing import Any
+
 from tests.faults.scenario import FAILS, LOST, UNLUCKY, Creation, Scenario, Step, Work
 
 PAUSED = Scenario(
@@ -30,6 +32,11 @@ REFUSED = Scenario(
     {"cancel_after": 60.0},
 )  # fmt: skip
 
+TWO_FAILURES_OPEN: dict[str, Any] = {
+    "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 2, "circuit_pause": 40.0,
+    "cancel_after": 60.0,
+}  # fmt: skip
+
 CIRCUIT = Scenario(
     "circuit",
     {
@@ -42,10 +49,7 @@ CIRCUIT = Scenario(
         Step(0, "submit", "hopeless"), Step(1, "submit", "lost"), Step(10, "submit", "parked"),
         Step(12, "submit", "behind"), Step(50, "poll", "parked"),
     ),
-    {
-        "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 2, "circuit_pause": 40.0,
-        "cancel_after": 60.0,
-    },
+    TWO_FAILURES_OPEN,
 )  # fmt: skip
 
 OWN_CIRCUIT = Scenario(
@@ -60,10 +64,7 @@ OWN_CIRCUIT = Scenario(
         Step(0, "submit", "hopeless"), Step(1, "submit", "again"), Step(10, "submit", "parked"),
         Step(12, "submit", "free"), Step(50, "poll", "parked"),
     ),
-    {
-        "queue_max_retries": 1, "queue_retry_delay": 20_000, "circuit_failures": 2, "circuit_pause": 40.0,
-        "cancel_after": 60.0,
-    },
+    TWO_FAILURES_OPEN,
 )  # fmt: skip
 
 REOPENED = Scenario(
