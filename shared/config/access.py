@@ -21,6 +21,8 @@ class AccessSettings(EnvironmentSettings):
     @property
     def signing_key(self) -> str:
         """The key of ids and nonces; only development may do without a secret one."""
+        if self.signing_secret is None and not self.is_development:
+            raise RuntimeError("this function does not get SIGNING_SECRET, and must sign nothing")
         return text_of(self.signing_secret) or "development"
 
     @functools.cached_property

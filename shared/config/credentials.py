@@ -6,8 +6,9 @@ from pydantic import SecretStr
 
 # What people leave in a copied example file; searched for in the value, lower case.
 PLACEHOLDER = re.compile(
-    r"^$|change.?me|placeholder|your[-_ ]|example|xxx|\.\.\.|^<.*>$|^secret$|^token$|^test$|^dev|todo"
+    r"^$|change.?me|placeholder|your[-_ ]|example|xxx|\.\.\.|^<.*>$|^secret$|^token$|^test$|^dev|todo|^withheld$"
 )
+WITHHELD = "withheld"  # in place of a secret that a function on Lambda does not use
 MIN_SECRET = 16  # characters of a secret that the deployment chooses
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.config.credentials import fault_of_secret, is_plain
+from shared.config.credentials import WITHHELD, fault_of_secret, is_plain
 
 Environment = Literal["development", "test", "preview", "production"]
 
@@ -54,13 +54,23 @@ class EnvironmentSettings(BaseSettings):
         """Which of these settings a deployment lacks or has left at a placeholder; development needs none of them."""
         if self.is_development:
             return []
-        return [f"{name.upper()} {fault}" for name in names if (fault := fault_of_secret(getattr(self, name)))]
+        return [
+            f"{name.upper()} {fault}"
+            for name in names
+            if not is_withheld(name) and (fault := fault_of_secret(getattr(self, name)))
+        ]
 
     @model_validator(mode="before")
     @classmethod
     def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Removes the blanks and newlines that pasting and ``echo`` leave around a text."""
-        return {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in stripped.items() if not (value == WITHHELD and is_withheld(name))}
+
+
+def is_withheld(name: str) -> bool:
+    """Whether this Lambda function does not get the setting on purpose: serverless.yml gives each its own secrets."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ and os.environ.get(name.upper()) == WITHHELD
 
 
 def is_on_a_platform() -> bool:

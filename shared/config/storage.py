@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr
 
 from shared.config.credentials import text_of
-from shared.config.environment import EnvironmentSettings, is_on_a_platform
+from shared.config.environment import EnvironmentSettings, is_on_a_platform, is_withheld
 
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
@@ -71,7 +71,7 @@ class StorageSettings(EnvironmentSettings):
             problems.append("STORAGE_URL must begin with s3:// or file:///")
         if scheme == "s3" and not urlsplit(self.storage_url).netloc:
             problems.append("STORAGE_URL names no bucket")
-        if scheme == "s3" and not all(self.storage_keys[:2]):
+        if scheme == "s3" and not all(self.storage_keys[:2]) and not is_withheld("storage_secret_access_key"):
             problems.append("STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing")
         if scheme == "memory" and not self.is_development:
             problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")

@@ -19,21 +19,21 @@ class Cursors:
     """Writes and reads cursors. A ``walk`` names the list and its caller."""
 
     def __init__(self, settings: Settings) -> None:
-        self._key = settings.signing_key
+        self._settings = settings
 
     def write(self, start: PageStart | None, *walk: str) -> str | None:
         """Returns the cursor for this start of a page; None for None."""
         if start is None:
             return None
         text = base64.urlsafe_b64encode(f"{start.ms}.{start.bound}".encode()).decode().rstrip("=")
-        return page_tag(self._key, text, *walk) + text
+        return page_tag(self._settings.signing_key, text, *walk) + text
 
     def read(self, cursor: str | None, *walk: str) -> PageStart | None:
         """Returns the start of the page; InvalidRequest for a cursor that was not written for this walk."""
         if cursor is None:
             return None
-        signature, text = cursor[:TAG], cursor[TAG:]
-        if not cursor.isascii() or not hmac.compare_digest(signature, page_tag(self._key, text, *walk)):
+        signature, text, key = cursor[:TAG], cursor[TAG:], self._settings.signing_key
+        if not cursor.isascii() or not hmac.compare_digest(signature, page_tag(key, text, *walk)):
             raise InvalidRequest("must come from an answer to the same request", field="cursor")
         ms, _, bound = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(".")
         return PageStart(int(ms), bound)

@@ -19,10 +19,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.credentials import fault_of_secret, is_plain
+from shared.config.environment import is_withheld
 from shared.config.hosting import is_loopback
 from shared.config.settings import Settings
 from shared.json_value import Json
@@ -117,7 +118,8 @@ class WaveSpeedSettings(BaseSettings):
         if len(self.webhook_secrets) < len(self._webhook_parts()):
             faults.append("WAVESPEED_WEBHOOK_SECRET must be whsec_ followed by text; several are separated by commas")
         if not settings.is_development:
-            faults += [f"{name.upper()} {fault}" for name, value in named.items() if (fault := fault_of_secret(value))]
+            missed = {name: value for name, value in named.items() if not is_withheld(name)}
+            faults += [f"{name.upper()} {fault}" for name, value in missed.items() if (fault := fault_of_secret(value))]
         return faults
 
     def _webhook_parts(self) -> list[str]:
@@ -126,7 +128,9 @@ class WaveSpeedSettings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _strip(cls, value: Any) -> Any:
+    def _strip(cls, value: Any, field: ValidationInfo) -> Any:
+        if is_withheld(field.field_name or ""):
+            return None
         return value.strip() if isinstance(value, str) else value
 
 

@@ -4,15 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from shared.budget import Budget
 from shared.config.order import TIERS
 from shared.config.settings import Settings
 from shared.jobqueue.priority import TIER_POINTS
 from shared.startup import SettingsError, load_settings
 from tests.config.production import GOOD
-from tests.project import ROOT
 
 
 def test_a_complete_production_deployment_starts(environment: pytest.MonkeyPatch) -> None:
@@ -110,21 +107,6 @@ def test_blanks_and_newlines_around_a_secret_are_not_part_of_it(environment: pyt
     environment.setenv("REPLICATE_API_TOKEN", " r8_1a2b3c4d5e6f7a8b9c\n")
     token = load_settings().replicate_api_token
     assert token is not None and token.get_secret_value() == "r8_1a2b3c4d5e6f7a8b9c"
-
-
-@pytest.mark.parametrize("function", ["submit", "process_queue"])
-def test_the_numbers_of_serverless_yml_are_settings_that_start(environment: pytest.MonkeyPatch, function: str) -> None:
-    document = yaml.safe_load((ROOT / "serverless.yml").read_text())
-    names = {"submit": "submit", "process_queue": "processQueue"}
-    own = document["functions"][names[function]]
-    for name, value in {**document["provider"]["environment"], **own.get("environment", {})}.items():
-        if not str(value).startswith("$"):
-            environment.setenv(name, value)
-    environment.setenv("AWS_LAMBDA_FUNCTION_NAME", function)
-    loaded = load_settings()
-    assert loaded.function_max_duration == own.get("timeout", document["provider"]["timeout"])
-    assert Budget.of_function(loaded).allows_submission(loaded)
-    assert Budget(loaded.tick_budget).allows_submission(loaded) or function != "process_queue"
 
 
 @pytest.mark.parametrize(

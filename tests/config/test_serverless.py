@@ -1,0 +1,180 @@
+"""What serverless.yml gives each function of AWS Lambda: all settings, and only the secrets that the function uses."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from local.environment import setting_names
+from shared.budget import Budget
+from shared.config.credentials import WITHHELD
+from shared.config.settings import Settings
+from shared.providers.wavespeed import WaveSpeedSettings
+from shared.startup import SettingsError, load_settings
+from tests.config.production import GOOD
+from tests.project import ROOT
+
+DOCUMENT = yaml.safe_load((ROOT / "serverless.yml").read_text())
+FUNCTIONS: dict[str, Any] = DOCUMENT["functions"]
+# Settings that no function on Lambda gets, and why.
+LEFT_OUT = {
+    "USE_REDIS_FOR_TASKS": "false is refused on Lambda",
+    "ALLOW_LOOPBACK": "true is refused outside development",
+    "TIMING_SCALE": "for tests",
+    "VERCEL_AUTOMATION_BYPASS_SECRET": "of Vercel",
+    "QSTASH_TOKEN": "only `make schedule` uses it",
+    "QSTASH_URL": "only `make schedule` uses it",
+    "KV_REST_API_URL": "another name of UPSTASH_REDIS_REST_URL, which the functions get",
+    "KV_REST_API_TOKEN": "another name of UPSTASH_REDIS_REST_TOKEN, which the functions get",
+    "AWS_REGION": "set by Lambda",
+    "AWS_ACCESS_KEY_ID": "set by Lambda",
+    "AWS_SECRET_ACCESS_KEY": "set by Lambda",
+    "AWS_SESSION_TOKEN": "set by Lambda",
+}
+STARTS_JOBS = {"SIGNING_SECRET", "HOOKS", "STORAGE_SECRET_ACCESS_KEY", "REPLICATE_API_TOKEN", "WAVESPEED_API_KEY"}
+SCHEDULERS = {"QUEUE_PROCESSOR_TOKEN", "CRON_SECRET", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"}
+# The secrets of each function, besides the store's token, and API_KEYS, whose names the limits count.
+SECRETS_OF = {
+    "submit": STARTS_JOBS,
+    "status": STARTS_JOBS,
+    "jobs": STARTS_JOBS,
+    "batches": STARTS_JOBS,
+    "hooks": {"SIGNING_SECRET", "HOOKS"},
+    "uploads": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY"},
+    "files": set(),
+    "users": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY"},
+    "operate": STARTS_JOBS | {"OPERATOR_TOKEN"},
+    "processQueue": STARTS_JOBS | SCHEDULERS | {"OPERATOR_TOKEN"},
+    "tick": STARTS_JOBS,
+    "webhook": STARTS_JOBS | {"REPLICATE_WEBHOOK_SECRET", "WAVESPEED_WEBHOOK_SECRET"},
+    "health": set(),
+}
+EVERYTHING = GOOD | {
+    "OPERATOR_TOKEN": "d6e5f4a3b2c1d0e9f8a7",
+    "CRON_SECRET": "e7f6a5b4c3d2e1f0a9b8",
+    "QSTASH_CURRENT_SIGNING_KEY": "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
+    "QSTASH_NEXT_SIGNING_KEY": "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs",
+    "PROVIDERS": "replicate,wavespeed",
+    "WAVESPEED_API_KEY": "ws-0123456789abcdef",
+    "WAVESPEED_WEBHOOK_SECRET": "whsec_0123456789abcdef0123456789abcdef",
+    "STORAGE_URL": "s3://films/results",
+    "STORAGE_ACCESS_KEY_ID": "films",
+    "STORAGE_SECRET_ACCESS_KEY": "f8a7b6c5d4e3f2a1b0c9",
+    "HOOKS": '{"web": {"url": "https://acme.dev/hook"}}',
+}
+
+
+def deployed(function: str, shell: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables of a function that is deployed from a shell with these."""
+    written = DOCUMENT["provider"]["environment"] | FUNCTIONS[function].get("environment", {})
+    found = {name: resolved(str(value), shell) for name, value in written.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def resolved(value: str, shell: Mapping[str, str]) -> str | None:
+    """Returns the first source of ``${...}`` that has a value, as the framework does; a value as it is otherwise."""
+    inner = re.fullmatch(r"\$\{(.*)\}", value)
+    if inner is None:
+        return value
+    for source in inner.group(1).split(", "):
+        if source == "null":
+            return None
+        if source == "sls:stage":
+            return "production"
+        if not source.startswith("env:"):
+            return source.strip("'")
+        if (found := shell.get(source.removeprefix("env:"))) is not None:
+            return found
+    raise AssertionError(f"nothing for {value}")
+
+
+def start(function: str, shell: Mapping[str, str], environment: pytest.MonkeyPatch) -> Settings:
+    """Returns the settings of a function that is deployed from this shell."""
+    for name in EVERYTHING:
+        environment.delenv(name, raising=False)
+    for name, value in deployed(function, shell).items():
+        environment.setenv(name, value)
+    environment.setenv("AWS_LAMBDA_FUNCTION_NAME", f"sluice-production-{function}")
+    return load_settings()
+
+
+def test_each_setting_reaches_a_function_or_is_listed_with_a_reason() -> None:
+    written = {*DOCUMENT["provider"]["environment"]}.union(*(own.get("environment", {}) for own in FUNCTIONS.values()))
+    assert written | set(LEFT_OUT) == setting_names()
+    assert not written & set(LEFT_OUT)
+
+
+def test_each_setting_of_a_deployer_reaches_each_function_unless_it_is_a_secret() -> None:
+    """No name is written wrongly, and none is fixed except what follows from a function's timeout."""
+    fixed = {"SLUICE_ENV", "FUNCTION_MAX_DURATION", "TICK_BUDGET", "TICK_SECOND_PASS"}
+    common = setting_names() - fixed - set(LEFT_OUT) - set().union(*SECRETS_OF.values())
+    shell = {name: f"value of {name}" for name in setting_names()}
+    for function in FUNCTIONS:
+        given = deployed(function, shell)
+        assert {name: given.get(name) for name in common} == {name: shell[name] for name in common}, function
+
+
+def test_each_function_gets_only_the_secrets_that_it_uses() -> None:
+    """Also each secret is in the table of this test, so that a new one is decided upon."""
+    assert set(SECRETS_OF) == set(FUNCTIONS)
+    fields = {**Settings.model_fields, **WaveSpeedSettings.model_fields}
+    secrets = {name.upper() for name, field in fields.items() if "Secret" in str(field.annotation)} | {"HOOKS"}
+    of_all = {"UPSTASH_REDIS_REST_TOKEN", "API_KEYS"}
+    assert secrets == set().union(*SECRETS_OF.values()) | of_all | (secrets & set(LEFT_OUT))
+    for function in FUNCTIONS:
+        given = deployed(function, EVERYTHING)
+        got = {name for name in secrets if given.get(name) == EVERYTHING.get(name) and name in given}
+        assert got == SECRETS_OF[function] | of_all, function
+
+
+@pytest.mark.parametrize("shell", [GOOD, EVERYTHING], ids=["the least", "everything"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_starts_with_what_it_gets(
+    environment: pytest.MonkeyPatch, function: str, shell: dict[str, str]
+) -> None:
+    own = FUNCTIONS[function]
+    loaded = start(function, shell, environment)
+    assert loaded.function_max_duration == own.get("timeout", DOCUMENT["provider"]["timeout"])
+    assert Budget.of_function(loaded).allows_submission(loaded)
+    assert Budget(loaded.tick_budget).allows_submission(loaded)
+    assert loaded.callers.keys() == {"web", "worker"}
+    assert len("".join(f"{name}{value}" for name, value in deployed(function, shell).items())) < 2048
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SIGNING_SECRET", "QUEUE_PROCESSOR_TOKEN", "REPLICATE_API_TOKEN", "REPLICATE_WEBHOOK_SECRET"),
+        *("WAVESPEED_API_KEY", "WAVESPEED_WEBHOOK_SECRET", "STORAGE_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_a_function_misses_a_secret_that_it_uses_and_no_other(
+    environment: pytest.MonkeyPatch, function: str, name: str
+) -> None:
+    shell = EVERYTHING | {name: ""}
+    if name in SECRETS_OF[function]:
+        with pytest.raises(SettingsError, match=name):
+            start(function, shell, environment)
+    else:
+        start(function, shell, environment)
+
+
+def test_the_word_for_a_secret_that_a_function_does_not_get_is_no_secret(environment: pytest.MonkeyPatch) -> None:
+    loaded = start("health", EVERYTHING, environment)
+    assert loaded.queue_processor_token is None and loaded.replicate_api_token is None
+    with pytest.raises(RuntimeError, match="SIGNING_SECRET"):
+        _ = loaded.signing_key
+    environment.delenv("AWS_LAMBDA_FUNCTION_NAME")
+    with pytest.raises(SettingsError, match="QUEUE_PROCESSOR_TOKEN is a placeholder"):
+        load_settings()
+    assert WITHHELD == "withheld"
+
+
+def test_the_http_api_lets_only_so_many_calls_pass() -> None:
+    stage = DOCUMENT["resources"]["extensions"]["HttpApiStage"]["Properties"]["DefaultRouteSettings"]
+    assert stage == {"ThrottlingRateLimit": "${self:custom.rate}", "ThrottlingBurstLimit": "${self:custom.burst}"}
+    assert resolved(DOCUMENT["custom"]["rate"].replace("param:rate, ", ""), {}) == "100"
+    assert resolved(DOCUMENT["custom"]["burst"].replace("param:burst, ", ""), {"HTTP_BURST": "5"}) == "5"
