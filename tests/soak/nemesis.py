@@ -35,6 +35,7 @@ DOWN = (0.0, 1.5)  # s that a killed instance stays down
 STORMS_EVERY, STORM, STORM_ANSWERS = 15.0, (2.0, 4.0), ("500", "503")
 # s that an instance is frozen; less than a lease, since a platform ends a function that is frozen for longer
 FROZEN = (0.3, 2.5)
+ADMIN_TIMEOUT = 30.0  # s; the simulated servers answer slowly while more processes than cores compute
 
 
 class Nemesis:
@@ -150,5 +151,6 @@ def _admin(port: int, token: str) -> httpx.AsyncClient:
         base_url=f"http://127.0.0.1:{port}/-/",
         headers={"Authorization": f"Bearer {token}"},
         limits=httpx.Limits(max_keepalive_connections=0),
+        timeout=ADMIN_TIMEOUT,
         trust_env=False,
     )
