@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared import runtime
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.jobqueue import FollowUp, JobQueue
@@ -59,6 +60,28 @@ async def reborn(world: World, client: httpx.AsyncClient, **changes: Any) -> tup
     assert await submit(client, **changes) == job_id
     assert await world.incarnation_of(job_id) not in ("", before)
     return job_id, before
+
+
+async def test_another_process_shows_a_deleted_job_for_as_long_as_its_cache_lasts(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    job_id = await submit(client)
+    await world.runtime.queue.finish(
+        job_id, 1, "p1", "completed", {"output": "old"}, incarnation=await world.incarnation_of(job_id)
+    )
+    other = world.runtime
+    assert (await status_of(client, job_id))["output"] == "old"
+
+    world.another_process()
+    assert (await client.delete(f"/api/jobs/{job_id}")).status_code == 204
+    assert (await client.get(f"/api/status/{job_id}")).status_code == 404
+    runtime.install(other)
+    assert (await status_of(client, job_id))["output"] == "old"
+    world.manual.advance(other.settings.status_cache_ttl)
+    assert (await client.get(f"/api/status/{job_id}")).status_code == 404
+
+    assert await submit(client) == job_id
+    assert (await status_of(client, job_id))["status"] == "processing"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "canceled"])
