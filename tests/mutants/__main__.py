@@ -27,21 +27,20 @@ def main(words: Sequence[str]) -> int:
             print(f"The original does not pass the mutants' tests, so that nothing can be proved:\n{trouble}")
             return 1
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            verdicts = list(pool.map(workshop.try_out, mutants))
-    print(table(verdicts))
-    killed = sum(verdict.is_killed for verdict in verdicts)
-    print(f"\n{killed} of {len(verdicts)} mutants killed in {time.monotonic() - began:.0f} s")
-    return 0 if verdicts and killed == len(verdicts) else 1
+            verdicts = []
+            for verdict in pool.map(workshop.try_out, mutants):
+                print(line(verdict), flush=True)
+                verdicts.append(verdict)
+    survivors = [verdict for verdict in verdicts if not verdict.is_killed]
+    print(f"\n{len(verdicts) - len(survivors)} of {len(verdicts)} mutants killed in {time.monotonic() - began:.0f} s")
+    # Once more at the end: a log of CI may show its last lines only.
+    print("".join(f"{line(survivor)}\n" for survivor in survivors), end="")
+    return 0 if verdicts and not survivors else 1
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
-    """mutant | file | killed by | result, one a line."""
-    rows = [("mutant", "file", "killed by", "result")]
-    rows += [(v.name, v.files, v.killed_by, v.result) for v in verdicts]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        " | ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows
-    )
+def line(verdict: Verdict) -> str:
+    """result | mutant | file | killed by"""
+    return " | ".join((verdict.result, verdict.name, verdict.files, verdict.killed_by))
 
 
 if __name__ == "__main__":
