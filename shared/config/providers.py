@@ -48,7 +48,7 @@ REGISTRY = (
         has_list=True,
     ),
     # Account level Bronze: 5 videos a minute, 3 at once (WaveSpeed, account levels). It ends no run by itself.
-    # Its pages show results at cdn.wavespeed.ai (get-result); RESULT_HOSTS adds others.
+    # Its pages show results at cdn.wavespeed.ai (get-result). Callers publish URLs of the CloudFront host instead.
     Listing(
         "wavespeed",
         "shared.providers.wavespeed:WaveSpeed",
@@ -56,7 +56,7 @@ REGISTRY = (
         burst=3,
         concurrency=3,
         run_limit=3600,
-        file_hosts=("wavespeed.ai",),
+        file_hosts=("wavespeed.ai", "d1q70pf5vjeyhc.cloudfront.net"),
     ),
 )
 NUMBERS = {listing.name: number for number, listing in enumerate(REGISTRY)}

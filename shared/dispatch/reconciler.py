@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from shared.clock import Clock
 from shared.config.providers import NUMBERS, REGISTRY
@@ -28,6 +29,7 @@ from shared.storage.files import files_in, write_files
 # for the script, and must then stay below the 10 MB of a request to Upstash (its pricing page).
 MAX_OUTPUT = 4_000_000
 RETENTION = 3600.0  # s; Replicate deletes results an hour after their creation (its page on data retention)
+MAX_HOSTS_LOGGED = 5
 NOTHING = Ended("stale")
 
 
@@ -152,9 +154,17 @@ class Reconciler:
                 incarnation=incarnation,
             )
         fields = {"output": output}
-        if self._settings.storage_scheme and (files := files_in(prediction.output, provider, self._settings)):
+        files = files_in(prediction.output, provider, self._settings) if self._settings.storage_scheme else []
+        if files:
             fields["files"] = write_files(files)
-        return await self._queue.finish(job_id, attempt, prediction.id, "completed", fields, incarnation=incarnation)
+        foreign = sum(file["state"] == "foreign_host" for file in files)
+        ended = await self._queue.finish(
+            job_id, attempt, prediction.id, "completed", fields, foreign=foreign, incarnation=incarnation
+        )
+        if foreign and ended.word == "finished":
+            hosts = sorted({urlsplit(file["url"]).hostname or "" for file in files})
+            log.warning("files_not_kept", job=job_id, provider=provider, files=foreign, hosts=hosts[:MAX_HOSTS_LOGGED])
+        return ended
 
     async def look_at(self, job: Overdue) -> Ended:
         """Does for one overdue job the work that its webhook or its function did not."""

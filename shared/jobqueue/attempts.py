@@ -63,11 +63,13 @@ class Attempts(Scripted):
         outcome: str,
         fields: Mapping[str, str],
         *,
+        foreign: int = 0,
         incarnation: str = "",
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
 
-        With ``files`` among the fields, they are stored before the owner is notified.
+        With ``files`` among the fields, they are stored before the owner is notified. Those of ``foreign`` hosts are
+        only counted: if there are any, there are no others.
         """
         return await self._run(
             "finish",
@@ -79,7 +81,8 @@ class Attempts(Scripted):
             incarnation=incarnation,
             prediction=prediction,
             outcome=outcome,
-            store_lease=timedelta(seconds=self._settings.lease) if "files" in fields else None,
+            store_lease=timedelta(seconds=self._settings.lease) if "files" in fields and not foreign else None,
+            foreign=foreign,
             fields=fields,
         )
 

@@ -1,6 +1,7 @@
 """The files of a job's result: found in a provider's output, and recorded with the job."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NotRequired, TypedDict
 from urllib.parse import urlsplit
@@ -14,9 +15,16 @@ MAX_FILES = 50  # of one job that are copied
 MAX_LISTED = 200  # of one job
 MAX_URL = 4000
 MAX_DEPTH = 20  # levels of an output that are searched
+# What models make; a page or an archive that an output refers to is no result that was lost.
+MEDIA_PATH = re.compile(
+    r".*\.(?:mp4|m4v|mov|webm|mkv|avi|gif|png|jpe?g|webp|avif|bmp|tiff?|heic|svg|mp3|wav|flac|ogg|opus|m4a|aac"
+    r"|glb|gltf|obj|ply|usdz|stl|fbx|safetensors)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 # pending: a copy is under way or will be tried again; expired: the provider deleted the file before it was copied
-FileState = Literal["pending", "stored", "expired", "failed"]
+# foreign_host: the output has URLs of media, and none of them leads to a host that files are copied from
+FileState = Literal["pending", "stored", "expired", "failed", "foreign_host"]
 CopyError = Literal[
     "source_gone", "source_unavailable", "too_large", "empty", "storage_unavailable", "address_refused", "redirected"
 ]
@@ -60,10 +68,13 @@ class File(TypedDict):
 def files_in(output: Json, provider: str, settings: Settings) -> list[File]:
     """Returns a file for each distinct URL in the output that leads to the provider's hosts, at most MAX_LISTED.
 
-    Files to copy are pending. A file with a URL that is too long has failed, and so have those beyond MAX_FILES.
+    Files to copy are pending. A file with a URL that is too long has failed, and so have those beyond MAX_FILES. If no
+    URL leads to these hosts, the files are those of other hosts that look like media; they are not copied.
     """
     hosts = hosts_of(provider, settings)
     found = dict.fromkeys(url for url in _texts(output) if is_of(url, hosts, settings))
+    if not found:
+        return _foreign(output)
     files: list[File] = []
     pending = 0
     for url in list(found)[:MAX_LISTED]:
@@ -75,6 +86,22 @@ def files_in(output: Json, provider: str, settings: Settings) -> list[File]:
             pending += 1
             files.append({"url": url, "state": "pending"})
     return files
+
+
+def _foreign(output: Json) -> list[File]:
+    """Returns the media in an output that are of no known host: a provider may have a new one."""
+    found = dict.fromkeys(url for url in _texts(output) if len(url) <= MAX_URL and _is_media(url))
+    return [{"url": url, "state": "foreign_host"} for url in list(found)[:MAX_LISTED]]
+
+
+def _is_media(url: str) -> bool:
+    if not url.startswith(("https://", "http://")):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.netloc) and MEDIA_PATH.fullmatch(parts.path) is not None
 
 
 def hosts_of(provider: str, settings: Settings) -> tuple[str, ...]:

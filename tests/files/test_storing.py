@@ -168,7 +168,10 @@ async def test_a_file_elsewhere_is_never_fetched(valkey: RunningServer, source: 
     """Without ALLOW_LOOPBACK the guard refuses the simulator's address, as in a deployment."""
     async with make_world(valkey, ManualClock(), storage_url="memory://elsewhere") as world:
         shown = await document(world, await ended(world, [source.url(), "http://replicate.delivery/x.mp4"]))
-        assert shown["files"] == [] and shown["stage"] == "done" and source.received == []
+        assert [(file["state"], file["url"]) for file in shown["files"]] == [
+            ("foreign_host", "http://replicate.delivery/x.mp4")
+        ]
+        assert shown["stage"] == "done" and source.received == []
 
 
 async def test_a_document_does_not_change_while_its_urls_are_valid(world: World, source: Receiver) -> None:

@@ -64,7 +64,14 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
         _note_outcomes(model, call, name)
     changes |= {"other": other} if other else {}
     follow = end(model, name, outcome, now, store_until, attempt == job["attempt"], **changes)
+    _count_foreign(model, call)
     return ["finished", outcome, model.waiting(now), other, follow]
+
+
+def _count_foreign(model: Model, call: Call) -> None:
+    """Files of unknown hosts, which are not stored."""
+    if call["foreign"] != "0":
+        model.counters["files_foreign"] += call.number("foreign")
 
 
 def _may_end(job: Job, attempt: int, outcome: str) -> bool:

@@ -31,6 +31,7 @@ from tests.model.outbox import JOB_EVENTS
 from tests.model.state import Model
 from tests.world import ObedientProvider
 
+FOREIGN = "https://elsewhere.test/x.png"  # of no known host: such files are not copied
 FILES = {"replicate": "https://replicate.delivery/x.png", "wavespeed": "https://files.wavespeed.ai/x.png"}
 OUT_OF_MEMORY = "CUDA out of memory"
 MAX_SKEW = 120_000

@@ -16,7 +16,7 @@ from shared.jobs.request import SubmitRequest
 from shared.providers.base import Prediction, SubmissionOutcome
 from tests.model.call import VERB_OF
 from tests.model.content import Content
-from tests.model.driver import FILES, SOUND, Caller, Driver, Held, Leased
+from tests.model.driver import FILES, FOREIGN, SOUND, Caller, Driver, Held, Leased
 from tests.model.outbox import JOB_EVENTS
 from tests.model.state import Model
 from tests.model.strategies import (
@@ -163,7 +163,7 @@ class QueueMachine(Driver):
         if age and tried:
             job = tried[pick % len(tried)]
         attempt = max(1, self.attempt_of(job) - age)
-        output = [job, FILES[self.provider_of(job)]] if pick % 3 else [job]
+        output = [job, FILES[self.provider_of(job)] if pick % 3 else FOREIGN]
         said = Prediction("px" if foreign else "", status, output=output, error=error, progress=pick % 100)
         self.report(job, attempt, said, caller)
 

@@ -1,6 +1,6 @@
 """Mutants of the follow-ups of ended jobs: the outbox' scripts, and the Python that delivers."""
 
-from tests.mutants.mutant import Mutant, lua, python
+from tests.mutants.mutant import Mutant, attempts, lua, python
 
 SCOPE = "shared/outbox/scope.py"
 DELIVERY = "shared/hooks/delivery.py"
@@ -153,6 +153,11 @@ HANDED_OUT = (
         "a job that is gone stays in the outbox", "outbox_claim",
         "gone", "",
         verbs("files_of_a_job_that_is_gone_are_forgotten"),
+    ),
+    lua(
+        "files of unknown hosts are not counted", "finish",
+        "foreign", "",
+        *attempts("files_of_foreign_hosts_are_counted_once_and_hold_nothing_up"),
     ),
     lua(
         "a repeated keep is refused", "outbox_keep",

@@ -228,3 +228,15 @@ async def test_a_run_handed_to_a_tick_is_not_asked_about_by_a_poll_at_once(world
     world.manual.advance(31)
     assert len((await world.runtime.queue.claim(5)).overdue) == 1
     assert await world.runtime.queue.check(job_id) is None
+
+
+async def test_files_of_foreign_hosts_are_counted_once_and_hold_nothing_up(world: World) -> None:
+    queue = world.runtime.queue
+    job_id = await world.enqueue(start=True)
+    await queue.record(job_id, 1, "p1")
+    fields = {"output": "[]", "files": '[{"url":"https://a.example/x.png","state":"foreign_host"}]'}
+    words = [(await queue.finish(job_id, 1, "p1", "completed", fields, foreign=1)).word for _ in range(2)]
+    assert words == ["finished", "already"]
+    assert (await world.runtime.records.stats()).counters["files_foreign"] == 1
+    job = await world.runtime.records.read(job_id)
+    assert not job.is_storing and job.files[0]["state"] == "foreign_host" and world.follow_ups() == []

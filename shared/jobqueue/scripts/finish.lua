@@ -3,7 +3,7 @@
 -- With: keys, lost, room, pauses, users, shares, runs, seats, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
---       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, fields: pairs...
+--       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, foreign: count, fields: pairs...
 -- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text} |
 --       {already, outcome: name, waiting: flag, other: text} | {stale} | {replaced} | {unknown}
 -- waiting: 1 if a claim would find a job.
@@ -11,6 +11,7 @@
 -- replaced: the job was deleted, and its id belongs to another one now.
 -- follow: what this caller has to do now.
 -- store_lease: ms, if there are files to store.
+-- foreign: how many files are not stored, since they are of no known host.
 local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_requested', 'other', unpack(ENDING))
 local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
 f.is_accepted = arg.attempt == f.attempt
@@ -90,4 +91,5 @@ local function note_prediction()
 end
 
 end_job(arg.id, f, outcome, fields, { store_lease = store_lease, note = note_prediction })
+if arg.foreign ~= '0' then redis.call('HINCRBY', key.stats, 'files_foreign', arg.foreign) end -- mutant: foreign
 return { 'finished', outcome, has_waiting(), other, follow() }
