@@ -2,7 +2,7 @@
 
 One call at a time works on a job's files; its turn identifies it. Copies of different turns have different keys. So a
 late turn, whose result is refused, removes only its own copies. Each file is recorded as soon as it is stored. The turn
-that records the last one removes the copies that earlier turns left behind.
+that records the last one first removes the copies that earlier turns left behind: no caller comes after that record.
 """
 
 import asyncio
@@ -80,10 +80,10 @@ class Storing:
                 # A function that is killed at the next file loses that one only. The last one is recorded below.
                 if new and n != pending[-1] and self._has_time(budget) and not await self._note_progress(row, f, files):
                     return await self._withdraw(row, made, budget)
+        if all(file["state"] != "pending" for file in files):
+            await self._tidy(row, f, files, made, budget)
         if not await self._note(row, f, files):
             await self._withdraw(row, made, budget)
-        elif all(file["state"] != "pending" for file in files):
-            await self._tidy(row, f, files, made, budget)
 
     def _has_time(self, budget: Budget) -> bool:
         """Whether another copy may begin."""
@@ -190,14 +190,17 @@ class Storing:
         return max(0.0, budget.left - self._settings.store_total_timeout)
 
     async def _tidy(self, row: FollowUp, f: dict[str, str], files: list[File], made: list[str], budget: Budget) -> None:
-        """Removes copies of this and earlier turns that no file names; no turn may add files any longer."""
+        """Removes copies of this and earlier turns that no file names; these turns can record no more of them.
+
+        The copies of a later turn stay: the record will refuse this turn.
+        """
         noted = _keys_of(files)
         unnamed = {key for key in made if key not in noted}
         try:
-            async with asyncio.timeout(min(TIDY_TIMEOUT, budget.left)):
+            async with asyncio.timeout(min(TIDY_TIMEOUT, self._time_before_note(budget))):
                 if row.turn > 1:
                     async for page in self._bucket.pages(_folder_of(row, f)):
-                        unnamed |= {key for key in page if key not in noted}
+                        unnamed |= {key for key in page if key not in noted and layout.turn_of(key) <= row.turn}
         except (StorageError, TimeoutError) as error:
             log.warning("copies_not_listed", job=row.id, error=type(error).__name__)
         await self._remove(sorted(unnamed), budget)
@@ -218,7 +221,7 @@ class Storing:
         if not keys:
             return
         try:
-            async with asyncio.timeout(min(TIDY_TIMEOUT, budget.left)):  # all is recorded by now
+            async with asyncio.timeout(min(TIDY_TIMEOUT, self._time_before_note(budget))):
                 await self._bucket.delete(keys)
         except (StorageError, TimeoutError) as error:
             log.warning("copy_not_removed", reason=str(error) or "out of time", count=len(keys))
@@ -247,8 +250,10 @@ def _note_failure(file: File, failure: "CopyFailed") -> None:
     """Records why a copy failed, and ends the file if no further try may help."""
     file["error"] = failure.code
     if failure.code == "source_gone":
-        if not failure.retryable and file["tries"] >= TRIES_TO_BE_GONE:
-            file["state"] = "expired"
+        if not failure.retryable:
+            file["gone"] = file.get("gone", 0) + 1
+            if file["gone"] >= TRIES_TO_BE_GONE:
+                file["state"] = "expired"
     elif not failure.retryable:
         file["state"] = "failed"
 

@@ -54,6 +54,7 @@ class File(TypedDict):
     state: FileState
     error: NotRequired[FileError]  # why it has no copy, or why the last try failed
     tries: NotRequired[int]  # how many turns have begun its copy and recorded it
+    gone: NotRequired[int]  # how many of these the provider answered with 410
     key: NotRequired[str]
     size: NotRequired[int]
     type: NotRequired[str]

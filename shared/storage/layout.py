@@ -10,11 +10,13 @@ deleted job overwrites nothing.
 """
 
 import hashlib
+import re
 import secrets
 from datetime import UTC, datetime
 
 RESULTS = "results"
 UPLOADS = "uploads"
+OF_TURN = re.compile(r"[0-9]+(?:-(?P<turn>[0-9]+))?(?:-thumbnail)?\.[a-z0-9]+")
 
 
 def day_of(milliseconds: int) -> str:
@@ -54,6 +56,12 @@ def result_key(folder: str, number: int, extension: str, turn: int = 1) -> str:
 def thumbnail_key(folder: str, number: int, extension: str, turn: int = 1) -> str:
     """Returns the key of the thumbnail of the file with this number."""
     return f"{folder}/{_name(number, turn)}-thumbnail.{extension}"
+
+
+def turn_of(key: str) -> int:
+    """Returns the turn that made a file of a job, by its key; 0 for a key that no turn has made."""
+    found = OF_TURN.fullmatch(key.rpartition("/")[2])
+    return int(found["turn"] or 1) if found else 0
 
 
 def _name(number: int, turn: int) -> str:

@@ -350,6 +350,9 @@ class Simulation:
 
 
 def _may_leave_files(plan: FaultPlan, fault: Fault) -> bool:
-    """Whether a copy could be made that no process can note: the process is gone, or its answer is lost."""
+    """Whether a copy could stay that no later turn removes: its process was late, or the bucket did not remove it.
+
+    What a process leaves that has died is removed before the last note.
+    """
     is_at_bucket = plan.points[fault.number - 1].rpartition(" ")[2].startswith("bucket:")
-    return fault.kind in ("crash", "silence", "pause", "long_pause", "stale_repeat") or is_at_bucket
+    return fault.kind in ("pause", "long_pause", "stale_repeat") or (is_at_bucket and fault.kind != "crash")

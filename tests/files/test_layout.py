@@ -21,6 +21,13 @@ def test_keys_are_laid_out_by_day_and_then_by_user() -> None:
     assert layout.user_folder("ap", "pada") != user
 
 
+def test_a_key_says_which_turn_made_it() -> None:
+    for turn in (1, 2, 13):
+        assert layout.turn_of(layout.result_key("results/x", 4, "mp4", turn)) == turn
+        assert layout.turn_of(layout.thumbnail_key("results/x", 4, "jpg", turn)) == turn
+    assert layout.turn_of("results/x/else") == layout.turn_of("results/x/a-2.mp4") == 0
+
+
 def test_a_day_is_over_at_its_end() -> None:
     midnight = NOW // DAY * DAY
     assert layout.is_before("results/2027-01-14", midnight)

@@ -88,6 +88,20 @@ async def test_a_file_that_is_gone_ends_expired_and_the_owner_is_notified(world:
         assert json.loads(owner.received[0].body)["data"]["files"][0]["state"] == "expired"
 
 
+async def test_one_410_behind_other_failures_is_not_yet_believed(world: World, source: Receiver) -> None:
+    statuses = iter([503, 404, 410, 410, 200])
+    source.answers = lambda _: (next(statuses), {}, FILM)
+    job_id = await ended(world, source.url())
+    await world.follow_up()
+    for tries in range(2, 6):
+        (file,) = (await document(world, job_id))["files"]
+        assert file["state"] == "pending" and len(source.received) == tries - 1
+        world.manual.advance(400)
+        await world.work_off()
+    (file,) = (await document(world, job_id))["files"]
+    assert file["state"] == "stored" and file["error"] is None
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_file_that_is_not_there_yet_is_asked_for_until_it_is_too_late(
     world: World, source: Receiver, status: int

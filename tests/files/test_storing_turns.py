@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from shared.budget import Budget
+from shared.errors import StoreUncertain
 from shared.jobqueue import FollowUp, Outbox
+from shared.outbox.storing import FIELDS
+from shared.storage import layout
+from shared.storage.bucket import Bucket
 from tests.buckets import pieces
 from tests.files.storing import FILM, all_keys, document, ended, job_of, kept
 from tests.receiver import Answer, Received, Receiver
@@ -114,6 +119,63 @@ async def test_a_copy_whose_turn_is_over_is_removed_again(world: World, source: 
     await copying
     assert await all_keys(world) == []
     await world.runtime.storing.store(second, Budget(50))
+    assert await kept(world, job_id) == FILM
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_a_lost_answer_to_the_last_note_leaves_no_copy_of_an_earlier_turn(
+    world: World, source: Receiver, is_applied: bool
+) -> None:
+    """Also if the function dies behind its last note: no caller comes after that."""
+    job_id = await ended(world, source.url())
+    world.follow_ups()
+    job = await job_of(world, job_id)
+    earlier = layout.incarnation_folder(job.ended_at or 0, job.owner, job.user, job_id, job.incarnation)
+    for name in ("0.mp4", "0-thumbnail.jpg"):  # of a function that died before its note
+        await world.runtime.bucket.save(f"{earlier}/{name}", pieces(FILM), "video/mp4")
+    world.manual.advance(130)
+    keep = Outbox.keep
+
+    async def lost(self: Outbox, *given: Any, **named: Any) -> bool:
+        if is_applied:
+            await keep(self, *given, **named)
+        raise StoreUncertain
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Outbox, "keep", lost)
+        await world.work_off()
+    left = [key for key in await all_keys(world) if layout.turn_of(key) == 1]
+    assert left == [] and (await job_of(world, job_id)).is_storing == (not is_applied)
+    for _ in range(2):
+        world.manual.advance(130)
+        await world.work_off()
+    (file,) = (await job_of(world, job_id)).files
+    assert sorted(await all_keys(world)) == sorted([file["key"], file["thumbnail"]])
+
+
+async def test_a_turn_removes_nothing_of_a_later_one(world: World, source: Receiver) -> None:
+    job_id = await ended(world, source.url())
+    world.follow_ups()
+    world.manual.advance(130)
+    ((second,), _) = await world.runtime.outbox.claim(1, 0, 1)
+    read = await world.runtime.outbox.read(job_id, ("completed",), FIELDS)
+    world.manual.advance(130)
+    ((third,), _) = await world.runtime.outbox.claim(1, 0, 1)
+    late = Bucket.pages
+
+    async def pages(self: Bucket, prefix: str) -> AsyncIterator[list[str]]:
+        """The third turn stores its copy while the second one looks for what to remove."""
+        if not source.on("/third"):
+            source.received.append(Received("/third", {}, b""))
+            await world.runtime.bucket.save(f"{prefix}/0-3.mp4", pieces(FILM), "video/mp4")
+        async for page in late(self, prefix):
+            yield page
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Bucket, "pages", pages)
+        await world.runtime.storing._store(second, read, Budget(50))
+    assert [key.rpartition("/")[2] for key in await all_keys(world)] == ["0-3.mp4"]
+    await world.runtime.storing.store(third, Budget(50))
     assert await kept(world, job_id) == FILM
 
 
