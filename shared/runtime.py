@@ -91,10 +91,12 @@ class Runtime:
         self.records = Records(store, configured, clock)
         self.controls = Controls(store, configured, clock)
         self.limits = Limits(self.controls, configured, clock)
-        self.reconciler = Reconciler(self.queue, self.records, self.providers, durations, configured, clock)
+        self.bucket = bucket or Bucket(configured)
+        self.reconciler = Reconciler(
+            self.queue, self.records, self.providers, durations, self.bucket, configured, clock
+        )
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
-        self.bucket = bucket or Bucket(configured)
         self.outbox = Outbox(store, configured, clock, follow_ups)
         self.storing = Storing(self.outbox, self.bucket, configured, clock, source)
         self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock, endpoint)

@@ -1,5 +1,6 @@
 """Applies a provider's reports to the store: the same code for a webhook, a poll and a cancellation."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
-from shared.errors import InvalidRequest, NotUnknown
+from shared.errors import InvalidRequest, JobNotFound, NotUnknown
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
 from shared.jobqueue.attempts import Candidacy, Proof
 from shared.jobqueue.record import JobRecord
@@ -23,7 +24,9 @@ from shared.providers.base import Found, Prediction, PredictionGone, ProviderUna
 from shared.providers.failures import classify_failure
 from shared.providers.loading import Providers
 from shared.providers.reading import MAX_ANSWER
-from shared.storage.files import files_in, write_files
+from shared.storage import layout
+from shared.storage.bucket import Bucket, StorageError
+from shared.storage.files import Staged, data_uris_in, files_in, write_files
 
 # bytes; media are URLs. Vercel (4.5 MB) and Lambda (6 MB) cannot answer a status with more. The output is quoted again
 # for the script, and must then stay below the 10 MB of a request to Upstash (its pricing page).
@@ -42,6 +45,7 @@ class Reconciler:
         records: Records,
         providers: Providers,
         durations: Durations,
+        bucket: Bucket,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -49,6 +53,7 @@ class Reconciler:
         self._records = records
         self._providers = providers
         self._durations = durations
+        self._bucket = bucket
         self._settings = settings
         self._clock = clock
         self._lease = timedelta(seconds=settings.lease)
@@ -129,7 +134,10 @@ class Reconciler:
     ) -> Ended:
         if prediction.model and prediction.seconds is not None:
             self._durations.learn(prediction.model, prediction.seconds)
-        output = json.dumps(prediction.output, separators=(",", ":"))
+        began = self._clock.now()
+        if (staged := await self._staged(job_id, incarnation, prediction, began)) is None:
+            return NOTHING  # its next poll or tick asks again, as long as the provider has the output
+        output = json.dumps(staged.output, separators=(",", ":"))
         if prediction.removed and prediction.output is None:
             detail = "The provider had deleted the result before it could be fetched."
             return await self._queue.fail(
@@ -154,17 +162,49 @@ class Reconciler:
                 incarnation=incarnation,
             )
         fields = {"output": output}
-        files = files_in(prediction.output, provider, self._settings) if self._settings.storage_scheme else []
+        has_storage = bool(self._settings.storage_scheme)
+        files = files_in(staged.output, provider, self._settings, staged.files) if has_storage else []
         if files:
             fields["files"] = write_files(files)
         foreign = sum(file["state"] == "foreign_host" for file in files)
+        # With the time that names the folder of its files, so that a deletion finds them.
+        ended_at = began if staged.files else None
         ended = await self._queue.finish(
-            job_id, attempt, prediction.id, "completed", fields, foreign=foreign, incarnation=incarnation
-        )
+            job_id, attempt, prediction.id, "completed", fields,
+            foreign=foreign, ended_at=ended_at, incarnation=incarnation,
+        )  # fmt: skip
         if foreign and ended.word == "finished":
             hosts = sorted({urlsplit(file["url"]).hostname or "" for file in files})
             log.warning("files_not_kept", job=job_id, provider=provider, files=foreign, hosts=hosts[:MAX_HOSTS_LOGGED])
         return ended
+
+    async def _staged(self, job_id: str, incarnation: str, prediction: Prediction, now: int) -> Staged | None:
+        """Stores the files that an output holds itself; returns None if it is too large to be kept without that.
+
+        Without such files, or a storage, the output stays as it is.
+        """
+        as_it_is = Staged(prediction.output, {})
+        uris = data_uris_in(prediction.output) if self._settings.storage_scheme else []
+        if not uris:
+            return as_it_is
+        try:
+            job = await self._records.read(job_id)
+        except JobNotFound:
+            return as_it_is
+        if job.is_terminal or job.incarnation != incarnation:
+            return Staged(None, {})  # the script says so
+        from shared.storage.staging import stage  # loads what few outputs need
+
+        folder = layout.incarnation_folder(now, job.owner, job.user, job_id, incarnation)
+        try:
+            async with asyncio.timeout(self._settings.provider_timeout):
+                return await stage(
+                    prediction.output, uris, self._bucket, folder, max_bytes=self._settings.storage_max_bytes
+                )
+        except (StorageError, TimeoutError) as error:
+            is_small = len(json.dumps(prediction.output)) <= MAX_OUTPUT
+            log.error("output_not_staged", job=job_id, error=type(error).__name__, is_kept=is_small)
+            return as_it_is if is_small else None
 
     async def look_at(self, job: Overdue) -> Ended:
         """Does for one overdue job the work that its webhook or its function did not."""

@@ -1,11 +1,12 @@
 """The files of a result as their owner sees them, and the output with the copies' URLs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from shared.json_value import Json, read_json
 from shared.log import log
-from shared.storage.files import MAX_DEPTH, File, FileError, FileState, MediaError
+from shared.storage.addresses import changed_in, replaced
+from shared.storage.files import File, FileError, FileState, MediaError
 
 UrlOf = Callable[[str], str]  # returns the URL of the file with this key
 
@@ -40,10 +41,10 @@ def result_document(output: str | None, files: Sequence[File], url_of: UrlOf, *,
     """
     found = _read(output)
     # The provider deletes its file long before the copy is dropped, so then no URL is left.
-    copies = {file["url"]: url_of(file["key"]) if is_kept else None for file in files if file["state"] == "stored"}
+    copies = {file["url"]: url_of(file["key"]) if is_kept else None for file in files if "key" in file}
     return {
-        "output": _replaced(found, copies) if copies else found,
-        "files": [_file_document(file, url_of, is_deleted=not is_kept and file["state"] == "stored") for file in files],
+        "output": changed_in(found, lambda text: _replaced(text, copies)) if copies else found,
+        "files": [_file_document(file, url_of, is_deleted=not is_kept and "key" in file) for file in files],
     }
 
 
@@ -58,7 +59,7 @@ def _read(output: str | None) -> Json:
 
 def _file_document(file: File, url_of: UrlOf, *, is_deleted: bool) -> FileDocument:
     thumbnail = None if is_deleted else file.get("thumbnail")
-    url = url_of(file["key"]) if file["state"] == "stored" else file["url"]
+    url = url_of(file["key"]) if "key" in file else file["url"]
     return {
         "state": "deleted" if is_deleted else file["state"],
         "url": None if is_deleted else url,
@@ -74,11 +75,7 @@ def _file_document(file: File, url_of: UrlOf, *, is_deleted: bool) -> FileDocume
     }
 
 
-def _replaced(value: Json, by: dict[str, str | None], depth: int = MAX_DEPTH) -> Json:
-    if isinstance(value, str):
-        return by.get(value, value)
-    if isinstance(value, list) and depth:
-        return [_replaced(item, by, depth - 1) for item in value]
-    if isinstance(value, dict) and depth:
-        return {name: _replaced(item, by, depth - 1) for name, item in value.items()}
-    return value
+def _replaced(text: str, copies: Mapping[str, str | None]) -> Json:
+    """Returns a text with the copies' URLs; null for one that is the URL of a copy that is gone."""
+    whole = text.strip()
+    return copies[whole] if whole in copies else replaced(text, copies.get)

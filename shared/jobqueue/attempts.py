@@ -64,12 +64,13 @@ class Attempts(Scripted):
         fields: Mapping[str, str],
         *,
         foreign: int = 0,
+        ended_at: int | None = None,
         incarnation: str = "",
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
 
         With ``files`` among the fields, they are stored before the owner is notified. Those of ``foreign`` hosts are
-        only counted: if there are any, there are no others.
+        only counted: if there are any, there are no others. ``ended_at`` (ms) is now unless it is given.
         """
         return await self._run(
             "finish",
@@ -84,6 +85,7 @@ class Attempts(Scripted):
             store_lease=timedelta(seconds=self._settings.lease) if "files" in fields and not foreign else None,
             foreign=foreign,
             fields=fields,
+            now=self._clock.now() if ended_at is None else ended_at,
         )
 
     async def fail(

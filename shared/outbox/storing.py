@@ -19,8 +19,8 @@ from shared.jobqueue import FollowUp, Outbox
 from shared.log import log
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
-from shared.storage.files import File, hosts_of, read_files, write_files
-from shared.storage.spool import spool_path
+from shared.storage.files import File, hosts_of, is_of, read_files, write_files
+from shared.storage.spool import fill, spool_path
 
 if TYPE_CHECKING:
     from shared.egress import GuardedClient
@@ -72,7 +72,7 @@ class Storing:
         made: list[str] = []
         for n in pending:
             if waited >= COPY_DEADLINE:
-                files[n] |= {"state": "expired", "error": files[n].get("error", "not_copied_in_time")}
+                _give_up(files[n])
             elif self._has_time(budget):
                 files[n]["tries"] = files[n].get("tries", 0) + 1
                 new = await self._copy(row, f, files[n], n, budget)
@@ -125,6 +125,9 @@ class Storing:
         # A turn that ends records its try; a killed one does not.
         is_safe = row.turn - (file["tries"] - 1) <= TURNS_WITH_MEDIA
         with spool_path() if self._settings.thumbnails and is_safe else nullcontext() as spool:
+            if "key" in file:  # it was in the output itself
+                file["state"] = "stored"
+                return await self._look_into(file, spool, folder, n, row, budget, is_spooled=False)
             try:
                 copied = await copy_file(
                     self._client(f["provider"]),
@@ -132,6 +135,7 @@ class Storing:
                     self._bucket,
                     lambda extension: layout.result_key(folder, n, extension, row.turn),
                     max_bytes=self._settings.storage_max_bytes,
+                    may_follow=lambda url: is_of(url, hosts_of(f["provider"], self._settings), self._settings),
                     spool=spool,
                     timeout=budget.left - self._settings.store_total_timeout - ABORT_DEADLINE,
                 )
@@ -147,22 +151,41 @@ class Storing:
                 "type": copied.content_type,
                 "sha256": copied.sha256,
             }
-            if not self._settings.thumbnails or not copied.content_type.startswith(MEDIA):
-                return [copied.key]
-            if spool is None:
-                file["media_error"] = "skipped"
-                return [copied.key]
-            thumbnail = await self._examine(
-                file, spool, lambda extension: layout.thumbnail_key(folder, n, extension, row.turn), budget
-            )
-            return [copied.key, *thumbnail]
+            return [copied.key, *await self._look_into(file, spool, folder, n, row, budget)]
 
-    async def _examine(self, file: File, spool: Path, key_for: Callable[[str], str], budget: Budget) -> list[str]:
+    async def _look_into(
+        self,
+        file: File,
+        spool: Path | None,
+        folder: str,
+        n: int,
+        row: FollowUp,
+        budget: Budget,
+        *,
+        is_spooled: bool = True,
+    ) -> list[str]:
+        """Examines a stored file, if it is a medium and that is safe; returns as ``_examine``."""
+        if not self._settings.thumbnails or not file["type"].startswith(MEDIA):
+            return []
+        if spool is None:
+            file["media_error"] = "skipped"
+            return []
+        return await self._examine(
+            file,
+            spool,
+            lambda extension: layout.thumbnail_key(folder, n, extension, row.turn),
+            budget,
+            is_spooled=is_spooled,
+        )
+
+    async def _examine(
+        self, file: File, spool: Path, key_for: Callable[[str], str], budget: Budget, *, is_spooled: bool
+    ) -> list[str]:
         """Records a picture's or film's findings and stores its thumbnail; a failure never affects the copy.
 
         Ends early enough to record all of it. Returns the key of a thumbnail that it wrote, or may have written.
         """
-        if not spool.exists():
+        if is_spooled and not spool.exists():
             file["media_error"] = "too_large_to_show"
             return []
         from shared.media.examination import examine
@@ -170,6 +193,8 @@ class Storing:
         key = ""
         try:
             async with asyncio.timeout(self._time_before_note(budget)):
+                if not is_spooled:
+                    await fill(spool, self._bucket.read(file["key"]))
                 async with self._examining:
                     media = await examine(
                         spool, file["type"], timeout=min(MEDIA_TIMEOUT, self._time_before_note(budget))
@@ -244,6 +269,16 @@ class Storing:
 
 def _folder_of(row: FollowUp, f: dict[str, str]) -> str:
     return layout.incarnation_folder(int(f["ended_at"]), f["owner"], f["user"], row.id, f.get("incarnation", ""))
+
+
+def _give_up(file: File) -> None:
+    """Ends a file that was not copied in time."""
+    if "key" in file:
+        file |= {"state": "stored", "media_error": "skipped"}
+    elif file.get("error") == "error_page":
+        file["state"] = "failed"  # the provider has something else in its place
+    else:
+        file |= {"state": "expired", "error": file.get("error", "not_copied_in_time")}
 
 
 def _note_failure(file: File, failure: "CopyFailed") -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.storage.bucket import Bucket, StorageError
 from shared.storage.files import CopyError
-from shared.storage.kinds import ENOUGH, kind_of
+from shared.storage.kinds import ENOUGH, is_error_page, kind_of
 from shared.storage.source import Client, CopyFailed, Source
 from shared.storage.spool import Spool
 
@@ -31,16 +31,18 @@ async def copy_file(
     key_for: Callable[[str], str],
     *,
     max_bytes: int,
+    may_follow: Callable[[str], bool] = lambda _: False,
     spool: Path | None,
     timeout: float,
 ) -> Copied:
     """Copies the file at the URL, of at most ``max_bytes``, within ``timeout`` s; else stores nothing: CopyFailed.
 
-    ``key_for`` returns the key for an extension, which follows from the first bytes. Redirects are not followed. With
-    ``spool`` the file is also written there, to be examined, unless it is longer than MAX_SPOOLED. Giving up may take
-    ABORT_DEADLINE longer; a storage that does not answer in that time keeps parts of the file.
+    ``key_for`` returns the key for an extension, which follows from the first bytes. Redirects are followed to URLs
+    that ``may_follow`` allows. With ``spool`` the file is also written there, to be examined, unless it is longer than
+    MAX_SPOOLED. Giving up may take ABORT_DEADLINE longer; a storage that does not answer in that time keeps parts of
+    the file.
     """
-    source, copy = Source(client, url, max_bytes), Spool(spool)
+    source, copy = Source(client, url, max_bytes, may_follow), Spool(spool)
     try:
         async with asyncio.timeout(timeout):
             return await _copied(source, bucket, key_for, copy)
@@ -63,6 +65,8 @@ async def _copied(source: Source, bucket: Bucket, key_for: Callable[[str], str],
                 break
         if not first:
             raise CopyFailed("empty", retryable=True)  # it may not be written yet
+        if is_error_page(first, source.url):
+            raise CopyFailed("error_page", retryable=True)
         kind = await asyncio.to_thread(kind_of, first)  # loads filetype at first
         tally = Tally(spool)
         key = key_for(kind.extension)

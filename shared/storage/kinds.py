@@ -3,12 +3,18 @@
 import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from shared.storage.addresses import is_media
 from shared.storage.containers import holds_sound_only
-from shared.storage.signatures import LATE_SIGNATURES, SIGNATURES, TEXT_SIGNATURES, Signature
+from shared.storage.signatures import LATE_SIGNATURES, SIGNATURES, SVG, TEXT_SIGNATURES, Signature
 
 ENOUGH = 65_536  # bytes; the list of tracks may come behind a picture or a long index
 FILETYPE_READS = 8192  # bytes
+PAGE_READS = 1024  # bytes
+# Of files that are markup; all others that a model makes are not.
+MARKUP_NAMES = (".html", ".htm", ".xhtml", ".xml", ".svg", ".txt", ".md", ".dae", ".x3d", ".kml", ".gpx", ".ttml",
+                ".musicxml", ".rss", ".atom", ".dfxp")  # fmt: skip
 TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 # Names that browsers know better than filetype's.
 USUAL = {"audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac", "audio/x-aiff": "audio/aiff"}
@@ -49,6 +55,21 @@ def kind_of(first: bytes) -> Kind:
     if kind.content_type in SOUNDS and holds_sound_only(first):  # mutant: sound only
         return SOUNDS[kind.content_type]
     return kind
+
+
+def is_error_page(first: bytes, url: str) -> bool:
+    """Whether these first bytes are a page of HTML or XML, where the URL names no such file.
+
+    Storages and their caches answer so in place of a file, now and then with status 200. What has no name that says
+    otherwise is a page only if it is surely one.
+    """
+    begin = first[:PAGE_READS].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if not begin.startswith((b"<!doctype", b"<html", b"<?xml", b"<error", b"<head", b"<!--")) or SVG.match(first):
+        return False
+    name = urlsplit(url).path.rpartition("/")[2].lower()
+    if name.endswith(MARKUP_NAMES):
+        return False
+    return is_media(url) or b"<html" in begin or b"<error" in begin
 
 
 def content_type_of(key: str) -> str:

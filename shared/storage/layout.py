@@ -2,6 +2,7 @@
 
     results/<day of completion>/<user folder>/<job id>/<incarnation>/<n>.<extension>        <n>-thumbnail.<extension>
     results/<day of completion>/<user folder>/<job id>/<incarnation>/<n>-<turn>.<extension> after the first turn
+    results/<day of completion>/<user folder>/<job id>/<incarnation>/data-<sha256>.<extension>
     uploads/<day>/<user folder>/<32 hex digits>.<extension>
 
 The day comes first, so retention can drop whole days. The user comes next, so one listing per day finds all files of a
@@ -56,6 +57,11 @@ def result_key(folder: str, number: int, extension: str, turn: int = 1) -> str:
 def thumbnail_key(folder: str, number: int, extension: str, turn: int = 1) -> str:
     """Returns the key of the thumbnail of the file with this number."""
     return f"{folder}/{_name(number, turn)}-thumbnail.{extension}"
+
+
+def staged_key(folder: str, sha256: str, extension: str) -> str:
+    """Returns the key of a file that was in a job's output itself; another content has another key."""
+    return f"{folder}/data-{sha256[:32]}.{extension}"
 
 
 def turn_of(key: str) -> int:

@@ -1,9 +1,10 @@
 """Reads the file behind a provider's URL, piece by piece."""
 
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from typing import Any, Protocol
+from urllib.parse import urljoin
 
 from shared.log import log
 from shared.storage.files import CopyError
@@ -11,6 +12,8 @@ from shared.storage.files import CopyError
 BLOCK = 256 * 1024  # bytes
 GONE = (403, 404, 410)  # a signed URL answers 403 once it has expired
 PASSING = (408, 425, 429)  # 4xx that another try may not get
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 3
 RAW = ("", "identity")
 PACKED = ("gzip", "x-gzip")
 GZIP = 31  # zlib: a gzip header, and the largest window
@@ -49,10 +52,13 @@ class Source:
     ``is_waited_for`` stays true when a deadline ends the wait for the source: then the source was slow, not the bucket.
     """
 
-    def __init__(self, client: Client, url: str, max_bytes: int) -> None:
+    def __init__(
+        self, client: Client, url: str, max_bytes: int, may_follow: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._client = client
-        self._url = url
+        self.url = url
         self._max_bytes = max_bytes
+        self._may_follow = may_follow
         self.is_waited_for = False
 
     async def open(self, stack: AsyncExitStack) -> AsyncIterator[bytes]:
@@ -60,13 +66,22 @@ class Source:
 
         ``stack`` closes the answer and the blocks.
         """
-        with self._translated():
-            request = self._client.stream(
-                "GET", self._url, headers={"Accept-Encoding": "identity"}, follow_redirects=False
-            )
-            response: Response = await stack.enter_async_context(request)
+        response = await self._answer(stack)
+        for _ in range(MAX_REDIRECTS):
+            if (target := _target_of(response, self.url)) is None or not self._may_follow(target):
+                break
+            self.url = target
+            response = await self._answer(stack)
         encoding = _encoding_of(response, self._max_bytes)
         return await stack.enter_async_context(aclosing(self._body(response, encoding)))
+
+    async def _answer(self, stack: AsyncExitStack) -> Response:
+        with self._translated():
+            request = self._client.stream(
+                "GET", self.url, headers={"Accept-Encoding": "identity"}, follow_redirects=False
+            )
+            response: Response = await stack.enter_async_context(request)
+            return response
 
     async def _body(self, response: Response, encoding: str) -> AsyncGenerator[bytes, None]:
         unpacked = Unpacked(is_packed=encoding in PACKED)
@@ -98,6 +113,17 @@ class Source:
             self.is_waited_for = False
         except Exception as error:
             raise _failure_of(error) from None
+
+
+def _target_of(response: Response, url: str) -> str | None:
+    """Returns where an answer redirects to; None if it does not, or to no URL."""
+    location = response.headers.get("location", "")
+    if response.status_code not in REDIRECTS or not location:
+        return None
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return None
 
 
 def _failure_of(error: Exception) -> CopyFailed:

@@ -5,7 +5,7 @@ import functools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +35,16 @@ def _remove_leftovers(temporary: str) -> None:
         with suppress(OSError):
             if time.time() - folder.lstat().st_mtime > LEFT_AFTER:
                 shutil.rmtree(folder)
+
+
+async def fill(path: Path, blocks: AsyncIterator[bytes]) -> None:
+    """Writes blocks to a path; it ends with the iterator's error, and then the file is not whole.
+
+    Without threads, as in ``spool_path``: a file that was in an output has a few MB.
+    """
+    with path.open("wb") as file:
+        async for block in blocks:
+            file.write(block)
 
 
 class Spool:

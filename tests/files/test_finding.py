@@ -40,7 +40,7 @@ def test_media_of_no_known_host_are_listed(url: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://a.example/page", "https://a.example/", "see https://a.example/x.png", "x.png", "https://[/x.png", ""],
+    ["https://a.example/page", "https://a.example/", "see https://a.example/page", "x.png", "https://[/x.png", ""],
 )
 def test_other_texts_are_no_lost_files(text: str) -> None:
     assert found([text]) == []
@@ -65,3 +65,53 @@ async def test_a_job_whose_files_are_of_no_known_host_says_so_everywhere(world: 
     assert "signature" not in str(logged)
     assert (await world.runtime.records.stats()).counters["files_foreign"] == 2
     assert not (await job_of(world, job_id)).is_storing and world.follow_ups() == [] and source.received == []
+
+
+OURS = "https://replicate.delivery/a/x.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        (f"{OURS}\n", [OURS]),
+        (f" \t{OURS} ", [OURS]),
+        (f"{OURS}\n{OURS}?2\n", [OURS, f"{OURS}?2"]),
+        (f"{OURS},{OURS}?2", [OURS, f"{OURS}?2"]),
+        (f'{{"video": "{OURS}", "n": 1}}', [OURS]),
+        ('{"video":"https:\\/\\/replicate.delivery\\/a\\/x.mp4?a=1\\u0026b=2"}', [f"{OURS}?a=1&b=2"]),
+        (f"['{OURS}']", [OURS]),
+        (f'# Done\n\n![film]({OURS} "a film"), [{OURS}?2].', [OURS, f"{OURS}?2"]),
+        ("![](https://replicate.delivery/x(1).png)", ["https://replicate.delivery/x(1).png"]),
+        (f"<video src='{OURS}?a=1&amp;b=2'></video>", [f"{OURS}?a=1&b=2"]),
+        ("https://replicate.delivery/日本語 é.png", ["https://replicate.delivery/日本語 é.png"]),
+        ("视频\uff1ahttps://replicate.delivery/日.mp4。", ["https://replicate.delivery/日.mp4"]),
+        ("https://replicate.delivery/my cat.png", ["https://replicate.delivery/my cat.png"]),
+        (f"{OURS} is the film, and more is at https://elsewhere.example/x.png", [OURS]),
+        ("https://replicate.delivery.elsewhere.example/x.png", []),
+        ("httpss://replicate.delivery/x.png http:/replicate.delivery/x.png", []),
+    ],
+)
+def test_urls_inside_a_text_are_found(text: str, urls: list[str]) -> None:
+    assert [url for url, state in found({"text": [text]}) if state == "pending"] == urls
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x https://replicate.delivery/" + "(" * 2_000_000, "x https://a.b/" + "," * 2_000_000, "http://" * 300_000,
+     "data:a/" * 300_000, "data:image/png;base64," + "A" * 4_000_000, "\\/" * 1_000_000 + "://"],
+    ids=["brackets", "commas", "beginnings", "data", "base64", "slashes"],
+)  # fmt: skip
+@pytest.mark.timeout(60)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    """In proportion to its length: each of these would take hours otherwise."""
+    assert [url for url, state in found(text) if state == "pending" and len(url) < 100] == []
+
+
+async def test_what_is_replaced_is_what_was_found(world: World, source: Receiver) -> None:
+    text = f"![film]({source.url('/x.mp4')}), and [page](https://a.example/page)"
+    job_id = await ended(world, [text, f"{source.url('/é.mp4')}\n"])
+    await world.follow_up()
+    shown = await document(world, job_id)
+    first, second = (file["url"] for file in shown["files"])
+    assert {file["state"] for file in shown["files"]} == {"stored"}
+    assert shown["output"] == [f"![film]({first}), and [page](https://a.example/page)", second]

@@ -51,7 +51,7 @@ async def test_urls_anywhere_in_an_output_are_files_if_they_are_the_providers(wo
     shown = await document(world, job_id)
     assert len(shown["files"]) == 1 and len(source.received) == 1
     ours = shown["files"][0]["url"]
-    assert shown["output"] == {"video": ours, "also": [ours, output["also"][1]], "text": output["text"]}
+    assert shown["output"] == {"video": ours, "also": [ours, output["also"][1]], "text": f"see {ours}"}
 
 
 async def test_an_output_without_files_is_done_at_once(world: World) -> None:
@@ -135,7 +135,7 @@ async def test_what_cannot_be_copied_is_listed_all_the_same(valkey: RunningServe
         await world.follow_up()
         shown = await document(world, job_id)
         files = shown["files"]
-        assert len(files) == 200 and shown["stage"] == "done" and len(source.received) == 50
+        assert len(files) == 301 and shown["stage"] == "done" and len(source.received) == 50
         assert (files[0]["state"], files[0]["error"], files[0]["url"]) == ("failed", "url_too_long", long)
         assert {file["state"] for file in files[1:51]} == {"stored"}
         assert {(file["state"], file["error"]) for file in files[51:]} == {("failed", "too_many")}
@@ -171,11 +171,48 @@ async def test_a_file_beyond_the_size_cap_or_a_redirect_is_refused_for_good(
         await world.follow_up()
         file = (await document(world, job_id))["files"][0]
         assert (file["state"], file["error"], file["url"]) == ("failed", "too_large", source.url())
-        source.answers = lambda _: (302, {"Location": source.url("/b")}, b"")
-        job_id = await ended(world, source.url("/a"))
-        await world.follow_up()
-        assert (await document(world, job_id))["files"][0]["error"] == "redirected"
-        assert source.on("/b") == [] and await all_keys(world) == []
+        for elsewhere in ("https://elsewhere.example/b", "http://replicate.delivery/b", "ftp://[", "/a"):
+            source.answers = lambda _, to=elsewhere: (302, {"Location": to}, b"")
+            job_id = await ended(world, source.url("/a"))
+            await world.follow_up()
+            file = (await document(world, job_id))["files"][0]
+            assert (file["state"], file["error"]) == ("failed", "redirected")
+        assert len(source.on("/a")) == 3 + 4 and await all_keys(world) == []
+
+
+async def test_a_redirect_within_the_providers_own_hosts_is_followed(world: World, source: Receiver) -> None:
+    source.answers = lambda request: (200, {}, FILM) if "b.mp4" in request.path else (307, {"Location": "/b.mp4"}, b"")
+    job_id = await ended(world, source.url("/a.mp4"))
+    await world.follow_up()
+    (file,) = (await document(world, job_id))["files"]
+    assert file["state"] == "stored" and await kept(world, job_id) == FILM
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<!DOCTYPE html><html><body>Bad gateway</body></html>",
+        b'\xef\xbb\xbf\n<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>',
+        b"<html><head>",
+    ],
+)
+async def test_an_error_page_in_place_of_a_film_is_tried_again_and_then_failed(
+    world: World, source: Receiver, page: bytes
+) -> None:
+    source.answers = lambda request: (200, {"Content-Type": "video/mp4"}, page)
+    lost, late = await ended(world, source.url("/lost.mp4")), await ended(world, source.url("/late.mp4"))
+    await world.follow_up()
+    for job_id in (lost, late):
+        (file,) = (await document(world, job_id))["files"]
+        assert (file["state"], file["error"]) == ("pending", "error_page")
+    source.answers = lambda request: (200, {}, FILM if request.path == "/late.mp4" else page)
+    world.manual.advance(20)
+    await world.work_off()
+    assert (await document(world, late))["files"][0]["state"] == "stored" and await kept(world, late) == FILM
+    world.manual.advance(45 * 60)
+    await world.work_off()
+    (file,) = (await document(world, lost))["files"]
+    assert (file["state"], file["error"]) == ("failed", "error_page")
 
 
 async def test_a_file_elsewhere_is_never_fetched(valkey: RunningServer, source: Receiver) -> None:

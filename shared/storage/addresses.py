@@ -1,0 +1,145 @@
+"""The URLs in a text: one that is the whole text, and those inside JSON, Markdown and prose.
+
+A file is found and later replaced by the same reading, so a text changes exactly where a file was found.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shared.json_value import Json
+
+MAX_DEPTH = 20  # levels of an output that are searched
+# Patterns are compiled at their first use: that takes 10 ms, for which most starts of a function need not wait.
+# What models make. A page or an archive that a text refers to is no result.
+MEDIA_PATH = (
+    r"(?is).*\.(?:mp4|m4v|mov|webm|mkv|avi|gif|png|jpe?g|webp|avif|bmp|tiff?|heic|svg|mp3|wav|flac|ogg|opus|m4a|aac"
+    r"|glb|gltf|obj|ply|usdz|stl|fbx|safetensors)"
+)
+# JSON may write a slash as \/, and the signs of a query as \u0026 and the like. Quotation marks, brackets and the
+# punctuation of Chinese and Japanese end a URL.
+ENDS = (
+    r"\s\"'<>`\\{}|^\u00ab\u00bb\u2018\u2019\u201c\u201d"
+    r"\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+)
+INSIDE = rf"https?:(?:\\?/){{2}}(?:[^,;{ENDS}]++|[,;]++(?!https?:)|\\/|\\u00(?:26|2[bB]|3[dD]))++"
+NEXT = r"[,;]https?:"
+MAX_BRACKETED = 10_000  # characters; a longer URL is no file's, so its brackets are not counted
+# RFC 2397. As a part of a text, only what base64 can hold is sure to belong to it.
+DATA = r"data:[a-zA-Z0-9.+-]{1,99}/[a-zA-Z0-9.+-]{1,99}(?:;[a-zA-Z0-9-]{1,99}=[^;,\"\s]{0,99}){0,9}(;base64)?,"
+DATA_INSIDE = (
+    r"data:[a-zA-Z0-9.+-]{1,99}\\?/[a-zA-Z0-9.+-]{1,99};base64,"
+    r"[A-Za-z0-9+/=_-]++(?:(?:\\/|\\u002[bB])[A-Za-z0-9+/=_-]*+)*+"
+)
+WRITTEN = (("\\/", "/"), ("\\u0026", "&"), ("\\u002b", "+"), ("\\u002B", "+"), ("\\u003d", "="), ("\\u003D", "="),
+           ("&amp;", "&"))  # fmt: skip
+TRAILING = ".,;:!?*_~"
+PAIRS = {")": "(", "]": "["}
+
+
+@dataclass(frozen=True)
+class Address:
+    """A URL, and where the text has it."""
+
+    start: int
+    end: int
+    url: str
+
+
+def addresses_in(text: str) -> list[Address]:
+    """Returns the http, https and data URLs in a text, in their order; they do not overlap."""
+    whole = text.strip()
+    start = text.find(whole)
+    if _is_one_url(whole) or (whole.startswith("data:") and _pattern(DATA).match(whole)):
+        return [Address(start, start + len(whole), whole)]
+    found = []
+    if "://" in text or ":\\/\\/" in text:
+        found += [_address(match.start(), match.group()) for match in _pattern(INSIDE).finditer(text)]
+    if "data:" in text:
+        found += [
+            Address(match.start(), match.end(), _unwritten(match.group()))
+            for match in _pattern(DATA_INSIDE).finditer(text)
+        ]
+    return sorted(found, key=lambda address: address.start)
+
+
+def replaced(text: str, by: Callable[[str], str | None]) -> str:
+    """Returns the text with other URLs; those for which ``by`` returns None stay."""
+    parts, at = [], 0
+    for address in addresses_in(text):
+        new = by(address.url)
+        if new is not None:
+            parts += [text[at : address.start], new]
+            at = address.end
+    return "".join([*parts, text[at:]]) if parts else text
+
+
+def texts_in(value: Json, depth: int = MAX_DEPTH) -> Iterator[str]:
+    """Yields each text of a value, except for names of members, and for those nested deeper."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict) and depth:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(item, depth - 1)
+
+
+def changed_in(value: Json, change: Callable[[str], Json], depth: int = MAX_DEPTH) -> Json:
+    """Returns the value with the change of each text that ``texts_in`` yields."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list) and depth:
+        return [changed_in(item, change, depth - 1) for item in value]
+    if isinstance(value, dict) and depth:
+        return {name: changed_in(item, change, depth - 1) for name, item in value.items()}
+    return value
+
+
+def is_media(url: str) -> bool:
+    """Whether the path of a URL ends as that of a picture, film, sound or model does."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.netloc) and _pattern(MEDIA_PATH).fullmatch(parts.path) is not None
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+def _is_one_url(text: str) -> bool:
+    """Whether the text is one URL. One with spaces is, if only its end is that of a media file."""
+    if not text.startswith(("https://", "http://")) or _pattern(NEXT).search(text):
+        return False
+    words = text.split()
+    if len(words) == 1:
+        return True
+    return "\n" not in text and text.count("://") == 1 and is_media(text) and not is_media(words[0])
+
+
+def _address(start: int, written: str) -> Address:
+    """Returns a URL inside a text without what follows it: punctuation, and a bracket that it did not open."""
+    url = written[: _end_of(written)].rstrip(TRAILING)
+    return Address(start, start + len(url), _unwritten(url))
+
+
+def _end_of(written: str) -> int:
+    """Returns where the first bracket is that closes what was opened before the URL; else the end."""
+    opened = {"(": 0, "[": 0}
+    for at, sign in enumerate(written) if len(written) <= MAX_BRACKETED else ():
+        if sign in opened:
+            opened[sign] += 1
+        elif sign in PAIRS:
+            opened[PAIRS[sign]] -= 1
+            if opened[PAIRS[sign]] < 0:
+                return at
+    return len(written)
+
+
+def _unwritten(url: str) -> str:
+    for written, sign in WRITTEN:
+        url = url.replace(written, sign)
+    return url
