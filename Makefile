@@ -62,6 +62,7 @@ bench: $(READY) ## the measurements that docs/costs.md quotes
 	@$(BIN)/python -m bench.fairness $(ARGS)
 	@$(BIN)/python -m bench.claim_scale $(ARGS)
 	@$(BIN)/python -m bench.copy $(ARGS)
+	@$(BIN)/python -m bench.memory $(ARGS)
 	@$(BIN)/python -m bench.artifact $(ARGS)
 	@$(BIN)/python -m bench.vercel_start $(ARGS)
 	@$(BIN)/python -m bench.job_cpu $(ARGS)
