@@ -88,8 +88,12 @@ class Dispatcher:
                 *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
                 *(self._guarded(job_id, self._expire(job_id), report) for job_id in claim.expired),
             )
-            # A parked job leaves its slot to others.
-            report.is_more = bool(any(freed) or claim.parked or max(len(claim.started), len(claim.overdue)) >= want)
+            for user in claim.stuck:
+                await self._queue.rehome(self._queue.keys.users + user, whole=False)
+            # A parked job leaves its slot to others, or its seat.
+            report.is_more = bool(
+                any(freed) or claim.parked or claim.stuck or max(len(claim.started), len(claim.overdue)) >= want
+            )
             if not report.is_more:
                 break
         return report

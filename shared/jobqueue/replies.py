@@ -95,7 +95,8 @@ class Claim(Reply):
     ``missing`` counts index entries without a job: evicted or lost; they are gone now. ``expired`` names jobs that have
     waited too long and have to be ended; ``parked`` counts those put aside because their model's circuit is
     open, or their API key has all its slots.
-    ``follow_ups`` is how much the outbox holds, reported to ticks alone.
+    ``follow_ups`` is how much the outbox holds, reported to ticks alone. ``stuck`` names users, as owner:user, whose
+    seats some jobs hold that cannot start now; a rehome gives them to others.
     """
 
     started: tuple[Claimed, ...]
@@ -104,6 +105,7 @@ class Claim(Reply):
     expired: tuple[str, ...] = ()
     parked: int = 0
     follow_ups: int = 0
+    stuck: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

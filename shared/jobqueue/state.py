@@ -49,7 +49,9 @@ class JobState(StrEnum):
     BACKLOG = (
         "backlog",
         "pending",
-        "enqueue, batch_create, batch_retry; limit_user, reprioritize, rescue (other jobs of the user are better)",
+        "enqueue, batch_create, batch_retry; limit_user, reprioritize, rescue (other jobs of the user are better);"
+        " enqueue, rehome, snooze, finish, fail, cancel, batch_cancel, expire, rescue (other jobs of the user can"
+        " start)",
         "cancel, batch_cancel, expire, finish (a late success); every verb that makes a job of the user ready",
         "a poll of the job, or the sweep of a tick, moves it into `queued` once its user's limit allows it",
     )
@@ -60,7 +62,8 @@ class JobState(StrEnum):
         " batch_cancel, expire, rescue, trip (of another job of the user); limit_user, reprioritize, batch_retry,"
         " rehome; finish, fail, snooze, rescue (of another job of the API key)",
         "claim, cancel, batch_cancel, expire, finish (a late success); enqueue, limit_user, reprioritize, rescue"
-        " (of a better job of the user)",
+        " (of a better job of the user); enqueue, rehome, snooze, finish, fail, cancel, batch_cancel, expire, rescue"
+        " (it cannot start, and others of the user can)",
         "the next submit, ending webhook, poll or tick claims it",
     )
     SUBMITTING = (
@@ -82,7 +85,8 @@ class JobState(StrEnum):
         "pending",
         "fail, snooze, rescue, claim (its model's circuit is open, or its API key has all its slots)",
         "claim, cancel, batch_cancel, expire, finish (a late success); finish, fail, snooze, rescue (a slot of its API"
-        " key is free)",
+        " key is free); enqueue, rehome, snooze, finish, fail, cancel, batch_cancel, expire, rescue (put aside, when"
+        " other jobs of the user can start)",
         "as `queued`, once it is due",
     )
     DONE = (
@@ -102,7 +106,7 @@ MOVES: dict[JobState, frozenset[JobState]] = {
         {JobState.RUNNING, JobState.DELAYED, JobState.QUEUED, JobState.BACKLOG, JobState.DONE}
     ),
     JobState.RUNNING: frozenset({JobState.DELAYED, JobState.DONE}),
-    JobState.DELAYED: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DONE}),
+    JobState.DELAYED: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.BACKLOG, JobState.DONE}),
     JobState.DONE: frozenset(),
 }
 

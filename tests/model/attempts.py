@@ -8,7 +8,7 @@ from tests.model.call import Call, hash_of
 from tests.model.circuits import count_failure
 from tests.model.refusals import lift, refuse, settle, settle_pause
 from tests.model.state import Job, Model, user_of
-from tests.model.users import end, release_held, reseat
+from tests.model.users import end, release_held, reseat, yield_seats
 
 MAX_RESCUES = 3
 MAX_REFUSALS = 5
@@ -167,7 +167,8 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     if not job:
         return ["stale"]
     if job.get("closed_attempt") == attempt:
-        return _closed(job)
+        left_seat = job["state"] == "backlog" and "due_at" in job
+        return ["delayed", str(job["due_at"])] if left_seat else _closed(job)
     if (job["attempt"], job["state"]) != (attempt, "submitting") or call["token"] not in ("", job["token"]):
         return ["stale"]
     delay, faults = call.number("delay"), 0
@@ -192,6 +193,8 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     release_held(model, job)
     model.counters["snoozed"] += 1
     settle(model, job, now)
+    if call["pause"] == "1" and job["heirs"] == "1":
+        yield_seats(model, user_of(job), now)
     return ["delayed", str(due_at)]
 
 

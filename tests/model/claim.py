@@ -8,7 +8,8 @@ from tests.model.call import Call
 from tests.model.circuits import circuit_of, circuits_of, failures_of, runs_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.refusals import known_of, likeness
-from tests.model.state import Job, Model, Row
+from tests.model.state import Job, Model, Row, user_of
+from tests.model.users import is_any_shut, is_shut
 
 MAX_EXPIRED = 100
 MAX_HELD = 900_000
@@ -23,17 +24,21 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     mine = [r for r in slots if r.ms % 1000 == mark and model.jobs.get(r.id, {}).get("token") == call["token"]]
     if mine:
         again = [r.id for r in mine if model.jobs[r.id]["state"] == "submitting"]
-        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0"]
+        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0", []]
     lost: list[str] = []
     old = [n for n, s in model.index.items() if n.startswith("~o") and s + BAND < time - MAX_CIRCUIT_AGE]
     handed = _hand_out([row for row in slots if row.ms <= time][:want], model, call, lost, reply)
     expired = _expired(model, call, rows, complete)
-    started, parked = Starts(model, call, lost, expired).run(_candidates(model, call, rows, complete, lost))
+    candidates = _candidates(model, call, rows, complete, lost)
+    stuck = set(_stuck(model, time)) if call["is_tick"] == "1" else set()
+    starts = Starts(model, call, lost, expired)
+    started, parked = starts.run(candidates)
+    stuck |= starts.stuck
     model.drop(lost)
     for gate in old if call["is_tick"] == "1" else ():
         model.index.pop(gate, None)
     follow_ups = len(model.outbox) if call["is_tick"] == "1" else 0
-    return [started, handed, str(len(lost)), expired, str(parked), str(follow_ups)]
+    return [started, handed, str(len(lost)), expired, str(parked), str(follow_ups), sorted(stuck)]
 
 
 def _started(name: str, job: Job) -> list[str]:
@@ -97,6 +102,21 @@ def _is_half_open(row: Row, time: int) -> bool:
     return row.id.startswith("~o") and "|" not in row.id and row.ms <= time
 
 
+def _stuck(model: Model, time: int) -> list[str]:
+    """The users of some ready jobs of a lane that is shut, if others wait for their seats."""
+    shut = [lane for lane in model.deployment.lanes if is_shut(model, lane, "", "", time)]
+    if not shut:
+        return []
+    found = [row.id for row in model.rows() if row.band == READY + shut[time % len(shut)]]
+    first = 10 * ((time // len(shut)) % max(1, -(-len(found) // 10)))
+    jobs = [model.jobs[name] for name in found[first : first + 10] if name in model.jobs]
+    return [user_of(job) for job in jobs if _has_heirs(model, job)]
+
+
+def _has_heirs(model: Model, job: Job) -> bool:
+    return bool(job["heirs"] == "1" and model.user(user_of(job)).waiting)
+
+
 class Starts:
     """Goes through the candidates and does with each what the limits, its circuit and its age allow."""
 
@@ -111,8 +131,11 @@ class Starts:
         self.started: list[list[str]] = []
         self.granted: Counter[int] = Counter()
         self.parked = 0
+        self.stuck: set[str] = set()
         self.gates = {row: model.gate(row) for row in model.index}
         self.tag = model.gate("~v") or FIRST_TAG
+        shares = {job["share"] for job in model.jobs.values()}
+        self.amid = {share: str(int(is_any_shut(model, self.time, share))) for share in shares}  # before any probe
 
     def run(self, candidates: list[tuple[int, str, bool]]) -> tuple[list[list[str]], int]:
         alarmed = set(self.expired)
@@ -195,6 +218,8 @@ class Starts:
         if open_until is not None:
             self.parked += 1
             job.update(state="delayed", due_at=open_until, snooze_code="circuit_open")
+            if _has_heirs(self.model, job):
+                self.stuck.add(user_of(job))
             self.model.put(name, DELAYED, open_until)
             return
         if self._is_held(job):
@@ -213,6 +238,7 @@ class Starts:
             state="submitting", attempt=job["attempt"] + 1, token=self.call["token"], prediction="", progress="",
             lease_until=self.lease_until, adopt_until=self.lease_until + job["adoption"], probe=probe,
             submitted_at=self.call.number("now"), bounded="1" if self.call["key_tasks"] else "0",
+            amid=self.amid[job["share"]],
         )  # fmt: skip
         self.model.put(name, job["lane"], self.lease_until)
         self.model.account(name)

@@ -18,7 +18,7 @@ from tests.model.call import Call, hash_of
 from tests.model.circuits import circuits_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.state import Job, Model, Row
-from tests.model.users import demote
+from tests.model.users import demote, idle_of, is_any_shut, is_idle
 
 NUMBERS = ("lane", "score", "max_attempts", "retry_delay", "adoption", "expire_at", "created_at", "priority")
 
@@ -112,6 +112,7 @@ class Submission:
         attention, lease_until = self.attention(), time + model.deployment.lease
         self.job.update(state="submitting", attempt=1, lease_until=lease_until, submitted_at=self.now)
         self.job["bounded"] = "1" if call["key_tasks"] else "0"
+        self.job["amid"] = "1" if is_any_shut(model, self.now, call["share"]) else "0"
         self.job["adopt_until"] = lease_until + self.job["adoption"]
         model.put(call["id"], self.lane, lease_until)
         model.take_tokens(provider_of(self.lane), 1, time)
@@ -128,6 +129,7 @@ class Submission:
         waiting = sum(READY <= row.band < ALARMS for row in model.rows())
         if waiting >= model.deployment.settings.max_queue_size:
             return ["queue_full", str(waiting)]
+        self._clear_seat()
         position = 1 + self._ahead()
         worse = None if self.is_admitted else self._worse()
         if not self.is_admitted and not self.user.waiting:
@@ -159,6 +161,17 @@ class Submission:
             return ["key_queue_full", str(of_key), call["key_queued"]]
         return None
 
+    def _clear_seat(self) -> None:
+        """Takes the seat of a job that cannot start, if this one could."""
+        model, user, now = self.model, self.user, self.now
+        if len(user.admitted) != user.cap or not is_any_shut(model, now, self.job["share"]):
+            return
+        idle = [] if is_idle(model, self.job, now) else idle_of(model, user.admitted, now)
+        if idle:
+            score, name = idle[-1]
+            demote(model, self.call.user, name, score)
+            self.is_admitted, self.job["heirs"] = True, "1"
+
     def _set_heirs(self) -> None:
         # If users may queue, each job has heirs from the start.
         for name, _ in self.user.admitted if self.model.deployment.heirs == "0" else ():
@@ -173,6 +186,8 @@ class Submission:
     def _worse(self) -> tuple[str, int] | None:
         """The worst of the user's jobs that are ready, if it is worse than this one."""
         ready = [name for name, job in self.model.jobs.items() if job["state"] == "queued"]
+        if is_idle(self.model, self.job, self.now):
+            ready = [name for name in ready if is_idle(self.model, self.model.jobs[name], self.now)]
         worse = [(name, seat) for name, seat in self.user.admitted if name in ready and seat > self.score]
         return worse[-1] if worse else None
 

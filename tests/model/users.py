@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from shared.jobqueue.constants import BACKLOG, READY, SEATED
+from shared.jobqueue.constants import BACKLOG, BAND, READY, SEATED
 from tests.model import outbox
 from tests.model.circuits import circuits_of, runs_of
+from tests.model.deployment import provider_of, queue_of
 from tests.model.refusals import settle
 from tests.model.state import Job, Model, user_of
+
+MAX_LOOKED = 20  # of a user's waiting jobs
 
 
 def end(
@@ -43,6 +46,8 @@ def end(
     if was in ("submitting", "running"):
         release_held(model, job)
     if job["heirs"] == "1" and was != "backlog":
+        if job.get("amid") == "1":
+            yield_seats(model, user, now)
         promote(model, user)
     return follow
 
@@ -71,10 +76,15 @@ def promote(model: Model, user: str) -> None:
             model.unseat(user, name)
             model.drop([name])
         elif job["state"] == "backlog":
-            job["state"] = "queued"
-            model.put(name, READY + job["lane"], job["score"])
-            model.seat(user, name, SEATED + job["score"])
+            _take_seat(model, user, name)
             free -= 1
+
+
+def _take_seat(model: Model, user: str, name: str) -> None:
+    job = model.jobs[name]
+    job["state"] = "queued"
+    model.put(name, READY + job["lane"], job["score"])
+    model.seat(user, name, SEATED + job["score"])
 
 
 def demote(model: Model, user: str, name: str, score: int) -> None:
@@ -100,6 +110,64 @@ def reseat(model: Model, user: str) -> None:
         demote(model, user, name, score)
         admitted -= 1
     promote(model, user)
+
+
+def is_shut(model: Model, lane: int, name: str, share: str, now: int) -> bool:
+    """Whether the gates keep a user's jobs of a lane and a model from starting."""
+    provider = provider_of(lane)
+    if 0 in (model.gate(f"=q{queue_of(lane)}"), model.gate(f"=p{provider}")):
+        return True
+    circuit = f"~o{provider}:{name.rpartition(':')[2]}"
+    return any((model.gate(gate) or 0) > now for gate in (f"~p{provider}", circuit, f"{circuit}|{share}"))
+
+
+def is_any_shut(model: Model, now: int, share: str | None = None) -> bool:
+    """Whether jobs may be kept from starting: those of the user with this share, or of any user."""
+    gates = {row.id: model.index[row.id] + BAND for row in model.rows() if row.band < 0}
+    if any(gate[:2] in ("=q", "=p") and value == 0 for gate, value in gates.items()):
+        return True
+    lasting = [gate.partition("|")[2] for gate, until in gates.items() if gate[:2] in ("~p", "~o") and until > now]
+    return any(share in (None, owner) or not owner for owner in lasting)
+
+
+def yield_seats(model: Model, user: str, now: int) -> None:
+    """Gives seats to the user's waiting jobs that could start: free ones, then those of jobs that cannot."""
+    known = model.user(user)
+    if not known.waiting or not is_any_shut(model, now):
+        return
+    free = known.cap - len(known.admitted)
+    idle = idle_of(model, known.admitted, now) if free >= 0 else []
+    pages = -(-len(known.waiting) // MAX_LOOKED)
+    first = MAX_LOOKED * (now % pages)
+    for name, _ in known.waiting[first : first + MAX_LOOKED]:
+        job = model.jobs.get(name)
+        if job is None or job["state"] != "backlog" or is_idle(model, job, now):
+            continue
+        if free <= 0 and not idle:
+            break
+        if free <= 0:
+            score, other = idle.pop()
+            demote(model, user, other, score)
+        else:
+            free -= 1
+        _take_seat(model, user, name)
+
+
+def is_idle(model: Model, job: Job, now: int) -> bool:
+    return is_shut(model, job["lane"], job["model"], job["share"], now)
+
+
+def idle_of(model: Model, admitted: list[tuple[str, int]], now: int) -> list[tuple[int, str]]:
+    """The jobs with a seat that cannot start, the worst last; all with a seat learn that others may wait."""
+    idle = []
+    for name in (name for name, _ in admitted if name in model.jobs):
+        job = model.jobs[name]
+        job["heirs"] = "1"
+        was_put_aside = job.get("snooze_code", "") not in ("", "key_limit") and job.get("faults", 0) == 0
+        is_aside = job["state"] == "delayed" and was_put_aside
+        if (job["state"] == "queued" or is_aside) and is_idle(model, job, now):
+            idle.append((job["score"], name))
+    return sorted(idle)
 
 
 def waits(job: Job) -> bool:

@@ -22,7 +22,7 @@ from tests.model.claim import claim
 from tests.model.deployment import queue_of
 from tests.model.enqueue import enqueue
 from tests.model.state import Job, Model, user_of
-from tests.model.users import end, promote, reseat, waits
+from tests.model.users import end, promote, reseat, waits, yield_seats
 
 MAX_REHOMED = 1000
 
@@ -118,6 +118,7 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
         model.pop(name)
     if homes:
         model.counters["rehomed"] += homes
+    yield_seats(model, user, call.number("now"))
     promote(model, user)
     return ["checked", str(homes), str(len(lost)), ""]  # no job of this model is in a batch
 

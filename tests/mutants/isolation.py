@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant, lua
 
+YIELDING = "tests/queue/test_yielding.py::test_"
 SHARES = "tests/queue/test_shares.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -34,6 +35,46 @@ MUTANTS: tuple[Mutant, ...] = (
         "an end leaves held jobs held", "shares",
         "held job released", "do return end",
         f"{SHARES}a_slot_that_a_key_leaves_goes_to_its_best_held_job[memory-finish]",
+    ),
+    lua(
+        "jobs that cannot start keep their seats", "yielding",
+        "idle job", "do return false end",
+        f"{YIELDING}the_fourth_job_starts_if_the_three_with_seats_cannot[memory-queue]",
+    ),
+    lua(
+        "jobs that run lose their seats", "yielding",
+        "may leave its seat", "return is_shut(gates, f, now)",
+        f"{YIELDING}a_job_that_runs_or_could_start_keeps_its_seat[memory]",
+    ),
+    lua(
+        "a user's own circuit locks their seats", "yielding",
+        "own circuit is shut", "do return false end",
+        f"{YIELDING}the_fourth_job_starts_if_the_three_with_seats_cannot[memory-own circuit]",
+    ),
+    lua(
+        "a job behind many that cannot start is never found", "yielding",
+        "page of what waits", "local offset = 0",
+        f"{YIELDING}a_job_behind_many_that_cannot_start_is_found_in_time[memory]",
+    ),
+    lua(
+        "the end of a job that took a seat does not look for the one that left it", "enqueue",
+        "heirs of the idle", "",
+        f"{YIELDING}an_idle_job_gets_its_seat_back_where_no_user_has_more_jobs_than_seats[memory]",
+    ),
+    lua(
+        "a better job that cannot start takes the seat of one that can", "enqueue",
+        "way for idle", "return true",
+        f"{YIELDING}a_better_job_that_cannot_start_takes_no_seat_of_one_that_can[memory]",
+    ),
+    lua(
+        "a tick asks for seats of users with no waiting job", "claim",
+        "stuck", "",
+        f"{YIELDING}a_tick_asks_for_no_seat_where_no_job_waits_for_one[memory]",
+    ),
+    lua(
+        "a freed seat goes to a job that cannot start", "ending",
+        "amid a pause", "",
+        f"{YIELDING}a_seat_that_is_free_goes_to_a_job_that_can_start_before_better_ones_that_cannot[memory]",
     ),
     lua(
         "a job that starts counts as waiting", "claim",

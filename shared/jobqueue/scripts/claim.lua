@@ -1,22 +1,25 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- With: keys, room, pauses, users, shares, runs
+-- With: keys, room, pauses, users, shares, runs, seats, yielding
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
 --       check_interval: milliseconds, key_tasks: count?, is_tick: flag, is_fair: flag
--- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count}
+-- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count,
+--       stuck: names}
 --   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
 --       queue: name, deadline: seconds, probe: text, incarnation: text}
 --   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
 --       cancel_requested: flag, deadline: seconds, incarnation: text}
 -- expired: ids of jobs that have waited too long, or are over although the index has them; they stay where they are.
 -- follow_ups: how many rows the outbox holds; 0 unless a tick asks.
+-- stuck: users, as `owner:user`, whose seats some jobs hold that cannot start now, while others wait for them.
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
 -- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
 -- circuit's.
 -- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
+local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds the users
 local MAX_HELD = 900000 -- ms after which a job that waits for a slot of its key is looked at in any case
 local MAX_LOOKS = 50 -- ready jobs of a lane that may be a probe; the next page of them after each refusal
 local START = { -- what must be read of a job to start it
@@ -36,6 +39,7 @@ local START = { -- what must be read of a job to start it
   'incarnation',
   'refusals',
   'error_code',
+  'heirs',
 }
 local LOOK = { -- what must be read of a job that is overdue
   'attempt',
@@ -67,7 +71,7 @@ local key_slots -- how many slots each API key has, by its number; nil until it 
 local granted, probed = {}, {} -- how many jobs of each provider start, and which gates have their probe
 local prober = {} -- the jobs that are to be the probes of providers, by number, and of circuits, by gate
 -- What this claim answers.
-local started, expired = {}, {}
+local started, expired, stuck = {}, {}, {}
 
 -- Plans a member's new score in the index.
 local function move(member, score) add(plan.moves, score, member) end
@@ -121,7 +125,7 @@ local function replay(slots)
     local f = read(job_key(row.id), unpack(START))
     if f.state == 'submitting' then add(rows, start_row(row.id, f.attempt, f, f.probe or '')) end
   end
-  return { rows, {}, '0', {}, '0', '0' }
+  return { rows, {}, '0', {}, '0', '0', {} }
 end
 
 -- Plans to move a job from its slot to where its record says that it waits: a script stopped between the two.
@@ -283,6 +287,29 @@ local function is_held(f, count)
   return false
 end
 
+-- Notes the user of a job that cannot start, if other jobs wait for its seat.
+local function note_stuck(f)
+  if f.heirs ~= '1' or not f.owner then return end
+  if redis.call('ZCOUNT', user_key(f.owner, f.user), 0, '+inf') == 0 then return end -- mutant: stuck
+  stuck[f.owner .. ':' .. f.user] = true
+end
+
+-- Looks at some ready jobs of a lane that is shut, at others each time.
+local function look_at_stuck(gates)
+  local shut = {}
+  for _, lane in ipairs(numbers(arg.lanes)) do
+    if is_shut(gates, { lane = lane, model = '' }, time) then add(shut, lane) end
+  end
+  if #shut == 0 then return end
+  local lane, turn = shut[time % #shut + 1], math.floor(time / #shut)
+  local first, last = score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0)
+  local pages = math.ceil(redis.call('ZCOUNT', key.index, first, last) / MAX_STUCK)
+  local offset = text(MAX_STUCK * (turn % math.max(1, pages)))
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', offset, MAX_STUCK)) do
+    note_stuck(read(job_key(id), 'owner', 'user', 'heirs'))
+  end
+end
+
 -- Plans to put a job aside until a moment.
 local function park(job, due_at, code)
   add(plan.parked, { id = job.id, due_at = text(due_at), code = code })
@@ -403,7 +430,7 @@ local function choose_circuit_probes(head, room, list)
 end
 
 -- Plans a job's submission: it gets a slot, and takes room from all others.
-local function start(room, job, f, circuits)
+local function start(head, room, job, f, circuits)
   local provider, gates = provider_of(job.lane), circuits -- mutant: probe of a model
   if room.probe[provider] then add(gates, pause_gate(provider)) end
   -- A probe may try a model and its provider. It is the only one until its answer is here, or its lease is over.
@@ -418,6 +445,7 @@ local function start(room, job, f, circuits)
     attempt = attempt,
     probe = probe,
     adopt_until = text(lease_until + tonumber(f.adoption)),
+    amid = flag(is_any_shut(head.gates, time, f.share)),
   })
   room.all = room.all - 1
   room.queue[queue_of(job.lane)] = room.queue[queue_of(job.lane)] - 1
@@ -448,10 +476,11 @@ local function consider(head, room, job)
     add(expired, job.id)
   elseif open_until then
     park(job, open_until, 'circuit_open')
+    note_stuck(f)
   elseif is_held(f, 1) then
     hold(job, f)
   else
-    start(room, job, f, circuits)
+    start(head, room, job, f, circuits)
   end
 end
 
@@ -492,6 +521,7 @@ local function write()
       progress = '',
       probe = job.probe,
       bounded = bounded(),
+      amid = job.amid,
     })
   end
   for _, id in ipairs(plan.handed) do
@@ -525,6 +555,16 @@ local function write_tick(gates)
   return redis.call('ZCARD', key.outbox)
 end
 
+-- The noted users, in an order that each engine agrees on.
+local function users_of(noted)
+  local users = {}
+  for user in pairs(noted) do
+    add(users, user)
+  end
+  table.sort(users)
+  return users
+end
+
 local head = read_head(limits.slots, want)
 local parts = split(head.rows)
 if #parts.replayed > 0 then return replay(parts.replayed) end
@@ -534,6 +574,7 @@ local is_expired = note_expired(parts.alarms, head.complete)
 local room = read_room(head, limits, time)
 room.all = math.min(room.all, want)
 start_all(head, room, candidates(head, parts, room), is_expired)
+if is_tick then look_at_stuck(head.gates) end
 write()
 local outbox_size = is_tick and write_tick(head.gates) or 0
-return { started, handed, text(#plan.lost / 3), expired, text(#plan.parked), text(outbox_size) }
+return { started, handed, text(#plan.lost / 3), expired, text(#plan.parked), text(outbox_size), users_of(stuck) }

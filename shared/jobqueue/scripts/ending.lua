@@ -19,6 +19,7 @@ local ENDING = {
   'lease_until',
   'share',
   'bounded',
+  'amid',
   'outcome',
   'error_code',
   'error_retryable',
@@ -157,7 +158,11 @@ end
 local function pass_on(f)
   if is_at_provider(f.state) then release_held(f) end
   -- `heirs` is noted when others begin to wait for its seat; a set cannot be asked for nothing.
-  if f.heirs == '1' and f.state ~= 'backlog' then promote(user_key(f.owner, f.user)) end -- mutant: promotion
+  if f.heirs ~= '1' or f.state == 'backlog' then return end
+  local set = user_key(f.owner, f.user)
+  -- It was started while other jobs could not be: those that can go first.
+  local user = f.amid == '1' and yield_seats(set) or nil -- mutant: amid a pause
+  promote(set, user) -- mutant: promotion
 end
 
 -- Removes an ended job from where it is found: at last from the index, or from its batch's queue, which a sweep reads.

@@ -1,6 +1,6 @@
 -- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
--- With: keys, room, users, shares, runs, seats
+-- With: keys, room, users, shares, runs, seats, yielding
 -- KEYS: index, job, user, stats, root
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
@@ -17,6 +17,7 @@
 local id, now, lane = arg.id, tonumber(arg.now), tonumber(arg.lane)
 local provider, lanes = provider_of(lane), numbers(arg.lanes)
 local is_fair = arg.cost ~= ''
+local heirs = arg.heirs -- of the job
 local limits = {
   slots = tonumber(arg.slot_limit),
   queues = numbers(arg.queue_limits),
@@ -150,19 +151,45 @@ local function start(head, score, members, time)
     adopt_until = text(lease_until + tonumber(arg.adoption)),
     submitted_at = arg.now,
     bounded = bounded(),
+    amid = flag(is_any_shut(head.gates, now, arg.share)),
   }
   write(fields, score_of(lane, lease_until), seat_score(score), moves, members)
 end
 
+-- Whether this job cannot start because of what the gates say.
+local function is_idle(head) return is_shut(head.gates, { lane = lane, model = arg.model, share = arg.share }, now) end
+
+-- Makes a seat free for a job that could start, by taking that of one that cannot.
+local function clear_seat(head, user, view, score)
+  if #user.seated ~= user.cap or not is_any_shut(head.gates, now, arg.share) or is_idle(head) then return end
+  local idle = idle_of(user, head.gates, now)[1]
+  if not idle then return end
+  demote(key.user, idle.id, idle.f)
+  heirs = '1' -- mutant: heirs of the idle
+  local is_ahead = idle.f.state == 'queued' and idle.score <= score
+  if is_ahead and queue_of(tonumber(idle.f.lane)) == queue_of(lane) then view.position = view.position - 1 end
+  for i, job in ipairs(user.seated) do
+    if job.id == idle.id then return table.remove(user.seated, i) end
+  end
+end
+
+-- Whether a ready job has to give its seat to this one, if it is worse: a job that could start gives it to none that
+-- cannot.
+local function may_give_way(head, other)
+  local f = read(job_key(other), 'state', 'lane', 'model', 'share')
+  if f.state ~= 'queued' then return false end
+  return not is_idle(head) or is_shut(head.gates, f, now) -- mutant: way for idle
+end
+
 -- The user's ready job that is worse than this one and has to give it its seat; nil if there is none, or no need.
-local function find_worse(user, view, score)
+local function find_worse(head, user, view, score)
   if #user.seated < user.cap then return nil end
   -- The last one is the worst; a job that waits for a retry keeps its seat.
   for i = #user.seated, 1, -1 do
     local job = user.seated[i]
     if job.score <= score then return nil end
-    local may_give_way = not view.slots[job.id] and string.sub(job.id, 1, 4) ~= 'bat_'
-    if may_give_way and read(job_key(job.id), 'state').state == 'queued' then return job end
+    local is_single = string.sub(job.id, 1, 4) ~= 'bat_'
+    if not view.slots[job.id] and is_single and may_give_way(head, job.id) then return job end
   end
   return nil
 end
@@ -170,7 +197,7 @@ end
 -- The fields of a job that waits.
 local function waiting_fields(score, is_ready, has_seat, is_far)
   local fields = { state = is_ready and 'queued' or 'backlog', score = text(score), attempt = '0' }
-  fields.heirs = has_seat and arg.heirs or '1'
+  fields.heirs = has_seat and heirs or '1'
   -- Far from the head a poll has no command left to ask how long runs of this model take.
   if is_far then
     fields.p50, fields.p90 = usual_times(runs_key(lane, arg.model))
@@ -261,7 +288,8 @@ local refused = refuse_share(tonumber(arg.share), 1, user, user.tasks)
 if refused then return refused end
 local waiting = head.complete and view.waiting or count_waiting()
 if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
-local worse = find_worse(user, view, score)
+clear_seat(head, user, view, score)
+local worse = find_worse(head, user, view, score)
 note_heirs(user)
 local is_ready = wait(head, user, score, worse, members)
 return answer_waiting(head, room, view, score, is_ready)

@@ -1,6 +1,6 @@
 -- rehome: makes the index, a user's set and the user's batches say of each job what its record says, after any of them
 -- lost something or a script stopped half-way. Then it gives the free seats away.
--- With: keys, lost, room, pauses, users, shares, runs, seats, outbox, ending
+-- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, follow: text}
@@ -201,5 +201,5 @@ for _, batch in ipairs(empty) do
   if redis.call('EXISTS', batch_key(batch)) == 1 then end_batch({ batch = batch, owner = owner, user = name }) end
 end
 if #homes > 0 then redis.call('HINCRBY', key.stats, 'rehomed', #homes) end
-promote(key.user)
+promote(key.user, yield_seats(key.user))
 return { 'checked', text(#homes), text(#lost), follow() }

@@ -28,9 +28,10 @@ local function take_seat(set, id)
   return true
 end
 
--- Moves jobs from a user's backlog to the ready ones, as far as there are seats.
-local function promote(set)
-  local user, promoted = read_user(set, tonumber(arg.user_limit)), 0
+-- Moves jobs from a user's backlog to the ready ones, as far as there are seats. `user` is what the caller has read.
+local function promote(set, user)
+  user = user or read_user(set, tonumber(arg.user_limit))
+  local promoted = 0
   for _, row in ipairs(user.waiting) do
     local is_batch = string.sub(row.id, 1, 1) == '#'
     while #user.seated + promoted < user.cap do -- mutant: cap
@@ -56,20 +57,28 @@ local function demote(set, id, f)
   end
 end
 
--- The ready ones of a user's seated jobs, worst first. Notes on all of them that others may wait for their seats.
-local function ready_of(user)
-  local ready = {}
+local SEATED_JOB = { 'state', 'lane', 'score', 'batch', 'heirs', 'model', 'share', 'snooze_code', 'faults' }
+
+-- Those of a user's seated jobs that the caller wants, worst first. Notes on all of them that others may wait for their
+-- seats.
+local function seated_of(user, is_wanted)
+  local found = {}
   for _, job in ipairs(user.seated) do
-    local f = read(job_key(job.id), 'state', 'lane', 'score', 'batch', 'heirs')
-    if f.state == 'queued' then add(ready, { id = job.id, f = f, score = tonumber(f.score) }) end
+    local f = read(job_key(job.id), unpack(SEATED_JOB))
+    if f.state and is_wanted(f) then add(found, { id = job.id, f = f, score = tonumber(f.score) }) end
     -- A job that was lost with its hash must not be made anew.
     if f.state and f.heirs ~= '1' then redis.call('HSET', job_key(job.id), 'heirs', '1') end
   end
-  table.sort(ready, function(a, b)
+  table.sort(found, function(a, b)
     if a.score ~= b.score then return a.score > b.score end
     return a.id > b.id
   end)
-  return ready
+  return found
+end
+
+-- The ready ones of a user's seated jobs, worst first.
+local function ready_of(user)
+  return seated_of(user, function(f) return f.state == 'queued' end)
 end
 
 -- Gives up the seat of a cancelled submission whose outcome is unknown: only its slot waits for that.

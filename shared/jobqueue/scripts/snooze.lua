@@ -1,6 +1,6 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt. A job that alone is refused
 -- again and again ends.
--- With: keys, lost, room, pauses, users, shares, runs, seats, outbox, ending
+-- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, status: count,
 --       ttl: seconds, token: text, user_limit: count, pause: flag
@@ -33,7 +33,8 @@ local now, delay = tonumber(arg.now), tonumber(arg.delay)
 -- The answer if this attempt is closed already; nil if it is not.
 local function replay()
   if f.closed_attempt ~= arg.attempt then return nil end -- mutant: repeat
-  if f.state == 'delayed' then return { 'delayed', f.due_at } end
+  -- Its seat may have gone to another job.
+  if f.due_at and (f.state == 'delayed' or f.state == 'backlog') then return { 'delayed', f.due_at } end
   if f.state == 'done' then return replay_end(arg.id, f) end
   return { 'already' }
 end
@@ -109,6 +110,8 @@ local function refuse(fields)
     answer = put_aside(fields, delay * 2 ^ math.min(faults, MAX_DOUBLINGS)) -- mutant: growing delay
   end
   redis.call('ZADD', key.index, gate_score(ends_at), gate)
+  -- The user's other jobs at this provider cannot start now either.
+  if answer[1] == 'delayed' and f.heirs == '1' then yield_seats(user_key(f.owner, f.user)) end
   note_refusal(provider, known, f, pause, { at = arg.now, code = arg.code, status = arg.status })
   return answer
 end
