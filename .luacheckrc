@@ -3,8 +3,8 @@
 local SCRIPTS = 'shared/jobqueue/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
-  'prelude', 'keys', 'lost', 'room', 'pauses', 'users', 'shares', 'runs', 'seats', 'yielding', 'outbox', 'ending', 'retry',
-  'walk',
+  'prelude', 'keys', 'lost', 'room', 'pauses', 'users', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
+  'ending', 'retry', 'walk',
 }
 
 -- What Redis gives a script, and what the loader puts in place of names.

@@ -17,7 +17,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SHARES}a_users_limit_of_waiting_jobs_counts_single_jobs_and_those_of_batches[memory]",
     ),
     lua(
-        "a claim gives one API key all slots", "claim",
+        "a claim gives one API key all slots", "shares",
         "slots of a key", "if false then return true end",
         f"{SHARES}a_key_has_no_more_slots_than_it_may_and_the_others_start_behind_its_jobs[memory]",
     ),

@@ -36,13 +36,13 @@ MUTANTS: tuple[Mutant, ...] = (
         *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
     ),
     lua(
-        "all jobs of a provider start with its probe", "claim",
+        "all jobs of a provider start with its probe", "probes",
         "chosen probe", "if true then",
         *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),
         part="if not probe or probe == job.id then",
     ),
     lua(
-        "a claim looks no further for a probe", "claim",
+        "a claim looks no further for a probe", "probes",
         "further probes", "if false then",
         *refusals("an_innocent_job_far_behind_refused_ones_is_found"),
         part="if best.likeness > 0 and #own >= MAX_LOOKS then",
@@ -101,7 +101,7 @@ MUTANTS: tuple[Mutant, ...] = (
         part="since = text(now), ",
     ),
     lua(
-        "an open circuit is not honoured", "claim",
+        "an open circuit is not honoured", "probes",
         "circuit", "",
         *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),
     ),
@@ -140,17 +140,17 @@ MUTANTS: tuple[Mutant, ...] = (
         *circuit("a_success_in_between_starts_the_count_anew[memory]"),
     ),
     lua(
-        "any job probes a model", "claim",
+        "any job probes a model", "probes",
         "chosen probe of a model", "local is_behind = probed[gate]",
         *circuit("the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last[memory]"),
     ),
     lua(
-        "a user whose jobs fail probes the model", "claim",
+        "a user whose jobs fail probes the model", "probes",
         "probe of a failing user", "local is_of_failing = nil",
         *circuit("the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last[memory]"),
     ),
     lua(
-        "a job that has failed probes the model", "claim",
+        "a job that has failed probes the model", "probes",
         "probe that has failed", "local has_failed = false",
         *circuit("the_probe_is_of_a_user_whose_jobs_have_not_failed_and_a_retry_goes_last[memory]"),
     ),

@@ -185,7 +185,7 @@ LIMITS = (
         part="#user.seated",
     ),
     lua(
-        "claim takes the worst of a queue", "claim",
+        "claim takes the worst of a queue", "probes",
         "best first", "return a.score > b.score",
         *contract("priority_and_tier_go_first_and_then_age"),
         part="return a.score < b.score",

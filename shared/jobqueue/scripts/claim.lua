@@ -1,5 +1,5 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
--- With: keys, room, pauses, users, shares, runs, seats, yielding
+-- With: keys, room, pauses, users, shares, runs, probes, seats, yielding
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
@@ -21,26 +21,6 @@
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
 local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds the users
 local MAX_HELD = 900000 -- ms after which a job that waits for a slot of its key is looked at in any case
-local MAX_LOOKS = 50 -- ready jobs of a lane that may be a probe; the next page of them after each refusal
-local START = { -- what must be read of a job to start it
-  'attempt',
-  'lane',
-  'model',
-  'input',
-  'owner',
-  'user',
-  'queue',
-  'deadline',
-  'probe',
-  'state',
-  'adoption',
-  'expire_at',
-  'share',
-  'incarnation',
-  'refusals',
-  'error_code',
-  'heirs',
-}
 local LOOK = { -- what must be read of a job that is overdue
   'attempt',
   'state',
@@ -67,9 +47,7 @@ local lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: 
 
 -- What this claim will write, all of it behind its last read; `moves` are scores and members of the index.
 local plan = { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {}, held = {} }
-local key_slots -- how many slots each API key has, by its number; nil until it is asked for
-local granted, probed = {}, {} -- how many jobs of each provider start, and which gates have their probe
-local prober = {} -- the jobs that are to be the probes of providers, by number, and of circuits, by gate
+local granted = {} -- how many jobs of each provider start
 -- What this claim answers.
 local started, expired, stuck = {}, {}, {}
 
@@ -217,24 +195,6 @@ local function ready_rows(head, rows, lane, count)
   return found
 end
 
--- Sorts candidates, best first.
-local function sort(list)
-  table.sort(list, function(a, b)
-    if a.score ~= b.score then return a.score < b.score end -- mutant: best first
-    return a.id < b.id
-  end)
-  return list
-end
-
--- Whether the time of any model's circuit is over, so that one job has to be its probe.
-local function has_half_open(head)
-  for gate, open_until in pairs(head.gates) do
-    local is_circuit = string.sub(gate, 1, 2) == '~o' and not string.find(gate, '|', 1, true)
-    if is_circuit and open_until <= time then return true end
-  end
-  return false
-end
-
 -- The jobs that may start, best first: the retries that are due, and the ready jobs of each lane with room.
 local function candidates(head, parts, room)
   if room.all <= 0 then return {} end
@@ -250,41 +210,6 @@ local function candidates(head, parts, room)
     end
   end
   return sort(list)
-end
-
--- Until when circuits keep a job from starting, or nil; then also those that it probes.
-local function judge_circuits(head, job, f)
-  local provider, probes = provider_of(job.lane), {}
-  for _, gate in ipairs({ circuit_gate(provider, f.model), own_circuit_gate(provider, f.model, f.share) }) do
-    local open_until = head.gates[gate]
-    if open_until and open_until > time then return open_until end -- mutant: circuit
-    local is_behind = probed[gate] or (prober[gate] and prober[gate] ~= job.id) -- mutant: chosen probe of a model
-    if open_until and is_behind then return time + check_interval end
-    if open_until then add(probes, gate) end
-  end
-  return nil, probes
-end
-
--- How many slots each API key has, by its number.
-local function read_key_slots()
-  local first, last = share_score(0, true), '(' .. score_of(HISTORY, 0)
-  local flat, slots = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES'), {}
-  for i = 2, #flat, 2 do
-    local number = math.floor((number_of(tonumber(flat[i])) - SLOT_SHARES) / USERS_OF_KEY)
-    slots[number] = (slots[number] or 0) + 1
-  end
-  return slots
-end
-
--- Whether the API key of a job has all the slots that it may have. If not, `count` adds one.
-local function is_held(f, count)
-  if arg.key_tasks == '' or not f.share then return false end
-  key_slots = key_slots or read_key_slots()
-  local number = math.floor(tonumber(f.share) / USERS_OF_KEY)
-  local taken = key_slots[number] or 0
-  if taken >= tonumber(arg.key_tasks) then return true end -- mutant: slots of a key
-  key_slots[number] = taken + count
-  return false
 end
 
 -- Notes the user of a job that cannot start, if other jobs wait for its seat.
@@ -324,118 +249,13 @@ local function hold(job, f)
   add(plan.held[held], text(job.score), job.id)
 end
 
--- Whether a job could be submitted now; its fields stay with it.
-local function may_start(head, job)
-  job.f = job.f or read(job_key(job.id), unpack(START))
-  if not is_waiting(job.f.state) or tonumber(job.f.expire_at) <= time then return false end
-  return not judge_circuits(head, job, job.f) and not is_held(job.f, 0)
-end
-
--- Looks in a list for the job that is least likely to be refused as others were; the first one, if two are alike.
-local function find_probe(head, known, list, best)
-  for _, job in ipairs(list) do
-    if best.likeness == 0 then return end
-    job.is_fit = may_start(head, job)
-    local alike = job.is_fit and likeness(known, job.f) or best.likeness
-    if alike < best.likeness then
-      best.likeness, best.job = alike, job
-    end
-  end
-end
-
--- Further ready jobs of a provider's lanes, whose first ones are all like those that were refused. Each refusal shows
--- the next page.
-local function next_page(room, provider, known)
-  local list = {}
-  for _, lane in ipairs(numbers(arg.lanes)) do
-    if provider_of(lane) == provider and has_room(room, lane) then
-      local first, last = score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0)
-      local pages = math.ceil(redis.call('ZCOUNT', key.index, first, last) / MAX_LOOKS) - 1
-      local offset = text(MAX_LOOKS * (1 + tonumber(known.refusals or '0') % math.max(1, pages)))
-      local flat = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES', 'LIMIT', offset, MAX_LOOKS)
-      for i = 1, #flat, 2 do
-        add(list, { id = flat[i], score = number_of(tonumber(flat[i + 1])), lane = lane })
-      end
-    end
-  end
-  return sort(list)
-end
-
--- Chooses the probe of a provider whose pause is over: a job unlike those that were refused, if there is one. All other
--- jobs of the provider wait for it.
-local function choose_probe(head, room, list, provider)
-  local known, best, own, is_listed = read_refusals(provider), { likeness = 8 }, {}, {}
-  for _, job in ipairs(list) do
-    if provider_of(job.lane) == provider and has_room(room, job.lane) then
-      add(own, job)
-      is_listed[job.id] = true
-    end
-  end
-  find_probe(head, known, own, best)
-  if best.likeness > 0 and #own >= MAX_LOOKS then -- mutant: further probes
-    find_probe(head, known, next_page(room, provider, known), best)
-    if best.job and not is_listed[best.job.id] then
-      add(list, best.job)
-      sort(list)
-    end
-  end
-  prober[provider] = best.job and best.job.id
-end
-
--- Chooses the probes of all providers whose pause is over.
-local function choose_probes(head, room, list)
-  for provider, is_due in pairs(room.probe) do
-    if is_due and room.provider[provider] > 0 then choose_probe(head, room, list, provider) end
-  end
-end
-
--- Whether a job waits, since another one is the probe of its provider.
-local function is_behind_probe(job)
-  local probe = prober[provider_of(job.lane)]
-  if not probe or probe == job.id then return false end -- mutant: chosen probe
-  -- What cannot start at all is dealt with all the same.
-  return not job.f or job.is_fit
-end
-
--- How little a job is fit to be the probe of its model, from 0: its user's jobs have failed, or it has failed itself. A
--- head start counts for nothing.
-local function unfitness(known, f)
-  local is_of_failing = failures_of(known, pair_of(f)) -- mutant: probe of a failing user
-  local has_failed = (f.error_code or '') ~= '' -- mutant: probe that has failed
-  return (is_of_failing and 2 or 0) + (has_failed and 1 or 0)
-end
-
--- The model's circuit that a job could probe now; nil if there is none, or the job cannot start.
-local function half_open_for(head, room, job)
-  if not has_room(room, job.lane) or is_behind_probe(job) or not may_start(head, job) then return nil end
-  local gate = circuit_gate(provider_of(job.lane), job.f.model)
-  return head.gates[gate] and gate
-end
-
--- Chooses the probe of each model whose circuit's time is over: the first job that is the least unfit.
-local function choose_circuit_probes(head, room, list)
-  if not has_half_open(head) then return end
-  local best, known = {}, {}
-  for _, job in ipairs(list) do
-    local gate = half_open_for(head, room, job)
-    if gate then
-      known[gate] = known[gate] or read_all(runs_key(job.lane, job.f.model))
-      local found = { id = job.id, unfitness = unfitness(known[gate], job.f) }
-      if not best[gate] or found.unfitness < best[gate].unfitness then best[gate] = found end
-    end
-  end
-  for gate, found in pairs(best) do
-    prober[gate] = found.id
-  end
-end
-
 -- Plans a job's submission: it gets a slot, and takes room from all others.
 local function start(head, room, job, f, circuits)
   local provider, gates = provider_of(job.lane), circuits -- mutant: probe of a model
   if room.probe[provider] then add(gates, pause_gate(provider)) end
   -- A probe may try a model and its provider. It is the only one until its answer is here, or its lease is over.
   for _, gate in ipairs(gates) do
-    probed[gate] = true
+    note_probe(gate)
     move(gate, gate_score(lease_until)) -- mutant: one probe
   end
   local attempt, probe = text(tonumber(f.attempt) + 1), gates[#gates] or ''
@@ -477,7 +297,7 @@ local function consider(head, room, job)
   elseif open_until then
     park(job, open_until, 'circuit_open')
     note_stuck(f)
-  elseif is_held(f, 1) then
+  elseif is_to_be_held(f, 1) then
     hold(job, f)
   else
     start(head, room, job, f, circuits)
@@ -566,6 +386,7 @@ local function users_of(noted)
 end
 
 local head = read_head(limits.slots, want)
+head.time = time
 local parts = split(head.rows)
 if #parts.replayed > 0 then return replay(parts.replayed) end
 

@@ -52,6 +52,30 @@ local function has_all_slots(share)
   return count_shares(first, last, true) >= tonumber(arg.key_tasks) -- mutant: slots of a key at submit
 end
 
+local key_slots -- how many slots each API key has, by its number; nil until it is asked for
+
+-- How many slots each API key has, by its number.
+local function read_key_slots()
+  local first, last = share_score(0, true), '(' .. score_of(HISTORY, 0)
+  local flat, slots = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES'), {}
+  for i = 2, #flat, 2 do
+    local number = math.floor((number_of(tonumber(flat[i])) - SLOT_SHARES) / USERS_OF_KEY)
+    slots[number] = (slots[number] or 0) + 1
+  end
+  return slots
+end
+
+-- Whether the API key of a job has all the slots that it may have. If not, `count` adds one.
+local function is_to_be_held(f, count)
+  if arg.key_tasks == '' or not f.share then return false end
+  key_slots = key_slots or read_key_slots()
+  local number = math.floor(tonumber(f.share) / USERS_OF_KEY)
+  local taken = key_slots[number] or 0
+  if taken >= tonumber(arg.key_tasks) then return true end -- mutant: slots of a key
+  key_slots[number] = taken + count
+  return false
+end
+
 -- Makes the best held job ready, after another job `f` of its API key has left its slot. Only a job that was started
 -- while a key might not have all slots is `bounded`.
 local function release_held(f)
