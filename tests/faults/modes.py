@@ -42,6 +42,7 @@ from tests.faults.scenarios import (
     TWINS,
     UNKNOWN,
     UNLISTED,
+    YIELDED,
 )
 
 # Each scenario runs under the modes that matter most to it, since all modes would take too long: the first ones under
@@ -64,6 +65,7 @@ MODES: dict[str, tuple[WebhookMode, ...]] = {
     REOPENED.name: ("lost",),
     EXPIRING.name: ("ok", "lost"),
     CONTROLLED.name: ("ok",),
+    YIELDED.name: ("ok",),
     BATCH.name: ("ok", "overtaking"),
     ALL_OR_NOTHING.name: ("ok", "lost"),
     BATCH_CANCELED.name: ("ok", "duplicate"),

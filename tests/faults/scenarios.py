@@ -212,6 +212,25 @@ CONTROLLED = Scenario(
     width=1,
 )  # fmt: skip
 
+YIELDED = Scenario(
+    "yielded",
+    {
+        "idle": Work("ada", (Creation(seconds=10),)),
+        "able": Work("ada", (Creation("throttled"), Creation(seconds=10)), queue="storyboard"),
+        "behind": Work("ada", (Creation(seconds=10),), queue="storyboard"),
+        "runs": Work("eve"),
+        "late": Work("bob", (Creation(seconds=10),)),
+        "locked": Work("bob", (Creation(seconds=10),), queue="storyboard"),
+    },
+    (
+        Step(0, "submit", "runs"), Step(1, "submit", "late"), Step(2, "submit", "locked"),
+        Step(3, "limit", "video", 0), Step(4, "submit", "idle"), Step(5, "submit", "able"),
+        Step(6, "submit", "behind"), Step(50, "poll", "locked"), Step(150, "limit", "video"),
+        Step(LATER, "limit", "video"),
+    ),
+    {"max_user_tasks": 1, "max_user_queued": 5, "max_concurrent_tasks": 1},
+)  # fmt: skip
+
 BATCH = Scenario(
     "batch",
     {
@@ -319,7 +338,7 @@ LEAVING = Scenario(
 
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
-    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, OWN_CIRCUIT, REOPENED, EXPIRING, CONTROLLED, BATCH,
-    ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, LEAVING, RESUBMITTED,
+    BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, OWN_CIRCUIT, REOPENED, EXPIRING, CONTROLLED,
+    YIELDED, BATCH, ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, LEAVING, RESUBMITTED,
 )  # fmt: skip
 SCENARIOS = (*FORMER, *LATTER)
