@@ -114,9 +114,10 @@ def _false_counters(evidence: Evidence) -> Iterator[str]:
         if counters.get(name, 0) != expected:
             yield f"the counter {name} is {counters.get(name, 0)} instead of {expected}"
     given_up = sum(
-        fields.get("outcome") == "failed" and fields.get("error_retryable") == "1"
+        fields.get("error_retryable") == "1" or fields.get("error_code") == "provider_refused"
         for fields in jobs
-        if fields.get("error_code") != "expired"  # may follow a failure that set error_retryable
+        # What has expired may follow a failure that set error_retryable.
+        if fields.get("outcome") == "failed" and fields.get("error_code") != "expired"
     )
     if evidence.dead != given_up:
         yield f"{evidence.dead} dead letters for {given_up} jobs given up"

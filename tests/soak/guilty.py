@@ -22,8 +22,8 @@ from tests.soak.workload import MODEL, Work
 
 LOCKED_MODEL = "acme/locked"
 BATCH = 100  # jobs
-# s between two submits that were accepted; refused ones are repeated after PAUSE
-SUBMITS_EVERY, BATCHES_EVERY = 0.5, 0.2
+# s between two submits that were accepted, and after one that was not: the flood is to fill the queue, not the cores
+SUBMITS_EVERY, BATCHES_EVERY, REFUSED_FOR = 0.5, 0.2, 2.0
 RUN = 1.5  # s of a run of the flood, so that it holds slots for long and costs little
 
 
@@ -64,7 +64,7 @@ class Guilty:
 
     async def _for_ever(self, submit: Callable[[str], Awaitable[bool]], user: str, every: float) -> None:
         while not self.is_over:
-            await asyncio.sleep(every if await submit(user) else PAUSE)
+            await asyncio.sleep(every if await submit(user) else REFUSED_FOR)
 
     async def _submit_locked(self, user: str) -> bool:
         create = self._chance.choice(("403", "402"))

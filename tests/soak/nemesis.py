@@ -41,7 +41,7 @@ ADMIN_TIMEOUT = 30.0  # s; the simulated servers answer slowly while more proces
 class Nemesis:
     """Breaks things until ``heal`` is called, which repairs them."""
 
-    def __init__(self, seed: int, fleet: Fleet, *, brings_storms: bool) -> None:
+    def __init__(self, seed: int, fleet: Fleet) -> None:
         assert fleet.provider is not None
         self.kills = 0
         self.freezes = 0
@@ -52,7 +52,6 @@ class Nemesis:
         self._fleet = fleet
         self._hands: list[asyncio.Task[None]] = []
         self._busy: set[Process] = set()
-        self._brings_storms = brings_storms
         self._admin = _admin(fleet.store.port, STORE_TOKEN)
         self._provider = _admin(fleet.provider.port, PROVIDER_TOKEN)
 
@@ -64,9 +63,8 @@ class Nemesis:
             asyncio.create_task(self._now_and_then(KILLS_EVERY, self._kill)),
             asyncio.create_task(self._now_and_then(FREEZES_EVERY, self._freeze)),
             asyncio.create_task(self._now_and_then(BURSTS_EVERY, self._burst)),
+            asyncio.create_task(self._now_and_then(STORMS_EVERY, self._storm)),
         ]
-        if self._brings_storms:
-            self._hands.append(asyncio.create_task(self._now_and_then(STORMS_EVERY, self._storm)))
 
     async def heal(self) -> None:
         """Ends all faults. Returns when every instance runs."""

@@ -33,7 +33,7 @@ MAX_LOST = 3
 class Options:
     """How long jobs are submitted, how many a second, from which seed, to how many instances; and where those log.
 
-    ``has_guilty``: whether the guilty parties and the storms are there too.
+    ``has_guilty``: whether the guilty parties are there too.
     """
 
     seconds: float
@@ -77,7 +77,7 @@ class Soak:
     async def run(self) -> Run:
         """Submits and breaks for ``seconds``, heals, and waits until every job is over."""
         assert self._fleet.provider is not None
-        nemesis = Nemesis(self._options.seed, self._fleet, brings_storms=self._options.has_guilty)
+        nemesis = Nemesis(self._options.seed, self._fleet)
         await nemesis.start()
         self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
         self._others.append(asyncio.create_task(self._report_for_ever(nemesis)))
