@@ -63,6 +63,18 @@ async def test_only_the_first_of_several_events_is_leased_to_the_call_that_cause
     assert {row.event for row in lane.rows} == {"canceled", "batch"}
 
 
+async def test_a_batch_whose_last_end_stopped_half_way_ends_once(world: World) -> None:
+    """The repeat finds the job in the index, where it was left, and does again what follows its end."""
+    queue, index = world.runtime.queue, world.runtime.queue.keys.index
+    (job,) = await batch_of(world, 1)
+    place = await world.raw("ZSCORE", index, job)
+    for _ in range(2):
+        await queue.finish(job, 1, f"p-{job}", "completed", {})
+        assert await world.raw("ZSCORE", index, job) is None
+        await world.raw("ZADD", index, place, job)
+    assert (await world.runtime.records.stats()).counters["batches"] == 1
+
+
 async def test_a_batch_that_ends_within_a_cancellation_sends_one_event(world: World) -> None:
     """One failure cancels the waiting jobs; the last of them ends the batch before the failed job has ended."""
     queue = world.runtime.queue

@@ -108,7 +108,7 @@ ADDED = (
     lua(
         "a batch ends twice", "ending",
         "batch ends once", "local has_event = close_batch(f, b)",
-        batches("a_batch_that_ends_within_a_cancellation_sends_one_event"),
+        batches("a_batch_whose_last_end_stopped_half_way_ends_once"),
     ),
     lua(
         "a batch that ends again is the same event", "ending",
