@@ -9,8 +9,8 @@ from shared.config.access import AccessSettings
 from shared.config.hosting import is_loopback
 from shared.signing.webhooks import secret_key
 
-Event = Literal["job.processing", "job.completed", "job.failed", "job.canceled", "batch.completed"]
-DEFAULT_EVENTS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled", "batch.completed")
+Event = Literal["job.processing", "job.completed", "job.files", "job.failed", "job.canceled", "batch.completed"]
+DEFAULT_EVENTS: tuple[Event, ...] = ("job.completed", "job.files", "job.failed", "job.canceled", "batch.completed")
 MIN_BYTES, MAX_BYTES = 24, 64  # of a secret (Standard Webhooks, specification: "Signature scheme")
 
 

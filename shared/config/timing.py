@@ -40,6 +40,7 @@ CLOCK_MARGIN = 120.0
 LIST_GAP = 30.0
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
 COPY_DEADLINE = 2700.0  # s; then storing gives up, while the provider may still have the file for its owner
+MAX_HELD = 300.0  # s after a job's end that its owner's event waits for a file that fails
 TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it
 
 Derivation = Callable[[dict[str, float]], float]
@@ -86,6 +87,14 @@ class TimingSettings(EnvironmentSettings):
     waiting_check_interval: Seconds = 10.0  # how long a job waits before reading its status looks for free capacity
     tick_period: Seconds = 60.0
     tick_second_pass: float = Field(0.0, ge=0, le=50)  # s after its start that a tick looks once more; 0: never
+
+    @property
+    def news_after(self) -> float:
+        """The s from a job's end to its owner's event, if all files are stored but some that fail.
+
+        Two leases: a function that died with the first try has left time for a second one.
+        """
+        return min(2 * self.lease, self.timing_scale * MAX_HELD)
 
     @field_validator("function_max_duration")
     @classmethod

@@ -57,7 +57,7 @@ def job_event(job: JobRecord, event: str, url_of: UrlOf, *, gone_before: int) ->
     is_end = event != "processing"
     data: JobEvent = {
         "id": job.id,
-        "status": event,
+        "status": "completed" if event == "files" else event,
         "user_id": job.user,
         "queue": job.queue,
         "model": job.model,

@@ -29,8 +29,8 @@ GONE, TOO_MANY = 410, 429
 GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, enough for all tries unless the host delays them
 JOB_FIELDS = (
     "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
-    "created_at", "ended_at", "kept_at", "output", "files", "storing", "error_code", "error_detail", "error_retryable",
-    "batch", "incarnation", "hook_url", "hook_lane", "hook_tag",
+    "created_at", "ended_at", "notified_at", "kept_at", "output", "files", "storing", "error_code", "error_detail",
+    "error_retryable", "batch", "incarnation", "hook_url", "hook_lane", "hook_tag",
 )  # fmt: skip
 BATCH_FIELDS = (
     "owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy", "incarnation",
@@ -156,7 +156,13 @@ class Deliveries:
             noted = [int(number) for number in f.get(f"e:{row.event}", "").split(",") if number]
             return event_body(row.event, (noted or [batch.ended_at or now])[0], batch_event(batch, noted))
         job = JobRecord(row.id, f)
-        happened_at = job.started_at if row.event == "processing" else job.kept_at or job.ended_at
+        match row.event:
+            case "processing":
+                happened_at = job.started_at
+            case "completed":
+                happened_at = job.notified_at or job.kept_at or job.ended_at
+            case _:
+                happened_at = job.kept_at or job.ended_at
 
         def url_of(key: str) -> str:
             return self._bucket.url(key, now)

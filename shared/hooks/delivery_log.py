@@ -32,7 +32,7 @@ class JobRedelivery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    event: Literal["job.processing", "job.completed", "job.failed", "job.canceled"] | None = None
+    event: Literal["job.processing", "job.completed", "job.files", "job.failed", "job.canceled"] | None = None
 
 
 class BatchRedelivery(BaseModel):

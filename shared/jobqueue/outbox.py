@@ -16,7 +16,7 @@ from shared.log import log
 Word = Literal["delivered", "retry", "failed", "disabled"]
 EventState = Literal["pending", "delivered", "failed", "disabled"]
 LANE_TTL = timedelta(days=7)  # how long it is remembered that a host failed or a URL was gone
-JOB_EVENTS = ("processing", "completed", "failed", "canceled")
+JOB_EVENTS = ("processing", "completed", "files", "failed", "canceled")
 MAX_LISTED = 100
 
 
@@ -78,12 +78,14 @@ class Outbox(Scripted):
         files: str,
         *,
         retry_at: int | None = None,
+        is_news: bool = False,
         stored: int = 0,
         given_up: int = 0,
         incarnation: str = "",
     ) -> bool:
         """Notes the states of a job's files; without a ``retry_at`` (ms) all are final.
 
+        With ``is_news``, the owner is notified of the job's end before that, and of its files once all are final.
         False: it was not our turn, or the job is another ``incarnation``.
         """
         reply = await self._run(
@@ -95,6 +97,7 @@ class Outbox(Scripted):
             incarnation=incarnation,
             files=files,
             retry_at=retry_at,
+            is_news=is_news,
             stored=stored,
             given_up=given_up,
         )

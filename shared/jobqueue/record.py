@@ -14,7 +14,7 @@ READ_FIELDS = (
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
     "expire_at", "max_attempts", "history", "batch", "incarnation", "lost", "missed", "adopt_until",
-    "retry_of", "redriven_as", "files", "storing", "kept_at", "refusals",
+    "retry_of", "redriven_as", "files", "storing", "notified_at", "kept_at", "refusals",
 )  # fmt: skip
 # What a list shows of a job; and what the operator sees of a dead letter.
 SUMMARY_FIELDS = (
@@ -84,6 +84,7 @@ class JobRecord:
         self.submitted_at: Final = moment("submitted_at")
         self.started_at: Final = moment("started_at")
         self.ended_at: Final = moment("ended_at")
+        self.notified_at: Final = moment("notified_at")  # before all files were final
         self.kept_at: Final = moment("kept_at")
         self.due_at: Final = moment("due_at")
         self.overdue_at: Final = moment("overdue_at")

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from shared.media.media import Media
     from shared.storage.source import Client, CopyFailed
 
-FIELDS = ("owner", "user", "provider", "ended_at", "files", "storing", "turn", "incarnation")
+FIELDS = (
+    "owner", "user", "provider", "ended_at", "files", "storing", "turn", "incarnation", "hook_lane", "notified_at",
+)  # fmt: skip
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
 MIN_COPY_TIME = 10.0  # s; with less time left, no copy begins
@@ -97,10 +99,16 @@ class Storing:
 
     async def _note(self, row: FollowUp, f: dict[str, str], files: list[File]) -> bool:
         states = [file["state"] for file in files]
-        retry_at = None
+        retry_at, is_news = None, False
         if "pending" in states:
             delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(row.turn - 1, 10)) * self._settings.timing_scale
-            retry_at = self._clock.now() + round(delay * 1000)
+            now = self._clock.now()
+            retry_at = now + round(delay * 1000)
+            # The job is good, and its owner learns that in minutes, whatever one of its files does.
+            news_at = int(f["ended_at"]) + round(self._settings.news_after * 1000)
+            if f.get("hook_lane") and "notified_at" not in f and all(map(_has_come_or_failed, files)):
+                is_news = now >= news_at  # mutant: news
+                retry_at = retry_at if is_news else min(retry_at, news_at)
         log.info(
             "files_noted", job=row.id, turn=row.turn, stored=states.count("stored"), pending=states.count("pending")
         )
@@ -111,6 +119,7 @@ class Storing:
             row.turn,
             write_files(files),
             retry_at=retry_at,
+            is_news=is_news,
             stored=stored,
             given_up=given_up,
             incarnation=f.get("incarnation", ""),
@@ -269,6 +278,11 @@ class Storing:
 
 def _folder_of(row: FollowUp, f: dict[str, str]) -> str:
     return layout.incarnation_folder(int(f["ended_at"]), f["owner"], f["user"], row.id, f.get("incarnation", ""))
+
+
+def _has_come_or_failed(file: File) -> bool:
+    """Whether a file is final, or its last try has failed."""
+    return file["state"] != "pending" or "error" in file
 
 
 def _give_up(file: File) -> None:

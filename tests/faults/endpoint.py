@@ -127,8 +127,9 @@ class FaultyEndpoint:
         incarnations = [life for job_id, life in state.deleted if job_id == holder] + [fields.get("incarnation", "")]
         if event_id not in (event_id_for(key, holder, life, event) for life in incarnations):
             world.complain(f"I6 {kind} of {holder} has the id {event_id}")
-        is_true = bool(fields.get("started_at")) if event == "processing" else fields.get("outcome") == event
-        if not is_true and event not in (end for (job_id, _), end in state.deleted.items() if job_id == holder):
+        outcome = "completed" if event == "files" else event
+        is_true = bool(fields.get("started_at")) if event == "processing" else fields.get("outcome") == outcome
+        if not is_true and outcome not in (end for (job_id, _), end in state.deleted.items() if job_id == holder):
             world.complain(f"I6 {event} of {holder} is sent, but it is {fields.get('state')} {fields.get('outcome')}")
         for file in data.get("files") or []:
             key_of = file["url"].removeprefix("https://kept.test/")
@@ -137,6 +138,7 @@ class FaultyEndpoint:
                 or key_of in world.books.outside.objects
                 or holder in world.books.outside.erasing
             )
-            if file["state"] == "pending" or not is_there:
+            is_late = file["state"] == "pending" and not (event == "completed" and file["error"])
+            if is_late or not is_there:
                 world.complain(f"I6 {event} of {holder} is sent, but a file is {json.dumps(file)}")
         return f"{event}|{holder}"

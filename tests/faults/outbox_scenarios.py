@@ -103,6 +103,14 @@ SOURCE_DOWN = Scenario(
     QUICK,
 )
 
+# Its owner is notified while one file still fails, and of that file later.
+LATE_FILE = Scenario(
+    "late_file",
+    {"films": replace(FILM, files=2, events=("job.completed", "job.files"), source=("ok", *("down",) * 6, "ok"))},
+    (Step(0, "submit", "films"),),
+    QUICK,
+)
+
 SOURCE_NEVER = replace(
     SOURCE_DOWN, name="source_never", works={"film": replace(FILM, source=("down",), kept="expired")}
 )
@@ -133,6 +141,6 @@ DELETED = Scenario(
 
 OUTBOX_SCENARIOS = (
     FILED, TWO_FILES, NOTIFIED, NOTIFIED_BATCH, FLAKY, UNDELIVERED, REDELIVERED, CROWD, REVOKED, SOURCE_DOWN,
-    SOURCE_GONE, STORAGE_DOWN, DELETED,
+    LATE_FILE, SOURCE_GONE, STORAGE_DOWN, DELETED,
 )  # fmt: skip
 LASTING = (HANGING, SOURCE_NEVER)  # too long to try every fault

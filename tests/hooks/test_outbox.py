@@ -76,6 +76,37 @@ async def test_the_event_follows_only_once_the_files_are_kept(world: World) -> N
     assert (await world.runtime.records.stats()).counters["files_stored"] == 1
 
 
+async def test_an_owner_is_notified_while_a_file_is_still_tried_and_of_that_one_later(world: World) -> None:
+    job = await ended(world, files="[]", hook_events=["job.completed", "job.files"])
+    world.follow_ups()
+    outbox, retry_at = world.runtime.outbox, world.clock.now() + 5000
+    assert await outbox.keep(job, 1, "[1]", retry_at=retry_at)
+    assert world.follow_ups() == [] and await field(world, job, "s:completed") is None
+    assert await outbox.keep(job, 1, "[2]", retry_at=retry_at, is_news=True)
+    assert [(row.what, row.event) for row in world.follow_ups()] == [("tell", "completed")]
+    assert await note(world, job, WELL, event="completed")
+    for _ in range(2):  # a repeat, and a later turn's note
+        assert await outbox.keep(job, 1, "[3]", retry_at=retry_at, is_news=True)
+        assert world.follow_ups() == [] and await field(world, job, "s:completed") == "delivered"
+    assert (await field(world, job, "storing"), await field(world, job, "files")) == ("1", "[3]")
+    for _ in range(2):
+        assert await outbox.keep(job, 1, "[4]", given_up=1)
+        assert (await field(world, job, "s:completed"), await field(world, job, "s:files")) == ("delivered", "pending")
+    assert [(row.what, row.event) for row in world.follow_ups()] == [("tell", "files")]
+    lane = await lane_of(world, job)
+    assert await world.runtime.history.delete(job, "app") is None
+    assert await world.raw("EXISTS", world.runtime.queue.keys.lane_rows(lane)) == 0
+
+
+async def test_without_a_subscription_the_rest_of_the_files_is_no_event(world: World) -> None:
+    job = await ended(world, files="[]", hook_events=["job.completed"])
+    world.follow_ups()
+    assert await world.runtime.outbox.keep(job, 1, "[]", retry_at=world.clock.now() + 1, is_news=True)
+    assert [row.event for row in world.follow_ups()] == ["completed"]
+    assert await world.runtime.outbox.keep(job, 1, "[]")
+    assert world.follow_ups() == [] and await field(world, job, "s:files") is None
+
+
 @pytest.mark.parametrize("word", ["fail", "cancel"])
 async def test_a_failure_or_a_cancellation_sends_its_event_too(world: World, word: str) -> None:
     job = await world.enqueue(start=word == "fail", hook_url=URL)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.providers.base import Prediction
 from tests.costs import COSTS
@@ -64,6 +65,25 @@ async def test_results_and_hooks_cost_what_the_table_says(world: World, owner: R
     await finish(world, owner.url("/file"), hook_url=owner.url())
     await drain()
     counted["end of a job with a file and a hook, all of it"] = count(valkey)
+    assert counted == {name: COSTS.get(name) for name in counted}
+
+
+async def test_files_in_trouble_cost_what_the_table_says(world: World, owner: Receiver, valkey: RunningServer) -> None:
+    counted: Counted = {}
+    await finish(world, "https://elsewhere.example/x.png")
+    counted["end of a job with files of unknown hosts only"] = count(valkey)
+    await finish(world, "data:text/plain;base64,YQ==")
+    counted["end of a job with a file inside its output"] = count(valkey)
+    world.follow_ups()
+    owner.answers = lambda _: (503, {}, b"")
+    for seconds, name in ((0, "note that a file fails"),
+                          (300, "note that a file has failed for minutes, and write the event")):  # fmt: skip
+        await finish(world, owner.url("/file"), hook_url=owner.url())
+        (row,) = world.follow_ups()
+        world.manual.advance(seconds)
+        valkey.reset_bill()
+        await world.runtime.storing.store(row, Budget(50))
+        counted[name] = count(valkey)
     assert counted == {name: COSTS.get(name) for name in counted}
 
 

@@ -37,6 +37,7 @@ def happened(fields: Fields) -> list[str]:
     else:
         names = ["processing"] if fields.get("started_at") else []
         names += [fields["outcome"]] if fields["state"] == "done" else []
+        names += ["files"] if "notified_at" in fields and fields["storing"] == "0" else []
     return [name for name in names if _kind(name) in fields["hook_events"].split(",")]
 
 
@@ -50,12 +51,12 @@ def _events(state: State, holder: str, fields: Fields, outside: Outside) -> Iter
     for event in wanted:
         if event in known:
             yield from _event(state, f"{event}|{holder}", known[event], fields, outside)
-        elif event != "completed" or fields.get("storing") != "1":
+        elif event != "completed" or fields.get("storing") != "1" or "notified_at" in fields:
             yield f"I6 the outbox has no row for {event} of {holder}"
     for event in known.keys() - set(wanted):
         if _kind(event) != "batch" or "ended_at" in fields:  # else the batch was retried since
             yield f"I6 {event} of {holder} is {known[event]}, but it did not happen or is not wanted"
-    if fields.get("storing") == "1" and "completed" in known:
+    if fields.get("storing") == "1" and "completed" in known and "notified_at" not in fields:
         yield f"I6 the completion of {holder} is in line while its files are pending"
 
 

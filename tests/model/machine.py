@@ -301,7 +301,9 @@ class QueueMachine(Driver):
         if row.what == "store":
             retry_at = now + wait * 1000 if word == "retry" else None
             files = '[{"url":"u","state":"%s"}]' % ("pending" if retry_at else "expired")
-            work: Any = self.sluice.outbox.keep(row.id, row.turn, files, retry_at=retry_at, given_up=1)
+            work: Any = self.sluice.outbox.keep(
+                row.id, row.turn, files, retry_at=retry_at, is_news=wait % 2 == 1, given_up=1
+            )
         elif not leased.lane:
             return
         else:

@@ -9,7 +9,7 @@ from tests.model.call import Call
 from tests.model.state import Job, Model
 
 MAX_ENTRIES = 30
-JOB_EVENTS = ("processing", "completed", "failed", "canceled")
+JOB_EVENTS = ("processing", "completed", "files", "failed", "canceled")
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,17 @@ def keep(model: Model, call: Call, reply: Any) -> Any:
     job["files"] = call["files"]
     if call["retry_at"]:
         model.outbox[name] = call.number("retry_at") - BAND
-        return ["kept"]
+        follow = ""
+        if call["is_news"] == "1" and "notified_at" not in job:
+            job["notified_at"] = now
+            follow = add_event(model, name, "completed", now)
+        return ["kept", follow]
     del model.outbox[name]
     job.update(storing="0", kept_at=now)
     for counter, word in (("files_stored", "stored"), ("files_given_up", "given_up")):
         if call[word] != "0":
             model.counters[counter] += call.number(word)
-    return ["kept", add_event(model, name, "completed", now)]
+    return ["kept", add_event(model, name, "files" if "notified_at" in job else "completed", now)]
 
 
 def note(model: Model, call: Call, reply: Any) -> Any:

@@ -8,7 +8,7 @@ from tests.model.state import Model, View
 
 VERBS = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
 OF_EVENTS = ("s:", "n:", "l:")
-OF_FILES = ("files", "storing", "turn", "kept_at")
+OF_FILES = ("files", "storing", "turn", "kept_at", "notified_at")
 Fields = dict[str, str]
 
 
@@ -74,7 +74,10 @@ def _job(name: str, job: Fields, view: View) -> None:
 def has_happened(job: Fields, event: str) -> bool:
     if event == "processing":
         return "started_at" in job
-    return job["state"] == "done" and job["outcome"] == event and job.get("storing") != "1"
+    is_stored, is_early = job.get("storing") != "1", "notified_at" in job
+    if event == "files":
+        return is_early and is_stored
+    return job["state"] == "done" and job["outcome"] == event and (is_stored or is_early)
 
 
 def follow(verb: str, before: View, after: View) -> None:

@@ -75,7 +75,7 @@ PICKS = st.integers(0, 10**6)
 # Two URLs of one host, one of another; and the events for each, the default if omitted
 HOOKS: dict[str, tuple[str, list[str] | None]] = {
     "ends": ("https://a.example.com/x", None),
-    "all": ("https://a.example.com/y", ["job.processing", "job.completed", "job.failed", "job.canceled"]),
+    "all": ("https://a.example.com/y", ["job.processing", "job.completed", "job.files", "job.failed", "job.canceled"]),
     "failures": ("https://b.example.com/x", ["job.processing", "job.failed", "batch.completed"]),
 }
 HOOK = st.sampled_from(["", "ends", "all", "all", "failures"])

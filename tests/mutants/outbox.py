@@ -176,8 +176,23 @@ HANDED_OUT = (
     ),
     lua(
         "no event follows once the files are kept", "outbox_keep",
-        "event", "local plan = nil",
+        "event", "write_fields(key.job, fields) local to_do = ''",
         verbs("the_event_follows_only_once_the_files_are_kept"),
+    ),
+    lua(
+        "an owner who knows of the end gets no news of the rest", "outbox_keep",
+        "event", "local to_do = announce('completed')",
+        verbs("an_owner_is_notified_while_a_file_is_still_tried_and_of_that_one_later"),
+    ),
+    lua(
+        "each note of a file that fails is news", "outbox_keep",
+        "notified once", "local is_first, to_do = true, ''",
+        verbs("an_owner_is_notified_while_a_file_is_still_tried_and_of_that_one_later"),
+    ),
+    python(
+        "an owner is notified at the first failure of a file", "shared/outbox/storing.py",
+        "news", "is_news = True",
+        "tests/files/test_late_files.py::test_one_lost_file_holds_the_news_for_minutes_only[memory]",
     ),
 )  # fmt: skip
 

@@ -29,7 +29,7 @@ end
 local function drop_all_events()
   if f.hook_lane then
     local rows = {}
-    for _, event in ipairs({ 'processing', 'completed', 'failed', 'canceled' }) do
+    for _, event in ipairs({ 'processing', 'completed', 'files', 'failed', 'canceled' }) do
       add(rows, event .. '|' .. arg.id)
     end
     drop_events(f.hook_lane, rows) -- mutant: events
