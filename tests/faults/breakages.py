@@ -56,7 +56,7 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
     "an accepted probe does not end the pause": (script_edit("record", "pause ends", ""), PAUSED, "ok"),
     "a circuit never opens": (script_edit("runs", "circuit opens", "if false then"), CIRCUIT, "ok"),
     "a circuit never closes": (script_edit("ending", "circuit", "if false then"), CIRCUIT, "ok"),
-    "an open circuit is not honoured": (script_edit("claim", "circuit", ""), CIRCUIT, "ok"),
+    "an open circuit is not honoured": (script_edit("probes", "circuit", ""), CIRCUIT, "ok"),
     "a start takes no token": (script_edit("claim", "token", ""), ORDINARY, "ok"),
     "a start at submit takes no token": (script_edit("enqueue", "token", "0", part="1"), ORDINARY, "ok"),
     "expire ends a job at the provider": (script_edit("expire", "waiting", "if false then"), EXPIRING, "ok"),
