@@ -179,6 +179,7 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
         closed |= {"refusals": job.get("refusals", 0) + 1, "faults": faults}
         closed |= {"refused_as": call["code"], "refused_in": pause}
     code = {"provider_auth": "provider_refused", "billing": "billing"}.get(call["code"])
+    model.counters["snoozed"] += 1
     is_canceled, is_over = job.get("cancel_requested") == "1", code and faults >= MAX_REFUSALS - 1
     if is_canceled or is_over:
         error: Job = {} if is_canceled else {"error_code": code}
@@ -191,7 +192,6 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     model.put(f"!{name}", ALARMS, job["expire_at"])
     model.account(name)
     release_held(model, job)
-    model.counters["snoozed"] += 1
     settle(model, job, now)
     if call["pause"] == "1" and job["heirs"] == "1":
         yield_seats(model, user_of(job), now)

@@ -26,6 +26,11 @@ MUTANTS: tuple[Mutant, ...] = (
         part="4",
     ),
     lua(
+        "the refusal that ends a job is not counted", "snooze",
+        "snoozed", "if answer[1] == 'delayed' then redis.call('HINCRBY', key.stats, 'snoozed', 1) end",
+        *refusals("others_start_at_the_first_probe_and_the_refused_job_ends_as_a_dead_letter"),
+    ),
+    lua(
         "a probe of a refused model is as good as any", "pauses",
         "probe of a refused model", "",
         *refusals("a_probe_is_of_another_model_and_another_user_if_there_is_one"),

@@ -48,6 +48,7 @@ async def test_others_start_at_the_first_probe_and_the_refused_job_ends_as_a_dea
     record = await world.runtime.records.read(refused)
     assert (record.status, record.error_code, record.is_error_retryable) == ("failed", "provider_refused", False)
     assert record.attempts == 0 and choosy.sent(FORBIDDEN) == MAX_CREATES
+    assert (await world.runtime.records.stats()).counters["snoozed"] == MAX_CREATES
     assert "5 times (status 403)" in record.error_detail
     assert refused in await world.raw("ZRANGE", world.runtime.queue.keys.dead, "0", "-1")
 

@@ -58,7 +58,6 @@ local function put_aside(fields, wait)
   add(moves, score_of(ALARMS, tonumber(f.expire_at)), alarm_of(arg.id))
   add_share(moves, arg.id, f.share, false)
   redis.call('ZADD', key.index, unpack(moves))
-  redis.call('HINCRBY', key.stats, 'snoozed', 1)
   release_held(f)
   return { 'delayed', due_at }
 end
@@ -116,18 +115,24 @@ local function refuse(fields)
   return answer
 end
 
+-- Puts the job aside as it is; one that was cancelled meanwhile ends.
+local function put_off(fields)
+  if f.cancel_requested == '1' then
+    end_job(arg.id, f, 'canceled', fields, { note = note_outcome })
+    return { 'finished', 'canceled', follow() }
+  end
+  local answer = put_aside(fields, delay)
+  settle_probe(f)
+  return answer
+end
+
 if not f.attempt or is_replaced(f) then return { 'stale' } end
-local answer = replay()
-if answer then return answer end
+local repeated = replay()
+if repeated then return repeated end
 if is_stale() then return { 'stale' } end
 
 local snoozes = text(tonumber(f.snoozes or '0') + 1) -- mutant: snoozes
 local fields = { snoozes = snoozes, closed_attempt = arg.attempt }
-if arg.pause == '1' then return refuse(fields) end
-if f.cancel_requested == '1' then
-  end_job(arg.id, f, 'canceled', fields, { note = note_outcome })
-  return { 'finished', 'canceled', follow() }
-end
-local put_off = put_aside(fields, delay)
-settle_probe(f)
-return put_off
+local answer = arg.pause == '1' and refuse(fields) or put_off(fields)
+redis.call('HINCRBY', key.stats, 'snoozed', 1) -- mutant: snoozed
+return answer
