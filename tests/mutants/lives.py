@@ -29,4 +29,9 @@ MUTANTS: tuple[Mutant, ...] = (
         NONCE,
         part="str(attempt), incarnation)",
     ),
+    lua(
+        "a batch keeps records of an earlier one with its id", "batch_create",
+        "earlier batch", "",
+        f"{INCARNATIONS}a_batch_with_the_id_of_an_earlier_one_has_nothing_of_it[memory]",
+    ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.jobqueue import FollowUp, JobQueue
 from shared.jobqueue.outbox import Tried
+from shared.jobs.batches import BatchJob, BatchRequest
 from shared.outbox.storing import FIELDS
 from shared.providers.base import Prediction, Unknown
 from shared.signing.derived import event_id_for, nonce, redriven_id
@@ -265,3 +266,28 @@ async def test_the_jobs_of_a_batch_and_of_its_retry_have_its_incarnation(
         assert (await client.delete("/api/users/ada")).json()["jobs"] == 4
         seen.append(incarnation)
     assert len(set(seen)) == 2
+
+
+async def test_a_batch_with_the_id_of_an_earlier_one_has_nothing_of_it(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """The earlier batch has expired; its jobs, which had files or events, are kept for longer."""
+    async with make_world(any_store, clock) as world:
+        queue, keys = world.runtime.queue, world.runtime.queue.keys
+        request = BatchRequest(user_id="ada", model="acme/video", jobs=[BatchJob(input={"prompt": "x"})])
+        seen = []
+        for _ in range(2):
+            batch = (await world.runtime.batches.create("app", request, "a key", Budget(50)))["id"]
+            job_id = f"{batch}_0"
+            for name in (job_id, f"{job_id}r1"):
+                record = await world.runtime.records.read(name)
+                assert (record.status, record.output, record.attempts) == ("processing", None, 1)
+                assert await world.raw("TTL", keys.job(name)) == -1
+                said: Any = {"code": "timeout", "detail": "", "retryable": False}
+                own = await world.incarnation_of(name)
+                await queue.fail(name, 1, "", incarnation=own, **said)
+                if name == job_id:
+                    await world.runtime.batches.retry("app", batch, Budget(50))
+            seen.append(own)
+            await world.raw("DEL", keys.batch(batch))
+        assert len(set(seen)) == 2

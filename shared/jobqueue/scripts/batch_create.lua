@@ -147,10 +147,21 @@ local function refusal(user, count)
   return nil
 end
 
+-- Forgets the records of an earlier batch with this id: a job that has files or events is kept longer than its batch.
+local function forget_earlier(jobs)
+  local records, ids = {}, {}
+  for _, job in ipairs(jobs) do
+    add(records, job_key(job.id))
+    add(ids, job.id)
+  end
+  if redis.call('DEL', unpack(records)) > 0 then redis.call('ZREM', dead_key(), unpack(ids)) end
+end
+
 -- Writes the places of the jobs, then the batch, and the records of the jobs last. A place without a record is dropped
 -- when it is met; a record without a place would never be found.
 local function write(jobs, tag, batch_fields, common, is_rest)
   local moves, members, queued, first_waiting = places_of(jobs)
+  if not is_rest then forget_earlier(jobs) end -- mutant: earlier batch
   if is_fair then add(members, text(SPECIAL + tag), '~') end
   redis.call('ZADD', key.batch_queue, unpack(queued))
   if is_rest then first_waiting = first_in_queue() end

@@ -119,9 +119,10 @@ end
 
 -- Writes the places of the new jobs: in the backlog, in their batch's queue, and of the batch in its user's set.
 local function write_places(copies)
-  local moves, queued = {}, {}
+  local moves, queued, records = {}, {}, {}
   for _, copy in ipairs(copies) do
     if not copy.is_made then
+      add(records, job_key(copy.id))
       add(queued, text(copy.score), copy.id)
       add(moves, score_of(BACKLOG, copy.score), copy.id, score_of(ALARMS, copy.expire_at), alarm_of(copy.id))
       add(moves, score_of(HISTORY, now), history_of(key.user, copy.id))
@@ -129,6 +130,8 @@ local function write_places(copies)
     end
   end
   if #queued == 0 then return end
+  -- Of a retry of an earlier batch with this id.
+  redis.call('DEL', unpack(records))
   redis.call('ZADD', key.batch_queue, unpack(queued))
   rank_batch(key.user, arg.batch_id)
   redis.call('ZADD', key.index, unpack(moves))
