@@ -83,16 +83,18 @@ class Tick:
         trimmed = await self._history.trim()
         if trimmed:
             log.info("history_trimmed", count=trimmed)
-        users, lanes = await self._records.walk(SWEEP_KEYS)
-        for user in users:
+        walked = await self._records.walk(SWEEP_KEYS)
+        for user in walked.users:
             if budget.left < self._settings.store_total_timeout:
                 break
             rehomed = await self._queue.rehome(user)
             if rehomed:
                 log.error("jobs_rehomed", count=rehomed)
-        for lane in lanes:
+        for lane in walked.lanes:
             if budget.left < self._settings.store_total_timeout:
                 break
             if await self._worker.restore_lane(lane):
                 log.error("lane_restored", lane=lane)
+        if budget.left >= self._settings.store_total_timeout:
+            await self._records.forget_runs(walked.models)
         await self._retention.sweep(budget)

@@ -25,6 +25,8 @@ USERS_OF_KEY = shares.USERS_OF_KEY
 
 # A user's set: what its scores begin from; see users.lua.
 SPECIAL = -3_000_000_000_000_000
+LIMIT_SPAN = 10_000  # a user's own limit is lower; the score has the day above it
+DAY = 86_400_000  # ms
 SPENT = -2_000_000_000_000_000
 SEATED = -1_000_000_000_000_000
 

@@ -118,9 +118,14 @@ class Keys:
         return self.root + LANE_ROWS
 
     @property
-    def users_and_lanes(self) -> str:
-        """A pattern for SCAN that fits the keys of users and of lanes' rows."""
-        return f"{self.root}[{USERS[0]}{LANE_ROWS[0]}]:*"
+    def models(self) -> str:
+        """What every model's key begins with."""
+        return self.root + RUNS
+
+    @property
+    def swept(self) -> str:
+        """A pattern for SCAN that fits the keys of users, of lanes' rows and of models."""
+        return f"{self.root}[{USERS[0]}{LANE_ROWS[0]}{RUNS[0]}]:*"
 
     def job(self, job_id: str) -> str:
         """HASH: the whole job."""

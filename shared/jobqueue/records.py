@@ -1,11 +1,25 @@
 """What the queue can tell: jobs, statistics, and the walk that looks for what was lost."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.errors import JobNotFound, StoreRefused, StoreScriptError
 from shared.jobqueue.reads import Counted, Explained, Facts, KeyCounts, Outlook, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
+from shared.jobqueue.replies import Forgotten
 from shared.jobqueue.scripted import Scripted
+
+RUNS_KEPT_FOR = timedelta(days=30)  # after the last run of a model
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What a step of the walk has met: keys of users, names of lanes, and models with their providers."""
+
+    users: tuple[str, ...]
+    lanes: tuple[str, ...]
+    models: tuple[str, ...]
 
 
 class Records(Scripted):
@@ -33,18 +47,27 @@ class Records(Scripted):
         model, given = await self._store.execute("HMGET", self.keys.job(job_id), "model", "input")
         return model or "", given or ""
 
-    async def walk(self, count: int) -> tuple[list[str], list[str]]:
-        """Walks past ``count`` keys of the store from where the last walk stopped: users' keys, lanes' names."""
+    async def walk(self, count: int) -> Walked:
+        """Walks past ``count`` keys of the store from where the last walk stopped."""
         cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
-        following, found = await self._store.execute(
-            "SCAN", cursor, "MATCH", self.keys.users_and_lanes, "COUNT", str(count)
-        )
+        following, found = await self._store.execute("SCAN", cursor, "MATCH", self.keys.swept, "COUNT", str(count))
         await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
-        users, lanes = self.keys.users, self.keys.lanes
-        return (
-            [key for key in found if key.startswith(users)],
-            [key.removeprefix(lanes) for key in found if key.startswith(lanes)],
+
+        def of(beginning: str) -> tuple[str, ...]:
+            return tuple(key.removeprefix(beginning) for key in found if key.startswith(beginning))
+
+        return Walked(
+            tuple(self.keys.users + user for user in of(self.keys.users)), of(self.keys.lanes), of(self.keys.models)
         )
+
+    async def forget_runs(self, models: Sequence[str]) -> int:
+        """Forgets how runs went of models that had none for 30 days; returns of how many.
+
+        One call and one billed command for each, and none without models.
+        """
+        if not models:
+            return 0
+        return (await self._run("forget_runs", Forgotten, kept_for=RUNS_KEPT_FOR, models=models)).forgotten
 
     async def stats(self) -> Stats:
         """What waits and runs in each queue, the live limits and pauses, and the counters."""

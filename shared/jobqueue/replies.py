@@ -210,6 +210,13 @@ class Rehomed(Reply):
 
 
 @dataclass(frozen=True)
+class Forgotten(Reply):
+    """How many keys a script deleted."""
+
+    forgotten: int
+
+
+@dataclass(frozen=True)
 class Created(Reply):
     """The batch was accepted, now or by an earlier call."""
 

@@ -35,7 +35,7 @@ LIBRARIES = (
 )  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
-    "adopt", "rehome", "explain", "reprioritize", "limit", "limit_user", "stats", "health",
+    "adopt", "rehome", "forget_runs", "explain", "reprioritize", "limit", "limit_user", "stats", "health",
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "redrive", "delete", "trim",
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",

@@ -10,6 +10,7 @@ from shared.jobqueue.constants import (
     ALARMS,
     BAND,
     HISTORY,
+    LIMIT_SPAN,
     PROVIDERS,
     READY,
     SEATED,
@@ -66,7 +67,7 @@ class Seats:
         seats = cls()
         for member, score in held.items():
             if member == "=":
-                seats.cap = int(score - SPECIAL)
+                seats.cap = int(score - SPECIAL) % LIMIT_SPAN
             elif member[0] == "#":
                 seats.batches[member[1:]] = None if score == SPENT else score
             elif member != "~":

@@ -20,7 +20,7 @@ its provider; from then on every claim looks at its age.
 
 from collections import Counter
 
-from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, READY, SEATED, SPECIAL
+from shared.jobqueue.constants import ALARMS, BACKLOG, BAND, DELAYED, HISTORY, LIMIT_SPAN, READY, SEATED, SPECIAL
 from shared.jobqueue.state import may_become
 from tests.model.circuits import circuits_of
 from tests.model.deployment import Deployment, provider_of, queue_of
@@ -89,7 +89,7 @@ def seats(members: dict[str, int]) -> tuple[set[str], set[str]]:
 
 
 def cap_of(members: dict[str, int], deployment: Deployment) -> int:
-    return members["="] - SPECIAL if "=" in members else deployment.cap
+    return (members["="] - SPECIAL) % LIMIT_SPAN if "=" in members else deployment.cap
 
 
 def follow(verb: str, before: View, after: View, deployment: Deployment, unset: set[str]) -> None:

@@ -231,7 +231,7 @@ class QueueMachine(Driver):
     def rehome(self, user: str | None, pick: int) -> None:
         """One user's jobs, as a poll does, or those of all users that a sweep meets."""
         if user is None:
-            for key in self.run(self.sluice.records.walk(1000))[0]:
+            for key in self.run(self.sluice.records.walk(1000)).users:
                 self.run(self.queue.rehome(key))
         else:
             own = [name for name in self.jobs() if self.model.jobs[name]["user"] == user]

@@ -8,6 +8,7 @@ from shared.jobqueue.constants import (
     ALARMS,
     BAND,
     DELAYED,
+    LIMIT_SPAN,
     READY,
     SEATED,
     SLOT_SHARES,
@@ -241,7 +242,7 @@ class Model:
         user = User(self.deployment.cap, 0, [], [])
         for member, score in self.ranked(key):
             if member == "=":
-                user.cap = score - SPECIAL
+                user.cap = (score - SPECIAL) % LIMIT_SPAN
             elif member == "~":
                 user.tag = score - SPECIAL
             elif score < 0:

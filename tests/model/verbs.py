@@ -7,8 +7,10 @@ from shared.jobqueue.constants import (
     ALARMS,
     BACKLOG,
     BAND,
+    DAY,
     DELAYED,
     HISTORY,
+    LIMIT_SPAN,
     READY,
     SEATED,
     SLOT_SHARES,
@@ -25,6 +27,7 @@ from tests.model.state import Job, Model, user_of
 from tests.model.users import end, promote, reseat, waits, yield_seats
 
 MAX_REHOMED = 1000
+LIMIT_KEPT_FOR = 400  # days
 
 
 def cancel(model: Model, call: Call, reply: Any) -> Any:
@@ -91,7 +94,8 @@ def limit(model: Model, call: Call, reply: Any) -> Any:
 
 def limit_user(model: Model, call: Call, reply: Any) -> Any:
     if call["concurrency"]:
-        model.seat(call.user, "=", SPECIAL + call.number("concurrency"))
+        days = call.number("now") // DAY
+        model.seat(call.user, "=", SPECIAL + days * LIMIT_SPAN + call.number("concurrency"))
     else:
         model.unseat(call.user, "=")
     reseat(model, call.user)
@@ -101,10 +105,7 @@ def limit_user(model: Model, call: Call, reply: Any) -> Any:
 def rehome(model: Model, call: Call, reply: Any) -> Any:
     user, seen, homes, lost = call.user, set[str](), 0, list[str]()
     members = [name for name, _ in model.ranked(user)][:MAX_REHOMED] if call["whole"] == "1" else []
-    if "~" in members:
-        virtual_time, tag = model.gate("~v"), model.user(user).tag
-        if virtual_time is None or virtual_time >= tag:
-            model.unseat(user, "~")
+    _age_specials(model, user, members, call.number("now") // DAY)
     for name in [*(n for n in members if n not in ("=", "~")), *call.rest]:
         job = model.jobs.get(name)
         if not job or job["state"] == "done":
@@ -121,6 +122,20 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
     yield_seats(model, user, call.number("now"))
     promote(model, user)
     return ["checked", str(homes), str(len(lost)), ""]  # no job of this model is in a batch
+
+
+def _age_specials(model: Model, user: str, members: list[str], today: int) -> None:
+    if "~" in members:
+        virtual_time, tag = model.gate("~v"), model.user(user).tag
+        if virtual_time is None or virtual_time >= tag:
+            model.unseat(user, "~")
+    if "=" in members:
+        is_idle = not set(members) - {"=", "~"}
+        days, limit = divmod(model.sets[user]["="] - SPECIAL, LIMIT_SPAN)
+        if not is_idle and days < today:
+            model.seat(user, "=", SPECIAL + today * LIMIT_SPAN + limit)
+        elif is_idle and days + LIMIT_KEPT_FOR < today:
+            model.unseat(user, "=")
 
 
 def _home(model: Model, name: str, job: Job, now: int) -> None:
@@ -207,3 +222,4 @@ MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
     "outbox_restore": outbox.restore,
     "outbox_release": outbox.release,
 }  # fmt: skip
+    "forget_runs": forget_runs,

@@ -199,6 +199,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await history.note_redriven(job, "new")
     await history.delete(job, "app")
     await history.trim()
+    await world.runtime.records.forget_runs(["0:acme/video"])
     batches, common = (
         world.runtime.batch_queue,
         {"owner": "app", "user": "ada", "created_at": str(world.clock.now()), "lane": "0", "share": "1"},

@@ -53,7 +53,7 @@ async def test_scripts_need_no_script_cache(world: World, valkey: RunningServer)
 async def sweep_round(world: World) -> None:
     """Sweeps until the walk over all keys is complete."""
     for _ in range(20):
-        for user in (await world.runtime.records.walk(SWEEP_KEYS))[0]:
+        for user in (await world.runtime.records.walk(SWEEP_KEYS)).users:
             await world.runtime.queue.rehome(user)
         if await world.raw("HGET", world.runtime.queue.keys.stats, "sweep_cursor") == "0":
             return

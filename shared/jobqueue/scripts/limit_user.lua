@@ -1,13 +1,14 @@
 -- limit_user: gives a user their own concurrency, or the deployment's again; 0 pauses the user.
 -- With: keys, users, seats
 -- KEYS: index, user, stats, root
--- ARGV: user_limit: count, concurrency: count?
+-- ARGV: now: moment, user_limit: count, concurrency: count?
 -- Returns: {set}
 -- concurrency: '' for the deployment's.
 if arg.concurrency == '' then
   redis.call('ZREM', key.user, '=')
 else
-  redis.call('ZADD', key.user, text(SPECIAL + tonumber(arg.concurrency)), '=')
+  local today = math.floor(tonumber(arg.now) / DAY)
+  redis.call('ZADD', key.user, user_limit_score(tonumber(arg.concurrency), today), '=')
 end
 reseat(key.user) -- mutant: reseat
 return { 'set' }

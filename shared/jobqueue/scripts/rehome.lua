@@ -7,8 +7,10 @@
 -- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
 local MAX_MEMBERS = 1000 -- of a user's set that are looked at
 local MAX_REMOVED = 500 -- members in one command
+local LIMIT_KEPT_FOR = 400 -- days; of a user's own limit, after a sweep last met a live job of the user
 local lost, homes, gone, ended, empty = {}, {}, {}, {}, {} -- what will be written
 local seen, is_asked_for = {}, {}
+local limit_score, is_idle = nil, true -- of the user's own limit; whether nothing else is in the set
 local held, queued, markers = {}, {}, {} -- scores of members of the user's set, of its batches' queues, of its batches
 
 -- Adds the live jobs of a batch. One that has none should have ended.
@@ -31,14 +33,29 @@ local function drop_old_tag()
   if not set_at or tonumber(set_at) + BAND >= tag then redis.call('ZREM', key.user, '~') end
 end
 
+-- Removes the user's own limit after a long time without a live job. Renews its day while the user has one, and once if
+-- it was set before days were noted.
+local function age_limit()
+  local limit, today = limit_score - SPECIAL, math.floor(tonumber(arg.now) / DAY)
+  local days = math.floor(limit / LIMIT_SPAN)
+  if days == 0 or (days < today and not is_idle) then -- mutant: limit in use
+    redis.call('ZADD', key.user, user_limit_score(limit % LIMIT_SPAN, today), '=')
+  elseif is_idle and days + LIMIT_KEPT_FOR < today then -- mutant: old limit
+    redis.call('ZREM', key.user, '=')
+  end
+end
+
 -- Adds a member of the user's set to the jobs to look at, or what it stands for.
 local function add_member(ids, member, score)
   local kind = string.sub(member, 1, 1)
+  if kind ~= '=' and kind ~= '~' then is_idle = false end
   if kind == '#' then
     add_batch(ids, member, score)
   elseif kind == '~' then
     drop_old_tag()
-  elseif kind ~= '=' then
+  elseif kind == '=' then
+    limit_score = score
+  else
     add(ids, member)
     held[member] = score
   end
@@ -51,6 +68,7 @@ local function ids_to_check()
   for i = 1, #flat, 2 do
     add_member(ids, flat[i], tonumber(flat[i + 1]))
   end
+  if limit_score then age_limit() end
   for _, id in ipairs(rest.ids) do
     add(ids, id)
     is_asked_for[id] = true

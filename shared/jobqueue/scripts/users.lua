@@ -1,5 +1,6 @@
 -- A user's set, u:<owner>:<user>: the user's live jobs, and what must be known to admit another.
---   -3e15 + n      `=` the user's own concurrency; `~` the tag of the user's last job (fair policy)
+--   -3e15 + n      `=` the user's own concurrency, and LIMIT_SPAN for each day until it was set or last needed;
+--                  `~` the tag of the user's last job (fair policy)
 --   -2e15          `#batch` a live batch that has no job left in the backlog
 --   -1e15 + score  a job with a seat: ready, delayed, or at a provider
 --   score >= 0     the backlog: jobs, and `#batch` for the next job of a batch
@@ -8,11 +9,14 @@
 -- The set's score of a job with a seat.
 local function seat_score(score) return text(SEATED + score) end
 
+-- The set's score of the user's own concurrency, set or last needed on a day.
+local function user_limit_score(concurrency, day) return text(SPECIAL + day * LIMIT_SPAN + concurrency) end
+
 -- Adds a member of the set to what is known of its user.
 local function note_member(user, member, score)
   local kind = string.sub(member, 1, 1)
   if kind == '=' then
-    user.cap, user.specials = score - SPECIAL, user.specials + 1
+    user.cap, user.specials = (score - SPECIAL) % LIMIT_SPAN, user.specials + 1
   elseif kind == '~' then
     user.tag, user.specials = score - SPECIAL, user.specials + 1
   elseif kind == '#' and score < 0 then
