@@ -42,7 +42,7 @@ from shared.errors import Problem
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.jobs.clearing import RoomOrder
-from shared.jobs.erasure import UserPath
+from shared.jobs.erasure import ErasureQuery
 from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import JobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
@@ -161,6 +161,6 @@ OPERATIONS: tuple[Operation, ...] = (
         (errors.InvalidRequest, errors.LinkRefused, errors.StorageUnavailable),
     ),
     Operation(
-        "DELETE", "/api/users/{user_id:path}", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable), at=UserPath
+        "DELETE", "/api/users", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable), query=ErasureQuery
     ),
 )  # fmt: skip

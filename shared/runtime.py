@@ -115,7 +115,6 @@ class Runtime:
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256)
         self.health = HealthCheck(self.records, self.cache, configured, clock)
-        self.erasure = Erasure(self.history, self.bucket, self.cache, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(
             self.batch_queue,
@@ -126,6 +125,16 @@ class Runtime:
             configured,
             clock,
             self._check_hook,
+        )
+        self.erasure = Erasure(
+            self.history,
+            self.cancellation,
+            self.batches,
+            self.dispatcher,
+            self.bucket,
+            self.cache,
+            configured,
+            clock,
         )
         self.statuses = Statuses(
             self.queue,

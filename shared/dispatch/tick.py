@@ -75,14 +75,21 @@ class Tick:
         await self._clock.sleep(wait)
         report.add(await self._dispatcher.run(budget))
 
+    async def _trim(self, budget: Budget) -> None:
+        """Trims the history, in as many steps as it needs and the time allows."""
+        while budget.left > 2 * self._settings.store_total_timeout:
+            trimmed = await self._history.trim()
+            if trimmed.removed or trimmed.archived:
+                log.info("history_trimmed", removed=trimmed.removed, archived=trimmed.archived)
+            if not trimmed.archived:
+                return
+
     async def _sweep(self, budget: Budget) -> None:
         """Trims the history, rehomes the users of one step of the walk, and drops old files, as the time allows.
 
         A later sweep does the rest.
         """
-        trimmed = await self._history.trim()
-        if trimmed:
-            log.info("history_trimmed", count=trimmed)
+        await self._trim(budget)
         walked = await self._records.walk(SWEEP_KEYS)
         for user in walked.users:
             if budget.left < self._settings.store_total_timeout:

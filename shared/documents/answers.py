@@ -83,12 +83,16 @@ class PreparedUpload(TypedDict):
 
 
 class ErasedUser(TypedDict):
-    """``DELETE /api/users/{user_id}``: how much this call has deleted, and how many jobs stay."""
+    """``DELETE /api/users``: how much this call has deleted, and how many jobs live.
+
+    ``repeat_at``: an upload URL or a copy from before may bring a file back until then; null if none can.
+    """
 
     jobs: int
     files: int
     live: int
     is_complete: bool
+    repeat_at: str | None
 
 
 class AppliedWebhook(TypedDict):

@@ -52,9 +52,10 @@ from shared.jobqueue.replies import (
     Refusal,
     Rehomed,
     Released,
-    Removed,
+    Remains,
     Reply,
     Retried,
+    Trimmed,
 )
 from shared.jobqueue.script import Script
 from shared.jobqueue.terms import provider_in
@@ -75,8 +76,8 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
     "progress": (Done,),
     "adopt": (Adopted,),
     "rehome": (Rehomed,),
-    "explain": (Explained,),
     "forget_runs": (Forgotten,),
+    "explain": (Explained,),
     "reprioritize": (Done, Refusal),
     "limit": (Gates,),
     "limit_user": (Done,),
@@ -90,7 +91,9 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
     "letters": (LettersRead,),
     "redrive": (Done,),
     "delete": (Kept, Done, Refusal),
-    "trim": (Removed,),
+    "trim": (Trimmed,),
+    "erase": (Remains,),
+    "forget_gone": (Done,),
     "outbox_claim": (OutboxClaim,),
     "outbox_keep": (Done,),
     "outbox_note": (Done,),

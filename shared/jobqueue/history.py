@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.errors import JobNotFound
 from shared.jobqueue.constants import BAND, FOLLOW_TTL
 from shared.jobqueue.reads import JobsRead, LettersRead
 from shared.jobqueue.record import LETTER_FIELDS, REQUEST_FIELDS, SUMMARY_FIELDS, JobRecord, RequestRecord
-from shared.jobqueue.replies import Done, Kept, Removed, Reply
+from shared.jobqueue.replies import Done, Kept, Remains, Reply, Trimmed
 from shared.jobqueue.scripted import Scripted
+from shared.together import together
 
 MAX_MOMENT = BAND - 1  # ms; the last moment that a score can hold
 SLACK = 86_400  # s; for delays between attempts, and clocks
@@ -25,10 +27,14 @@ class PageStart:
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs, and where the next page begins; None when there is no more. A page may be empty and not the last."""
+    """Some jobs, and where the next page begins; None when there is no more. A page may be empty and not the last.
+
+    ``gone`` are ids of jobs that no longer exist, where they were asked for.
+    """
 
     jobs: tuple[JobRecord, ...]
     following: PageStart | None
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Letters(Page):
 
 class History(Scripted):
     """Lists jobs, and forgets them."""
+
+    max_listed = MAX_LISTED
 
     async def jobs(
         self,
@@ -54,11 +62,13 @@ class History(Scripted):
         before: int = MAX_MOMENT + 1,
         start: PageStart | None = None,
         limit: int = 20,
+        with_gone: bool = False,
     ) -> Page:
         """The owner's jobs submitted from ``after`` on and before ``before``, newest first; '' is any.
 
         One call and 2 billed commands, plus one for each job read: as many as are listed, where nothing but owner,
-        user and time is asked for; 100 at most otherwise.
+        user and time is asked for; 100 at most otherwise. With ``with_gone``, the page names jobs that no longer
+        exist too.
         """
         at = start or PageStart(before - 1, "")
         found = await self._run(
@@ -74,10 +84,12 @@ class History(Scripted):
             low=after,
             bound=at.bound,
             page_size=limit,
+            with_gone=with_gone,
             names=SUMMARY_FIELDS,
         )
-        jobs = tuple(JobRecord(row.id, _fields(SUMMARY_FIELDS, row.values)) for row in found.jobs)
-        return Page(jobs, _page_start(found.high, found.bound))
+        jobs = tuple(JobRecord(row.id, _fields(SUMMARY_FIELDS, row.values)) for row in found.jobs if row.values)
+        gone = tuple(row.id for row in found.jobs if not row.values)
+        return Page(jobs, _page_start(found.high, found.bound), gone)
 
     async def letters(
         self,
@@ -114,7 +126,7 @@ class History(Scripted):
         return Letters(
             tuple(JobRecord(row.id, _fields(LETTER_FIELDS, row.values)) for row in found.letters),
             _page_start(found.high, found.bound),
-            tuple(PageStart(row.died_at, row.id) for row in found.letters),
+            behind=tuple(PageStart(row.died_at, row.id) for row in found.letters),
         )
 
     async def request(self, job_id: str) -> RequestRecord:
@@ -147,16 +159,65 @@ class History(Scripted):
         )
         return reply if isinstance(reply, Kept) else None
 
-    async def trim(self) -> int:
-        """Drops from the history what the store surely no longer keeps, and the oldest entries beyond MAX_LISTED.
+    async def archived(self, owner: str, user: str, skipped: int, limit: int) -> Page:
+        """Jobs of the user that the history no longer lists, behind the first ``skipped``; empty at the end.
 
-        Returns how many those were. One call and 3 billed commands, 4 when there were too many.
+        One call, and one for each job.
+        """
+        last = skipped + limit - 1
+        return await self.named(
+            await self._store.execute("ZRANGE", self.keys.archive(owner, user), str(skipped), str(last))
+        )
+
+    async def named(self, ids: Sequence[str]) -> Page:
+        """The jobs with these ids; one call and one command for each."""
+        found: dict[str, JobRecord | None] = dict.fromkeys(ids)
+        await together(*(self._read_summary(job_id, found) for job_id in ids))
+        jobs = tuple(job for job in found.values() if job is not None)
+        return Page(jobs, None, tuple(job_id for job_id, job in found.items() if job is None))
+
+    async def _read_summary(self, job_id: str, found: dict[str, JobRecord | None]) -> None:
+        fields = _fields(SUMMARY_FIELDS, await self._store.execute("HMGET", self.keys.job(job_id), *SUMMARY_FIELDS))
+        found[job_id] = JobRecord(job_id, fields) if "state" in fields else None
+
+    async def forget_gone(self, owner: str, user: str, job_ids: Sequence[str]) -> None:
+        """Drops what is left of jobs whose records are gone: their entries, and their ended batches."""
+        if job_ids:
+            user_key, archive = self.keys.user(owner, user), self.keys.archive(owner, user)
+            await self._run("forget_gone", Done, user=user_key, archive=archive, ids=job_ids)
+
+    async def erase(
+        self, owner: str, user: str, folder: str, quiet_after: float, *, is_longer: bool = False, forgets: bool = False
+    ) -> Remains:
+        """What lives of a user, and until when files may come back to the user's folder.
+
+        The first call with a ``quiet_after`` (s) notes that time, and it is known for a day more. With ``is_longer``, a
+        later call may put it off. ``forgets`` drops the user's own limit, if nothing lives. One call and 3 billed
+        commands, 5 at most.
+        """
+        return await self._run(
+            "erase",
+            Remains,
+            user=self.keys.user(owner, user),
+            erasure=self.keys.erasure(folder),
+            quiet_after=timedelta(seconds=quiet_after),
+            is_longer=is_longer,
+            kept_for=timedelta(seconds=round(quiet_after) + SLACK),
+            forgets=forgets,
+        )
+
+    async def trim(self) -> Trimmed:
+        """Drops from the history what the store surely no longer keeps; moves the oldest entries beyond MAX_LISTED into
+        the archives of their users, some at a time.
+
+        One call and 3 billed commands, 5 when there were too many, and 3 for each user whose entries move.
         """
         # It is in order of submission, but a job is known for so long after its end; an erasure must find all of them.
         known = max(self._settings.task_ttl, FOLLOW_TTL)
         lasts = max(queue.ttl + queue.deadline * queue.max_attempts for queue in self._settings.queue_list)
-        oldest = self._clock.now() - round((known + lasts + SLACK) * 1000)
-        return (await self._run("trim", Removed, oldest=oldest, most=MAX_LISTED)).removed
+        kept_for = timedelta(seconds=round(known + lasts) + SLACK)
+        oldest = self._clock.now() - round(kept_for.total_seconds() * 1000)
+        return await self._run("trim", Trimmed, oldest=oldest, most=self.max_listed, kept_for=kept_for)
 
 
 def _fields(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str]:

@@ -25,12 +25,15 @@ RUNS = "m:"
 PAUSES = "p:"
 LANE_ROWS = "x:"
 HOSTS = "h:"
+ARCHIVES = "a:"
+ERASURES = "g:"
 HELD = "k:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
     "job": (JOBS,), "user": (USERS,), "job_of_prediction": (PREDICTIONS,), "batch": (BATCHES,),
     "batch_queue": (BATCH_QUEUES,), "lane_rows": (LANE_ROWS,), "lane_state": (HOSTS,), "holder": (JOBS, BATCHES),
+    "erasure": (ERASURES,), "archive": (ARCHIVES,),
 }  # fmt: skip
 
 
@@ -154,6 +157,14 @@ class Keys:
     def refusals(self, provider: int) -> str:
         """HASH: what refusals have shown of a provider, given by its number; see pauses.lua."""
         return f"{self.root}{PAUSES}{provider}"
+
+    def archive(self, owner: str, user: str) -> str:
+        """ZSET: ids of the user's jobs that the history no longer lists, by when they were submitted."""
+        return f"{self.root}{ARCHIVES}{owner}:{user}"
+
+    def erasure(self, folder: str) -> str:
+        """STRING: until when files of a user who is being erased may come back; by the user's folder in the storage."""
+        return self.root + ERASURES + folder
 
     def lane_rows(self, lane: str) -> str:
         """ZSET: the events to deliver to one host for one owner, by when they are due."""

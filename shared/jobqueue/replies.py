@@ -255,10 +255,22 @@ class Kept(Reply):
 
 
 @dataclass(frozen=True)
-class Removed(Reply):
-    """How many entries a script removed."""
+class Trimmed(Reply):
+    """How many entries left the history: those of jobs that are gone, and those that moved into users' archives."""
 
     removed: int
+    archived: int
+
+
+@dataclass(frozen=True)
+class Remains(Reply):
+    """What lives of a user who is being erased: jobs, and batches as ``#batch``.
+
+    ``quiet_at`` (ms): from then on, no upload URL or copy from before can bring a file back; 0 if none could.
+    """
+
+    live: tuple[str, ...]
+    quiet_at: int
 
 
 @dataclass(frozen=True)

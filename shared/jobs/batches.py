@@ -216,12 +216,17 @@ class Batches:
         """Cancels the jobs that have not ended: 'canceled', 'cancel_requested' if some run, or 'already_terminal'."""
         if not is_job_id(batch_id):
             raise BatchNotFound
-        word = await self._queue.cancel(batch_id, caller)
-        log.info("batch_cancel", batch=batch_id, owner=caller, word=word)
-        self._forget(batch_id)
+        word = await self.ask_for_end(caller, batch_id)
         if word != "already_terminal":
             # Running jobs are overdue now: a dispatch cancels them at their provider, and starts others in their slots.
             await self._dispatch(budget)
+        return word
+
+    async def ask_for_end(self, caller: str, batch_id: str) -> CancelWord:
+        """Ends the jobs that wait, and notes that those at a provider are to end; a dispatch asks their providers."""
+        word = await self._queue.cancel(batch_id, caller)
+        log.info("batch_cancel", batch=batch_id, owner=caller, word=word)
+        self._forget(batch_id)
         return word
 
     async def retry(self, caller: str, batch_id: str, budget: Budget) -> int:

@@ -22,10 +22,7 @@ class Cancellation:
 
         Raises JobNotFound for a job of another owner.
         """
-        if not is_job_id(job_id):
-            raise JobNotFound
-        canceled = await self._queue.cancel(job_id, caller)
-        log.info("cancel", job=job_id, owner=caller, word=canceled.word)
+        canceled = await self.ask_for_end(caller, job_id)
         if not canceled.prediction:
             return canceled
         prediction = await self._reconciler.cancel_prediction(canceled.provider, canceled.prediction, job_id)
@@ -37,3 +34,14 @@ class Cancellation:
         if ended.makes_room:
             await self._dispatcher.run(budget)
         return Canceled("canceled") if ended.outcome == "canceled" else canceled
+
+    async def ask_for_end(self, caller: str, job_id: str) -> Canceled:
+        """Ends a waiting job, or notes that a running one is to end; the next dispatch asks its provider.
+
+        Raises JobNotFound for a job of another owner.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound
+        canceled = await self._queue.cancel(job_id, caller)
+        log.info("cancel", job=job_id, owner=caller, word=canceled.word)
+        return canceled

@@ -44,7 +44,7 @@ SECRETS_OF = {
     "hooks": {"SIGNING_SECRET", "HOOKS"},
     "uploads": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY"},
     "files": set(),
-    "users": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY"},
+    "users": STARTS_JOBS,
     "operate": STARTS_JOBS | {"OPERATOR_TOKEN"},
     "processQueue": STARTS_JOBS | SCHEDULERS | {"OPERATOR_TOKEN"},
     "tick": STARTS_JOBS,

@@ -105,6 +105,9 @@ class Clients:
         await runtime.erasure.delete_job(CALLER, self.ids[step.of], budget)
         return True
 
+    async def _erase(self, runtime: Runtime, step: Step, budget: Budget) -> Any:
+        return await runtime.erasure.erase_user(CALLER, step.of, budget, cancel=True)
+
     async def _reprioritize(self, runtime: Runtime, step: Step, _: Budget) -> Any:
         return await runtime.controls.reprioritize(self.ids[step.of], CALLER, step.value or 1)
 

@@ -8,7 +8,7 @@ from fakeredis.model import Hash, is_write_command
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue.keys import PAUSES, RUNS, Keys
+from shared.jobqueue.keys import ARCHIVES, PAUSES, RUNS, Keys
 from shared.store import Store
 from shared.store.memory import MemoryStore
 from shared.store.rest import RestStore
@@ -70,6 +70,7 @@ class _Loading:
         sets |= {keys.users + user: held for user, held in state.users.items()}
         sets |= {keys.batch_queue(batch): held for batch, held in state.batch_queues.items()}
         sets |= {keys.held(owner): held for owner, held in state.held.items()}
+        sets |= {f"{keys.root}{ARCHIVES}{user}": held for user, held in state.archives.items()}
         for key, scores in sets.items():
             if scores:
                 flat = [part for member, score in scores.items() for part in (f"{score:.0f}", member)]
@@ -83,8 +84,10 @@ class _Loading:
         for key, fields in hashes.items():
             if fields:
                 await self.execute("HSET", key, *(part for pair in fields.items() for part in pair))
-        for prediction, owner in state.owners.items():
-            await self.execute("SET", keys.job_of_prediction(prediction), owner, "EX", LIFETIME)
+        texts = {keys.job_of_prediction(prediction): owner for prediction, owner in state.owners.items()}
+        texts |= {keys.erasure(folder): until for folder, until in state.erasures.items()}
+        for key, text in texts.items():
+            await self.execute("SET", key, text, "EX", LIFETIME)
         for name in state.expiring:
             key = keys.batch(name) if name in state.batches else keys.job(name)
             await self.execute("EXPIRE", key, LIFETIME)
@@ -229,6 +232,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
         (keys.root + PAUSES, "refusals"),
         (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
         (keys.lane_state(""), "hosts"), (keys.held(""), "held"),
+        (keys.root + ARCHIVES, "archives"), (keys.erasure(""), "erasures"),
     ):  # fmt: skip
         if name.startswith(beginning):
             rest = name.removeprefix(beginning)

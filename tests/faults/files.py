@@ -135,6 +135,17 @@ class FaultyBucket:
         if found:
             yield found
 
+    async def folders(self, prefix: str) -> list[str]:
+        found: set[str] = set()
+        keys = self._world.books.outside.objects
+        below = f"{prefix}/"
+
+        def listed() -> None:
+            found.update(below + key.removeprefix(below).split("/")[0] for key in keys if key.startswith(below))
+
+        await self._lossy(self.process, "list", listed)
+        return sorted(found)
+
     def url(self, key: str, now: int) -> str:
         return f"https://kept.test/{key}"
 

@@ -23,6 +23,10 @@ class World(files.Surroundings, endpoint.Surroundings, Protocol):
     def new_incarnation(self) -> str:
         """Returns the incarnation of a job that is submitted now."""
 
+    @property
+    def max_listed(self) -> int:
+        """How many jobs the history lists."""
+
 
 async def anywhere(host: str, port: int) -> list[str]:
     """Resolves every host to one public address."""
@@ -43,6 +47,7 @@ class Instance:
             bucket=cast(Bucket, self._bucket), source=self._source, endpoint=self._endpoint,
         )  # fmt: skip
         self.runtime.admission.new_incarnation = self.runtime.batches.new_incarnation = world.new_incarnation
+        self.runtime.history.max_listed = world.max_listed
         self.runtime.hook_addresses = HookAddresses(Guard(allow_loopback=False, resolver=anywhere))
 
     def host(self, process: Process) -> None:

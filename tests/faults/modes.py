@@ -5,6 +5,7 @@ import pytest
 from tests.faults.outbox_scenarios import (
     CROWD,
     DELETED,
+    ERASED,
     FILED,
     FLAKY,
     LATE_FILE,
@@ -89,6 +90,7 @@ MODES: dict[str, tuple[WebhookMode, ...]] = {
     SOURCE_GONE.name: ("ok",),
     STORAGE_DOWN.name: ("ok",),
     DELETED.name: ("ok",),
+    ERASED.name: ("lost",),
 }
 RUNS = [
     pytest.param(scenario, mode, id=f"{scenario.name}-webhooks_{mode}")

@@ -139,8 +139,26 @@ DELETED = Scenario(
     endpoint=("down", "down", "ok"),
 )
 
+# The sweep at 60 s moves all but one entry into archives. The first erasure cancels what lives. At the last one, no
+# copy and no upload URL of before is left.
+ERASED = Scenario(
+    "erased",
+    {
+        "film": FILM,
+        "canceled": Work("ada", (Creation(seconds=90),), ends=("canceled", "completed"), events=ENDS),
+        "waits": Work("ada", (Creation(seconds=10),), ends=("canceled", *UNLUCKY)),
+        "other": Work("bob", (Creation(seconds=10),), ends=UNLUCKY, files=1),
+    },
+    (
+        Step(0, "submit", "film"), Step(5, "submit", "other"), Step(30, "submit", "canceled"),
+        Step(31, "submit", "waits"), Step(65, "erase", "ada"), Step(500, "erase", "ada"), Step(900, "erase", "ada"),
+    ),
+    QUICK | {"max_user_tasks": 1, "max_user_queued": 3, "storage_url_ttl": 60},
+    max_listed=1,
+)  # fmt: skip
+
 OUTBOX_SCENARIOS = (
     FILED, TWO_FILES, NOTIFIED, NOTIFIED_BATCH, FLAKY, UNDELIVERED, REDELIVERED, CROWD, REVOKED, SOURCE_DOWN,
-    LATE_FILE, SOURCE_GONE, STORAGE_DOWN, DELETED,
+    LATE_FILE, SOURCE_GONE, STORAGE_DOWN, DELETED, ERASED,
 )  # fmt: skip
 LASTING = (HANGING, SOURCE_NEVER)  # too long to try every fault

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from shared.config.hooks import Event
 from shared.hooks.delivery import LADDER
+from shared.jobqueue.history import MAX_LISTED
 from shared.outbox.storing import TRIES_TO_BE_GONE
 
 Answer = Literal["accepted", "throttled", "refused", "unknown_made", "unknown_not_made"]
@@ -59,7 +60,7 @@ LOST = Creation("unknown_not_made")
 
 Verb = Literal[
     "submit", "poll", "cancel", "redrive", "reprioritize", "limit", "limit_user",
-    "submit_batch", "cancel_batch", "retry_batch", "poll_batch", "delete", "redeliver",
+    "submit_batch", "cancel_batch", "retry_batch", "poll_batch", "delete", "erase", "redeliver",
 ]  # fmt: skip
 
 
@@ -92,6 +93,7 @@ class Scenario:
     is_list_whole: bool = True  # whether an answer says of itself that it has all
     is_listed: bool = True  # whether the provider's list has its predictions; those of deployments are not listed
     batches: dict[str, Batch] = field(default_factory=dict)
+    max_listed: int = MAX_LISTED  # jobs in the history
     width: int = 0  # minimum of jobs that may run at once; default: the lowest limit
     storage: tuple[Way, ...] = ("ok",)  # results of the saves of files, in order; the last one repeats
     endpoint: tuple[Way, ...] = ("ok",)  # and of the deliveries

@@ -18,9 +18,10 @@ from shared.config.settings import Settings
 from shared.dispatch.tick import SWEEP_EVERY
 from shared.outbox.scope import Scope
 from shared.runtime import Runtime
+from shared.storage import layout
 from shared.storage.files import read_files
 from tests.faults.books import Books, Outcome
-from tests.faults.clients import READS, REFUSALS, Clients, life
+from tests.faults.clients import CALLER, READS, REFUSALS, Clients, life
 from tests.faults.engines import Engine
 from tests.faults.error_log import unexpected_errors
 from tests.faults.instance import Instance
@@ -165,6 +166,10 @@ class Simulation:
             if count > 1 + reasons:
                 self.complain(f"I6 {row} was received {count} times")
 
+    @property
+    def max_listed(self) -> int:
+        return self.scenario.max_listed
+
     def new_incarnation(self) -> str:
         return life(len(self.books.state.deleted))
 
@@ -226,6 +231,9 @@ class Simulation:
         self.books.steps_left -= tries == 0
         if step.verb == "delete":
             self.books.outside.erasing.add(self._clients.ids[step.of])
+        if step.verb == "erase":
+            works = self.scenario.works.items()
+            self.books.outside.erasing |= {self._clients.ids[name] for name, work in works if work.user == step.of}
         answer = await self._process(step.verb, self._clients.act(step))
         if answer is not None:
             self._note(step, answer)
@@ -236,10 +244,22 @@ class Simulation:
         """Records what an answer promised to the client."""
         if step.verb in ("submit", "redrive"):
             self.books.acknowledged.add(answer["id"])
+        elif step.verb == "erase" and answer["is_complete"]:
+            self._judge_erasure(step.of)
         elif step.verb == "submit_batch":
             self.books.acknowledged.update(job["id"] for job in answer["jobs"])
         elif step.verb == "cancel" and answer.word != "already_terminal":
             self.books.canceled.add(step.of)
+
+    def _judge_erasure(self, user: str) -> None:
+        """Checks that nothing is left of a user whose erasure is said to be complete."""
+        state, folder = self._engine.state(), layout.user_folder(CALLER, user)
+        left = [job_id for job_id, job in state.jobs.items() if job["user"] == user]
+        left += [row for row in (*state.history, *state.archived) if row.startswith(f"{CALLER}:{user}|")]
+        left += [key for key in self.books.outside.objects if f"/{folder}/" in key]
+        left += [held for held in state.users if held == f"{CALLER}:{user}"]
+        if left:
+            self.complain(f"I12 the erasure of {user} is complete, but {left} are left")
 
     async def _end(self, prediction: str) -> None:
         self._provider.end(prediction)

@@ -22,8 +22,8 @@ from tests.faults.scenarios import SCENARIOS
 # Verbs that write at most once in each scenario: those that read, those of the operator, and repairs. A new verb that
 # writes more than once needs a scenario.
 NEVER_STOPPED = {
-    "progress", "explain", "stats", "batch_read", "list", "letters", "outbox_undelivered", "trim", "limit",
-    "check", "rehome", "outbox_restore", "outbox_release", "health", "forget_runs",
+    "progress", "explain", "stats", "batch_read", "list", "letters", "outbox_undelivered", "limit",
+    "check", "rehome", "outbox_restore", "outbox_release", "health", "forget_runs", "erase",
 }  # fmt: skip
 
 

@@ -1,12 +1,11 @@
 """What lists cost, and how the history is trimmed."""
 
 import httpx
-import pytest
 
 from shared.clock import ManualClock
-from shared.jobqueue import history as history_module
 from shared.jobqueue.constants import BAND
 from shared.jobqueue.history import MAX_MOMENT
+from shared.jobqueue.replies import Trimmed
 from shared.jobs.listing import EPOCH
 from tests.http.history import fill, listed
 from tests.world import AUTH, PROCESSOR, World, http_client, make_world
@@ -32,24 +31,22 @@ async def test_a_page_costs_one_call_two_commands_and_one_for_each_job_read(valk
         assert await listed(client, status="failed", limit=1) == []
 
 
-async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
-    valkey_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(valkey_world: World) -> None:
     world, history = valkey_world, valkey_world.runtime.history
     assert world.server is not None
-    monkeypatch.setattr(history_module, "MAX_LISTED", 3)
+    history.max_listed = 3
     live = await world.enqueue()
     await fill(world, "old", gap=10 * 86_400)  # a week, a day of waiting, four runs, and a day more
     await fill(world, "j1", "j2", "j3", gap=1)
     await world.raw("ZADD", history.keys.index, str(-BAND), "~gate")
     world.server.reset_bill()
-    assert await history.trim() == 2  # of the live job only its entry
+    assert await history.trim() == Trimmed(2, 0)  # of the live job only its entry
     assert (world.server.bill().calls, world.server.bill().billed) == (1, 3)
     await fill(world, "j4", "j5")
     world.server.reset_bill()
-    assert await history.trim() == 2
-    assert (world.server.bill().calls, world.server.bill().billed) == (1, 4)
-    assert await history.trim() == 0
+    assert await history.trim() == Trimmed(0, 2)
+    assert (world.server.bill().calls, world.server.bill().billed) == (1, 8)
+    assert await history.trim() == Trimmed(0, 0)
     members = await world.raw("ZRANGE", history.keys.index, "0", "-1")
     assert members == ["~gate", live, f"!{live}", f"%{live}", "@app:ada|j3", "@app:ada|j4", "@app:ada|j5"]
 
@@ -57,7 +54,7 @@ async def test_the_sweep_trims_the_history_for_one_call_and_three_commands(
 async def test_where_jobs_are_kept_for_decades_no_entry_is_too_old(clock: ManualClock) -> None:
     async with make_world(None, clock, task_ttl=10**10) as world:
         await world.enqueue()
-        assert await world.runtime.history.trim() == 0
+        assert await world.runtime.history.trim() == Trimmed(0, 0)
 
 
 async def test_every_fifteenth_minutes_tick_trims(world: World, client: httpx.AsyncClient) -> None:

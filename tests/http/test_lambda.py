@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import yaml
@@ -94,6 +94,19 @@ def test_a_scheduled_event_is_a_tick(deployed: Runtime, scheduled: dict[str, Any
         assert handler(scheduled, None)["rounds"] == 1
     status, stats = call("process_queue", event("GET", "/api/process-queue", authorization=PROCESSOR["Authorization"]))
     assert status == 200 and stats["last_tick_age_seconds"] is not None
+
+
+@pytest.mark.parametrize("user", [".", "..", "%2F", "?", "a/b", "a+b", "%", "é"])
+def test_a_user_of_any_name_is_erased_through_lambda(deployed: Runtime, user: str) -> None:
+    """API Gateway hands on the query as it came. A path it would decode once, and Mangum a second time."""
+    body = json.dumps({"model": "acme/video", "input": {}, "user_id": user}).encode()
+    status, job = call("submit", event("POST", "/api/submit", body, authorization=AUTH["Authorization"]))
+    assert status == 202
+    query = urlencode({"user_id": user, "cancel": "true"})
+    status, report = call("users", event("DELETE", "/api/users", query=query, authorization=AUTH["Authorization"]))
+    assert (status, report["jobs"], report["is_complete"]) == (200, 1, True)
+    path = f"/api/status/{job['id']}"
+    assert call("status", event("GET", path, authorization=AUTH["Authorization"]))[0] == 404
 
 
 def test_a_wrong_token_is_401_through_lambda_too(deployed: Runtime) -> None:

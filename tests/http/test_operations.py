@@ -80,7 +80,7 @@ async def test_every_operation_answers_what_it_announces() -> None:
         await follow_a_batch(world, client, owner.url())
         await move_files(client)
         await operate(world, client)
-        assert (await client.delete("/api/users/ada")).json()["live"] == 0
+        assert (await client.delete("/api/users?user_id=ada")).json()["live"] == 0
     assert {(operation.method, operation.path) for operation in OPERATIONS} - contract.answered == set()
 
 

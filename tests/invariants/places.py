@@ -57,8 +57,9 @@ def _alarm(state: State, job_id: str, job: JobFields) -> Iterator[str]:
     is_gone = alarm is None and job["state"] in AWAY
     if job["state"] != "done" and alarm != int(job["expire_at"]) and not is_gone:
         yield f"I10 {job_id} expires at {job['expire_at']} but its alarm is {alarm}"
-    if state.history.get(f"{user_of(job)}|{job_id}") != int(job["created_at"]):
-        yield f"I1 {job_id} is not in the history of its user"
+    entry = f"{user_of(job)}|{job_id}"
+    if int(job["created_at"]) not in (state.history.get(entry), state.archived.get(entry)):
+        yield f"I1 {job_id} is neither in the history nor in the archive of its user"
 
 
 def _share(state: State, job_id: str, job: JobFields) -> Iterator[str]:

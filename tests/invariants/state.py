@@ -98,6 +98,8 @@ class State:
     # Outcomes of jobs that their owners have deleted, by id and incarnation
     deleted: dict[tuple[str, str], str] = field(default_factory=dict)
     expiring: set[str] = field(default_factory=set)  # jobs and batches with a time to live
+    archives: dict[str, dict[str, float]] = field(default_factory=dict)  # jobs behind the history, by owner:user
+    erasures: dict[str, str] = field(default_factory=dict)  # until when files may come back, by user's folder
     unknown_keys: list[str] = field(default_factory=list)  # keys that DESIGN does not list
 
     @cached_property
@@ -134,6 +136,11 @@ class State:
     @cached_property
     def history(self) -> dict[str, float]:
         return {member[1:]: score - HISTORY * BAND for member, score in self.index.items() if member[0] == "@"}
+
+    @cached_property
+    def archived(self) -> dict[str, float]:
+        """What the history no longer lists, in the same form."""
+        return {f"{user}|{job_id}": at for user, held in self.archives.items() for job_id, at in held.items()}
 
     @cached_property
     def storing(self) -> dict[str, float]:

@@ -201,10 +201,15 @@ def _pauses(model: Model) -> list[list[Any]]:
 def trim(model: Model, call: Call, reply: Any) -> Any:
     history = sorted((row.ms, row.id) for row in model.rows() if row.band == HISTORY)
     gone = [name for at, name in history if at < call.number("oldest")]
-    gone += [name for _, name in history[len(gone) :][: max(0, len(history) - len(gone) - call.number("most"))]]
-    for name in gone:
+    archived = [name for _, name in history[len(gone) :][: max(0, len(history) - len(gone) - call.number("most"))]]
+    for name in (*gone, *archived):
         del model.index[name]
-    return len(gone)
+    return [len(gone), len(archived)]
+
+
+def forget_runs(model: Model, call: Call, reply: Any) -> Any:
+    """No run is a month old here."""
+    return 0
 
 
 def explain(model: Model, call: Call, reply: Any) -> Any:
@@ -221,5 +226,5 @@ MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
     "outbox_note": outbox.note, "outbox_redeliver": outbox.redeliver,
     "outbox_restore": outbox.restore,
     "outbox_release": outbox.release,
-}  # fmt: skip
     "forget_runs": forget_runs,
+}  # fmt: skip

@@ -88,3 +88,34 @@ async def test_the_sweep_forgets_models_for_one_call_and_two_commands_for_each(v
         valkey.reset_bill()
         assert await world.runtime.records.forget_runs([f"0:{model}" for model in models]) == 2
         assert (valkey.bill().calls, valkey.bill().billed) == COSTS["forget the figures of two models"]
+
+
+async def test_what_a_job_left_is_dropped_unless_its_id_is_in_use_again(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock) as world:
+        keys, history = world.runtime.queue.keys, world.runtime.history
+        lost, live = await world.enqueue(), await world.enqueue()
+        await world.raw("ZADD", keys.archive("app", "ada"), "1", lost, "1", live)
+        await world.raw("DEL", keys.job(lost))
+        for _ in range(2):
+            await history.forget_gone("app", "ada", [lost, live])
+        assert await world.raw("ZRANGE", keys.archive("app", "ada"), "0", "-1") == [live]
+        assert await world.raw("ZRANGE", keys.user("app", "ada"), "0", "-1") == [live]
+        rows = await world.raw("ZRANGE", keys.index, "0", "-1")
+        assert f"@app:ada|{live}" in rows and f"@app:ada|{lost}" not in rows
+
+
+async def test_a_deleted_job_leaves_no_entry_even_if_its_end_had_stopped_half_way(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock) as world:
+        keys, job_id = world.runtime.queue.keys, await world.enqueue()
+        members = await world.raw("ZRANGE", keys.index, "0", "-1")
+        scores = [f"{float(await world.raw('ZSCORE', keys.index, member)):.0f}" for member in members]
+        await world.runtime.queue.cancel(job_id, "app")
+        pairs = zip(scores, members, strict=True)
+        await world.raw("ZADD", keys.index, *(text for pair in pairs for text in pair))
+        await world.runtime.history.delete(job_id, "app")
+        left = [row for row in await world.raw("ZRANGE", keys.index, "0", "-1") if job_id in row]
+        assert left == [] and await world.raw("EXISTS", keys.job(job_id)) == 0

@@ -263,7 +263,7 @@ async def test_the_jobs_of_a_batch_and_of_its_retry_have_its_incarnation(
         assert await world.incarnation_of(f"{batch}_0r1") == incarnation
         for number in range(2):
             await world.runtime.queue.fail(f"{batch}_{number}r1", 1, "", **named)
-        assert (await client.delete("/api/users/ada")).json()["jobs"] == 4
+        assert (await client.delete("/api/users?user_id=ada")).json()["jobs"] == 4
         seen.append(incarnation)
     assert len(set(seen)) == 2
 

@@ -199,6 +199,8 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await history.note_redriven(job, "new")
     await history.delete(job, "app")
     await history.trim()
+    await history.erase("app", "ada", "0" * 32, 60)
+    await history.forget_gone("app", "ada", [job])
     await world.runtime.records.forget_runs(["0:acme/video"])
     batches, common = (
         world.runtime.batch_queue,

@@ -57,10 +57,13 @@ local refused = refusal()
 if refused then return refused end
 if arg.hold_until ~= '' and (f.files or '') ~= '' then return hold() end
 
-redis.call('ZREM', key.index, history_of(user_key(f.owner, f.user), arg.id))
 redis.call('ZREM', key.dead, arg.id)
 if f.storing == '1' then redis.call('ZREM', key.outbox, arg.id) end -- mutant: outbox
 drop_all_events()
 if b.owner then redis.call('DEL', batch) end
 redis.call('DEL', key.job)
+-- The history comes last: by it an erasure finds what a stop half-way has left. The other entries are left where a
+-- script stopped while it ended the job.
+local entry = history_of(user_key(f.owner, f.user), arg.id)
+redis.call('ZREM', key.index, entry, arg.id, companions(arg.id)) -- mutant: entries
 return { 'deleted' }

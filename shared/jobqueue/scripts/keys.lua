@@ -20,6 +20,8 @@ local function lost_key() return key.root .. LOST end
 local function stats_key() return key.root .. STATS end
 -- ZSET: jobs that wait for a slot of their API key.
 local function held_key(owner) return key.root .. HELD .. owner end
+-- ZSET: jobs of a user, `owner:user`, that the history no longer lists.
+local function archive_key(user) return key.root .. ARCHIVES .. user end
 
 local function rows_key(lane) return key.root .. LANE_ROWS .. lane end
 local function host_key(lane) return key.root .. HOSTS .. lane end

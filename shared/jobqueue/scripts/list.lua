@@ -2,11 +2,12 @@
 -- With: keys, walk
 -- KEYS: index, root
 -- ARGV: owner: name, user: text, status: text, queue: text, model: text, batch: text, high: number, low: number,
---       bound: text, page_size: count, names: names...
+--       bound: text, page_size: count, with_gone: flag, names: names...
 -- Returns: {jobs: rows, high: number?, bound: text}
 --   jobs: {id: name, values: values}
 -- values: of the job's fields `names`, in their order.
 -- The next page begins with high and bound; high is '' if there is none.
+-- with_gone: 1 for the ids of jobs that no longer exist too, without values.
 -- bound: the page begins below this member of the owner, given without what all of the owner's members begin with; ''
 -- for the first one.
 -- It walks past 1,000 entries and reads 100 jobs at most: two commands, and one for each job that may fit. Entries of
@@ -30,10 +31,11 @@ local function rest_of(member)
   return string.sub(member, #mine + 1)
 end
 
--- The row of the answer for a job; nil if it is gone or does not fit.
+-- The row of the answer for a job; nil if it does not fit, or is gone and not asked for.
 local function row_of(id)
   local values = redis.call('HMGET', job_key(id), unpack(names))
   local state, outcome = values[4], values[5]
+  if not state and arg.with_gone == '1' then return { id, {} } end
   if not state or not fits(values, arg.queue, arg.model, arg.batch) then return nil end
   local status = PUBLIC_STATUS[state] or outcome
   if arg.status ~= '' and arg.status ~= status then return nil end

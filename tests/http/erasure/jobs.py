@@ -37,3 +37,17 @@ async def document(world: World, client: httpx.AsyncClient, job_id: str) -> dict
 
 async def kept(world: World) -> list[str]:
     return await everything(world.runtime.bucket)
+
+
+async def erase(client: httpx.AsyncClient, user: str = "ada", cancel: str = "", **options: Any) -> dict[str, Any]:
+    """The report of one call."""
+    query = {"user_id": user} | ({"cancel": cancel} if cancel else {})
+    answer = await client.delete("/api/users", params=query, **options)
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store", answer.text
+    report: dict[str, Any] = answer.json()
+    return report
+
+
+def counts(report: Any) -> tuple[int, int, int]:
+    """Jobs and files that were erased, and jobs that live."""
+    return report["jobs"], report["files"], report["live"]

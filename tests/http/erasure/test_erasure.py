@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
+from shared.jobqueue.replies import Trimmed
 from shared.jobs import erasure
 from shared.providers.base import Prediction
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError
 from tests.buckets import pieces
 from tests.http.calls import problem
-from tests.http.erasure.jobs import DAY, FILM, document, kept, stored
+from tests.http.erasure.jobs import DAY, FILM, counts, document, erase, kept, stored
 from tests.receiver import Receiver
 from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
 
@@ -35,12 +36,11 @@ async def test_an_erasure_finds_every_job_that_still_exists(any_store: RunningSe
         await world.runtime.reconciler.apply(job_id, 1, "replicate", Prediction("p", "completed", source.url("/a")))
         await world.follow_up()
         world.manual.advance(7 * DAY - 1)
-        assert await world.runtime.history.trim() == 0
-        erased = (await client.delete("/api/users/ada")).json()
-        assert (erased["jobs"], erased["is_complete"]) == (1, True)
+        assert await world.runtime.history.trim() == Trimmed(0, 0)
+        assert (await erase(client))["jobs"] == 1
         problem(await client.get(f"/api/status/{job_id}"), 404, "job_not_found")
         world.manual.advance(2 * DAY)
-        assert await world.runtime.history.trim() == 0, "the erasure leaves nothing"
+        assert await world.runtime.history.trim() == Trimmed(0, 0), "the erasure leaves nothing"
 
 
 async def test_a_deployment_erases_nothing_of_another_in_its_bucket(source: Receiver) -> None:
@@ -59,18 +59,9 @@ async def test_an_erasure_keeps_the_uploads_that_a_live_job_may_need(world: Worl
     for key in (old, young):
         await world.runtime.bucket.save(key, pieces(b"x"), "image/png")
     job_id = await world.enqueue()
-    answer = (await client.delete("/api/users/ada")).json()
-    assert answer == {"jobs": 0, "files": 1, "live": 1, "is_complete": True} and await kept(world) == [young]
+    assert counts(await erase(client)) == (0, 1, 1) and await kept(world) == [young]
     await world.runtime.cancellation.cancel("app", job_id, Budget(20))
-    answer = (await client.delete("/api/users/ada")).json()
-    assert answer == {"jobs": 1, "files": 1, "live": 0, "is_complete": True} and await kept(world) == []
-
-
-async def erase(client: httpx.AsyncClient, user: str = "ada", **headers: Any) -> dict[str, Any]:
-    answer = await client.delete(f"/api/users/{user}", **headers)
-    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
-    report: dict[str, Any] = answer.json()
-    return report
+    assert counts(await erase(client)) == (1, 1, 0) and await kept(world) == []
 
 
 async def uploaded(world: World, user: str = "ada", owner: str = "app") -> str:
@@ -102,10 +93,10 @@ async def test_a_user_is_erased_with_jobs_batches_files_and_uploads(
     others = [await stored(world, source.url("/x"), "bob"), await stored(world, source.url("/y"), "ada2")]
     foreign = await uploaded(world, "ada", "other")
     before = {key for key in await kept(world) if any(f"/{job}/" in key for job in others)} | {foreign}
-    assert await erase(client, "ada", headers=OTHER_AUTH) == {"jobs": 0, "files": 1, "live": 0, "is_complete": True}
-    assert await erase(client) == {"jobs": 7, "files": 6, "live": 0, "is_complete": True}
+    assert counts(await erase(client, "ada", headers=OTHER_AUTH)) == (0, 1, 0)
+    assert counts(await erase(client)) == (7, 6, 0)
     assert set(await kept(world)) == before - {foreign}
-    assert await erase(client) == {"jobs": 0, "files": 0, "live": 0, "is_complete": True}
+    assert counts(await erase(client)) == (0, 0, 0)
     problem(await client.get(f"/api/batches/{batch}"), 404, "batch_not_found")
     assert (await client.get("/api/jobs", params={"user_id": "ada"})).json()["jobs"] == []
     for job_id in others:
@@ -127,7 +118,7 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     await world.runtime.reconciler.apply(f"{batch}_0", 1, "replicate", prediction, incarnation=own)
     await world.follow_up()
     gone = await stored(world, source.url("/b"))
-    assert await erase(client) == {"jobs": 1, "files": 1, "live": 3, "is_complete": True}
+    assert counts(await erase(client)) == (1, 1, 3)
     problem(await client.get(f"/api/status/{gone}"), 404, "job_not_found")
     shown = await document(world, client, f"{batch}_0")
     assert (await client.get(shown["files"][0]["url"])).content == FILM
@@ -135,8 +126,7 @@ async def test_live_jobs_and_those_of_live_batches_stay_with_their_files(
     await client.post(f"/api/jobs/{live}/cancel")
     await world.runtime.queue.finish(live, 1, "p9", "canceled", {})
     await world.runtime.queue.finish(f"{batch}_1", 1, "p2", "completed", {"output": "1"}, incarnation=own)
-    report = await erase(client)
-    assert report["files"] == 1 and await kept(world) == [] and report["is_complete"]
+    assert counts(await erase(client))[1:] == (1, 0) and await kept(world) == []
 
 
 async def test_an_erasure_without_time_says_so_and_goes_on(
@@ -145,16 +135,16 @@ async def test_an_erasure_without_time_says_so_and_goes_on(
     for number in range(5):
         await stored(world, source.url(f"/{number}"))
     out_of_time = await world.runtime.erasure.erase_user("app", "ada", Budget(0))
-    assert out_of_time == {"jobs": 0, "files": 0, "live": 0, "is_complete": False}
+    assert counts(out_of_time) == (0, 0, 0) and not out_of_time["is_complete"]
 
     async def hangs(*_: object) -> None:
         await asyncio.sleep(60)
 
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "delete", hangs)
-        report = await world.runtime.erasure.erase_user("app", "ada", Budget(10.2))
-        assert report == {"jobs": 5, "files": 0, "live": 0, "is_complete": False}
-    assert await erase(client) == {"jobs": 0, "files": 5, "live": 0, "is_complete": True}
+        report = await world.runtime.erasure.erase_user("app", "ada", Budget(15.2))
+        assert counts(report) == (5, 0, 0) and not report["is_complete"]
+    assert counts(await erase(client)) == (0, 5, 0)
 
 
 async def test_an_erasure_without_storage_answer_is_503_and_can_be_repeated(
@@ -167,29 +157,48 @@ async def test_an_erasure_without_storage_answer_is_503_and_can_be_repeated(
 
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "delete", fails)
-        problem(await client.delete("/api/users/ada"), 503, "storage_unavailable")
-    assert await erase(client) == {"jobs": 0, "files": 1, "live": 0, "is_complete": True}
+        problem(await client.delete("/api/users", params={"user_id": "ada"}), 503, "storage_unavailable")
+    assert counts(await erase(client)) == (0, 1, 0)
 
 
-@pytest.mark.parametrize("user", ["a/b", "../x y", "é:|@,", "%", "0" * 128])
-async def test_a_user_of_any_name_can_be_erased(valkey_world: World, user: str) -> None:
-    await valkey_world.runtime.queue.cancel(await valkey_world.enqueue(user), "app")
+NAMES = [".", "..", "a/b", "../x y", "%2F", "%61", "%", "a?b=c&d", "a#b", "a+b", "a b", "é:|@,", "0" * 128]
+
+
+@pytest.mark.parametrize("user", NAMES)
+async def test_a_user_of_any_name_is_erased_and_no_other(valkey_world: World, user: str) -> None:
+    """With settings of the default: without a storage, an erasure is complete at once."""
+    queue = valkey_world.runtime.queue
+    others = [await valkey_world.enqueue(other) for other in NAMES if other != user]
+    own = await valkey_world.enqueue(user)
+    for job_id in (own, *others):
+        await queue.cancel(job_id, "app")
     async with http_client(**AUTH) as client:
-        path = "".join(f"%{byte:02x}" for byte in user.encode())
-        assert await erase(client, path) == {"jobs": 1, "files": 0, "live": 0, "is_complete": True}
+        report = await erase(client, user)
+        assert counts(report) == (1, 0, 0) and report["is_complete"] and report["repeat_at"] is None
+        problem(await client.get(f"/api/status/{own}"), 404, "job_not_found")
+        assert [(await client.get(f"/api/status/{job_id}")).status_code for job_id in others] == [200] * len(others)
 
 
-@pytest.mark.parametrize("user", ["", "%20", "ada%20", "a%09b", "u" * 129, "%e2%80%ae", "%00"])
+@pytest.mark.parametrize("user", ["", " ", "ada ", "a\tb", "u" * 129, "\u202e", "\0"])
 async def test_a_user_that_no_job_can_have_is_refused(valkey_world: World, user: str) -> None:
     async with http_client(**AUTH) as client:
-        assert problem(await client.delete(f"/api/users/{user}"), 422, "invalid_request")["field"] == "user_id"
-        problem(await client.delete("/api/users/ada", headers={"Authorization": "Bearer x"}), 401, "unauthenticated")
+        answer = await client.delete("/api/users", params={"user_id": user})
+        assert problem(answer, 422, "invalid_request")["field"] == "user_id"
+
+
+@pytest.mark.parametrize("query", ["", "user_id=ada&user_id=bob", "user_id=ada&cancel=yes", "user_id=ada&x=1"])
+async def test_an_erasure_that_is_not_clear_is_refused(valkey_world: World, query: str) -> None:
+    async with http_client(**AUTH) as client:
+        problem(await client.delete(f"/api/users?{query}"), 422, "invalid_request")
+        assert (await client.delete("/api/users/ada")).status_code == 404, "a path cannot carry every name"
+        stranger = {"Authorization": "Bearer x"}
+        problem(await client.delete("/api/users?user_id=ada", headers=stranger), 401, "unauthenticated")
 
 
 ROUTES = st.sampled_from([
     ("POST", "/api/jobs/job_0/redeliver"), ("POST", "/api/batches/job_0/redeliver"), ("POST", "/api/uploads"),
     ("GET", "/api/jobs/job_0/result"), ("GET", "/api/jobs/job_0/deliveries"), ("GET", "/api/batches/x/deliveries"),
-    ("GET", "/api/operate/undelivered"), ("DELETE", "/api/users/%25"), ("GET", "/api/hooks"), ("DELETE", "/api/jobs/x"),
+    ("GET", "/api/operate/undelivered"), ("DELETE", "/api/users"), ("GET", "/api/hooks"), ("DELETE", "/api/jobs/x"),
 ])  # fmt: skip
 
 
