@@ -26,6 +26,11 @@ def note(model: Model, name: str) -> None:
         leave_seat(model, name)
 
 
+def keep_seat(job: Job) -> None:
+    if job.get("lost") == job["attempt"] and job.get("cancel_requested") != "1":
+        job["lost"] = 0
+
+
 def leave_seat(model: Model, name: str) -> None:
     job = model.jobs[name]
     model.unseat(user_of(job), name)

@@ -197,6 +197,25 @@ async def test_a_cancelled_one_frees_its_seat_at_once_and_its_slot_when_two_list
         assert (await records.stats()).unknown == 0
 
 
+@pytest.mark.parametrize("is_reported", [False, True])
+async def test_a_run_that_is_cancelled_keeps_its_seat_though_its_outcome_was_unknown(
+    any_store: RunningServer | None, clock: ManualClock, is_reported: bool
+) -> None:
+    async with make_world(any_store, clock) as world:
+        queue = world.runtime.queue
+        job_id = await lose(world)
+        if is_reported:
+            await queue.record(job_id, 1, "p7")
+        else:
+            world.provider.findable = ["p7"]
+            world.provider.states["p7"] = Prediction("p7", "running")
+            await tick(world, 30)
+        assert (await world.runtime.records.read(job_id)).state == "running"
+        assert (await queue.cancel(job_id, "app")).word == "cancel_requested"
+        await queue.rehome(queue.keys.user("app", "ada"))
+        assert await world.raw("ZRANGE", queue.keys.user("app", "ada"), "0", "-1") == [job_id]
+
+
 async def test_a_cancellation_during_the_create_frees_the_seat_when_its_outcome_turns_out_unknown(
     any_store: RunningServer | None, clock: ManualClock
 ) -> None:
