@@ -218,6 +218,8 @@ class Storing:
             file["media_error"] = "out_of_time"
         except StorageError:
             file["media_error"] = "storage_unavailable"
+        except OSError:  # this function's disk is full
+            file["media_error"] = "too_large_to_show"
         return [key] if key else []
 
     def _time_before_note(self, budget: Budget) -> float:

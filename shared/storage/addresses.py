@@ -62,7 +62,9 @@ def addresses_in(text: str) -> list[Address]:
             Address(match.start(), match.end(), _unwritten(match.group()))
             for match in _pattern(DATA_INSIDE).finditer(text)
         ]
-    return sorted(found, key=lambda address: address.start)
+    found.sort(key=lambda address: address.start)
+    # A URL may have a data URI among its parameters.
+    return [address for n, address in enumerate(found) if n == 0 or address.start >= found[n - 1].end]
 
 
 def replaced(text: str, by: Callable[[str], str | None]) -> str:

@@ -87,6 +87,7 @@ OURS = "https://replicate.delivery/a/x.mp4"
         ("视频\uff1ahttps://replicate.delivery/日.mp4。", ["https://replicate.delivery/日.mp4"]),
         ("https://replicate.delivery/my cat.png", ["https://replicate.delivery/my cat.png"]),
         (f"{OURS} is the film, and more is at https://elsewhere.example/x.png", [OURS]),
+        (f"see {OURS}?u=data:image/png;base64,AAAA and", [f"{OURS}?u=data:image/png;base64,AAAA"]),
         ("https://replicate.delivery.elsewhere.example/x.png", []),
         ("httpss://replicate.delivery/x.png http:/replicate.delivery/x.png", []),
     ],

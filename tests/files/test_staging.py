@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from shared.budget import Budget
 from shared.clock import ManualClock
+from shared.outbox import storing
 from shared.providers.base import Prediction
 from shared.storage.bucket import Bucket, StorageError
 from shared.storage.files import data_uris_in
@@ -151,6 +152,17 @@ async def test_a_storage_that_fails_loses_no_output(monkeypatch: pytest.MonkeyPa
         again = Prediction(f"p_{waits}", "completed", large)
         assert (await world.runtime.reconciler.apply(waits, 1, "replicate", again)).word == "finished"
         assert (await document(world, waits))["files"][0]["size"] == 5_000_000
+
+
+async def test_a_full_disk_costs_the_thumbnail_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storing, "fill", refuses)
+    job_id = await ended(world, uri(FILM))
+    await world.follow_up()
+    (file,) = (await document(world, job_id))["files"]
+    assert (file["state"], file["media_error"]) == ("stored", "too_large_to_show")
 
 
 async def test_without_a_storage_an_output_stays_as_it_is() -> None:
