@@ -23,7 +23,7 @@ from tests.faults.scenarios import SCENARIOS
 # writes more than once needs a scenario.
 NEVER_STOPPED = {
     "progress", "explain", "stats", "batch_read", "list", "letters", "outbox_undelivered", "limit",
-    "check", "rehome", "outbox_restore", "outbox_release", "health", "forget_runs", "erase",
+    "check", "outbox_restore", "outbox_release", "health", "forget_runs", "erase",
 }  # fmt: skip
 
 
