@@ -4,12 +4,14 @@
 """
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from shared.clock import ManualClock
 from shared.errors import UserLimitReached
+from shared.jobqueue.constants import BAND
 from shared.jobqueue.terms import Terms
 from tests.world import World, make_world
 
@@ -93,6 +95,46 @@ async def test_a_lost_submission_stops_its_model_for_the_circuits_pause(clock: M
         await world.runtime.queue.trip(job, 1)
         gates = (await world.runtime.records.stats()).gates
         assert gates["~o0:acme/video"] == world.clock.now() + 1000 * world.runtime.settings.circuit_pause
+
+
+async def test_a_lost_submission_that_ends_is_kept_as_long_as_other_jobs(clock: ManualClock) -> None:
+    async with make_world(None, clock, queue_max_retries=0) as world:
+        queue, terms = world.runtime.queue, Terms(world.runtime.settings)
+        job = await world.enqueue(start=True)
+        await queue.trip(job, 1)
+        assert (await queue.rescue(job, 1, proof="operator")).word == "finished"
+        assert await world.raw("TTL", queue.keys.job(job)) == terms.ttl.total_seconds()
+
+
+async def test_a_lost_submission_that_was_not_made_gets_the_bonus_of_a_retry(world: World) -> None:
+    queue, bonus = world.runtime.queue, Terms(world.runtime.settings).retry_bonus
+    job = await world.enqueue(start=True)
+    (before,) = await fields(world, job, "score")
+    await queue.trip(job, 1)
+    assert (await queue.rescue(job, 1, proof="operator")).word == "delayed"
+    (after,) = await fields(world, job, "score")
+    assert int(before) - int(after) == bonus
+
+
+async def test_the_look_for_a_lost_submission_goes_by_the_stores_clock_and_its_record_by_the_callers(
+    world: World,
+) -> None:
+    world.manual.skew = -HOUR
+    job = await world.enqueue(start=True)
+    await world.runtime.queue.trip(job, 1, look_in=30)
+    (overdue_at,) = await fields(world, job, "overdue_at")
+    assert int(overdue_at) == world.clock.now() + 30_000
+    score = await world.raw("ZSCORE", world.runtime.queue.keys.index, job)
+    assert 0 < float(score) % BAND - world.manual.true_now <= 31_000
+
+
+async def test_a_token_and_an_incarnation_fence_a_snooze_together(world: World) -> None:
+    job = await world.enqueue(start=True)
+    await world.raw("HSET", world.runtime.queue.keys.job(job), "incarnation", "life", "token", "call")
+    snooze = partial(world.runtime.queue.snooze, job, 1, delay=1, code="provider_down")
+    for incarnation, token in (("call", "life"), ("life", "other"), ("other", "call")):
+        assert (await snooze(incarnation=incarnation, token=token)).word == "stale"
+    assert (await snooze(incarnation="life", token="call")).word == "delayed"
 
 
 async def make_batch(world: World, batch: str, jobs: int = 2, cost: str = "") -> list[str]:
