@@ -38,6 +38,7 @@ async def test_a_sample_of_single_faults_is_survived(
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("scenario", "mode"), RUNS)
 async def test_every_single_fault_is_survived(scenario: Scenario, mode: WebhookMode, memory: MemoryEngine) -> None:
     exploration = Exploration(scenario, mode, memory)
