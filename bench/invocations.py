@@ -53,7 +53,7 @@ def replies() -> dict[str, Any]:
     """Returns the store's replies, each by a text that only its request contains."""
     by_verb = {
         "enqueue": ["queued", "1", "0"],
-        "claim": [[], [], "0", [], "0", "0"],
+        "claim": [[], [], "0", [], "0", "0", []],
         "finish": ["finished", "completed", "0", "", ""],
         "explain": [[JOB.get(name) for name in READ_FIELDS], []],
     }

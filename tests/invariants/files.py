@@ -20,10 +20,10 @@ def files(before: State, after: State, now: int, limits: Limits, outside: Outsid
         if "files" in job:
             known = before.jobs.get(job_id, {})
             if (
-                int(job["turn"]) > int(known.get("turn", 0))
+                int(job.get("turn", 0)) > int(known.get("turn", 0))
                 and after.storing.get(job_id, 0) < now + limits.lease - SLACK
             ):
-                yield f"I3 turn {job['turn']} at the files of {job_id} does not lease them"
+                yield f"I3 turn {job.get('turn')} at the files of {job_id} does not lease them"
             yield from _states(after, job_id, job, json.loads(known.get("files", "[]")), outside)
 
 
@@ -33,8 +33,8 @@ def _states(state: State, job_id: str, job: JobFields, known: list[File], outsid
     states = [file["state"] for file in files]
     if job["state"] != "done" or job["outcome"] != "completed":
         yield f"I6 {job_id} is {job['state']} but has files"
-    if len({job["storing"] == "1", "pending" in states, job_id in state.storing}) > 1:
-        yield f"I6 {job_id} has files {states}, storing is {job['storing']}, its row {state.storing.get(job_id)}"
+    if len({job.get("storing") == "1", "pending" in states, job_id in state.storing}) > 1:
+        yield f"I6 {job_id} has files {states}, storing is {job.get('storing')}, its row {state.storing.get(job_id)}"
     for n, file in enumerate(files):
         is_here = file["state"] == "stored" and job_id not in outside.erasing  # an erasure deletes the files first
         if is_here and outside.objects.get(file["key"]) != Object(file["size"], file["sha256"]):
