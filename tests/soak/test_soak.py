@@ -24,14 +24,15 @@ def number_of(name: str, report: str) -> int:
 def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing_with_and_without_guilty_parties(
     tmp_path: Path,
 ) -> None:
-    command = [sys.executable, "-m", "tests.soak", "--seconds", "60", "--seed", str(SEED), "--logs", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.soak", "--seconds", "60", "--jobs-per-second", "3", "--seed", str(SEED)]
+    command += ["--logs", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.startswith(f"seed {SEED}:")
     without, with_guilty = ended.stdout.split("\nwith the guilty parties\n")
     for report in (without, with_guilty):
         assert "\nVALID" in report
-        assert number_of("acknowledged", report) == number_of("ok", report) >= 300
+        assert number_of("acknowledged", report) == number_of("ok", report) >= 100
         for name in ("lost", "unexpected", "duplicated", "wrong"):
             assert number_of(name, report) == 0
         for name in ("recovered", "adopted", "rescued", "resubmitted", "instances"):
@@ -42,6 +43,6 @@ def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing_with_and_w
     assert guilty and all(int(count) >= 1 for count in guilty.groups()), with_guilty
     # Their ratio is reported and not judged: a minute on a shared machine is too short for that.
     assert re.search(
-        r"^waits with +p50 [\d.]+ s, p95 [\d.]+ s, max [\d.]+ s of \d{3,} innocent jobs$", with_guilty, re.M
+        r"^waits with +p50 [\d.]+ s, p95 [\d.]+ s, max [\d.]+ s of \d{2,} innocent jobs$", with_guilty, re.M
     )
     assert re.search(r"^ratio +p50 .+, p95 .+, max .+$", with_guilty, re.M)
