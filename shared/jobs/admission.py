@@ -109,15 +109,17 @@ class Admission:
             claimed_at=now,
             incarnation=fields["incarnation"],
         )
+        has_left = False
         try:
             if admitted.word == "started":
-                await self._dispatcher.start(claimed)
+                has_left = await self._dispatcher.start(claimed)
             if admitted.attention and start:
                 await self._dispatcher.run(budget)
         except Exception as error:
             # The job is in the store; a tick or a poll does the rest.
             log.exception("start_failed", job=job_id, error=type(error).__name__)
-        return receipt
+        # A job whose submission was refused does not run. Only then another command is worth the answer.
+        return await self._receipt_of(receipt) if has_left else receipt  # mutant: refused
 
     async def _put_back(self, job_id: str, token: str, incarnation: str) -> None:
         """Puts the job back if the lost answer has started it: no create call was sent, so its lease need not lapse."""
@@ -125,6 +127,13 @@ class Admission:
             await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token, incarnation=incarnation)
         except StoreError as error:
             log.warning("put_back_failed", job=job_id, code=error.code)
+
+    async def _receipt_of(self, receipt: Receipt) -> Receipt:
+        """Returns the receipt with the job's status now, or as waiting for a retry if the store does not say."""
+        try:
+            return {**receipt, "status": (await self._records.read(receipt["id"])).status}
+        except (StoreError, JobNotFound):
+            return {**receipt, "status": "pending"}
 
     async def receipt(self, job_id: str) -> Receipt:
         """Returns the receipt of a job that was accepted before. Raises JobNotFound."""

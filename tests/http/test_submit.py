@@ -14,7 +14,7 @@ from shared.clock import ManualClock
 from shared.egress import Guard
 from shared.errors import InvalidRequest
 from shared.hooks.address import HookAddresses
-from shared.providers.base import Rejected
+from shared.providers.base import Accepted, Prediction, Rejected, SubmissionOutcome, Throttled, Unknown
 from tests.http.calls import BODY, problem, status_of
 from tests.world import API_KEY, AUTH, OTHER_AUTH, World, http_client, make_world, resolve_in_tests
 
@@ -172,6 +172,24 @@ async def test_a_job_the_provider_rejects_has_failed_with_its_reason(world: Worl
     assert document["status"] == "failed"
     error = {"code": "invalid_input", "class": "invalid_input", "detail": "prompt is required", "retryable": False}
     assert document["error"] == error
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Accepted(Prediction("p1", "running")), "processing"),
+        (Unknown("status 503"), "processing"),
+        (Throttled("rate_limited", 30), "pending"),
+        (Rejected("model_not_found", "Name a version.", may_pass=True), "pending"),
+        (Rejected("invalid_input", "prompt is required"), "failed"),
+    ],
+)
+async def test_a_receipt_says_what_the_submission_came_to(
+    world: World, client: httpx.AsyncClient, outcome: SubmissionOutcome, status: str
+) -> None:
+    world.provider.outcomes = [outcome]
+    receipt = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
+    assert receipt["status"] == status == (await status_of(client, receipt["id"]))["status"]
 
 
 @pytest.mark.parametrize("times", [1, 2])

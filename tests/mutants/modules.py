@@ -18,6 +18,11 @@ except httpx.HTTPError:
 
 MUTANTS: tuple[Mutant, ...] = (
     python(
+        "a receipt says that a refused job runs", "shared/jobs/admission.py",
+        "refused", "return receipt",
+        "tests/http/test_submit.py::test_a_receipt_says_what_the_submission_came_to[memory-outcome2-pending]",
+    ),
+    python(
         "a create is sent again after a timeout", "shared/providers/calls.py",
         "no repeat of a create", CREATED_AGAIN,
         "tests/providers/test_providers.py::test_only_a_create_that_was_never_sent_is_surely_not_created[ReadTimeout-False]",
