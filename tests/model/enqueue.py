@@ -66,9 +66,7 @@ class Submission:
         self.model, self.call, self.user = model, call, model.user(call.user)
         self.now, self.lane, self.score, self.tag = call.number("now"), call.number("lane"), call.number("score"), 0
         if call["cost"]:
-            virtual, tasks = model.gate("~v") or FIRST_TAG, len(self.user.admitted) + len(self.user.waiting)
-            # A user pays for at most their live jobs and one more.
-            begins = max(virtual, min(self.user.tag, virtual + (tasks + 1) * call.number("cost")))
+            begins = max(model.gate("~v") or FIRST_TAG, self.user.tag)
             tie = max(0, min(99, (self.now - (model.gate("~w") or self.now)) // 100))
             self.score, self.tag = max(0, begins + tie - self.score), begins + call.number("cost")
         self.room = model.room(self.now)
@@ -79,6 +77,8 @@ class Submission:
         self.is_admitted = len(self.user.admitted) < self.user.cap
         heirs = model.deployment.heirs if self.is_admitted else "1"
         self.job = _job(call, self.score, heirs)
+        if call["cost"]:
+            self.job["cost"] = call["cost"]
 
     def is_rivalled(self) -> bool:
         """Whether another job has a better claim to the free slot, or cannot be excluded to have one."""

@@ -42,6 +42,7 @@ def end(
             runs = model.runs.setdefault(runs_of(job), {})
             runs.update({"since": now, "opened": 0, "open_until": 0, "at": now})
             runs[f"r{now % 32}"] = max(0, now - job["submitted_at"])
+    _refund(model, job)
     settle(model, job, now, is_accepted)
     if was in ("submitting", "running"):
         release_held(model, job)
@@ -50,6 +51,13 @@ def end(
             yield_seats(model, user, now)
         promote(model, user)
     return follow
+
+
+def _refund(model: Model, job: Job) -> None:
+    """Gives back what a job cost its user, unless it was ever started."""
+    members = model.sets.get(user_of(job), {})
+    if "cost" in job and job["attempt"] == 0 and "~" in members:
+        members["~"] -= int(job["cost"])
 
 
 def release_held(model: Model, job: Job) -> None:

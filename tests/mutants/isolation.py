@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant, lua
 
+BATCHES = "tests/queue/test_batches.py::test_"
 YIELDING = "tests/queue/test_yielding.py::test_"
 SHARES = "tests/queue/test_shares.py::test_"
 
@@ -75,6 +76,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "a freed seat goes to a job that cannot start", "ending",
         "amid a pause", "",
         f"{YIELDING}a_seat_that_is_free_goes_to_a_job_that_can_start_before_better_ones_that_cannot[memory]",
+    ),
+    lua(
+        "a cancelled batch is paid for", "users",
+        "refund", "",
+        f"{BATCHES}under_fair_a_cancelled_batch_is_not_paid_for[memory-batch]",
+    ),
+    lua(
+        "a job that was started is not paid for", "users",
+        "refund of a job that was started", "if not f.cost then return end",
+        f"{BATCHES}under_fair_a_job_that_was_started_is_paid_for[memory]",
     ),
     lua(
         "a job that starts counts as waiting", "claim",

@@ -275,6 +275,48 @@ async def test_a_batch_under_the_fair_policy_pays_for_each_of_its_jobs(
     assert [job for job in order if job != single] == [f"{batch['id']}_{n}" for n in range(10)]
 
 
+@pytest.mark.parametrize("how", ["single", "batch", "expired"])
+async def test_under_fair_a_cancelled_batch_is_not_paid_for(
+    any_store: RunningServer | None, clock: ManualClock, how: str
+) -> None:
+    """A user's next job was in place 181 and not 4, as long as one job of the batch had not ended."""
+    changes: dict[str, Any] = {"max_user_tasks": 3, "max_user_queued": 5, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, priority_policy="fair", **changes) as world, http_client(**AUTH) as client:
+        batch = await created(client, queue="video", user_id="bob", jobs=[{"input": {"n": n}} for n in range(180)])
+        [running] = (await world.runtime.queue.claim(1)).started
+        await world.runtime.queue.record(running.id, 1, "p1", incarnation=running.incarnation)
+        if how == "expired":
+            for number in range(1, 180):
+                await _expire(world, f"{batch['id']}_{number}")
+        else:
+            await client.post(f"/api/batches/{batch['id']}/cancel")
+        for _ in range(3):
+            await world.enqueue("ada")
+        if how == "batch":
+            await created(client, queue="video", user_id="bob", jobs=[{"input": {}}])
+        else:
+            await world.enqueue("bob")
+        assert "bob" in [job.user for job in (await world.runtime.queue.claim(4)).started]
+
+
+async def _expire(world: World, job: str) -> None:
+    await world.raw("HSET", world.runtime.queue.keys.job(job), "expire_at", "1")
+    await world.runtime.queue.expire(job)
+
+
+async def test_under_fair_a_job_that_was_started_is_paid_for(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, priority_policy="fair", max_user_tasks=5, max_user_queued=9) as world:
+        for job in [await world.enqueue("bob", start=True) for _ in range(3)]:
+            record = await world.runtime.records.read(job)
+            await world.runtime.queue.fail(job, 1, "", code="timeout", detail="", retryable=True)
+            await world.runtime.queue.cancel(job, "app")
+            assert record.state == "submitting"
+        bob, ada = await world.enqueue("bob"), [await world.enqueue("ada") for _ in range(2)]
+        assert [job.id for job in (await world.runtime.queue.claim(3)).started] == [*ada, bob]
+
+
 async def _one(world: World) -> tuple[Claimed, ...]:
     started = (await world.runtime.queue.claim(1)).started
     for job in started:

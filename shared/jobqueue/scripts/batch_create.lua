@@ -90,6 +90,7 @@ local function write_job(job, common)
     heirs = '1',
     batch = arg.batch_id,
     number = text(job.number),
+    cost = is_fair and arg.cost or nil,
   }
   local more = { unpack(common) }
   add(more, unpack(job.own, 3))
@@ -177,7 +178,7 @@ end
 -- The batch's jobs that are to be written, with a seat as far as the user has any; and the tag of the last one.
 local function plan_jobs(user, is_rest)
   local gates = is_fair and read_head(0, 0).gates or {}
-  local all, tag = take_jobs(math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag))
+  local all, tag = take_jobs(begin_tag(user, gates))
   if is_rest then mark_written(all) end
   local jobs = unwritten(all)
   -- A batch comes behind what waits in its user's backlog already.

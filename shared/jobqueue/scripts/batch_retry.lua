@@ -144,6 +144,7 @@ local function write_copy(copy)
     fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
     fields.score, fields.created_at, fields.expire_at = text(copy.score), arg.now, text(copy.expire_at)
     fields.share = arg.share
+    if is_fair then fields.cost = arg.cost end
     write_fields(job_key(copy.id), fields)
   end
   redis.call('HSET', key.batch, 'i' .. copy.number, copy.id)
@@ -162,7 +163,7 @@ end
 local function write(user, b, copies, is_rest)
   local gates = is_fair and read_head(0, 0).gates or {}
   local round = text(tonumber(b.rounds or '0') + (is_rest and 0 or 1))
-  local tag = prepare(copies, round, math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag))
+  local tag = prepare(copies, round, begin_tag(user, gates))
   if is_fair then redis.call('ZADD', key.user, text(SPECIAL + tag), '~') end
   write_places(copies)
   reopen(b, round)

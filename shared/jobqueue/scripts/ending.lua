@@ -18,6 +18,7 @@ local ENDING = {
   'probe',
   'lease_until',
   'share',
+  'cost',
   'bounded',
   'amid',
   'outcome',
@@ -145,6 +146,7 @@ local function end_itself(id, f, outcome, fields, more)
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
+  refund(f)
   if outcome == 'completed' then
     settle_pause(f, f.is_accepted)
   else

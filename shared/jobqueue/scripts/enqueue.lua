@@ -73,13 +73,8 @@ end
 local function score_under_policy(head, user)
   local given = tonumber(arg.score)
   if not is_fair then return given end
-  -- Start-time fair queueing: a job begins where its user's last one ended, or now, at the last grant of all.
-  local virtual_time, cost = head.gates[VIRTUAL_TIME] or FIRST_TAG, tonumber(arg.cost)
-  -- No user owes for more than the live jobs and one: what was cancelled was not served.
-  local owed = user.batches > 0 and user.tag or math.min(user.tag, virtual_time + (user.tasks + 1) * cost)
-  local begins = math.max(virtual_time, owed)
-  local tie = math.floor((now - (head.gates[GRANTED_AT] or now)) / TIE_MS)
-  return math.max(0, begins + math.max(0, math.min(MAX_TIE, tie)) - given), begins + cost
+  local begins, tie = begin_tag(user, head.gates), math.floor((now - (head.gates[GRANTED_AT] or now)) / TIE_MS)
+  return math.max(0, begins + math.max(0, math.min(MAX_TIE, tie)) - given), begins + tonumber(arg.cost)
 end
 
 -- Notes what a ready job of the head means for this one: a job with a better right to a free slot outdoes it.
@@ -128,6 +123,7 @@ end
 local function write(fields, index_score, set_score, moves, members)
   add_share(moves, id, arg.share, fields.state == 'submitting')
   fields.token, fields.fingerprint = arg.token, arg.fingerprint
+  if is_fair then fields.cost = arg.cost end
   add(moves, score_of(ALARMS, tonumber(arg.expire_at)), alarm_of(id), score_of(HISTORY, now), history_of(key.user, id))
   redis.call('ZADD', key.user, set_score, id, unpack(members))
   redis.call('ZADD', key.index, index_score, id, unpack(moves)) -- mutant: index first
