@@ -6,11 +6,12 @@ from pydantic import Field
 
 from shared.config.access import AccessSettings
 from shared.config.limits import MAX_JOBS, MAX_WAITING, LimitSettings
+from shared.config.order import OrderSettings
 from shared.signing.shares import key_number
 
 
-class ShareSettings(AccessSettings, LimitSettings):
-    """Limits of each API key, and of the waiting jobs of a user."""
+class ShareSettings(AccessSettings, LimitSettings, OrderSettings):
+    """Limits and weights of each API key, and limits of the waiting jobs of a user."""
 
     # Jobs of one API key that may wait; default: an equal part of MAX_QUEUE_SIZE
     max_key_queued: int | None = Field(None, ge=1, le=MAX_WAITING)
@@ -46,4 +47,6 @@ class ShareSettings(AccessSettings, LimitSettings):
         problems = []
         if len(numbers) < len(self.callers):
             problems.append("API_KEYS has two names that count as one; change one of them a little")
+        if unknown := sorted(set(self.weights_of_keys) - set(self.callers)):
+            problems.append(f"KEY_WEIGHTS names {', '.join(unknown)}, which API_KEYS does not have")
         return problems + super().faults()

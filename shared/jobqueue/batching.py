@@ -37,6 +37,8 @@ class BatchQueue(Scripted):
             fingerprint=fingerprint,
             now=int(common["created_at"]),
             cost=int(cost) if cost else None,
+            active=self.keys.active(common["owner"]),
+            key_weight=self._settings.key_weight(common["owner"]),
             lane=int(common["lane"]),
             share=int(common["share"]),
             expire_at=int(common["expire_at"]),
@@ -98,6 +100,8 @@ class BatchQueue(Scripted):
             token=secrets.token_hex(8),
             canceled_too=canceled_too,
             cost=int(cost) if cost else None,
+            active=self.keys.active(owner),
+            key_weight=self._settings.key_weight(owner),
             share=share_of(self._settings.signing_key, owner, user),
         )
         return reply.count

@@ -38,6 +38,8 @@ MAX_CIRCUIT_AGE = 3_600_000  # ms without a try, after which a tick removes a ci
 # The first tag is above every score of the other policies: jobs that wait when `fair` is switched on go first.
 FIRST_TAG = 10_000_000_000_000
 
+GRANT = 10_000  # tag units; one grant to a user of weight 1
+
 # The outbox
 HOOK_LEASE = 30_000  # ms in which the caller that ended a job may deliver its event; see outbox/worker.py
 FOLLOW_TTL = 604_800  # s; a job is kept longer than its events are tried, see GIVEN_UP_AFTER in hooks/delivery.py

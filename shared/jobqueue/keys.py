@@ -28,12 +28,13 @@ HOSTS = "h:"
 ARCHIVES = "a:"
 ERASURES = "g:"
 HELD = "k:"
+ACTIVE = "w:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
     "job": (JOBS,), "user": (USERS,), "job_of_prediction": (PREDICTIONS,), "batch": (BATCHES,),
     "batch_queue": (BATCH_QUEUES,), "lane_rows": (LANE_ROWS,), "lane_state": (HOSTS,), "holder": (JOBS, BATCHES),
-    "erasure": (ERASURES,), "archive": (ARCHIVES,),
+    "erasure": (ERASURES,), "archive": (ARCHIVES,), "active": (ACTIVE,),
 }  # fmt: skip
 
 
@@ -173,6 +174,10 @@ class Keys:
     def held(self, owner: str) -> str:
         """ZSET: jobs that wait for a slot of their API key, by score; see shares.lua."""
         return self.root + HELD + owner
+
+    def active(self, owner: str) -> str:
+        """ZSET: the users of an API key who have a tag above virtual time, by their share; see tags.lua."""
+        return self.root + ACTIVE + owner
 
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""

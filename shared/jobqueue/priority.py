@@ -7,12 +7,12 @@ virtual time, made inside the script from what it finds there; here only what it
 """
 
 from shared.config.order import Tier
+from shared.jobqueue.constants import GRANT
 
 TIER_POINTS: dict[Tier, int] = {"free": 0, "premium": 100, "pro": 200}
 POINTS_PER_PRIORITY = 100
 RETRY_POINTS = 10
 NEUTRAL_PRIORITY = 3
-GRANT = 10_000  # tag units; one grant to a user of weight 1
 
 
 def points(priority: int, tier: Tier, prompt_length: int) -> float:

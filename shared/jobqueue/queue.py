@@ -71,6 +71,8 @@ class JobQueue(Attempts):
             expire_at=int(fields["expire_at"]),
             model=fields["model"],
             cost=int(cost) if cost else None,
+            active=self.keys.active(fields["owner"]),
+            key_weight=self._settings.key_weight(fields["owner"]),
             fields=fields,
             **shares,
         )

@@ -46,6 +46,7 @@ class Terms:
         # Where users may queue more than they may run, each end looks for the next of its user.
         self.heirs = s.user_queued > s.max_user_tasks
         self.is_fair = s.priority_policy == "fair"
+        self.weights = sorted(set(s.weights.values())) if s.key_weights else []  # of the tiers
         self.lease = timedelta(seconds=s.lease)
         self.check_interval = timedelta(seconds=s.check_interval)
         self.circuit_failures = s.circuit_failures

@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, lua
 
 BATCHES = "tests/queue/test_batches.py::test_"
+WEIGHTS = "tests/queue/test_key_weights.py::test_"
 YIELDING = "tests/queue/test_yielding.py::test_"
 SHARES = "tests/queue/test_shares.py::test_"
 
@@ -78,12 +79,22 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{YIELDING}a_seat_that_is_free_goes_to_a_job_that_can_start_before_better_ones_that_cannot[memory]",
     ),
     lua(
-        "a cancelled batch is paid for", "users",
+        "all users of a key together have no share", "tags",
+        "users of a key", "local active = own_weight()",
+        f"{WEIGHTS}a_user_is_active_until_virtual_time_has_reached_their_tag[memory]",
+    ),
+    lua(
+        "a key has no weight", "tags",
+        "weight of a key", "return math.max(1, cost * active)",
+        f"{WEIGHTS}a_user_is_active_until_virtual_time_has_reached_their_tag[memory]",
+    ),
+    lua(
+        "a cancelled batch is paid for", "tags",
         "refund", "",
         f"{BATCHES}under_fair_a_cancelled_batch_is_not_paid_for[memory-batch]",
     ),
     lua(
-        "a job that was started is not paid for", "users",
+        "a job that was started is not paid for", "tags",
         "refund of a job that was started", "if not f.cost then return end",
         f"{BATCHES}under_fair_a_job_that_was_started_is_paid_for[memory]",
     ),

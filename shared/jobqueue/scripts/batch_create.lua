@@ -1,20 +1,21 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user: its best jobs are ready as far
 -- as the user has seats, and the others wait in the user's backlog. A repeat adds the jobs that a script has left out
 -- which stopped half-way.
--- With: keys, room, users, shares
--- KEYS: index, batch, user, root, batch_queue
+-- With: keys, room, users, tags, shares
+-- KEYS: index, batch, user, root, batch_queue, active
 -- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
---       key_queued: count?, user_waiting: count?, share: number, cost: count?, heirs: flag, lane: count,
---       expire_at: moment, widths: numbers, fields: names...
+--       key_queued: count?, user_waiting: count?, share: number, cost: count?, key_weight: count?,
+--       weights: numbers, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count}
 -- fields: those of the batch, those that all jobs have in common, then each job's: id, score, and its own.
 -- widths: how many parts each of these takes.
--- cost: as for enqueue; the tags of the jobs follow each other.
+-- cost, key_weight, weights: as for enqueue; the tags of the jobs follow each other.
 local now, lane, widths = tonumber(arg.now), tonumber(arg.lane), numbers(arg.widths)
 local is_fair = arg.cost ~= ''
 local parts, taken = rest.fields, 0
+local cost -- of each job, under the fair policy
 
 -- The next parts of `fields`.
 local function take(width)
@@ -32,7 +33,7 @@ local function take_jobs(first_tag)
     local score = tonumber(own[2])
     if is_fair then
       score = math.max(0, tag - score)
-      tag = tag + tonumber(arg.cost)
+      tag = tag + cost
     end
     jobs[number] = { id = own[1], score = score, number = number, own = own }
   end
@@ -90,8 +91,8 @@ local function write_job(job, common)
     heirs = '1',
     batch = arg.batch_id,
     number = text(job.number),
-    cost = is_fair and arg.cost or nil,
   }
+  if is_fair then note_cost(fields, cost) end
   local more = { unpack(common) }
   add(more, unpack(job.own, 3))
   write_fields(job_key(job.id), fields, more)
@@ -178,12 +179,13 @@ end
 -- The batch's jobs that are to be written, with a seat as far as the user has any; and the tag of the last one.
 local function plan_jobs(user, is_rest)
   local gates = is_fair and read_head(0, 0).gates or {}
+  cost = is_fair and cost_of(user, gates)
   local all, tag = take_jobs(begin_tag(user, gates))
   if is_rest then mark_written(all) end
   local jobs = unwritten(all)
   -- A batch comes behind what waits in its user's backlog already.
   if #user.waiting == 0 or is_rest then seat_best(jobs, free_seats(user, jobs)) end
-  return jobs, tag
+  return jobs, tag, gates
 end
 
 local answer, is_rest = replay()
@@ -193,7 +195,8 @@ local refused = not is_rest and refusal(user, #widths - 2)
 if refused then return refused end
 
 local batch_fields, common = take(widths[1]), take(widths[2])
-local jobs, tag = plan_jobs(user, is_rest)
+local jobs, tag, gates = plan_jobs(user, is_rest)
 if #jobs > free_seats(user, jobs) or #user.waiting > 0 then note_heirs(user) end
+if is_fair then note_active(gates, tag, now) end
 write(jobs, tag, batch_fields, common, is_rest)
 return { 'created' }

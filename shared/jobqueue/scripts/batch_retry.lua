@@ -1,15 +1,15 @@
 -- batch_retry: makes a new job for each job of a batch that failed. Ended jobs stay as they are, and the new ones take
 -- their places. A batch that had ended lives again, as one task of its user.
--- With: keys, room, users, shares, seats
--- KEYS: index, batch, stats, root, batch_queue, user
+-- With: keys, room, users, tags, shares, seats
+-- KEYS: index, batch, stats, root, batch_queue, user, active
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
---       canceled_too: flag, priority_unit: count?, cost: count?, queue_size: count, key_queued: count?,
---       user_waiting: count?, share: number
+--       canceled_too: flag, priority_unit: count?, cost: count?, key_weight: count?, weights: numbers,
+--       queue_size: count, key_queued: count?, user_waiting: count?, share: number
 -- Returns: {not_found} | {retried, count: count} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count}
 -- canceled_too: also for each job that was canceled.
--- priority_unit, cost: as for reprioritize and enqueue: how the policy makes a score.
+-- priority_unit, cost, key_weight, weights: as for reprioritize and enqueue: how the policy makes a score.
 local OLD = { 'created_at', 'score', 'expire_at' } -- what the new job's times and score are made of
 local KEPT = { -- what the new job has from the old one
   'schema',
@@ -39,6 +39,7 @@ local KEPT = { -- what the new job has from the old one
   'incarnation',
 }
 local now, is_fair = tonumber(arg.now), arg.cost ~= ''
+local cost -- of each new job, under the fair policy
 
 -- The answer if nothing is to be done, or the user may have no other task; else nil.
 local function replay(b)
@@ -111,7 +112,7 @@ local function prepare(copies, round, tag)
       copy.id = arg.batch_id .. '_' .. copy.number .. 'r' .. round
       copy.score = is_fair and tag or new_score(copy.f, waited)
       copy.expire_at = tonumber(copy.f.expire_at) + waited
-      if is_fair then tag = tag + tonumber(arg.cost) end
+      if is_fair then tag = tag + cost end
     end
   end
   return tag
@@ -144,7 +145,7 @@ local function write_copy(copy)
     fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
     fields.score, fields.created_at, fields.expire_at = text(copy.score), arg.now, text(copy.expire_at)
     fields.share = arg.share
-    if is_fair then fields.cost = arg.cost end
+    if is_fair then note_cost(fields, cost) end
     write_fields(job_key(copy.id), fields)
   end
   redis.call('HSET', key.batch, 'i' .. copy.number, copy.id)
@@ -163,8 +164,12 @@ end
 local function write(user, b, copies, is_rest)
   local gates = is_fair and read_head(0, 0).gates or {}
   local round = text(tonumber(b.rounds or '0') + (is_rest and 0 or 1))
+  cost = is_fair and cost_of(user, gates)
   local tag = prepare(copies, round, begin_tag(user, gates))
-  if is_fair then redis.call('ZADD', key.user, text(SPECIAL + tag), '~') end
+  if is_fair then
+    note_active(gates, tag, now)
+    redis.call('ZADD', key.user, text(SPECIAL + tag), '~')
+  end
   write_places(copies)
   reopen(b, round)
   for _, copy in ipairs(copies) do

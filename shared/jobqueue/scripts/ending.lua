@@ -19,6 +19,7 @@ local ENDING = {
   'lease_until',
   'share',
   'cost',
+  'weighed',
   'bounded',
   'amid',
   'outcome',

@@ -1,23 +1,25 @@
 -- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
--- With: keys, room, users, shares, runs, seats, yielding
--- KEYS: index, job, user, stats, root
+-- With: keys, room, users, tags, shares, runs, seats, yielding
+-- KEYS: index, job, user, stats, root, active
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
 --       key_queued: count?, key_tasks: count?, user_waiting: count?, share: number, expire_at: moment, model: name,
---       cost: count?, heirs: flag, fields: pairs...
+--       cost: count?, key_weight: count?, weights: numbers, heirs: flag, fields: pairs...
 -- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
 --       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
 --       {user_limit, live: count, allowed: count} | {user_queue_full, waiting: count, allowed: count} |
 --       {key_queue_full, waiting: count, allowed: count} | {queue_full, waiting: count}
 -- attention: 1 if a claim would move something: a free slot for a better job, an overdue slot.
 -- cost: if not empty, `score` is a head start in grants, and the fair policy's tag is made here.
+-- key_weight: of its API key, if keys have weights; `weights` are those of the tiers.
 -- heirs: 1 if jobs of the user may wait for its seat, so that its end has to look for them.
 local id, now, lane = arg.id, tonumber(arg.now), tonumber(arg.lane)
 local provider, lanes = provider_of(lane), numbers(arg.lanes)
 local is_fair = arg.cost ~= ''
 local heirs = arg.heirs -- of the job
+local cost -- of the job, under the fair policy
 local limits = {
   slots = tonumber(arg.slot_limit),
   queues = numbers(arg.queue_limits),
@@ -73,8 +75,9 @@ end
 local function score_under_policy(head, user)
   local given = tonumber(arg.score)
   if not is_fair then return given end
+  cost = cost_of(user, head.gates)
   local begins, tie = begin_tag(user, head.gates), math.floor((now - (head.gates[GRANTED_AT] or now)) / TIE_MS)
-  return math.max(0, begins + math.max(0, math.min(MAX_TIE, tie)) - given), begins + tonumber(arg.cost)
+  return math.max(0, begins + math.max(0, math.min(MAX_TIE, tie)) - given), begins + cost
 end
 
 -- Notes what a ready job of the head means for this one: a job with a better right to a free slot outdoes it.
@@ -123,7 +126,7 @@ end
 local function write(fields, index_score, set_score, moves, members)
   add_share(moves, id, arg.share, fields.state == 'submitting')
   fields.token, fields.fingerprint = arg.token, arg.fingerprint
-  if is_fair then fields.cost = arg.cost end
+  if is_fair then note_cost(fields, cost) end
   add(moves, score_of(ALARMS, tonumber(arg.expire_at)), alarm_of(id), score_of(HISTORY, now), history_of(key.user, id))
   redis.call('ZADD', key.user, set_score, id, unpack(members))
   redis.call('ZADD', key.index, index_score, id, unpack(moves)) -- mutant: index first
@@ -276,6 +279,7 @@ local room = read_room(head, limits, now)
 local view = look_around(head, room, score)
 local time = time_to_start(head, room, user, view)
 if time then
+  note_active(head.gates, next_tag, now)
   start(head, score, members, time)
   return { 'started', flag(view.has_overdue) }
 end
@@ -287,5 +291,6 @@ if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting)
 clear_seat(head, user, view, score)
 local worse = find_worse(head, user, view, score)
 note_heirs(user)
+note_active(head.gates, next_tag, now)
 local is_ready = wait(head, user, score, worse, members)
 return answer_waiting(head, room, view, score, is_ready)

@@ -1,6 +1,6 @@
 -- expire: ends a job that has waited longer than its queue allows. Of a job that is over but still in the index it does
 -- what the script that ended it has left undone.
--- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count
 -- Returns: {finished, outcome: name, follow: text} | {stale}

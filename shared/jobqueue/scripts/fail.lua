@@ -1,6 +1,6 @@
 -- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left, and
 -- makes it a dead letter when none is. Any other failure ends the job.
--- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending, retry
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending, retry
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, ttl: seconds, code: text,
 --       detail: text, retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,

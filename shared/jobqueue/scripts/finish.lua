@@ -1,6 +1,6 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
 --       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, foreign: count, fields: pairs...

@@ -23,6 +23,9 @@ local function held_key(owner) return key.root .. HELD .. owner end
 -- ZSET: jobs of a user, `owner:user`, that the history no longer lists.
 local function archive_key(user) return key.root .. ARCHIVES .. user end
 
+-- ZSET: the active users of an API key; see tags.lua.
+local function active_key(owner) return key.root .. ACTIVE .. owner end
+
 local function rows_key(lane) return key.root .. LANE_ROWS .. lane end
 local function host_key(lane) return key.root .. HOSTS .. lane end
 

@@ -1,6 +1,6 @@
 -- rehome: makes the index, a user's set and the user's batches say of each job what its record says, after any of them
 -- lost something or a script stopped half-way. Then it gives the free seats away.
--- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, follow: text}

@@ -1,5 +1,5 @@
 -- reprioritize: gives a waiting job another priority; it gets the score that it would have had from the start.
--- With: keys, lost, room, pauses, users, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, owner: name, priority: count, priority_unit: count?, user_limit: count
 -- Returns: {not_found} | {moved} | {not_waiting}

@@ -60,15 +60,6 @@ local function tasks_of(set, user)
   return #user.seated - user.of_batches + user.batches + #user.waiting -- mutant: tasks
 end
 
--- Where a user's next job begins under the fair policy: where their last one ended, or now, at the last grant of all.
-local function begin_tag(user, gates) return math.max(gates[VIRTUAL_TIME] or FIRST_TAG, user.tag) end
-
--- Gives back to its user what a job cost under the fair policy, unless it was ever started: only service is paid for.
-local function refund(f)
-  if not f.cost or f.attempt ~= '0' then return end -- mutant: refund of a job that was started
-  redis.call('ZADD', user_key(f.owner, f.user), 'XX', 'INCR', text(-tonumber(f.cost)), '~') -- mutant: refund
-end
-
 -- Notes on a user's seated jobs that others wait for their seats.
 local function expect_heirs(user)
   for _, job in ipairs(user.seated) do
