@@ -118,7 +118,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     closed: Job = {"closed_attempt": attempt, "error_code": call["code"], "history": (*before, call["code"])}
     may_help = call["code"] not in before if call["once"] == "1" else retryable
     unknown.settle(model, name, "reported")
-    if may_help and used < job["max_attempts"] and not canceled:
+    if may_help and used < job["max_attempts"] and not canceled and _is_in_time(job, now, float(call["jitter"])):
         answer = ["delayed", _retry(model, name, now, float(call["jitter"]), closed, bool(prediction))]
     else:
         changes: Job = {"prediction": prediction} if prediction else {}
@@ -134,8 +134,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
 def _retry(model: Model, name: str, now: int, jitter: float, closed: Job, is_accepted: bool = False) -> str:
     """Puts the job back until its next attempt is due; returns when that is."""
     job = model.jobs[name]
-    used = job["attempt"] - job.get("snoozes", 0)
-    wait = job["retry_delay"] * 2 ** (used - 1) * (1 + jitter / 2)
+    wait = _backoff(job, jitter)
     score = max(0, job["score"] - model.deployment.bonus)
     due_at = int(f"{now + wait:.0f}")
     job.update(closed, state="delayed", due_at=due_at, prediction="", progress="", snooze_code="", score=score)
@@ -147,6 +146,16 @@ def _retry(model: Model, name: str, now: int, jitter: float, closed: Job, is_acc
     release_held(model, job)
     model.counters["retried"] += 1
     return str(due_at)
+
+
+def _backoff(job: Job, jitter: float) -> float:
+    used, first = job["attempt"] - job.get("snoozes", 0), job["retry_delay"]
+    return float(min(first * 2 ** (used - 1), max(first, 3_600_000)) * (1 + jitter / 2))
+
+
+def _is_in_time(job: Job, now: int, jitter: float) -> bool:
+    """Whether another attempt could begin before the job has waited too long."""
+    return now + _backoff(job, jitter) < job["expire_at"] + max(0, now - job["submitted_at"])
 
 
 def _wait_on(model: Model, name: str, job: Job, now: int) -> None:
@@ -274,7 +283,7 @@ def _miss(model: Model, call: Call, name: str, used: int) -> Any:
     if job.get("cancel_requested") == "1":
         return ["finished", "canceled", end(model, name, "canceled", now, **closed)]
     closed["error_code"] = "provider_down"
-    if used >= job["max_attempts"]:
+    if used >= job["max_attempts"] or not _is_in_time(job, now, float(call["jitter"])):
         follow = end(model, name, "failed", now, **closed)
         model.dead.add(name)
         return ["finished", "failed", follow]

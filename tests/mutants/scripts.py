@@ -321,6 +321,16 @@ UNKNOWN = (
         unknown("its_last_attempt_ends_as_a_dead_letter"),
     ),
     lua(
+        "the delay of a retry grows without a bound", "retry",
+        "longest delay", "local longest = math.huge",
+        *attempts("the_delay_of_a_retry_grows_to_an_hour"),
+    ),
+    lua(
+        "a job waits for a retry that it would not live to see", "retry",
+        "retry in time", "local function is_in_time() return true end",
+        *attempts("a_job_whose_retry_would_come_after_its_time_to_live_ends_with_its_own_error"),
+    ),
+    lua(
         "the list is not asked before the lease is over", "trip",
         "early look", "local look_at = tonumber(f.lease_until)",
         unknown("a_submission_that_two_complete_lists_lack_has_failed_within_three_minutes"),

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
 from tests.queue.jobs import ids, run_one
-from tests.world import World
+from tests.world import World, make_world
 
 
 async def test_a_failed_attempt_waits_with_growing_backoff_and_then_becomes_a_dead_letter(world: World) -> None:
@@ -240,3 +242,51 @@ async def test_files_of_foreign_hosts_are_counted_once_and_hold_nothing_up(world
     assert (await world.runtime.records.stats()).counters["files_foreign"] == 1
     job = await world.runtime.records.read(job_id)
     assert not job.is_storing and job.files[0]["state"] == "foreign_host" and world.follow_ups() == []
+
+
+async def test_the_delay_of_a_retry_grows_to_an_hour(any_store: RunningServer | None, clock: ManualClock) -> None:
+    """With ten retries, the last one came a day after the failure."""
+    changes: dict[str, Any] = {"queue_max_retries": 20, "queue_ttl": 86_400.0, "queue_retry_delay": 1_500_000}
+    async with make_world(any_store, clock, **changes) as world:
+        job_id = await run_one(world)
+        delays = []
+        for attempt in range(1, 5):
+            await world.runtime.queue.fail(job_id, attempt, "", code="timeout", detail="", retryable=True)
+            delays.append(((await world.runtime.records.read(job_id)).due_at or 0) - world.clock.now())
+            world.manual.advance(delays[-1] / 1000)
+            await world.runtime.queue.claim(1)
+    lows = (1_500_000, 3_000_000, 3_600_000, 3_600_000)
+    assert all(low <= delay <= 1.5 * low for low, delay in zip(lows, delays, strict=True)), delays
+
+
+async def test_a_first_delay_above_an_hour_is_kept(any_store: RunningServer | None, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, queue_retry_delay=7_200_000) as world:
+        job_id = await run_one(world)
+        await world.runtime.queue.fail(job_id, 1, "", code="timeout", detail="", retryable=True)
+        due_at = (await world.runtime.records.read(job_id)).due_at or 0
+        assert due_at >= world.clock.now() + 7_200_000
+
+
+async def test_a_job_whose_retry_would_come_after_its_time_to_live_ends_with_its_own_error(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """It waited for its end until then, and then said `expired`."""
+    async with make_world(any_store, clock, queue_ttl=100.0, queue_retry_delay=100_000) as world:
+        job_id = await run_one(world)
+        world.manual.advance(300)  # at the provider, which is no waiting
+        for _ in range(2):
+            ended = await world.runtime.queue.fail(job_id, 1, "", code="timeout", detail="slow", retryable=True)
+            assert (ended.word, ended.outcome) == ("finished", "failed")
+        job = await world.runtime.records.read(job_id)
+        assert (job.error_code, job.is_error_retryable) == ("timeout", True)
+        assert await world.raw("ZRANGE", world.runtime.queue.keys.dead, "0", "-1") == [job_id]
+
+
+async def test_the_time_at_the_provider_takes_nothing_from_the_time_for_a_retry(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, queue_ttl=200.0, queue_retry_delay=100_000) as world:
+        job_id = await run_one(world)
+        world.manual.advance(300)
+        ended = await world.runtime.queue.fail(job_id, 1, "", code="timeout", detail="", retryable=True)
+        assert ended.word == "delayed"

@@ -1,5 +1,5 @@
--- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left, and
--- makes it a dead letter when none is. Any other failure ends the job.
+-- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left and
+-- the next one could begin in time, and makes it a dead letter otherwise. Any other failure ends the job.
 -- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending, retry
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, ttl: seconds, code: text,
@@ -58,10 +58,10 @@ local function is_retryable()
   return not string.find(f.history or '', '"code":"' .. arg.code .. '"', 1, true) -- mutant: once
 end
 
--- Whether the job gets another attempt.
+-- Whether the job gets another attempt. It would only expire if it waited longer than it may.
 local function may_retry()
   local has_attempts = used_attempts(f) < tonumber(f.max_attempts) -- mutant: attempts
-  return is_retryable() and has_attempts and f.cancel_requested ~= '1'
+  return is_retryable() and has_attempts and f.cancel_requested ~= '1' and is_in_time(f)
 end
 
 -- Notes whose prediction failed, unless a record has, and that the outcome of its submission is known.

@@ -113,6 +113,7 @@ local function miss(fields)
   fields.error_code, fields.error_retryable = 'provider_down', '1'
   fields.error_detail = 'The provider gave no answer and has not taken the job.'
   if used_attempts(f) >= tonumber(f.max_attempts) then return end_with('failed', fields) end -- mutant: misses
+  if not is_in_time(f) then return end_with('failed', fields) end
   return { 'delayed', retry(f, fields) }
 end
 
