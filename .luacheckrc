@@ -3,7 +3,7 @@
 local SCRIPTS = 'shared/jobqueue/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
-  'prelude', 'keys', 'lost', 'room', 'pauses', 'users', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
+  'prelude', 'keys', 'lost', 'room', 'pauses', 'halts', 'users', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
   'ending', 'retry', 'walk',
 }
 

@@ -30,8 +30,8 @@ from shared.jobqueue.lua import (
 FOLDER = Path(__file__).parent / "scripts"
 # Each may use those before it.
 LIBRARIES = (
-    "prelude", "keys", "lost", "room", "pauses", "users", "tags", "shares", "runs", "probes", "seats", "yielding",
-    "outbox", "ending", "retry", "walk",
+    "prelude", "keys", "lost", "room", "pauses", "halts", "users", "tags", "shares", "runs", "probes", "seats",
+    "yielding", "outbox", "ending", "retry", "walk",
 )  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",

@@ -38,8 +38,8 @@ def test_every_key_is_in_the_table() -> None:
         keys.index, keys.stats, keys.dead, keys.outbox, keys.undelivered, keys.lost,
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
-        keys.held("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),
-        keys.root + PAUSES + "<provider>",
+        keys.held("<owner>"), keys.active("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),
+        keys.root + PAUSES + "<provider>", keys.root + PAUSES + "halts",
     }  # fmt: skip
     table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
     # Only a script knows the key of a model's runs.

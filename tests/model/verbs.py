@@ -23,6 +23,7 @@ from tests.model.call import Call
 from tests.model.claim import claim
 from tests.model.deployment import queue_of
 from tests.model.enqueue import enqueue
+from tests.model.halts import extend, note_halt
 from tests.model.state import Job, Model, user_of
 from tests.model.users import end, promote, reseat, waits, yield_seats
 
@@ -57,7 +58,8 @@ def expire(model: Model, call: Call, reply: Any) -> Any:
     if job is None or not waits(job):
         model.index.pop(f"!{name}", None)
         return ["stale"]
-    if call.number("lease_now") < job["expire_at"]:
+    time = call.number("lease_now")
+    if time < job["expire_at"] or extend(model, name, time):
         return ["stale"]
     return ["finished", "failed", end(model, name, "failed", call.number("now"), error_code="expired")]
 
@@ -83,6 +85,7 @@ def reprioritize(model: Model, call: Call, reply: Any) -> Any:
 
 def limit(model: Model, call: Call, reply: Any) -> Any:
     for name, value in zip(call.rest[::2], call.rest[1::2], strict=True):
+        note_halt(model, name, value, call["now"])
         if value:
             model.set_gate(name, int(value))
         else:

@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, lua
 
 BATCHES = "tests/queue/test_batches.py::test_"
+HALTS = "tests/queue/test_halts.py::test_"
 WEIGHTS = "tests/queue/test_key_weights.py::test_"
 YIELDING = "tests/queue/test_yielding.py::test_"
 SHARES = "tests/queue/test_shares.py::test_"
@@ -77,6 +78,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "a freed seat goes to a job that cannot start", "ending",
         "amid a pause", "",
         f"{YIELDING}a_seat_that_is_free_goes_to_a_job_that_can_start_before_better_ones_that_cannot[memory]",
+    ),
+    lua(
+        "what waits expires in an operator's pause", "expire",
+        "pause of what waits", "",
+        f"{HALTS}no_job_expires_in_an_operators_pause[memory-queues]",
+    ),
+    lua(
+        "a pause that is set again begins anew", "halts",
+        "repeated pause", "",
+        f"{HALTS}a_pause_that_is_set_again_is_the_same_pause[memory]",
     ),
     lua(
         "all users of a key together have no share", "tags",

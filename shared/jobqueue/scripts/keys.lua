@@ -26,6 +26,9 @@ local function archive_key(user) return key.root .. ARCHIVES .. user end
 -- ZSET: the active users of an API key; see tags.lua.
 local function active_key(owner) return key.root .. ACTIVE .. owner end
 
+-- HASH: when the operator's pauses began and ended; see halts.lua.
+local function halts_key() return key.root .. PAUSES .. 'halts' end
+
 local function rows_key(lane) return key.root .. LANE_ROWS .. lane end
 local function host_key(lane) return key.root .. HOSTS .. lane end
 

@@ -1,7 +1,7 @@
 -- limit: sets or lifts live limits and pauses of the whole deployment.
--- With: keys, room, pauses
+-- With: keys, room, pauses, halts
 -- KEYS: index, root
--- ARGV: gates: pairs...
+-- ARGV: now: moment, gates: pairs...
 -- Returns: {standing: counts, pauses: rows}
 --   pauses: {provider: provider, since: moment, at: moment, code: name, status: count, refusals: count, models: names}
 -- standing: all gates, each with its value.
@@ -10,6 +10,7 @@
 local gates = rest.gates
 for i = 1, #gates, 2 do
   local name, value = gates[i], gates[i + 1]
+  if string.sub(name, 1, 1) == '=' then note_halt(name, value, arg.now) end
   if value == '' then
     redis.call('ZREM', key.index, name)
     if is_pause(name) then redis.call('DEL', pause_key(tonumber(string.sub(name, 3)))) end -- mutant: lifted pause
