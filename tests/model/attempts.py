@@ -155,7 +155,7 @@ def _backoff(job: Job, jitter: float) -> float:
 
 def _is_in_time(job: Job, now: int, jitter: float) -> bool:
     """Whether another attempt could begin before the job has waited too long."""
-    return now + _backoff(job, jitter) < job["expire_at"] + max(0, now - job["submitted_at"])
+    return bool(now + _backoff(job, jitter) < job["expire_at"] + max(0, now - job["submitted_at"]))
 
 
 def _wait_on(model: Model, name: str, job: Job, now: int) -> None:

@@ -320,7 +320,8 @@ async def test_under_fair_a_job_that_was_started_is_paid_for(
 async def _one(world: World) -> tuple[Claimed, ...]:
     started = (await world.runtime.queue.claim(1)).started
     for job in started:
-        queue, own = world.runtime.queue, {"incarnation": job.incarnation}
+        queue = world.runtime.queue
+        own: dict[str, Any] = {"incarnation": job.incarnation}
         await queue.record(job.id, job.attempt, f"p-{job.id}", incarnation=job.incarnation)
         await queue.finish(job.id, job.attempt, f"p-{job.id}", "completed", {"output": "1"}, **own)
     return started
