@@ -8,7 +8,8 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from bench import fairness
+from bench import fairness, isolation
+from bench.trouble import troubles
 from shared.application import CODES
 from shared.config.hooks import Event
 from shared.config.limits import MAX_JOBS
@@ -163,3 +164,24 @@ async def test_the_fairness_table_is_what_the_bench_counts_and_meets_its_targets
     assert len(shown) == 10
     for scenario, policy, cap, *figures in shown:
         assert counted[scenario, policy, cap] == tuple(figures), scenario
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)  # three hundred jobs, eight times
+async def test_the_isolation_tables_are_what_the_bench_counts_and_meet_its_targets() -> None:
+    measured = await isolation.measure(troubles(fairness.ISOLATION_JOBS))
+    assert all(is_met for row in measured for is_met in row.targets().values())
+    expected = {
+        (row.scenario, "yes" if row.is_guilty else "no"): [
+            f"{row.first_start:.0f} s", f"{row.mean:.1f} s", f"{row.p95:.0f} s", f"{row.longest:.0f} s",
+            "" if row.full_again is None else f"{row.full_again:.0f} s",
+        ]
+        for row in measured
+    }  # fmt: skip
+    page = rows(section((DOCS / "costs.md").read_text(), "## Isolation"))[1:]
+    assert {(scenario, is_there): figures for scenario, is_there, *figures in page} == expected
+    short = rows(section((ROOT / "README.md").read_text(), "## The promise"))[1:]
+    assert {scenario: figures for scenario, *figures in short} == {
+        row.scenario: [f"{without.mean:.1f} s", f"{row.mean:.1f} s", f"{without.longest:.0f} s", f"{row.longest:.0f} s"]
+        for without, row in zip(measured[::2], measured[1::2], strict=True)
+    }
