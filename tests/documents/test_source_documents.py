@@ -95,7 +95,7 @@ async def test_a_storyboard_of_ten_images_says_five_of_ten_done(world: World, cl
     for number in range(5):
         job = f"{batch['id']}_{number}"
         prediction = (await world.runtime.records.read(job)).prediction
-        own = {"incarnation": await world.incarnation_of(job)}
-        await world.runtime.queue.finish(job, 1, prediction, "completed", {"output": "1"}, **own)
+        life = await world.incarnation_of(job)
+        await world.runtime.queue.finish(job, 1, prediction, "completed", {"output": "1"}, incarnation=life)
         await world.runtime.dispatcher.run(Budget(60))
     assert (await client.get(batch["links"]["status"])).json()["progress"] == "5/10"

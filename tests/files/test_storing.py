@@ -172,7 +172,8 @@ async def test_a_file_beyond_the_size_cap_or_a_redirect_is_refused_for_good(
         file = (await document(world, job_id))["files"][0]
         assert (file["state"], file["error"], file["url"]) == ("failed", "too_large", source.url())
         for elsewhere in ("https://elsewhere.example/b", "http://replicate.delivery/b", "ftp://[", "/a"):
-            source.answers = lambda _, to=elsewhere: (302, {"Location": to}, b"")
+            redirect = (302, {"Location": elsewhere}, b"")
+            source.answers = lambda _, answer=redirect: answer  # type: ignore[misc]
             job_id = await ended(world, source.url("/a"))
             await world.follow_up()
             file = (await document(world, job_id))["files"][0]

@@ -113,11 +113,11 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
     for some in _portions(keys):
         ttls |= zip(some, await store.ask(*(["TTL", key] for key in some)), strict=True)
     live, alarmed, dead, counters = await store.ask(LIVE, ALARMED, ["ZCARD", KEYS.dead], ["HGETALL", KEYS.stats])
-    kept = (KEYS.index, KEYS.stats, KEYS.dead, KEYS.lost)
+    kept = {KEYS.index, KEYS.stats, KEYS.dead, KEYS.lost}
     # A user's set holds the tag of the user's last job until a sweep finds it behind all others.
     users = [key for key in keys if key.startswith(KEYS.users)]
     members = await store.ask(*(["ZRANGE", key, "0", "-1"] for key in users)) if users else []
-    kept += tuple(key for key, found in zip(users, members, strict=True) if found == ["~"])
+    kept |= {key for key, found in zip(users, members, strict=True) if found == ["~"]}
     return Evidence(
         jobs={key.removeprefix(KEYS.jobs): fields for key, fields in zip(jobs, hashes, strict=True)},
         lasting=[k for k, ttl in ttls.items() if ttl == -1 and k not in kept and not k.startswith(KEYS.root + RUNS)],
