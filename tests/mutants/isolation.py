@@ -42,7 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "jobs that cannot start keep their seats", "yielding",
         "idle job", "do return false end",
-        f"{YIELDING}the_fourth_job_starts_if_the_three_with_seats_cannot[memory-queue]",
+        f"{YIELDING}a_poll_of_the_waiting_job_finds_it_a_seat[memory]",
     ),
     lua(
         "jobs that run lose their seats", "yielding",

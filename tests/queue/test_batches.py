@@ -280,7 +280,7 @@ async def test_under_fair_a_cancelled_batch_is_not_paid_for(
     any_store: RunningServer | None, clock: ManualClock, how: str
 ) -> None:
     """A user's next job was in place 181 and not 4, as long as one job of the batch had not ended."""
-    changes: dict[str, Any] = {"max_user_tasks": 3, "max_user_queued": 5, "dispatch_on_submit": False}
+    changes: dict[str, Any] = {"max_user_tasks": 5, "max_user_queued": 9, "dispatch_on_submit": False}
     async with make_world(any_store, clock, priority_policy="fair", **changes) as world, http_client(**AUTH) as client:
         batch = await created(client, queue="video", user_id="bob", jobs=[{"input": {"n": n}} for n in range(180)])
         [running] = (await world.runtime.queue.claim(1)).started
@@ -290,7 +290,7 @@ async def test_under_fair_a_cancelled_batch_is_not_paid_for(
                 await _expire(world, f"{batch['id']}_{number}")
         else:
             await client.post(f"/api/batches/{batch['id']}/cancel")
-        for _ in range(3):
+        for _ in range(5):
             await world.enqueue("ada")
         if how == "batch":
             await created(client, queue="video", user_id="bob", jobs=[{"input": {}}])
