@@ -18,6 +18,7 @@ from shared.storage.retention import Retention
 from shared.together import together
 
 SWEEP_EVERY = 900.0  # s; if ticks are rarer, each of them sweeps
+FORGETS_EVERY = 97  # sweeps, about a day; a prime, so that each part of a long walk has its turn
 SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets cost more commands
 
 
@@ -54,8 +55,9 @@ class Tick:
             await self._second_pass(budget, report)
             period = self._settings.tick_period
             number = self._clock.now() // round(period * 1000)
-            if number % max(1, round(SWEEP_EVERY / period)) == 0:
-                await self._sweep(budget)
+            sweep, rest = divmod(number, max(1, round(SWEEP_EVERY / period)))
+            if rest == 0:
+                await self._sweep(budget, forgets=sweep % FORGETS_EVERY == 0)
         report.followed_up += scope.begun
         return report
 
@@ -84,8 +86,10 @@ class Tick:
             if not trimmed.archived:
                 return
 
-    async def _sweep(self, budget: Budget) -> None:
+    async def _sweep(self, budget: Budget, *, forgets: bool) -> None:
         """Trims the history, rehomes the users of one step of the walk, and drops old files, as the time allows.
+
+        With ``forgets`` it also drops the figures of models that had no run for long.
 
         A later sweep does the rest.
         """
@@ -102,6 +106,6 @@ class Tick:
                 break
             if await self._worker.restore_lane(lane):
                 log.error("lane_restored", lane=lane)
-        if budget.left >= self._settings.store_total_timeout:
+        if forgets and budget.left >= self._settings.store_total_timeout:
             await self._records.forget_runs(walked.models)
         await self._retention.sweep(budget)

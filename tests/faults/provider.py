@@ -128,7 +128,7 @@ class FakeProvider:
         made = books.made[prediction_id]
         error = books.creations[made.id].error if made.status == "failed" else ""
         files = self._world.work(made.job).files
-        output = urls(made.id, files) if files else [f"https://files.test/{made.id}.mp4"]
+        output = urls(made.id, files) if files else f"the result of {made.id}"
         is_completed = made.status == "completed"
         return Prediction(made.id, made.status, output=output if is_completed else None, error=error)
 

@@ -2,6 +2,7 @@
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
+from shared.dispatch.tick import FORGETS_EVERY, SWEEP_EVERY
 from shared.jobqueue.constants import SPECIAL
 from tests.costs import COSTS
 from tests.world import World, make_world
@@ -76,6 +77,16 @@ async def test_how_runs_of_a_model_went_is_forgotten_30_days_after_the_last_one(
         clock.advance(2)
         await sweep(world)
         assert await world.raw("EXISTS", keys.runs(0, "acme/new")) == 0
+
+
+async def test_ticks_forget_models_within_a_day_or_so(any_store: RunningServer | None, clock: ManualClock) -> None:
+    async with make_world(any_store, clock) as world:
+        runs = world.runtime.queue.keys.runs(0, "acme/video")
+        await world.raw("HSET", runs, "at", str(clock.now() - 31 * DAY * 1000))
+        for _ in range(FORGETS_EVERY):
+            await world.runtime.tick.run()
+            clock.advance(SWEEP_EVERY)
+        assert await world.raw("EXISTS", runs) == 0
 
 
 async def test_the_sweep_forgets_models_for_one_call_and_two_commands_for_each(valkey: RunningServer) -> None:
