@@ -44,7 +44,7 @@ async def test_a_thumbnail_s_upload_ends_in_time_for_the_note(
     async with make_world(None, ManualClock(), **changes) as world:
         job_id = await ended(world, source.url())
         began = time.monotonic()
-        await world.follow_up(Budget(world.runtime.settings.store_total_timeout + 2))
+        await world.follow_up(Budget(world.runtime.settings.store_total_timeout + 12))
         assert 1 < time.monotonic() - began < 25
         shown = await document(world, job_id)
         (file,) = shown["files"]

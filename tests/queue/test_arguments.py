@@ -11,7 +11,7 @@ import pytest
 
 from shared.clock import ManualClock
 from shared.errors import UserLimitReached
-from shared.jobqueue.constants import BAND
+from shared.jobqueue.constants import BAND, GRANT
 from shared.jobqueue.terms import Terms
 from tests.world import World, make_world
 
@@ -223,3 +223,16 @@ async def test_the_outbox_hands_out_files_or_events_as_they_are_asked_for(world:
     assert set(await world.raw("ZRANGE", queue.keys.outbox, "0", "-1")) == {lane, filed}
     await world.raw("ZADD", queue.keys.undelivered, "5", "completed|old", str(now()), f"completed|{with_hook}")
     assert [found.row for found in await outbox.undelivered(now())] == ["completed|old"]
+
+
+async def test_a_retry_of_a_batch_costs_what_its_first_job_did(clock: ManualClock) -> None:
+    changes: dict[str, Any] = {"priority_policy": "fair", "key_weights": "app:3"}
+    async with make_world(None, clock, **changes) as world:
+        queue, cost = world.runtime.queue, str(GRANT // 2)
+        [job] = await make_batch(world, "bat_1", 1, cost)
+        await queue.claim(1)
+        await queue.fail(job, 1, "p1", code="invalid_input", detail="", retryable=False)
+        assert await world.runtime.batch_queue.retry("bat_1", "app", "ada", canceled_too=False, cost=cost) == 1
+        (first,) = await fields(world, job, "cost")
+        (again,) = await fields(world, f"{job}r1", "cost")
+        assert again == first and int(first) < GRANT // 2
