@@ -14,6 +14,7 @@ from tests.faults.enumeration import every_fault, every_stop
 from tests.faults.exploration import Exploration
 
 SAMPLE = 5
+pytestmark = pytest.mark.timeout(600)  # some bugs are noticed by the last faults only
 
 
 async def assert_is_noticed(breakage: str, memory: MemoryEngine, patched: pytest.MonkeyPatch, folder: Path) -> None:
