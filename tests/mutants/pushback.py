@@ -182,7 +182,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     lua(
         "expire looks at no time", "expire",
-        "time", "",
+        "time", "time = math.max(time, tonumber(f.expire_at))",
         targeted("what_may_still_wait_does_not_expire"),
     ),
     lua(
