@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +48,12 @@ class Offline:
 def running_offline(folder: Path) -> Iterator[Offline]:
     """Starts the API in a copy of the project, and returns before it is ready."""
     project, port = aws_project.copy_project(folder / "project"), free_port()
-    _add_plugin(project / "serverless.yml")
     (project / "node_modules").symlink_to(aws_tools.node_modules())
     with ExitStack() as stack:
         server = stack.enter_context(running_server())
         simulator = stack.enter_context(running_simulator())
         variables = {**aws_project.settings(server, simulator), **aws_project.beyond(simulator)}
+        _add_plugin(project / "serverless.yml", variables)
         # serverless-offline runs `python3`, which must have the packages of this environment.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = aws_project.tool_environment({**variables, "PATH": path, "VIRTUAL_ENV": sys.prefix})
@@ -72,8 +72,17 @@ def running_offline(folder: Path) -> Iterator[Offline]:
     shutil.rmtree(project)
 
 
-def _add_plugin(file: Path) -> None:
-    """Adds the plugin, for tests only, and removes the package so that it runs the sources."""
+def _add_plugin(file: Path, variables: Mapping[str, str]) -> None:
+    """Adds the plugin, for tests only, and removes the package so that it runs the sources.
+
+    The plugin passes null on as text, where Lambda has no such variable. So what is unset is left out here.
+    """
     document: dict[str, Any] = yaml.safe_load(file.read_text())
     del document["package"]
+    for part in (document["provider"], *document["functions"].values()):
+        part["environment"] = {
+            name: value
+            for name, value in part.get("environment", {}).items()
+            if name in variables or value != f"${{env:{name}, null}}"
+        }
     file.write_text(yaml.safe_dump({**document, "plugins": ["serverless-offline"]}, sort_keys=False))
