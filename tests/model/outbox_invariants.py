@@ -6,7 +6,7 @@ Only an evicted job is an excuse: its rows and its entry for files stay behind u
 from tests.model.outbox import JOB_EVENTS, wants
 from tests.model.state import Model, View
 
-VERBS = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver")
+VERBS = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_release")
 OF_EVENTS = ("s:", "n:", "l:")
 OF_FILES = ("files", "storing", "turn", "kept_at", "notified_at")
 Fields = dict[str, str]

@@ -35,7 +35,7 @@ def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing_with_and_w
         assert number_of("acknowledged", report) == number_of("ok", report) >= 100
         for name in ("lost", "unexpected", "duplicated", "wrong"):
             assert number_of(name, report) == 0
-        for name in ("recovered", "adopted", "rescued", "resubmitted", "instances"):
+        for name in ("recovered", "adopted", "missed", "resubmitted", "instances"):
             assert number_of(name, report) >= 1
     guilty = re.search(
         r"^guilty +(\d+) fails always, (\d+) flood, (\d+) may not be run; (\d+) storms", with_guilty, re.M
