@@ -53,12 +53,11 @@ class Records(Scripted):
         following, found = await self._store.execute("SCAN", cursor, "MATCH", self.keys.swept, "COUNT", str(count))
         await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
 
-        def of(beginning: str) -> tuple[str, ...]:
+        def names_behind(beginning: str) -> tuple[str, ...]:
             return tuple(key.removeprefix(beginning) for key in found if key.startswith(beginning))
 
-        return Walked(
-            tuple(self.keys.users + user for user in of(self.keys.users)), of(self.keys.lanes), of(self.keys.models)
-        )
+        users = tuple(key for key in found if key.startswith(self.keys.users))
+        return Walked(users, names_behind(self.keys.lanes), names_behind(self.keys.models))
 
     async def forget_runs(self, models: Sequence[str]) -> int:
         """Forgets how runs went of models that had none for 30 days; returns of how many.

@@ -153,10 +153,10 @@ class Erasure:
         """
         single = [member for member in reversed(live) if not member.startswith((BATCH, OF_BATCH))]
         for at in range(0, len(single), PAGE):
-            if self._has_time(budget):
+            if self._has_time_to_cancel(budget):
                 await together(*(self._ask_for_end(caller, job_id) for job_id in single[at : at + PAGE]))
         for batch in (member.removeprefix(BATCH) for member in live if member.startswith(BATCH)):
-            if self._has_time(budget):
+            if self._has_time_to_cancel(budget):
                 await self._ask_for_end_of_batch(caller, batch)
 
     async def _ask_for_end_of_batch(self, caller: str, batch: str) -> None:
@@ -173,14 +173,18 @@ class Erasure:
         except JobNotFound:
             return True  # it was lost, or another call has deleted it
 
-    def _has_time(self, budget: Budget) -> bool:
+    def _has_time_to_delete(self, budget: Budget) -> bool:
+        """Whether a page of deletions fits."""
+        return budget.left > 3 * self._settings.store_total_timeout
+
+    def _has_time_to_cancel(self, budget: Budget) -> bool:
         """Whether a cancellation at the provider fits, and some deletions behind it."""
         return budget.left > self._settings.provider_timeout + 3 * self._settings.store_total_timeout
 
     async def _erase_jobs(self, caller: str, user: str, erased: Erased, budget: Budget) -> bool:
         """Deletes the user's jobs in the history; returns whether it reached the end."""
         start = None
-        while budget.left > 3 * self._settings.store_total_timeout:
+        while self._has_time_to_delete(budget):
             page = await self._history.jobs(caller, user=user, start=start, limit=PAGE, with_gone=True)
             await self._erase_page(caller, user, page, erased)
             start = page.following
@@ -191,7 +195,7 @@ class Erasure:
     async def _erase_archived(self, caller: str, user: str, erased: Erased, budget: Budget) -> bool:
         """Deletes the user's jobs that the history no longer lists; returns whether it reached the end."""
         skipped = 0
-        while budget.left > 3 * self._settings.store_total_timeout:
+        while self._has_time_to_delete(budget):
             page = await self._history.archived(caller, user, skipped, PAGE)
             if not page.jobs and not page.gone:
                 return True
@@ -207,20 +211,20 @@ class Erasure:
         """Deletes jobs that lived, and that the history has lost; returns whether it reached the end."""
         missed = [member for member in live if not member.startswith(BATCH) and member not in erased.seen]
         for at in range(0, len(missed), PAGE):
-            if budget.left <= 3 * self._settings.store_total_timeout:
+            if not self._has_time_to_delete(budget):
                 return False
             await self._erase_page(caller, user, await self._history.named(missed[at : at + PAGE]), erased)
         return True
 
     async def _erase_ended(self, caller: str, user: str, erased: Erased, budget: Budget) -> None:
         """Asks the providers for the end of what was cancelled and runs, and deletes what has ended by then."""
-        if not erased.staying or not self._has_time(budget):
+        if not erased.staying or not self._has_time_to_cancel(budget):
             return
         await self._dispatcher.run(budget)  # what runs is overdue now
         asked, erased.staying = sorted(erased.staying), set()
         for at in range(0, len(asked), PAGE):
             some = asked[at : at + PAGE]
-            if budget.left <= 3 * self._settings.store_total_timeout:
+            if not self._has_time_to_delete(budget):
                 erased.staying.update(some)
                 continue
             await self._erase_page(caller, user, await self._history.named(some), erased)
