@@ -8,8 +8,8 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3.11 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Seconds for which bench.peers watches idle workers; CI checks that it runs, and quotes no figure.
-IDLE ?= $(if $(CI),10,60)
+# Seconds for which bench.peers watches idle workers.
+IDLE ?= 60
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,9 +46,11 @@ check: $(READY) ## what CI checks in addition to the tests: lint, format, types
 	@$(BIN)/python -m tests.lua
 	@$(BIN)/mypy
 
-mutants: $(READY) ## deliberate bugs and swapped arguments, and the test that kills each
-	@$(BIN)/python -m tests.mutants
-	@$(BIN)/python -m tests.mutants.swaps
+mutants: $(READY) ## deliberate bugs, and the test that kills each
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+swaps: $(READY) ## each two arguments of each verb swapped, and the test that notices
+	@$(BIN)/python -m tests.mutants.swaps $(ARGS)
 
 soak: $(READY) ## twice ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
@@ -85,4 +87,4 @@ schedule: $(READY) ## let QStash call the deployment every minute (ARGS=--delete
 clean: ## remove .venv, the local data and what was built
 	@rm -rf $(VENV) .sluice build
 
-.PHONY: help install demo dev test test-exhaustive test-all test-deploy artifact check mutants soak bench peers cost setup-replicate schedule clean
+.PHONY: help install demo dev test test-exhaustive test-all test-deploy artifact check mutants swaps soak bench peers cost setup-replicate schedule clean

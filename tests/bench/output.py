@@ -6,9 +6,9 @@ import sys
 from tests.project import ROOT
 
 
-def run(*arguments: str) -> str:
+def run(*arguments: str, seconds: float = 100) -> str:
     ran = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert not ran.stderr

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from bench.artifact import FUNCTIONS
 from bench.invocations import event
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
 from local.simulator.webhooks import signature
+from tests.bench.output import first_cells, run
 from tests.deploy import aws_project
 from tests.deploy.aws_emulator import Emulator, emulated
 from tests.deploy.aws_project import Template
@@ -186,3 +188,9 @@ def test_settings_that_contradict_each_other_stop_the_start(
         failed = submit.invoke(order())
         assert failed["errorType"].endswith("SettingsError") and "SLUICE_ENV" in failed["errorMessage"]
         assert simulator.token not in submit.log and aws_project.API_KEY not in submit.log
+
+
+def test_the_bench_of_the_package_prints_every_function() -> None:
+    printed = run("bench.artifact", "--runs", "1", "--no-targets", seconds=500)
+    assert first_cells(printed) == [f"functions.{name}" for name in FUNCTIONS]
+    assert "The unit here:" in printed

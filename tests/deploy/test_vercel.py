@@ -3,8 +3,6 @@
 import functools
 import json
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator, running_simulator
 from shared.config.hosting import BYPASS
+from tests.bench.output import first_cells, run
 from tests.deploy.vercel_bundle import Bundle, Output, build, copy_project
 from tests.deploy.vercel_edge import Edge, running_edge
 from tests.deploy.vercel_host import Instance, StartFailed, running
@@ -261,11 +260,6 @@ def test_the_public_secrets_of_development_do_not_start_on_vercel(
 
 
 def test_the_bench_of_starts_prints_every_row(tools: Tools) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "bench.vercel_start", "--runs", "1", "--no-targets"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=500,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    rows = [line.split("|")[1].strip() for line in ran.stdout.splitlines() if line.startswith("| ")][1:]
-    assert rows == ["bare handler", "Sluice with bytecode", "Sluice without"]
-    assert "With bytecode to without:" in ran.stdout
+    printed = run("bench.vercel_start", "--runs", "1", "--no-targets", seconds=500)
+    assert first_cells(printed) == ["bare handler", "Sluice with bytecode", "Sluice without"]
+    assert "With bytecode to without:" in printed

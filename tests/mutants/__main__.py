@@ -1,5 +1,6 @@
-"""Runs the mutants, two at a time, and prints the result of each."""
+"""Runs the mutants, and prints the result of each."""
 
+import argparse
 import sys
 import tempfile
 import time
@@ -11,13 +12,22 @@ from tests.mutants import erasure, health, isolation, lives, media, modules, out
 from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop
 
-AT_ONCE = 2
+AT_ONCE = 2  # cores of a small machine
 PARTS = (scripts, pushback, isolation, outbox, health, media, modules, lives, stopped, erasure)
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 if the original passes its tests and every mutant was made and killed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("words", nargs="*", help="only mutants with all these words in their name")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"mutants tried at once (default {AT_ONCE})")
+    options = parser.parse_args(arguments)
+    return prove(options.words, options.at_once)
+
+
+def prove(words: Sequence[str], at_once: int) -> int:
+    """Tries the mutants with these words in their name; returns the exit code."""
     began = time.monotonic()
     mutants = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
     with tempfile.TemporaryDirectory(prefix="sluice-mutants-") as folder:
@@ -26,7 +36,7 @@ def main(words: Sequence[str]) -> int:
         if trouble:
             print(f"The original does not pass the mutants' tests, so that nothing can be proved:\n{trouble}")
             return 1
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             verdicts = []
             for verdict in pool.map(workshop.try_out, mutants):
                 print(line(verdict), flush=True)
