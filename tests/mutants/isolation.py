@@ -45,6 +45,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{YIELDING}a_poll_of_the_waiting_job_finds_it_a_seat[memory]",
     ),
     lua(
+        "a batch loses a job that makes way for another of it", "yielding",
+        "next of its batch", "",
+        f"{YIELDING}a_job_of_a_batch_that_makes_way_for_another_of_its_batch_starts_later[memory]",
+    ),
+    lua(
         "jobs that run lose their seats", "yielding",
         "may leave its seat", "return is_shut(gates, f, now)",
         f"{YIELDING}a_job_that_runs_or_could_start_keeps_its_seat[memory]",

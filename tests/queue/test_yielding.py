@@ -46,7 +46,8 @@ async def claim(world: World) -> list[str]:
 
 async def finish(world: World, job: str) -> None:
     record = await world.runtime.records.read(job)
-    await world.runtime.queue.finish(job, record.attempt, record.prediction, "completed", {"output": "1"})
+    said, incarnation = (record.attempt, record.prediction, "completed", {"output": "1"}), record.incarnation
+    assert (await world.runtime.queue.finish(job, *said, incarnation=incarnation)).word == "finished"
 
 
 async def pause(world: World, how: str) -> None:
@@ -232,6 +233,27 @@ async def test_a_batch_that_can_start_takes_as_many_seats_as_it_has_jobs(mixed: 
     await pause(mixed, "provider")
     await mixed.runtime.queue.rehome(mixed.runtime.queue.keys.user("app", "ada"))
     assert len(await claim(mixed)) == 2
+
+
+async def test_a_job_of_a_batch_that_makes_way_for_another_of_its_batch_starts_later(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """Its batch took it for one that has a seat. So it waited for a sweep."""
+    async with make_world(any_store, clock, max_user_tasks=1, max_user_queued=40, dispatch_on_submit=False) as world:
+        jobs = [BatchJob(input={}), BatchJob(input={}, model="acme/image")]
+        request = BatchRequest(user_id="ada", model="acme/video", jobs=jobs)
+        await world.runtime.batches.create("app", request, None, Budget(60))
+        [queue] = await world.raw("KEYS", "*:q:*")
+        batch = queue.partition(":q:")[2]
+        idle, able = f"{batch}_0", f"{batch}_1"
+        await world.runtime.controls.set_gates({"~o0:acme/video": world.clock.now() + 60_000})
+        await world.runtime.queue.rehome(world.runtime.queue.keys.user("app", "ada"), whole=False)
+        assert await states(world, idle, able) == ["backlog", "queued"]
+        assert float(await world.raw("ZSCORE", queue, idle)) >= 0 > float(await world.raw("ZSCORE", queue, able))
+        await claim(world)
+        world.manual.advance(61)
+        await finish(world, able)
+        assert await claim(world) == [idle]
 
 
 async def test_a_seat_that_changes_hands_costs_what_the_table_says(valkey: RunningServer, clock: ManualClock) -> None:

@@ -71,13 +71,14 @@ end
 
 -- Gives a seat to the next job of a waiting task: a free one, or that of an idle job.
 local function seat_next(set, user, member, id)
+  -- First: the idle job may be of the same batch, and then is the next of it.
+  if id ~= member then next_of_batch(set, member) end -- mutant: next of its batch
   if user.free == 0 then
     local idle = table.remove(user.idle, 1)
     demote(set, idle.id, idle.f) -- mutant: idle job
   else
     user.free = user.free - 1
   end
-  if id ~= member then next_of_batch(set, member) end
   take_seat(set, id)
 end
 
