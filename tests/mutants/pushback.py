@@ -90,6 +90,11 @@ MUTANTS: tuple[Mutant, ...] = (
         *refusals("an_operator_sees_why_a_provider_is_paused_and_lifts_it"),
     ),
     lua(
+        "a circuit's probe that is refused keeps it shut", "snooze",
+        "refused probe of a circuit", "",
+        *circuit("a_probe_that_is_refused_lets_another_job_probe_its_model[memory]"),
+    ),
+    lua(
         "a circuit never opens", "runs",
         "circuit opens", "if false then",
         *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),

@@ -62,6 +62,21 @@ async def test_a_failed_probe_opens_the_circuit_for_twice_as_long(world: World) 
     assert until - world.manual.true_now == 2 * world.runtime.settings.circuit_pause * 1000
 
 
+async def test_a_probe_that_is_refused_lets_another_job_probe_its_model(world: World) -> None:
+    """The circuit stayed shut until the probe's lease was over."""
+    await open_circuit(world)
+    await world.enqueue("ada")
+    await started(world)
+    world.manual.advance(world.runtime.settings.circuit_pause + 1)
+    (probe,) = (await world.runtime.queue.claim(10)).started
+    assert probe.probe == "~o0:acme/video"
+    await world.runtime.queue.snooze(probe.id, probe.attempt, delay=5, code="rate_limited", status=429, pause=True)
+    assert (await gates(world))["~o0:acme/video"] == world.manual.true_now
+    other = await world.enqueue("bob")
+    world.manual.advance(6)
+    assert await started(world) == [other]
+
+
 async def test_submissions_without_an_answer_open_the_circuit_too(
     any_store: RunningServer | None, clock: ManualClock
 ) -> None:

@@ -92,14 +92,19 @@ local function settle_pause(f, is_accepted)
   end
 end
 
--- Ends all probes of a job that has not completed, so that other jobs are the next ones.
-local function settle_probe(f, is_accepted)
+-- Ends a job's probes of circuits, so that other jobs are the next ones.
+local function settle_circuits(f)
   if (f.probe or '') == '' then return end
-  settle_pause(f, is_accepted)
   local provider = provider_of(tonumber(f.lane))
   for _, gate in ipairs({ circuit_gate(provider, f.model), own_circuit_gate(provider, f.model, f.share) }) do
     if is_probe_of(f, gate) then redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), gate) end
   end
+end
+
+-- Ends all probes of a job that has not completed, so that other jobs are the next ones.
+local function settle_probe(f, is_accepted)
+  settle_pause(f, is_accepted)
+  settle_circuits(f)
 end
 
 -- The models that a job was refused of since the pause began.

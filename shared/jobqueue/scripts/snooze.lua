@@ -108,6 +108,7 @@ local function refuse(fields)
   else
     answer = put_aside(fields, delay * 2 ^ math.min(faults, MAX_DOUBLINGS)) -- mutant: growing delay
   end
+  settle_circuits(f) -- mutant: refused probe of a circuit
   redis.call('ZADD', key.index, gate_score(ends_at), gate)
   -- The user's other jobs at this provider cannot start now either.
   if answer[1] == 'delayed' and f.heirs == '1' then yield_seats(user_key(f.owner, f.user)) end
