@@ -134,6 +134,11 @@ MUTANTS: tuple[Mutant, ...] = (
         part=" * 2 ^ math.min(circuit.opened, MAX_DOUBLINGS)",
     ),
     lua(
+        "a failure removes any number of users of earlier rows", "runs",
+        "many old pairs", "else",
+        *circuit("a_failure_of_a_model_that_many_users_have_used_removes_some_of_them[memory]"),
+    ),
+    lua(
         "one user opens no circuit", "runs",
         "own circuit opens", "elseif false then",
         *circuit("one_user_alone_opens_a_circuit_for_that_user_alone[memory]"),

@@ -112,6 +112,19 @@ async def test_a_lost_submission_that_is_found_to_have_failed_counts_once(
         assert not [name for name in await gates(world) if name.startswith("~o")]
 
 
+async def test_a_failure_of_a_model_that_many_users_have_used_removes_some_of_them(world: World) -> None:
+    """A script that removed 9,000 users of earlier rows in one command stopped behind its first writes."""
+    key = world.runtime.queue.keys.runs(0, "acme/video")
+    for first in range(0, 9000, 1000):
+        pairs = [part for n in range(first, first + 1000) for part in (f"pair:{n}", "5|1|0|0")]
+        await world.raw("HSET", key, *pairs, "since", "7")
+    job = await world.enqueue("ada")
+    await started(world)
+    await world.runtime.queue.record(job, 1, "p1")
+    await fail(world, job)
+    assert await world.raw("HLEN", key) == 9000 - 500 + 3  # and since, at, pair:
+
+
 async def fail_for(world: World, user: str, model: str = "acme/video") -> str:
     """One more job of a user, which fails."""
     job = await world.enqueue(user, model=model, priority=5)

@@ -7,6 +7,7 @@
 local KNOWN_RUNS = 32
 local MAX_DOUBLINGS = 4 -- of a circuit's pause
 local MAX_OLD_PAIRS = 20 -- users of earlier rows that a model's record keeps
+local MAX_DROPPED = 500 -- of them that one failure removes
 
 -- How long runs of a model took: ms that half and nine tenths of the recent ones stayed below; 0 if none is known.
 local function usual_times(runs)
@@ -44,7 +45,7 @@ local function count_failing(runs, known)
     if string.sub(name, 1, 5) == 'pair:' then
       if failures_of(known, name) then
         failing = failing + 1
-      else
+      elseif #old < MAX_DROPPED then -- mutant: many old pairs
         add(old, name)
       end
     end
