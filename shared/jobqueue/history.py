@@ -192,8 +192,8 @@ class History(Scripted):
         """What lives of a user, and until when files may come back to the user's folder.
 
         The first call with a ``quiet_after`` (s) notes that time, and it is known for a day more. With ``is_longer``, a
-        later call may put it off. ``forgets`` drops the user's own limit, if nothing lives. One call and 3 billed
-        commands, 5 at most.
+        later call may put it off. ``forgets`` drops the user's tag, if nothing lives; the operator's limit of the
+        user stays. One call and 3 billed commands, 5 at most.
         """
         return await self._run(
             "erase",

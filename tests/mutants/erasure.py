@@ -28,9 +28,15 @@ MUTANTS = (
         f"{COMPLETE}results_of_a_job_that_ends_meanwhile_are_not_taken_for_complete[memory]",
     ),
     lua(
-        "a complete erasure keeps the user's own limit", "erase",
-        "limit", "",
-        f"{COMPLETE}a_complete_erasure_forgets_the_users_own_limit[memory]",
+        "a complete erasure keeps the user's tag", "erase",
+        "tag", "",
+        f"{COMPLETE}a_complete_erasure_forgets_the_users_tag_and_lifts_no_limit[memory-None]",
+    ),
+    lua(
+        "an erasure lifts the operator's limit of a user", "erase",
+        "tag", "'DEL', key.user",
+        f"{COMPLETE}a_complete_erasure_forgets_the_users_tag_and_lifts_no_limit[memory-0]",
+        part="'ZREM', key.user, '~'",
     ),
     lua(
         "an erasure drops the entries of a job whose id is in use again", "forget_gone",

@@ -5,7 +5,7 @@
 -- live: live jobs, and batches as `#batch`; the first 1,000.
 -- quiet_after: upload URLs and copies from before now may bring files back for so long. The first call of an erasure
 -- notes it; with is_longer, a later one that meets a copy does too.
--- forgets: 1 to forget the user's own limit and tag, if nothing of the user lives.
+-- forgets: 1 to forget the user's tag, if nothing of the user lives. A limit that the operator has set stays.
 local MAX_LIVE = 1000
 local now = tonumber(arg.now)
 
@@ -24,5 +24,5 @@ for _, member in ipairs(redis.call('ZRANGE', key.user, 0, MAX_LIVE + 1)) do
   if kind ~= '=' and kind ~= '~' then add(live, member) end
 end
 local quiet_at = note_quiet()
-if arg.forgets == '1' and #live == 0 then redis.call('DEL', key.user) end -- mutant: limit
+if arg.forgets == '1' and #live == 0 then redis.call('ZREM', key.user, '~') end -- mutant: tag
 return { live, text(quiet_at) }

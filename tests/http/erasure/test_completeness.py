@@ -144,17 +144,23 @@ async def test_a_copy_under_way_keeps_an_erasure_open_until_its_function_is_dead
     assert (await erase(client))["is_complete"] and await kept(world) == []
 
 
-async def test_a_complete_erasure_forgets_the_users_own_limit(
-    any_store: RunningServer | None, clock: ManualClock
+@pytest.mark.parametrize("limit", [None, 0])
+async def test_a_complete_erasure_forgets_the_users_tag_and_lifts_no_limit(
+    any_store: RunningServer | None, clock: ManualClock, limit: int | None
 ) -> None:
-    async with make_world(any_store, clock) as world, http_client(**AUTH) as client:
-        user = world.runtime.queue.keys.user("app", "ada")
-        await world.runtime.controls.limit_user("app", "ada", 0)
+    """The application may call it, and only the operator may end a pause of a user."""
+    changes: dict[str, Any] = {"priority_policy": "fair", "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as world, http_client(**AUTH) as client:
+        user, held = world.runtime.queue.keys.user("app", "ada"), [] if limit is None else ["="]
+        if limit is not None:
+            await world.runtime.controls.limit_user("app", "ada", limit)
         job_id = await world.enqueue()
         await erase(client)
-        assert await world.raw("ZSCORE", user, "=") is not None
+        assert await world.raw("ZSCORE", user, "~") is not None
         await world.runtime.queue.cancel(job_id, "app")
-        assert (await erase(client))["is_complete"] and await world.raw("EXISTS", user) == 0
+        assert (await erase(client))["is_complete"] and await world.raw("ZRANGE", user, "0", "-1") == held
+        await world.enqueue()
+        assert len((await world.runtime.queue.claim(1)).started) == (limit is None)
 
 
 async def test_entries_and_batches_whose_jobs_have_expired_are_erased(
