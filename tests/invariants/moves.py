@@ -134,17 +134,25 @@ def _conflict_of_failure(code: str, status: str) -> str:
 def _conflict_of_hold(known: JobFields, job: JobFields, before: State, after: State) -> str | None:
     """Returns what the slots of the job's API key say against its hold or release; None if it is neither.
 
-    A held job is released when another job of its key leaves a slot, or when it is due.
+    A held job is released when another job of its key leaves a slot or will not use it, or when it is due.
     """
-    move = known.get("state"), job["state"]
-    if job.get("snooze_code") != "key_limit" or move not in (("queued", "delayed"), ("delayed", "queued")):
+    owner, move = job["owner"], (known.get("state"), job["state"])
+    if move == ("queued", "delayed") and job.get("snooze_code") == "key_limit":
+        return "" if _slots_of(after, owner) else "its key has no slot"
+    if move != ("delayed", "queued") or known.get("snooze_code") != "key_limit":
         return None
-    slots = _slots_of(after, job["owner"])
-    if job["state"] == "delayed":
-        return "" if slots else "its key has no slot"
-    return "" if _slots_of(before, job["owner"]) > slots else None
+    is_left = _slots_of(before, owner) > _slots_of(after, owner)
+    return "" if is_left or _released_of(before, owner) - _released_of(after, owner) else None
 
 
 def _slots_of(state: State, owner: str) -> int:
     """Returns how many jobs of an API key are at a provider."""
     return sum(job["owner"] == owner and job["state"] in AWAY for job in state.jobs.values())
+
+
+def _released_of(state: State, owner: str) -> set[str]:
+    """Returns the jobs of an API key that were held, and are ready for a free slot of it."""
+    jobs = state.jobs.items()
+    return {
+        i for i, job in jobs if (job["owner"], job["state"], job.get("snooze_code")) == (owner, "queued", "key_limit")
+    }

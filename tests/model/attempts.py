@@ -143,7 +143,7 @@ def _retry(model: Model, name: str, now: int, jitter: float, closed: Job, is_acc
     settle(model, job, now, is_accepted)
     if model.deployment.bonus:
         model.seat(user_of(job), name, SEATED + score)
-    release_held(model, job)
+    release_held(model, job, now)
     model.counters["retried"] += 1
     return str(due_at)
 
@@ -201,7 +201,7 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
     model.put(name, DELAYED, due_at)
     model.put(f"!{name}", ALARMS, job["expire_at"])
     model.account(name)
-    release_held(model, job)
+    release_held(model, job, now)
     settle(model, job, now)
     if call["pause"] == "1" and job["heirs"] == "1":
         yield_seats(model, user_of(job), now)
@@ -270,7 +270,7 @@ def _close(model: Model, call: Call, name: str, used: int) -> Any:
         _wait_on(model, name, job, now)
         settle(model, job, now)
         reseat(model, user_of(job))
-        release_held(model, job)
+        release_held(model, job, now)
         return ["requeued"]
     return ["finished", job["outcome"], follow]
 

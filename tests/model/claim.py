@@ -9,10 +9,10 @@ from tests.model.circuits import circuit_of, circuits_of, failures_of, runs_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.refusals import known_of, likeness
 from tests.model.state import Job, Model, Row, user_of
-from tests.model.users import is_any_shut, is_shut
+from tests.model.users import is_any_shut, is_released, is_shut, release_next
 
 MAX_EXPIRED = 100
-MAX_HELD = 900_000
+MIN_HELD, HELD_GAP, MAX_HELD = 60_000, 10_000, 900_000
 MAX_LOOKS = 50  # more than this model has
 
 
@@ -35,6 +35,8 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     started, parked = starts.run(candidates)
     stuck |= starts.stuck
     model.drop(lost)
+    for owner in starts.passed_on:
+        release_next(model, owner, call.number("now"))
     for gate in old if call["is_tick"] == "1" else ():
         model.index.pop(gate, None)
     follow_ups = len(model.outbox) if call["is_tick"] == "1" else 0
@@ -131,6 +133,9 @@ class Starts:
         self.started: list[list[str]] = []
         self.granted: Counter[int] = Counter()
         self.parked = 0
+        self.held_before: dict[str, int] = {}
+        self.new_held: Counter[str] = Counter()
+        self.passed_on: list[str] = []  # keys of which another held job may start
         self.stuck: set[str] = set()
         self.gates = {row: model.gate(row) for row in model.index}
         self.tag = model.gate("~v") or FIRST_TAG
@@ -217,6 +222,7 @@ class Starts:
         open_until, probes = self._judge(name, job)
         if open_until is not None:
             self.parked += 1
+            self.passed_on += [job["owner"]] if is_released(job) else []
             job.update(state="delayed", due_at=open_until, snooze_code="circuit_open")
             if _has_heirs(self.model, job):
                 self.stuck.add(user_of(job))
@@ -224,10 +230,13 @@ class Starts:
             return
         if self._is_held(job):
             self.parked += 1
-            due_at = self.time + MAX_HELD
+            held = self.model.held.setdefault(job["owner"], {})
+            self.new_held[job["owner"]] += 1
+            count = self.held_before.setdefault(job["owner"], len(held)) + self.new_held[job["owner"]]
+            due_at = self.time + min(max(count * HELD_GAP, MIN_HELD), MAX_HELD)
             job.update(state="delayed", due_at=due_at, snooze_code="key_limit")
             self.model.put(name, DELAYED, due_at)
-            self.model.held.setdefault(job["owner"], {})[name] = score
+            held[name] = score
             return
         # One submission may probe a model and its provider.
         for gate in (*probes, *([f"~p{provider}"] if provider in self.room.probe else [])):

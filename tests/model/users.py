@@ -26,7 +26,7 @@ def end(
     Returns the caller's follow-up: to notify the owner, or first to store the files until a deadline.
     """
     job = model.jobs[name]
-    user, was = user_of(job), job["state"]
+    user, was, was_released = user_of(job), job["state"], is_released(job)
     model.pop(name)
     model.unseat(user, name)
     job.update(state="done", outcome=outcome, **changes)
@@ -45,7 +45,9 @@ def end(
     _refund(model, job)
     settle(model, job, now, is_accepted)
     if was in ("submitting", "running"):
-        release_held(model, job)
+        release_held(model, job, now)
+    if was_released:
+        release_next(model, job["owner"], now)
     if job["heirs"] == "1" and was != "backlog":
         if job.get("amid") == "1":
             yield_seats(model, user, now)
@@ -60,16 +62,29 @@ def _refund(model: Model, job: Job) -> None:
         members["~"] -= int(job["cost"])
 
 
-def release_held(model: Model, job: Job) -> None:
-    """Makes the best job ready that waits for a slot of its API key, after this one has left its own."""
-    held = model.held.get(job["owner"], {}) if job.get("bounded") == "1" else {}
+def release_held(model: Model, job: Job, now: int) -> None:
+    """Makes a job ready that waits for a slot of its API key, after this one has left its own."""
+    if job.get("bounded") == "1":
+        release_next(model, job["owner"], now)
+
+
+def is_released(job: Job) -> bool:
+    """Whether it was held, and is ready for a free slot of its key."""
+    return bool(job["state"] == "queued" and job.get("snooze_code") == "key_limit")
+
+
+def release_next(model: Model, owner: str, now: int) -> None:
+    """Makes the best held job of a key ready that could start, and those before it that could not."""
+    held = model.held.get(owner, {})
     for name in sorted(held, key=lambda name: (held[name], name))[:10]:
         del held[name]
-        other = model.jobs.get(name, {})
-        if (other.get("state"), other.get("snooze_code")) == ("delayed", "key_limit"):
-            other["state"] = "queued"
-            model.put(name, READY + other["lane"], other["score"])
-            return
+        job = model.jobs.get(name, {})
+        if (job.get("state"), job.get("snooze_code")) == ("delayed", "key_limit"):
+            is_able = not is_idle(model, job, now)
+            job.update(state="queued", snooze_code="key_limit" if is_able else "")
+            model.put(name, READY + job["lane"], job["score"])
+            if is_able:
+                return
 
 
 def promote(model: Model, user: str) -> None:

@@ -30,14 +30,36 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SHARES}a_submit_of_a_key_with_all_its_slots_waits[memory]",
     ),
     lua(
-        "an end makes all held jobs ready", "shares",
+        "an end makes all held jobs ready", "yielding",
         "one held job", "",
         f"{SHARES}held_jobs_whose_list_is_lost_or_stale_start_all_the_same[memory]",
     ),
     lua(
-        "an end leaves held jobs held", "shares",
-        "held job released", "do return end",
+        "an end leaves held jobs held", "yielding",
+        "held job released", "",
         f"{SHARES}a_slot_that_a_key_leaves_goes_to_its_best_held_job[memory-finish]",
+    ),
+    lua(
+        "a held job that cannot start takes the slot of one that can", "yielding",
+        "held job that can start", "true",
+        f"{SHARES}a_held_job_starts_when_a_better_one_of_its_key_cannot[memory-paused queue]",
+        part="not is_shut(gates, job, tonumber(arg.now))",
+    ),
+    lua(
+        "a held job that is cancelled leaves its slot empty", "ending",
+        "release passed on", "",
+        f"{SHARES}a_held_job_starts_when_a_better_one_of_its_key_cannot[memory-cancel]",
+    ),
+    lua(
+        "a held job that is put aside leaves its slot empty", "claim",
+        "release of a parked job", "",
+        f"{SHARES}a_held_job_starts_when_a_better_one_of_its_key_cannot[memory-later circuit]",
+    ),
+    lua(
+        "held jobs are not looked at", "claim",
+        "looks at held jobs", "MAX_HELD",
+        f"{SHARES}a_held_job_starts_when_a_better_one_of_its_key_cannot[memory-later pause]",
+        part="HELD_GAP * (list.count + #list / 2)",
     ),
     lua(
         "jobs that cannot start keep their seats", "yielding",

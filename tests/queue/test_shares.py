@@ -285,8 +285,50 @@ async def test_held_jobs_whose_list_is_lost_or_stale_start_all_the_same(slots: W
     await slots.raw("DEL", queue.keys.held("app"))
     await queue.finish(mine[1], 1, f"p-{mine[1]}", "completed", {"output": "1"})
     assert await state(slots, mine[4]) == "delayed"
-    slots.manual.advance(901)
+    slots.manual.advance(61)
     assert await claim(slots) == [mine[4]]
+
+
+@pytest.mark.parametrize("how", ["cancel", "expiry", "circuit", "later circuit", "paused queue", "later pause"])
+async def test_a_held_job_starts_when_a_better_one_of_its_key_cannot(
+    any_store: RunningServer | None, clock: ManualClock, how: str
+) -> None:
+    """The free slot of the key was left empty for a quarter of an hour."""
+    changes: dict[str, Any] = {"max_key_tasks": 1, "max_user_tasks": 5, "queue_ttl": 3600.0}
+    async with make_world(any_store, clock, **changes, dispatch_on_submit=False) as world:
+        queue, controls = world.runtime.queue, world.runtime.controls
+        running = await world.enqueue("zoe", model="acme/still")
+        assert await claim(world) == [running]
+        better = await world.enqueue("eve", priority=5)
+        other = await world.enqueue("bob", model="acme/still", queue="storyboard", priority=1)
+        await claim(world)
+        assert await state(world, better) == await state(world, other) == "delayed"
+        stopped: dict[str, int | None] = {"~o0:acme/video": world.clock.now() + 600_000}
+        if "circuit" not in how:
+            stopped = {"=q0": 0}
+        if how in ("circuit", "paused queue"):
+            await controls.set_gates(stopped)
+        await queue.finish(running, 1, f"p-{running}", "completed", {"output": "1"})
+        if how == "cancel":
+            await queue.cancel(better, "app")
+        elif how == "expiry":
+            await world.raw("HSET", queue.keys.job(better), "expire_at", str(world.manual.true_now))
+            await queue.expire(better)
+        elif how.startswith("later"):
+            await controls.set_gates(stopped)
+        await claim(world)
+        world.manual.advance(61 if how == "later pause" else 1)
+        await claim(world)
+        assert await state(world, other) == "running"
+
+
+async def test_of_many_held_jobs_some_are_looked_at_each_minute(slots: World) -> None:
+    mine = await enqueue(slots, 14)
+    for _ in range(8):
+        await claim(slots)
+    due = [(await slots.runtime.records.read(job)).due_at for job in mine[2:]]
+    waits = [round((at or 0) - slots.manual.true_now, -3) // 1000 for at in due]
+    assert waits == [60] * 6 + [70, 80, 90, 100, 110, 120]
 
 
 async def test_a_submit_of_a_key_with_all_its_slots_waits(slots: World) -> None:

@@ -20,7 +20,9 @@
 -- picks the few whose token is worth reading.
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
 local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds the users
-local MAX_HELD = 900000 -- ms after which a job that waits for a slot of its key is looked at in any case
+-- ms after which a job that waits for a slot of its key is looked at in any case: the more jobs the key has that wait,
+-- the longer. So about six of them are looked at in a minute, and a free slot of the key is found.
+local MIN_HELD, HELD_GAP, MAX_HELD = 60000, 10000, 900000
 local LOOK = { -- what must be read of a job that is overdue
   'attempt',
   'state',
@@ -46,7 +48,8 @@ local time = lease_time(arg.lease_now)
 local lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: lease
 
 -- What this claim will write, all of it behind its last read; `moves` are scores and members of the index.
-local plan = { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {}, held = {} }
+local plan =
+  { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {}, held = {}, passed_on = {} }
 local granted = {} -- how many jobs of each provider start
 -- What this claim answers.
 local started, expired, stuck = {}, {}, {}
@@ -243,10 +246,12 @@ end
 
 -- Plans to hold a job until a slot of its API key is free.
 local function hold(job, f)
-  park(job, time + MAX_HELD, 'key_limit')
   local held = held_key(f.owner)
-  plan.held[held] = plan.held[held] or {}
-  add(plan.held[held], text(job.score), job.id)
+  local list = plan.held[held] or { count = redis.call('ZCARD', held) }
+  plan.held[held] = list
+  add(list, text(job.score), job.id)
+  local wait = HELD_GAP * (list.count + #list / 2) -- mutant: looks at held jobs
+  park(job, time + math.min(math.max(wait, MIN_HELD), MAX_HELD), 'key_limit')
 end
 
 -- Plans a job's submission: it gets a slot, and takes room from all others.
@@ -296,6 +301,7 @@ local function consider(head, room, job)
     add(expired, job.id)
   elseif open_until then
     park(job, open_until, 'circuit_open')
+    if is_released(f) then add(plan.passed_on, f.owner) end -- mutant: release of a parked job
     note_stuck(f)
   elseif is_to_be_held(f, 1) then
     hold(job, f)
@@ -361,6 +367,9 @@ local function write()
   if #plan.lost > 0 then
     redis.call('ZREM', key.index, unpack(plan.lost)) -- mutant: lost
     redis.call('HINCRBY', key.stats, 'missing', #plan.lost / 3)
+  end
+  for _, owner in ipairs(plan.passed_on) do
+    release_next(owner)
   end
 end
 

@@ -22,6 +22,7 @@ local ENDING = {
   'weighed',
   'bounded',
   'amid',
+  'snooze_code',
   'outcome',
   'error_code',
   'error_retryable',
@@ -160,6 +161,7 @@ end
 -- Makes the next job of the key and of the user ready, if others wait for this one's slot or seat.
 local function pass_on(f)
   if is_at_provider(f.state) then release_held(f) end
+  if is_released(f) then release_next(f.owner) end -- mutant: release passed on
   -- `heirs` is noted when others begin to wait for its seat; a set cannot be asked for nothing.
   if f.heirs ~= '1' or f.state == 'backlog' then return end
   local set = user_key(f.owner, f.user)

@@ -27,7 +27,7 @@ local function reason(snooze_code)
   return said .. ' Its last submission was put off: ' .. snooze_code .. '.'
 end
 
-local f = read(key.job, 'expire_at', 'snooze_code', 'created_at', 'halted', unpack(ENDING))
+local f = read(key.job, 'expire_at', 'created_at', 'halted', unpack(ENDING))
 if f.state == 'done' then
   if settle(arg.id, f) or f.error_code == 'expired' then return { 'finished', f.outcome, follow() } end
   return { 'stale' }

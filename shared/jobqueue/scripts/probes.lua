@@ -19,6 +19,7 @@ local START = { -- what must be read of a job to start it
   'refusals',
   'error_code',
   'heirs',
+  'snooze_code',
 }
 local probed = {} -- the gates that have their probe
 local prober = {} -- the jobs that are to be the probes of providers, by number, and of circuits, by gate

@@ -4,7 +4,6 @@
 
 -- k:<owner>, the held jobs of an API key that has all its slots: a ZSET by score. A held job is `delayed` as any other;
 -- when a slot of its key is free, the best one is ready at once. So a lost entry, or a lost set, only costs patience.
-local MAX_PASSED = 10 -- entries of jobs that have moved on, at one look
 
 -- How many jobs have shares from `first` to `last`, and wait or are at a provider.
 local function count_shares(first, last, is_at_provider)
@@ -74,21 +73,4 @@ local function is_to_be_held(f, count)
   if taken >= tonumber(arg.key_tasks) then return true end -- mutant: slots of a key
   key_slots[number] = taken + count
   return false
-end
-
--- Makes the best held job ready, after another job `f` of its API key has left its slot. Only a job that was started
--- while a key might not have all slots is `bounded`.
-local function release_held(f)
-  if f.bounded ~= '1' then return end -- mutant: held job released
-  local held = held_key(f.owner)
-  for _, id in ipairs(redis.call('ZRANGE', held, 0, MAX_PASSED - 1)) do
-    local job = read(job_key(id), 'state', 'snooze_code', 'lane', 'score')
-    local is_held = job.state == 'delayed' and job.snooze_code == 'key_limit'
-    if is_held then
-      redis.call('HSET', job_key(id), 'state', 'queued')
-      redis.call('ZADD', key.index, score_of(READY + tonumber(job.lane), tonumber(job.score)), id)
-    end
-    redis.call('ZREM', held, id)
-    if is_held then return end -- mutant: one held job
-  end
 end

@@ -1,6 +1,7 @@
 -- Jobs that cannot start at the moment leave their seats to jobs of the same user that can. Those cannot whose queue or
 -- provider is paused, or whose circuit is open. A verb that uses this names index, stats, root, user_limit and now.
 local MAX_LOOKED = 20 -- of a user's waiting tasks
+local MAX_PASSED = 10 -- held jobs of a key that one look passes, since they have moved on or cannot start
 
 -- Whether a job cannot start because of what the gates say.
 local function is_shut(gates, f, now)
@@ -104,4 +105,30 @@ local function yield_seats(set)
   if not is_any_shut(gates, now) then return user end
   seat_able(set, user, gates, now)
   return nil
+end
+
+-- Whether a job that was held is ready for a free slot of its API key. If it does not start, another one may.
+local function is_released(f) return f.state == 'queued' and f.snooze_code == 'key_limit' end
+
+-- Makes the best held job of an API key ready that could start. Better ones that cannot start are ready too: they wait
+-- for what stops them, and no longer for the key.
+local function release_next(owner)
+  local held, gates = held_key(owner), nil
+  for _, id in ipairs(redis.call('ZRANGE', held, 0, MAX_PASSED - 1)) do
+    local job, is_able = read(job_key(id), 'state', 'snooze_code', 'lane', 'score', 'model', 'share'), false
+    if job.state == 'delayed' and job.snooze_code == 'key_limit' then
+      gates = gates or read_gates()
+      is_able = not is_shut(gates, job, tonumber(arg.now)) -- mutant: held job that can start
+      redis.call('HSET', job_key(id), 'state', 'queued', 'snooze_code', is_able and 'key_limit' or '')
+      redis.call('ZADD', key.index, score_of(READY + tonumber(job.lane), tonumber(job.score)), id)
+    end
+    redis.call('ZREM', held, id)
+    if is_able then return end -- mutant: one held job
+  end
+end
+
+-- Makes a held job ready, after another job `f` of its API key has left its slot. Only a job that was started while a
+-- key might not have all slots is `bounded`.
+local function release_held(f)
+  if f.bounded == '1' then release_next(f.owner) end -- mutant: held job released
 end
