@@ -178,7 +178,7 @@ class State:
 
 def has_left_seat(job: JobFields) -> bool:
     """Whether a cancelled submission of unknown outcome holds nothing but its slot."""
-    return job.get("cancel_requested") == "1" and job.get("lost") == job["attempt"]
+    return job.get("left_seat") == "1"
 
 
 def user_of(job: JobFields) -> str:

@@ -31,7 +31,6 @@ def record(model: Model, call: Call, reply: Any) -> Any:
     unknown.settle(model, name, "reported")
     check_at = now + call.number("first_check")
     job.update(state="running", prediction=prediction, overdue_at=check_at)
-    unknown.keep_seat(job)
     if "refusals" in job:
         job.update(refusals=0, refused_as="")
     model.put(name, job["lane"], check_at // 1000 * 1000)
@@ -347,7 +346,6 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
     if len(own) > 1:
         return ["ambiguous"]
     job.update(state="running", prediction=own[0], overdue_at=now)
-    unknown.keep_seat(job)
     model.owners[own[0]] = me
     model.put(name, job["lane"], now)
     model.counters["settled" if kinds[own[0]] == "named" else "adopted"] += 1

@@ -185,6 +185,10 @@ class Model:
         numbers = [row.ms - SLOT_SHARES for row in self.rows() if row.band == ALARMS]
         return sum(number // USERS_OF_KEY == share // USERS_OF_KEY for number in numbers)
 
+    def slots_of_user(self, share: int) -> int:
+        """How many slots the users of a share have."""
+        return sum(row.band == ALARMS and row.ms == SLOT_SHARES + share for row in self.rows())
+
     def pop(self, name: str) -> None:
         """Takes a job out of the index, with its alarm and its share."""
         for member in (name, f"!{name}", f"%{name}"):

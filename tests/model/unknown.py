@@ -9,7 +9,7 @@ def is_lost(job: Job) -> bool:
 
 
 def has_left_seat(job: Job | dict[str, str]) -> bool:
-    return job.get("cancel_requested") == "1" and str(job.get("lost")) == str(job["attempt"])
+    return job.get("left_seat") == "1"
 
 
 def member(name: str, job: Job, attempt: int) -> str:
@@ -26,16 +26,21 @@ def note(model: Model, name: str) -> None:
         leave_seat(model, name)
 
 
-def keep_seat(job: Job) -> None:
-    if job.get("lost") == job["attempt"] and job.get("cancel_requested") != "1":
-        job["lost"] = 0
-
-
 def leave_seat(model: Model, name: str) -> None:
+    """It needs no seat, unless the user has a slot without one already."""
     job = model.jobs[name]
+    if has_left_seat(job) or _seatless(model, job) > 0:
+        return
+    job["left_seat"] = "1"
     model.unseat(user_of(job), name)
     if job["heirs"] == "1":
         promote(model, user_of(job))
+
+
+def _seatless(model: Model, job: Job) -> int:
+    slots = model.slots_of_user(int(job["share"]))
+    admitted = [model.jobs[name]["state"] for name, _ in model.user(user_of(job)).admitted if name in model.jobs]
+    return slots - sum(state in ("submitting", "running") for state in admitted) if slots > 1 else 0
 
 
 def settle(model: Model, name: str, how: str) -> None:

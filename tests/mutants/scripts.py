@@ -346,10 +346,9 @@ UNKNOWN = (
         unknown("a_cancelled_one_frees_its_seat_at_once_and_its_slot_when_two_lists_lack_it"),
     ),
     lua(
-        "a run whose outcome was unknown loses its seat when it is cancelled", "lost",
-        "seat kept", "",
-        "tests/queue/test_unknown.py::"
-        "test_a_run_that_is_cancelled_keeps_its_seat_though_its_outcome_was_unknown[memory-True]",
+        "one user's cancelled submissions take every slot", "seats",
+        "one slot more", "if not f.share then return end",
+        unknown("a_user_whose_submissions_stay_unknown_has_one_slot_more_than_seats"),
     ),
 )  # fmt: skip
 

@@ -197,6 +197,33 @@ async def test_a_cancelled_one_frees_its_seat_at_once_and_its_slot_when_two_list
         assert (await records.stats()).unknown == 0
 
 
+async def test_a_user_whose_submissions_stay_unknown_has_one_slot_more_than_seats(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """Five cancelled submissions of one user within a limit of one had all slots."""
+    changes: dict[str, Any] = {"max_user_tasks": 1, "max_user_queued": 9, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as world:
+        queue, records, lost = world.runtime.queue, world.runtime.records, []
+        world.provider.outcomes = [Unknown("TimeoutError")] * 5
+        for n in range(5):
+            lost.append(await world.enqueue("eve", model=f"acme/model{n}"))
+            await world.runtime.dispatcher.run(Budget(60))
+            await queue.cancel(lost[-1], "app")
+            await queue.cancel(lost[-1], "app")
+        states = [(await records.read(job)).state for job in lost]
+        assert states == ["submitting", "submitting", "done", "done", "done"]
+        following, other = await world.enqueue("eve"), await world.enqueue("bob")
+        assert [job.id for job in (await queue.claim(10)).started] == [other]
+        await queue.rehome(queue.keys.user("app", "eve"))
+        held = await world.raw("ZRANGE", queue.keys.user("app", "eve"), "0", "-1")
+        assert sorted(held) == sorted([lost[1], following])
+        # Each settles, and the next one starts.
+        await queue.fail(lost[0], 1, "", code="provider_down", detail="", retryable=True)
+        assert not (await queue.claim(10)).started
+        await queue.fail(lost[1], 1, "", code="provider_down", detail="", retryable=True)
+        assert [job.id for job in (await queue.claim(10)).started] == [following]
+
+
 @pytest.mark.parametrize("is_reported", [False, True])
 async def test_a_run_that_is_cancelled_keeps_its_seat_though_its_outcome_was_unknown(
     any_store: RunningServer | None, clock: ManualClock, is_reported: bool

@@ -60,7 +60,6 @@ local f = read(
   'lane',
   'likeness',
   'lost',
-  'cancel_requested',
   'submitted_at',
   'probe',
   'lease_until',
@@ -77,7 +76,6 @@ if not own then return answer end
 redis.call('SET', key.predictions .. own, me, 'EX', arg.prediction_ttl)
 local plan = start_event(f, arg.id)
 local fields = { state = 'running', prediction = own, started_at = arg.now, overdue_at = arg.now }
-keep_seat(f, fields)
 note_event(fields, plan)
 local follow = post(plan)
 account_for(f)

@@ -23,6 +23,7 @@ local ENDING = {
   'bounded',
   'amid',
   'snooze_code',
+  'left_seat',
   'outcome',
   'error_code',
   'error_retryable',
@@ -199,10 +200,11 @@ local function cancel_job(id, f, token)
     leave(id, f, 'canceled')
     return true
   end
-  if is_lost(f) then leave_seat(id, f) end
+  local fields = { cancel_requested = '1', cancel_token = token, overdue_at = arg.now }
+  if is_lost(f) and not has_left_seat(f) then leave_seat(id, f, fields) end
   -- First a write that frees: then an engine that takes no growth lets the script grow what it must.
   redis.call('HDEL', job_key(id), 'cancel_token')
-  write_fields(job_key(id), { cancel_requested = '1', cancel_token = token, overdue_at = arg.now })
+  write_fields(job_key(id), fields)
   -- The next caller looks at a running job; a submission keeps its lease.
   if f.state == 'running' then redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), id) end
   return false

@@ -1,8 +1,8 @@
 -- Submissions whose outcome is unknown. They are in a ZSET, as `likeness|id:attempt:incarnation`:
 --    submitted_at   the job waits for the outcome
 --   -submitted_at   the attempt was given up, and what it may have made is not accounted for; see adopt.lua
--- The job's field `lost` has the attempt whose outcome is unknown, or was so when the job gave up its seat. A verb that
--- uses this names stats and root.
+-- The job's field `lost` has the attempt whose outcome is unknown, or was so last. A verb that uses this names stats
+-- and root.
 
 -- The member for the current attempt of a job.
 local function lost_member(id, f)
@@ -13,7 +13,7 @@ end
 local function is_lost(f) return f.state == 'submitting' and f.lost == f.attempt end
 
 -- Whether it gave up its seat: no more than a cancellation may follow. See leave_seat.
-local function has_left_seat(f) return f.cancel_requested == '1' and f.lost ~= nil and f.lost == f.attempt end
+local function has_left_seat(f) return f.left_seat == '1' end
 
 -- Notes that the outcome is unknown, and with it other fields of the job.
 local function note_lost(id, f, fields)
@@ -21,11 +21,6 @@ local function note_lost(id, f, fields)
   write_fields(job_key(id), fields)
   redis.call('ZADD', lost_key(), f.submitted_at, lost_member(id, f))
   redis.call('HINCRBY', key.stats, 'unknown', 1)
-end
-
--- Notes in `fields` that the job runs: unless it gave up its seat before, it keeps it until it ends.
-local function keep_seat(f, fields)
-  if f.lost == f.attempt and f.cancel_requested ~= '1' then fields.lost = '0' end -- mutant: seat kept
 end
 
 -- Counts how an unknown outcome became known, if it was unknown.

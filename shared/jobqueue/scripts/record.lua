@@ -60,7 +60,6 @@ if answer then return answer end
 local check_at = tonumber(arg.now) + tonumber(arg.first_check) -- mutant: check
 local plan = start_event(f, arg.id)
 local fields = running_fields(f, check_at)
-keep_seat(f, fields)
 note_event(fields, plan)
 note_attempt_of_prediction()
 settle_lost(arg.id, f, 'reported')

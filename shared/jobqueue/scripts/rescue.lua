@@ -64,7 +64,7 @@ local function wait(time)
     redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(time + gap + 999)), arg.id)
   end
   if f.lost ~= arg.attempt then
-    if f.cancel_requested == '1' then leave_seat(arg.id, f) end
+    if f.cancel_requested == '1' then leave_seat(arg.id, f, fields) end
     note_lost(arg.id, f, fields)
   elseif is_first_miss then
     write_fields(key.job, fields)

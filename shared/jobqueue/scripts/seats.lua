@@ -81,9 +81,23 @@ local function ready_of(user)
   return seated_of(user, function(f) return f.state == 'queued' end)
 end
 
--- Gives up the seat of a cancelled submission whose outcome is unknown: only its slot waits for that.
-local function leave_seat(id, f)
+-- How many slots of a user belong to jobs without a seat.
+local function count_seatless(f)
+  local share = tonumber(f.share)
+  local slots = count_shares(share, share, true)
+  if slots <= 1 then return 0 end -- this job, which has its seat
+  for _, job in ipairs(read_user(user_key(f.owner, f.user), tonumber(arg.user_limit)).seated) do
+    if is_at_provider(read(job_key(job.id), 'state').state) then slots = slots - 1 end
+  end
+  return slots
+end
+
+-- Gives up the seat of a cancelled submission whose outcome is unknown, and notes it in `fields`: only its slot waits
+-- for that. One job of a user may do so at a time. So a user has one slot more than seats, at most.
+local function leave_seat(id, f, fields)
+  if not f.share or count_seatless(f) > 0 then return end -- mutant: one slot more
   redis.call('ZREM', user_key(f.owner, f.user), id) -- mutant: seat left
+  fields.left_seat = '1'
   if f.heirs == '1' then promote(user_key(f.owner, f.user)) end
 end
 

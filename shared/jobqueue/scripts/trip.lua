@@ -1,6 +1,6 @@
 -- trip: notes that a submission got no usable answer. Its outcome is unknown, and a caller looks for it early if the
 -- provider has a list. It counts as a failure of its model, which may open the model's circuit.
--- With: keys, lost, room, pauses, users, runs, seats
+-- With: keys, lost, room, pauses, users, shares, runs, seats
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, lease_now: moment?,
 --       look_in: milliseconds?, circuit_failures: count, circuit_pause: milliseconds, user_limit: count
@@ -28,7 +28,7 @@ if f.attempt ~= arg.attempt or is_replaced(f) or f.state ~= 'submitting' then re
 if f.lost == arg.attempt then return { 'stale' } end -- mutant: once
 local fields, look_in = { tripped = arg.attempt }, tonumber(arg.look_in)
 if look_in then fields.overdue_at = text(tonumber(arg.now) + look_in) end
-if f.cancel_requested == '1' then leave_seat(arg.id, f) end
+if f.cancel_requested == '1' then leave_seat(arg.id, f, fields) end
 note_lost(arg.id, f, fields)
 if look_in then
   local look_at = math.min(lease_time(arg.lease_now) + look_in, tonumber(f.lease_until)) -- mutant: early look
