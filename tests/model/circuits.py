@@ -30,11 +30,13 @@ def failures_of(runs: Job, share: str) -> Failures | None:
 
 
 def count_failure(model: Model, job: Job, now: int) -> None:
-    """Counts one more failure of a user; so many users, or so many of one user, open a circuit."""
+    """Counts one more job of a user that failed; so many users, or so many jobs of one user, open a circuit."""
     s = model.deployment.settings
     runs, (gate, own_gate) = model.runs.setdefault(runs_of(job), {}), circuits_of(job)
     count, opened, open_until = failures_of(runs, job["share"]) or (0, 0, 0)
-    count += 1
+    row = runs.get("since", 0)
+    count += not (count and job.get("failed_in") == row)
+    job["failed_in"] = row
     runs.update({"at": now, f"pair:{job['share']}": ""})
     others = sum(name.startswith("pair:") and failures_of(runs, name[5:]) is not None for name in runs)
     if others + 1 >= s.circuit_failures:

@@ -139,6 +139,11 @@ MUTANTS: tuple[Mutant, ...] = (
         *circuit("a_failure_of_a_model_that_many_users_have_used_removes_some_of_them[memory]"),
     ),
     lua(
+        "each attempt of a job counts as a failure of its user", "runs",
+        "each job once", "local is_counted = false",
+        *circuit("a_job_counts_once_in_a_row_of_failures_however_often_it_is_tried[memory]"),
+    ),
+    lua(
         "one user opens no circuit", "runs",
         "own circuit opens", "elseif false then",
         *circuit("one_user_alone_opens_a_circuit_for_that_user_alone[memory]"),

@@ -1,5 +1,7 @@
 """Failures in a row open the circuit of a model, and a probe closes it."""
 
+from typing import Any
+
 import pytest
 
 from local.rest_server.running import RunningServer
@@ -123,6 +125,26 @@ async def test_a_failure_of_a_model_that_many_users_have_used_removes_some_of_th
     await world.runtime.queue.record(job, 1, "p1")
     await fail(world, job)
     assert await world.raw("HLEN", key) == 9000 - 500 + 3  # and since, at, pair:
+
+
+async def test_a_job_counts_once_in_a_row_of_failures_however_often_it_is_tried(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """One job with six retries opened the circuit of its user."""
+    changes: dict[str, Any] = {"queue_max_retries": 6, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as world:
+        failing, jobs = world.runtime.settings.circuit_failures, []
+        jobs.append(await world.enqueue("ada"))
+        for n in range(1, failing + 1):
+            assert await started(world) == jobs
+            await world.runtime.queue.record(jobs[0], n, f"p{n}")
+            await world.runtime.queue.fail(jobs[0], n, f"p{n}", code="timeout", detail="", retryable=True)
+            assert not [name for name in await gates(world) if name.startswith("~o")]
+            world.manual.advance(3600)
+        for _ in range(failing - 1):
+            assert not [name for name in await gates(world) if name.startswith("~o")]
+            await fail_for(world, "ada")
+        assert [name for name in await gates(world) if name.startswith("~o0:acme/video|")]
 
 
 async def fail_for(world: World, user: str, model: str = "acme/video") -> str:

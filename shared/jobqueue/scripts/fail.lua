@@ -28,6 +28,7 @@ local f = read(
   'history',
   'expire_at',
   'tripped',
+  'failed_in',
   unpack(ENDING)
 )
 local recorded = f.prediction or ''
@@ -72,12 +73,8 @@ local function note_prediction()
   settle_lost(arg.id, f, 'reported')
 end
 
--- Counts the failure against its model, unless a trip has.
-local function note_failure()
-  if arg.circuit_failures ~= '0' and f.tripped ~= arg.attempt then
-    count_failure(f, now, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
-  end
-end
+-- Whether the failure counts against its model: not if it says nothing of it, or a trip has counted it.
+local function is_counted() return arg.circuit_failures ~= '0' and f.tripped ~= arg.attempt end
 
 -- What the job's record keeps of the failure.
 local function failure()
@@ -93,6 +90,13 @@ end
 local answer = replay()
 if answer then return answer end
 local fields = failure()
+local known = is_counted() and read_row(f, fields)
+
+-- Counts the failure against its model.
+local function note_failure()
+  if known then count_failure(f, known, now, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause)) end
+end
+
 if may_retry() then
   note_prediction()
   local due_at = retry(f, fields)

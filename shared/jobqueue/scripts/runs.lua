@@ -2,7 +2,7 @@
 --   r0 to r31          ms that recent runs took
 --   since              names the row of failures: it changes with each success
 --   opened open_until  how often in this row the model's circuit has opened, and until when it is open
---   pair:<share>       of a user with failures: the row, how many there were, and the same two of its own circuit
+--   pair:<share>       of a user with failures: the row, how many jobs failed, and the same two of its own circuit
 --   at                 when the last run ended
 local KNOWN_RUNS = 32
 local MAX_DOUBLINGS = 4 -- of a circuit's pause
@@ -65,14 +65,29 @@ local function open_circuit(gate, circuit, now, pause, max_gates)
   end
 end
 
--- Notes that a job of a model has failed. Failures of `threshold` users in a row open the model's circuit, for `pause`
--- ms at first, and each time for twice as long. So many of one user open it for that user alone.
-local function count_failure(f, now, threshold, pause)
+-- What a model's record says, for a failure of its job. Notes in the job's `fields` in which row that is: a job counts
+-- once in a row of failures, however often it is tried.
+local function read_row(f, fields)
+  local known = read_all(runs_key(tonumber(f.lane), f.model))
+  fields.failed_in = known.since or '0'
+  return known
+end
+
+-- The failures of a job's user in the row that goes on, with this job; `is_first` if the user had none.
+local function count_own(f, known)
+  local own = failures_of(known, pair_of(f)) or { count = 0, opened = 0, open_until = 0 }
+  own.is_first = own.count == 0
+  local is_counted = not own.is_first and f.failed_in == (known.since or '0') -- mutant: each job once
+  own.count = own.count + (is_counted and 0 or 1)
+  return own
+end
+
+-- Notes that a job of a model has failed. Jobs of `threshold` users that fail in a row open the model's circuit, for
+-- `pause` ms at first, and each time for twice as long. So many jobs of one user open it for that user alone.
+local function count_failure(f, known, now, threshold, pause)
   local runs, provider = runs_key(tonumber(f.lane), f.model), provider_of(tonumber(f.lane))
-  local known, pair, fields = read_all(runs), pair_of(f), { at = text(now) }
-  local own = failures_of(known, pair) or { count = 0, opened = 0, open_until = 0 }
-  local failing = count_failing(runs, known) + (own.count == 0 and 1 or 0)
-  own.count = own.count + 1
+  local own, fields = count_own(f, known), { at = text(now) }
+  local failing = count_failing(runs, known) + (own.is_first and 1 or 0)
   if failing >= threshold then -- mutant: circuit opens
     local all = { opened = tonumber(known.opened or '0'), open_until = tonumber(known.open_until or '0') }
     open_circuit(circuit_gate(provider, f.model), all, now, pause, MAX_CIRCUITS)
@@ -81,6 +96,6 @@ local function count_failure(f, now, threshold, pause)
     open_circuit(own_circuit_gate(provider, f.model, f.share), own, now, pause, MAX_CIRCUITS / 2)
   end
   local parts = { known.since or '0', text(own.count), text(own.opened), text(own.open_until) }
-  fields[pair] = table.concat(parts, '|')
+  fields[pair_of(f)] = table.concat(parts, '|')
   write_fields(runs, fields)
 end

@@ -22,12 +22,14 @@ local f = read(
   'cancel_requested',
   'submitted_at',
   'probe',
-  'lease_until'
+  'lease_until',
+  'failed_in'
 )
 if f.attempt ~= arg.attempt or is_replaced(f) or f.state ~= 'submitting' then return { 'stale' } end
 if f.lost == arg.attempt then return { 'stale' } end -- mutant: once
 local fields, look_in = { tripped = arg.attempt }, tonumber(arg.look_in)
 if look_in then fields.overdue_at = text(tonumber(arg.now) + look_in) end
+local known = arg.circuit_failures ~= '0' and read_row(f, fields)
 if f.cancel_requested == '1' then leave_seat(arg.id, f, fields) end
 note_lost(arg.id, f, fields)
 if look_in then
@@ -35,7 +37,7 @@ if look_in then
   redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(look_at)), arg.id)
 end
 settle_probe(f)
-if arg.circuit_failures ~= '0' then
-  count_failure(f, tonumber(arg.now), tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
+if known then
+  count_failure(f, known, tonumber(arg.now), tonumber(arg.circuit_failures), tonumber(arg.circuit_pause))
 end
 return { 'counted' }
