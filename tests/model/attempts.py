@@ -6,7 +6,7 @@ from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
 from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
 from tests.model.circuits import count_failure
-from tests.model.refusals import lift, refuse, settle, settle_pause
+from tests.model.refusals import absolve, lift, refuse, settle, settle_pause
 from tests.model.state import Job, Model, user_of
 from tests.model.users import end, release_held, reseat, yield_seats
 
@@ -18,7 +18,7 @@ def record(model: Model, call: Call, reply: Any) -> Any:
     name, attempt, prediction, now = call["id"], call.number("attempt"), call["prediction"], call.number("now")
     job = model.jobs.get(name)
     if call["probe"]:
-        lift(model, call["probe"])
+        lift(model, call["probe"], job)
     if not job:
         return ["stale"]
     asked = job.get("cancel_requested", "0")
@@ -31,6 +31,8 @@ def record(model: Model, call: Call, reply: Any) -> Any:
     unknown.settle(model, name, "reported")
     check_at = now + call.number("first_check")
     job.update(state="running", prediction=prediction, overdue_at=check_at)
+    if job.get("refusals") and not call["probe"]:
+        absolve(model, job)
     if "refusals" in job:
         job.update(refusals=0, refused_as="")
     model.put(name, job["lane"], check_at // 1000 * 1000)

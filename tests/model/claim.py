@@ -7,7 +7,7 @@ from shared.jobqueue.constants import ALARMS, BAND, DELAYED, FIRST_TAG, MAX_CIRC
 from tests.model.call import Call
 from tests.model.circuits import circuit_of, circuits_of, failures_of, runs_of
 from tests.model.deployment import provider_of, queue_of
-from tests.model.refusals import known_of, likeness
+from tests.model.refusals import known_of, suspicion
 from tests.model.state import Job, Model, Row, user_of
 from tests.model.users import is_any_shut, is_released, is_shut, release_next
 
@@ -177,11 +177,13 @@ class Starts:
                 continue
             own = [name for name, lane in lanes.items() if provider_of(lane) == provider and self.room.has(lane)]
             known, fit = known_of(self.model, provider), [name for name in own if self._is_fit(name)]
-            alike = {name: likeness(known, self.model.jobs[name]) for name in fit}
-            if fit:
-                probe = min(fit, key=lambda name: alike[name])
-                beyond = own[own.index(probe) :] if alike[probe] == 0 else []
-                held |= {*fit, *beyond} - {probe}
+            found = {name: suspicion(known, self.model.jobs[name]) for name in fit}
+            probe = min(fit, key=lambda name: found[name], default="")
+            if probe and found[probe] == 0:
+                held |= {*fit, *own[own.index(probe) :]} - {probe}
+            elif probe:
+                must_wait = self.time < int(known.get("suspects_until", 0))
+                held |= set(fit) - (set() if must_wait else {probe})
         return held
 
     def _is_fit(self, name: str) -> bool:

@@ -32,6 +32,29 @@ def likeness(known: Refusals, job: Job) -> int:
     return 4 * bool(job.get("refusals")) + 2 * of_model + of_user
 
 
+def is_suspect(known: Refusals, job: Job) -> bool:
+    """Whether its model or its user was refused while the provider accepted others."""
+    return any(is_disproved(known, name) for name in names_of(job))
+
+
+def suspicion(known: Refusals, job: Job) -> int:
+    """How little it is fit to be the probe; 0 if nothing speaks against it."""
+    return 2 * likeness(known, job) + is_suspect(known, job)
+
+
+def blamed(known: Refusals, job: Job) -> tuple[str, ...]:
+    """What its refusal speaks against: its model or its user, if just one of them is a suspect."""
+    suspects = tuple(name for name in names_of(job) if is_disproved(known, name))
+    return suspects or names_of(job)
+
+
+def absolve(model: Model, job: Job) -> None:
+    """Forgets refusals of an accepted job's model; those of its user if it was refused itself."""
+    known = model.refusals.get(str(provider_of(job["lane"])), {})
+    for name in names_of(job) if job.get("refusals") else names_of(job)[:1]:
+        known.pop(name, None)
+
+
 def refuse(model: Model, job: Job, now: int, delay: int, said: Refusals) -> tuple[int, int]:
     """Pauses the provider, and notes the refusal; returns the pause and how often the job was at fault."""
     provider, gate = provider_of(job["lane"]), f"~p{provider_of(job['lane'])}"
@@ -40,23 +63,25 @@ def refuse(model: Model, job: Job, now: int, delay: int, said: Refusals) -> tupl
     is_repeated = job.get("refused_as") == said["code"] and job["refused_in"] <= lifted
     faults = job["faults"] + 1 if is_repeated else 0
     is_probe = held_until == job["lease_until"]
-    suspects = any(is_disproved(known, name) for name in names_of(job))
-    is_soft = suspects and not is_probe and said["code"] != "rate_limited"
+    is_soft = is_suspect(known, job) and said["code"] != "rate_limited"
     goes_on = held_until is not None and pause_of(known) > lifted
     pause = pause_of(known) if goes_on else max(now, pause_of(known) + 1)
     model.set_gate(gate, max(0 if is_probe else held_until or 0, now if is_soft else now + delay))
     before = int(known.get("refusals", 0)) if pause == pause_of(known) else 0
-    marks = {name: f"{pause}{'+' if is_disproved(known, name) else ''}" for name in names_of(job)}
+    marks = {name: f"{pause}{'+' if is_disproved(known, name) else ''}" for name in blamed(known, job)}
+    marks["suspects_until"] = str(now + delay)
     noted = {**said, **marks, "since": str(pause), "at": str(now), "refusals": str(before + 1)}
     model.refusals[str(provider)] = {**known, **noted}
     return pause, faults
 
 
-def lift(model: Model, gate: str) -> None:
+def lift(model: Model, gate: str, job: Job | None) -> None:
     """The provider has accepted a submission: its pause is over."""
     known = model.refusals.get(gate[2:])
     if model.index.pop(gate, None) is not None and known:
         known["lifted"] = known["since"]
+        if job:
+            absolve(model, job)
 
 
 def settle_pause(model: Model, job: Job, now: int, is_accepted: bool = False) -> None:
@@ -64,7 +89,7 @@ def settle_pause(model: Model, job: Job, now: int, is_accepted: bool = False) ->
     gate = f"~p{provider_of(job['lane'])}"
     if is_probe_of(model, job, gate):
         if is_accepted:
-            lift(model, gate)
+            lift(model, gate, job)
         else:
             model.set_gate(gate, now)
 

@@ -2,6 +2,9 @@
 
 from tests.mutants.mutant import Mutant, circuit, lua, pushback, refusals, targeted
 
+INNOCENT = "what_others_have_disproved_makes_no_innocent_job_wait_for_more_than_a_create"
+OUTAGE = "an_account_without_credit_gets_one_create_a_pause_though_its_users_were_refused_before"
+
 MUTANTS: tuple[Mutant, ...] = (
     lua(
         "a pause is not honoured by claim", "room",
@@ -50,7 +53,40 @@ MUTANTS: tuple[Mutant, ...] = (
         "a claim looks no further for a probe", "probes",
         "further probes", "if false then",
         *refusals("an_innocent_job_far_behind_refused_ones_is_found"),
-        part="if best.likeness > 0 and #own >= MAX_LOOKS then",
+        part="if best.suspicion > 0 and #own >= MAX_LOOKS then",
+    ),
+    lua(
+        "suspects probe one after the other", "probes",
+        "suspects wait", "if false then",
+        *refusals(f"{OUTAGE}[memory-acme/video]"),
+        part="if best.suspicion > 0 and head.time < tonumber(known.suspects_until or '0') then",
+    ),
+    lua(
+        "a suspect is as good a probe as any", "pauses",
+        "probe of a suspect", "",
+        *refusals(f"{OUTAGE}[memory-acme/video]"),
+        part=" + (is_suspect(known, f) and 1 or 0)",
+    ),
+    lua(
+        "a model is blamed for its user", "pauses",
+        "blamed", "for _, name in ipairs({ names_of(f) }) do",
+        *refusals(f"{INNOCENT}[memory-one user, the model of all]"),
+    ),
+    lua(
+        "a model of which a job was accepted stays a suspect", "pauses",
+        "absolved", "",
+        *refusals(f"{INNOCENT}[memory-one user, the model of all]"),
+    ),
+    lua(
+        "a user whose refused job was accepted stays a suspect", "pauses",
+        "absolved user", "{ model }",
+        *refusals("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),
+        part="(f.refusals or '0') ~= '0' and { model, user } or { model }",
+    ),
+    lua(
+        "a refused job that is accepted later frees no user", "record",
+        "refused and accepted", "",
+        *refusals("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),
     ),
     lua(
         "an accepted probe disproves no refusal", "pauses",

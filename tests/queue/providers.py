@@ -9,14 +9,15 @@ from tests.world import ObedientProvider, World
 
 @dataclass
 class ChoosyProvider(ObedientProvider):
-    """Refuses all creates of some models; their answers are kept by model."""
+    """Refuses all creates of some models or prompts; their answers are kept by these."""
 
     refuses: dict[str, Throttled] = field(default_factory=dict)
 
     async def create(self, submission: Submission, timeout: float) -> SubmissionOutcome:
-        if submission.model in self.refuses:
-            self.created.append(submission)
-            return self.refuses[submission.model]
+        for name in (submission.model, str(submission.input.get("prompt"))):
+            if name in self.refuses:
+                self.created.append(submission)
+                return self.refuses[name]
         return await super().create(submission, timeout)
 
     def sent(self, *models: str) -> int:

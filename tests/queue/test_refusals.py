@@ -160,7 +160,7 @@ async def test_a_refusal_that_others_have_disproved_stops_them_no_more(world: Wo
         await finish_all(world)
 
 
-async def test_a_refused_probe_pauses_the_provider_also_if_its_model_was_at_fault_before(
+async def test_a_refusal_of_a_job_that_nothing_speaks_against_pauses_the_provider_all_the_same(
     world: World, choosy: ChoosyProvider
 ) -> None:
     await world.enqueue("ada", model=FORBIDDEN)
@@ -174,6 +174,84 @@ async def test_a_refused_probe_pauses_the_provider_also_if_its_model_was_at_faul
         await run(world)
     assert len(choosy.created) <= sent + 2
     assert (await gates(world))["~p0"] > world.manual.true_now
+
+
+BAD = {"input": {"prompt": "bad"}}
+GUILTY: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "one user": [("eve", {"model": FORBIDDEN})] * 2,
+    "two users": [("eve", {"model": FORBIDDEN}), ("mallory", {"model": FORBIDDEN})],
+    "one user, other models": [("eve", {**BAD, "model": "acme/one"}), ("eve", {**BAD, "model": "acme/two"})],
+    "one user, the model of all": [("eve", BAD)] * 2,
+}
+
+
+@pytest.mark.parametrize("guilty", GUILTY)
+async def test_what_others_have_disproved_makes_no_innocent_job_wait_for_more_than_a_create(
+    world: World, choosy: ChoosyProvider, guilty: str
+) -> None:
+    """A user with two such jobs made each job of others wait for more than a minute, without end."""
+    choosy.refuses["bad"] = choosy.refuses[FORBIDDEN]
+    for user, changes in GUILTY[guilty]:
+        await world.enqueue(user, **changes)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    for n in range(6):
+        await finish_all(world)
+        mine = [await world.enqueue(user, **changes) for user, changes in GUILTY[guilty]]
+        await run(world)
+        innocent = await world.enqueue(f"bob{n}")
+        await run(world)
+        assert await state(world, innocent) == "running"
+        for job in mine:
+            await world.runtime.queue.cancel(job, "app")
+
+
+@pytest.mark.parametrize("lifts", ["acme/still", "acme/video"])
+async def test_an_account_without_credit_gets_one_create_a_pause_though_its_users_were_refused_before(
+    world: World, choosy: ChoosyProvider, lifts: str
+) -> None:
+    """All users are suspects, and in one of two cases their only model too."""
+    refused = Throttled("billing", PAUSE, 402)
+    choosy.refuses, users = {"acme/video": refused}, [f"user{n}" for n in range(5)]
+    before = [await world.enqueue(user) for user in users]
+    await run(world)
+    for job in before:
+        await world.runtime.queue.cancel(job, "app")
+    choosy.refuses = {}
+    await world.enqueue("bob", model=lifts)
+    await ticks(world, 2)
+    choosy.refuses, sent = {"acme/video": refused}, len(choosy.created)
+    for user in users * 4:
+        await world.enqueue(user)
+    await run(world)
+    at_once = len(choosy.created) - sent
+    assert at_once <= world.runtime.settings.max_concurrent_tasks
+    await ticks(world, 20)
+    assert 10 <= len(choosy.created) - sent - at_once <= 20
+    choosy.refuses = {}
+    await ticks(world, 5)
+    assert (await world.runtime.records.stats()).counters["completed"] > 5
+
+
+async def test_refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model(
+    world: World, choosy: ChoosyProvider
+) -> None:
+    choosy.refuses = {"acme/video": Throttled("billing", PAUSE, 402)}
+    for user in ("ada", "bob", "eve"):
+        await world.enqueue(user)
+    await run(world)
+    refusals = world.runtime.queue.keys.refusals(0)
+    assert len(await suspects(world)) == 4 and await world.raw("EXISTS", refusals)
+    choosy.refuses = {}
+    await ticks(world, 3)
+    assert not await suspects(world) and await world.raw("EXISTS", refusals)
+
+
+async def suspects(world: World) -> list[str]:
+    """The names of models and users that were refused."""
+    names = await world.raw("HKEYS", world.runtime.queue.keys.refusals(0))
+    return [name for name in names if name.startswith(("model:", "user:"))]
 
 
 async def test_too_many_submissions_pause_the_provider_each_time(world: World, choosy: ChoosyProvider) -> None:

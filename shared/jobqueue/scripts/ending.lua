@@ -24,6 +24,7 @@ local ENDING = {
   'amid',
   'snooze_code',
   'left_seat',
+  'refusals',
   'outcome',
   'error_code',
   'error_retryable',

@@ -3,6 +3,7 @@
 --   lifted            the last pause that an accepted submission has ended
 --   at code status    the last refusal
 --   refusals          since the pause began
+--   suspects_until    until when a probe in the pause is a job that nothing speaks against, or there is none
 --   model:<model> user:<share>  the last pause in which a job of it was refused; a `+` behind it: another job was
 --                     accepted after one of its refusals
 -- A verb that uses this names index and root; one that may end a probe also now.
@@ -49,12 +50,34 @@ local function is_suspect(known, f)
   return is_model or is_user
 end
 
--- Notes a refusal in a pause; `said` has its code and status.
+-- How little a job is fit to be the probe, from 0: that is a job that nothing speaks against.
+local function suspicion(known, f)
+  return 2 * likeness(known, f) + (is_suspect(known, f) and 1 or 0) -- mutant: probe of a suspect
+end
+
+-- What a refusal speaks against: the model, or the user, if only this one was refused while others were accepted.
+local function blamed(known, f)
+  local model, user = names_of(f)
+  local _, is_model = refusal_of(known, model)
+  local _, is_user = refusal_of(known, user)
+  if is_model == is_user then return { model, user } end
+  return { is_model and model or user }
+end
+
+-- Forgets the refusals of a model, since a job of it was accepted. Those of its user only if this very job was refused
+-- before: users could free themselves by good jobs next to bad ones.
+local function absolve(f)
+  local model, user = names_of(f)
+  local names = (f.refusals or '0') ~= '0' and { model, user } or { model } -- mutant: absolved user
+  redis.call('HDEL', pause_key(provider_of(tonumber(f.lane))), unpack(names)) -- mutant: absolved
+end
+
+-- Notes a refusal in a pause; `said` has its time, code and status, and until when suspects wait.
 local function note_refusal(provider, known, f, pause, said)
   local noted, refusals = pause_key(provider), pause == known.since and tonumber(known.refusals or '0') or 0
   local fields = { since = text(pause), at = said.at, code = said.code, status = said.status }
-  fields.refusals = text(refusals + 1)
-  for _, name in ipairs({ names_of(f) }) do
+  fields.refusals, fields.suspects_until = text(refusals + 1), said.suspects_until
+  for _, name in ipairs(blamed(known, f)) do -- mutant: blamed
     local _, is_disproved = refusal_of(known, name)
     fields[name] = text(pause) .. (is_disproved and '+' or '')
   end
@@ -67,12 +90,13 @@ local function note_refusal(provider, known, f, pause, said)
   redis.call('EXPIRE', noted, PAUSE_TTL)
 end
 
--- Ends a pause, since the provider has accepted a submission: so what was refused was at fault itself.
-local function lift(gate)
+-- Ends a pause, since the provider has accepted a submission of job `f`: so what was refused was at fault itself.
+local function lift(gate, f)
   if redis.call('ZREM', key.index, gate) == 0 then return end
   local noted = key.root .. PAUSES .. string.sub(gate, 3)
   local since = redis.call('HGET', noted, 'since')
   if since then redis.call('HSET', noted, 'lifted', since) end -- mutant: disproved
+  if since and f.model then absolve(f) end
 end
 
 -- Whether a gate is held by a job's probe.
@@ -86,7 +110,7 @@ local function settle_pause(f, is_accepted)
   local gate = pause_gate(provider_of(tonumber(f.lane)))
   if (f.probe or '') == '' or not is_probe_of(f, gate) then return end
   if is_accepted then -- mutant: accepted probe
-    lift(gate)
+    lift(gate, f)
   else
     redis.call('ZADD', key.index, gate_score(tonumber(arg.now)), gate)
   end

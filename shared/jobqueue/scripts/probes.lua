@@ -68,11 +68,11 @@ end
 -- Looks in a list for the job that is least likely to be refused as others were; the first one, if two are alike.
 local function find_probe(head, known, list, best)
   for _, job in ipairs(list) do
-    if best.likeness == 0 then return end
+    if best.suspicion == 0 then return end
     job.is_fit = may_start(head, job)
-    local alike = job.is_fit and likeness(known, job.f) or best.likeness
-    if alike < best.likeness then
-      best.likeness, best.job = alike, job
+    local found = job.is_fit and suspicion(known, job.f) or best.suspicion
+    if found < best.suspicion then
+      best.suspicion, best.job = found, job
     end
   end
 end
@@ -95,23 +95,34 @@ local function next_page(room, provider, known)
   return sort(list)
 end
 
--- Chooses the probe of a provider whose pause is over: a job unlike those that were refused, if there is one. All other
--- jobs of the provider wait for it.
-local function choose_probe(head, room, list, provider)
-  local known, best, own, is_listed = read_refusals(provider), { likeness = 8 }, {}, {}
+-- Those of the candidates that may start at a provider, and the set of their ids.
+local function candidates_of(room, list, provider)
+  local own, is_listed = {}, {}
   for _, job in ipairs(list) do
     if provider_of(job.lane) == provider and has_room(room, job.lane) then
       add(own, job)
       is_listed[job.id] = true
     end
   end
+  return own, is_listed
+end
+
+-- Chooses the probe of a provider whose pause is over: a job unlike those that were refused, if there is one. All other
+-- jobs of the provider wait for it. If something speaks against each job, none of them is the probe for a while.
+local function choose_probe(head, room, list, provider)
+  local known, best = read_refusals(provider), { suspicion = 16 }
+  local own, is_listed = candidates_of(room, list, provider)
   find_probe(head, known, own, best)
-  if best.likeness > 0 and #own >= MAX_LOOKS then -- mutant: further probes
+  if best.suspicion > 0 and #own >= MAX_LOOKS then -- mutant: further probes
     find_probe(head, known, next_page(room, provider, known), best)
-    if best.job and not is_listed[best.job.id] then
-      add(list, best.job)
-      sort(list)
-    end
+  end
+  if best.suspicion > 0 and head.time < tonumber(known.suspects_until or '0') then -- mutant: suspects wait
+    prober[provider] = ''
+    return
+  end
+  if best.job and not is_listed[best.job.id] then
+    add(list, best.job)
+    sort(list)
   end
   prober[provider] = best.job and best.job.id
 end

@@ -34,6 +34,8 @@ local f = read(
   'lost',
   'likeness',
   'refusals',
+  'model',
+  'share',
   's:processing',
   unpack(HOOK)
 )
@@ -53,7 +55,7 @@ local function replay()
 end
 
 -- The provider took this submission, also if the job has moved on.
-if arg.probe ~= '' then lift(arg.probe) end -- mutant: pause ends
+if arg.probe ~= '' then lift(arg.probe, is_replaced(f) and {} or f) end -- mutant: pause ends
 if not f.attempt then return { 'stale' } end
 local answer = replay()
 if answer then return answer end
@@ -64,6 +66,7 @@ note_event(fields, plan)
 note_attempt_of_prediction()
 settle_lost(arg.id, f, 'reported')
 local follow = post(plan) -- mutant: event posted
+if arg.probe == '' and (f.refusals or '0') ~= '0' then absolve(f) end -- mutant: refused and accepted
 write_fields(key.job, fields)
 redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(check_at)), arg.id)
 return { 'recorded', f.cancel_requested or '0', follow }

@@ -22,7 +22,6 @@ local f = read(
   'due_at',
   'token',
   'expire_at',
-  'refusals',
   'refused_as',
   'refused_in',
   'faults',
@@ -69,8 +68,9 @@ local function judge_pause(known, gate)
   -- If this job was the probe, the gate has the end of its lease, which says nothing now.
   local is_probe = paused_until == tonumber(f.lease_until)
   local ends_at = now + delay
-  -- What was refused while others were accepted does not stop them again: another job probes at once.
-  if not is_probe and arg.code ~= 'rate_limited' and is_suspect(known, f) then ends_at = now end -- mutant: suspect
+  -- What was refused while others were accepted does not stop them again: a job that nothing speaks against probes at
+  -- once, and all others when `delay` is over.
+  if arg.code ~= 'rate_limited' and is_suspect(known, f) then ends_at = now end -- mutant: suspect
   if is_probe then paused_until = 0 end
   local is_same = set_at and known.since > known.lifted
   local name = is_same and known.since or math.max(now, known.since + 1)
@@ -112,7 +112,8 @@ local function refuse(fields)
   redis.call('ZADD', key.index, gate_score(ends_at), gate)
   -- The user's other jobs at this provider cannot start now either.
   if answer[1] == 'delayed' and f.heirs == '1' then yield_seats(user_key(f.owner, f.user)) end
-  note_refusal(provider, known, f, pause, { at = arg.now, code = arg.code, status = arg.status })
+  local said = { at = arg.now, code = arg.code, status = arg.status, suspects_until = text(now + delay) }
+  note_refusal(provider, known, f, pause, said)
   return answer
 end
 
