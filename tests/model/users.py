@@ -43,7 +43,9 @@ def end(
             runs.update({"since": now, "opened": 0, "open_until": 0, "at": now})
             runs[f"r{now % 32}"] = max(0, now - job["submitted_at"])
     _refund(model, job)
-    settle(model, job, now, is_accepted)
+    # The current attempt's probe goes on if an earlier attempt has succeeded.
+    if outcome != "completed" or is_accepted:
+        settle(model, job, now, is_accepted)
     if was in ("submitting", "running"):
         release_held(model, job, now)
     if was_released:

@@ -100,6 +100,11 @@ MUTANTS: tuple[Mutant, ...] = (
         part="if is_accepted then",
     ),
     lua(
+        "a late success of an earlier attempt lets a second probe go", "ending",
+        "late success", "else settle_pause(f, more.is_accepted) end if false then",
+        *refusals("a_late_success_of_an_earlier_attempt_leaves_the_probe_of_the_current_one"),
+    ),
+    lua(
         "what others have disproved pauses a provider again", "snooze",
         "suspect", "",
         *refusals("a_refusal_that_others_have_disproved_stops_them_no_more"),

@@ -323,6 +323,24 @@ async def test_a_probe_without_a_result_lets_another_job_be_the_probe_at_once(wo
     assert other.probe == "~p0" and (await gates(world))["~p0"] > world.manual.true_now
 
 
+async def test_a_late_success_of_an_earlier_attempt_leaves_the_probe_of_the_current_one(world: World) -> None:
+    """A second probe was sent while the answer of the first one was to come."""
+    queue = world.runtime.queue
+    probe = await world.enqueue("bob", start=True)
+    await queue.record(probe, 1, "p1")
+    await queue.fail(probe, 1, "p1", code="timeout", detail="", retryable=True)
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    world.manual.advance(1.25 * PAUSE + 3600)
+    (row,) = (await queue.claim(10)).started
+    assert (row.id, row.attempt, row.probe) == (probe, 2, "~p0")
+    assert (await queue.finish(probe, 1, "p1", "completed", {"output": "1"})).word == "finished"
+    await world.enqueue("eve")
+    assert await started(world) == []
+    await queue.record(probe, 2, "p2", probe="~p0")
+    assert len(await started(world)) == 2
+
+
 async def test_an_operator_sees_why_a_provider_is_paused_and_lifts_it(world: World, choosy: ChoosyProvider) -> None:
     job = await world.enqueue("ada", model=FORBIDDEN)
     await run(world)

@@ -30,7 +30,6 @@ local ENDING = {
   'error_retryable',
   unpack(HOOK),
 }
--- A verb that knows that the provider has accepted the attempt adds `is_accepted`.
 
 -- What this script leaves to its caller: rows of the outbox, the first of them leased; see post.
 local follow_ups = {}
@@ -135,7 +134,8 @@ end
 
 -- Ends a job itself, but for its places in the index and in its batch's queue. With a `store_lease` (ms) its files are
 -- stored first, by the caller, and its owner is notified after that. `note` writes what must be there before the record
--- says `done`.
+-- says `done`. `is_accepted`: the provider has accepted the current attempt. A success of an earlier one leaves the
+-- probe of the current attempt, whose answer is still to come.
 local function end_itself(id, f, outcome, fields, more)
   local plan
   if more.store_lease then
@@ -151,10 +151,10 @@ local function end_itself(id, f, outcome, fields, more)
   close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
   refund(f)
-  if outcome == 'completed' then
-    settle_pause(f, f.is_accepted)
-  else
-    settle_probe(f, f.is_accepted)
+  if outcome ~= 'completed' then
+    settle_probe(f, more.is_accepted)
+  elseif more.is_accepted then -- mutant: late success
+    settle_pause(f, true)
   end
   if more.is_dead then bury(id) end
   if f.batch then note_in_batch(f, outcome) end

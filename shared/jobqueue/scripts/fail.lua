@@ -32,7 +32,7 @@ local f = read(
   unpack(ENDING)
 )
 local recorded = f.prediction or ''
-f.is_accepted = arg.prediction ~= ''
+local is_accepted = arg.prediction ~= ''
 
 -- Whether this failure is not that of the current attempt's prediction.
 local function is_stale()
@@ -99,7 +99,7 @@ end
 
 if may_retry() then
   note_prediction()
-  local due_at = retry(f, fields)
+  local due_at = retry(f, fields, is_accepted)
   note_failure()
   return { 'delayed', due_at }
 end
@@ -107,6 +107,7 @@ local outcome = f.cancel_requested == '1' and 'canceled' or 'failed'
 if arg.prediction ~= '' then fields.prediction = arg.prediction end
 end_job(arg.id, f, outcome, fields, {
   note = note_prediction,
+  is_accepted = is_accepted,
   is_dead = outcome == 'failed' and arg.retryable == '1',
 })
 note_failure()

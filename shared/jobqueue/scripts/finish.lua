@@ -14,7 +14,6 @@
 -- foreign: how many files are not stored, since they are of no known host.
 local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_requested', 'other', unpack(ENDING))
 local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
-f.is_accepted = arg.attempt == f.attempt
 
 -- Whether a claim would find a job, now that a slot is free.
 local function has_waiting()
@@ -90,6 +89,7 @@ local function note_prediction()
   note_outcomes()
 end
 
-end_job(arg.id, f, outcome, fields, { store_lease = store_lease, note = note_prediction })
+local is_accepted = arg.attempt == f.attempt
+end_job(arg.id, f, outcome, fields, { store_lease = store_lease, note = note_prediction, is_accepted = is_accepted })
 if arg.foreign ~= '0' then redis.call('HINCRBY', key.stats, 'files_foreign', arg.foreign) end -- mutant: foreign
 return { 'finished', outcome, has_waiting(), other, follow() }

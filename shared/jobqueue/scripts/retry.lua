@@ -24,7 +24,7 @@ end
 local function is_in_time(f) return tonumber(arg.now) + backoff(f) < new_expire_at(f) end -- mutant: retry in time
 
 -- Puts the job back until its next attempt is due. Returns when that is.
-local function retry(f, fields)
+local function retry(f, fields, is_accepted)
   local now = tonumber(arg.now)
   local due_at = text(now + backoff(f))
   local expire_at = new_expire_at(f)
@@ -37,7 +37,7 @@ local function retry(f, fields)
   local moves = { score_of(DELAYED, tonumber(due_at)), arg.id, score_of(ALARMS, expire_at), alarm }
   add_share(moves, arg.id, f.share, false)
   redis.call('ZADD', key.index, unpack(moves))
-  settle_probe(f, f.is_accepted)
+  settle_probe(f, is_accepted)
   -- Its seat must have the same score, by which other jobs are put before it or behind.
   if arg.retry_bonus ~= '0' then redis.call('ZADD', user_key(f.owner, f.user), seat_score(score), arg.id) end
   release_held(f)
