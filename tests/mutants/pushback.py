@@ -105,6 +105,11 @@ MUTANTS: tuple[Mutant, ...] = (
         *refusals("a_late_success_of_an_earlier_attempt_leaves_the_probe_of_the_current_one"),
     ),
     lua(
+        "many refused users make a lifted pause unknown", "pauses",
+        "lifted pause", "",
+        *refusals("many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not"),
+    ),
+    lua(
         "what others have disproved pauses a provider again", "snooze",
         "suspect", "",
         *refusals("a_refusal_that_others_have_disproved_stops_them_no_more"),

@@ -354,6 +354,21 @@ async def test_an_operator_sees_why_a_provider_is_paused_and_lifts_it(world: Wor
     assert not await world.raw("EXISTS", world.runtime.queue.keys.refusals(0))
 
 
+async def test_many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not(world: World) -> None:
+    """Without it no refusal of a job would count as disproved."""
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    refusals = world.runtime.queue.keys.refusals(0)
+    lifted = await world.raw("HGET", refusals, "lifted")
+    await world.raw("HSET", refusals, *[part for n in range(201) for part in (f"user:{n}", "1")])
+    await world.enqueue("eve", model=FORBIDDEN)
+    world.manual.advance(1.25 * PAUSE + 1)
+    await run(world)
+    assert len(await suspects(world)) <= 3 and await world.raw("HGET", refusals, "lifted") == lifted
+
+
 async def test_what_is_known_of_a_providers_refusals_is_forgotten_after_an_hour(world: World) -> None:
     await world.enqueue("ada", model=FORBIDDEN)
     await run(world)

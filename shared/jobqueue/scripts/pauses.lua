@@ -8,7 +8,7 @@
 --                     accepted after one of its refusals
 -- A verb that uses this names index and root; one that may end a probe also now.
 local PAUSE_TTL = 3600 -- s
-local MAX_REFUSED = 200 -- fields of models and users; beyond them the provider's record begins anew
+local MAX_REFUSED = 200 -- fields of models and users; beyond them all of them are forgotten
 
 -- HASH: what refusals have shown of a provider.
 local function pause_key(provider) return key.root .. PAUSES .. text(provider) end
@@ -85,7 +85,10 @@ local function note_refusal(provider, known, f, pause, said)
   for _ in pairs(known) do
     size = size + 1
   end
-  if size > MAX_REFUSED then redis.call('DEL', noted) end
+  if size > MAX_REFUSED then
+    redis.call('DEL', noted)
+    fields.lifted = text(known.lifted) -- mutant: lifted pause
+  end
   write_fields(noted, fields)
   redis.call('EXPIRE', noted, PAUSE_TTL)
 end
