@@ -141,6 +141,11 @@ MUTANTS: tuple[Mutant, ...] = (
         *circuit("a_probe_that_is_refused_lets_another_job_probe_its_model[memory]"),
     ),
     lua(
+        "a claim writes any number of parts in one command", "claim",
+        "many parts", "redis.call(command, key.index, unpack(parts))",
+        *circuit("a_claim_drops_any_number_of_lost_jobs[memory]"),
+    ),
+    lua(
         "a circuit never opens", "runs",
         "circuit opens", "if false then",
         *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),

@@ -6,9 +6,10 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
+from shared.jobqueue.constants import BAND, DELAYED, PROVIDERS, READY
 from shared.providers.base import Unknown
 from tests.queue.providers import fail, gates, open_circuit, run, started
-from tests.world import World, make_world
+from tests.world import ObedientProvider, World, make_world
 
 
 async def test_failures_in_a_row_open_the_models_circuit_and_other_models_go_on(world: World) -> None:
@@ -145,6 +146,21 @@ async def test_a_job_counts_once_in_a_row_of_failures_however_often_it_is_tried(
             assert not [name for name in await gates(world) if name.startswith("~o")]
             await fail_for(world, "ada")
         assert [name for name in await gates(world) if name.startswith("~o0:acme/video|")]
+
+
+async def test_a_claim_drops_any_number_of_lost_jobs(any_store: RunningServer | None, clock: ManualClock) -> None:
+    """After the time of a circuit it looks at 50 jobs of each lane. One command took all that it wrote."""
+    brings, queues = {"wavespeed": ObedientProvider("wavespeed")}, ",".join(f"queue{n}" for n in range(18))
+    changes: dict[str, Any] = {"queues": queues, "max_concurrent_tasks": 1000, "dispatch_on_submit": False}
+    changes |= {"provider_rates": "wavespeed:600", "provider_concurrency": "wavespeed:1000"}
+    async with make_world(any_store, clock, brings, providers="replicate,wavespeed", **changes) as world:
+        index, now = world.runtime.queue.keys.index, world.manual.true_now
+        lanes = [PROVIDERS * queue + provider for queue in range(20) for provider in range(2)]
+        for first, count in [*((READY + lane, 50) for lane in lanes), (DELAYED, 1000)]:
+            score = str(first * BAND + now - 1000)
+            await world.raw("ZADD", index, *(part for n in range(count) for part in (score, f"lost_{first}_{n}")))
+        await world.raw("ZADD", index, str(now - 1000 - BAND), "~o0:acme/video")
+        assert (await world.runtime.queue.claim(1000)).missing == 3000
 
 
 async def fail_for(world: World, user: str, model: str = "acme/video") -> str:

@@ -18,6 +18,7 @@
 -- circuit's.
 -- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
+local MAX_PARTS = 3000 -- of one command; a score and its member go together
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
 local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds the users
 -- ms after which a job that waits for a slot of its key is looked at in any case: the more jobs the key has that wait,
@@ -333,6 +334,13 @@ local function start_all(head, room, list, is_expired)
   end
 end
 
+-- Writes any number of parts into the index, or removes them.
+local function write_index(command, parts)
+  for first = 1, #parts, MAX_PARTS do
+    redis.call(command, key.index, unpack(parts, first, math.min(first + MAX_PARTS - 1, #parts))) -- mutant: many parts
+  end
+end
+
 -- Writes what is planned: first the jobs, then the index.
 local function write()
   for _, job in ipairs(plan.submissions) do
@@ -363,9 +371,9 @@ local function write()
     redis.call('ZADD', held, unpack(members))
     redis.call('PEXPIRE', held, 2 * MAX_HELD)
   end
-  if #plan.moves > 0 then redis.call('ZADD', key.index, unpack(plan.moves)) end
+  write_index('ZADD', plan.moves)
   if #plan.lost > 0 then
-    redis.call('ZREM', key.index, unpack(plan.lost)) -- mutant: lost
+    write_index('ZREM', plan.lost) -- mutant: lost
     redis.call('HINCRBY', key.stats, 'missing', #plan.lost / 3)
   end
   for _, owner in ipairs(plan.passed_on) do
