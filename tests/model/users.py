@@ -26,7 +26,7 @@ def end(
     Returns the caller's follow-up: to notify the owner, or first to store the files until a deadline.
     """
     job = model.jobs[name]
-    user, was, was_released = user_of(job), job["state"], is_released(job)
+    user, was, before = user_of(job), job["state"], dict(job)
     model.pop(name)
     model.unseat(user, name)
     job.update(state="done", outcome=outcome, **changes)
@@ -46,15 +46,20 @@ def end(
     # The current attempt's probe goes on if an earlier attempt has succeeded.
     if outcome != "completed" or is_accepted:
         settle(model, job, now, is_accepted)
-    if was in ("submitting", "running"):
-        release_held(model, job, now)
-    if was_released:
-        release_next(model, job["owner"], now)
+    _pass_slot_on(model, before, now)
     if job["heirs"] == "1" and was != "backlog":
         if job.get("amid") == "1":
             yield_seats(model, user, now)
         promote(model, user)
     return follow
+
+
+def _pass_slot_on(model: Model, job: Job, now: int) -> None:
+    """Makes another held job of its key ready if the ended one had a slot, or was ready for one."""
+    if job["state"] in ("submitting", "running"):
+        release_held(model, job, now)
+    if is_released(job):
+        release_next(model, job["owner"], now)
 
 
 def _refund(model: Model, job: Job) -> None:
