@@ -40,7 +40,7 @@ CLOCK_MARGIN = 120.0
 LIST_GAP = 30.0
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
 COPY_DEADLINE = 2700.0  # s; then storing gives up, while the provider may still have the file for its owner
-MAX_HELD = 300.0  # s after a job's end that its owner's event waits for a file that fails
+MAX_EVENT_WAIT = 300.0  # s after a job's end that its owner's event waits for a file that fails
 TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it
 
 Derivation = Callable[[dict[str, float]], float]
@@ -94,7 +94,7 @@ class TimingSettings(EnvironmentSettings):
 
         Two leases: a function that died with the first try has left time for a second one.
         """
-        return min(2 * self.lease, self.timing_scale * MAX_HELD)
+        return min(2 * self.lease, self.timing_scale * MAX_EVENT_WAIT)
 
     @field_validator("function_max_duration")
     @classmethod

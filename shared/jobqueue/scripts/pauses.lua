@@ -42,7 +42,7 @@ local function likeness(known, f)
   return alike
 end
 
--- Whether jobs of this model, or of this user, were refused while the provider accepted others.
+-- Whether a job is a suspect: jobs of this model, or of this user, were refused while the provider accepted others.
 local function is_suspect(known, f)
   local model, user = names_of(f)
   local _, is_model = refusal_of(known, model)
