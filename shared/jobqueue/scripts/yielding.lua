@@ -1,5 +1,6 @@
--- Jobs that cannot start at the moment leave their seats to jobs of the same user that can. Those cannot whose queue or
--- provider is paused, or whose circuit is open. A verb that uses this names index, stats, root, user_limit and now.
+-- Jobs that cannot start at the moment leave their seats to jobs of the same user that can, and the slots of their API
+-- key to held jobs that can. Those cannot whose queue or provider is paused, or whose circuit is open. A verb that uses
+-- this names index, stats, root, user_limit and now.
 local MAX_LOOKED = 20 -- of a user's waiting tasks
 local MAX_PASSED = 10 -- held jobs of a key that one look passes, since they have moved on or cannot start
 
