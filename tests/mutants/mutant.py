@@ -69,6 +69,11 @@ def refusals(name: str) -> Sequence[str]:
     return [f"tests/queue/test_refusals.py::test_{name}{'' if name.endswith(']') else '[memory]'}"]
 
 
+def suspects(name: str) -> Sequence[str]:
+    """A test of what others have disproved, on memory mode unless it says more."""
+    return [f"tests/queue/test_suspects.py::test_{name}{'' if name.endswith(']') else '[memory]'}"]
+
+
 def circuit(name: str) -> Sequence[str]:
     """A test of circuits."""
     return [f"tests/queue/test_circuit.py::test_{name}"]

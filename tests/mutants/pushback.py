@@ -1,6 +1,6 @@
 """Mutants of what answers a provider that pushes back: pauses, probes, circuits and buckets."""
 
-from tests.mutants.mutant import Mutant, circuit, lua, pushback, refusals, targeted
+from tests.mutants.mutant import Mutant, circuit, lua, pushback, refusals, suspects, targeted
 
 INNOCENT = "what_others_have_disproved_makes_no_innocent_job_wait_for_more_than_a_create"
 OUTAGE = "an_account_without_credit_gets_one_create_a_pause_though_its_users_were_refused_before"
@@ -58,35 +58,35 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "suspects probe one after the other", "probes",
         "suspects wait", "if false then",
-        *refusals(f"{OUTAGE}[memory-acme/video]"),
+        *suspects(f"{OUTAGE}[memory-acme/video]"),
         part="if best.suspicion > 0 and head.time < tonumber(known.suspects_until or '0') then",
     ),
     lua(
         "a suspect is as good a probe as any", "pauses",
         "probe of a suspect", "",
-        *refusals(f"{OUTAGE}[memory-acme/video]"),
+        *suspects("a_suspect_that_was_not_refused_in_this_pause_waits_all_the_same"),
         part=" + (is_suspect(known, f) and 1 or 0)",
     ),
     lua(
         "a model is blamed for its user", "pauses",
         "blamed", "for _, name in ipairs({ names_of(f) }) do",
-        *refusals(f"{INNOCENT}[memory-one user, the model of all]"),
+        *suspects(f"{INNOCENT}[memory-one user, the model of all]"),
     ),
     lua(
         "a model of which a job was accepted stays a suspect", "pauses",
         "absolved", "",
-        *refusals(f"{INNOCENT}[memory-one user, the model of all]"),
+        *suspects(f"{INNOCENT}[memory-one user, the model of all]"),
     ),
     lua(
         "a user whose refused job was accepted stays a suspect", "pauses",
         "absolved user", "{ model }",
-        *refusals("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),
+        *suspects("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),
         part="(f.refusals or '0') ~= '0' and { model, user } or { model }",
     ),
     lua(
         "a refused job that is accepted later frees no user", "record",
         "refused and accepted", "",
-        *refusals("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),
+        *suspects("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),
     ),
     lua(
         "an accepted probe disproves no refusal", "pauses",
@@ -107,12 +107,12 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "many refused users make a lifted pause unknown", "pauses",
         "lifted pause", "",
-        *refusals("many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not"),
+        *suspects("many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not"),
     ),
     lua(
         "what others have disproved pauses a provider again", "snooze",
         "suspect", "",
-        *refusals("a_refusal_that_others_have_disproved_stops_them_no_more"),
+        *suspects("a_refusal_that_others_have_disproved_stops_them_no_more"),
     ),
     lua(
         "a refusal that no other job has disproved counts against its job", "snooze",

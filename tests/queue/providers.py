@@ -3,8 +3,12 @@
 from dataclasses import dataclass, field
 
 from shared.budget import Budget
+from shared.jobqueue.constants import BAND, READY
 from shared.providers.base import Submission, SubmissionOutcome, Throttled
 from tests.world import ObedientProvider, World
+
+FORBIDDEN = "acme/forbidden"
+PAUSE = 60  # s, with jitter 75 at most
 
 
 @dataclass
@@ -53,3 +57,20 @@ async def open_circuit(world: World, code: str = "provider_down") -> None:
         (claimed,) = (await world.runtime.queue.claim(1)).started
         await world.runtime.queue.record(job, claimed.attempt, f"f{job}")
         await fail(world, job, code)
+
+
+async def finish_all(world: World) -> None:
+    """All that runs completes."""
+    keys = world.runtime.queue.keys
+    for job in await world.raw("ZRANGEBYSCORE", keys.index, "0", f"({READY * BAND}"):
+        record = await world.runtime.records.read(job)
+        if record.state == "running":
+            await world.runtime.queue.finish(job, record.attempt, record.prediction, "completed", {})
+
+
+async def ticks(world: World, minutes: int) -> None:
+    """A tick in each minute, after which all that runs completes."""
+    for _ in range(minutes):
+        world.manual.advance(60)
+        await world.runtime.tick.run()
+        await finish_all(world)

@@ -7,14 +7,11 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
-from shared.jobqueue.constants import BAND, READY
 from shared.jobs.explanation import explain
 from shared.providers.base import Throttled
-from tests.queue.providers import ChoosyProvider, gates, run, started, state
+from tests.queue.providers import FORBIDDEN, PAUSE, ChoosyProvider, finish_all, gates, run, started, state, ticks
 from tests.world import World, make_world
 
-FORBIDDEN = "acme/forbidden"
-PAUSE = 60  # s, with jitter 75 at most
 MAX_CREATES = 5  # of a job that alone is refused
 
 
@@ -146,114 +143,6 @@ async def test_a_probe_is_of_another_model_and_another_user_if_there_is_one(worl
     assert order == [innocent, same_user, alike[1], alike[0], refused]
 
 
-async def test_a_refusal_that_others_have_disproved_stops_them_no_more(world: World, choosy: ChoosyProvider) -> None:
-    """Another job probes at once, and not after a pause."""
-    await world.enqueue("ada", model=FORBIDDEN)
-    await run(world)
-    await world.enqueue("bob")
-    await ticks(world, 2)
-    for n in range(5):
-        await world.enqueue(f"user{n}", model=FORBIDDEN, priority=5)
-        innocent = await world.enqueue(f"innocent{n}")
-        await run(world)
-        assert await state(world, innocent) == "running"
-        await finish_all(world)
-
-
-async def test_a_refusal_of_a_job_that_nothing_speaks_against_pauses_the_provider_all_the_same(
-    world: World, choosy: ChoosyProvider
-) -> None:
-    await world.enqueue("ada", model=FORBIDDEN)
-    await run(world)
-    await world.enqueue("bob")
-    await ticks(world, 2)
-    choosy.refuses |= {"acme/video": Throttled("provider_auth", PAUSE, 401)}
-    sent = len(choosy.created)
-    for n in range(5):
-        await world.enqueue(f"user{n}", model=FORBIDDEN if n % 2 else "acme/video")
-        await run(world)
-    assert len(choosy.created) <= sent + 2
-    assert (await gates(world))["~p0"] > world.manual.true_now
-
-
-BAD = {"input": {"prompt": "bad"}}
-GUILTY: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "one user": [("eve", {"model": FORBIDDEN})] * 2,
-    "two users": [("eve", {"model": FORBIDDEN}), ("mallory", {"model": FORBIDDEN})],
-    "one user, other models": [("eve", {**BAD, "model": "acme/one"}), ("eve", {**BAD, "model": "acme/two"})],
-    "one user, the model of all": [("eve", BAD)] * 2,
-}
-
-
-@pytest.mark.parametrize("guilty", GUILTY)
-async def test_what_others_have_disproved_makes_no_innocent_job_wait_for_more_than_a_create(
-    world: World, choosy: ChoosyProvider, guilty: str
-) -> None:
-    """A user with two such jobs made each job of others wait for more than a minute, without end."""
-    choosy.refuses["bad"] = choosy.refuses[FORBIDDEN]
-    for user, changes in GUILTY[guilty]:
-        await world.enqueue(user, **changes)
-    await run(world)
-    await world.enqueue("bob")
-    await ticks(world, 2)
-    for n in range(6):
-        await finish_all(world)
-        mine = [await world.enqueue(user, **changes) for user, changes in GUILTY[guilty]]
-        await run(world)
-        innocent = await world.enqueue(f"bob{n}")
-        await run(world)
-        assert await state(world, innocent) == "running"
-        for job in mine:
-            await world.runtime.queue.cancel(job, "app")
-
-
-@pytest.mark.parametrize("lifts", ["acme/still", "acme/video"])
-async def test_an_account_without_credit_gets_one_create_a_pause_though_its_users_were_refused_before(
-    world: World, choosy: ChoosyProvider, lifts: str
-) -> None:
-    """All users are suspects, and in one of two cases their only model too."""
-    refused = Throttled("billing", PAUSE, 402)
-    choosy.refuses, users = {"acme/video": refused}, [f"user{n}" for n in range(5)]
-    before = [await world.enqueue(user) for user in users]
-    await run(world)
-    for job in before:
-        await world.runtime.queue.cancel(job, "app")
-    choosy.refuses = {}
-    await world.enqueue("bob", model=lifts)
-    await ticks(world, 2)
-    choosy.refuses, sent = {"acme/video": refused}, len(choosy.created)
-    for user in users * 4:
-        await world.enqueue(user)
-    await run(world)
-    at_once = len(choosy.created) - sent
-    assert at_once <= world.runtime.settings.max_concurrent_tasks
-    await ticks(world, 20)
-    assert 10 <= len(choosy.created) - sent - at_once <= 20
-    choosy.refuses = {}
-    await ticks(world, 5)
-    assert (await world.runtime.records.stats()).counters["completed"] > 5
-
-
-async def test_refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model(
-    world: World, choosy: ChoosyProvider
-) -> None:
-    choosy.refuses = {"acme/video": Throttled("billing", PAUSE, 402)}
-    for user in ("ada", "bob", "eve"):
-        await world.enqueue(user)
-    await run(world)
-    refusals = world.runtime.queue.keys.refusals(0)
-    assert len(await suspects(world)) == 4 and await world.raw("EXISTS", refusals)
-    choosy.refuses = {}
-    await ticks(world, 3)
-    assert not await suspects(world) and await world.raw("EXISTS", refusals)
-
-
-async def suspects(world: World) -> list[str]:
-    """The names of models and users that were refused."""
-    names = await world.raw("HKEYS", world.runtime.queue.keys.refusals(0))
-    return [name for name in names if name.startswith(("model:", "user:"))]
-
-
 async def test_too_many_submissions_pause_the_provider_each_time(world: World, choosy: ChoosyProvider) -> None:
     choosy.refuses = {FORBIDDEN: Throttled("rate_limited", 30, 429)}
     await world.enqueue("ada", model=FORBIDDEN)
@@ -354,21 +243,6 @@ async def test_an_operator_sees_why_a_provider_is_paused_and_lifts_it(world: Wor
     assert not await world.raw("EXISTS", world.runtime.queue.keys.refusals(0))
 
 
-async def test_many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not(world: World) -> None:
-    """Without it no refusal of a job would count as disproved."""
-    await world.enqueue("ada", model=FORBIDDEN)
-    await run(world)
-    await world.enqueue("bob")
-    await ticks(world, 2)
-    refusals = world.runtime.queue.keys.refusals(0)
-    lifted = await world.raw("HGET", refusals, "lifted")
-    await world.raw("HSET", refusals, *[part for n in range(201) for part in (f"user:{n}", "1")])
-    await world.enqueue("eve", model=FORBIDDEN)
-    world.manual.advance(1.25 * PAUSE + 1)
-    await run(world)
-    assert len(await suspects(world)) <= 3 and await world.raw("HGET", refusals, "lifted") == lifted
-
-
 async def test_what_is_known_of_a_providers_refusals_is_forgotten_after_an_hour(world: World) -> None:
     await world.enqueue("ada", model=FORBIDDEN)
     await run(world)
@@ -393,20 +267,3 @@ async def explained(world: World, job: str) -> str:
     reason = explain(record, outlook, world.runtime.settings, world.manual.now())["waiting_reason"]
     assert reason is not None
     return reason
-
-
-async def finish_all(world: World) -> None:
-    """All that runs completes."""
-    keys = world.runtime.queue.keys
-    for job in await world.raw("ZRANGEBYSCORE", keys.index, "0", f"({READY * BAND}"):
-        record = await world.runtime.records.read(job)
-        if record.state == "running":
-            await world.runtime.queue.finish(job, record.attempt, record.prediction, "completed", {})
-
-
-async def ticks(world: World, minutes: int) -> None:
-    """A tick in each minute, after which all that runs completes."""
-    for _ in range(minutes):
-        world.manual.advance(60)
-        await world.runtime.tick.run()
-        await finish_all(world)

@@ -1,0 +1,169 @@
+"""What was refused while the provider accepted others makes no innocent job wait for more than a create."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
+from shared.providers.base import Throttled
+from tests.queue.providers import FORBIDDEN, PAUSE, ChoosyProvider, finish_all, gates, run, state, ticks
+from tests.world import World, make_world
+
+
+@pytest.fixture
+def choosy() -> ChoosyProvider:
+    return ChoosyProvider(refuses={FORBIDDEN: Throttled("provider_auth", PAUSE, 403)})
+
+
+@pytest.fixture
+async def world(any_store: RunningServer | None, clock: ManualClock, choosy: ChoosyProvider) -> AsyncIterator[World]:
+    async with make_world(any_store, clock, {"replicate": choosy}, max_user_tasks=200) as made:
+        yield made
+
+
+async def test_a_refusal_that_others_have_disproved_stops_them_no_more(world: World, choosy: ChoosyProvider) -> None:
+    """Another job probes at once, and not after a pause."""
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    for n in range(5):
+        await world.enqueue(f"user{n}", model=FORBIDDEN, priority=5)
+        innocent = await world.enqueue(f"innocent{n}")
+        await run(world)
+        assert await state(world, innocent) == "running"
+        await finish_all(world)
+
+
+async def test_a_refusal_of_a_job_that_nothing_speaks_against_pauses_the_provider_all_the_same(
+    world: World, choosy: ChoosyProvider
+) -> None:
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    choosy.refuses |= {"acme/video": Throttled("provider_auth", PAUSE, 401)}
+    sent = len(choosy.created)
+    for n in range(5):
+        await world.enqueue(f"user{n}", model=FORBIDDEN if n % 2 else "acme/video")
+        await run(world)
+    assert len(choosy.created) <= sent + 2
+    assert (await gates(world))["~p0"] > world.manual.true_now
+
+
+NO_CREDIT = Throttled("billing", PAUSE, 402)
+BAD = {"input": {"prompt": "bad"}}
+GUILTY: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "one user": [("eve", {"model": FORBIDDEN})] * 2,
+    "two users": [("eve", {"model": FORBIDDEN}), ("mallory", {"model": FORBIDDEN})],
+    "one user, other models": [("eve", {**BAD, "model": "acme/one"}), ("eve", {**BAD, "model": "acme/two"})],
+    "one user, the model of all": [("eve", BAD)] * 2,
+}
+
+
+@pytest.mark.parametrize("guilty", GUILTY)
+async def test_what_others_have_disproved_makes_no_innocent_job_wait_for_more_than_a_create(
+    world: World, choosy: ChoosyProvider, guilty: str
+) -> None:
+    """A user with two such jobs made each job of others wait for more than a minute, without end."""
+    choosy.refuses["bad"] = choosy.refuses[FORBIDDEN]
+    for user, changes in GUILTY[guilty]:
+        await world.enqueue(user, **changes)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    for n in range(6):
+        await finish_all(world)
+        mine = [await world.enqueue(user, **changes) for user, changes in GUILTY[guilty]]
+        await run(world)
+        innocent = await world.enqueue(f"bob{n}")
+        await run(world)
+        assert await state(world, innocent) == "running"
+        for job in mine:
+            await world.runtime.queue.cancel(job, "app")
+
+
+@pytest.mark.parametrize("lifts", ["acme/still", "acme/video"])
+async def test_an_account_without_credit_gets_one_create_a_pause_though_its_users_were_refused_before(
+    world: World, choosy: ChoosyProvider, lifts: str
+) -> None:
+    """All users are suspects, and in one of two cases their only model too."""
+    users = [f"user{n}" for n in range(5)]
+    await make_suspects(world, choosy, users, lifts)
+    choosy.refuses, sent = {"acme/video": NO_CREDIT}, len(choosy.created)
+    for user in users * 4:
+        await world.enqueue(user)
+    await run(world)
+    at_once = len(choosy.created) - sent
+    assert at_once <= world.runtime.settings.max_concurrent_tasks
+    await ticks(world, 20)
+    assert 10 <= len(choosy.created) - sent - at_once <= 20
+    choosy.refuses = {}
+    await ticks(world, 5)
+    assert (await world.runtime.records.stats()).counters["completed"] > 5
+
+
+async def test_a_suspect_that_was_not_refused_in_this_pause_waits_all_the_same(
+    world: World, choosy: ChoosyProvider
+) -> None:
+    """In an outage each suspect would be one create more."""
+    users = [f"user{n}" for n in range(5)]
+    await make_suspects(world, choosy, users, "acme/video")
+    choosy.refuses, sent = {"acme/video": NO_CREDIT}, len(choosy.created)
+    for user in users:
+        await world.enqueue(user)
+        await run(world)
+    assert len(choosy.created) == sent + 1
+    choosy.refuses = {}
+    innocent = await world.enqueue("zoe")
+    await run(world)
+    assert await state(world, innocent) == "running"
+
+
+async def test_refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model(
+    world: World, choosy: ChoosyProvider
+) -> None:
+    choosy.refuses = {"acme/video": NO_CREDIT}
+    for user in ("ada", "bob", "eve"):
+        await world.enqueue(user)
+    await run(world)
+    refusals = world.runtime.queue.keys.refusals(0)
+    assert len(await suspects(world)) == 4 and await world.raw("EXISTS", refusals)
+    choosy.refuses = {}
+    await ticks(world, 3)
+    assert not await suspects(world) and await world.raw("EXISTS", refusals)
+
+
+async def test_many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not(world: World) -> None:
+    """Without it no refusal of a job would count as disproved."""
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    refusals = world.runtime.queue.keys.refusals(0)
+    lifted = await world.raw("HGET", refusals, "lifted")
+    await world.raw("HSET", refusals, *[part for n in range(201) for part in (f"user:{n}", "1")])
+    await world.enqueue("eve", model=FORBIDDEN)
+    world.manual.advance(1.25 * PAUSE + 1)
+    await run(world)
+    assert len(await suspects(world)) <= 3 and await world.raw("HGET", refusals, "lifted") == lifted
+
+
+async def suspects(world: World) -> list[str]:
+    """The names of models and users that were refused."""
+    names = await world.raw("HKEYS", world.runtime.queue.keys.refusals(0))
+    return [name for name in names if name.startswith(("model:", "user:"))]
+
+
+async def make_suspects(world: World, choosy: ChoosyProvider, users: list[str], lifts: str) -> None:
+    """Jobs of these users are refused; then one of another user and of a model is accepted."""
+    choosy.refuses = {"acme/video": NO_CREDIT}
+    before = [await world.enqueue(user) for user in users]
+    await run(world)
+    for job in before:
+        await world.runtime.queue.cancel(job, "app")
+    choosy.refuses = {}
+    await world.enqueue("bob", model=lifts)
+    await ticks(world, 2)
