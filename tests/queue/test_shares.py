@@ -14,7 +14,7 @@ from shared.errors import KeyQueueFull, QueueFull, UserLimitReached, UserQueueFu
 from shared.jobqueue.constants import ALARMS, BAND, HISTORY, SLOT_SHARES, WAITING_SHARES
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.signing.shares import key_number, share_of, shares_of_key
-from tests.world import AUTH, OPERATOR, OTHER_AUTH, World, http_client, make_world, settings_for
+from tests.world import AUTH, OPERATOR, OTHER_AUTH, ObedientProvider, World, http_client, make_world, settings_for
 
 
 @pytest.fixture
@@ -320,6 +320,24 @@ async def test_a_held_job_starts_when_a_better_one_of_its_key_cannot(
         world.manual.advance(61 if how == "later pause" else 1)
         await claim(world)
         assert await state(world, other) == "running"
+
+
+async def test_a_refusal_hands_the_slot_of_a_key_to_a_held_job_of_another_provider(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """The pause is set first: the best held job, of the paused provider, does not count as one that can start."""
+    changes: dict[str, Any] = {"max_key_tasks": 1, "max_user_tasks": 5, "dispatch_on_submit": False}
+    changes |= {"provider_rates": "wavespeed:600", "provider_concurrency": "wavespeed:10"}
+    brings = {"wavespeed": ObedientProvider("wavespeed")}
+    async with make_world(any_store, clock, brings, providers="replicate,wavespeed", **changes) as world:
+        refused = await world.enqueue("zoe")
+        (row,) = (await world.runtime.queue.claim(10)).started
+        better = await world.enqueue("eve", priority=5)
+        other = await world.enqueue("bob", provider="wavespeed", model="acme/image")
+        await claim(world)
+        assert await state(world, better) == await state(world, other) == "delayed"
+        await world.runtime.queue.snooze(refused, row.attempt, delay=60, code="billing", status=402, pause=True)
+        assert await claim(world) == [other]
 
 
 async def test_of_many_held_jobs_some_are_looked_at_each_minute(slots: World) -> None:

@@ -100,6 +100,8 @@ local function refuse(fields)
   fields.refusals, fields.faults = text(tonumber(f.refusals or '0') + 1), text(faults)
   fields.refused_as, fields.refused_in = arg.code, text(pause)
   local answer
+  -- First: a held job of this provider is not one that can start.
+  redis.call('ZADD', key.index, gate_score(ends_at), gate)
   if f.cancel_requested == '1' then
     end_job(arg.id, f, 'canceled', fields, { note = note_outcome })
     answer = { 'finished', 'canceled', follow() }
@@ -109,7 +111,6 @@ local function refuse(fields)
     answer = put_aside(fields, delay * 2 ^ math.min(faults, MAX_DOUBLINGS)) -- mutant: growing delay
   end
   settle_circuits(f) -- mutant: refused probe of a circuit
-  redis.call('ZADD', key.index, gate_score(ends_at), gate)
   -- The user's other jobs at this provider cannot start now either.
   if answer[1] == 'delayed' and f.heirs == '1' then yield_seats(user_key(f.owner, f.user)) end
   local said = { at = arg.now, code = arg.code, status = arg.status, suspects_until = text(now + delay) }
