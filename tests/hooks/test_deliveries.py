@@ -260,10 +260,16 @@ async def test_a_function_that_dies_before_it_delivers_leaves_the_event_to_the_t
     assert (await delivery_of(world, job_id)).state == "delivered"
 
 
-async def test_a_deleted_job_sends_no_more_events(world: World, endpoint: Receiver) -> None:
+@pytest.mark.parametrize("how", ["deleted", "its user erased"])
+async def test_a_deleted_job_sends_no_more_events(world: World, endpoint: Receiver, how: str) -> None:
+    """The promise to notify at least once ends with the job."""
     job_id = await completed(world, endpoint.url())
     world.follow_ups()
-    await world.runtime.history.delete(job_id, "app")
+    if how == "deleted":
+        await world.runtime.history.delete(job_id, "app")
+    else:
+        record = await world.runtime.records.read(job_id)
+        assert (await world.runtime.erasure.erase_user("app", record.user, Budget(60))).jobs == 1
     world.manual.advance(31)
     await run(world)
     assert endpoint.received == [] and await left(world) == 0
