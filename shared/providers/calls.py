@@ -46,6 +46,7 @@ DEFAULT_PAUSE = 30.0
 ACCOUNT_PAUSE = 60.0  # s; missing credit or a wrong key takes at least as long to mend
 CONNECT_TIMEOUT = 5.0
 MAX_RUN = 86_400  # s
+BLOCK = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -137,13 +138,28 @@ class Calls:
 
     async def ask(self, method: str, path: str, timeout: float) -> Answer:
         """Sends a call that may be lost and returns the answer; raises ProviderUnavailable."""
-        # The address of a list's next page, for example, comes from outside; the key must only reach the provider.
-        if "://" in path and not path.startswith(str(self._client.base_url)):
-            raise ProviderUnavailable("the address does not belong to the provider")
         try:
             async with asyncio.timeout(timeout):
                 return await _answer(self._client, self._client.build_request(method, path))
         except (TimeoutError, httpx.HTTPError) as error:
+            raise ProviderUnavailable(type(error).__name__) from None
+
+    async def read(self, path: str, take: Callable[[bytes], None]) -> None:
+        """Hands over the answer to a GET block by block, whatever its size: the caller sets a deadline.
+
+        Raises ProviderUnavailable for any status but 200, and what ``take`` raises.
+        """
+        # The address of a list's next page comes from outside; the key must only reach the provider.
+        if "://" in path and not path.startswith(str(self._client.base_url)):
+            raise ProviderUnavailable("the address does not belong to the provider")
+        try:
+            async with self._client.stream("GET", path) as response:
+                if response.status_code != 200:
+                    raise ProviderUnavailable(f"status {response.status_code}")
+                async for block in response.aiter_bytes(BLOCK):
+                    take(block)
+                    await asyncio.sleep(0)  # the deadline holds for blocks that have come already, too
+        except httpx.HTTPError as error:
             raise ProviderUnavailable(type(error).__name__) from None
 
     async def close(self) -> None:

@@ -19,10 +19,10 @@ class Unread(str):
 
 
 UNREAD = Unread()
-INTO = ("data", "results")  # members that hold predictions, and are taken apart too
-LEVELS = 3  # a page, its list, a prediction
+INTO = ("data",)  # WaveSpeed's envelope holds the prediction, which is taken apart too
+LEVELS = 2  # an envelope, its prediction
 # Members that a cut object may have behind its end. A cut list ends with UNREAD.
-ESSENTIAL = ("status", "output", "outputs", "next")
+ESSENTIAL = ("status", "output", "outputs")
 SPACE = re.compile(rb"[ \t\r\n]*+")
 # Possessive: no text, however it ends, makes them go back.
 STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?P<end>"|\Z)', re.DOTALL)

@@ -16,8 +16,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from shared.config.settings import Settings
 from shared.json_value import Json
@@ -44,8 +43,9 @@ from shared.providers.calls import (
     run_time,
 )
 from shared.providers.failures import clean
+from shared.providers.listing import PageReader
 from shared.providers.reading import UNREAD, read_answer
-from shared.providers.replicate_list import VERSION_ID, search
+from shared.providers.replicate_list import SHOWN, VERSION_ID, Search
 from shared.signing.webhooks import verify
 
 STATUSES: dict[str, PredictionStatus] = {
@@ -57,7 +57,7 @@ STATUSES: dict[str, PredictionStatus] = {
     "aborted": "canceled",  # the deadline passed before it started; not charged
 }
 PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
-MAX_PAGES = 20
+MAX_PAGES = 50  # of 100; an attempt's window of six minutes has 3,240 at 540 creates a minute
 NOT_FOUND = "Replicate runs no model of this name. Name a community model with its version: owner/model:version."
 
 
@@ -90,39 +90,37 @@ class Replicate:
             return None
 
     async def find(self, wanted: Wanted, timeout: float) -> Found:
-        return search(await self.list_since(wanted.since, timeout, until=wanted.until), wanted)
+        """Follows the pages of the list to the last one; a part of the list is no list.
 
-    async def list_since(self, moment: datetime, timeout: float, *, until: datetime | None = None) -> list[Json]:
-        """Returns the predictions created since then, newest first, as the API describes them; 100 per call.
-
-        It follows the pages to the last one. Raises ProviderUnavailable if one of them does not come, or if there are
-        more than MAX_PAGES: a part of the list is no list.
+        Raises ProviderUnavailable if a page does not come to its end, if all of them take longer than ``timeout``, or
+        if there are more than MAX_PAGES.
         """
-        found: list[Json] = []
-        path = f"predictions?created_after={quote(moment.isoformat())}"
-        if until is not None:
-            path += f"&created_before={quote(until.isoformat())}"
+        search = Search(wanted)
+        bounds = {"created_after": wanted.since.isoformat(), "created_before": wanted.until.isoformat()}
+        path = f"predictions?{urlencode(bounds)}"
         try:
             async with asyncio.timeout(timeout):
                 for _ in range(MAX_PAGES):
-                    entries, path = await self._page(path, timeout)
-                    found += entries
+                    path = await self._page(path, search)
                     if not path:
-                        return found
+                        return search.found
         except TimeoutError:
             raise ProviderUnavailable("the list took too long") from None
         raise ProviderUnavailable("the list has too many pages")
 
-    async def _page(self, path: str, timeout: float) -> tuple[list[Json], str]:
-        """Returns a page's predictions, and the path of the next page; '' on the last page, which says ``null``."""
-        answer = await self._calls.ask("GET", path, timeout)
-        document = answer.document
-        results, following = document.get("results"), document.get("next", 0)
-        if answer.status != 200 or not isinstance(results, list) or not isinstance(following, str | None):
-            raise ProviderUnavailable(f"status {answer.status}, and no page of a list")
-        if any(part is UNREAD for part in (*results, following)):
+    async def _page(self, path: str, search: Search) -> str:
+        """Judges a page's predictions, and returns the path of the next one; '' on the last page, which says null."""
+        reader = PageReader(SHOWN, search.judge)
+        try:
+            await self._calls.read(path, reader.feed)
+        except ValueError:
+            raise ProviderUnavailable("no page of a list") from None
+        following = reader.page.get("next", UNREAD)
+        if not reader.has_list or not isinstance(following, str | None):
+            raise ProviderUnavailable("no page of a list")
+        if not reader.is_whole or following is UNREAD:
             raise ProviderUnavailable("the page cannot be read to its end")
-        return results, following or ""
+        return following or ""
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         secrets = self._settings.replicate_webhook_secrets

@@ -10,7 +10,7 @@ a difference that none of these can explain.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +20,7 @@ from shared.providers.base import Found, Wanted
 from shared.providers.calls import PREDICTION_ID
 from shared.providers.reading import UNREAD
 
+SHOWN = ("id", "created_at", "model", "version", "input", "webhook")  # members of a prediction that tell whose it is
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,19 +33,28 @@ class Match(Enum):
     OTHER = "other"
 
 
-def search(listed: Sequence[Json], wanted: Wanted) -> Found:
-    """Returns the listed predictions that may be the wanted one; not complete if one of them cannot be read."""
-    found: dict[Match, list[str]] = {match: [] for match in Match}
-    is_complete = True
-    for entry in listed:
+class Search:
+    """Judges the predictions of a list one by one, and keeps their ids only."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._found: dict[Match, list[str]] = {match: [] for match in Match}
+        self._is_complete = True
+
+    def judge(self, entry: Json) -> None:
+        """Takes the next prediction of the list."""
         try:
-            prediction_id, match = _judged(entry, wanted)
+            prediction_id, match = _judged(entry, self._wanted)
         except (ValueError, TypeError):
-            is_complete = False
+            self._is_complete = False
         else:
-            found[match].append(prediction_id)
-    marked, alike, doubtful = (tuple(found[match]) for match in (Match.MARKED, Match.ALIKE, Match.DOUBTFUL))
-    return Found(marked, alike, doubtful, is_complete)
+            self._found[match].append(prediction_id)
+
+    @property
+    def found(self) -> Found:
+        """The predictions that may be the wanted one; not complete if one of the list cannot be read."""
+        marked, alike, doubtful = (tuple(self._found[match]) for match in (Match.MARKED, Match.ALIKE, Match.DOUBTFUL))
+        return Found(marked, alike, doubtful, self._is_complete)
 
 
 def _judged(entry: Json, wanted: Wanted) -> tuple[str, Match]:

@@ -1,7 +1,7 @@
 """What each answer of Replicate proves, against canned answers and the simulator."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,6 @@ import respx
 
 from local.simulator.running import RunningSimulator
 from shared.errors import Unauthenticated
-from shared.json_value import Json
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -21,6 +20,7 @@ from shared.providers.base import (
     Submission,
     Throttled,
     Unknown,
+    Wanted,
 )
 from shared.providers.failures import clean
 from shared.providers.loading import Providers
@@ -37,8 +37,9 @@ def submission(
     return Submission("job_1", 1, model, {"prompt": "x", **given}, webhook, 90)
 
 
-def ids_of(listed: Sequence[Json]) -> list[str]:
-    return [str(entry["id"]) for entry in listed if isinstance(entry, Mapping)]
+def anything_since(moment: datetime) -> Wanted:
+    """A submission that each listed prediction may belong to: it says nothing of its input."""
+    return Wanted("acme/video", {}, moment, moment + timedelta(days=1))
 
 
 @pytest.fixture
@@ -220,7 +221,7 @@ async def test_a_prediction_of_the_simulator_runs_to_its_end(simulated: Replicat
     simulator.advance(26)
     done = await simulated.get(outcome.prediction.id, 5)
     assert done.status == "completed" and done.output
-    assert ids_of(await simulated.list_since(began, 5)) == [done.id]
+    assert (await simulated.find(anything_since(began), 5)).doubtful == (done.id,)
     simulator.advance(3700)
     assert (await simulated.get(done.id, 5)).removed
 
@@ -236,7 +237,8 @@ async def test_the_list_of_the_simulator_is_read_page_by_page(simulated: Replica
     began = datetime.now(UTC) - timedelta(seconds=5)
     for number in range(103):
         await simulated.create(submission(webhook=None, prompt=str(number)), 15)
-    assert len(set(ids_of(await simulated.list_since(began, 15)))) == 103
+    found = await simulated.find(anything_since(began), 15)
+    assert len(set(found.doubtful)) == 103 and found.is_complete
 
 
 async def test_the_deadline_of_a_create_is_kept(simulated: Replicate) -> None:
@@ -252,7 +254,7 @@ async def test_reads_fail_in_two_ways_only(simulated: Replicate) -> None:
         await unreachable.get("p", 5)
     assert await unreachable.cancel("p", 5) is None
     with pytest.raises(ProviderUnavailable):
-        await unreachable.list_since(datetime.now(UTC), 5)
+        await unreachable.find(anything_since(datetime.now(UTC)), 5)
     await unreachable.close()
 
 
@@ -279,4 +281,4 @@ async def test_a_next_page_at_another_host_is_not_fetched(replicate: Replicate) 
     page = {"results": [], "next": "https://elsewhere.example/v1/predictions?cursor=x"}
     respx.get(url__startswith=f"{BASE}/predictions").respond(200, json=page)
     with pytest.raises(ProviderUnavailable):
-        await replicate.list_since(datetime.now(UTC), 5)
+        await replicate.find(anything_since(datetime.now(UTC)), 5)

@@ -9,7 +9,7 @@ from shared.clock import ManualClock
 from shared.jobqueue.state import JobState
 from shared.json_value import Json
 from shared.providers.base import Accepted, Found, Prediction, Submission, SubmissionOutcome, Unknown, Wanted
-from shared.providers.replicate_list import search
+from shared.providers.replicate_list import Search
 from tests.world import ObedientProvider, World, make_world
 
 STORM, LIMIT, RUN = 60, 240, 20  # s
@@ -43,7 +43,10 @@ class StormyProvider(ObedientProvider):
 
     async def find(self, wanted: Wanted, timeout: float) -> Found:
         self.looked_for.append(wanted)
-        return search(self._listed, wanted)
+        search = Search(wanted)
+        for entry in self._listed:
+            search.judge(entry)
+        return search.found
 
 
 async def deliver(world: World, provider: StormyProvider, clock: ManualClock) -> None:
