@@ -5,6 +5,10 @@ from tests.mutants.mutant import Mutant, python, targeted, unknown
 REST = "shared/store/rest.py"
 STORE = "tests/queue/test_store.py::test_"
 FUNCTIONS = "tests/http/test_functions.py::test_"
+UNREAD_INPUT = (
+    "tests/providers/test_replicate_list.py"
+    "::test_an_input_that_cannot_be_read_leaves_doubt_only_if_the_model_is_the_same"
+)
 AGAIN_TWICE = """\
 try:
     return await self._again(list(command))
@@ -21,6 +25,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "a receipt says that a refused job runs", "shared/jobs/admission.py",
         "refused", "return receipt",
         "tests/http/test_submit.py::test_a_receipt_says_what_the_submission_came_to[memory-outcome2-pending]",
+    ),
+    python(
+        "a list holds a member of any size", "shared/providers/listing.py",
+        "large member", "self._is_cut = False", f"{UNREAD_INPUT}[large]",
+    ),
+    python(
+        "a member that cannot be read hides a whole list", "shared/providers/listing.py",
+        "unread member", "raise", f"{UNREAD_INPUT}[deep]",
     ),
     python(
         "a create is sent again after a timeout", "shared/providers/calls.py",
