@@ -114,7 +114,7 @@ class Runtime:
         self.settlements = Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256)
-        self.health = HealthCheck(self.records, self.cache, configured, clock)
+        self.health = HealthCheck(self.records, self.queue, self.cache, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.batches = Batches(
             self.batch_queue,

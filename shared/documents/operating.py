@@ -166,7 +166,9 @@ class StoreHealth(TypedDict):
     code: NotRequired[str]
 
 
-Trouble = Literal["jobs_not_started", "provider_paused", "circuit_open", "submissions_unknown"]
+Trouble = Literal[
+    "jobs_not_started", "provider_paused", "circuit_open", "tick_is_late", "store_refuses", "submissions_unknown"
+]
 
 
 class Health(TypedDict):

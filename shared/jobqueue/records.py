@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.errors import JobNotFound, StoreRefused, StoreScriptError
+from shared.errors import JobNotFound
 from shared.jobqueue.reads import Counted, Explained, Facts, KeyCounts, Outlook, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.replies import Forgotten
@@ -98,9 +98,9 @@ class Records(Scripted):
 
     async def health(self) -> Facts:
         """What keeps jobs from their providers; one call, which also shows that the store answers."""
-        try:
-            return await self._run("health", Facts)
-        except (StoreRefused, StoreScriptError):
-            # A store that refuses scripts (full, or a read-only token) still answers a plain read.
-            value = await self._store.execute("HGET", self.keys.stats, "tick_at")
-            return Facts(int(value) if value else None)
+        return await self._run("health", Facts)
+
+    async def last_tick_at(self) -> int | None:
+        """When the last tick ran (ms), by a plain read; None if there was none."""
+        value = await self._store.execute("HGET", self.keys.stats, "tick_at")
+        return int(value) if value else None

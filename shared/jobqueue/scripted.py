@@ -1,7 +1,7 @@
 """How a script is called and answers: everything by name, and what must follow is done here."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -14,6 +14,7 @@ from shared.errors import (
     NotTerminal,
     Problem,
     QueueFull,
+    StoreError,
     StoreScriptError,
     UserLimitReached,
     UserQueueFull,
@@ -26,6 +27,7 @@ from shared.jobqueue.replies import Refusal, Reply
 from shared.jobqueue.script import Script, script
 from shared.jobqueue.terms import Terms
 from shared.store import Store
+from shared.store.refusals import OF_ALL_WRITES
 
 R = TypeVar("R", bound=Reply)
 
@@ -39,6 +41,7 @@ class Scripted:
         self._clock = clock
         self.follow_ups = follow_ups or FollowUps(clock)
         self.keys = Keys(settings.prefix)
+        self.refused_at: int | None = None  # ms; when the store refused the last script, unless it took one since
         self._standing: Mapping[str, Value] = {**self.keys.standing, **vars(Terms(settings))}
 
     async def _run(self, verb: str, kind: type[R], /, **given: Value) -> R:
@@ -53,13 +56,24 @@ class Scripted:
         values = self._values(called, given)
         keys = [self.keys.checked(name, values[name]) for name in called.keys]
         arguments = [text for argument in called.arguments for text in argument.written(values[argument.name])]
-        reply = reply_to(called, await self._store.execute("EVAL", called.text, str(len(keys)), *keys, *arguments))
+        reply = reply_to(called, await self._sent("EVAL", called.text, str(len(keys)), *keys, *arguments))
         if isinstance(reply, Refusal):
             raise self._refused(reply)
         self.follow_ups.note(getattr(reply, "follow", ""))
         if not isinstance(reply, kind):
             raise StoreScriptError(f"{verb} answered with {type(reply).__name__}, which its caller does not expect.")
         return reply
+
+    async def _sent(self, *command: str) -> Any:
+        """Executes a script and returns its answer; notes when the store refuses all writes."""
+        try:
+            answer = await self._store.execute(*command)
+        except StoreError as error:
+            if error.refusal in OF_ALL_WRITES:
+                self.refused_at = self._clock.now()
+            raise
+        self.refused_at = None
+        return answer
 
     def _refused(self, refusal: Refusal) -> Problem:
         """The error that the caller gets."""

@@ -11,11 +11,13 @@ from shared.clock import Clock
 from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
 from shared.documents.operating import Health, Trouble
-from shared.jobqueue import Facts, Records
+from shared.errors import StoreRefused, StoreScriptError
+from shared.jobqueue import Facts, JobQueue, Records
 
 KEPT = 5.0  # s
 CACHE_KEY = ":health"  # no job has such an id
 LOOK_AGAIN = 1.0  # s; a job that another call is about to start is no sign of trouble
+REFUSED_FOR = 60_000  # ms; for so long a refusal counts that this process has met
 LATE_AFTER_PERIODS = 3  # a healthy schedule may miss a run, or begin one late
 
 
@@ -25,13 +27,15 @@ class Look:
 
     facts: Facts
     latency: float
+    refuses: bool = False  # the store takes no script
 
 
 class HealthCheck:
     """Answers whether the deployment works."""
 
-    def __init__(self, records: Records, cache: Cache, settings: Settings, clock: Clock) -> None:
+    def __init__(self, records: Records, queue: JobQueue, cache: Cache, settings: Settings, clock: Clock) -> None:
         self._records = records
+        self._queue = queue
         self._cache = cache
         self._settings = settings
         self._clock = clock
@@ -52,6 +56,9 @@ class HealthCheck:
             "jobs_not_started": startable_age is not None and startable_age > self._late_after,
             "provider_paused": bool(paused),
             "circuit_open": circuits > 0,
+            # One that has had no tick yet may have a schedule of once a day.
+            "tick_is_late": tick_age is not None and tick_age > self._late_after,
+            "store_refuses": look.refuses or now - (self._queue.refused_at or 0) < REFUSED_FOR,
             "submissions_unknown": facts.unknown >= self._most_unknown,
         }
         degraded_by = [name for name, is_beyond in bounds.items() if is_beyond]
@@ -74,13 +81,21 @@ class HealthCheck:
 
     async def _look(self) -> Look:
         began = time.monotonic()
-        facts = await self._records.health()
-        latency = round((time.monotonic() - began) * 1000, 1)
+        try:
+            facts = await self._records.health()
+        except (StoreRefused, StoreScriptError):
+            # A store that refuses scripts (full, or a read-only token) still answers a plain read.
+            return Look(Facts(await self._records.last_tick_at()), _ms_since(began), refuses=True)
+        latency = _ms_since(began)
         if facts.since is not None and self._clock.now() - facts.since > self._late_after * 1000:
             await self._clock.sleep(LOOK_AGAIN)
             again = await self._records.health()
             facts = again if again.job == facts.job else replace(again, job="", since=None)
         return Look(facts, latency)
+
+
+def _ms_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)
 
 
 def _age(moment: int | None, now: int) -> int | None:

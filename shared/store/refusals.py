@@ -57,6 +57,17 @@ REFUSALS = (
     _code("starting", "LOADING", "it is starting", 5),
 )
 
+# Those that concern every write, and last until the operator or the plan changes something.
+OF_ALL_WRITES = (
+    "request_quota",
+    "daily_request_quota",
+    "bandwidth_quota",
+    "storage_full",
+    "token",
+    "token_rights",
+    "read_only",
+)
+
 
 def classify(text: str, *, is_trouble: bool = False) -> StoreError:
     """Returns the error that an answer's text means. ``is_trouble``: its status was 429 or 5xx."""

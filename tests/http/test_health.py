@@ -8,6 +8,7 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
+from shared.errors import StoreRefused
 from shared.providers.base import Throttled, Unknown
 from tests.http.calls import BODY
 from tests.queue.providers import open_circuit, run
@@ -184,4 +185,35 @@ async def test_a_late_tick_is_told_apart_from_what_it_leaves_undone(world: World
     await client.post("/api/process-queue", headers=PROCESSOR)
     world.manual.advance(3 * PERIOD + 1)
     body = (await client.get("/api/health")).json()
-    assert (body["status"], body["tick_is_late"]) == ("ok", True)
+    assert (body["degraded_by"], body["tick_is_late"]) == (["tick_is_late"], True)
+
+
+async def test_a_store_that_refuses_scripts_is_reported(valkey_world: World) -> None:
+    server = valkey_world.server
+    assert server is not None
+    server.inject("capacity", times=-1)
+    body = await health(valkey_world)
+    assert (body["status"], body["degraded_by"]) == ("degraded", ["store_refuses"])
+    server.clear_faults()
+    assert (await health(valkey_world))["degraded_by"] == []
+
+
+async def test_a_refused_write_is_reported_for_a_minute_or_until_the_next_one_is_taken(valkey_world: World) -> None:
+    server = valkey_world.server
+    assert server is not None
+    reported = []
+    for _ in range(2):
+        server.inject("capacity")
+        with pytest.raises(StoreRefused):
+            await valkey_world.enqueue("ada")
+        reported.append((await health(valkey_world))["degraded_by"])
+        valkey_world.manual.advance(59)
+        reported.append((await health(valkey_world))["degraded_by"])
+        valkey_world.manual.advance(2)
+        reported.append((await health(valkey_world))["degraded_by"])
+    assert reported == 2 * [["store_refuses"], ["store_refuses"], []]
+    server.inject("capacity")
+    with pytest.raises(StoreRefused):
+        await valkey_world.enqueue("ada")
+    await valkey_world.enqueue("ada")
+    assert (await health(valkey_world))["degraded_by"] == []
