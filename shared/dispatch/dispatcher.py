@@ -184,7 +184,9 @@ class Dispatcher:
                 return await self._fail(job, code, detail, once=may_pass)
             case Throttled(code, retry_after, status):
                 if code in ("billing", "provider_auth"):
-                    log.error("provider_account", provider=job.provider, code=code, status=status)
+                    log.error(
+                        "provider_account", provider=job.provider, code=code, status=status, job=job.id, model=job.model
+                    )
                     retry_after *= self._settings.timing_scale  # the provider did not ask for this time
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
                 # A refusal may concern all jobs, so it pauses the provider. An unreachable one pauses nothing.
