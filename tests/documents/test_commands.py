@@ -126,12 +126,15 @@ def test_the_calls_of_a_document_answer_what_it_shows(path: Path, stack: Stack, 
     (tmp_path / "boat.png").write_bytes(b"." * 84_213)
     variables = {
         **os.environ, "API_KEY": stack.api_key, "OPERATOR_TOKEN": stack.environment["OPERATOR_TOKEN"], "JOB": "",
-        "NO_PROXY": "127.0.0.1",
+        "PROVIDER_TOKEN": stack.environment["REPLICATE_API_TOKEN"],
+        "STORE_TOKEN": stack.environment["UPSTASH_REDIS_REST_TOKEN"], "NO_PROXY": "127.0.0.1",
     }  # fmt: skip
     for command in DOCUMENTS[path]:
         if not command.text.startswith("curl "):
             continue
         here = command.text.replace("http://127.0.0.1:8000", stack.urls.functions)
+        here = here.replace("http://127.0.0.1:8090", (stack.urls.provider or "").removesuffix("/v1"))
+        here = here.replace("http://127.0.0.1:8079", stack.urls.store or "")
         here = here.replace("http://127.0.0.1:8070/hook", hook_url(received))
         answer = answered(command, here, tmp_path, variables)
         variables["JOB"] = answer.get("id", variables["JOB"])
