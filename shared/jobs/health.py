@@ -58,7 +58,7 @@ class HealthCheck:
             "circuit_open": circuits > 0,
             # One that has had no tick yet may have a schedule of once a day.
             "tick_is_late": tick_age is not None and tick_age > self._late_after,
-            "store_refuses": look.refuses or now - (self._queue.refused_at or 0) < REFUSED_FOR,
+            "store_refuses": look.refuses or self._has_met_refusal(now),
             "submissions_unknown": facts.unknown >= self._most_unknown,
         }
         degraded_by = [name for name, is_beyond in bounds.items() if is_beyond]
@@ -73,6 +73,10 @@ class HealthCheck:
             "open_circuits": circuits,
             "unknown_submissions": facts.unknown,
         }
+
+    def _has_met_refusal(self, now: int) -> bool:
+        refused_at = self._queue.refused_at
+        return refused_at is not None and now - refused_at < REFUSED_FOR
 
     @property
     def _most_unknown(self) -> int:
