@@ -44,7 +44,7 @@ class PageReader:
     def __init__(self, wanted: Collection[str], take: Callable[[Json], None]) -> None:
         self.page: dict[str, Json] = {}
         self.has_list = False
-        self._wanted = {Place.PAGE: OF_PAGE, Place.ENTRY: wanted}
+        self._wanted: dict[Place, Collection[str]] = {Place.PAGE: OF_PAGE, Place.ENTRY: wanted}
         self._take = take
         self._place = Place.START
         self._entry: dict[str, Json] = {}
