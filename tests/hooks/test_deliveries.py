@@ -269,7 +269,7 @@ async def test_a_deleted_job_sends_no_more_events(world: World, endpoint: Receiv
         await world.runtime.history.delete(job_id, "app")
     else:
         record = await world.runtime.records.read(job_id)
-        assert (await world.runtime.erasure.erase_user("app", record.user, Budget(60))).jobs == 1
+        assert (await world.runtime.erasure.erase_user("app", record.user, Budget(60)))["jobs"] == 1
     world.manual.advance(31)
     await run(world)
     assert endpoint.received == [] and await left(world) == 0
