@@ -18,6 +18,7 @@ from shared.providers.replicate_api import Replicate
 from shared.providers.replicate_api import prediction_of as replicate_prediction
 from shared.providers.wavespeed import WaveSpeed
 from shared.providers.wavespeed import prediction_of as wavespeed_prediction
+from tests.providers.trees import TREES
 from tests.providers.wavespeed import BASE as WAVESPEED
 from tests.world import settings_for
 
@@ -26,11 +27,6 @@ SUBMISSION = Submission("job_1", 1, "acme/video", {"prompt": "x"}, None, 90)
 MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
 DIGITS = b"9" * 5000
 MiB = 1024 * 1024
-TREES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=12,
-)
 
 
 def nested(depth: int) -> bytes:

@@ -18,7 +18,7 @@ from shared.providers.listing import MAX_MEMBER, PageReader
 from shared.providers.reading import UNREAD
 from shared.providers.replicate_api import MAX_PAGES, Replicate
 from shared.providers.replicate_list import Search
-from tests.providers.test_reading import TREES
+from tests.providers.trees import TREES
 from tests.world import settings_for
 
 BASE = "https://api.replicate.com/v1"
@@ -199,7 +199,9 @@ async def test_a_page_may_have_any_size(replicate: Replicate) -> None:
 
 
 @pytest.mark.parametrize(
-    "shown", [NESTED, '{"prompt": "' + "x" * (MAX_MEMBER + 1) + '"}', '{"seed": ' + "9" * 5000 + "}"]
+    "shown",
+    [NESTED, '{"prompt": "' + "x" * (MAX_MEMBER + 1) + '"}', '{"seed": ' + "9" * 5000 + "}"],
+    ids=["deep", "large", "long number"],
 )
 @respx.mock
 async def test_an_input_that_cannot_be_read_leaves_doubt_only_if_the_model_is_the_same(
