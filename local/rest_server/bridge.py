@@ -8,6 +8,8 @@ from .catalogue import Catalogue, fixed_answer
 from .connections import Command, Connection, Connections, Failure, Reply
 from .scripts import Scripts
 
+MAX_KEY_BYTES = 32 * 1024  # Upstash's limit, by its pages on troubleshooting
+
 Guard: TypeAlias = Callable[[Command], Failure | None]
 """Returns the error to answer instead of running a command, or None to let it run."""
 
@@ -40,18 +42,14 @@ class Bridge:
 
     async def run(self, command: Command, guard: Guard) -> Reply:
         """Runs one command."""
-        refused = guard(command)
-        if refused is not None:
-            return refused
-        async with self._connections.lend() as connection:
-            return await self._run_on(connection, command)
+        return (await self.run_in_order([command], guard))[0]
 
     async def run_in_order(self, commands: list[Command], guard: Guard) -> list[Reply]:
         """Runs the commands one after another; others may run in between, and an error does not stop the rest."""
         replies: list[Reply] = []
         async with self._connections.lend() as connection:
             for command in commands:
-                refused = guard(command)
+                refused = guard(command) or await self._refused_key(connection, command)
                 replies.append(refused if refused is not None else await self._run_on(connection, command))
         return replies
 
@@ -60,12 +58,12 @@ class Bridge:
 
         The engine refuses what it can see is wrong while queueing: unknown commands and wrong numbers of arguments.
         """
-        for command in commands:
-            refused = guard(command)
-            if refused is not None:
-                return refused
         sent = [self._scripts.to_engine(command) for command in commands]
         async with self._connections.lend() as connection:
+            for command in commands:
+                refused = guard(command) or await self._refused_key(connection, command)
+                if refused is not None:
+                    return refused
             _, *queued, executed = await connection.ask_all([[b"MULTI"], *sent, [b"EXEC"]])
         if not isinstance(executed, list):
             return self._discarded(commands, queued) or _whole(executed)
@@ -93,6 +91,17 @@ class Bridge:
             return fixed[0]
         self.ledger.add_command(command)
         return self._scripts.to_caller(command, await connection.ask(*self._scripts.to_engine(command)))
+
+    async def _refused_key(self, connection: Connection, command: Command) -> Failure | None:
+        """Returns the error for a key that is too long, or None; asks the engine only if any argument is that long."""
+        if max(map(len, command)) <= MAX_KEY_BYTES:
+            return None
+        self.ledger.add_unbilled([b"COMMAND"])
+        keys = await connection.ask(b"COMMAND", b"GETKEYS", *command)
+        longest = max((len(key) for key in keys if isinstance(key, bytes)), default=0) if isinstance(keys, list) else 0
+        if longest <= MAX_KEY_BYTES:
+            return None
+        return Failure(f"ERR max key size exceeded. Limit: {MAX_KEY_BYTES} bytes, Actual: {longest} bytes")
 
     def _discarded(self, commands: list[Command], queued: list[Reply]) -> Failure | None:
         """Bills the commands that the engine refused to queue, as its counters do, and returns the first refusal."""

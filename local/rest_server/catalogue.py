@@ -30,9 +30,10 @@ FORBIDDEN_TO_READERS = frozenset((b"SCAN", b"KEYS"))
 
 
 class Catalogue:
-    """Knows from the engine's flags whether a command writes, and who may run it."""
+    """Knows from the engine which commands there are, whether one writes, and who may run it."""
 
-    def __init__(self, reading: frozenset[bytes]) -> None:
+    def __init__(self, known: frozenset[bytes], reading: frozenset[bytes]) -> None:
+        self._known = known
         self._reading = reading
 
     @classmethod
@@ -41,34 +42,35 @@ class Catalogue:
         described = await connection.ask(b"COMMAND")
         if not isinstance(described, list):
             raise TypeError(f"COMMAND answered {described!r}")
-        return cls(frozenset(_name_of(entry) for entry in described if _is_flagged_readonly(entry)))
+        known = frozenset(map(_name_of, described))
+        return cls(known, frozenset(_name_of(entry) for entry in described if _is_flagged_readonly(entry)))
 
     def writes(self, command: Command) -> bool:
         """Whether the command may change the database; EVAL, EVALSHA and FCALL always may."""
         name = command[0].upper()
         return name not in self._reading and name not in HARMLESS
 
+    def refusal(self, command: Command) -> Failure | None:
+        """Returns the error for a command that the REST API or the engine does not offer, or None if both do.
+
+        Worded as users quote it (sidekiq issue 5641), with the page's present address; Upstash documents no text.
+        """
+        name = command[0].upper()
+        blocks = name in (b"XREAD", b"XREADGROUP") and _has_block_option(command)
+        is_missing = name in UNAVAILABLE or name not in self._known
+        if is_missing or blocks or (name == b"CONFIG" and not _is_about_keyspace_events(command)):
+            shown = command[0].decode(errors="replace")
+            return Failure(
+                f"ERR Command is not available: '{shown}'. "
+                "See https://upstash.com/docs/redis/overall/compatibility for details"
+            )
+        return None
+
     def refusal_to_reader(self, command: Command) -> Failure | None:
         """Returns the error that a read-only token gets for this command, or None if it may run it."""
         if self.writes(command) or command[0].upper() in FORBIDDEN_TO_READERS:
             return no_permission(command)
         return None
-
-
-def refusal(command: Command) -> Failure | None:
-    """Returns the error for a command that the REST API does not offer, or None if it does.
-
-    Worded as users quote it (sidekiq issue 5641), with the page's present address; Upstash documents no text.
-    """
-    name = command[0].upper()
-    blocks = name in (b"XREAD", b"XREADGROUP") and _has_block_option(command)
-    if name in UNAVAILABLE or blocks or (name == b"CONFIG" and not _is_about_keyspace_events(command)):
-        shown = command[0].decode(errors="replace")
-        return Failure(
-            f"ERR Command is not available: '{shown}'. "
-            "See https://upstash.com/docs/redis/overall/compatibility for details"
-        )
-    return None
 
 
 def fixed_answer(command: Command) -> tuple[Reply] | None:

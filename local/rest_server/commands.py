@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from .connections import Command
 
-MAX_REQUEST_BYTES = 10 * 1024 * 1024  # the free and pay-as-you-go plans' limit on one request
+MAX_REQUEST_BYTES = 10 * 1024 * 1024  # the free and pay-as-you-go plans' limit on one request, and on its answer
 
 
 class BadRequestError(Exception):
@@ -23,9 +23,14 @@ async def read_body(chunks: AsyncIterator[bytes]) -> bytes:
         size += len(chunk)
         if size <= MAX_REQUEST_BYTES:
             kept += chunk
+    check_size(size)
+    return bytes(kept)
+
+
+def check_size(size: int) -> None:
+    """Raises BadRequestError if a request or its answer is too large. What an answer is about stays applied."""
     if size > MAX_REQUEST_BYTES:
         raise BadRequestError(f"ERR max request size exceeded. Limit: {MAX_REQUEST_BYTES} bytes, Actual: {size} bytes")
-    return bytes(kept)
 
 
 def from_path(raw_path: bytes, query: bytes, body: bytes) -> Command:
@@ -95,4 +100,6 @@ def _argument(element: object) -> bytes:
     if isinstance(element, str):
         # JSON may spell half a surrogate pair, which no UTF-8 can: it becomes U+FFFD, as in Go's decoder.
         return element.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    if element is None:
+        raise BadRequestError("ERR null args are not supported")
     raise BadRequestError("ERR failed to parse command: arguments are strings, numbers or booleans")

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from .catalogue import no_permission
 from .connections import Command, Failure
+from .scripts import script_error
 
 UNTIL_CLEARED = -1
 
@@ -14,8 +15,8 @@ QUOTA_TEXT = (
     "See https://upstash.com/docs/redis/troubleshooting/max_requests_limit for details"
 )
 CAPACITY_TEXT = "ERR DB capacity quota exceeded. Threshold: 268435456 bytes, Usage: 268979370 bytes."
-# Of a command inside a script, as Upstash's clients' own tests quote such errors.
-INTERRUPTED_TEXT = f"ERR Error running script: @user_script:7: {CAPACITY_TEXT} stack traceback: [G]: in function 'call'"
+# Of a command inside a script.
+INTERRUPTED_TEXT = script_error(7, CAPACITY_TEXT)
 # Upstash's page on its free databases: "read and delete requests will not be affected".
 DELETES = frozenset((b"DEL", b"UNLINK"))
 
@@ -42,7 +43,7 @@ class Fault(StrEnum):
     APPLY_THEN_HTML_502 = "apply_then_html_502"
     """Applied, then a proxy's HTML page with status 502."""
     QUOTA = "quota"
-    """The month's commands are used up: each command is refused, a transaction as a whole."""
+    """The month's commands are used up: each command but PING is refused, a transaction as a whole."""
     CAPACITY = "capacity"
     """The database is full: commands that may write are refused, scripts among them; DEL and UNLINK are not."""
     INTERRUPTED = "interrupted"
@@ -135,7 +136,7 @@ class Faults:
 
 def refusal_by(fault: Fault, command: Command, writes: bool) -> Failure | None:
     """Returns the error that this fault answers instead of running the command, or None if the command may run."""
-    if fault is Fault.QUOTA:
+    if fault is Fault.QUOTA and command[0].upper() != b"PING":
         return Failure(QUOTA_TEXT)
     if fault is Fault.CAPACITY and writes and command[0].upper() not in DELETES:
         return Failure(CAPACITY_TEXT)

@@ -3,14 +3,50 @@
 Upstash locks the whole database for a script unless its first line is `#!lua flags=allow-key-locking`. Stock Redis and
 Valkey refuse that flag (Upstash's page on key locking; tried on both), so it is removed before the engine sees the
 script. That changes the script's SHA-1, so both digests are kept: EVALSHA and SCRIPT then work with the caller's. With
-the flag Upstash demands that every key is declared; that is not checked here.
+the flag Upstash demands that every key is declared. Lua in front of the script checks that here.
 """
 
+import re
 from hashlib import sha1
 
-from .connections import Command, Reply
+from .connections import Command, Failure, Reply
 
 FLAG = b"allow-key-locking"
+NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+RUNNING = (b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
+# How the engines word an error inside a script. Valkey shows no digest.
+RAISED = re.compile(r"(?P<text>.*) script: (?:[0-9a-f]{40}, )?on @user_script:(?P<line>\d+)\.", re.DOTALL)
+OWN = re.compile(r"ERR user_script:\d+: ")  # the text of Lua's own errors and of `error`
+SCRIPT_ERROR = "ERR Error running script: @user_script:"
+UNDECLARED = r"ERR Dynamic keys are not allowed in Lua scripts when \'allow-key-locking\' flag is set. Key was: "
+# Replaces `redis.call` and `redis.pcall`. The engine itself says which arguments of a command are keys. It would report
+# an error at the line of this code, so the text names the caller's: `?` after `return redis.call(...)`, a tail call.
+GUARD = " ".join(
+    """
+local redis = (function(redis, declared)
+  local known = {}
+  for _, key in ipairs(declared) do known[key] = true end
+  local function guarded(...)
+    local keys = redis.pcall('COMMAND', 'GETKEYS', ...)
+    for _, key in ipairs(keys.err and {} or keys) do
+      if not known[key] then
+        return redis.error_reply('UNDECLARED' .. key)
+      end
+    end
+    return redis.pcall(...)
+  end
+  local function call(...)
+    local reply = guarded(...)
+    if type(reply) == 'table' and reply.err then
+      local _, where = pcall(error, '', 3)
+      error({ err = 'ERR Error running script: @user_script:' .. (where:match(':(%d+):') or '?') .. ': ' .. reply.err })
+    end
+    return reply
+  end
+  return setmetatable({ call = call, pcall = guarded }, { __index = redis })
+end)(redis, KEYS)
+""".replace("UNDECLARED", UNDECLARED).split()
+).encode()
 
 
 class Scripts:
@@ -33,9 +69,11 @@ class Scripts:
         return command
 
     def to_caller(self, command: Command, reply: Reply) -> Reply:
-        """Returns the reply that the caller expects: SCRIPT LOAD answers the digest of the script as it was sent."""
+        """Returns the reply that the caller expects: the digest of the script as it was sent, and Upstash's errors."""
         if isinstance(reply, bytes) and _is_script(command, b"LOAD"):
             return _digest(command[2])
+        if isinstance(reply, Failure) and command[0].upper() in RUNNING:
+            return Failure(_worded(reply.text))
         return reply
 
     def _adapted(self, script: bytes) -> bytes:
@@ -49,7 +87,7 @@ class Scripts:
 
 
 def without_key_locking(script: bytes) -> bytes:
-    """Returns the script without the flag; its first line stays, so line numbers in errors stay right.
+    """Returns the script without the flag, guarded; each line stays where it is, so line numbers in errors stay right.
 
     Other flags stay in force. If none is left, the line becomes a comment: a bare `#!lua` would change the engine's
     rules for scripts that declare nothing.
@@ -60,7 +98,25 @@ def without_key_locking(script: bytes) -> bytes:
     before, _, flags = first.partition(b"flags=")
     kept = [flag for flag in flags.strip().split(b",") if flag != FLAG]
     line = before + b"flags=" + b",".join(kept) if kept else b"-- " + first
-    return line + newline + rest
+    return line + newline + GUARD + b" " + rest
+
+
+def script_error(line: int | str, text: str) -> str:
+    """Returns the error of a script in Upstash's form, as its clients' own tests quote it."""
+    return f"{SCRIPT_ERROR}{line}: {text} stack traceback: [G]: in function 'call'"
+
+
+def _worded(text: str) -> str:
+    """Returns an engine's error to a script as Upstash words it."""
+    if text.startswith("NOSCRIPT"):
+        return NO_SCRIPT
+    raised = RAISED.fullmatch(text)
+    if raised is None or text.startswith("OOM"):  # the engine's own limit, by which it refuses a script as a whole
+        return text
+    inside, line = raised["text"], raised["line"]
+    if inside.startswith(SCRIPT_ERROR):  # from the guard
+        line, _, inside = inside.removeprefix(SCRIPT_ERROR).partition(": ")
+    return script_error(line, OWN.sub("", inside, count=1))
 
 
 def _is_script(command: Command, subcommand: bytes) -> bool:

@@ -17,8 +17,7 @@ from starlette.types import Receive, Scope, Send
 from .admin import admin_router
 from .breakage import Breakage, NoResponse
 from .bridge import Bridge
-from .catalogue import refusal
-from .commands import BadRequestError, batch_from_body, from_body, from_path, read_body, token_in_query
+from .commands import BadRequestError, batch_from_body, check_size, from_body, from_path, read_body, token_in_query
 from .connections import Command, Failure
 from .faults import Faults, Injection, refusal_by
 from .sync_tokens import SyncTokens
@@ -97,10 +96,11 @@ class RestEndpoint:
             return _json(UNAUTHORIZED, 401)
         try:
             call = await _understand(request, role)
+            struck = self._faults.strike(call.commands)
+            response = await self._struck(struck, request, call) if struck else await self._run(call, None)
+            check_size(len(response.body))
         except BadRequestError as error:
             return _json({"error": str(error)}, 400)
-        struck = self._faults.strike(call.commands)
-        response = await self._struck(struck, request, call) if struck else await self._run(call, None)
         wrote = any(self._bridge.catalogue.writes(command) for command in call.commands)
         response.headers["upstash-sync-token"] = self._sync_tokens.after(wrote)
         return response
@@ -127,7 +127,7 @@ class RestEndpoint:
 
     def _refusal(self, role: Role, injection: Injection | None, command: Command) -> Failure | None:
         catalogue = self._bridge.catalogue
-        refused = refusal(command)
+        refused = catalogue.refusal(command)
         if refused is None and role is Role.READER:
             refused = catalogue.refusal_to_reader(command)
         if refused is None and injection is not None:

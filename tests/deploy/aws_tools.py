@@ -28,9 +28,8 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.upper() not in setting_names()}
 
 
-def node_modules() -> Path:
-    """Returns the folder with the packages that aws/package.json pins; their commands are in its .bin."""
-    wanted, folder = WANTED / "package.json", TOOLS / "node"
+def node_modules(wanted: Path = WANTED / "package.json", folder: Path = TOOLS / "node") -> Path:
+    """Returns the folder with the packages that a package.json pins; their commands are in its .bin."""
     if _is_new(folder, wanted.read_bytes()):
         if shutil.which("npm") is None:
             raise RuntimeError("npm is not on PATH; these tests need Node.js 20 or newer")

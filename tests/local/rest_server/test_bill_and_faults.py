@@ -11,7 +11,7 @@ import pytest
 
 from local.rest_server.faults import Fault
 from local.rest_server.running import RunningServer
-from tests.local.rest_server.calls import sdk
+from tests.local.rest_server.calls import run, sdk
 
 # The bill
 
@@ -118,7 +118,7 @@ def test_a_gateway_error_is_html(http: httpx.Client, server: RunningServer, faul
     ("fault", "status", "text", "reads"),
     [
         ("quota", 400, "ERR max requests limit exceeded. Limit: 500000, Usage: 500007", False),
-        ("capacity", 400, "ERR DB capacity quota exceeded", True),
+        ("capacity", 400, "ERR DB capacity quota exceeded. Threshold: 268435456 bytes, Usage: 268979370 bytes.", True),
         ("read_only", 400, "NOPERM", True),
         ("wrong_token", 401, "WRONGPASS", False),
         ("throttled", 429, "Too Many Requests", False),
@@ -139,6 +139,12 @@ def test_a_refusing_fault_applies_nothing(
     assert (http.get("/get/n").status_code == 200) is reads
     server.clear_faults()
     assert http.get("/get/n").json() == {"result": None}
+
+
+def test_a_ping_is_answered_when_the_months_commands_are_used_up(http: httpx.Client, server: RunningServer) -> None:
+    server.inject("quota", times=-1)
+    assert run(http, "PING") == {"result": "PONG"}
+    assert http.post("/multi-exec", json=[["PING"], ["GET", "n"]]).status_code == 400
 
 
 def test_a_full_database_still_deletes(http: httpx.Client, server: RunningServer) -> None:

@@ -63,6 +63,33 @@ def test_a_request_beyond_ten_megabytes_is_refused(http: httpx.Client) -> None:
     assert (answer.status_code, answer.json()) == (400, {"error": text})
 
 
+def test_an_answer_beyond_ten_megabytes_is_refused_though_its_command_is_applied(
+    http: httpx.Client, server: RunningServer
+) -> None:
+    server.ask("EVAL", "redis.call('SET', KEYS[1], string.rep('x', 10485760))", 1, "big")
+    text = "ERR max request size exceeded. Limit: 10485760 bytes, Actual: 10485773 bytes"
+    answer = http.post("/", json=["GETDEL", "big"])
+    assert (answer.status_code, answer.json()) == (400, {"error": text})
+    assert server.ask("EXISTS", "big") == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["SET", "{}", "v"], ["MGET", "a", "{}"], ["EVAL", "return 1", 1, "{}"], ["XREAD", "STREAMS", "{}", "0"]],
+)
+def test_a_key_beyond_32_kilobytes_is_refused_and_a_value_is_not(http: httpx.Client, command: list[object]) -> None:
+    def sent(size: int) -> list[object]:
+        return [word.format("k" * size) if isinstance(word, str) else word for word in command]
+
+    text = "ERR max key size exceeded. Limit: 32768 bytes, Actual: 32769 bytes"
+    answer = http.post("/", json=sent(32769))
+    assert (answer.status_code, answer.json()) == (400, {"error": text})
+    assert http.post("/multi-exec", json=[["SET", "a", "v"], sent(32769)]).json() == {"error": text}
+    assert http.post("/pipeline", json=[["EXISTS", "a"], sent(32769)]).json() == [{"result": 0}, {"error": text}]
+    assert http.post("/", json=sent(32768)).status_code == 200
+    assert run(http, "SET", "a", "v" * 32769) == {"result": "OK"}
+
+
 # Tokens
 
 
@@ -133,12 +160,14 @@ def test_a_failing_command_is_answered_400_with_the_text_of_redis(
 @pytest.mark.parametrize(
     "command",
     """BLPOP a 0|blmove a b LEFT LEFT 0|XREAD BLOCK 0 STREAMS s 0|WATCH a|MULTI|EXEC|SUBSCRIBE c|MONITOR
-    CLUSTER INFO|CLIENT LIST|SELECT 1|CONFIG GET maxmemory|CONFIG SET maxmemory 1""".replace("\n", "|").split("|"),
+    CLUSTER INFO|CLIENT LIST|SELECT 1|CONFIG GET maxmemory|CONFIG SET maxmemory 1
+    NOPE|nope a""".replace("\n", "|").split("|"),
 )
 def test_a_command_the_rest_api_lacks_is_answered_400(http: httpx.Client, command: str) -> None:
     answer = http.post("/", json=command.split())
     assert answer.status_code == 400
-    assert answer.json()["error"].startswith("ERR Command is not available: ")
+    page = "https://upstash.com/docs/redis/overall/compatibility"
+    assert answer.json() == {"error": f"ERR Command is not available: '{command.split()[0]}'. See {page} for details"}
 
 
 def test_keyspace_events_are_the_one_setting(http: httpx.Client) -> None:
@@ -157,6 +186,96 @@ def test_the_sync_token_changes_with_every_request_that_may_write(http: httpx.Cl
 
 def test_resp2_answers_are_refused(http: httpx.Client) -> None:
     assert http.get("/get/a", headers={"Upstash-Response-Format": "resp2"}).status_code == 400
+
+
+def test_an_argument_that_is_null_is_refused(http: httpx.Client) -> None:
+    assert run(http, "SET", "a", None) == {"error": "ERR null args are not supported"}
+
+
+# Scripts
+
+
+def test_an_unknown_script_is_answered_as_upstash_does(http: httpx.Client) -> None:
+    text = {"error": "NOSCRIPT No matching script. Please use EVAL."}
+    assert run(http, "EVALSHA", "0" * 40, 0) == text
+    assert http.post("/pipeline", json=[["EVALSHA", "0" * 40, 0]]).json() == [text]
+    assert http.post("/multi-exec", json=[["EVALSHA", "0" * 40, 0]]).json() == [text]
+
+
+@pytest.mark.parametrize("first", ["-- no flag", "#!lua flags=allow-key-locking"])
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        ("local n = redis.call('INCR', KEYS[1])", "ERR value is not an integer or out of range"),
+        ("redis.call('LPUSH', KEYS[1], 'x')", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("error('here')", "here"),
+        ("error({ err = 'MINE text' })", "MINE text"),
+        ("local none = nil; return none.field", "attempt to index local 'none' (a nil value)"),
+    ],
+)
+def test_an_error_in_a_script_names_its_line_in_upstashs_form(
+    http: httpx.Client, server: RunningServer, first: str, rest: str, text: str
+) -> None:
+    server.ask("SET", "k", "text")
+    answer = http.post("/", json=["EVAL", f"{first}\n\n{rest}", 1, "k"])
+    shown = f"ERR Error running script: @user_script:3: {text} stack traceback: [G]: in function 'call'"
+    assert (answer.status_code, answer.json()) == (400, {"error": shown})
+
+
+def test_an_error_that_a_script_returns_is_answered_as_it_is(http: httpx.Client) -> None:
+    assert run(http, "EVAL", "return redis.error_reply('MINE text')", 0) == {"error": "MINE text"}
+
+
+def test_a_script_that_the_engines_memory_refuses_is_no_error_inside_it(
+    http: httpx.Client, server: RunningServer
+) -> None:
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        refused = run(http, "EVAL", "return redis.call('SET', KEYS[1], 'v')", 1, "k")
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+    assert refused["error"].startswith("OOM command not allowed")
+
+
+LOCKING = "#!lua flags=allow-key-locking\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "stray"),
+    [
+        ("local n = redis.call('GET', KEYS[1]); return redis.call('GET', 'other')", "other"),
+        ("return redis.call('DEL', KEYS[1], ARGV[1])", "argument"),
+        ("local moved = redis.call('RENAME', KEYS[1], KEYS[1] .. ':2'); return moved", "k:2"),
+        ("return redis.call('EVAL', 'return 1', 1, 'inner')", "inner"),
+        ("local a = redis.pcall('SET', KEYS[1], 'changed'); return redis.pcall('SET', 'other', 'v')", "other"),
+    ],
+)
+def test_with_key_locking_a_key_that_is_not_declared_is_refused(
+    http: httpx.Client, server: RunningServer, script: str, stray: str
+) -> None:
+    server.ask("SET", "k", "v")
+    text = f"ERR Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is set. Key was: {stray}"
+    digest = run(http, "SCRIPT", "LOAD", LOCKING + script)["result"]
+    for command in (["EVAL", LOCKING + script], ["EVALSHA", digest]):
+        answer = http.post("/", json=[*command, 1, "k", "argument"])
+        assert answer.status_code == 400 and text in answer.json()["error"]
+    assert server.ask("EXISTS", "k", "other", "k:2") == 1
+    assert "Dynamic keys" not in str(run(http, "EVAL", script, 1, "k", "argument"))
+
+
+def test_with_key_locking_declared_keys_and_commands_without_keys_work_and_cost_the_same(
+    http: httpx.Client, server: RunningServer
+) -> None:
+    script = """redis.call('HSET', KEYS[2], 'at', redis.call('TIME')[1])
+    redis.pcall('INCR', KEYS[1])
+    return { redis.call('EXISTS', KEYS[1], KEYS[2]), redis.sha1hex('') ~= nil, redis.call('PING') }"""
+    bills = []
+    for text in (script, LOCKING + script):
+        server.flush()
+        server.reset_bill()
+        assert run(http, "EVAL", text, 2, "k", "h") == {"result": [2, 1, "PONG"]}
+        bills.append(server.bill())
+    assert bills[0] == bills[1]
 
 
 # Batches
