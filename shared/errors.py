@@ -1,21 +1,16 @@
 """Every error an answer can carry, as RFC 9457 problem documents.
 
     Problem                         code, http_status, retryable; detail, field, retry_after
-      InvalidRequest                400 / 411 / 413 / 415 / 422: the caller's input; names the field, never echoes it
+      InvalidRequest                400 / 411 / 413 / 415 / 422: the caller's input; names the field only
       Unauthenticated               401
-      JobNotFound                   404, the same for a job of another owner
-      BatchNotFound                 404, likewise
-      NoSuchEvent                   404
-      NoSuchFile                    404
+      JobNotFound, BatchNotFound    404, the same for a job of another owner
+      NoSuchEvent, NoSuchFile       404
       LinkRefused                   403: the signed URL of a file is not valid, or has expired
       RangeRefused                  416 with Content-Range
-      StorageUnavailable            503 with Retry-After
-      StateConflict                 409: NoStorage, NotWaiting, NotUnknown, NotFailed, NotTerminal, BelongsToBatch,
+      StateConflict, NotCompleted   409: NoStorage, NotWaiting, NotUnknown, NotFailed, NotTerminal, BelongsToBatch,
                                     AlreadyRedriven
-      NotCompleted                  409
-      UserLimitReached              429 with Retry-After
-      UserQueueFull, KeyQueueFull   429 with Retry-After
-      QueueFull                     503 with Retry-After
+      UserLimitReached              429 with Retry-After, as UserQueueFull and KeyQueueFull
+      QueueFull                     503 with Retry-After, as StorageUnavailable
       IdempotencyConflict           422
       StoreError                    503 with Retry-After
         StoreUnavailable            surely not applied
@@ -52,6 +47,17 @@ class Problem(Exception):
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
+class FixedProblem(Problem):
+    """Base of errors whose text never differs."""
+
+    reason: ClassVar[str]
+    at: ClassVar[str | None] = None  # the field
+    wait: ClassVar[int | None] = None  # s
+
+    def __init__(self) -> None:
+        super().__init__(self.reason, field=self.at, retry_after=self.wait)
+
+
 class InvalidRequest(Problem):
     """The request cannot be accepted; sending it again unchanged does not help."""
 
@@ -74,59 +80,49 @@ class Unauthenticated(Problem):
         return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", Basic realm="sluice"'}
 
 
-class JobNotFound(Problem):
+class JobNotFound(FixedProblem):
     """There is no such job for this caller."""
 
     code = "job_not_found"
     http_status = 404
     title = "No such job"
-
-    def __init__(self) -> None:
-        super().__init__("There is no job with this id.")
+    reason = "There is no job with this id."
 
 
-class BatchNotFound(Problem):
+class BatchNotFound(FixedProblem):
     """There is no such batch for this caller."""
 
     code = "batch_not_found"
     http_status = 404
     title = "No such batch"
-
-    def __init__(self) -> None:
-        super().__init__("There is no batch with this id.")
+    reason = "There is no batch with this id."
 
 
-class NoSuchEvent(Problem):
+class NoSuchEvent(FixedProblem):
     """The job has no such event to send again."""
 
     code = "no_such_event"
     http_status = 404
     title = "No such event"
-
-    def __init__(self) -> None:
-        super().__init__("This job had no such event, or no hook was to receive it.")
+    reason = "This job had no such event, or no hook was to receive it."
 
 
-class NoSuchFile(Problem):
+class NoSuchFile(FixedProblem):
     """The file never existed, or is no longer kept."""
 
     code = "no_such_file"
     http_status = 404
     title = "No such file"
-
-    def __init__(self) -> None:
-        super().__init__("There is no such file, or it is no longer kept.")
+    reason = "There is no such file, or it is no longer kept."
 
 
-class LinkRefused(Problem):
+class LinkRefused(FixedProblem):
     """This deployment did not sign the URL for this request, or the URL has expired."""
 
     code = "link_refused"
     http_status = 403
     title = "The link is not valid"
-
-    def __init__(self) -> None:
-        super().__init__("The link is not valid for this request, or it has expired.")
+    reason = "The link is not valid for this request, or it has expired."
 
 
 class RangeRefused(Problem):
@@ -144,14 +140,10 @@ class RangeRefused(Problem):
         return {**super().headers(), "Content-Range": f"bytes */{self.size}"}
 
 
-class StateConflict(Problem):
+class StateConflict(FixedProblem):
     """Base of errors of one cause: the state of the job, or of the deployment, does not allow the request."""
 
     http_status = 409
-    reason: ClassVar[str]
-
-    def __init__(self) -> None:
-        super().__init__(self.reason)
 
 
 class NoStorage(StateConflict):
@@ -162,16 +154,15 @@ class NoStorage(StateConflict):
     reason = "This deployment keeps no files: STORAGE_URL is not set."
 
 
-class StorageUnavailable(Problem):
+class StorageUnavailable(FixedProblem):
     """The storage does not answer."""
 
     code = "storage_unavailable"
     http_status = 503
     title = "Storage unavailable"
     retryable = True
-
-    def __init__(self) -> None:
-        super().__init__("The storage of files does not answer.", retry_after=10)
+    reason = "The storage of files does not answer."
+    wait = 10
 
 
 class NotWaiting(StateConflict):
@@ -222,24 +213,21 @@ class NotTerminal(StateConflict):
     reason = "The job has not ended; cancel it first."
 
 
-class NotCompleted(Problem):
+class NotCompleted(FixedProblem):
     """The job has no result and never will have one."""
 
     code = "not_completed"
     http_status = 409
     title = "The job has no result"
-
-    def __init__(self) -> None:
-        super().__init__("The job ended without a result; its status says why.")
+    reason = "The job ended without a result; its status says why."
 
 
 class NotCompletedYet(NotCompleted):
     """The job may have a result later."""
 
     retryable = True
-
-    def __init__(self) -> None:
-        Problem.__init__(self, "The job has not been completed yet.", retry_after=2)
+    reason = "The job has not been completed yet."
+    wait = 2
 
 
 class UserLimitReached(Problem):
@@ -251,17 +239,10 @@ class UserLimitReached(Problem):
     retryable = True
 
     def __init__(self, live: int, allowed: int) -> None:
-        super().__init__(
-            f"This user has {live} live tasks and may have {allowed}. Wait until one has ended.",
-            field="user_id",
-            retry_after=5,
-        )
-        self.translations = {
-            "zh": (
-                "该用户的进行中任务已达上限",
-                f"该用户已有 {live} 个进行中的任务，最多允许 {allowed} 个。请等待其中一个任务结束后再提交。",  # noqa: RUF001
-            )
-        }
+        detail = f"This user has {live} live tasks and may have {allowed}. Wait until one has ended."
+        super().__init__(detail, field="user_id", retry_after=5)
+        chinese = f"该用户已有 {live} 个进行中的任务，最多允许 {allowed} 个。请等待其中一个任务结束后再提交。"  # noqa: RUF001
+        self.translations = {"zh": ("该用户的进行中任务已达上限", chinese)}
 
 
 class UserQueueFull(Problem):
@@ -291,17 +272,14 @@ class QueueFull(Problem):
     retryable = True
 
 
-class IdempotencyConflict(Problem):
+class IdempotencyConflict(FixedProblem):
     """The Idempotency-Key was used before with another body."""
 
     code = "idempotency_conflict"
     http_status = 422
     title = "The idempotency key belongs to another request"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This Idempotency-Key was already used with a different body. Use a new key.", field="Idempotency-Key"
-        )
+    reason = "This Idempotency-Key was already used with a different body. Use a new key."
+    at = "Idempotency-Key"
 
 
 class StoreError(Problem):
