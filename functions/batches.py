@@ -1,7 +1,5 @@
 """/api/batches: many jobs with one progress."""
 
-import json
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -38,9 +36,8 @@ async def status(request: Request, batch_id: str) -> Response:
     async with runtime.call(request, Role.APPLICATION) as call:
         first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
-        batch = await call.runtime.batches.view(call.owner, batch_id, first, count)
-    # Written as ASCII, because a provider's output may hold lone surrogates, which UTF-8 cannot encode.
-    return Response(json.dumps(batch, separators=(",", ":")), media_type="application/json")
+        body = await call.runtime.batches.view(call.owner, batch_id, first, count)
+    return Response(body, media_type="application/json")
 
 
 @router.post("/api/batches/{batch_id}/cancel")

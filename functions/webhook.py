@@ -28,8 +28,9 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
     """200 once the end is recorded, or for an unknown job; 401 unless the provider sent it for this attempt."""
     async with runtime.call(request, Role.PROVIDER) as call:
         sluice = call.runtime
-        body = await _signed_body(request, provider, sluice)
+        # Before the body: a stranger, who has no nonce, makes this function hold no byte of it.
         job_id, attempt, incarnation = _addressee(request, provider, sluice.settings)
+        body = await _signed_body(request, provider, sluice)
         prediction = _prediction(body, provider, sluice)
         ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction, incarnation=incarnation)
         sluice.statuses.forget(job_id, ended=ended.is_over)
@@ -46,10 +47,10 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
 
 
 async def _signed_body(request: Request, provider: str, sluice: Runtime) -> bytes:
-    if provider not in NUMBERS:
-        raise Unauthenticated("There is no such provider.")
+    now, sender = sluice.clock.now(), sluice.providers[provider]
+    sender.read_headers(request.headers, now)
     body = await read_body(request, MAX_BODY)
-    sluice.providers[provider].verify(request.headers, body, sluice.clock.now())
+    sender.verify(request.headers, body, now)
     return body
 
 
@@ -65,6 +66,8 @@ def _addressee(request: Request, provider: str, settings: Settings) -> tuple[str
 
     It costs no read of the store: the script that records the end compares the incarnation with the job's.
     """
+    if provider not in NUMBERS:
+        raise Unauthenticated("There is no such provider.")
     job_id = request.query_params.get("job", "")
     attempt = request.query_params.get("attempt", "")
     incarnation = request.query_params.get("incarnation", "")

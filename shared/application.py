@@ -13,7 +13,10 @@ from shared import runtime
 from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
+from shared.requests.bodies import BoundedBodies
 
+# s; a third of a function, so that what follows has time for its calls
+MAX_BODY_TIME = 20.0
 MAX_LANGUAGES = 16  # of a header that are read
 # Starlette's own refusals, before any function is called.
 CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -21,10 +24,11 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 
 def create_app(*routers: APIRouter) -> FastAPI:
     """Returns an application with these routes. Reads the settings, so a deployment with faulty ones cannot start."""
-    runtime.settings()
+    settings = runtime.settings()
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
+    app.add_middleware(BoundedBodies, seconds=min(MAX_BODY_TIME, settings.function_max_duration / 3))
     app.add_middleware(NotStored)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)

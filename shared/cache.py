@@ -1,6 +1,7 @@
 """A small cache in this process: it keeps loaded values for a moment, and loads each only once at a time.
 
-Its size is bounded. A value's age counts from the start of its load, because it may show the state of that moment.
+The number and the bytes of its values are bounded. A value's age counts from the start of its load, because it may show
+the state of that moment.
 Errors are never kept; all callers that waited for a failed load get its error.
 """
 
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
-Ttl = float | Callable[[Value], float]
+
+MAX_BYTES = 16 * 1024 * 1024  # of all values of a cache
+MAX_VALUE = 256 * 1024  # bytes; callers at the same time still share one load of a larger value
+UNWEIGHED = 1024  # bytes; about what a small object takes
 
 
 @dataclass(frozen=True)
@@ -23,19 +27,37 @@ class Remembered(Generic[Value]):
     good_until: float
 
 
-class Cache:
-    """Holds at most ``size`` values, dropping the least recently used. Belongs to one event loop."""
+def _unweighed(_: object) -> int:
+    return UNWEIGHED
 
-    def __init__(self, size: int = 1024, *, clock: Callable[[], float] = time.monotonic) -> None:
+
+class Cache:
+    """Holds at most ``size`` values of ``max_bytes`` in all, dropping the least recently used.
+
+    Belongs to one event loop.
+    """
+
+    def __init__(
+        self, size: int = 1024, *, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._size = size
+        self._max_bytes = max_bytes
         self._clock = clock
         self._values: OrderedDict[str, Remembered[Any]] = OrderedDict()
+        self._weights: dict[str, int] = {}
+        self.held_bytes = 0  # of all values, as their callers weighed them
         self._loads: dict[str, asyncio.Task[Remembered[Any]]] = {}
 
-    async def remember(self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]]) -> Remembered[Value]:
+    async def remember(
+        self,
+        key: str,
+        ttl: float,
+        load: Callable[[], Awaitable[Value]],
+        weigh: Callable[[Value], int] = _unweighed,
+    ) -> Remembered[Value]:
         """Returns the value of ``key``; loads it unless a value is kept that is still good.
 
-        ``ttl`` is in seconds, or a function that returns the seconds for a given value.
+        ``ttl`` is in seconds. ``weigh`` returns a value's bytes; one with more than MAX_VALUE is good for no time.
         """
         known = self._values.get(key)
         if known is not None and known.good_until > self._clock():
@@ -43,7 +65,7 @@ class Cache:
             return known
         running = self._loads.get(key)
         if running is None:
-            running = asyncio.ensure_future(self._load(key, ttl, load))
+            running = asyncio.ensure_future(self._load(key, ttl, load, weigh))
             self._loads[key] = running
             running.add_done_callback(lambda task: self._forget_load(key, task))
         # Shielded: if one caller is cancelled, the load goes on for the others.
@@ -51,7 +73,7 @@ class Cache:
 
     def forget(self, key: str) -> None:
         """Drops the value. A load under way still answers its waiting callers, and its value is not kept."""
-        self._values.pop(key, None)
+        self._drop(key)
         self._loads.pop(key, None)
 
     def forget_all(self, prefix: str) -> None:
@@ -63,19 +85,31 @@ class Cache:
         """Returns for how many seconds the value is still good."""
         return max(0.0, remembered.good_until - self._clock())
 
-    async def _load(self, key: str, ttl: Ttl[Value], load: Callable[[], Awaitable[Value]]) -> Remembered[Value]:
+    async def _load(
+        self, key: str, ttl: float, load: Callable[[], Awaitable[Value]], weigh: Callable[[Value], int]
+    ) -> Remembered[Value]:
         began = self._clock()
         value = await load()
-        remembered = Remembered(value, began + (ttl(value) if callable(ttl) else ttl))
+        weight = weigh(value)
+        # mutant: heavy value
+        remembered = Remembered(value, began + (ttl if weight <= MAX_VALUE else 0.0))
         if self._loads.get(key) is asyncio.current_task():
-            self._keep(key, remembered)
+            self._keep(key, remembered, weight)
         return remembered
 
-    def _keep(self, key: str, remembered: Remembered[Value]) -> None:
+    def _keep(self, key: str, remembered: Remembered[Value], weight: int) -> None:
+        self._drop(key)
+        if remembered.good_until <= self._clock():
+            return
         self._values[key] = remembered
-        self._values.move_to_end(key)
-        while len(self._values) > self._size:
-            self._values.popitem(last=False)
+        self._weights[key] = weight
+        self.held_bytes += weight
+        while len(self._values) > self._size or self.held_bytes > self._max_bytes:  # mutant: bytes of a cache
+            self._drop(next(iter(self._values)))
+
+    def _drop(self, key: str) -> None:
+        self._values.pop(key, None)
+        self.held_bytes -= self._weights.pop(key, 0)
 
     def _forget_load(self, key: str, task: "asyncio.Task[Remembered[Any]]") -> None:
         if self._loads.get(key) is task:

@@ -1,7 +1,7 @@
 """Every error an answer can carry, as RFC 9457 problem documents.
 
     Problem                         code, http_status, retryable; detail, field, retry_after
-      InvalidRequest                400 / 411 / 413 / 415 / 422: the caller's input; names the field only
+      InvalidRequest                400 / 408 / 411 / 413 / 415 / 422: the caller's input; names the field only
       Unauthenticated               401
       JobNotFound, BatchNotFound    404, the same for a job of another owner
       NoSuchEvent, NoSuchFile       404

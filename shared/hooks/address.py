@@ -50,5 +50,7 @@ class HookAddresses:
         await check_hook_url(url, self._guard)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
-        remembered = await self._answers.remember(f"{host}:{port}", REMEMBERED_FOR, lambda: self._resolver(host, port))
+        remembered = await self._answers.remember(
+            f"{host}:{port}", REMEMBERED_FOR, lambda: self._resolver(host, port), lambda found: sum(map(len, found))
+        )
         return remembered.value

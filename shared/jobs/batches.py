@@ -182,20 +182,23 @@ class Batches:
             return False
         return True
 
-    async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> BatchDocument:
-        """Returns the caller's batch; raises BatchNotFound if it is unknown or another owner's."""
+    async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> bytes:
+        """Returns the caller's batch as JSON; raises BatchNotFound if it is unknown or another owner's."""
         if not is_job_id(batch_id):
             raise BatchNotFound
         key = f"batch:{batch_id}:{first}:{count}"
         remembered = await self._cache.remember(
-            key, self._settings.status_cache_ttl, lambda: self._load(batch_id, first, count)
+            key,
+            self._settings.status_cache_ttl,
+            lambda: self._load(batch_id, first, count),
+            lambda view: len(view[1]),
         )
-        owner, document = remembered.value
+        owner, body = remembered.value
         if owner != caller:
             raise BatchNotFound
-        return document
+        return body
 
-    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, BatchDocument]:
+    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, bytes]:
         batch = await self._queue.read(batch_id, first, count)
         now = self._clock.now()
         # Polls move a batch on without any schedule, as they do for a single job.
@@ -210,7 +213,9 @@ class Batches:
         def url_of(key: str) -> str:
             return self._bucket.url(key, now)
 
-        return batch.owner, batch_document(batch, url_of, gone_before=gone_before(self._settings, now))
+        document = batch_document(batch, url_of, gone_before=gone_before(self._settings, now))
+        # Written as ASCII, because a provider's output may hold lone surrogates, which UTF-8 cannot encode.
+        return batch.owner, json.dumps(document, separators=(",", ":")).encode()
 
     async def cancel(self, caller: str, batch_id: str, budget: Budget) -> CancelWord:
         """Cancels the jobs that have not ended: 'canceled', 'cancel_requested' if some run, or 'already_terminal'."""

@@ -24,7 +24,6 @@ from shared.outbox.worker import OutboxWorker
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
-MAX_KEPT_BYTES = 256 * 1024  # of a cached document; polls at the same time still share one read of a larger one
 ASK_TIMEOUT = 5.0  # s; a person may wait for a poll, so it asks briefly and does at most one round of work
 MAX_OUTLOOKS = 4096
 WAITING, NOT_WAITING = 'W/"w-', 'W/"n-'  # the beginnings of ETags
@@ -80,7 +79,11 @@ class Statuses:
         if not is_job_id(job_id):
             raise JobNotFound
         is_hinted = known_etag.startswith(NOT_WAITING)
-        remembered = await self._cache.remember(job_id, self._ttl, lambda: self._load(job_id, is_hinted))
+        # Also of an ended job for this time only: another process may delete it, and its id may be used again.
+        ttl = self._settings.status_cache_ttl
+        remembered = await self._cache.remember(
+            job_id, ttl, lambda: self._load(job_id, is_hinted), lambda view: len(view.body)
+        )
         if remembered.value.owner != caller:  # mutant: owner
             raise JobNotFound
         return remembered
@@ -94,12 +97,6 @@ class Statuses:
         self._cache.forget(job_id)
         if ended:
             self._remember_outlook(job_id, Outlook())
-
-    def _ttl(self, view: StatusView) -> float:
-        if len(view.body) > MAX_KEPT_BYTES:
-            return 0.0
-        # Also of an ended job: another process may delete it, and its id may be used again.
-        return self._settings.status_cache_ttl
 
     async def _load(self, job_id: str, is_hinted: bool) -> StatusView:
         job, outlook = await self._read(job_id, is_hinted)

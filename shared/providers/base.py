@@ -135,6 +135,9 @@ class Provider(Protocol):
         Raises ProviderUnavailable.
         """
 
+    def read_headers(self, headers: Mapping[str, str], now: int) -> None:
+        """Raises Unauthenticated if no body could make this a webhook of the provider; called before it is read."""
+
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         """Raises Unauthenticated unless the provider signed this webhook."""
 

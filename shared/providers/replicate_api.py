@@ -46,7 +46,7 @@ from shared.providers.failures import clean
 from shared.providers.listing import PageReader
 from shared.providers.reading import UNREAD, read_answer
 from shared.providers.replicate_list import SHOWN, VERSION_ID, Search
-from shared.signing.webhooks import verify
+from shared.signing.webhooks import read_headers, verify
 
 STATUSES: dict[str, PredictionStatus] = {
     "starting": "running",
@@ -121,6 +121,9 @@ class Replicate:
         if not reader.is_whole or following is UNREAD:
             raise ProviderUnavailable("the page cannot be read to its end")
         return following or ""
+
+    def read_headers(self, headers: Mapping[str, str], now: int) -> None:
+        read_headers(headers, now=now, tolerance=self._settings.webhook_tolerance)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         secrets = self._settings.replicate_webhook_secrets

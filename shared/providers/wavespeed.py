@@ -53,7 +53,7 @@ from shared.providers.calls import (
 )
 from shared.providers.failures import clean
 from shared.providers.reading import read_answer
-from shared.signing.webhooks import V3, verify
+from shared.signing.webhooks import V3, read_headers, verify
 
 STATUSES: dict[str, PredictionStatus] = {
     "created": "running",
@@ -175,6 +175,9 @@ class WaveSpeed:
 
     async def find(self, wanted: Wanted, timeout: float) -> Found:
         return Found()
+
+    def read_headers(self, headers: Mapping[str, str], now: int) -> None:
+        read_headers(headers, now=now, tolerance=self._settings.webhook_tolerance, scheme=V3)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         secrets, tolerance = self._own.webhook_secrets, self._settings.webhook_tolerance

@@ -26,18 +26,20 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Returns the request's body; 413 as soon as more than ``limit`` bytes arrive, for any Content-Length."""
-    chunks: list[bytes] = []
-    size = 0
+    """Returns the request's body; 413 as soon as more than ``limit`` bytes are announced, or arrive."""
+    too_large = InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+        raise too_large
+    body = bytearray()  # one block: a list of parts of a byte each would take fifty times as much
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
-            chunks.append(chunk)
+        async for part in request.stream():
+            if len(body) + len(part) > limit:
+                raise too_large
+            body += part
     except ClientDisconnect:
         raise InvalidRequest("The body did not arrive completely.", http_status=400) from None
-    return b"".join(chunks)
+    return bytes(body)
 
 
 async def read_model(request: Request, limit: int, model: type[Model]) -> Model:

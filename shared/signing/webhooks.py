@@ -79,19 +79,30 @@ def verify(
 
     Raises Unauthenticated otherwise, and no other error for any headers.
     """
-    message_id = headers.get("webhook-id", "")
-    stamp = headers.get("webhook-timestamp", "")
-    parts = headers.get("webhook-signature", "").split(" ")[:MAX_SIGNATURES]
-    candidates = [_candidate(part, scheme) for part in parts]
-    if not message_id or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
-        raise Unauthenticated("The webhook carries no valid signature.")
-    if abs(now / 1000 - int(stamp)) > tolerance:  # mutant: age
-        raise Unauthenticated("The webhook's timestamp is outside the tolerance.")
+    message_id, stamp, candidates = read_headers(headers, now=now, tolerance=tolerance, scheme=scheme)
     for secret in secrets:
         expected = _digest(scheme.key(secret), message_id, stamp, body)
         if any(hmac.compare_digest(expected, candidate) for candidate in candidates):
             return
     raise Unauthenticated("The webhook carries no valid signature.")
+
+
+def read_headers(
+    headers: Mapping[str, str], *, now: int, tolerance: float, scheme: Scheme = V1
+) -> tuple[str, str, list[bytes]]:
+    """Returns the message's id, its timestamp, and the digests that it carries.
+
+    Raises Unauthenticated if no body could make these headers valid: no digest, or a timestamp outside the tolerance.
+    """
+    message_id = headers.get("webhook-id", "")
+    stamp = headers.get("webhook-timestamp", "")
+    parts = headers.get("webhook-signature", "").split(" ")[:MAX_SIGNATURES]
+    candidates = [digest for part in parts if (digest := _candidate(part, scheme))]
+    if not message_id or not candidates or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
+        raise Unauthenticated("The webhook carries no valid signature.")
+    if abs(now / 1000 - int(stamp)) > tolerance:  # mutant: age
+        raise Unauthenticated("The webhook's timestamp is outside the tolerance.")
+    return message_id, stamp, candidates
 
 
 def _candidate(part: str, scheme: Scheme) -> bytes:

@@ -101,7 +101,7 @@ def problems(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
 def test_the_errors_table_is_every_error() -> None:
     shown = [(row[0].strip("`"), row[1], row[3]) for row in rows(section(API, "## Errors")) if row[0].startswith("`")]
     expected = {(code, str(status), "no") for status, code in CODES.items()} | {("internal_error", "500", "yes")}
-    expected |= {(InvalidRequest.code, "400, 411, 413, 415, 422", "no"), ("not_completed", "409", "yes or no")}
+    expected |= {(InvalidRequest.code, "400, 408, 411, 413, 415, 422", "no"), ("not_completed", "409", "yes or no")}
     for problem in (kind for kind in problems() if hasattr(kind, "code")):
         if problem.code not in ("invalid_request", "not_completed") and problem.__module__ == Problem.__module__:
             expected.add((problem.code, str(problem.http_status), "yes" if problem.retryable else "no"))

@@ -230,6 +230,9 @@ class FaultyProvider:
 
         return await process.io(f"provider:{verb}", called)
 
+    def read_headers(self, headers: Mapping[str, str], now: int) -> None:
+        """Accepts any."""
+
     def verify(self, headers: Mapping[str, str], body: bytes, now: int) -> None:
         """Accepts all: webhooks here bypass functions/webhook.py, unsigned."""
 

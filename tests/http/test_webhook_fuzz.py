@@ -70,8 +70,10 @@ async def test_a_body_that_is_signed_and_no_prediction_is_400(real: World) -> No
         assert await post(real, body, signed(real, body), query_of(real)) == 400
 
 
-async def test_a_body_beyond_ten_megabytes_is_413(real: World) -> None:
-    assert await post(real, b"x" * (10 * 1024 * 1024 + 1), {}, "") == 413
+async def test_a_body_beyond_ten_megabytes_is_413_and_a_strangers_is_401(real: World) -> None:
+    body = b"x" * (10 * 1024 * 1024 + 1)
+    assert await post(real, body, signed(real, body), query_of(real)) == 413
+    assert await post(real, body, {}, "") == 401
 
 
 async def test_a_genuine_webhook_that_comes_too_late_is_401_and_a_poll_finds_the_end(real: World) -> None:

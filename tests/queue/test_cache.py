@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.cache import Cache
+from shared.cache import MAX_VALUE, Cache
 
 
 class Source:
@@ -63,11 +63,30 @@ async def test_age_counts_from_the_beginning_of_the_load() -> None:
     assert cache.left(await slow) == pytest.approx(0.5)
 
 
-async def test_the_time_to_live_may_depend_on_the_value() -> None:
-    time, source = Time(), Source()
-    cache = Cache(clock=time)
-    remembered = await cache.remember("k", lambda value: value * 10.0, source.load)
-    assert cache.left(remembered) == 10
+async def test_a_heavy_value_is_shared_by_those_who_wait_and_not_kept() -> None:
+    source, cache = Source(), Cache()
+    source.gate.clear()
+    waiting = [asyncio.create_task(cache.remember("k", 2, source.load, lambda _: MAX_VALUE + 1)) for _ in range(3)]
+    await source.begun()
+    source.gate.set()
+    values = await asyncio.gather(*waiting)
+    assert {remembered.value for remembered in values} == {1} and cache.left(values[0]) == 0
+    assert cache.held_bytes == 0
+    assert (await cache.remember("k", 2, source.load, lambda _: MAX_VALUE)).value == 2
+    assert cache.held_bytes == MAX_VALUE
+
+
+async def test_values_hold_at_most_so_many_bytes_and_the_oldest_goes_first() -> None:
+    source, cache = Source(), Cache(max_bytes=1000)
+    for key in ("a", "b", "a", "c"):
+        await cache.remember(key, 100, source.load, lambda _: 400)
+        assert cache.held_bytes <= 1000
+    loads = source.loads
+    await cache.remember("a", 100, source.load)
+    await cache.remember("c", 100, source.load)
+    assert source.loads == loads
+    cache.forget("a")
+    assert cache.held_bytes == 400
 
 
 async def test_an_error_reaches_all_who_wait_and_is_not_remembered() -> None:

@@ -1,0 +1,27 @@
+"""Mutants of the HTTP edge: what a caller may hold, and what an answer carries."""
+
+from tests.mutants.mutant import Mutant, python
+
+BODIES = "tests/http/test_bodies.py::test_"
+CACHE = "tests/queue/test_cache.py::test_"
+
+MUTANTS: tuple[Mutant, ...] = (
+    python(
+        "a value of any weight is kept", "shared/cache.py",
+        "heavy value", "remembered = Remembered(value, began + ttl)",
+        f"{CACHE}a_heavy_value_is_shared_by_those_who_wait_and_not_kept",
+    ),
+    python(
+        "a cache counts only its values", "shared/cache.py",
+        "bytes of a cache", "", f"{CACHE}values_hold_at_most_so_many_bytes_and_the_oldest_goes_first",
+        part=" or self.held_bytes > self._max_bytes",
+    ),
+    python(
+        "a body may take any time", "shared/requests/bodies.py", "slow body", "async with asyncio.timeout(None):",
+        f"{BODIES}a_body_that_does_not_come_is_408_and_its_connection_is_closed",
+    ),
+    python(
+        "a body that is not wanted is read for ever", "shared/requests/bodies.py", "endless body", "if False:",
+        f"{BODIES}an_endless_body_is_closed_on_every_route",
+    ),
+)  # fmt: skip
