@@ -1,4 +1,4 @@
-"""The FastAPI application around a function's routes: one form for errors, one default for caching."""
+"""The FastAPI application around a function's routes: one form for errors, and what all requests pass."""
 
 import gc
 
@@ -7,12 +7,13 @@ from fastapi.responses import JSONResponse
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import runtime
+from shared.config.settings import Settings
 from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
+from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
 
 # s; a third of a function, so that what follows has time for its calls
@@ -25,31 +26,22 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 def create_app(*routers: APIRouter) -> FastAPI:
     """Returns an application with these routes. Reads the settings, so a deployment with faulty ones cannot start."""
     settings = runtime.settings()
-    app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None)
+    # No redirect to a path without a slash: its address would be made from the caller's Host.
+    app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:
         app.include_router(router)
     app.add_middleware(BoundedBodies, seconds=min(MAX_BODY_TIME, settings.function_max_duration / 3))
-    app.add_middleware(NotStored)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(CommonHeaders, is_https=_is_https(settings))
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
 
 
-class NotStored:
-    """Adds ``Cache-Control: no-store`` to each answer that has no ``Cache-Control``."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_not_stored(message: Message) -> None:
-            # ASGI requires header names in lower case.
-            if message["type"] == "http.response.start" and b"cache-control" not in dict(message["headers"]):
-                message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
-            await send(message)
-
-        await self._app(scope, receive, send_not_stored)
+def _is_https(settings: Settings) -> bool:
+    """Whether callers reach this deployment by https, though a proxy may call its functions without."""
+    return (settings.public_base_url or "").startswith("https://")
 
 
 def create_handler(app: FastAPI) -> Mangum:
@@ -102,7 +94,7 @@ async def _answer_http(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(document, error.status_code, headers=error.headers, media_type=PROBLEM_JSON)
 
 
-async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
+async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
     log.error("bug", error=type(error).__name__, exc_info=error)
     document: ProblemDocument = {
         "type": "urn:sluice:problem:internal_error",
@@ -111,5 +103,6 @@ async def _answer_bug(_: Request, error: Exception) -> JSONResponse:
         "code": "internal_error",
         "retryable": True,
     }
-    # Starlette answers bugs outside of NotStored.
-    return JSONResponse(document, 500, headers={"Cache-Control": "no-store"}, media_type=PROBLEM_JSON)
+    # Starlette answers bugs outside of all other layers.
+    common = headers_for(request.scope, is_https=_is_https(runtime.settings()))
+    return JSONResponse(document, 500, headers=dict(common), media_type=PROBLEM_JSON)

@@ -13,17 +13,17 @@ https://cheatsheetseries.owasp.org: Server-Side Request Forgery Prevention, case
 
 import asyncio
 import functools
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Literal
 
 import httpx
+
+from shared.addresses import LOOPBACK, NUMBER, is_loopback, is_public, is_public_name
 
 Reason = Literal["scheme", "port", "userinfo", "host", "address", "unresolved", "redirect"]
 Resolver = Callable[[str, int], Awaitable[list[str]]]
@@ -39,26 +39,6 @@ MESSAGES: dict[Reason, str] = {
 }
 RESOLVE_TIMEOUT = 5.0  # s
 MAX_RESOLVING = 64  # names at the same time
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-PRIVATE_DOMAINS = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's resolution of 2024-07-29
-NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
-# getaddrinfo takes 2130706433, 0x7f.1 and 127.1 for addresses; no top-level domain is a number (URL Standard).
-NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
-
-# IANA's special-purpose registries, and what they leave out. ipaddress.is_global allows several of these.
-REFUSED = tuple(
-    ip_network(network)
-    for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-        "168.63.129.16/32",  # Azure's host, from inside any of its machines
-        "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
-        "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "2001::/23",  # protocol assignments; Teredo, benchmarking and ORCHID among them
-        "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3ffe::/16", "3fff::/20",
-    )
-)  # fmt: skip
-UNICAST = ip_network("2000::/3")  # the only part of IPv6 that public addresses are assigned from
-NAT64 = ip_network("64:ff9b::/96")  # an IPv4 address as seen from a network without IPv4 (RFC 6052)
 # The errors of a request other than EgressRefused, for modules that do not load httpx.
 TOO_SLOW = (TimeoutError, httpx.TimeoutException)
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError)
@@ -70,22 +50,6 @@ class EgressRefused(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(MESSAGES[reason])
         self.reason: Reason = reason
-
-
-def is_public(address: str) -> bool:
-    """Whether the literal address belongs to the public internet; False if it is not an address."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(parsed, IPv6Address):
-        if parsed.scope_id is not None:
-            return False
-        if parsed in NAT64 or parsed.ipv4_mapped is not None:
-            parsed = IPv4Address(int(parsed) & 0xFFFF_FFFF)
-        elif parsed not in UNICAST:
-            return False
-    return not any(parsed in network for network in REFUSED)
 
 
 @functools.cache
@@ -125,7 +89,7 @@ class Guard:
         if not is_local:
             self._check(url, host)
         addresses = await self._addresses(host, url.port or (80 if url.scheme == "http" else 443))
-        if not all(_is_loopback(address) if is_local else is_public(address) for address in addresses):
+        if not all(is_loopback(address) if is_local else is_public(address) for address in addresses):
             raise EgressRefused("address")
         return addresses[0]
 
@@ -136,8 +100,7 @@ class Guard:
             raise EgressRefused("port")
         if ":" in host or NUMBER.fullmatch(host):
             raise EgressRefused("address")
-        is_name = NAME.fullmatch(host) and host.rpartition(".")[2] not in PRIVATE_DOMAINS and _is_readable(url)
-        if not is_name or not self._is_listed(host):
+        if not (is_public_name(host) and _is_readable(url) and self._is_listed(host)):
             raise EgressRefused("host")
 
     def _is_listed(self, host: str) -> bool:
@@ -228,11 +191,4 @@ def _is_readable(url: httpx.URL | str) -> bool:
     try:
         return httpx.URL(url).host is not None
     except (httpx.InvalidURL, ValueError):
-        return False
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
         return False

@@ -5,7 +5,7 @@
       Unauthenticated               401
       JobNotFound, BatchNotFound    404, the same for a job of another owner
       NoSuchEvent, NoSuchFile       404
-      LinkRefused                   403: the signed URL of a file is not valid, or has expired
+      CrossSite, LinkRefused        403: a page of another site asks; a file's signed URL is not valid
       RangeRefused                  416 with Content-Range
       StateConflict, NotCompleted   409: NoStorage, NotWaiting, NotUnknown, NotFailed, NotTerminal, BelongsToBatch,
                                     AlreadyRedriven
@@ -78,6 +78,15 @@ class Unauthenticated(Problem):
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", Basic realm="sluice"'}
+
+
+class CrossSite(FixedProblem):
+    """A browser sent the key that it remembers, because a page of another site asked it to."""
+
+    code = "cross_site"
+    http_status = 403
+    title = "The call comes from another site"
+    reason = "HTTP Basic is not accepted from a page of another site. Open this address by itself."
 
 
 class JobNotFound(FixedProblem):

@@ -54,14 +54,15 @@ from shared.jobs.uploads import UploadRequest
 Refusals = tuple[type[Problem], ...]
 
 STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
-ASKED: Refusals = (errors.Unauthenticated, *STORE)  # of an operation that needs a caller and the store
+CALLED: Refusals = (errors.Unauthenticated, errors.CrossSite)  # of an operation that needs a caller
+ASKED: Refusals = (*CALLED, *STORE)  # and the store
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path, as the routes name them.
+    """One method of one path, as the routes name them. HEAD works where GET does, and has no row of its own for that.
 
     ``answers`` has a TypedDict, or a union of them, for each status; None for an answer without a JSON body. ``body``
     and ``query`` are models; ``numbers`` are single parameters of the query with their bounds. ``refuses_with`` lists
@@ -143,10 +144,10 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("POST", "/api/operate/make-room", {200: RoomMade}, GIVEN, body=RoomOrder),
     Operation("GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN, query=UndeliveredQuery),
-    Operation("GET", "/api/hooks", {200: HooksDocument}, (errors.Unauthenticated,)),
+    Operation("GET", "/api/hooks", {200: HooksDocument}, CALLED),
     Operation(
         "POST", "/api/uploads", {201: PreparedUpload},
-        (errors.InvalidRequest, errors.Unauthenticated, errors.NoStorage), body=UploadRequest,
+        (errors.InvalidRequest, *CALLED, errors.NoStorage), body=UploadRequest,
     ),
     Operation(
         "GET", "/api/files/{key:path}", {200: None, 206: None, 304: None},

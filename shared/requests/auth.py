@@ -13,7 +13,7 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from shared.config.settings import Settings
-from shared.errors import Unauthenticated
+from shared.errors import CrossSite, Unauthenticated
 from shared.requests.reading import read_body
 from shared.signing import qstash
 
@@ -77,6 +77,9 @@ def _application(request: Request, settings: Settings) -> str:
     if scheme.lower() == "bearer":
         return _owner_of_key(credentials.strip(), None, settings)
     if scheme.lower() == "basic":
+        # A browser sends what it remembers of a person, to any page that asks: a form or a picture of another site.
+        if request.headers.get("sec-fetch-site", "").lower() == "cross-site":  # mutant: cross site
+            raise CrossSite
         name, _, key = _decoded(credentials.strip()).partition(":")
         return _owner_of_key(key, name, settings)
     raise Unauthenticated("Send an API key as Bearer token, or its name and the key by HTTP Basic.")

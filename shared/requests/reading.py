@@ -7,6 +7,7 @@ an answer or on the way to the store. This module refuses them, while the caller
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable
 from typing import NoReturn, TypeVar
 
@@ -45,7 +46,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
     """Returns the request's JSON object as a model; InvalidRequest names the first invalid field."""
     _require_json(request)
-    return checked(model, parse_json(await read_body(request, limit)))
+    return checked(model, parse_json(_unpacked(request, await read_body(request, limit), limit)))
 
 
 async def read_optional_model(request: Request, limit: int, model: type[Model]) -> Model:
@@ -54,7 +55,7 @@ async def read_optional_model(request: Request, limit: int, model: type[Model]) 
     if not body:
         return checked(model, {})
     _require_json(request)
-    return checked(model, parse_json(body))
+    return checked(model, parse_json(_unpacked(request, body, limit)))
 
 
 def checked(model: type[Model], given: object) -> Model:
@@ -100,7 +101,11 @@ def parse_json(body: bytes) -> Json:
     """Returns the JSON document in ``body``; InvalidRequest for a value that could not be written as JSON again."""
     try:
         document: Json = json.loads(
-            body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
+            # A byte order mark is no part of the text, but some clients send one.
+            body.decode("utf-8-sig"),
+            parse_constant=_refuse,
+            parse_float=_finite,
+            object_pairs_hook=_once,
         )
     except RecursionError:
         raise _too_deep(None) from None
@@ -108,6 +113,25 @@ def parse_json(body: bytes) -> Json:
         raise InvalidRequest("The body is not valid JSON.", http_status=400) from None
     _inspect(document, 1, None)
     return document
+
+
+def _unpacked(request: Request, body: bytes, limit: int) -> bytes:
+    """Returns the body without its Content-Encoding; never unpacks more than ``limit`` bytes of it."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip"):
+        raise InvalidRequest("must be gzip, or absent", field="Content-Encoding", http_status=415)
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: gzip's header
+    try:
+        plain = unpacker.decompress(body, limit + 1)  # mutant: packed bomb
+    except zlib.error:
+        raise InvalidRequest("The body is not valid gzip.", http_status=400) from None
+    if len(plain) > limit:
+        raise InvalidRequest(f"The body may have at most {limit} bytes.", http_status=413)
+    if not unpacker.eof or unpacker.unused_data:
+        raise InvalidRequest("The body is not valid gzip.", http_status=400)
+    return plain
 
 
 def _require_json(request: Request) -> None:

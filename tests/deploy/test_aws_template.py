@@ -30,7 +30,8 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:sluice-alarms"
 def routes_of(routers: Any) -> set[Route]:
     """Returns the methods and paths that an application answers; HEAD next to its GET."""
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    return {(method, route.path) for route in routes for method in route.methods or ()}
+    served = {(method, route.path) for route in routes for method in route.methods or ()}
+    return served | {("HEAD", path) for method, path in served if method == "GET"}
 
 
 def served_by_the_app() -> set[Route]:

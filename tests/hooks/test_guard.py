@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import egress
-from shared.egress import (
-    MESSAGES,
-    REFUSED,
-    EgressRefused,
-    Guard,
-    guarded_client,
-    is_public,
-    resolve,
-)
+from shared.addresses import NAT64, REFUSED, is_public
+from shared.egress import MESSAGES, EgressRefused, Guard, guarded_client, resolve
 from shared.errors import InvalidRequest
 from shared.hooks.address import check_hook_url
 from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table, always
@@ -82,7 +75,7 @@ def test_a_refused_network_is_refused_from_its_first_to_its_last_address(
 def test_nothing_is_public_that_the_standard_library_knows_better(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
-    if is_public(str(address)) and getattr(address, "ipv4_mapped", None) is None and address not in egress.NAT64:
+    if is_public(str(address)) and getattr(address, "ipv4_mapped", None) is None and address not in NAT64:
         assert address.is_global and not address.is_multicast and not address.is_reserved
 
 

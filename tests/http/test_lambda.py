@@ -125,6 +125,7 @@ def test_every_route_has_a_function_and_every_function_its_routes(deployed: Runt
             for route in module.router.routes
             for method in route.methods
         }
+        wanted |= {("HEAD", path) for method, path in wanted if method == "GET"}
         if not any("httpApi" in e for e in own["events"]):
             continue  # the schedule has its own function
         given = {(e["httpApi"]["method"], e["httpApi"]["path"]) for e in own["events"] if "httpApi" in e}

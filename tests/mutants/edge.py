@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant, python
 
+ANSWERS = "tests/http/test_answers.py::test_"
 BODIES = "tests/http/test_bodies.py::test_"
 CACHE = "tests/queue/test_cache.py::test_"
 
@@ -23,5 +24,18 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a body that is not wanted is read for ever", "shared/requests/bodies.py", "endless body", "if False:",
         f"{BODIES}an_endless_body_is_closed_on_every_route",
+    ),
+    python(
+        "a page of another site uses what a browser remembers", "shared/requests/auth.py", "cross site", "if False:",
+        f"{ANSWERS}a_page_of_another_site_cannot_use_what_a_browser_remembers[GET /api/jobs]",
+    ),
+    python(
+        "a result leads to any address", "shared/jobs/results.py", "result redirect", 'return parts.scheme == "https"',
+        f"{ANSWERS}a_result_leads_only_to_public_names_by_https[https://192.168.1.1/reboot]",
+    ),
+    python(
+        "a packed body is unpacked whole", "shared/requests/reading.py",
+        "packed bomb", "plain = unpacker.decompress(body)[:limit]",
+        f"{ANSWERS}a_packed_body_is_bounded_by_what_it_unpacks_to",
     ),
 )  # fmt: skip
