@@ -68,7 +68,7 @@ async def _statistics(sluice: Runtime) -> Statistics:
         "delayed": stats.delayed,
         "backlog": stats.backlog,
         "dead": stats.dead,
-        "counters": {name: value for name, value in sorted(stats.counters.items()) if name != "tick_at"},
+        "counters": {name: value for name, value in sorted(stats.counters.items()) if not name.endswith("_at")},
         "unknown": stats.unknown,
         "unknown_jobs": [{"id": job_id, "submitted_at": str(iso(at))} for job_id, at in stats.lost.items()],
         "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),

@@ -50,7 +50,11 @@ async def _signed_body(request: Request, provider: str, sluice: Runtime) -> byte
     now, sender = sluice.clock.now(), sluice.providers[provider]
     sender.read_headers(request.headers, now)
     body = await read_body(request, MAX_BODY)
-    sender.verify(request.headers, body, now)
+    try:
+        sender.verify(request.headers, body, now)
+    except Unauthenticated:
+        await sluice.webhook_alarm.ring(provider)  # its nonce was right
+        raise
     return body
 
 

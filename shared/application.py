@@ -15,6 +15,7 @@ from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
+from shared.requests.refusals import Refusals
 
 # s; a third of a function, so that what follows has time for its calls
 MAX_BODY_TIME = 20.0
@@ -33,6 +34,7 @@ def create_app(*routers: APIRouter) -> FastAPI:
     app.add_middleware(BoundedBodies, seconds=min(MAX_BODY_TIME, settings.function_max_duration / 3))
     app.add_middleware(HeadAsGet)
     app.add_middleware(CommonHeaders, is_https=_is_https(settings))
+    app.state.refusals = Refusals(settings.signing_key)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
@@ -58,6 +60,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 (the handler is registered for it)
     if isinstance(error, StoreScriptError):
         log.error("store_script_error", text=error.text[:300])
+    request.app.state.refusals.note(request, error)
     headers, language = error.headers(), "en"
     if error.translations:
         language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))

@@ -37,6 +37,7 @@ from shared.jobs.listing import Listing
 from shared.jobs.redrive import Redrive
 from shared.jobs.settlement import Settlements
 from shared.jobs.status import Statuses
+from shared.jobs.webhook_alarm import WebhookAlarm
 from shared.log import configure_logs, log
 from shared.outbox.scope import Scope
 from shared.outbox.storing import Storing
@@ -91,6 +92,7 @@ class Runtime:
         self.records = Records(store, configured, clock)
         self.controls = Controls(store, configured, clock)
         self.limits = Limits(self.controls, configured, clock)
+        self.webhook_alarm = WebhookAlarm(self.controls)
         self.bucket = bucket or Bucket(configured)
         self.reconciler = Reconciler(
             self.queue, self.records, self.providers, durations, self.bucket, configured, clock

@@ -167,7 +167,13 @@ class StoreHealth(TypedDict):
 
 
 Trouble = Literal[
-    "jobs_not_started", "provider_paused", "circuit_open", "tick_is_late", "store_refuses", "submissions_unknown"
+    "jobs_not_started",
+    "provider_paused",
+    "circuit_open",
+    "tick_is_late",
+    "store_refuses",
+    "submissions_unknown",
+    "webhooks_refused",
 ]
 
 
@@ -186,6 +192,7 @@ class Health(TypedDict):
     paused_providers: list[str]
     open_circuits: int
     unknown_submissions: int
+    webhook_refused_age_seconds: int | None
 
 
 class Unavailable(TypedDict):

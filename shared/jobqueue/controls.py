@@ -25,3 +25,7 @@ class Controls(Scripted):
         """
         job = self.keys.job(job_id)
         return (await self._run("reprioritize", Done, job=job, id=job_id, owner=owner, priority=priority)).has_changed
+
+    async def note_refused_webhook(self) -> None:
+        """Notes that a webhook of the provider's own was refused now; one plain command, which may be repeated."""
+        await self._store.execute("HSET", self.keys.stats, "webhook_refused_at", str(self._clock.now()))

@@ -115,6 +115,7 @@ class Facts(Reply):
     since: int | None = None
     gates: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
+    webhook_refused_at: int | None = None  # a webhook with a right nonce had a wrong signature
 
 
 @dataclass(frozen=True)

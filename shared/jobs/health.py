@@ -18,6 +18,7 @@ KEPT = 5.0  # s
 CACHE_KEY = ":health"  # no job has such an id
 LOOK_AGAIN = 1.0  # s; a job that another call is about to start is no sign of trouble
 REFUSED_FOR = 60_000  # ms; for so long a refusal counts that this process has met
+WEBHOOK_REFUSED_FOR = 900  # s; each further webhook that is refused begins them anew
 LATE_AFTER_PERIODS = 3  # a healthy schedule may miss a run, or begin one late
 
 
@@ -52,6 +53,7 @@ class HealthCheck:
         circuits = sum(gate.startswith("~o") and "|" not in gate for gate in closed)  # not those of one user
         tick_age = _age(facts.tick_at, now)
         startable_age = _age(facts.since, now)
+        refused_age = _age(facts.webhook_refused_at, now)
         bounds: dict[Trouble, bool] = {
             "jobs_not_started": startable_age is not None and startable_age > self._late_after,
             "provider_paused": bool(paused),
@@ -60,6 +62,7 @@ class HealthCheck:
             "tick_is_late": tick_age is not None and tick_age > self._late_after,
             "store_refuses": look.refuses or self._has_met_refusal(now),
             "submissions_unknown": facts.unknown >= self._most_unknown,
+            "webhooks_refused": refused_age is not None and refused_age <= WEBHOOK_REFUSED_FOR,
         }
         degraded_by = [name for name, is_beyond in bounds.items() if is_beyond]
         return {
@@ -72,6 +75,7 @@ class HealthCheck:
             "paused_providers": paused,
             "open_circuits": circuits,
             "unknown_submissions": facts.unknown,
+            "webhook_refused_age_seconds": refused_age,
         }
 
     def _has_met_refusal(self, now: int) -> bool:

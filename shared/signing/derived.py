@@ -53,6 +53,11 @@ def file_tag(signing_secret: str, method: str, key: str, expires: int, *conditio
     return _derived(signing_secret, "file", method, key, str(expires), *conditions)
 
 
+def address_tag(signing_secret: str, address: str) -> str:
+    """Returns what stands for a caller's address in the log: the same each time, and no way back to the address."""
+    return _derived(signing_secret, "address", address)[:12]
+
+
 def number_for(signing_secret: str, *parts: str) -> int:
     """Returns a number of 128 bits for these parts."""
     return int(_derived(signing_secret, *parts), 16)

@@ -57,7 +57,7 @@ async def test_a_bug_has_the_common_headers_too(valkey_world: World, monkeypatch
         assert answer.status_code == 500 and set(HEADERS) <= set(answer.headers)
 
 
-async def test_https_alone_is_told_to_stay(valkey_world: World) -> None:
+async def test_only_https_has_strict_transport_security(valkey_world: World) -> None:
     from functions.index import app
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:

@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, python
 
 ANSWERS = "tests/http/test_answers.py::test_"
+REFUSED = "tests/http/test_refused_calls.py::test_"
 BODIES = "tests/http/test_bodies.py::test_"
 CACHE = "tests/queue/test_cache.py::test_"
 
@@ -37,5 +38,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "a packed body is unpacked whole", "shared/requests/reading.py",
         "packed bomb", "plain = unpacker.decompress(body)[:limit]",
         f"{ANSWERS}a_packed_body_is_bounded_by_what_it_unpacks_to",
+    ),
+    python(
+        "each address of a flood is logged", "shared/requests/refusals.py",
+        "bounded lines", "if _is_power_of_ten(count):", f"{REFUSED}a_flood_costs_a_bounded_log_and_no_command",
+    ),
+    python(
+        "each forged webhook costs a command", "shared/jobs/webhook_alarm.py",
+        "quiet alarm", "if False:", f"{REFUSED}a_wrong_webhook_secret_is_an_error_and_degrades_health",
     ),
 )  # fmt: skip

@@ -2,9 +2,10 @@
 -- With: keys, room
 -- KEYS: index, stats, lost, root
 -- ARGV: lease_now: moment?, slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers
--- Returns: {tick_at: moment?, job: text, since: moment?, gates: counts, unknown: count}
+-- Returns: {tick_at: moment?, job: text, since: moment?, gates: counts, unknown: count, webhook_refused_at: moment?}
 -- job, since: the job that could have started the longest ago, and when; '' if none can start now.
 -- unknown: how many submissions have an unknown outcome.
+-- webhook_refused_at: when a webhook with a right nonce was last refused for its signature.
 local limits = {
   slots = tonumber(arg.slot_limit),
   queues = numbers(arg.queue_limits),
@@ -78,6 +79,6 @@ end
 
 local head = read_head(limits.slots, 1)
 local job, since = oldest(head, read_room(head, limits, time))
-local tick_at = redis.call('HGET', key.stats, 'tick_at') or ''
+local f = read(key.stats, 'tick_at', 'webhook_refused_at')
 local unknown = redis.call('ZCOUNT', key.lost, 0, '+inf')
-return { tick_at, job, since, gates_of(head), unknown }
+return { f.tick_at or '', job, since, gates_of(head), unknown, f.webhook_refused_at or '' }

@@ -1,0 +1,100 @@
+"""Logs refused calls: counted and sampled, so that a flood costs a bounded log, and no command of the store.
+
+Within a minute, an address is logged at its 1st, 10th, 100th ... refusal of a kind, and so is a kind over all
+addresses from the 100th on. A line has the counts until then. Each process counts for itself.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from fastapi import Request
+from starlette.types import Scope
+
+from shared.addresses import is_public
+from shared.errors import CrossSite, LinkRefused, Problem, Unauthenticated
+from shared.log import log
+from shared.signing.derived import address_tag
+
+WINDOW = 60.0  # s
+MAX_LINES = 20  # a window, for single addresses
+MAX_ADDRESSES = 1000  # that a window distinguishes; the rest count together
+OTHERS = "others"
+KINDS = {"/api/webhook/": "webhook", "/api/operate/": "operator_token", "/api/process-queue": "scheduler_token"}
+
+
+class Refusals:
+    """Counts the refused calls of this process, by kind and by address."""
+
+    def __init__(self, signing_secret: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._secret = signing_secret
+        self._clock = clock
+        self._until = 0.0
+        self._lines = 0
+        self._by_address: Counter[tuple[str, str]] = Counter()
+        self._by_kind: Counter[str] = Counter()
+
+    def note(self, request: Request, error: Problem) -> None:
+        """Counts the error if it refuses the caller, and logs it if its turn has come."""
+        kind = _kind_of(request.url.path, error)
+        if kind is None:
+            return
+        if self._clock() >= self._until:
+            self._begin()
+        address = self._address(request.scope, kind)
+        self._by_address[kind, address] += 1
+        self._by_kind[kind] += 1
+        count, total = self._by_address[kind, address], self._by_kind[kind]
+        if _is_power_of_ten(count) and self._lines < MAX_LINES:  # mutant: bounded lines
+            self._lines += 1
+            log.warning("refused", kind=kind, address=address, count=count, total=total)
+        elif total >= 100 and _is_power_of_ten(total):
+            log.warning("refused", kind=kind, address="", count=total, total=total)
+
+    def _begin(self) -> None:
+        self._until = self._clock() + WINDOW
+        self._lines = 0
+        self._by_address.clear()
+        self._by_kind.clear()
+
+    def _address(self, scope: Scope, kind: str) -> str:
+        tag = address_tag(self._secret, network_of(caller_of(scope)))
+        is_new = (kind, tag) not in self._by_address
+        return OTHERS if is_new and len(self._by_address) >= MAX_ADDRESSES else tag
+
+
+def caller_of(scope: Scope) -> str:
+    """Returns the address of the caller; if a proxy connects, what the nearest one has added to X-Forwarded-For."""
+    connected = str((scope.get("client") or ("",))[0])
+    if is_public(connected):
+        return connected
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return (lines[-1].decode("latin-1").rpartition(",")[2].strip() if lines else "") or connected
+
+
+def network_of(address: str) -> str:
+    """Returns the address, or the /64 of an IPv6 address: a caller has all addresses of it."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ip_network((int(parsed), 64), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
+def _kind_of(path: str, error: Problem) -> str | None:
+    if isinstance(error, LinkRefused):
+        return "file_link"
+    if isinstance(error, CrossSite):
+        return "cross_site"
+    if isinstance(error, Unauthenticated):
+        return next((kind for start, kind in KINDS.items() if path.startswith(start)), "api_key")
+    return None
+
+
+def _is_power_of_ten(number: int) -> bool:
+    return str(number).strip("0") == "1"

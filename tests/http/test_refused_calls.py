@@ -1,0 +1,190 @@
+"""Refused calls leave a counted and sampled line; a wrong webhook secret is an alarm."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from local.rest_server.running import RunningServer
+from shared.clock import SystemClock
+from shared.providers.replicate_api import Replicate
+from shared.requests import refusals
+from shared.requests.refusals import MAX_LINES, WINDOW, Refusals, caller_of, network_of
+from shared.signing.webhooks import sign
+from tests.http.calls import BODY, webhook_url
+from tests.world import AUTH, World, http_client, make_world, settings_for
+
+SECRET, WRONG = "whsec_" + "QUJD" * 8, "whsec_" + "WFla" * 8
+
+
+@pytest.fixture(autouse=True)
+def fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.index import app
+
+    monkeypatch.setattr(app.state, "refusals", Refusals("secret"))
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    """The log's lines from warnings on, though tests log errors alone; events of other kinds too."""
+    saved = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with capture_logs() as written:
+        yield written
+    structlog.configure(**saved)
+
+
+def refused(lines: list[Any]) -> list[Any]:
+    return [line for line in lines if line["event"] == "refused"]
+
+
+def client_at(address: str) -> httpx.AsyncClient:
+    from functions.index import app
+
+    transport = httpx.ASGITransport(app=app, client=(address, 1))
+    return httpx.AsyncClient(transport=transport, base_url="http://sluice.test")
+
+
+KINDS = [
+    ("GET", "/api/jobs", {}, "api_key"),
+    ("POST", "/api/submit", {"Authorization": "Bearer wrong"}, "api_key"),
+    ("GET", "/api/operate/limits", AUTH, "operator_token"),
+    ("POST", "/api/process-queue", AUTH, "scheduler_token"),
+    ("POST", "/api/webhook/replicate?job=job_1&attempt=1&nonce=x", {}, "webhook"),
+    ("GET", "/api/files/results/x?expires=1&signature=x", {}, "file_link"),
+    ("GET", "/api/jobs", {"Authorization": "Basic YTpi", "Sec-Fetch-Site": "cross-site"}, "cross_site"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "kind"), KINDS)
+async def test_each_kind_of_refusal_leaves_a_line_with_the_hash_of_the_address(
+    method: str, path: str, headers: dict[str, str], kind: str, lines: list[Any]
+) -> None:
+    async with make_world(None, SystemClock(), storage_url="memory://refused"), client_at("93.184.215.14") as client:
+        answer = await client.request(method, path, headers=headers)
+        assert answer.status_code in (401, 403)
+    (line,) = refused(lines)
+    assert (line["kind"], line["count"], line["total"], line["log_level"]) == (kind, 1, 1, "warning")
+    assert len(line["address"]) == 12 and "93.184" not in json.dumps(line)
+    assert "wrong" not in json.dumps(line)
+
+
+async def test_a_flood_costs_a_bounded_log_and_no_command(valkey: RunningServer, lines: list[Any]) -> None:
+    async with make_world(valkey, SystemClock()):
+        valkey.reset_bill()
+        for number in range(300):
+            async with client_at(f"93.184.{number % 150}.1") as client:
+                assert (await client.get("/api/jobs")).status_code == 401
+        assert valkey.bill().calls == 0
+    written = refused(lines)
+    assert len(written) == MAX_LINES + 1
+    assert written[-1]["address"] == "" and written[-1]["total"] == 100
+
+
+async def test_one_address_is_logged_at_powers_of_ten_and_anew_each_minute(lines: list[Any]) -> None:
+    from functions.index import app
+
+    now = [0.0]
+    app.state.refusals = Refusals("secret", lambda: now[0])
+    async with make_world(None, SystemClock()), client_at("93.184.215.14") as client:
+        for _ in range(25):
+            await client.get("/api/jobs")
+        now[0] = WINDOW
+        await client.get("/api/jobs")
+    assert [line["count"] for line in refused(lines)] == [1, 10, 1]
+    assert len({line["address"] for line in refused(lines)}) == 1
+
+
+async def test_the_hash_depends_on_the_deployments_secret(lines: list[Any]) -> None:
+    from functions.index import app
+
+    async with make_world(None, SystemClock()), client_at("93.184.215.14") as client:
+        for secret in ("one", "two"):
+            app.state.refusals = Refusals(secret)
+            await client.get("/api/jobs")
+    assert len({line["address"] for line in refused(lines)}) == 2
+
+
+async def test_no_more_addresses_are_distinguished_than_the_bound(
+    lines: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from functions.index import app
+
+    monkeypatch.setattr(refusals, "MAX_ADDRESSES", 3)
+    async with make_world(None, SystemClock()):
+        for number in range(9):
+            async with client_at(f"93.184.215.{number}") as client:
+                await client.get("/api/jobs")
+        assert len(app.state.refusals._by_address) == 4
+    assert [line["address"] for line in refused(lines)][3] == "others"
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "expected"),
+    [
+        (("93.184.215.14", 1), b"8.8.8.8", "93.184.215.14"),
+        (("10.0.0.7", 1), b"1.2.3.4, 8.8.8.8", "8.8.8.8"),
+        (("127.0.0.1", 1), b"", "127.0.0.1"),
+        (None, b"8.8.8.8", "8.8.8.8"),
+        (None, None, ""),
+    ],
+)
+def test_a_caller_is_whom_the_nearest_proxy_names(client: Any, forwarded: bytes | None, expected: str) -> None:
+    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded)]
+    assert caller_of({"client": client, "headers": headers}) == expected
+
+
+def test_an_ipv6_caller_is_known_by_its_network() -> None:
+    assert network_of("2600:1f14::1") == network_of("2600:1f14::2") != network_of("2600:1f14:0:1::1")
+    assert (network_of("93.184.215.14"), network_of("no address")) == ("93.184.215.14", "")
+    assert network_of("::ffff:93.184.215.14") == "93.184.215.14", "as a server for both versions writes it"
+
+
+async def test_a_wrong_webhook_secret_is_an_error_and_degrades_health(valkey: RunningServer, lines: list[Any]) -> None:
+    changes = {"replicate_webhook_secret": SECRET}
+    replicate = Replicate(settings_for(valkey, **changes))
+    async with make_world(valkey, SystemClock(), {"replicate": replicate}, **changes) as world, http_client() as client:
+        await world.enqueue(start=True, job_id="job_1")
+        url, body = await webhook_url(world, "job_1"), json.dumps({"id": "p1", "status": "processing"}).encode()
+
+        async def post(path: str, secret: str) -> int:
+            stamp = world.clock.now() // 1000
+            signed = {"webhook-signature": sign(secret, "m", stamp, body)}
+            headers = {"webhook-id": "m", "webhook-timestamp": str(stamp)} | signed
+            return (await client.post(path, content=body, headers=headers)).status_code
+
+        assert await health_of(world) == ("ok", [], None)
+        valkey.reset_bill()
+        assert await post(url.replace("nonce=", "nonce=0"), WRONG) == 401
+        assert valkey.bill().calls == 0 and not errors(lines)
+        for _ in range(20):
+            assert await post(url, WRONG) == 401
+        assert valkey.bill().calls == 1
+        ((word, setting),) = errors(lines)
+        assert (word, setting) == ("webhook_secret_wrong", "REPLICATE_WEBHOOK_SECRET")
+        assert await health_of(world) == ("degraded", ["webhooks_refused"], 0)
+        assert await post(url, SECRET) == 200
+        await world.raw("HSET", world.runtime.queue.keys.stats, "webhook_refused_at", str(world.clock.now() - 901_000))
+        assert await health_of(world) == ("ok", [], 901)
+
+
+async def health_of(world: World) -> tuple[str, list[str], int | None]:
+    world.runtime.cache.forget_all(":health")
+    document = await world.runtime.health.view()
+    return document["status"], [*document["degraded_by"]], document["webhook_refused_age_seconds"]
+
+
+def errors(lines: list[Any]) -> list[tuple[str, str]]:
+    return [(line["event"], line.get("setting", "")) for line in lines if line["log_level"] == "error"]
+
+
+async def test_the_time_of_the_alarm_is_no_counter(valkey_world: World) -> None:
+    await valkey_world.runtime.controls.note_refused_webhook()
+    async with http_client(Authorization="Bearer operator-token-in-tests") as client:
+        await client.post("/api/submit", json=BODY, headers=AUTH)
+        assert "webhook_refused_at" not in (await client.get("/api/process-queue")).json()["counters"]
