@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
+from unicodedata import bidirectional, category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -29,12 +30,23 @@ MODEL = re.compile(
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20
+OVERRIDES = ("LRO", "RLO")  # Unicode's bidirectional classes; reading.py refuses lone surrogates in any text
+LINE_BREAKS = "\n\r\t"
 HookCheck = Callable[[str], Awaitable[None]]  # raises InvalidRequest for a URL that a hook must not have
 
 
-def _printable(value: str) -> str:
-    if not value.isprintable() or value != value.strip():
-        raise ValueError("must not hold control characters or begin or end with a space")
+def _name(value: str) -> str:
+    """Accepts what people write in any script: joiners, marks, emoji, and spaces of every kind and place."""
+    # An override shows the text behind it backwards, so that one id looks like another.
+    if any(category(c) == "Cc" or bidirectional(c) in OVERRIDES for c in value):  # mutant: characters of a name
+        raise ValueError("must not hold control characters or direction overrides")
+    return value
+
+
+def _text(value: str) -> str:
+    """Accepts the same, and paragraphs."""
+    if any(category(c) == "Cc" and c not in LINE_BREAKS for c in value):  # mutant: characters of a text
+        raise ValueError("must not hold control characters other than line breaks and tabs")
     return value
 
 
@@ -60,8 +72,8 @@ def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
 
 
 Model = Annotated[str, Field(max_length=200), AfterValidator(_model)]
-Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
-MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_name)]
+MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_text)]
 
 
 class JobChange(BaseModel):

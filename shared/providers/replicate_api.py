@@ -13,7 +13,6 @@ The SDK's 1.x does not know the status ``aborted``, and its 2.x repeats creates 
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import quote, urlencode
@@ -44,6 +43,7 @@ from shared.providers.calls import (
 )
 from shared.providers.failures import clean
 from shared.providers.listing import PageReader
+from shared.providers.progress import progress_of
 from shared.providers.reading import UNREAD, read_answer
 from shared.providers.replicate_list import SHOWN, VERSION_ID, Search
 from shared.signing.webhooks import read_headers, verify
@@ -56,7 +56,6 @@ STATUSES: dict[str, PredictionStatus] = {
     "canceled": "canceled",
     "aborted": "canceled",  # the deadline passed before it started; not charged
 }
-PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?%")
 MAX_PAGES = 50  # of 100; an attempt's window of six minutes has 3,240 at 540 creates a minute
 NOT_FOUND = "Replicate runs no model of this name. Name a community model with its version: owner/model:version."
 
@@ -174,9 +173,3 @@ def prediction_of(document: Json) -> Prediction:
         model=str(body.get("model") or ""),
         seconds=run_time(metrics.get("total_time")) if isinstance(metrics, dict) else None,
     )
-
-
-def progress_of(logs: Json) -> int | None:
-    """Returns the last percentage in the logs, as progress bars such as tqdm's print it; at most 99."""
-    found = PERCENT.findall(logs[-4000:]) if isinstance(logs, str) else []
-    return min(99, int(found[-1])) if found else None

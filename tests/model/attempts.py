@@ -326,7 +326,8 @@ def progress(model: Model, call: Call, reply: Any) -> Any:
     asked = (call.number("attempt"), "running", call["prediction"])
     if not job or (job["attempt"], job["state"], job.get("prediction")) != asked:
         return ["stale"]
-    job["progress"] = call["progress"]
+    if call.number("progress") > int(job.get("progress") or -1):
+        job["progress"] = call["progress"]
     return ["noted"]
 
 

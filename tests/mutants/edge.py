@@ -1,8 +1,9 @@
 """Mutants of the HTTP edge: what a caller may hold, and what an answer carries."""
 
-from tests.mutants.mutant import Mutant, python
+from tests.mutants.mutant import Mutant, lua, python
 
 ANSWERS = "tests/http/test_answers.py::test_"
+TEXTS = "tests/http/test_texts.py::test_"
 REFUSED = "tests/http/test_refused_calls.py::test_"
 BODIES = "tests/http/test_bodies.py::test_"
 CACHE = "tests/queue/test_cache.py::test_"
@@ -46,5 +47,18 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "each forged webhook costs a command", "shared/jobs/webhook_alarm.py",
         "quiet alarm", "if False:", f"{REFUSED}a_wrong_webhook_secret_is_an_error_and_degrades_health",
+    ),
+    python(
+        "a name may turn the text behind it around", "shared/jobs/request.py",
+        "characters of a name", "", f"{TEXTS}a_name_with_a_control_or_an_override_is_refused",
+        part=" or bidirectional(c) in OVERRIDES",
+    ),
+    python(
+        "a text may hold any control", "shared/jobs/request.py",
+        "characters of a text", "if False:", f"{TEXTS}a_name_with_a_control_or_an_override_is_refused",
+    ),
+    lua(
+        "progress falls with a late report", "progress", "falling progress", "",
+        "tests/queue/test_attempts.py::test_progress_never_falls_within_an_attempt_and_begins_anew_with_the_next[memory]",
     ),
 )  # fmt: skip

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from local.simulator.running import RunningSimulator
 from shared.errors import Unauthenticated
@@ -24,7 +26,8 @@ from shared.providers.base import (
 )
 from shared.providers.failures import clean
 from shared.providers.loading import Providers
-from shared.providers.replicate_api import Replicate, prediction_of, progress_of, request_of
+from shared.providers.progress import progress_of
+from shared.providers.replicate_api import Replicate, prediction_of, request_of
 from tests.world import settings_for
 
 BASE = "https://api.replicate.com/v1"
@@ -175,15 +178,47 @@ def test_a_body_without_a_prediction_is_refused(body: Any) -> None:
     ("logs", "percent"),
     [
         (" 12%|█▏        | 6/50 [00:01<00:10]\n 42%|████▏     | 21/50", 42),
+        ("\r  0%|          | 0/50 [00:00<?, ?it/s]\r 30%|███       | 15/50 [00:01<00:02]", 30),
         ("100%|██████████| 50/50", 99),
+        ("Denoising:  64%|██████▍   | 32/50 [00:04<00:02,  7.9it/s]", 64),
+        ("[=====>      ] 45.5%", 45),
+        ("45% [####----]", 45),
+        ("Frames ━━━━━━━━━━ 71% 0:00:12", 71),
         ("done: 7.5%", 7),
+        ("Progress: 33 %", 33),
+        ("Video generation 12% complete", 12),
+        ("88%", 88),
+        (" 42%|████▏     | 21/50\nGPU memory 45% used", 42),
+        ("GPU memory 45% used", None),
+        ("GPU utilization: 97%", None),
+        ("using 90% quality", None),
+        ("saved 12% of the tokens", None),
+        ("loss 0.3, accuracy 81%", None),
+        ("Progress: 333%", None),
+        ("Loading pipeline components...: 100%|██████████| 7/7", None),
+        ("Fetching 4 files:  50%|█████     | 2/4\nready", None),
+        ("* Extracting 4 files:  50%|█████     | 2/4", None),
+        (" 10%|█         | 5/50\nUploading: 100%|██████████| 1/1", 10),
         ("no numbers", None),
+        ("", None),
         (None, None),
         ({"a": 1}, None),
     ],
 )
-def test_progress_is_the_last_percentage_of_the_logs(logs: Any, percent: int | None) -> None:
+def test_progress_is_that_of_the_last_line_that_looks_like_a_bar(logs: Any, percent: int | None) -> None:
     assert progress_of(logs) == percent
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(alphabet="0123456789%.|[]=#>█ :-\nabProgressdone", max_size=4000))
+def test_progress_of_any_log_is_a_percentage_or_none(logs: str) -> None:
+    assert progress_of(logs) in (None, *range(100))
+
+
+@pytest.mark.parametrize("part", ["1%", "[=", " [", "█", "a:", "9 ", "done", "(", "= "])
+def test_no_log_makes_its_reader_slow(part: str) -> None:
+    """A reader that goes back and forth would need minutes; the tests' timeout ends it."""
+    assert progress_of(part * 4000) in (None, *range(100))
 
 
 def test_foreign_text_is_kept_short_and_on_one_line() -> None:

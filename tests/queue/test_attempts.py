@@ -195,6 +195,20 @@ async def test_progress_is_noted_for_the_current_prediction_only(world: World) -
     assert (await world.runtime.records.read(job_id)).progress == 40
 
 
+async def test_progress_never_falls_within_an_attempt_and_begins_anew_with_the_next(world: World) -> None:
+    queue, job_id = world.runtime.queue, await run_one(world)
+    for said, shown in ((40, 40), (12, 40), (40, 40), (41, 41), (0, 41)):
+        await queue.progress(job_id, 1, "p1", said)
+        assert (await world.runtime.records.read(job_id)).progress == shown
+    await queue.fail(job_id, 1, "p1", code="timeout", detail="", retryable=True)
+    world.manual.advance(600)
+    (again,) = (await queue.claim(1)).started
+    await queue.record(job_id, again.attempt, "p2")
+    assert (await world.runtime.records.read(job_id)).progress is None
+    await queue.progress(job_id, again.attempt, "p2", 0)
+    assert (await world.runtime.records.read(job_id)).progress == 0
+
+
 async def test_a_success_of_another_prediction_of_the_current_attempt_is_stale(world: World) -> None:
     job_id = await run_one(world)
     assert (await world.runtime.queue.finish(job_id, 1, "p9", "completed", {})).word == "stale"
