@@ -5,9 +5,13 @@ their deadlines: the scripts take the time from the store's clock (``TIME``). On
 """
 
 import asyncio
+import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol, overload
+
+SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 class Clock(Protocol):
@@ -68,3 +72,29 @@ def iso(milliseconds: int | None) -> str | None:
         return None
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_retry_after(headers: Mapping[str, str], now: int) -> float | None:
+    """Returns the s that an answer asks its caller to wait (RFC 9110, Retry-After); None if it asks for nothing.
+
+    It is a number, of which some servers send fractions, or a date. A date counts from the answer's own ``Date``, so
+    neither clock matters; without one from ``now`` (ms).
+    """
+    text = headers.get("retry-after", "").strip()
+    if SECONDS.fullmatch(text):
+        return float(text)
+    until, sent = _date(text), _date(headers.get("date", ""))
+    if until is None:
+        return None
+    return max(0.0, until - (now / 1000 if sent is None else sent))
+
+
+def _date(text: str) -> float | None:
+    """Returns the s since the epoch of a date in a header."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

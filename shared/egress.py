@@ -3,7 +3,8 @@
     URL ──▶ check the form: https, port 443, a name with a dot, no credentials
         ──▶ resolve the name, once per request
         ──▶ refuse the name if any of its addresses is not public
-        ──▶ connect to the checked address; Host, SNI and the certificate's check still use the name
+        ──▶ connect to the first of the checked addresses that takes a connection; Host, SNI and the certificate's
+            check still use the name
 
 A check of the URL alone is not enough: the name may resolve to another address a moment later. So the address that was
 checked is the address that is called. Redirects are not followed, the environment's proxies are not used, and cookies
@@ -15,8 +16,12 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
@@ -25,7 +30,7 @@ import httpx
 
 from shared.addresses import LOOPBACK, NUMBER, is_loopback, is_public, is_public_name
 
-Reason = Literal["scheme", "port", "userinfo", "host", "address", "unresolved", "redirect"]
+Reason = Literal["scheme", "port", "userinfo", "host", "address", "unresolved", "lookup", "redirect"]
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 
 MESSAGES: dict[Reason, str] = {
@@ -35,10 +40,19 @@ MESSAGES: dict[Reason, str] = {
     "host": "this host may not be called",
     "address": "the host is, or has, an address that is not public",
     "unresolved": "the host cannot be found",
+    "lookup": "the host could not be looked up in time",
     "redirect": "a redirect is not followed",
 }
 RESOLVE_TIMEOUT = 5.0  # s
-MAX_RESOLVING = 64  # names at the same time
+MAX_RESOLVING = 64  # names at the same time, each in a thread
+MAX_RESOLVING_OF_ONE = 8  # of these for one owner: slow names of one must not hold up another's
+LOOK_AGAIN = 0.02  # s
+MAX_ADDRESSES = 4  # of a host that are tried
+CONNECT_EACH = 3.0  # s for an address that is not the last
+# What the resolver says of a name that does not exist, as against a failure of its own (EAI_AGAIN, a time-out).
+NO_SUCH_NAME = {
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
+}
 # The errors of a request other than EgressRefused, for modules that do not load httpx.
 TOO_SLOW = (TimeoutError, httpx.TimeoutException)
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError)
@@ -58,13 +72,54 @@ def _resolvers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(MAX_RESOLVING, "resolve")
 
 
+class Turns:
+    """Counts the threads that look up names for each owner, until the thread itself is free again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy: Counter[str] = Counter()
+
+    def take(self, owner: str) -> bool:
+        """Takes a thread for the owner; False if the owner has as many as allowed. '' is Sluice itself, unbounded."""
+        with self._lock:
+            if owner and self._busy[owner] >= MAX_RESOLVING_OF_ONE:  # mutant: threads of an owner
+                return False
+            self._busy[owner] += 1
+            return True
+
+    def give_back(self, owner: str) -> None:
+        with self._lock:
+            self._busy[owner] -= 1
+            if not self._busy[owner]:
+                del self._busy[owner]
+
+
+_turns = Turns()
+_looked_up_for: ContextVar[str] = ContextVar("looked_up_for", default="")
+
+
+@contextmanager
+def looked_up_for(owner: str) -> Iterator[None]:
+    """Names that are resolved within the block take the threads of this owner."""
+    token = _looked_up_for.set(owner)
+    try:
+        yield
+    finally:
+        _looked_up_for.reset(token)
+
+
 async def resolve(host: str, port: int) -> list[str]:
     """Returns all addresses that the system's resolver has for the host, in its order. Raises OSError or ValueError.
 
     The order is RFC 6724's: on a machine without IPv6 the addresses of IPv4 come first.
     """
+    owner = _looked_up_for.get()
     async with asyncio.timeout(RESOLVE_TIMEOUT):
-        found = await asyncio.get_running_loop().run_in_executor(_resolvers(), socket.getaddrinfo, host, port)
+        while not _turns.take(owner):
+            await asyncio.sleep(LOOK_AGAIN)
+        looking = _resolvers().submit(socket.getaddrinfo, host, port)
+        looking.add_done_callback(lambda _: _turns.give_back(owner))
+        found = await asyncio.wrap_future(looking)
     return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
 
@@ -80,8 +135,8 @@ class Guard:
     resolver: Resolver = resolve
     hosts: tuple[str, ...] | None = None
 
-    async def address_of(self, url: httpx.URL) -> str:
-        """Resolves the host and returns the address to connect to; raises EgressRefused and no other error."""
+    async def addresses_of(self, url: httpx.URL) -> list[str]:
+        """Resolves the host and returns the addresses that may be called; raises EgressRefused and no other error."""
         host = url.raw_host.decode("ascii")
         is_local = self.allow_loopback and host in LOOPBACK and url.scheme in ("http", "https")
         if url.userinfo:
@@ -91,7 +146,7 @@ class Guard:
         addresses = await self._addresses(host, url.port or (80 if url.scheme == "http" else 443))
         if not all(is_loopback(address) if is_local else is_public(address) for address in addresses):
             raise EgressRefused("address")
-        return addresses[0]
+        return addresses
 
     def _check(self, url: httpx.URL, host: str) -> None:
         if url.scheme != "https":
@@ -109,15 +164,18 @@ class Guard:
     async def _addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = await self.resolver(host, port)
-        except (OSError, ValueError):  # TimeoutError is an OSError; a name that cannot be encoded is a ValueError
+        except ValueError:  # a name that cannot be encoded
             raise EgressRefused("unresolved") from None
+        except OSError as error:  # a TimeoutError too
+            is_answer = isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME
+            raise EgressRefused("unresolved" if is_answer else "lookup") from None  # mutant: trouble of the resolver
         if not addresses:
             raise EgressRefused("unresolved")
         return addresses
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Sends each request to the address that its guard has just allowed. Belongs to one event loop.
+    """Sends each request to an address that its guard has just allowed. Belongs to one event loop.
 
     ``tls`` replaces the certificates that come with httpx. Without it, these are read at the first request.
     """
@@ -128,14 +186,33 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._built: httpx.AsyncHTTPTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends the request. Raises EgressRefused before anything is sent, and httpx's errors after that."""
-        address = await self._guard.address_of(request.url)
+        """Sends the request. Raises EgressRefused before anything is sent, and httpx's errors after that.
+
+        A host's next address is tried if the one before takes no connection, so nothing was sent.
+        """
+        addresses = (await self._guard.addresses_of(request.url))[:MAX_ADDRESSES]
+        failed: httpx.TransportError | None = None
+        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            patience = _connect_timeout(request)
+            try:
+                return await self._send(request, address, min(CONNECT_EACH, patience) if left else patience)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # mutant: next address
+                # A certificate that fails says more than that another address is silent.
+                failed = failed if failed is not None and is_tls_failure(failed) else error
+        raise failed or EgressRefused("unresolved")
+
+    async def _send(self, request: httpx.Request, address: str, connect_timeout: float) -> httpx.Response:
+        timeouts = {**request.extensions.get("timeout", {}), "connect": connect_timeout}
         by_address = httpx.Request(
             request.method,
             request.url.copy_with(host=address),
             headers=request.headers,  # they include Host, which httpx made from the original URL
             stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
+            extensions={
+                **request.extensions,
+                "timeout": timeouts,
+                "sni_hostname": request.url.raw_host.decode("ascii"),
+            },
         )
         response = await self._transport.handle_async_request(by_address)
         if not _is_readable(response.headers.get("location", "")):
@@ -192,3 +269,16 @@ def _is_readable(url: httpx.URL | str) -> bool:
         return httpx.URL(url).host is not None
     except (httpx.InvalidURL, ValueError):
         return False
+
+
+def is_tls_failure(error: BaseException) -> bool:
+    """Whether TLS with the host failed, most times for its certificate; httpx has no error of its own for it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+def _connect_timeout(request: httpx.Request) -> float:
+    given = request.extensions.get("timeout", {}).get("connect")
+    return CONNECT_EACH if given is None else float(given)

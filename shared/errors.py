@@ -10,7 +10,7 @@
       StateConflict, NotCompleted   409: NoStorage, NotWaiting, NotUnknown, NotFailed, NotTerminal, BelongsToBatch,
                                     AlreadyRedriven
       UserLimitReached              429 with Retry-After, as UserQueueFull and KeyQueueFull
-      QueueFull                     503 with Retry-After, as StorageUnavailable
+      QueueFull, LookupFailed       503 with Retry-After, as StorageUnavailable
       IdempotencyConflict           422
       StoreError                    503 with Retry-After
         StoreUnavailable            surely not applied
@@ -279,6 +279,17 @@ class QueueFull(Problem):
     http_status = 503
     title = "The queue is full"
     retryable = True
+
+
+class LookupFailed(FixedProblem):
+    """The host of a hook URL could not be looked up: the DNS did not answer, which says nothing about the URL."""
+
+    code = "lookup_failed"
+    http_status = 503
+    title = "The host could not be looked up"
+    retryable = True
+    reason = "The name of the host could not be looked up in time."
+    at, wait = "hook_url", 10
 
 
 class IdempotencyConflict(FixedProblem):

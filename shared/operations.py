@@ -59,6 +59,8 @@ ASKED: Refusals = (*CALLED, *STORE)  # and the store
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
 
+HOOKED: Refusals = (errors.IdempotencyConflict, errors.LookupFailed)  # of one that takes a key and a hook
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -81,7 +83,7 @@ class Operation:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/api/submit", {202: Receipt}, (*GIVEN, *NO_ROOM, errors.IdempotencyConflict), body=SubmitRequest
+        "POST", "/api/submit", {202: Receipt}, (*GIVEN, *NO_ROOM, *HOOKED), body=SubmitRequest
     ),
     Operation("GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound)),
     Operation("GET", "/api/jobs", {200: JobsPage}, GIVEN, query=JobsQuery),
@@ -111,7 +113,7 @@ OPERATIONS: tuple[Operation, ...] = (
         (*GIVEN, errors.JobNotFound, errors.NoSuchEvent), body=JobRedelivery,
     ),
     Operation(
-        "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, errors.IdempotencyConflict), body=BatchRequest
+        "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, *HOOKED), body=BatchRequest
     ),
     Operation(
         "GET", "/api/batches/{batch_id}", {200: BatchDocument}, (*GIVEN, errors.BatchNotFound),

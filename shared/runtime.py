@@ -158,8 +158,8 @@ class Runtime:
 
         return HookAddresses(Guard(self.settings.allow_loopback))
 
-    async def _check_hook(self, url: str) -> None:
-        await self.hook_addresses.check(url)
+    async def _check_hook(self, url: str, owner: str) -> None:
+        await self.hook_addresses.check(url, owner)
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -1,5 +1,6 @@
 """A whole deployment inside a test: real scripts, a real store, a manual clock, a scripted provider."""
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -220,7 +221,7 @@ async def resolve_in_tests(host: str, port: int) -> list[str]:
     """Knows example.com at a public address, this machine, and no other: no test asks the DNS."""
     known = {"example.com": ["93.184.215.14"], "localhost": ["127.0.0.1"], "127.0.0.1": ["127.0.0.1"], "::1": ["::1"]}
     if host not in known:
-        raise OSError
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     return known[host]
 
 

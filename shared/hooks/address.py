@@ -5,8 +5,8 @@ from dataclasses import replace
 import httpx
 
 from shared.cache import Cache
-from shared.egress import EgressRefused, Guard, Reason
-from shared.errors import InvalidRequest
+from shared.egress import EgressRefused, Guard, Reason, looked_up_for
+from shared.errors import InvalidRequest, LookupFailed
 
 SENTENCES: dict[Reason, str] = {
     "scheme": "must be an https URL",
@@ -20,8 +20,11 @@ REMEMBERED_HOSTS = 256
 REMEMBERED_FOR = 60.0  # s
 
 
-async def check_hook_url(url: str, guard: Guard) -> None:
-    """Resolves the URL's host; raises InvalidRequest, which echoes nothing, unless the guard would call it now."""
+async def check_hook_url(url: str, guard: Guard, owner: str = "") -> None:
+    """Resolves the URL's host; raises InvalidRequest, which echoes nothing, unless the guard would call it now.
+
+    Raises LookupFailed if the resolver is in trouble: a request that is good must not be refused for ever.
+    """
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
@@ -29,8 +32,11 @@ async def check_hook_url(url: str, guard: Guard) -> None:
     if parsed.fragment:
         raise InvalidRequest("must not carry a fragment", field="hook_url")
     try:
-        await guard.address_of(parsed)
+        with looked_up_for(owner):
+            await guard.addresses_of(parsed)
     except EgressRefused as refused:
+        if refused.reason == "lookup":
+            raise LookupFailed from None
         raise InvalidRequest(SENTENCES.get(refused.reason, "cannot be called"), field="hook_url") from None
 
 
@@ -45,9 +51,9 @@ class HookAddresses:
         self._guard = replace(guard, resolver=self._resolve)
         self._answers = Cache(REMEMBERED_HOSTS)
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, owner: str = "") -> None:
         """Does the same as check_hook_url."""
-        await check_hook_url(url, self._guard)
+        await check_hook_url(url, self._guard, owner)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         remembered = await self._answers.remember(

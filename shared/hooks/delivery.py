@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from shared.clock import Clock
+from shared.clock import Clock, read_retry_after
 from shared.config.limits import MAX_JOBS
 from shared.config.settings import Settings
 from shared.documents.event import batch_event, job_event
 from shared.hooks.event import NotedTry, event_body, headers
 from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import BatchRecord
+from shared.jobqueue.outbox import Lane
 from shared.jobqueue.record import JobRecord
 from shared.log import log
 from shared.signing.derived import event_id_for
@@ -26,6 +27,8 @@ LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_RETRY_AFTER = 86_400.0  # s
 MAX_ANSWER_KEPT = 500  # bytes that the log keeps
 GONE, TOO_MANY = 410, 429
+OF_THE_HOST = ("timeout", "unreachable", "tls_failed")  # errors that leave the whole host alone for a while
+NO_LANE = Lane("", ())
 GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, enough for all tries unless the host delays them
 JOB_FIELDS = (
     "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
@@ -60,16 +63,25 @@ class Deliveries:
         self._clock = clock
         self._opened = client
 
-    async def deliver(self, row: FollowUp, lane: str = "") -> bool:
-        """Tries once to deliver an event; returns False if its host failed, and its lane should wait."""
+    async def deliver(self, row: FollowUp, claimed: Lane = NO_LANE) -> bool:
+        """Tries once to deliver an event; returns False if its host failed, and its lane should wait.
+
+        ``claimed`` is the lane that handed it out. An event whose URL asked to be left alone is put off, untried.
+        """
         is_batch = row.event.startswith("batch")
         names = (*BATCH_FIELDS, f"e:{row.event}") if is_batch else JOB_FIELDS
         f = await self._outbox.read(row.id, (row.event,), names)
-        lane = f.get("hook_lane", lane)
+        lane = f.get("hook_lane", claimed.name)
         tries, incarnation = int(f.get(f"n:{row.event}", "0")), f.get("incarnation", "")
         if "hook_url" not in f or f.get(f"s:{row.event}") != "pending":
             # The job was deleted, or another call has delivered the event. So the row is removed.
             await self._outbox.note(row, lane, "", -1, Tried("failed", 0, ""), incarnation=incarnation)
+            return True
+        held_until = await self._outbox.held_until(lane, f["hook_tag"]) if claimed.has_held else 0
+        if held_until > self._clock.now():
+            await self._outbox.note(
+                row, lane, f["hook_tag"], tries, Tried("held", held_until, ""), incarnation=incarnation
+            )
             return True
         prepared = self._prepared(row, f)
         tried = prepared if isinstance(prepared, Tried) else await self._try(row, f, tries, prepared)
@@ -92,18 +104,21 @@ class Deliveries:
             return Tried("failed", 0, _entry(now, error="unreadable"))
 
     async def _try(self, row: FollowUp, f: Mapping[str, str], tries: int, body: bytes) -> Tried:
+        from shared.egress import looked_up_for
+
         now, began = self._clock.now(), time.monotonic()
         event_id = event_id_for(self._settings.signing_key, row.id, f.get("incarnation", ""), row.event)
         sent = headers(self._settings, f["owner"], event_id, now, body)
-        status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
+        with looked_up_for(f["owner"]):
+            status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
         duration = round((time.monotonic() - began) * 1000)
         entry = _entry(now, status=status, duration=duration, answer=answer, error=error)
         if status is not None and 200 <= status < 300:  # mutant: success
             return Tried("delivered", 0, entry)
         if status == GONE:
             return Tried("disabled", 0, entry)
-        is_host = error in ("timeout", "unreachable") or (status is not None and (status >= 500 or status == TOO_MANY))
-        asked = round(retry_after * 1000)  # mutant: retry after
+        is_host = error in OF_THE_HOST or (status is not None and (status >= 500 or status == TOO_MANY))
+        asked = round(min(retry_after, MAX_RETRY_AFTER) * 1000)  # mutant: retry after
         # Any other answer delays this event only, and not the host's lane.
         pause = asked if is_host else None
         if tries + 1 >= len(LADDER):  # mutant: end of the ladder
@@ -115,28 +130,29 @@ class Deliveries:
     async def _post(self, url: str, body: bytes, sent: Mapping[str, str]) -> tuple[int | None, str, float, str | None]:
         """Returns the status, the beginning of the answer, the wait that it asks for (s), and an error's word."""
         # It loads httpx, which functions without deliveries never need.
-        from shared.egress import TOO_SLOW, UNREACHABLE, EgressRefused
+        from shared.egress import TOO_SLOW, UNREACHABLE, EgressRefused, is_tls_failure
 
         status, answer, retry_after = None, b"", 0.0
         try:
             async with asyncio.timeout(self._settings.hook_timeout):
                 async with self._client.stream("POST", url, content=body, headers=sent) as response:
                     status = response.status_code
-                    retry_after = _retry_after(response.headers.get("retry-after", ""))
+                    retry_after = read_retry_after(response.headers, self._clock.now()) or 0.0
                     async for piece in response.aiter_raw(MAX_ANSWER_KEPT):
                         answer += piece
                         if len(answer) >= MAX_ANSWER_KEPT:
                             break
         except EgressRefused as refused:
             # An unknown or slow name may be the resolver's trouble, and not the host's.
-            return None, "", 0.0, "unresolved" if refused.reason == "unresolved" else "address_refused"
+            is_unknown = refused.reason in ("unresolved", "lookup")
+            return None, "", 0.0, "unresolved" if is_unknown else "address_refused"
         except TOO_SLOW:
             if status is None:
                 return None, "", 0.0, "timeout"
         except UNREACHABLE as error:
             if status is None:
                 log.info("hook_unreachable", error=type(error).__name__)
-                return None, "", 0.0, "unreachable"
+                return None, "", 0.0, "tls_failed" if is_tls_failure(error) else "unreachable"
         # The status decides. An error in the body only shortens the answer in the log.
         return status, answer[:MAX_ANSWER_KEPT].decode("utf-8", "replace"), retry_after, None
 
@@ -180,8 +196,3 @@ def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str
     """Returns a try as one line of the event's log."""
     noted: NotedTry = {"at": at, "status": status, "duration_ms": duration, "answer": answer, "error": error}
     return json.dumps(noted, separators=(",", ":"))
-
-
-def _retry_after(text: str) -> float:
-    """Returns the s that a Retry-After asks for, at most a day; 0 for a date, which is rare."""
-    return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0

@@ -9,6 +9,8 @@ from shared.config.settings import Settings
 
 BATCH = "batch"  # outbox.lua's name for the event of a batch
 NO_HOOK = {"hook_url": ""}
+# What a job takes from its API key's default hook, if its request names no URL: a retry takes the present one's.
+DEFAULT_URL, DEFAULT_HOOK = "url", "all"  # the URL alone, as the request names events; or both
 DEFAULT_PORT = {"https": 443, "http": 80}
 
 
@@ -16,13 +18,21 @@ def subscription(
     settings: Settings, owner: str, url: str | None, events: Sequence[Event] | None, *, of_batch: bool = False
 ) -> dict[str, str]:
     """Returns the fields of a job, or with ``of_batch`` of a batch, that hold its hook and the events it receives."""
+    taken = {} if url else {"hook_default": DEFAULT_HOOK if events is None else DEFAULT_URL}
+    return _hook(settings, owner, url, events, of_batch=of_batch) | taken
+
+
+def _hook(
+    settings: Settings, owner: str, url: str | None, events: Sequence[Event] | None, *, of_batch: bool
+) -> dict[str, str]:
     default = settings.hooks.get(owner, HookOptions())
     address = url or default.url
     wanted = events if events is not None else default.events if url is None else DEFAULT_EVENTS
     kind = "batch" if of_batch else "job"
     named = [event.partition(".")[2] if kind == "job" else BATCH for event in wanted if event.startswith(kind)]
     if not address or not named:
-        return NO_HOOK
+        # A retry may find a default hook.
+        return NO_HOOK | ({"hook_events": ",".join(named)} if events else {})
     # A lane belongs to one owner and one host by its name, with its port; addresses do not matter.
     parts = urlsplit(address)
     host = f"{(parts.hostname or '').replace('。', '.')}:{parts.port or DEFAULT_PORT[parts.scheme]}"

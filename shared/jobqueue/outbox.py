@@ -13,7 +13,7 @@ from shared.jobqueue.replies import Done, LaneRows, OutboxClaim, Released
 from shared.jobqueue.scripted import Scripted
 from shared.log import log
 
-Word = Literal["delivered", "retry", "failed", "disabled"]
+Word = Literal["delivered", "retry", "failed", "disabled", "held"]
 EventState = Literal["pending", "delivered", "failed", "disabled"]
 LANE_TTL = timedelta(days=7)  # how long it is remembered that a host failed or a URL was gone
 JOB_EVENTS = ("processing", "completed", "files", "failed", "canceled")
@@ -22,10 +22,11 @@ MAX_LISTED = 100
 
 @dataclass(frozen=True)
 class Lane:
-    """Events to deliver to one host for one owner, handed to this caller."""
+    """Events to deliver to one host for one owner, handed to this caller. ``has_held``: a URL of it gets nothing."""
 
     name: str
     rows: tuple[FollowUp, ...]
+    has_held: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Outbox(Scripted):
     def _lane(found: LaneRows, now: int) -> Lane:
         split = (row.partition("|") for row in found.rows)
         is_probe = found.failures > 0
-        return Lane(found.lane, tuple(FollowUp("tell", of, ev, is_probe=is_probe, noted_at=now) for ev, _, of in split))
+        rows = tuple(FollowUp("tell", of, ev, is_probe=is_probe, noted_at=now) for ev, _, of in split)
+        return Lane(found.lane, rows, has_held=found.held_until is not None)
 
     async def keep(
         self,
@@ -133,6 +135,10 @@ class Outbox(Scripted):
         if reply.word == "lost":
             log.error("undelivered", of=row.id, hook_event=row.event, word="lost")
         return reply.has_changed
+
+    async def held_until(self, lane: str, tag: str) -> int:
+        """Returns until when (ms) a URL of the lane gets nothing, since it asked for that; 0 if it is free."""
+        return int(await self._store.execute("HGET", self.keys.lane_state(lane), f"held:{tag}") or 0)
 
     async def redeliver(self, holder_id: str, event: str, owner: str) -> None:
         """Leases the event to this caller, for a delivery at once. Raises JobNotFound or NoSuchEvent."""

@@ -25,7 +25,7 @@ LETTER_FIELDS = (*SUMMARY_FIELDS, "error_detail", "attempt", "snoozes", "history
 # What was asked for with a job, to ask for it again.
 REQUEST_FIELDS = (
     "owner", "user", "queue", "provider", "model", "input", "tier", "priority", "metadata", "hook_url", "hook_events",
-    "state", "outcome", "batch", "redriven_as", "incarnation",
+    "hook_default", "state", "outcome", "batch", "redriven_as", "incarnation",
 )  # fmt: skip
 
 
@@ -137,6 +137,7 @@ class RequestRecord(JobRecord):
         super().__init__(job_id, fields)
         self.input: Final = fields.get("input", "")
         self.hook_url: Final = fields.get("hook_url", "")
+        self.hook_default: Final = fields.get("hook_default", "")
         self.hook_events: Final = [event for event in fields.get("hook_events", "").split(",") if event]
 
 

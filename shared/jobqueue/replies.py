@@ -282,10 +282,14 @@ class Released(Reply):
 
 @dataclass(frozen=True)
 class LaneRows(Reply):
-    """A lane that was handed out: how often its host has failed in a row, and its rows ``event|id``."""
+    """A lane that was handed out: how often its host has failed in a row, and its rows ``event|id``.
+
+    ``held_until`` (ms): until then some URL of the host gets nothing.
+    """
 
     lane: str
     failures: int
+    held_until: int | None
     rows: tuple[str, ...]
 
 

@@ -8,7 +8,7 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.documents.answers import Receipt
 from shared.documents.job import links
-from shared.errors import InvalidRequest, JobNotFound, StoreError, StoreUncertain
+from shared.errors import InvalidRequest, JobNotFound, LookupFailed, StoreError, StoreUncertain
 from shared.jobqueue import Claimed, JobQueue, Records
 from shared.jobqueue.state import Status
 from shared.jobs.request import HookCheck, SubmitRequest, new_incarnation, queue_for
@@ -42,8 +42,8 @@ class Admission:
         # Not in admit: a redrive repeats an accepted request, and each delivery checks the host again anyway.
         if request.hook_url is not None:
             try:
-                await self._check_hook(request.hook_url)
-            except InvalidRequest:
+                await self._check_hook(request.hook_url, caller)
+            except (InvalidRequest, LookupFailed):
                 # A repeat of an accepted request gets its answer, even if the host has failed since.
                 if idempotency_key is None or not await self._is_known(job_id):
                     raise

@@ -17,7 +17,7 @@ from shared.config.settings import Settings
 from shared.config.timing import COPY_DEADLINE
 from shared.dispatch.dispatcher import Dispatcher
 from shared.documents.batch import BatchDocument, batch_document
-from shared.errors import BatchNotFound, InvalidRequest
+from shared.errors import BatchNotFound, InvalidRequest, LookupFailed
 from shared.hooks.subscription import subscription
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.batch import BatchRecord, Policy
@@ -148,8 +148,8 @@ class Batches:
             batch_id = batch_id_for(self._settings.signing_key, caller, idempotency_key)
         if request.hook_url is not None:
             try:
-                await self._check_hook(request.hook_url)
-            except InvalidRequest:
+                await self._check_hook(request.hook_url, caller)
+            except (InvalidRequest, LookupFailed):
                 # A repeat of an accepted request gets its answer, even if the host has failed since.
                 if idempotency_key is None or not await self._is_known(batch_id):
                     raise

@@ -23,6 +23,7 @@ from shared.errors import (
     QueueFull,
     StoreError,
 )
+from shared.hooks.subscription import DEFAULT_HOOK
 from shared.jobqueue import History, PageStart
 from shared.jobqueue.record import JOB_ID, RequestRecord, is_job_id
 from shared.jobs.admission import Admission
@@ -182,7 +183,10 @@ def _check(failed: RequestRecord) -> None:
 
 
 def _request_of(job: RequestRecord) -> SubmitRequest:
-    """Returns the request that the job was submitted with."""
+    """Returns the request that the job was submitted with; without its hook if that was its API key's default.
+
+    Then the new job gets the present default: the old URL may be gone.
+    """
     try:
         given = {
             "model": job.model,
@@ -193,8 +197,8 @@ def _request_of(job: RequestRecord) -> SubmitRequest:
             "queue": job.queue,
             "provider": job.provider,
             "metadata": read_object(job.metadata),
-            "hook_url": job.hook_url or None,
-            "hook_events": [f"job.{event}" for event in job.hook_events],
+            "hook_url": None if job.hook_default else job.hook_url or None,  # mutant: present default hook
+            "hook_events": None if job.hook_default == DEFAULT_HOOK else [f"job.{event}" for event in job.hook_events],
         }
         return SubmitRequest.model_validate(given)
     except (ValidationError, KeyError, ValueError):

@@ -32,7 +32,8 @@ MODEL = re.compile(
 MAX_METADATA = 20
 OVERRIDES = ("LRO", "RLO")  # Unicode's bidirectional classes; reading.py refuses lone surrogates in any text
 LINE_BREAKS = "\n\r\t"
-HookCheck = Callable[[str], Awaitable[None]]  # raises InvalidRequest for a URL that a hook must not have
+# Of a URL, for an owner: raises InvalidRequest for one that a hook must not have, and LookupFailed.
+HookCheck = Callable[[str, str], Awaitable[None]]
 
 
 def _name(value: str) -> str:

@@ -143,7 +143,7 @@ class OutboxWorker:
         rows, is_well = list(lane.rows), True
         while rows and is_well and budget.left > self._needs:
             batch, rows = rows[:AT_ONCE], rows[AT_ONCE:]
-            works = (self._guarded(row.id, self._deliveries.deliver(row, lane.name)) for row in batch)
+            works = (self._guarded(row.id, self._deliveries.deliver(row, lane)) for row in batch)
             is_well = all(await asyncio.gather(*works))
         return is_well and not rows
 

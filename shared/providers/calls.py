@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import httpx
 from pydantic import SecretStr
 
+from shared.clock import SystemClock, read_retry_after
 from shared.json_value import Json
 from shared.log import log
 from shared.providers.base import (
@@ -211,7 +212,7 @@ def advised(refusal: SubmissionOutcome, advice: str) -> SubmissionOutcome:
 def pause_of(answer: Answer) -> float:
     """Returns the pause (s) that a 429 asks for: its header, its ``retry_after``, or "resets in ~30s" in its text."""
     body = answer.document
-    asked: list[Json] = [answer.headers.get("retry-after"), body.get("retry_after")]
+    asked: list[Json] = [read_retry_after(answer.headers, SystemClock().now()), body.get("retry_after")]
     text = RESETS_IN.search(str(body.get("detail") or body.get("message") or ""))
     asked.append(text.group(1) if text else None)
     for value in asked:

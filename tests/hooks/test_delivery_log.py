@@ -1,5 +1,6 @@
 """The delivery log over HTTP: what owners and the operator see, and redelivery."""
 
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -214,8 +215,9 @@ async def test_the_operator_sees_what_was_given_up_page_by_page(
 
 
 @pytest.mark.parametrize("path", ["/api/submit", "/api/batches"])
+@pytest.mark.parametrize(("error", "status"), [(socket.EAI_NONAME, 422), (socket.EAI_AGAIN, 503)])
 async def test_an_accepted_job_stays_accepted_when_its_host_is_no_longer_found(
-    path: str, world: World, client: httpx.AsyncClient
+    path: str, error: int, status: int, world: World, client: httpx.AsyncClient
 ) -> None:
     body: dict[str, Any] = {"user_id": "ada", "model": "acme/video", "hook_url": "https://example.com/a"}
     body |= {"input": {}} if path == "/api/submit" else {"jobs": [{"input": {}}]}
@@ -223,9 +225,11 @@ async def test_an_accepted_job_stays_accepted_when_its_host_is_no_longer_found(
     assert first.status_code == 202, first.text
 
     async def gone(host: str, port: int) -> list[str]:
-        raise OSError
+        raise socket.gaierror(error, "")
 
     world.runtime.hook_addresses = HookAddresses(Guard(allow_loopback=False, resolver=gone))
     again = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
     assert again.status_code == 202 and again.json()["id"] == first.json()["id"]
-    assert (await client.post(path, json=body, headers={"Idempotency-Key": "another"})).status_code == 422
+    other = await client.post(path, json=body, headers={"Idempotency-Key": "another"})
+    assert other.status_code == status and other.json()["field"] == "hook_url"
+    assert (other.headers.get("retry-after") == "10") == (status == 503) == other.json()["retryable"]

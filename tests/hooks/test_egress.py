@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
 import ipaddress
 import socket
 import ssl
@@ -15,15 +14,16 @@ import anyio
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from shared import egress
 from shared.egress import (
     EgressRefused,
     Guard,
     GuardedTransport,
     guarded_client,
+    is_tls_failure,
 )
+from tests.hooks.authority import Authority
 from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table
 
 # What arrives at a socket
@@ -41,7 +41,9 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def endpoint(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Endpoint]:
+async def endpoint(
+    tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Endpoint]:
     made = Endpoint(0)
     writers: list[asyncio.StreamWriter] = []
 
@@ -61,7 +63,7 @@ async def endpoint(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -
 
     if tls is not None:
         tls.sni_callback = note_name
-    server = await asyncio.start_server(serve, host, 0, ssl=tls)
+    server = await asyncio.start_server(serve, host, port, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -76,8 +78,8 @@ async def endpoint(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -
 class Anywhere(Guard):
     """Resolves every host to this machine, to show what the transport does with names."""
 
-    async def address_of(self, url: httpx.URL) -> str:
-        return "127.0.0.1"
+    async def addresses_of(self, url: httpx.URL) -> list[str]:
+        return ["127.0.0.1"]
 
 
 async def test_host_and_path_arrive_as_they_were_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +131,69 @@ async def test_a_name_that_is_rebound_is_called_where_it_was_checked_or_not_at_a
     async with guarded_client(Guard(resolver=table), TIMEOUT) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("https://example.com/")
-        assert sockets.opened == [(address, 443)] and len(table.asked) == 1
+        assert sockets.opened == [(address, 443), ("8.8.8.8", 443)] and len(table.asked) == 1
         with pytest.raises(EgressRefused):
             await client.get("https://example.com/")
-    assert len(sockets.opened) == 1 and len(table.asked) == 2
+    assert len(sockets.opened) == 2 and len(table.asked) == 2
+
+
+LAST = "127.0.0.9"  # of this machine too; each test says what listens where
+
+
+async def test_the_next_address_is_called_if_the_first_takes_no_connection() -> None:
+    table = Table({"localhost": [[LAST, "127.0.0.1"]]})
+    async with endpoint() as there, guarded_client(Guard(True, table), TIMEOUT) as client:
+        answer = await client.post(f"http://localhost:{there.port}/a", content=b"whole")
+        assert answer.text == "ok" and len(there.heads) == 1
+        assert f"host: localhost:{there.port}" in there.heads[0].lower()
+
+
+@asynccontextmanager
+async def silent(host: str, port: int) -> AsyncIterator[None]:
+    """A port that takes no more connections and refuses none: its line is full, so a caller waits."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield
+
+
+async def test_an_address_that_is_silent_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "CONNECT_EACH", 0.1)
+    guard, patience = Guard(True, Table({"localhost": [[LAST, "127.0.0.1"]]})), httpx.Timeout(60)
+    async with endpoint() as there, silent(LAST, there.port), guarded_client(guard, patience) as client:
+        async with asyncio.timeout(20):
+            assert (await client.get(f"http://localhost:{there.port}/")).text == "ok"
+
+
+async def test_no_more_addresses_are_tried_than_the_bound(sockets: Sockets) -> None:
+    addresses = [f"93.184.215.{number}" for number in range(9)]
+    async with guarded_client(Guard(resolver=Table({"example.com": [addresses]})), TIMEOUT) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("https://example.com/")
+    assert [address for address, _ in sockets.opened] == addresses[: egress.MAX_ADDRESSES]
+
+
+async def test_what_was_sent_to_one_address_is_never_sent_to_another() -> None:
+    async with endpoint() as first, endpoint(host=LAST, port=first.port) as second:
+        first.answer = b"no HTTP\r\n\r\n"
+        table = Table({"localhost": [["127.0.0.1", LAST]]})
+        async with guarded_client(Guard(True, table), TIMEOUT) as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.post(f"http://localhost:{first.port}/", content=b"x")
+    assert (len(first.heads), len(second.heads)) == (1, 0)
+
+
+async def test_one_private_address_still_refuses_all(sockets: Sockets) -> None:
+    table = Table({"example.com": [[PUBLIC_V4, "10.0.0.1"]]})
+    async with guarded_client(Guard(resolver=table), TIMEOUT) as client:
+        with pytest.raises(EgressRefused):
+            await client.get("https://example.com/")
+    assert sockets.opened == []
 
 
 @pytest.mark.parametrize(
@@ -203,50 +264,6 @@ async def test_nothing_is_built_before_the_first_request(monkeypatch: pytest.Mon
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))
 
 
-@dataclass
-class Authority:
-    """A certificate authority made for the test."""
-
-    folder: Path
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-    name: x509.Name = field(
-        default_factory=lambda: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "An authority in tests")])
-    )
-
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder(self.name, subject, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(hours=1))
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    @property
-    def certificate(self) -> str:
-        return self._signed(self.name, self.key, x509.BasicConstraints(ca=True, path_length=None)).decode()
-
-    @property
-    def trust(self) -> ssl.SSLContext:
-        """A client context that trusts this authority and no other."""
-        return ssl.create_default_context(cadata=self.certificate)
-
-    def server(self, name: x509.GeneralName) -> ssl.SSLContext:
-        """A server context with a certificate for this name."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = self._signed(x509.Name([]), key, x509.SubjectAlternativeName([name]))
-        file = self.folder / "server.pem"
-        file.write_bytes(
-            pem
-            + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
@@ -265,9 +282,29 @@ async def test_tls_asks_for_the_name_and_checks_the_name(authority: Authority) -
 async def test_a_certificate_of_the_address_does_not_do_for_the_name(authority: Authority) -> None:
     tls = authority.server(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     async with endpoint(tls) as there, guarded_client(Anywhere(), TIMEOUT, authority.trust) as client:
-        with pytest.raises(httpx.ConnectError, match="Hostname mismatch"):
+        with pytest.raises(httpx.ConnectError, match="Hostname mismatch") as refused:
             await client.get(f"https://hooks.example.com:{there.port}/")
+        assert is_tls_failure(refused.value)
     assert there.heads == []
+
+
+async def test_a_certificate_that_fails_is_the_error_though_another_address_is_closed(authority: Authority) -> None:
+    tls = authority.server(x509.DNSName("other.example.com"))
+    async with endpoint(tls) as there:
+        for addresses in (["127.0.0.1", LAST], [LAST, "127.0.0.1"]):
+            async with guarded_client(
+                Guard(True, Table({"localhost": [addresses]})), TIMEOUT, authority.trust
+            ) as client:
+                with pytest.raises(httpx.ConnectError) as refused:
+                    await client.get(f"https://localhost:{there.port}/")
+            assert is_tls_failure(refused.value)
+
+
+async def test_a_closed_port_is_no_failure_of_tls() -> None:
+    async with guarded_client(Guard(True, Table({"localhost": [[LAST]]})), TIMEOUT) as client:
+        with pytest.raises(httpx.ConnectError) as refused:
+            await client.get("https://localhost:9/")
+    assert not is_tls_failure(refused.value)
 
 
 async def test_an_unknown_authority_is_not_believed_though_the_environment_names_it(

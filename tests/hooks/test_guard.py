@@ -3,6 +3,9 @@
 import asyncio
 import ipaddress
 import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from shared import egress
 from shared.addresses import NAT64, REFUSED, is_public
 from shared.egress import MESSAGES, EgressRefused, Guard, guarded_client, resolve
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, LookupFailed
 from shared.hooks.address import check_hook_url
 from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table, always
 
@@ -81,7 +84,7 @@ def test_nothing_is_public_that_the_standard_library_knows_better(
 
 async def refusal(guard: Guard, url: str) -> str:
     with pytest.raises(EgressRefused) as caught:
-        await guard.address_of(httpx.URL(url))
+        await guard.addresses_of(httpx.URL(url))
     assert str(caught.value) == MESSAGES[caught.value.reason]
     return caught.value.reason
 
@@ -124,28 +127,44 @@ async def test_one_address_that_is_not_public_refuses_the_name(private: str) -> 
         assert await refusal(Guard(resolver=always(example=addresses)), "https://example.com/") == "address"
 
 
-async def test_the_first_of_public_addresses_is_the_one_to_call() -> None:
+async def test_public_addresses_are_called_in_the_resolvers_order() -> None:
     table = always(example=[PUBLIC_V6, PUBLIC_V4])
     for url in ("https://example.com/a?b=c#d", "HTTPS://EXAMPLE.com:443/"):
-        assert await Guard(resolver=table).address_of(httpx.URL(url)) == PUBLIC_V6
+        assert await Guard(resolver=table).addresses_of(httpx.URL(url)) == [PUBLIC_V6, PUBLIC_V4]
     assert table.asked == [("example.com", 443)] * 2
 
 
 async def test_a_name_in_other_letters_is_resolved_as_the_dns_writes_it() -> None:
     table = Table({"xn--exmple-cua.com": [[PUBLIC_V4]]})
-    assert await Guard(resolver=table).address_of(httpx.URL("https://ex\u00e4mple.com/")) == PUBLIC_V4
+    assert await Guard(resolver=table).addresses_of(httpx.URL("https://ex\u00e4mple.com/")) == [PUBLIC_V4]
 
 
 async def test_a_name_without_addresses_is_not_found() -> None:
     assert await refusal(Guard(resolver=always(example=[])), "https://example.com/") == "unresolved"
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), OSError(), UnicodeError("label too long"), socket.gaierror(-2, "")])
-async def test_any_error_of_the_resolver_means_that_the_name_is_not_found(error: Exception) -> None:
-    async def fail(host: str, port: int) -> list[str]:
-        raise error
+TROUBLE: dict[str, Exception] = {
+    "a time-out": TimeoutError(),
+    "try again": socket.gaierror(socket.EAI_AGAIN, ""),
+    "a failure of the server": socket.gaierror(socket.EAI_FAIL, ""),
+    "no file left": OSError(24, "Too many open files"),
+}
+NO_NAME: dict[str, Exception] = {
+    "no such name": socket.gaierror(socket.EAI_NONAME, ""),
+    "no address": socket.gaierror(socket.EAI_NODATA, ""),
+    "a label too long": UnicodeError("label too long"),
+}
 
-    assert await refusal(Guard(resolver=fail), "https://example.com/") == "unresolved"
+
+@pytest.mark.parametrize("word", [*TROUBLE, *NO_NAME])
+async def test_trouble_of_the_resolver_is_no_answer_about_the_name(word: str) -> None:
+    async def fail(host: str, port: int) -> list[str]:
+        raise (TROUBLE | NO_NAME)[word]
+
+    reason = "lookup" if word in TROUBLE else "unresolved"
+    assert await refusal(Guard(resolver=fail), "https://example.com/") == reason
+    with pytest.raises(LookupFailed if word in TROUBLE else InvalidRequest):
+        await check_hook_url("https://example.com/", Guard(resolver=fail))
 
 
 async def test_with_hosts_only_these_and_their_subdomains_are_called() -> None:
@@ -153,7 +172,7 @@ async def test_with_hosts_only_these_and_their_subdomains_are_called() -> None:
     table.answers["example.com.evil.org"] = [[PUBLIC_V4]]
     guard = Guard(resolver=table, hosts=("example.com", "files.example.org"))
     for host in ("example.com", "cdn.example.com"):
-        assert await guard.address_of(httpx.URL(f"https://{host}/")) == PUBLIC_V4
+        assert await guard.addresses_of(httpx.URL(f"https://{host}/")) == [PUBLIC_V4]
     for host in ("badexample.com", "example.com.evil.org", "example.org"):
         assert await refusal(guard, f"https://{host}/") == "host"
     assert await refusal(Guard(resolver=table, hosts=()), "https://example.com/") == "host"
@@ -163,7 +182,8 @@ async def test_with_hosts_only_these_and_their_subdomains_are_called() -> None:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "localhost:8080", "127.0.0.1:1", "[::1]:8443"])
 async def test_this_machine_is_called_only_where_that_is_allowed(scheme: str, host: str) -> None:
     url = f"{scheme}://{host}/"
-    assert await Guard(True, LOCAL, hosts=("example.com",)).address_of(httpx.URL(url)) in ("127.0.0.1", "::1")
+    found = await Guard(True, LOCAL, hosts=("example.com",)).addresses_of(httpx.URL(url))
+    assert found and set(found) <= {"127.0.0.1", "::1"}
     assert await refusal(Guard(resolver=LOCAL), url) in ("scheme", "port", "host", "address")
 
 
@@ -188,13 +208,55 @@ async def test_resolving_gives_each_address_once_and_in_order(monkeypatch: pytes
     assert await resolve("example.com", 443) == [PUBLIC_V6, PUBLIC_V4]
 
 
-async def test_resolving_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
+@dataclass
+class SlowNames:
+    """A resolver of the system that is stuck for names of slow.example, and fast for others."""
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
-    monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 0.01)
-    assert await refusal(Guard(), "https://example.com/") == "unresolved"
+    release: threading.Event = field(default_factory=threading.Event)
+    stuck: list[str] = field(default_factory=list)
+
+    def __call__(self, host: str, port: int, *_: object, **__: object) -> list[object]:
+        if host.endswith("slow.example"):
+            self.stuck.append(host)
+            self.release.wait(20)
+        return [(socket.AF_INET, 1, 6, "", (PUBLIC_V4, port))]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+    names = SlowNames()
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    yield names
+    names.release.set()
+
+
+async def test_resolving_ends_at_its_deadline(slow: SlowNames, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 0.1)
+    assert await refusal(Guard(), "https://a.slow.example/") == "lookup"
+
+
+async def test_slow_names_of_one_owner_hold_up_no_other_and_free_their_threads_at_last(
+    slow: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 10.0)  # longer than any step here takes
+    # More than all threads: without a bound for each owner, no other lookup would begin.
+    with egress.looked_up_for("guilty"):
+        names = [resolve(f"h{number}.slow.example", 443) for number in range(egress.MAX_RESOLVING + 8)]
+        lookups = [asyncio.create_task(name) for name in names]
+    while len(slow.stuck) < egress.MAX_RESOLVING_OF_ONE:
+        await asyncio.sleep(0.01)
+    with egress.looked_up_for("innocent"):
+        assert await Guard().addresses_of(httpx.URL("https://fast.example/")) == [PUBLIC_V4]
+    assert len(slow.stuck) == egress.MAX_RESOLVING_OF_ONE
+    for lookup in lookups:
+        lookup.cancel()
+    await asyncio.gather(*lookups, return_exceptions=True)
+    with egress.looked_up_for("guilty"):
+        monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 0.1)
+        assert await refusal(Guard(), "https://fast.example/") == "lookup"  # its threads are still stuck
+        slow.release.set()
+        monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 10.0)
+        assert await Guard().addresses_of(httpx.URL("https://fast.example/")) == [PUBLIC_V4]
 
 
 async def test_a_caller_who_gives_up_meanwhile_is_not_held() -> None:

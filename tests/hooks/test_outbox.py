@@ -231,8 +231,10 @@ async def test_a_host_that_fails_again_is_left_alone_for_twice_as_long(world: Wo
         pauses.append((await due_at(world, lane) or 0) - world.clock.now())
     for number, pause in enumerate(pauses):
         assert 5000 * 2**number <= pause <= 7500 * 2**number
-    await note(world, job, Tried("retry", world.clock.now(), "{}", pause=3_600_000), 4)
-    assert await due_at(world, lane) == world.clock.now() + 3_600_000, "as long as it asks"
+    await note(world, job, Tried("retry", world.clock.now(), "{}", pause=900_000), 4)
+    assert await due_at(world, lane) == world.clock.now() + 900_000, "as long as it asks"
+    await note(world, job, Tried("retry", world.clock.now(), "{}", pause=900_001), 5)
+    assert 160_000 <= (await due_at(world, lane) or 0) - world.clock.now() <= 240_000, "asked for long: the URL waits"
 
 
 async def test_a_url_that_is_gone_gets_no_more_events_and_others_of_its_host_do(world: World) -> None:

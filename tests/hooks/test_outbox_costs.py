@@ -108,6 +108,6 @@ async def test_the_outbox_costs_a_tick_what_the_table_says(
     counted["claim a lane with one event"] = count(valkey)
     assert not jobs and len(lane.rows) == 1
     owner.answers = lambda _: (500, {}, b"")
-    await world.runtime.deliveries.deliver(lane.rows[0], lane.name)
+    await world.runtime.deliveries.deliver(lane.rows[0], lane)
     counted["try to deliver to a host that fails"] = count(valkey)
     assert counted == {name: COSTS.get(name) for name in counted}

@@ -36,7 +36,7 @@ def plan(model: Model, name: str, event: str, now: int, *, is_leased: bool = Tru
     host, row = model.hosts.get(job["hook_lane"], {}), f"{event}|{name}"
     if f"gone:{job['hook_tag']}" in host:
         return Plan(event, row, due=now)
-    free_at = host.get("until", 0)
+    free_at = max(host.get("until", 0), host.get(f"held:{job['hook_tag']}", 0))
     if is_leased and free_at <= now:
         return Plan(event, row, job["hook_lane"], now + HOOK_LEASE, "probe" if "failures" in host else "tell")
     return Plan(event, row, job["hook_lane"], max(now, free_at), "+")
@@ -118,7 +118,8 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
         if rows:
             model.lanes[lane] |= dict.fromkeys(rows, until)
             model.outbox[lane] = until
-            handed.append([lane, str(failures), *rows])
+            held = model.hosts.get(lane, {}).get("held", 0)
+            handed.append([lane, str(failures), str(held) if held > now else "", *rows])
         else:
             place(model, lane)
     return [jobs, handed]
@@ -160,6 +161,8 @@ def note(model: Model, call: Call, reply: Any) -> Any:
         return ["lost" if is_lost else "stale"]
     if word != "delivered" and tries != call.number("tries"):
         return ["stale"]
+    if word == "held":
+        return _hold(model, call, row)
     if word == "retry":
         model.lanes.setdefault(lane, {})[row] = call.number("due")
     else:
@@ -178,13 +181,24 @@ def note(model: Model, call: Call, reply: Any) -> Any:
     return ["noted"]
 
 
+def _hold(model: Model, call: Call, row: str) -> Any:
+    """An event whose URL gets nothing yet is put off, and nothing else changes."""
+    model.lanes.setdefault(call["lane"], {})[row] = call.number("due")
+    place(model, call["lane"])
+    return ["noted"]
+
+
 def _note_host(model: Model, call: Call) -> None:
     """The effect of an answer on its host."""
     host = model.hosts.setdefault(call["lane"], {})
     if call["pause"]:
         failures = host.get("failures", 0)
         pause = min(FIRST_BACKOFF * 2 ** min(failures, 20), MAX_BACKOFF) * (1 + float(call["jitter"]) / 2)
-        free_at = call.number("now") + max(math.floor(pause), call.number("pause"))
+        now, asked = call.number("now"), call.number("pause")
+        if asked > MAX_BACKOFF:
+            host.update({f"held:{call['tag']}": now + asked, "held": max(now + asked, host.get("held", 0))})
+            asked = 0
+        free_at = now + max(math.floor(pause), asked)
         host.update(failures=failures + 1, until=free_at)
     elif call["was_failing"] == "1":
         host.pop("failures", None)
@@ -202,7 +216,8 @@ def redeliver(model: Model, call: Call, reply: Any) -> Any:
         return ["no_event"]
     lane, row, due = job["hook_lane"], f"{event}|{name}", now + HOOK_LEASE
     model.undelivered.pop(row, None)
-    model.hosts.get(lane, {}).pop(f"gone:{job['hook_tag']}", None)
+    for kept in ("gone", "held"):
+        model.hosts.get(lane, {}).pop(f"{kept}:{job['hook_tag']}", None)
     job.update({f"s:{event}": "pending", f"n:{event}": 0})
     model.lanes.setdefault(lane, {})[row] = due
     model.outbox[lane] = min(due, model.outbox.get(lane, due))

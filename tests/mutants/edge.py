@@ -3,6 +3,9 @@
 from tests.mutants.mutant import Mutant, lua, python
 
 ANSWERS = "tests/http/test_answers.py::test_"
+EGRESS = "tests/hooks/test_egress.py::test_"
+GUARD = "tests/hooks/test_guard.py::test_"
+WAITS = "tests/hooks/test_long_waits.py::test_"
 TEXTS = "tests/http/test_texts.py::test_"
 REFUSED = "tests/http/test_refused_calls.py::test_"
 BODIES = "tests/http/test_bodies.py::test_"
@@ -60,5 +63,32 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "progress falls with a late report", "progress", "falling progress", "",
         "tests/queue/test_attempts.py::test_progress_never_falls_within_an_attempt_and_begins_anew_with_the_next[memory]",
+    ),
+    python(
+        "slow names of one owner take all threads", "shared/egress.py", "threads of an owner", "if False:",
+        f"{GUARD}slow_names_of_one_owner_hold_up_no_other_and_free_their_threads_at_last",
+    ),
+    python(
+        "trouble of the resolver refuses a submit for ever", "shared/egress.py",
+        "trouble of the resolver", 'raise EgressRefused("unresolved") from None',
+        f"{GUARD}trouble_of_the_resolver_is_no_answer_about_the_name",
+    ),
+    python(
+        "what was sent is sent to the next address too", "shared/egress.py",
+        "next address", "except httpx.TransportError as error:",
+        f"{EGRESS}what_was_sent_to_one_address_is_never_sent_to_another",
+    ),
+    python(
+        "a retried job keeps an old default hook", "shared/jobs/redrive.py",
+        "present default hook", '"hook_url": job.hook_url or None,',
+        f"{WAITS}a_retried_job_takes_the_present_default_hook[False]",
+    ),
+    lua(
+        "a long wait binds the host", "outbox_note", "long pause", "if false then",
+        f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
+    ),
+    lua(
+        "a new event of a held URL is sent", "outbox", "held URL", "local free_at = tonumber(known[1] or '0')",
+        f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
     ),
 )  # fmt: skip

@@ -4,7 +4,8 @@
 --   -2e13 + ms   a job whose files have to be stored
 --   ms           a delivery lane: one owner's events for one host, `owner:host` in short; its rows are in x:<lane>
 -- x:<lane>       a ZSET of events to deliver, `event|id`, by ms when due; a lease on one puts off its moment
--- h:<lane>       a HASH: failures in a row, until when the host gets nothing, `gone:<url>` when a URL answered 410
+-- h:<lane>       a HASH: failures in a row, until when the host gets nothing, `gone:<url>` when a URL answered 410,
+--                `held:<url>` until when a URL gets nothing, since it asked for long, and `held`, the last of these
 -- The clock is the caller's: an error of it makes a caller deliver twice or later, which the promise allows.
 local HOOK = { 'hook_lane', 'hook_tag', 'hook_events' } -- what a script must have read of a job to plan an event
 
@@ -20,9 +21,9 @@ end
 local function plan_event(f, id, event, is_leased)
   if not is_subscribed(f, event) then return nil end
   local host, row, now = host_key(f.hook_lane), event .. '|' .. id, tonumber(arg.now)
-  local known = redis.call('HMGET', host, 'until', 'gone:' .. f.hook_tag, 'failures')
+  local known = redis.call('HMGET', host, 'until', 'gone:' .. f.hook_tag, 'failures', 'held:' .. f.hook_tag)
   if known[2] then return { field = 's:' .. event, state = 'disabled', row = row } end -- mutant: gone
-  local free_at = tonumber(known[1] or '0')
+  local free_at = math.max(tonumber(known[1] or '0'), tonumber(known[4] or '0')) -- mutant: held URL
   local plan = { field = 's:' .. event, state = 'pending', lane = f.hook_lane, row = row, word = 'left' }
   plan.due = math.max(now, free_at)
   if is_leased and free_at <= now then -- mutant: host left alone

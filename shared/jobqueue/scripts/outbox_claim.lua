@@ -3,9 +3,10 @@
 -- KEYS: outbox, root
 -- ARGV: now: moment, lease: milliseconds, most_jobs: count, most_lanes: count, rows: count, only: text
 -- Returns: {jobs: counts, lanes: rows}
---   lanes: {lane: name, failures: count, rows: names...}
+--   lanes: {lane: name, failures: count, held_until: moment?, rows: names...}
 -- jobs: each job's id and its turn.
 -- turn: the number with which the caller writes about the job's files.
+-- held_until: while some URL of the host gets nothing; '' if none is held.
 -- Of a host that fails one row is handed out, as a probe, or the rows that have waited for half a day.
 -- only: the one job whose files are wanted, '' for all that is due.
 local now, until_ms = tonumber(arg.now), tonumber(arg.now) + tonumber(arg.lease)
@@ -35,12 +36,14 @@ end
 
 -- A lane with its due rows. Of a host that fails only one row is due, as a probe, or those that are long overdue.
 local function lane_of(name)
-  local failures = redis.call('HGET', host_key(name), 'failures') or '0'
+  local known = read(host_key(name), 'failures', 'held')
+  local failures, held = known.failures or '0', known.held or ''
   local before = now
   if failures ~= '0' then before = now - LONG_OVERDUE end -- mutant: failing host
   local rows = rows_before(name, before, arg.rows)
   if #rows == 0 and failures ~= '0' then rows = rows_before(name, now, 1) end
-  return { name = name, failures = failures, rows = rows }
+  if held ~= '' and tonumber(held) <= now then held = '' end
+  return { name = name, failures = failures, held = held, rows = rows }
 end
 
 -- The delivery lanes that are due.
@@ -78,7 +81,7 @@ local function lease_lanes(lanes, moves)
         add(leases, text(until_ms), row) -- mutant: lease of a row
       end
       redis.call('ZADD', rows_key(lane.name), unpack(leases)) -- mutant: lease of rows
-      add(leased, { lane.name, lane.failures, unpack(lane.rows) })
+      add(leased, { lane.name, lane.failures, lane.held, unpack(lane.rows) })
       -- No other caller takes of it before this one has recorded how one of them went.
       add(moves, text(until_ms), lane.name) -- mutant: lease of the lane
     else

@@ -5,8 +5,10 @@
 --       now: moment, entry: json?, was_failing: flag, pause: milliseconds?, jitter: fraction, lane_ttl: seconds
 -- Returns: {noted} | {stale} | {lost}
 -- word: delivered | retry (at `due`) | failed (tried often enough) | disabled (the URL is gone)
+--       held (not tried: its URL gets nothing before `due`)
 -- tries: how many were noted before this one.
 -- pause: ms for which the host gets nothing, '' if this try says nothing against it.
+--        Above MAX_BACKOFF it binds the URL alone.
 -- stale: another caller has noted more, or the try was for a deleted incarnation of the job.
 -- A success counts from any caller; anything else only from one that knows of all tries before.
 local MAX_ENTRIES = 30 -- of an event's log
@@ -68,12 +70,24 @@ local function write_log(f)
   redis.call('HSET', key.holder, count, text(tonumber(f[count] or '0') + 1), log, kept, state, new_state)
 end
 
+-- Leaves the URL alone as long as it asks for; other URLs of its host are not bound by that.
+local function hold_url(last, asked)
+  local free_at = now + asked
+  local held = math.max(free_at, tonumber(last or '0'))
+  write_fields(key.lane_state, { ['held:' .. arg.tag] = text(free_at), held = text(held) })
+end
+
 -- Leaves the host alone: for twice as long at each failure, or as long as it asks for.
 local function back_off()
-  local failures = tonumber(redis.call('HGET', key.lane_state, 'failures') or '0')
+  local known = read(key.lane_state, 'failures', 'held')
+  local failures, asked = tonumber(known.failures or '0'), tonumber(arg.pause)
+  if asked > MAX_BACKOFF then -- mutant: long pause
+    hold_url(known.held, asked)
+    asked = 0
+  end
   local doubled = FIRST_BACKOFF * 2 ^ math.min(failures, MAX_DOUBLINGS) -- mutant: backoff
   local backoff = math.floor(math.min(doubled, MAX_BACKOFF) * (1 + tonumber(arg.jitter) / 2))
-  local free_at = now + math.max(backoff, tonumber(arg.pause)) -- mutant: pause
+  local free_at = now + math.max(backoff, asked) -- mutant: pause
   write_fields(key.lane_state, { failures = text(failures + 1), ['until'] = text(free_at) })
   redis.call('EXPIRE', key.lane_state, arg.lane_ttl)
 end
@@ -104,7 +118,11 @@ end
 local f = read(key.holder, 'owner', 'incarnation', state, count, log)
 local answer = refusal(f)
 if answer then return answer end
-if word == 'retry' then put_off_row() end
+if word == 'retry' or word == 'held' then put_off_row() end
+if word == 'held' then
+  schedule_lane(arg.lane)
+  return { 'noted' }
+end
 write_log(f)
 note_host()
 note_for_operator(f)
