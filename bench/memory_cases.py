@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.copying import memory
+from bench.memory_edge import CONNECTIONS, PAGE_BYTES, Pages, stuck_bodies
 from shared.config.settings import Settings
 from shared.providers.base import Prediction
 from shared.providers.failures import classify_failure
@@ -68,6 +69,8 @@ CASES: dict[str, tuple[Case, int]] = {
     "a provider's answer of 200 MB": (output, 200 * MIB),
     "an error text of 10 MB": (error, 10 * MIB - SMALL),
     "a film of 7 MB in an output": (film, 10 * MIB - SMALL),
+    f"{CONNECTIONS} webhooks whose bodies get stuck": (stuck_bodies, 40 * 10 * MIB),
+    "150 pages of a batch": (Pages().read, 150 * PAGE_BYTES),
 }
 
 
