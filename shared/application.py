@@ -1,6 +1,8 @@
 """The FastAPI application around a function's routes: one form for errors, and what all requests pass."""
 
 import gc
+from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -9,6 +11,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.exceptions import HTTPException
 
 from shared import runtime
+from shared.aws import register_restore, without_stage
 from shared.config.settings import Settings
 from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
@@ -19,6 +22,7 @@ from shared.requests.refusals import Refusals
 
 # s; a third of a function, so that what follows has time for its calls
 MAX_BODY_TIME = 20.0
+Handler = Callable[[dict[str, Any], Any], Any]
 MAX_LANGUAGES = 16  # of a header that are read
 # Starlette's own refusals, before any function is called.
 CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -46,14 +50,16 @@ def _is_https(settings: Settings) -> bool:
     return (settings.public_base_url or "").startswith("https://")
 
 
-def create_handler(app: FastAPI) -> Mangum:
+def create_handler(app: FastAPI) -> Handler:
     """Returns the application as AWS Lambda calls it; without lifespan events, which would run at every invocation.
 
     Switches on garbage collection, which functions/__init__.py switches off; it never searches the imported modules.
     """
     gc.freeze()
     gc.enable()
-    return Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
+    register_restore()
+    answer = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
+    return lambda event, context: answer(without_stage(event), context)
 
 
 async def _answer_problem(request: Request, error: Exception) -> JSONResponse:

@@ -11,6 +11,7 @@ from shared.config.environment import EnvironmentSettings, is_on_a_platform, is_
 
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
+ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2")  # that may have a role's keys (AWS SDKs)
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
 
 
@@ -27,6 +28,9 @@ class StorageSettings(EnvironmentSettings):
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = None
+    # The same where SnapStart is on: an address on the machine, and the token that it wants
+    aws_container_credentials_full_uri: str | None = None
+    aws_container_authorization_token: SecretStr | None = None
     storage_public_url: str | None = None  # where the bucket is public; without it URLs are signed
     storage_url_ttl: int = Field(3600, ge=60, le=MAX_URL_TTL)  # s that a signed URL lasts
     storage_retention: int = Field(0, ge=0)  # s that files are kept; 0: until they are deleted
@@ -54,11 +58,16 @@ class StorageSettings(EnvironmentSettings):
 
     @property
     def storage_keys(self) -> tuple[str, str, str | None]:
-        """Key id, secret and session token, all from one source; '' for what is missing."""
+        """Key id, secret and session token, all from one source; '' for what is missing, or must be asked for."""
         if self.storage_access_key_id:
             return self.storage_access_key_id, text_of(self.storage_secret_access_key), None
         token = text_of(self.aws_session_token) or None
         return self.aws_access_key_id or "", text_of(self.aws_secret_access_key), token
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether the keys are a role's, and an address on this machine has them."""
+        return not any(self.storage_keys) and self.aws_container_credentials_full_uri is not None
 
     def faults(self) -> list[str]:
         return [*self._storage_faults(), *super().faults()]
@@ -71,8 +80,8 @@ class StorageSettings(EnvironmentSettings):
             problems.append("STORAGE_URL must begin with s3:// or file:///")
         if scheme == "s3" and not urlsplit(self.storage_url).netloc:
             problems.append("STORAGE_URL names no bucket")
-        if scheme == "s3" and not all(self.storage_keys[:2]) and not is_withheld("storage_secret_access_key"):
-            problems.append("STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing")
+        if scheme == "s3":
+            problems += self._key_faults()
         if scheme == "memory" and not self.is_development:
             problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")
         if scheme in ("file", "memory") and is_on_a_platform():
@@ -80,3 +89,12 @@ class StorageSettings(EnvironmentSettings):
         if self.storage_public_url and not self.storage_public_url.startswith(("https://", "http://")):
             problems.append("STORAGE_PUBLIC_URL must be an https URL")
         return problems
+
+    def _key_faults(self) -> list[str]:
+        if self.asks_for_keys:
+            parts = urlsplit(self.aws_container_credentials_full_uri or "")
+            if parts.scheme != "http" or parts.hostname not in ROLE_HOSTS:
+                return ["AWS_CONTAINER_CREDENTIALS_FULL_URI must be http on this machine, as Lambda sets it"]
+        elif not all(self.storage_keys[:2]) and not is_withheld("storage_secret_access_key"):
+            return ["STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing"]
+        return []

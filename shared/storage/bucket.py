@@ -158,11 +158,13 @@ class Bucket(Links):
     def _s3_credentials(self) -> "S3Credential":
         """Returns the credentials. Passed as settings, obstore would mix them with the token of AWS_SESSION_TOKEN."""
         own = self.credentials
+        # obstore asks again before then. Without a time it never would.
+        expires_at = self.role.keys().expires_at if self.settings.asks_for_keys else None
         return {
             "access_key_id": own.access_key_id,
             "secret_access_key": own.secret_access_key,
             "token": own.session_token,
-            "expires_at": None,
+            "expires_at": expires_at,
         }
 
 

@@ -1,16 +1,19 @@
 """URLs of stored files: a bucket's public ones, URLs presigned for S3, or signed URLs of this deployment's route."""
 
+import functools
 import hmac
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from shared.config.credentials import text_of
 from shared.config.storage import MAX_URL_TTL
 from shared.signing.derived import file_tag
 from shared.signing.s3 import Credentials, presign
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
+    from shared.storage.role import Role
 
 ROUTE = "/api/files/"
 WINDOWS = 4  # per STORAGE_URL_TTL; within a window, a key's URL stays the same
@@ -50,9 +53,19 @@ class Links:
         region = self.settings.storage_region
         return "us-east-1" if region == "auto" and self.endpoint is None else region
 
+    @functools.cached_property
+    def role(self) -> "Role":
+        """The role whose keys are asked for, where there are no others."""
+        from shared.storage.role import Role
+
+        settings = self.settings
+        uri, token = settings.aws_container_credentials_full_uri, settings.aws_container_authorization_token
+        return Role(uri or "", text_of(token))
+
     @property
     def credentials(self) -> Credentials:
-        return Credentials(*self.settings.storage_keys)
+        """The credentials of now. Raises StorageUnavailable if a role's cannot be had."""
+        return self.role.keys().credentials if self.settings.asks_for_keys else Credentials(*self.settings.storage_keys)
 
     def url(self, key: str, now: int, filename: str | None = None, *, at_least: float = 0) -> str:
         """Returns a URL from which everyone who has it can GET the file; ``now`` in ms.

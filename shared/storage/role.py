@@ -1,0 +1,79 @@
+"""The credentials of a Lambda function's role where its environment has none: SnapStart gives an address instead.
+
+A snapshot may be restored hours after it was made, so keys in it would have expired. AWS, "Lambda SnapStart": the
+runtime sets AWS_CONTAINER_CREDENTIALS_FULL_URI and AWS_CONTAINER_AUTHORIZATION_TOKEN. AWS, "Container credential
+provider": the address answers with JSON.
+"""
+
+import http.client
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from shared.clock import SystemClock
+from shared.errors import StorageUnavailable
+from shared.log import log
+from shared.signing.s3 import Credentials
+
+ANSWER_TIMEOUT = 2.0  # s; it is on this machine
+TRIES = 2
+FRESH_FOR = 300_000  # ms before their expiry that credentials are asked for again
+
+
+@dataclass(frozen=True)
+class RoleKeys:
+    """Credentials, and when they expire."""
+
+    credentials: Credentials
+    expires_at: datetime
+
+    def last(self, ms: int) -> bool:
+        """Whether they are still valid so much later."""
+        return self.expires_at.timestamp() * 1000 > SystemClock().now() + ms
+
+
+class Role:
+    """Asks for the role's credentials when they are needed, and keeps them until shortly before they expire."""
+
+    def __init__(self, uri: str, token: str) -> None:
+        self._uri = uri
+        self._token = token
+        self._kept: RoleKeys | None = None
+
+    def keys(self) -> RoleKeys:
+        """Returns valid credentials; raises StorageUnavailable. Blocks for the milliseconds that a local call takes."""
+        if self._kept is None or not self._kept.last(FRESH_FOR):
+            try:
+                self._kept = self._ask()
+            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+                log.error("role_failed", error=type(error).__name__)
+                if self._kept is None or not self._kept.last(0):
+                    raise StorageUnavailable from None
+        return self._kept
+
+    def _ask(self) -> RoleKeys:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._ask_once()
+            except (OSError, http.client.HTTPException):
+                if attempt == TRIES:
+                    raise
+        raise AssertionError
+
+    def _ask_once(self) -> RoleKeys:
+        parts = urlsplit(self._uri)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_TIMEOUT)
+        try:
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            connection.request("GET", path, headers={"Authorization": self._token} if self._token else {})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise OSError(f"status {answer.status}")
+        document = json.loads(body)
+        expires_at = datetime.fromisoformat(document["Expiration"])
+        credentials = Credentials(document["AccessKeyId"], document["SecretAccessKey"], document["Token"])
+        return RoleKeys(credentials, expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))

@@ -1,0 +1,132 @@
+"""A bucket without keys of its own, where SnapStart gives the functions an address that has their role's."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from shared.startup import SettingsError, load_settings
+from shared.storage.bucket import Bucket, StorageError
+from tests.buckets import NOW, S3, content, pieces, s3_settings
+from tests.config.production import GOOD
+
+TOKEN = "token-of-the-address"
+NO_KEYS = {"storage_access_key_id": None, "storage_secret_access_key": None}
+
+
+class Address:
+    """What Lambda serves on the machine of a function."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.status = 200
+        self.lasts = timedelta(hours=1)
+        address = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                address.asked += 1
+                is_allowed = self.headers["Authorization"] == TOKEN and self.path == "/v2/credentials?id=a"
+                body = json.dumps(address.document() if is_allowed else {}).encode()
+                self.send_response(address.status if is_allowed else 403)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Logs nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/v2/credentials?id=a"
+
+    def document(self) -> dict[str, str]:
+        until = (datetime.now(UTC) + self.lasts).strftime("%Y-%m-%dT%H:%M:%SZ")
+        number = str(self.asked)
+        return {"AccessKeyId": f"ASIA{number}", "SecretAccessKey": "s", "Token": f"t{number}", "Expiration": until}
+
+
+@pytest.fixture
+def address() -> Iterator[Address]:
+    made = Address()
+    with made.server as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+def bucket_of(s3: S3, address: Address) -> Bucket:
+    values: dict[str, Any] = {**NO_KEYS, "aws_container_credentials_full_uri": address.uri}
+    return Bucket(s3_settings(s3, s3.bucket(), **values, aws_container_authorization_token=TOKEN))
+
+
+def signed_with(url: str) -> tuple[str, str]:
+    query = parse_qs(urlsplit(url).query)
+    return query["X-Amz-Credential"][0].partition("/")[0], query["X-Amz-Security-Token"][0]
+
+
+async def test_files_are_stored_and_urls_signed_with_the_keys_of_the_address(s3: S3, address: Address) -> None:
+    bucket = bucket_of(s3, address)
+    await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    assert await content(bucket, "a.txt") == b"one"
+    assert signed_with(bucket.url("a.txt", NOW)) == ("ASIA1", "t1")
+    assert address.asked == 1
+
+
+async def test_keys_that_end_soon_are_asked_for_again_by_urls_and_by_the_storage(s3: S3, address: Address) -> None:
+    bucket = bucket_of(s3, address)
+    address.lasts = timedelta(minutes=4)
+    await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    before = address.asked
+    await bucket.save("a.txt", pieces(b"two"), "text/plain")
+    assert address.asked > before
+    before = address.asked
+    assert signed_with(bucket.url("a.txt", NOW))[1] == f"t{before + 1}"
+
+
+async def test_without_an_answer_the_old_keys_serve_until_they_end(s3: S3, address: Address) -> None:
+    bucket = bucket_of(s3, address)
+    address.lasts = timedelta(minutes=4)
+    first = signed_with(bucket.url("a.txt", NOW))
+    address.status = 500
+    assert signed_with(bucket.url("a.txt", NOW)) == first
+    fresh = bucket_of(s3, address)
+    with pytest.raises(StorageUnavailable):
+        fresh.url("a.txt", NOW)
+    with pytest.raises(StorageError):
+        await fresh.save("a.txt", pieces(b"one"), "text/plain")
+
+
+@pytest.fixture
+def on_lambda(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in {**GOOD, "STORAGE_URL": "s3://films", "AWS_LAMBDA_FUNCTION_NAME": "submit"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", TOKEN)
+    return monkeypatch
+
+
+def test_a_function_with_snapstart_starts_without_keys(on_lambda: pytest.MonkeyPatch) -> None:
+    on_lambda.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9001/v2/credentials")
+    assert load_settings().asks_for_keys
+    on_lambda.setenv("STORAGE_ACCESS_KEY_ID", "films")
+    with pytest.raises(SettingsError, match="STORAGE_SECRET_ACCESS_KEY is missing"):
+        load_settings()
+    on_lambda.setenv("STORAGE_SECRET_ACCESS_KEY", "f8a7b6c5d4e3f2a1b0c9")
+    assert not load_settings().asks_for_keys
+
+
+def test_the_token_is_sent_to_this_machine_only(on_lambda: pytest.MonkeyPatch) -> None:
+    for uri in ("http://films.acme.dev/", "https://127.0.0.1/", "http://127.0.0.1.acme.dev/", "http://"):
+        on_lambda.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri)
+        with pytest.raises(SettingsError, match="AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+            load_settings()
