@@ -1,6 +1,8 @@
 """The FastAPI application around a function's routes: one form for errors, and what all requests pass."""
 
 import gc
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,7 @@ from shared.log import log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
 from shared.requests.refusals import Refusals
+from shared.startup import SettingsError
 
 # s; a third of a function, so that what follows has time for its calls
 MAX_BODY_TIME = 20.0
@@ -29,8 +32,16 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(*routers: APIRouter) -> FastAPI:
-    """Returns an application with these routes. Reads the settings, so a deployment with faulty ones cannot start."""
-    settings = runtime.settings()
+    """Returns an application with these routes. Reads the settings, so a deployment with faulty ones cannot start.
+
+    A server prints the faults, one line each, and ends; Lambda reports the error itself.
+    """
+    try:
+        settings = runtime.settings()
+    except SettingsError as error:
+        if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+            raise
+        sys.exit(str(error))
     # No redirect to a path without a slash: its address would be made from the caller's Host.
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:

@@ -310,6 +310,7 @@ class StoreError(Problem):
     title = "The store cannot be used right now"
     retryable = True
     refusal = ""  # the limit that the store names, for the operator; see store/refusals.py
+    trouble = ""  # why it could not be reached, for the operator: it names the host
 
 
 class StoreUnavailable(StoreError):

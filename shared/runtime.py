@@ -45,7 +45,7 @@ from shared.outbox.worker import OutboxWorker
 from shared.providers.base import Provider
 from shared.providers.loading import Providers
 from shared.requests.auth import Caller, Role, authenticate
-from shared.startup import load_settings
+from shared.startup import is_unread, load_settings
 from shared.storage.bucket import Bucket
 from shared.storage.retention import Retention
 from shared.store import Store, open_store
@@ -60,6 +60,10 @@ def settings() -> Settings:
     """Returns the deployment's settings. SettingsError stops the import of each function."""
     loaded = load_settings()
     configure_logs(loaded.log_level)
+    if loaded.storage_mode == "memory" and not loaded.is_development:
+        log.warning("memory_mode", consequence="all jobs end with this process, and no other process sees them")
+    if is_unread(loaded.environment):
+        log.warning("env_file_unread", consequence="only development reads .env")
     log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)
     return loaded
 

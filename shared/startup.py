@@ -1,15 +1,22 @@
 """Reads a deployment's settings and refuses to start with faulty ones."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from shared.config.environment import is_on_a_platform
 from shared.config.settings import Settings
+
+ENV_FILE = ".env"
 
 
 class SettingsError(Exception):
-    """The deployment cannot start with its settings; the message names each faulty one, and shows no value."""
+    """The deployment cannot start with its settings; each fault is one line, which names the setting and no value."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(f"Sluice cannot start: {fault}" for fault in faults))
 
 
 def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any]:
@@ -26,22 +33,38 @@ def from_platform(environ: "os._Environ[str] | dict[str, str]") -> dict[str, Any
 def load_settings() -> Settings:
     """Reads the environment, and in development a ``.env`` file; raises SettingsError, which names each fault."""
     environment = os.environ.get("SLUICE_ENV") or os.environ.get("VERCEL_ENV") or "production"
-    env_file = ".env" if environment == "development" else None
+    env_file = ENV_FILE if environment == "development" else None
     try:
         settings = Settings(_env_file=env_file, **from_platform(os.environ))
     except ValidationError as error:
         faults = [
-            f"{_name(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}"
+            f"{_name(fault['loc'])}{line}"
             for fault in error.errors()
             # This error names a derived setting, but another one is faulty.
             if fault["type"] != "default_factory_not_called"
+            for line in fault["msg"].removeprefix("Value error, ").splitlines()
         ]
-        raise SettingsError("Sluice cannot start: " + "; ".join(faults)) from None
     except ValueError as error:
-        raise SettingsError(f"Sluice cannot start: {error}") from None
-    if problems := provider_faults(settings):
-        raise SettingsError("Sluice cannot start: " + "; ".join(problems))
-    return settings
+        faults = [str(error)]
+    else:
+        faults = [*provider_faults(settings), *store_faults(settings)]
+        if not faults:
+            return settings
+    if is_unread(environment):
+        faults.append(f"{ENV_FILE} was not read, because SLUICE_ENV is not development in the environment itself")
+    raise SettingsError(faults) from None
+
+
+def is_unread(environment: str) -> bool:
+    """Whether there is a ``.env`` file that only development would read."""
+    return environment != "development" and not is_on_a_platform() and os.path.exists(ENV_FILE)
+
+
+def store_faults(settings: Settings) -> list[str]:
+    """Returns why development has no store. It needs no secrets, but a store or memory mode."""
+    if settings.environment != "development" or not settings.use_redis_for_tasks or settings.upstash_redis_rest_url:
+        return []
+    return ["UPSTASH_REDIS_REST_URL is missing; `make dev` brings a store, and USE_REDIS_FOR_TASKS=false needs none"]
 
 
 def provider_faults(settings: Settings) -> list[str]:

@@ -39,7 +39,9 @@ class AccessSettings(EnvironmentSettings):
         if self.cron_secret is not None:
             required.append("cron_secret")
         problems = [*self._absent(*required), *self._guessable()]
-        if any(not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or not key for name, key in self.callers.items()):
+        if len(self._keys()) < len(self._key_pairs()):
+            problems.append("API_KEYS has a key without its name; write name:key[,name:key...]")
+        elif any(not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or not key for name, key in self.callers.items()):
             problems.append("API_KEYS must be name:key[,name:key...] with names of letters, digits, . _ -")
         count = len(self._key_pairs())
         if count != len(self.callers) or count != len(set(self.callers.values())):
@@ -59,8 +61,23 @@ class AccessSettings(EnvironmentSettings):
             "CRON_SECRET": self.cron_secret,
         }
         short = [name for name, secret in own.items() if secret is not None and len(text_of(secret)) < MIN_SECRET]
-        weak = [name for name, key in self.callers.items() if is_guessable(key)]
+        # By number: what is in the place of a name may be the key.
+        weak = [number for number, key in enumerate(self._keys(), 1) if is_guessable(key)]
         return [
             *(f"{name} must have {MIN_SECRET} characters or more" for name in short),
-            *(f"API_KEYS: the key named {name!r} is a placeholder or shorter than {MIN_SECRET}" for name in weak),
+            *(f"API_KEYS: key number {number} is a placeholder or shorter than {MIN_SECRET}" for number in weak),
+            *self._equal(own),
         ]
+
+    def _keys(self) -> list[str]:
+        return [pair.partition(":")[2].strip() for pair in self._key_pairs() if ":" in pair]
+
+    def _equal(self, own: dict[str, SecretStr | None]) -> list[str]:
+        """Which secrets of different roles are the same text: a caller with one of them would have both roles."""
+        holders: dict[str, list[str]] = {}
+        for name, secret in own.items():
+            if secret is not None:
+                holders.setdefault(text_of(secret), []).append(name)
+        for key in set(self._keys()) & set(holders):
+            holders[key].append("a key of API_KEYS")
+        return [f"{' and '.join(names)} must differ" for names in holders.values() if len(names) > 1]

@@ -9,6 +9,7 @@ PLACEHOLDER = re.compile(
     r"^$|change.?me|placeholder|your[-_ ]|example|xxx|\.\.\.|^<.*>$|^secret$|^token$|^test$|^dev|todo|^withheld$"
 )
 WITHHELD = "withheld"  # in place of a secret that a function on Lambda does not use
+MIN_FOREIGN_SECRET = 8  # characters of a secret that another service has made
 MIN_SECRET = 16  # characters of a secret that the deployment chooses
 
 

@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.config.credentials import WITHHELD, fault_of_secret, is_plain
+from shared.config.addresses import fault_of_address
+from shared.config.credentials import MIN_FOREIGN_SECRET, WITHHELD, fault_of_secret, is_plain
 
 Environment = Literal["development", "test", "preview", "production"]
 
@@ -41,11 +42,11 @@ class EnvironmentSettings(BaseSettings):
     def faults(self) -> list[str]:
         """What keeps the deployment from starting: one sentence each, with the setting's name and never its value."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        problems = [
-            f"{name.upper()} must be printable ASCII"
-            for name, value in values.items()
-            if isinstance(value, SecretStr) and not is_plain(value.get_secret_value())
-        ]
+        secrets = {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
+        problems = [f"{name.upper()} must be printable ASCII" for name, text in secrets.items() if not is_plain(text)]
+        if not self.is_development:
+            short = [name for name, text in secrets.items() if len(text) < MIN_FOREIGN_SECRET]
+            problems += [f"{name.upper()} has fewer than {MIN_FOREIGN_SECRET} characters" for name in short]
         if self.is_development and is_on_a_platform() and os.environ.get("VERCEL_ENV") != "development":
             problems.append("SLUICE_ENV is development or test, whose known secrets must not run on Vercel or Lambda")
         return problems
@@ -59,6 +60,12 @@ class EnvironmentSettings(BaseSettings):
             for name in names
             if not is_withheld(name) and (fault := fault_of_secret(getattr(self, name)))
         ]
+
+    def _unreachable(self, *names: str) -> list[str]:
+        """Which of these settings hold something that is not the address of a service."""
+        given = {name: getattr(self, name) for name in names if getattr(self, name)}
+        found = {name: fault_of_address(url, may_be_plain=self.is_development) for name, url in given.items()}
+        return [f"{name.upper()} {fault}" for name, fault in found.items() if fault]
 
     @model_validator(mode="before")
     @classmethod

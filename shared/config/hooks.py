@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.config.access import AccessSettings
-from shared.config.hosting import is_loopback
+from shared.config.addresses import is_loopback
 from shared.signing.webhooks import secret_key
 
 Event = Literal["job.processing", "job.completed", "job.files", "job.failed", "job.canceled", "batch.completed"]

@@ -1,7 +1,6 @@
 """What depends on where the functions run."""
 
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -25,7 +24,5 @@ class HostingSettings(EnvironmentSettings):
         secret = self.vercel_automation_bypass_secret
         return {BYPASS: secret.get_secret_value()} if secret else {}
 
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL names this machine."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    def faults(self) -> list[str]:
+        return [*self._unreachable("public_base_url"), *super().faults()]

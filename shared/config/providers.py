@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import Field, SecretStr
 
-from shared.config.credentials import text_of
-from shared.config.hosting import HostingSettings, is_loopback
+from shared.config.addresses import is_loopback
+from shared.config.credentials import MIN_SECRET, text_of
+from shared.config.hosting import HostingSettings
 from shared.config.quantities import NUMBERS_BY_NAME, has_repeated_name, numbers_by_name
 from shared.config.queues import Queue, QueueSettings
 from shared.signing.webhooks import secret_key
@@ -114,6 +115,7 @@ class ProviderSettings(HostingSettings, QueueSettings):
 
     def faults(self) -> list[str]:
         problems = [*self._absent_of_replicate(), *self._faulty_secrets(), *self._faulty_limits()]
+        problems += self._unreachable("replicate_base_url")
         rates, limits = numbers_by_name(self.provider_rates), numbers_by_name(self.provider_concurrency)
         if not {*self.provider_names, *rates, *limits} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
             problems.append(f"PROVIDERS, PROVIDER_RATES and PROVIDER_CONCURRENCY may name: {', '.join(NUMBERS)}")
@@ -137,8 +139,9 @@ class ProviderSettings(HostingSettings, QueueSettings):
 
     def _faulty_secrets(self) -> list[str]:
         try:
-            for secret in self.replicate_webhook_secrets:
-                secret_key(secret)
+            keys = [secret_key(secret) for secret in self.replicate_webhook_secrets]
         except ValueError:
             return ["REPLICATE_WEBHOOK_SECRET must be whsec_ followed by base64; several are separated by commas"]
+        if not self.is_development and any(len(key) < MIN_SECRET for key in keys):
+            return [f"REPLICATE_WEBHOOK_SECRET must have {MIN_SECRET} bytes or more"]
         return []

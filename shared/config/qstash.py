@@ -21,7 +21,7 @@ class QStashSettings(EnvironmentSettings):
         return tuple(text_of(key) for key in keys if key is not None)
 
     def faults(self) -> list[str]:
-        problems = []
+        problems = self._unreachable("qstash_url")
         if self.qstash_token is not None and not self.qstash_keys:
             problems.append("QSTASH_CURRENT_SIGNING_KEY is missing: without it QStash's calls would be refused")
         return problems + super().faults()

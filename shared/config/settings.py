@@ -27,5 +27,5 @@ class Settings(
     @model_validator(mode="after")
     def _check(self) -> Self:
         if problems := self.faults():
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self

@@ -1,5 +1,6 @@
 """Where a deployment keeps the files of its results."""
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from shared.config.environment import EnvironmentSettings, is_on_a_platform, is_
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
 ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2")  # that may have a role's keys (AWS SDKs)
+NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")  # no top-level domain
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
 
 
@@ -70,7 +72,9 @@ class StorageSettings(EnvironmentSettings):
         return not any(self.storage_keys) and self.aws_container_credentials_full_uri is not None
 
     def faults(self) -> list[str]:
-        return [*self._storage_faults(), *super().faults()]
+        hosts = filter(None, (host.strip() for host in self.result_hosts.split(",")))
+        problems = [] if all(map(NAME.fullmatch, hosts)) else ["RESULT_HOSTS must name hosts, such as files.acme.dev"]
+        return [*problems, *self._storage_faults(), *super().faults()]
 
     def _storage_faults(self) -> list[str]:
         if not self.storage_url:
@@ -86,9 +90,7 @@ class StorageSettings(EnvironmentSettings):
             problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")
         if scheme in ("file", "memory") and is_on_a_platform():
             problems.append("STORAGE_URL must be a bucket: a function's own disk ends with it")
-        if self.storage_public_url and not self.storage_public_url.startswith(("https://", "http://")):
-            problems.append("STORAGE_PUBLIC_URL must be an https URL")
-        return problems
+        return problems + self._unreachable("storage_endpoint", "storage_public_url")
 
     def _key_faults(self) -> list[str]:
         if self.asks_for_keys:

@@ -1,10 +1,18 @@
 """Where the state of all jobs is kept."""
 
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 
 from shared.config.environment import EnvironmentSettings, is_on_a_platform
+
+TCP_NAMES = ("UPSTASH_REDIS_URL", "KV_URL", "REDIS_URL")  # what Upstash, Vercel and others call a TCP address
+WORKERS = re.compile(r"(?:--workers|-w)(?:=|$)(\d*)")
 
 
 class StoreSettings(EnvironmentSettings):
@@ -33,8 +41,34 @@ class StoreSettings(EnvironmentSettings):
         problems = []
         if self.use_redis_for_tasks:
             problems += self._absent("upstash_redis_rest_url", "upstash_redis_rest_token")
+            if not self.upstash_redis_rest_url and (tcp := [name for name in TCP_NAMES if os.environ.get(name)]):
+                problems.append(f"{tcp[0]} is for TCP clients; set UPSTASH_REDIS_REST_URL to the REST URL, https://...")
         if (self.upstash_redis_rest_url or "").startswith(("redis://", "rediss://")):
             problems.append("UPSTASH_REDIS_REST_URL is a TCP address; use the REST URL, which begins with https://")
+        else:
+            problems += self._unreachable("upstash_redis_rest_url")
         if not self.use_redis_for_tasks and is_on_a_platform():
             problems.append("USE_REDIS_FOR_TASKS=false keeps jobs in one process and cannot run on Vercel or Lambda")
+        elif not self.use_redis_for_tasks:
+            problems += faults_of_memory(sys.argv, os.environ)
         return problems + super().faults()
+
+
+def faults_of_memory(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Why this process, started with these arguments, cannot keep the jobs in its memory."""
+    problems = []
+    if not all(importlib.util.find_spec(name) for name in ("fakeredis", "lupa")):
+        problems.append("USE_REDIS_FOR_TASKS=false needs a package: pip install 'fakeredis[lua]'")
+    if workers_of(arguments, environ) > 1:
+        problems.append("USE_REDIS_FOR_TASKS=false keeps jobs in one process, and this server has several workers")
+    return problems
+
+
+def workers_of(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """How many workers uvicorn or gunicorn were asked for; both read WEB_CONCURRENCY too."""
+    for at, argument in enumerate(arguments):
+        if found := WORKERS.fullmatch(argument):
+            number = found.group(1) or "".join(arguments[at + 1 : at + 2])
+            return int(number) if number.isdecimal() else 1
+    number = environ.get("WEB_CONCURRENCY", "")
+    return int(number) if number.isdecimal() else 1

@@ -41,6 +41,8 @@ LIST_GAP = 30.0
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
 COPY_DEADLINE = 2700.0  # s; then storing gives up, while the provider may still have the file for its owner
 MAX_EVENT_WAIT = 300.0  # s after a job's end that its owner's event waits for a file that fails
+MIN_COPY_TIME = 10.0  # s; with less time left, no copy of a file begins
+COPY_MARGIN = 1.0  # s that pass before a tick begins one
 TICK_MARGIN = 10.0  # s; a tick stops taking work this long before the platform would kill it
 
 Derivation = Callable[[dict[str, float]], float]
@@ -153,6 +155,7 @@ class TimingSettings(EnvironmentSettings):
         one_round = 2 * self.store_total_timeout + self.provider_timeout
         second_round = self.tick_second_pass + one_round if self.tick_second_pass else 0.0
         delivery = self.hook_timeout + self.store_total_timeout + slack
+        copy = self.timing_scale * (MIN_COPY_TIME + COPY_MARGIN) + self.store_total_timeout
         calls = "two store calls and one provider call with their full timeouts"
         longest_tick = duration - self.timing_scale * TICK_MARGIN
         return [
@@ -160,6 +163,7 @@ class TimingSettings(EnvironmentSettings):
             _unless_at_most(calls, one_round, "TICK_BUDGET", budget),
             _unless_at_most(f"TICK_SECOND_PASS, {calls}", second_round, "TICK_BUDGET", budget),
             _unless_at_most("HOOK_TIMEOUT, STORE_TOTAL_TIMEOUT and 2 s", delivery, "TICK_BUDGET", budget),
+            _unless_at_most("a copy's 11 s and STORE_TOTAL_TIMEOUT", copy, "TICK_BUDGET", budget),
             _unless_at_most(f"{calls}, and 4 s", one_round + answer + slack, "FUNCTION_MAX_DURATION", duration),
         ]
 

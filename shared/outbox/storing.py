@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
-from shared.config.timing import COPY_ALARM, COPY_DEADLINE
+from shared.config.timing import COPY_ALARM, COPY_DEADLINE, MIN_COPY_TIME
 from shared.jobqueue import FollowUp, Outbox
 from shared.log import log
 from shared.storage import layout
@@ -32,7 +32,6 @@ FIELDS = (
 )  # fmt: skip
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
-MIN_COPY_TIME = 10.0  # s; with less time left, no copy begins
 ABORT_DEADLINE = 5.0  # s; as in shared/storage/upload.py, whose import would slow down a start
 MEDIA_TIMEOUT = 20.0
 READ_TIMEOUT = 15.0  # s; for the next piece of a file

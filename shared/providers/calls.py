@@ -15,6 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from shared.clock import SystemClock, read_retry_after
+from shared.connection import trouble_of
 from shared.json_value import Json
 from shared.log import log
 from shared.providers.base import (
@@ -126,7 +127,8 @@ class Calls:
             async with asyncio.timeout(timeout):
                 request = self._creator.build_request("POST", path, json=body, headers=headers)
                 answer = await _answer(self._creator, request)
-        except NEVER_SENT:  # mutant: never sent
+        except NEVER_SENT as error:  # mutant: never sent
+            self._report(error)
             return Throttled("provider_down", DEFAULT_PAUSE)
         except (TimeoutError, httpx.HTTPError) as error:
             return Unknown(type(error).__name__)  # mutant: no repeat of a create
@@ -143,6 +145,8 @@ class Calls:
             async with asyncio.timeout(timeout):
                 return await _answer(self._client, self._client.build_request(method, path))
         except (TimeoutError, httpx.HTTPError) as error:
+            if isinstance(error, NEVER_SENT):
+                self._report(error)
             raise ProviderUnavailable(type(error).__name__) from None
 
     async def read(self, path: str, take: Callable[[bytes], None]) -> None:
@@ -161,7 +165,12 @@ class Calls:
                     take(block)
                     await asyncio.sleep(0)  # the deadline holds for blocks that have come already, too
         except httpx.HTTPError as error:
+            if isinstance(error, NEVER_SENT):
+                self._report(error)
             raise ProviderUnavailable(type(error).__name__) from None
+
+    def _report(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
+        log.warning("provider_unreachable", provider=self._provider, trouble=trouble_of(error, self._base_url))
 
     async def close(self) -> None:
         for name in ("_client", "_creator"):

@@ -22,9 +22,9 @@ from urllib.parse import quote
 from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.config.credentials import fault_of_secret, is_plain
+from shared.config.addresses import fault_of_address, is_loopback
+from shared.config.credentials import MIN_FOREIGN_SECRET, MIN_SECRET, fault_of_secret, is_plain
 from shared.config.environment import is_withheld
-from shared.config.hosting import is_loopback
 from shared.config.settings import Settings
 from shared.json_value import Json
 from shared.providers.base import (
@@ -117,9 +117,20 @@ class WaveSpeedSettings(BaseSettings):
         faults = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not is_plain(text)]
         if len(self.webhook_secrets) < len(self._webhook_parts()):
             faults.append("WAVESPEED_WEBHOOK_SECRET must be whsec_ followed by text; several are separated by commas")
+        if fault := fault_of_address(self.wavespeed_base_url, may_be_plain=settings.is_development):
+            faults.append(f"WAVESPEED_BASE_URL {fault}")
         if not settings.is_development:
+            faults += self._short_secrets()
             missed = {name: value for name, value in named.items() if not is_withheld(name)}
             faults += [f"{name.upper()} {fault}" for name, value in missed.items() if (fault := fault_of_secret(value))]
+        return faults
+
+    def _short_secrets(self) -> list[str]:
+        faults = []
+        if any(len(secret.removeprefix("whsec_")) < MIN_SECRET for secret in self.webhook_secrets):
+            faults.append(f"WAVESPEED_WEBHOOK_SECRET must have {MIN_SECRET} characters or more")
+        if self.wavespeed_api_key and len(self.wavespeed_api_key.get_secret_value()) < MIN_FOREIGN_SECRET:
+            faults.append(f"WAVESPEED_API_KEY has fewer than {MIN_FOREIGN_SECRET} characters")
         return faults
 
     def _webhook_parts(self) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
-from shared.config.hosting import is_loopback
+from shared.config.addresses import is_loopback
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.json_value import Json

@@ -14,6 +14,7 @@ from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 
 from shared.config.settings import Settings
+from shared.connection import trouble_of
 from shared.errors import StoreError, StoreScriptError, StoreUnavailable, StoreUncertain
 from shared.log import log
 from shared.store.refusals import StoreInterrupted, classify
@@ -32,6 +33,7 @@ class RestStore:
 
     def __init__(self, settings: Settings) -> None:
         token = settings.upstash_redis_rest_token
+        self._url = settings.upstash_redis_rest_url or ""
         self._redis = Redis(
             url=settings.upstash_redis_rest_url or "",
             token=token.get_secret_value() if token else "",
@@ -75,8 +77,10 @@ class RestStore:
         try:
             async with asyncio.timeout(self._try_timeout):
                 return await self._redis.execute(command)
-        except NEVER_SENT:
-            raise StoreUnavailable from None
+        except NEVER_SENT as error:
+            unreached = StoreUnavailable()
+            unreached.trouble = trouble_of(error, self._url)
+            raise unreached from None
         except UpstashError as error:
             raise classify(str(error)) from None
         except Trouble as trouble:
@@ -105,4 +109,5 @@ def _reason(error: StoreError) -> dict[str, str]:
     """What the log says of an error: its reason, and the limit that was met."""
     if isinstance(error, StoreScriptError):
         return {"reason": error.text[:300]}
-    return {"reason": error.detail, **({"refusal": error.refusal} if error.refusal else {})}
+    more = {"refusal": error.refusal, "trouble": error.trouble}
+    return {"reason": error.detail, **{name: text for name, text in more.items() if text}}

@@ -52,7 +52,7 @@ class Edge:
 @contextmanager
 def running_edge(folder: Path, protection: str | None = None) -> Iterator[Edge]:
     """Runs the edge on a free port until the block ends, with a certificate for this run alone."""
-    certificate, key = _make_certificate(folder)
+    certificate, key = make_certificate(folder)
     edge = Edge("", ssl.create_default_context(cafile=str(certificate)), protection)
     config = uvicorn.Config(
         _app(edge), host=HOST, port=0, ssl_certfile=str(certificate), ssl_keyfile=str(key),
@@ -101,7 +101,7 @@ async def _forward(edge: Edge, request: Request) -> Response:
     return Response(got.content, got.status_code, headers=kept)
 
 
-def _make_certificate(folder: Path) -> tuple[Path, Path]:
+def make_certificate(folder: Path) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Sluice's tests")])
     now = datetime.now(UTC)

@@ -12,7 +12,19 @@ from tests.project import ROOT
 
 DESIGN = (ROOT / "DESIGN.md").read_text()
 # What every room may use, as the section "Rooms" says.
-GROUND = {"config", "signing", "addresses", "egress", "budget", "together", "clock", "errors", "log", "json_value"}
+GROUND = {
+    "config",
+    "signing",
+    "addresses",
+    "egress",
+    "connection",
+    "budget",
+    "together",
+    "clock",
+    "errors",
+    "log",
+    "json_value",
+}
 # A cell without a test says why there is none.
 EXCUSE = re.compile(r"later|no replica")
 

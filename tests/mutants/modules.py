@@ -41,7 +41,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a create that timed out counts as surely not sent", "shared/providers/calls.py",
-        "never sent", "except httpx.HTTPError:",
+        "never sent", "except httpx.HTTPError as error:",
         "tests/providers/test_providers.py::test_only_a_create_that_was_never_sent_is_surely_not_created[ReadTimeout-False]",
     ),
     python(

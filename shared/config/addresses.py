@@ -1,0 +1,38 @@
+"""What the address of another service must be like, whichever setting holds it."""
+
+from urllib.parse import urlsplit
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine."""
+    try:
+        return urlsplit(url).hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
+def fault_of_address(url: str, *, may_be_plain: bool = False) -> str | None:
+    """What is wrong with the address of a service, in words; None if nothing is.
+
+    ``may_be_plain`` allows http to other machines too, for development.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is not an address"
+    if "://" not in url or not parts.scheme:
+        return "must begin with https://"
+    if parts.scheme not in ("https", "http"):
+        return f"must begin with https://, and not with {parts.scheme[:16]}://"
+    if not host or any(c.isspace() for c in url):
+        return "names no host"
+    if "@" in parts.netloc:
+        return "must not hold a user name or a password"
+    if parts.query or parts.fragment:
+        return "must end with a path, without ? and #"
+    if parts.scheme == "http" and not may_be_plain and not is_loopback(url):
+        return "must be https, since it would send secrets without encryption"
+    return None

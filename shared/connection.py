@@ -1,0 +1,45 @@
+"""Why a connection could not be made, in words for the operator's log: a wrong host, port or certificate."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+DEPTH = 8  # causes of causes that are looked at
+
+
+def trouble_of(error: BaseException, url: str) -> str:
+    """Returns what kept a connection to the URL's host from being made. Names host and port, and nothing else of it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError:
+        return "the address cannot be read"
+    found = (_words(cause, host, port) for cause in _causes(error))
+    return next(filter(None, found), f"{host}:{port} cannot be reached: {type(error).__name__}")
+
+
+def _words(cause: BaseException, host: str, port: int) -> str:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate of {host} is not valid: {cause.verify_message}"
+        case ssl.SSLError():
+            return f"{host}:{port} does not speak TLS as expected: {cause.reason or 'unknown'}"
+        case socket.gaierror():
+            is_passing = cause.errno == socket.EAI_AGAIN
+            return f"the name {host} cannot be looked up right now" if is_passing else f"there is no host {host}"
+        case ConnectionRefusedError():
+            return f"nothing listens at {host}:{port}"
+        case TimeoutError():
+            return f"{host}:{port} does not answer"
+    return ""
+
+
+def _causes(error: BaseException, depth: int = DEPTH) -> Iterator[BaseException]:
+    """Yields the error, and what caused it."""
+    yield error
+    if depth:
+        grouped = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for cause in (*grouped, error.__cause__, error.__context__):
+            if cause is not None:
+                yield from _causes(cause, depth - 1)

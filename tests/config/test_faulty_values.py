@@ -1,0 +1,188 @@
+"""Values that people really set, and that a start refuses."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.config.store import workers_of
+from shared.startup import SettingsError, load_settings
+from tests.config.production import GOOD
+from tests.project import ROOT
+
+KEY = "9b1c7f0e2d3a4b5c6d7e"
+
+
+def faults(environment: pytest.MonkeyPatch, **variables: str) -> list[str]:
+    """Returns the lines with which a production deployment of these variables refuses to start."""
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith("Sluice cannot start: ") for line in lines)
+    return [line.removeprefix("Sluice cannot start: ") for line in lines]
+
+
+@pytest.mark.parametrize(
+    "name", ["UPSTASH_REDIS_REST_URL", "PUBLIC_BASE_URL", "REPLICATE_BASE_URL", "QSTASH_URL", "WAVESPEED_BASE_URL"]
+)
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("acme.dev", "must begin with https://"),
+        ("acme.dev/path", "must begin with https://"),
+        ("ftp://acme.dev", "must begin with https://, and not with ftp://"),
+        ("https://", "names no host"),
+        ("https:// acme.dev", "names no host"),
+        ("https://[acme", "is not an address"),
+        ("https://acme.dev:port", "is not an address"),
+        ("https://user:password@acme.dev", "must not hold a user name or a password"),
+        ("https://acme.dev?a=b", "must end with a path, without ? and #"),
+        ("http://acme.dev", "must be https, since it would send secrets without encryption"),
+        ("http://127.0.0.1.acme.dev", "must be https, since it would send secrets without encryption"),
+    ],
+)
+def test_the_address_of_a_service_is_checked(
+    environment: pytest.MonkeyPatch, name: str, value: str, fault: str
+) -> None:
+    more = {"PROVIDERS": "replicate,wavespeed", "WAVESPEED_API_KEY": "ws-0123456789abcdef"}
+    more["WAVESPEED_WEBHOOK_SECRET"] = "whsec_0123456789abcdef0123456789abcdef"
+    assert f"{name} {fault}" in faults(environment, **more, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["STORAGE_ENDPOINT", "STORAGE_PUBLIC_URL"])
+def test_the_addresses_of_the_bucket_are_checked(environment: pytest.MonkeyPatch, name: str) -> None:
+    bucket = {"STORAGE_URL": "s3://films", "STORAGE_ACCESS_KEY_ID": "films", "STORAGE_SECRET_ACCESS_KEY": KEY}
+    assert faults(environment, **bucket, **{name: "r2.acme.dev"}) == [f"{name} must begin with https://"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8079", "http://localhost:8079/", "http://[::1]:8079"])
+def test_http_on_this_machine_starts(environment: pytest.MonkeyPatch, url: str) -> None:
+    environment.setenv("UPSTASH_REDIS_REST_URL", url)
+    assert load_settings().upstash_redis_rest_url == url
+
+
+@pytest.mark.parametrize("name", ["UPSTASH_REDIS_URL", "KV_URL", "REDIS_URL"])
+def test_the_address_for_tcp_clients_alone_gets_a_hint(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.delenv("UPSTASH_REDIS_REST_URL")
+    lines = faults(environment, **{name: "rediss://default:CANARY@eu1-x.upstash.io:6379"})
+    assert lines == [
+        "UPSTASH_REDIS_REST_URL is missing",
+        f"{name} is for TCP clients; set UPSTASH_REDIS_REST_URL to the REST URL, https://...",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REPLICATE_API_TOKEN", "x"),
+        ("UPSTASH_REDIS_REST_TOKEN", "A"),
+        ("REPLICATE_WEBHOOK_SECRET", "whsec_QQ=="),
+        ("QSTASH_CURRENT_SIGNING_KEY", "s"),
+        ("OPERATOR_TOKEN", "o"),
+    ],
+)
+def test_a_secret_of_one_byte_is_refused(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert [line for line in faults(environment, **{name: value}) if line.startswith(name)]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("OPERATOR_TOKEN", "QUEUE_PROCESSOR_TOKEN"), "QUEUE_PROCESSOR_TOKEN and OPERATOR_TOKEN must differ"),
+        (("SIGNING_SECRET", "CRON_SECRET"), "SIGNING_SECRET and CRON_SECRET must differ"),
+    ],
+)
+def test_secrets_of_two_roles_must_differ(environment: pytest.MonkeyPatch, names: tuple[str, str], shown: str) -> None:
+    assert shown in faults(environment, **dict.fromkeys(names, "a0b1c2d3e4f5a6b7c8d9"))
+
+
+@pytest.mark.parametrize("name", ["SIGNING_SECRET", "QUEUE_PROCESSOR_TOKEN", "OPERATOR_TOKEN", "CRON_SECRET"])
+def test_no_secret_of_the_deployment_is_an_api_key(environment: pytest.MonkeyPatch, name: str) -> None:
+    assert faults(environment, **{name: KEY}) == [f"{name} and a key of API_KEYS must differ"]
+
+
+@pytest.mark.parametrize("hosts", ["com", "a.dev, com", ".", "a..dev", "10.0.0.1", "-a.dev", "https://a.dev"])
+def test_a_whole_top_domain_is_no_host_of_results(environment: pytest.MonkeyPatch, hosts: str) -> None:
+    assert any("RESULT_HOSTS" in line for line in faults(environment, RESULT_HOSTS=hosts))
+
+
+@pytest.mark.parametrize("keys", [KEY, f"{KEY}:web", f"web:short, {KEY}", f"web:{KEY},{KEY}:"])
+def test_a_key_in_the_place_of_a_name_is_not_shown(environment: pytest.MonkeyPatch, keys: str) -> None:
+    lines = faults(environment, API_KEYS=keys)
+    assert lines and KEY not in "".join(lines)
+
+
+def test_a_key_without_its_name_is_called_so(environment: pytest.MonkeyPatch) -> None:
+    assert faults(environment, API_KEYS=KEY) == ["API_KEYS has a key without its name; write name:key[,name:key...]"]
+
+
+def test_a_file_that_was_not_read_is_named_where_something_is_missing(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("SLUICE_ENV=development\nSIGNING_SECRET=b4c1d0e9f8a7b6c5d4e3\n")
+    unread = ".env was not read, because SLUICE_ENV is not development in the environment itself"
+    environment.delenv("SIGNING_SECRET")
+    assert faults(environment) == ["SIGNING_SECRET is missing", unread]
+
+
+def test_development_without_a_store_says_how_to_get_one(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("UPSTASH_REDIS_REST_URL")
+    (line,) = faults(environment, SLUICE_ENV="development")
+    assert "make dev" in line and "USE_REDIS_FOR_TASKS=false" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "count"),
+    [
+        (["uvicorn", "functions.index:app"], {}, 1),
+        (["uvicorn", "functions.index:app", "--workers", "2"], {}, 2),
+        (["uvicorn", "functions.index:app", "--workers=4"], {}, 4),
+        (["gunicorn", "-w", "3", "functions.index:app"], {}, 3),
+        (["uvicorn", "--workers", "1"], {"WEB_CONCURRENCY": "4"}, 1),
+        (["uvicorn"], {"WEB_CONCURRENCY": "4"}, 4),
+        (["uvicorn", "--workers"], {}, 1),
+    ],
+)
+def test_the_workers_of_a_server_are_counted(arguments: list[str], environ: dict[str, str], count: int) -> None:
+    assert workers_of(arguments, environ) == count
+
+
+def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Returns how `uvicorn functions.index:app` ended in a folder; the folder's modules hide the installed ones."""
+    environ = {"PATH": os.defpath, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **variables}
+    command = [sys.executable, "-m", "uvicorn", "functions.index:app", "--port", "0", *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_server_prints_each_fault_as_one_line_and_ends(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SIGNING_SECRET=b4c1d0e9f8a7b6c5d4e3\n")
+    missed = ("API_KEYS", "SIGNING_SECRET")
+    ended = started(tmp_path, **{name: value for name, value in GOOD.items() if name not in missed})
+    assert ended.returncode != 0
+    lines = ended.stderr.strip().splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["Sluice cannot start"] * 3, ended.stderr
+
+
+def test_memory_mode_without_its_package_does_not_start_and_names_it(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfound = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'fakeredis' else found(name, *a)\n"
+    )
+    ended = started(tmp_path, **GOOD, USE_REDIS_FOR_TASKS="false")
+    assert ended.returncode != 0
+    assert ended.stderr.strip() == (
+        "Sluice cannot start: USE_REDIS_FOR_TASKS=false needs a package: pip install 'fakeredis[lua]'"
+    )
+
+
+def test_memory_mode_is_warned_of_outside_development(tmp_path: Path) -> None:
+    code = "import shared.runtime; shared.runtime.settings()"
+    environ = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **GOOD, "USE_REDIS_FOR_TASKS": "false"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    assert '"level": "warning"' in ran.stdout and "memory_mode" in ran.stdout
