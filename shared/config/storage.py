@@ -12,6 +12,7 @@ from shared.config.environment import EnvironmentSettings, is_on_a_platform, is_
 
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
+R2 = ".r2.cloudflarestorage.com"
 ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2")  # that may have a role's keys (AWS SDKs)
 NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")  # no top-level domain
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
@@ -90,7 +91,20 @@ class StorageSettings(EnvironmentSettings):
             problems.append("STORAGE_URL=memory:// forgets everything at the end of a process")
         if scheme in ("file", "memory") and is_on_a_platform():
             problems.append("STORAGE_URL must be a bucket: a function's own disk ends with it")
-        return problems + self._unreachable("storage_endpoint", "storage_public_url")
+        return [*problems, *self._endpoint_faults(), *self._unreachable("storage_endpoint", "storage_public_url")]
+
+    def _endpoint_faults(self) -> list[str]:
+        """Whether the endpoint holds the bucket too, as R2's dashboard shows it, or as S3 addresses buckets."""
+        try:
+            parts = urlsplit(self.storage_endpoint or "")
+        except ValueError:
+            return []  # named as no address
+        bucket, host, path = urlsplit(self.storage_url or "").netloc, parts.hostname or "", parts.path.strip("/")
+        if path and (path.rpartition("/")[2] == bucket or host.endswith(R2)):
+            return ["STORAGE_ENDPOINT ends with a bucket, which belongs into STORAGE_URL alone: s3://bucket/prefix"]
+        if bucket and host.startswith(f"{bucket}."):
+            return ["STORAGE_ENDPOINT begins with the bucket, which belongs into STORAGE_URL alone: s3://bucket/prefix"]
+        return []
 
     def _key_faults(self) -> list[str]:
         if self.asks_for_keys:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from shared.storage.errors import StorageError as StorageError
 from shared.storage.links import Links
 from shared.storage.upload import Feed, run_upload
+from shared.together import together
 
 if TYPE_CHECKING:
     from obstore.store import LocalStore, MemoryStore, S3Credential, S3Store
@@ -33,10 +35,6 @@ BLOCK = 1024 * 1024  # bytes, at least, that a read yields at a time
 PAGE = 1000  # keys that S3 lists or deletes in one call
 
 
-class StorageError(Exception):
-    """The storage did not do what was asked. The message names no key and no URL."""
-
-
 class Bucket(Links):
     """The stored files and their URLs, by keys relative to the deployment's folder below STORAGE_URL.
 
@@ -46,6 +44,7 @@ class Bucket(Links):
     def __init__(self, settings: "Settings") -> None:
         super().__init__(settings)
         self._opened: S3Store | LocalStore | MemoryStore | None = None
+        self._is_checked = settings.storage_scheme != "s3"
 
     async def save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
         """Stores the chunks as one file under the key. A reader sees the old file or the whole new one.
@@ -53,7 +52,24 @@ class Bucket(Links):
         Holds about 25 MB at most, even for a long file or a slow storage. Raises the iterator's error if it fails; then
         nothing is stored, and also not if the caller is cancelled before the last chunk. Only a process that dies
         leaves parts behind: they are invisible, and a bucket's lifecycle rule can remove them.
+
+        Next to the first file of a process, it checks the rights to a bucket and logs what fails.
         """
+        if self._is_checked:
+            return await self._save(key, chunks, content_type)
+        from shared.storage.check import check
+
+        self._is_checked = True
+        await together(self._save(key, chunks, content_type), check(self))
+
+    async def write(self, key: str, content: bytes) -> None:
+        """Stores a small file of plain text in one request."""
+        import obstore
+
+        async with _within_deadline("write"):
+            await obstore.put_async(await self._store(), key, content, use_multipart=False)
+
+    async def _save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
         attributes = None if self.settings.storage_scheme == "file" else _attributes_of(content_type)
         feed = Feed(chunks)
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from shared.config.credentials import text_of
-from shared.config.storage import MAX_URL_TTL
+from shared.config.storage import MAX_URL_TTL, R2
 from shared.signing.derived import file_tag
 from shared.signing.s3 import Credentials, presign
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ROUTE = "/api/files/"
 WINDOWS = 4  # per STORAGE_URL_TTL; within a window, a key's URL stays the same
-R2 = ".r2.cloudflarestorage.com"
 
 
 class Links:

@@ -13,6 +13,11 @@ from tests.config.production import GOOD
 from tests.project import ROOT
 
 KEY = "9b1c7f0e2d3a4b5c6d7e"
+BUCKET = {
+    "STORAGE_URL": "s3://films/results",
+    "STORAGE_ACCESS_KEY_ID": "films",
+    "STORAGE_SECRET_ACCESS_KEY": GOOD["SIGNING_SECRET"][::-1],
+}
 
 
 def faults(environment: pytest.MonkeyPatch, **variables: str) -> list[str]:
@@ -55,8 +60,7 @@ def test_the_address_of_a_service_is_checked(
 
 @pytest.mark.parametrize("name", ["STORAGE_ENDPOINT", "STORAGE_PUBLIC_URL"])
 def test_the_addresses_of_the_bucket_are_checked(environment: pytest.MonkeyPatch, name: str) -> None:
-    bucket = {"STORAGE_URL": "s3://films", "STORAGE_ACCESS_KEY_ID": "films", "STORAGE_SECRET_ACCESS_KEY": KEY}
-    assert faults(environment, **bucket, **{name: "r2.acme.dev"}) == [f"{name} must begin with https://"]
+    assert faults(environment, **BUCKET, **{name: "r2.acme.dev"}) == [f"{name} must begin with https://"]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8079", "http://localhost:8079/", "http://[::1]:8079"])
@@ -156,6 +160,32 @@ def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.Comp
     environ = {"PATH": os.defpath, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **variables}
     command = [sys.executable, "-m", "uvicorn", "functions.index:app", "--port", "0", *arguments]
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fault"),
+    [
+        ("https://0a1b.r2.cloudflarestorage.com/films", "STORAGE_ENDPOINT ends with a bucket"),
+        ("https://0a1b.r2.cloudflarestorage.com/other", "STORAGE_ENDPOINT ends with a bucket"),
+        ("https://s3.eu-west-1.amazonaws.com/films/", "STORAGE_ENDPOINT ends with a bucket"),
+        ("https://films.0a1b.r2.cloudflarestorage.com", "STORAGE_ENDPOINT begins with the bucket"),
+        ("https://films.s3.eu-west-1.amazonaws.com", "STORAGE_ENDPOINT begins with the bucket"),
+        ("0a1b.r2.cloudflarestorage.com", "STORAGE_ENDPOINT must begin with https://"),
+        ("http://minio.acme.dev:9000", "STORAGE_ENDPOINT must be https"),
+    ],
+)
+def test_an_endpoint_with_the_bucket_in_it_is_refused(
+    environment: pytest.MonkeyPatch, endpoint: str, fault: str
+) -> None:
+    (line,) = faults(environment, **BUCKET, STORAGE_ENDPOINT=endpoint)
+    assert line.startswith(fault)
+
+
+@pytest.mark.parametrize("endpoint", ["https://0a1b.r2.cloudflarestorage.com/", "https://x.supabase.co/storage/v1/s3"])
+def test_other_endpoints_start(environment: pytest.MonkeyPatch, endpoint: str) -> None:
+    for name, value in {**BUCKET, "STORAGE_ENDPOINT": endpoint}.items():
+        environment.setenv(name, value)
+    assert load_settings().storage_endpoint == endpoint
 
 
 def test_a_server_prints_each_fault_as_one_line_and_ends(tmp_path: Path) -> None:

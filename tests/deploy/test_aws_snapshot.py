@@ -17,6 +17,14 @@ from tests.deploy.aws_project import Template
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 ANSWER_SECONDS = 30.0
+# The runtime client crashes without any of these.
+HEADERS = {
+    "Content-Type": "application/json",
+    "Lambda-Runtime-Aws-Request-Id": "request-1",
+    "Lambda-Runtime-Deadline-Ms": "4102444800000",
+    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-central-1:123456789012:function:health",
+    "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
+}
 # Answers a random number. Its seed stands for the memory of a snapshot, from which each function is restored.
 HANDLER = """
 import random
@@ -46,6 +54,7 @@ class RuntimeApi:
                 elif api.answers or not api.restored:
                     return  # the function waits
                 self.answer(200, b"{}")
+                self.answer(200, b"{}")
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
@@ -55,8 +64,8 @@ class RuntimeApi:
 
             def answer(self, status: int, body: bytes) -> None:
                 self.send_response(status)
-                self.send_header("Lambda-Runtime-Aws-Request-Id", "request-1")
-                self.send_header("Lambda-Runtime-Deadline-Ms", "4102444800000")
+                for name, value in HEADERS.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

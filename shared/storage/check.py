@@ -1,0 +1,50 @@
+"""A check of the bucket at its first use: a wrong right or name shows in the log before a customer's file is lost."""
+
+import asyncio
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from shared.log import log
+from shared.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from shared.storage.bucket import Bucket
+
+FOLDER = "check"
+CONTENT = b"Sluice checks that it may write, read, list and delete."
+# What a step needs, by the names of S3's rights; an R2 token needs "Object Read & Write".
+RIGHTS = {"write": "s3:PutObject", "read": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}
+TIDY_TIMEOUT = 2.0  # s
+
+
+async def check(bucket: "Bucket") -> None:
+    """Writes, reads, lists and deletes a small file, and logs the step that fails. Never raises StorageError."""
+    key = f"{FOLDER}/{secrets.token_hex(8)}"
+    step = "write"
+    try:
+        await bucket.write(key, CONTENT)
+        step = "read"
+        if b"".join([piece async for piece in bucket.read(key)]) != CONTENT:
+            raise StorageError("read: other content")
+        step = "list"
+        if key not in [found async for page in bucket.pages(FOLDER) for found in page]:
+            raise StorageError("list: the file is missing")
+        step = "delete"
+        await bucket.delete([key])
+        if await bucket.size(key) is not None:
+            raise StorageError("delete: the file is still there")
+    except StorageError as error:
+        log.error("storage_check_failed", step=step, needs=RIGHTS[step], reason=str(error), bucket=bucket.bucket)
+        await _tidy(bucket, key)
+    except asyncio.CancelledError:
+        await _tidy(bucket, key)
+        raise
+    else:
+        log.info("storage_checked", bucket=bucket.bucket)
+
+
+async def _tidy(bucket: "Bucket", key: str) -> None:
+    with suppress(StorageError, TimeoutError):
+        async with asyncio.timeout(TIDY_TIMEOUT):
+            await bucket.delete([key])

@@ -1,0 +1,119 @@
+"""The check of a bucket next to its first file."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from shared.storage.bucket import Bucket, StorageError
+from tests.buckets import S3, content, everything, file_settings, memory_settings, pieces, s3_settings
+
+
+def kind_of(method: str, path: str) -> str:
+    if "list-type" in path:
+        return "list"
+    kinds = {"GET": "read", "HEAD": "size", "DELETE": "delete"}
+    return "delete" if "?delete" in path else kinds.get(method, "write")
+
+
+def answer(to: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
+    to.send_response(status)
+    for name in ("etag", "content-type", "last-modified"):
+        if name in headers:
+            to.send_header(name, headers[name])
+    to.send_header("Content-Length", headers.get("content-length", "0") if to.command == "HEAD" else str(len(body)))
+    to.end_headers()
+    if to.command != "HEAD":
+        to.wfile.write(body)
+
+
+class Guarded:
+    """The S3 server behind rights: it refuses what ``refused`` names, and counts what passes."""
+
+    def __init__(self, s3: S3) -> None:
+        self.refused = ""
+        self.passed: list[str] = []
+        guarded = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_PUT(self) -> None:
+                kind = kind_of(self.command, self.path)
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                if kind == guarded.refused:
+                    return answer(self, 403, b"<Error><Code>AccessDenied</Code></Error>", {})
+                guarded.passed.append(kind)
+                with httpx.Client(trust_env=False) as client:
+                    headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                    got = client.request(self.command, f"{s3.endpoint}{self.path}", content=body, headers=headers)
+                answer(self, got.status_code, got.content, dict(got.headers))
+
+            do_GET = do_DELETE = do_HEAD = do_POST = do_PUT
+
+            def log_message(self, *_: Any) -> None:
+                """Logs nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def guarded(s3: S3) -> Iterator[Guarded]:
+    made = Guarded(s3)
+    with made.server as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_nothing(s3: S3, guarded: Guarded) -> None:
+    name = s3.bucket()
+    bucket = Bucket(s3_settings(s3, name, storage_endpoint=guarded.endpoint))
+    with capture_logs() as logs:
+        await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    assert [(line["event"], line["bucket"]) for line in logs] == [("storage_checked", name)]
+    assert sorted(guarded.passed) == ["delete", "list", "read", "size", "write", "write"]
+    assert await everything(bucket) == ["a.txt"] and await content(bucket, "a.txt") == b"one"
+    guarded.passed.clear()
+    with capture_logs() as logs:
+        await bucket.save("b.txt", pieces(b"two"), "text/plain")
+    assert (guarded.passed, logs) == (["write"], [])
+
+
+@pytest.mark.parametrize(
+    ("step", "needs"), [("read", "s3:GetObject"), ("list", "s3:ListBucket"), ("delete", "s3:DeleteObject")]
+)
+async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarded, step: str, needs: str) -> None:
+    guarded.refused = step
+    bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
+    with capture_logs() as logs:
+        await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
+    assert (failed["step"], failed["needs"], failed["reason"].partition(":")[0]) == (step, needs, step)
+    guarded.refused = ""
+    left = [key for key in await everything(bucket) if key != "a.txt"]
+    assert len(left) == (step == "delete")
+
+
+async def test_a_file_that_cannot_be_stored_fails_as_before(s3: S3, guarded: Guarded) -> None:
+    guarded.refused = "write"
+    bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
+    with pytest.raises(StorageError, match="save"):
+        await bucket.save("a.txt", pieces(b"one"), "text/plain")
+
+
+async def test_a_folder_and_memory_are_not_checked(tmp_path: Any) -> None:
+    for settings in (file_settings(tmp_path), memory_settings()):
+        with capture_logs() as logs:
+            await Bucket(settings).save("a.txt", pieces(b"one"), "text/plain")
+        assert logs == []
