@@ -20,6 +20,7 @@ from local.simulator.running import new_text_secret, new_webhook_secret
 from shared.config.credentials import PLACEHOLDER
 from shared.config.settings import Settings
 from shared.providers.wavespeed import WaveSpeedSettings
+from shared.proxies import NAMES, readable
 
 STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")
 FALSE = ("0", "false", "f", "no", "n", "off")
@@ -77,7 +78,20 @@ class Environment:
             forced["WAVESPEED_BASE_URL"] = f"http://{HOST}:{ports['provider']}/api/v3"
         else:
             del made["WAVESPEED_API_KEY"], made["WAVESPEED_WEBHOOK_SECRET"]
-        return {**others, **_beside_any_proxy(), **made, **self._given, **forced, "PYTHONUNBUFFERED": "1"}
+        return {
+            **others,
+            **_beside_any_proxy(is_local=self._is_local),
+            **made,
+            **self._given,
+            **forced,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether no part of the stack calls another machine."""
+        has_store = self.needs_store or self.is_in_memory
+        return has_store and self.simulates_wavespeed and not self._given.get("STORAGE_URL", "").startswith("s3:")
 
     def _results(self) -> dict[str, str]:
         """Where results are kept; the provider's files and the owners' endpoints may be on this machine."""
@@ -143,8 +157,13 @@ def local_secrets(kept_in: Path | None) -> dict[str, str]:
     return {name: kept.get(name, value) for name, value in made.items()}
 
 
-def _beside_any_proxy() -> dict[str, str]:
-    """Keeps a proxy that the developer's environment names away from the calls between children."""
-    exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    value = ",".join(filter(None, (exceptions, HOST)))
+def _beside_any_proxy(*, is_local: bool) -> dict[str, str]:
+    """Keeps a proxy that the developer's environment names away from the calls between children.
+
+    A stack that calls nothing outside uses no proxy at all.
+    """
+    if is_local:
+        return {variant: "" for name in NAMES for variant in (name, name.lower())}
+    kept, _ = readable(os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "")
+    value = ",".join([*kept, HOST])
     return {"NO_PROXY": value, "no_proxy": value}

@@ -1,9 +1,13 @@
 """Why a connection could not be made, in words for the operator's log: a wrong host, port or certificate."""
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment
+
+from shared.proxies import proxies
 
 DEPTH = 8  # causes of causes that are looked at
 
@@ -11,12 +15,29 @@ DEPTH = 8  # causes of causes that are looked at
 def trouble_of(error: BaseException, url: str) -> str:
     """Returns what kept a connection to the URL's host from being made. Names host and port, and nothing else of it."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+        host, port = _place(url)
+        variable, proxy = _proxy_of(urlsplit(url).scheme, host)
+        host, port = _place(proxy) if proxy else (host, port)
     except ValueError:
         return "the address cannot be read"
+    prefix = f"the proxy of {variable}: " if proxy else ""
     found = (_words(cause, host, port) for cause in _causes(error))
-    return next(filter(None, found), f"{host}:{port} cannot be reached: {type(error).__name__}")
+    return prefix + next(filter(None, found), f"{host}:{port} cannot be reached: {type(error).__name__}")
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+
+
+def _proxy_of(scheme: str, host: str) -> tuple[str, str]:
+    """Returns the variable and the address of the proxy that httpx uses for this host; '' for none."""
+    if proxy_bypass_environment(host):
+        return "", ""
+    found = proxies(os.environ)
+    variable = next((name for name in (f"{scheme.upper()}_PROXY", "ALL_PROXY") if name in found), "")
+    url = found.get(variable, "")
+    return variable, url if "://" in url or not url else f"http://{url}"
 
 
 def _words(cause: BaseException, host: str, port: int) -> str:

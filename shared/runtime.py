@@ -6,6 +6,7 @@ read the certificates. A client belongs to the loop that built it, so a new loop
 
 import asyncio
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ from shared.outbox.storing import Storing
 from shared.outbox.worker import OutboxWorker
 from shared.providers.base import Provider
 from shared.providers.loading import Providers
+from shared.proxies import drop_unreadable
 from shared.requests.auth import Caller, Role, authenticate
 from shared.startup import is_unread, load_settings
 from shared.storage.bucket import Bucket
@@ -62,6 +64,8 @@ def settings() -> Settings:
     configure_logs(loaded.log_level)
     if loaded.storage_mode == "memory" and not loaded.is_development:
         log.warning("memory_mode", consequence="all jobs end with this process, and no other process sees them")
+    if dropped := drop_unreadable(os.environ):
+        log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
     if is_unread(loaded.environment):
         log.warning("env_file_unread", consequence="only development reads .env")
     log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from shared.config.environment import is_on_a_platform
 from shared.config.settings import Settings
+from shared.proxies import faults_of_proxies
 
 ENV_FILE = ".env"
 
@@ -47,7 +48,11 @@ def load_settings() -> Settings:
     except ValueError as error:
         faults = [str(error)]
     else:
-        faults = [*provider_faults(settings), *store_faults(settings)]
+        faults = [
+            *provider_faults(settings),
+            *store_faults(settings),
+            *faults_of_proxies(os.environ, has_bucket=settings.storage_scheme == "s3"),
+        ]
         if not faults:
             return settings
     if is_unread(environment):

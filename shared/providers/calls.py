@@ -35,6 +35,7 @@ NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
+    httpx.ProxyError,  # the proxy refused to connect
     # The request itself is invalid:
     httpx.LocalProtocolError,
     httpx.UnsupportedProtocol,

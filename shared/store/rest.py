@@ -19,7 +19,11 @@ from shared.errors import StoreError, StoreScriptError, StoreUnavailable, StoreU
 from shared.log import log
 from shared.store.refusals import StoreInterrupted, classify
 
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+NEVER_SENT = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
+    httpx.ProxyError,  # the proxy refused to connect
+    *(httpx.UnsupportedProtocol, httpx.InvalidURL),
+)
 TOO_MANY = 429
 IDLE_CONNECTION = 55.0  # s; keeping a connection for longer rarely pays
 

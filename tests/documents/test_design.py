@@ -13,17 +13,8 @@ from tests.project import ROOT
 DESIGN = (ROOT / "DESIGN.md").read_text()
 # What every room may use, as the section "Rooms" says.
 GROUND = {
-    "config",
-    "signing",
-    "addresses",
-    "egress",
-    "connection",
-    "budget",
-    "together",
-    "clock",
-    "errors",
-    "log",
-    "json_value",
+    *("config", "signing", "addresses", "egress", "connection", "proxies"),
+    *("budget", "together", "clock", "errors", "log", "json_value"),
 }
 # A cell without a test says why there is none.
 EXCUSE = re.compile(r"later|no replica")

@@ -1,0 +1,69 @@
+"""The proxies that the environment names: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, also in lower case.
+
+                        HTTP proxy   SOCKS proxy                  NO_PROXY
+store, providers        yes          with the package socksio     names and addresses, no range of IPv6
+bucket (obstore)        yes          no                           all
+files and hooks         no: each address is checked where it is connected to, see egress.py
+"""
+
+import importlib.util
+import re
+from collections.abc import Mapping, MutableMapping
+from ipaddress import IPv6Address
+from urllib.parse import urlsplit
+
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+SCHEMES = ("http", "https", "socks5", "socks5h")
+# What httpx reads: names, addresses and ranges of IPv4, each perhaps with a port, or a whole URL.
+READABLE = re.compile(r"\*|[a-z]+://[\w.:\[\]-]+|[\w.*/-]+(:\d+)?", re.ASCII | re.IGNORECASE)
+
+
+def proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the proxies by the names of their variables in capitals. In lower case a variable counts first."""
+    found = {name: environ.get(name.lower()) or environ.get(name) or "" for name in NAMES}
+    return {name: url for name, url in found.items() if url}
+
+
+def faults_of_proxies(environ: Mapping[str, str], *, has_bucket: bool) -> list[str]:
+    """Returns which proxies no client could use, in words without their addresses, which may hold passwords."""
+    faults = []
+    found = proxies(environ)
+    for name, url in found.items():
+        scheme = urlsplit(url).scheme.lower() if "://" in url else "http"
+        if scheme not in SCHEMES:
+            faults.append(f"{name} must be the address of a proxy: http://, https:// or socks5://")
+        elif scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+            faults.append(f"{name} is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'")
+    of_bucket = "HTTPS_PROXY" if "HTTPS_PROXY" in found else "ALL_PROXY"
+    if has_bucket and found.get(of_bucket, "").lower().startswith("socks"):
+        faults.append(f"{of_bucket} is a SOCKS proxy, which the bucket's client cannot use; set an HTTP proxy")
+    return faults
+
+
+def readable(entries: str) -> tuple[list[str], list[str]]:
+    """Returns the entries of a NO_PROXY that httpx can read, and the others. With one of these no client is built."""
+    kept, dropped = [], []
+    for entry in filter(None, (part.strip() for part in entries.split(","))):
+        bare = entry.removeprefix("[").removesuffix("]")
+        is_known = _is_ipv6(bare) or READABLE.fullmatch(entry)
+        (kept if is_known else dropped).append(bare if _is_ipv6(bare) else entry)
+    return kept, dropped
+
+
+def drop_unreadable(environ: MutableMapping[str, str]) -> list[str]:
+    """Takes the entries out of NO_PROXY that httpx cannot read, and returns them."""
+    dropped = []
+    for name in ("NO_PROXY", "no_proxy"):
+        if name in environ:
+            kept, others = readable(environ[name])
+            environ[name] = ",".join(kept)
+            dropped += others
+    return sorted(set(dropped))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
