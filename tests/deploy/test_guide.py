@@ -170,7 +170,7 @@ def make(command: str) -> list[str]:
     """Returns a make command that does not touch the environment it runs in."""
     words = shlex.split(command)
     at = words.index("make")
-    return ["env", *words[:at], "make", "-o", ".venv/.ready", *words[at + 1 :]]
+    return ["env", *words[:at], "make", "-o", ".venv/.local", *words[at + 1 :]]
 
 
 @contextlib.contextmanager
@@ -239,7 +239,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = copy_project(tmp_path_factory.mktemp("host") / "project")
     venv.create(project / ".venv", with_pip=True)
     (install,) = [line for line in commands() if line.startswith("pip install")]
-    pinned = re.search(r"^uvicorn==.*$", (ROOT / "requirements-dev.txt").read_text(), re.M)
+    pinned = re.search(r"^uvicorn==.*$", (ROOT / "requirements-local.txt").read_text(), re.M)
     assert pinned is not None and install.endswith(pinned.group())
     subprocess.run(
         [project / ".venv" / "bin" / "python", "-m", *shlex.split(install)],
