@@ -1,9 +1,11 @@
 """One bounded scheduled run: it does the work that lost webhooks and ended functions have left undone.
 
-Every tick dispatches: it starts ready jobs, and checks overdue ones. Once in SWEEP_EVERY seconds, a tick also trims the
-history (1 call, 3 billed commands). It then walks on through the users' sets, to find jobs that the index or a set has
-lost. An eviction or a failover can lose them, and no other path notices that for a job that is never polled. In the
-remaining time, it drops files that are older than STORAGE_RETENTION.
+Every tick dispatches: it starts ready jobs, and checks overdue ones. Once in SWEEP_EVERY seconds, a tick also trims
+the history (1 call, 3 billed commands). The store has the moment of the last sweep, so the schedule's minute does not
+matter; a process asks for it (1 command) only when it has not done so for SWEEP_EVERY. The sweep then walks on through
+the users' sets, to find jobs that the index or a set has lost. An eviction or a failover can lose them, and no other
+path notices that for a job that is never polled. In the remaining time, it drops files that are older than
+STORAGE_RETENTION.
 """
 
 from shared.budget import Budget
@@ -18,7 +20,7 @@ from shared.storage.retention import Retention
 from shared.together import together
 
 SWEEP_EVERY = 900.0  # s; if ticks are rarer, each of them sweeps
-FORGETS_EVERY = 97  # sweeps, about a day; a prime, so that each part of a long walk has its turn
+FORGETS_EVERY = 97 * SWEEP_EVERY  # s, about a day; a prime of sweeps, so that each part of a long walk has its turn
 SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets cost more commands
 
 
@@ -44,6 +46,7 @@ class Tick:
         self._retention = retention
         self._settings = settings
         self._clock = clock
+        self._swept_at = 0  # ms; the last sweep that this process knows of
 
     async def run(self) -> Report:
         """Starts ready jobs, checks overdue ones, works off the outbox, records a heartbeat, and may sweep."""
@@ -53,11 +56,7 @@ class Tick:
             # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.
             await together(self._dispatch_on(budget, report), self._work_off(budget, report))
             await self._second_pass(budget, report)
-            period = self._settings.tick_period
-            number = self._clock.now() // round(period * 1000)
-            sweep, rest = divmod(number, max(1, round(SWEEP_EVERY / period)))
-            if rest == 0:
-                await self._sweep(budget, forgets=sweep % FORGETS_EVERY == 0)
+            await self._sweep_if_due(budget)
         report.followed_up += scope.begun
         return report
 
@@ -86,7 +85,19 @@ class Tick:
             if not trimmed.archived:
                 return
 
-    async def _sweep(self, budget: Budget, *, forgets: bool) -> None:
+    async def _sweep_if_due(self, budget: Budget) -> None:
+        """Sweeps unless another tick, of any process, has done so in the last SWEEP_EVERY s."""
+        now, every = self._clock.now(), round(SWEEP_EVERY * 1000)
+        if now < self._swept_at + every:
+            return
+        swept_at, cursor = await self._records.last_sweep()
+        is_recent = abs(now - swept_at) < every  # mutant: last sweep
+        self._swept_at = swept_at if is_recent else now
+        if not is_recent:
+            day = round(FORGETS_EVERY * 1000)
+            await self._sweep(budget, cursor, forgets=now // day != swept_at // day)
+
+    async def _sweep(self, budget: Budget, cursor: str, *, forgets: bool) -> None:
         """Trims the history, rehomes the users of one step of the walk, and drops old files, as the time allows.
 
         With ``forgets`` it also drops the figures of models that had no run for long.
@@ -94,7 +105,7 @@ class Tick:
         A later sweep does the rest.
         """
         await self._trim(budget)
-        walked = await self._records.walk(SWEEP_KEYS)
+        walked = await self._records.walk(SWEEP_KEYS, cursor)
         for user in walked.users:
             if budget.left < self._settings.store_total_timeout:
                 break

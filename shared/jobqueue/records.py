@@ -10,6 +10,7 @@ from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.replies import Forgotten
 from shared.jobqueue.scripted import Scripted
 
+WALK_FIELDS = ("swept_at", "sweep_cursor")  # of the statistics' hash
 RUNS_KEPT_FOR = timedelta(days=30)  # after the last run of a model
 
 
@@ -47,11 +48,18 @@ class Records(Scripted):
         model, given = await self._store.execute("HMGET", self.keys.job(job_id), "model", "input")
         return model or "", given or ""
 
-    async def walk(self, count: int) -> Walked:
+    async def last_sweep(self) -> tuple[int, str]:
+        """Returns when any process walked last (ms; 0 for never), and where its walk stopped."""
+        at, cursor = await self._store.execute("HMGET", self.keys.stats, *WALK_FIELDS)
+        return int(at or 0), cursor or "0"
+
+    async def walk(self, count: int, cursor: str | None = None) -> Walked:
         """Walks past ``count`` keys of the store from where the last walk stopped."""
-        cursor = await self._store.execute("HGET", self.keys.stats, "sweep_cursor") or "0"
+        cursor = cursor or (await self.last_sweep())[1]
         following, found = await self._store.execute("SCAN", cursor, "MATCH", self.keys.swept, "COUNT", str(count))
-        await self._store.execute("HSET", self.keys.stats, "sweep_cursor", str(following))
+        at, place = WALK_FIELDS
+        noted = (at, str(self._clock.now()), place, str(following))
+        await self._store.execute("HSET", self.keys.stats, *noted)
 
         def names_behind(beginning: str) -> tuple[str, ...]:
             return tuple(key.removeprefix(beginning) for key in found if key.startswith(beginning))
@@ -76,7 +84,7 @@ class Records(Scripted):
             QueueCounts(queue.name, counted.counts[2 * n], counted.counts[2 * n + 1], queue.concurrency)
             for n, queue in enumerate(queues)
         )
-        counters = {name: count for name, count in counted.counters.items() if name != "sweep_cursor"}
+        counters = {name: count for name, count in counted.counters.items() if name not in WALK_FIELDS}
         lost = {member.partition("|")[2].partition(":")[0]: since for member, since in counted.lost.items()}
         of_keys = counted.of_keys
         per_key = tuple(

@@ -54,7 +54,7 @@ class View:
             if kind == "z":
                 view.index = value
             elif kind == "st":
-                view.counters = {n: v for n, v in value.items() if n not in ("tick_at", "sweep_cursor")}
+                view.counters = {n: v for n, v in value.items() if n not in ("tick_at", "swept_at", "sweep_cursor")}
             elif kind == "d":
                 view.dead = set(value)
             elif (kind, name) == ("x", ""):

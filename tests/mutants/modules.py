@@ -35,6 +35,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "unread member", "raise", f"{UNREAD_INPUT}[deep]",
     ),
     python(
+        "each process sweeps on its own", "shared/dispatch/tick.py",
+        "last sweep", "is_recent = False",
+        "tests/queue/test_sweep.py::test_processes_that_tick_in_turn_sweep_once_in_a_quarter_of_an_hour",
+    ),
+    python(
         "a create is sent again after a timeout", "shared/providers/calls.py",
         "no repeat of a create", CREATED_AGAIN,
         "tests/providers/test_providers.py::test_only_a_create_that_was_never_sent_is_surely_not_created[ReadTimeout-False]",
