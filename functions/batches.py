@@ -1,5 +1,7 @@
 """/api/batches: many jobs with one progress."""
 
+import json
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -7,6 +9,7 @@ from shared import runtime
 from shared.application import create_app, create_handler
 from shared.config.limits import MAX_JOBS
 from shared.documents.answers import CanceledBatch, RetriedBatch
+from shared.documents.cutting import cut_page, has_room
 from shared.hooks.delivery_log import BatchRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.requests.auth import Role
@@ -37,6 +40,8 @@ async def status(request: Request, batch_id: str) -> Response:
         first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
         body = await call.runtime.batches.view(call.owner, batch_id, first, count)
+    if not has_room(body):
+        body = json.dumps(cut_page(json.loads(body)), separators=(",", ":")).encode()
     return Response(body, media_type="application/json")
 
 

@@ -6,13 +6,14 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.documents.answers import CanceledJob, ChangedJob
+from shared.documents.cutting import has_room, piece_of
 from shared.documents.job import links
 from shared.errors import JobNotFound, NotWaiting
 from shared.hooks.delivery_log import JobRedelivery
 from shared.jobqueue.record import is_job_id
 from shared.jobs.listing import JobsQuery
 from shared.jobs.request import JobChange
-from shared.jobs.results import MAX_FILE, result_of
+from shared.jobs.results import MAX_FILE, MAX_FROM, result_of
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_number, read_optional_model, read_query
 
@@ -54,16 +55,21 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
 async def result(request: Request, job_id: str) -> Response:
     """303 to a completed job's output if it is a public https URL or a list with one, else 200; 409 without an output.
 
-    ``?file=0``, ``?file=1``, ... lead to one file; 404 if there is none. It costs as much as a poll, and shares its
-    cache.
+    ``?file=0``, ``?file=1``, ... lead to one file; 404 if there is none. ``?from=0`` answers a large output in pieces;
+    303 leads there if the platform has no room for it. It costs as much as a poll, and shares its cache.
     """
     async with runtime.call(request, Role.APPLICATION) as call:
         number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
+        start = read_number(request, "from", 0, 0, MAX_FROM)
         remembered = await call.runtime.statuses.view(call.owner, job_id)
         is_open = call.runtime.settings.allow_loopback
     found = result_of(remembered.value, number, allow_loopback=is_open)
+    if "from" in request.query_params:
+        return JSONResponse(piece_of(job_id, found.output, start))
     if found.url is not None:
         return RedirectResponse(found.url, 303)
+    if not has_room(found.body):
+        return RedirectResponse(f"{links(job_id)['result']}?from=0", 303)
     return Response(found.body, media_type="application/json")
 
 

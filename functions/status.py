@@ -1,11 +1,13 @@
 """GET /api/status/{id}: the job, through the cache."""
 
+import json
 import math
 
 from fastapi import APIRouter, Request, Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
+from shared.documents.cutting import cut_job, has_room
 from shared.requests.auth import Role
 
 router = APIRouter()
@@ -23,7 +25,8 @@ async def status(request: Request, job_id: str) -> Response:
         headers["Retry-After"] = str(math.ceil(call.runtime.settings.status_cache_ttl))
     if view.etag in known_etag:
         return Response(status_code=304, headers=headers)
-    return Response(view.body, media_type="application/json", headers=headers)
+    body = view.body if has_room(view.body) else json.dumps(cut_job(json.loads(view.body))).encode()
+    return Response(body, media_type="application/json", headers=headers)
 
 
 app = create_app(router)

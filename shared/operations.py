@@ -20,6 +20,7 @@ from shared.documents.answers import (
     ErasedUser,
     HooksDocument,
     JobOutput,
+    OutputPiece,
     PreparedUpload,
     Receipt,
     RedriveReceipt,
@@ -47,7 +48,7 @@ from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import JobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.request import JobChange, SubmitRequest
-from shared.jobs.results import MAX_FILE
+from shared.jobs.results import MAX_FILE, MAX_FROM
 from shared.jobs.settlement import Settlement
 from shared.jobs.uploads import UploadRequest
 
@@ -96,8 +97,9 @@ OPERATIONS: tuple[Operation, ...] = (
         (*GIVEN, *NO_ROOM, errors.JobNotFound, errors.NotFailed, errors.BelongsToBatch, errors.AlreadyRedriven),
     ),
     Operation(
-        "GET", "/api/jobs/{job_id}/result", {200: JobOutput, 303: None},
-        (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile), numbers={"file": (0, MAX_FILE)},
+        "GET", "/api/jobs/{job_id}/result", {200: JobOutput | OutputPiece, 303: None},
+        (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile),
+        numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/cancel", {200: CanceledJob, 202: CanceledJob, 409: CanceledJob},

@@ -50,6 +50,13 @@ class JobOutput(TypedDict):
     output: Json
 
 
+class OutputPiece(TypedDict):
+    """``GET /api/jobs/{id}/result?from=0``: a piece of the output's JSON, and the path of the next one."""
+
+    text: str
+    next: str | None
+
+
 class CanceledBatch(TypedDict):
     """``POST /api/batches/{batch_id}/cancel``."""
 

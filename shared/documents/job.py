@@ -1,7 +1,7 @@
 """A job's documents: in full, as a line of a list, and as a dead letter for operators."""
 
 import json
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from shared.clock import iso
 from shared.documents.file import FileDocument, ResultDocument, UrlOf, result_document
@@ -69,6 +69,7 @@ class JobDocument(TypedDict):
     redriven_as: str | None
     ended_at: str | None
     output: Json
+    output_link: NotRequired[str]  # in place of an output for which the platform's answer has no room
     files: list[FileDocument]
     error: JobError | None
     failed_attempts: list[FailedAttemptDocument]

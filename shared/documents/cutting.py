@@ -1,0 +1,56 @@
+"""Answers for which a platform has no room: outputs are left out of them, with a link to their pieces."""
+
+import json
+import os
+from collections.abc import Mapping
+
+from shared.documents.answers import OutputPiece
+from shared.documents.batch import BatchDocument, BatchResult
+from shared.documents.job import JobDocument, links
+from shared.json_value import Json
+
+LAMBDA = 6 * 1024 * 1024  # bytes of an invocation's answer, in which the body is a JSON string (AWS Lambda, "Quotas")
+VERCEL = 4_500_000  # bytes of a body (Vercel, "Functions limits": 4.5 MB)
+HEADROOM = 64 * 1024  # for headers, and for what the body is in
+# Characters of an output's JSON in one piece. Each quotation mark of it takes four bytes on Lambda.
+PIECE = 1_000_000
+MAX_IN_PAGE = 32 * 1024  # bytes of an output that stays in a page of a batch that is cut
+
+
+def has_room(body: bytes, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the platform of this process passes an answer with this body of JSON in ASCII."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in environ:
+        escaped = len(body) + body.count(b'"') + body.count(b"\\")
+        return escaped <= LAMBDA - HEADROOM
+    return "VERCEL" not in environ or len(body) <= VERCEL - HEADROOM
+
+
+def cut_job(document: JobDocument) -> JobDocument:
+    """Returns the job without its output, and with the link to it."""
+    return {**document, "output": None, "output_link": _link(document["id"], 0)}
+
+
+def cut_page(document: BatchDocument) -> BatchDocument:
+    """Returns the batch with its page of results, in which each large output is a link."""
+    ids = {job["number"]: job["id"] for job in document["jobs"]}
+    return {**document, "results": [_cut_result(result, ids[result["number"]]) for result in document["results"]]}
+
+
+def piece_of(job_id: str, output: Json, start: int) -> OutputPiece:
+    """Returns a piece of the output's JSON from this character on, and the link to the next piece."""
+    text, end = _text(output), start + PIECE
+    return {"text": text[start:end], "next": _link(job_id, end) if end < len(text) else None}
+
+
+def _cut_result(result: BatchResult, job_id: str) -> BatchResult:
+    if len(_text(result["output"])) <= MAX_IN_PAGE:
+        return result
+    return {**result, "output": None, "output_link": _link(job_id, 0)}
+
+
+def _text(output: Json) -> str:
+    return json.dumps(output, separators=(",", ":"))
+
+
+def _link(job_id: str, start: int) -> str:
+    return f"{links(job_id)['result']}?from={start}"
