@@ -120,9 +120,10 @@ class WaveSpeedSettings(BaseSettings):
         if fault := fault_of_address(self.wavespeed_base_url, may_be_plain=settings.is_development):
             faults.append(f"WAVESPEED_BASE_URL {fault}")
         if not settings.is_development:
-            faults += self._short_secrets()
             missed = {name: value for name, value in named.items() if not is_withheld(name)}
             faults += [f"{name.upper()} {fault}" for name, value in missed.items() if (fault := fault_of_secret(value))]
+            faulty = {fault.partition(" ")[0] for fault in faults}
+            faults += [fault for fault in self._short_secrets() if fault.partition(" ")[0] not in faulty]
         return faults
 
     def _short_secrets(self) -> list[str]:
