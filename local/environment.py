@@ -162,8 +162,7 @@ def _beside_any_proxy(*, is_local: bool) -> dict[str, str]:
 
     A stack that calls nothing outside uses no proxy at all.
     """
-    if is_local:
-        return {variant: "" for name in NAMES for variant in (name, name.lower())}
     kept, _ = readable(os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "")
     value = ",".join([*kept, HOST])
-    return {"NO_PROXY": value, "no_proxy": value}
+    unused = {variant: "" for name in NAMES for variant in (name, name.lower())} if is_local else {}
+    return {"NO_PROXY": value, "no_proxy": value, **unused}
