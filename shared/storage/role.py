@@ -7,6 +7,7 @@ provider": the address answers with JSON.
 
 import http.client
 import json
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -40,17 +41,19 @@ class Role:
         self._uri = uri
         self._token = token
         self._kept: RoleKeys | None = None
+        self._lock = threading.Lock()  # obstore asks in threads of its own
 
     def keys(self) -> RoleKeys:
         """Returns valid credentials; raises StorageUnavailable. Blocks for the milliseconds that a local call takes."""
-        if self._kept is None or not self._kept.last(FRESH_FOR):
-            try:
-                self._kept = self._ask()
-            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-                log.error("role_failed", error=type(error).__name__)
-                if self._kept is None or not self._kept.last(0):
-                    raise StorageUnavailable from None
-        return self._kept
+        with self._lock:
+            if self._kept is None or not self._kept.last(FRESH_FOR):
+                try:
+                    self._kept = self._ask()
+                except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+                    log.error("role_failed", error=type(error).__name__)
+                    if self._kept is None or not self._kept.last(0):
+                        raise StorageUnavailable from None
+            return self._kept
 
     def _ask(self) -> RoleKeys:
         for attempt in range(1, TRIES + 1):
