@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 SCHEMES = ("http", "https", "socks5", "socks5h")
+# Scheme, perhaps a user and a password, a name or an address, perhaps a port and a path
+PROXY = re.compile(r"[a-z0-9]+://([!-.0-?A-~]*@)?(\[[0-9a-f:.]+\]|[\w.-]+)(:\d+)?(/[!-~]*)?", re.ASCII | re.IGNORECASE)
 # What httpx reads: names, addresses and ranges of IPv4, each perhaps with a port, or a whole URL.
-READABLE = re.compile(r"\*|[a-z]+://[\w.:\[\]-]+|[\w.*/-]+(:\d+)?", re.ASCII | re.IGNORECASE)
+READABLE = re.compile(r"\*|[a-z]+://[\w.*-]+(:\d{1,5})?/?|[\w.*/-]+(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 def proxies(environ: Mapping[str, str]) -> dict[str, str]:
@@ -29,9 +31,9 @@ def faults_of_proxies(environ: Mapping[str, str], *, has_bucket: bool) -> list[s
     faults = []
     found = proxies(environ)
     for name, url in found.items():
-        scheme = urlsplit(url).scheme.lower() if "://" in url else "http"
+        scheme = _scheme_of(url)
         if scheme not in SCHEMES:
-            faults.append(f"{name} must be the address of a proxy: http://, https:// or socks5://")
+            faults.append(f"{name} must be the address of a proxy: http://, https:// or socks5://, a host and a port")
         elif scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
             faults.append(f"{name} is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'")
     of_bucket = "HTTPS_PROXY" if "HTTPS_PROXY" in found else "ALL_PROXY"
@@ -61,9 +63,20 @@ def drop_unreadable(environ: MutableMapping[str, str]) -> list[str]:
     return sorted(set(dropped))
 
 
+def _scheme_of(url: str) -> str:
+    """Returns the scheme of a proxy's address, http if it has none; '' for what is no address."""
+    whole = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(whole)
+        has_port = parts.port != 0
+    except ValueError:
+        return ""
+    return parts.scheme if has_port and PROXY.fullmatch(whole) else ""
+
+
 def _is_ipv6(text: str) -> bool:
     try:
         IPv6Address(text)
     except ValueError:
         return False
-    return True
+    return text.isprintable()

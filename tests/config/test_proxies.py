@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.connection import trouble_of
 from shared.errors import StoreUnavailable
@@ -18,6 +20,7 @@ from shared.store.rest import RestStore
 from tests.config.production import GOOD
 from tests.config.test_faulty_values import BUCKET, faults
 from tests.deployment import free_port
+from tests.logs import all_logs
 from tests.project import ROOT
 from tests.world import settings_for
 
@@ -25,6 +28,12 @@ ENTRIES = (
     "localhost", "127.0.0.1", "10.0.0.0/8", ".acme.dev", "*.acme.dev", "acme.dev:8080", "http://acme.dev", "::1",
     "[::1]", "fd00::/8", "[fd00::]/8", "[::1]:80", "ü.dev", "a:b", "[::1", "fe80::1", "*",
 )  # fmt: skip
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+PARTS = (
+    "http://", "all://", "socks5://", "[", "]", "::1", "%eth0", ":80", ":", "/8", "a", ".dev", "*", "@", "u:p@", "#",
+    "?", "\n", " ", "ü", "10.0.0.1", "%41", "\x7f",
+)  # fmt: skip
+NO_ADDRESS = "must be the address of a proxy: http://, https:// or socks5://, a host and a port"
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -41,6 +50,17 @@ def test_with_the_entries_that_are_kept_a_client_is_built(environment: pytest.Mo
     assert bool(kept) >= is_readable
     environment.setenv("NO_PROXY", ",".join(kept))
     httpx.Client().close()
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=5).map("".join))
+@settings(max_examples=100, deadline=None)
+def test_a_client_is_built_from_all_that_passes(text: str) -> None:
+    kept, _ = readable(text)
+    proxied = {"HTTPS_PROXY": text} if not faults_of_proxies({"HTTPS_PROXY": text}, has_bucket=False) else {}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {"ALL_PROXY": "http://127.0.0.1:1", "NO_PROXY": ",".join(kept), **proxied}.items():
+            environment.setenv(name, value)
+        httpx.Client(verify=TLS).close()
 
 
 def test_an_address_in_brackets_is_kept_without_them() -> None:
@@ -69,8 +89,8 @@ def test_a_function_starts_with_an_entry_that_its_client_cannot_read(tmp_path: P
     [
         ("socks5://user:CANARY@127.0.0.1:1080", "is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'"),
         ("socks5h://127.0.0.1:1080", "is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'"),
-        ("socks4://127.0.0.1:1080", "must be the address of a proxy: http://, https:// or socks5://"),
-        ("ftp://127.0.0.1", "must be the address of a proxy: http://, https:// or socks5://"),
+        ("socks4://127.0.0.1:1080", NO_ADDRESS),
+        *((value, NO_ADDRESS) for value in ("ftp://a.dev", "http://[acme", "acme:port", "http://", "http://a b:80")),
     ],
 )
 def test_a_proxy_that_no_client_can_use_stops_the_start(
@@ -103,7 +123,7 @@ async def test_the_store_is_called_through_the_proxy(environment: pytest.MonkeyP
     environment.setenv("ALL_PROXY", "http://{}:{}".format(*server.sockets[0].getsockname()))
     values: dict[str, Any] = {"upstash_redis_rest_token": "token-of-the-test"}
     store = RestStore(settings_for(None, upstash_redis_rest_url="https://eu1-x.upstash.io", **values))
-    with capture_logs() as logs, pytest.raises(StoreUnavailable):
+    with all_logs() as logs, pytest.raises(StoreUnavailable):
         await store.execute("PING")
     await store.close()
     server.close()
