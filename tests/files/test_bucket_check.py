@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from shared.storage.bucket import Bucket, StorageError
 from tests.buckets import S3, content, everything, file_settings, memory_settings, pieces, s3_settings
+from tests.logs import all_logs
 
 
 def kind_of(method: str, path: str) -> str:
@@ -79,13 +79,13 @@ def guarded(s3: S3) -> Iterator[Guarded]:
 async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_nothing(s3: S3, guarded: Guarded) -> None:
     name = s3.bucket()
     bucket = Bucket(s3_settings(s3, name, storage_endpoint=guarded.endpoint))
-    with capture_logs() as logs:
+    with all_logs() as logs:
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
     assert [(line["event"], line["bucket"]) for line in logs] == [("storage_checked", name)]
     assert sorted(guarded.passed) == ["delete", "list", "read", "size", "write", "write"]
     assert await everything(bucket) == ["a.txt"] and await content(bucket, "a.txt") == b"one"
     guarded.passed.clear()
-    with capture_logs() as logs:
+    with all_logs() as logs:
         await bucket.save("b.txt", pieces(b"two"), "text/plain")
     assert (guarded.passed, logs) == (["write"], [])
 
@@ -96,7 +96,7 @@ async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_noth
 async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarded, step: str, needs: str) -> None:
     guarded.refused = step
     bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
-    with capture_logs() as logs:
+    with all_logs() as logs:
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
     (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
     assert (failed["step"], failed["needs"], failed["reason"].partition(":")[0]) == (step, needs, step)
@@ -114,6 +114,6 @@ async def test_a_file_that_cannot_be_stored_fails_as_before(s3: S3, guarded: Gua
 
 async def test_a_folder_and_memory_are_not_checked(tmp_path: Any) -> None:
     for settings in (file_settings(tmp_path), memory_settings()):
-        with capture_logs() as logs:
+        with all_logs() as logs:
             await Bucket(settings).save("a.txt", pieces(b"one"), "text/plain")
         assert logs == []

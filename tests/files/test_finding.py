@@ -1,13 +1,12 @@
 """Which files an output has: URLs of the provider's hosts, and what is said of media that lie elsewhere."""
 
 import pytest
-from structlog.testing import capture_logs
 
 from shared.json_value import Json
-from shared.log import configure_logs
 from shared.storage.files import files_in
 from tests.buckets import memory_settings
 from tests.files.storing import document, ended, job_of
+from tests.logs import all_logs
 from tests.receiver import Receiver
 from tests.world import World
 
@@ -53,8 +52,7 @@ def test_beside_a_file_of_a_known_host_other_urls_are_the_callers_own() -> None:
 
 
 async def test_a_job_whose_files_are_of_no_known_host_says_so_everywhere(world: World, source: Receiver) -> None:
-    configure_logs("INFO")  # other tests write less
-    with capture_logs() as logged:
+    with all_logs() as logged:
         job_id = await ended(world, [ELSEWHERE, "https://b.example/2.png"])
     shown = await document(world, job_id)
     assert (shown["status"], shown["stage"], shown["output"][0]) == ("completed", "done", ELSEWHERE)

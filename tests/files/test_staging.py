@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from structlog.testing import capture_logs
 
 from shared.budget import Budget
 from shared.clock import ManualClock
@@ -20,6 +19,7 @@ from shared.storage.files import data_uris_in
 from shared.storage.staging import pieces_of, stage
 from tests.buckets import content, everything, memory_settings
 from tests.files.storing import FILM, all_keys, document, ended, job_of, kept
+from tests.logs import all_logs
 from tests.receiver import receiver
 from tests.world import World, make_world
 
@@ -142,7 +142,7 @@ async def test_a_storage_that_fails_loses_no_output(monkeypatch: pytest.MonkeyPa
 
     small, large = uri(FILM), uri(bytes(5_000_000))
     async with make_world(None, ManualClock(), **changes) as world:
-        with monkeypatch.context() as patched, capture_logs() as logged:
+        with monkeypatch.context() as patched, all_logs() as logged:
             patched.setattr(Bucket, "save", refuses)
             kept_small, waits = await ended(world, small), await ended(world, large)
         assert [line["is_kept"] for line in logged if line["event"] == "output_not_staged"] == [True, False]

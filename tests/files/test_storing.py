@@ -6,11 +6,11 @@ import secrets
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
 from tests.files.storing import FILM, HOURS, all_keys, document, ended, job_of, kept
+from tests.logs import all_logs
 from tests.receiver import Receiver, receiver
 from tests.world import World, make_world
 
@@ -151,7 +151,7 @@ async def test_a_copy_is_reported_after_30_minutes_and_given_up_after_45(world: 
     world.follow_ups()
     for minutes in (29, 2, 13):
         world.manual.advance(minutes * 60)
-        with capture_logs() as logged:
+        with all_logs() as logged:
             await world.runtime.tick.run()
         assert any(line["event"] == "copy_late" for line in logged) == (minutes != 29)
         assert (await document(world, job_id))["files"][0]["state"] == "pending"

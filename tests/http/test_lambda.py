@@ -167,7 +167,9 @@ def test_the_name_of_a_stage_is_no_part_of_the_path(deployed: Runtime, stage: st
     assert call("health", event("GET", "/prod/api/health"))[0] == 404
 
 
-def test_what_is_restored_from_one_snapshot_has_its_own_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_restored_from_one_snapshot_has_its_own_random_numbers(
+    deployed: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registered: list[Any] = []
     lambdas = ModuleType("snapshot_restore_py")
     monkeypatch.setattr(lambdas, "register_after_restore", registered.append, raising=False)

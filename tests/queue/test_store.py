@@ -5,7 +5,6 @@ import time
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
@@ -15,6 +14,7 @@ from shared.runtime import Runtime, install
 from shared.store import open_store
 from shared.store.refusals import StoreInterrupted, classify
 from shared.store.rest import RestStore
+from tests.logs import all_logs
 from tests.world import AUTH, PROCESSOR, World, http_client, settings_for
 
 FAST = {"store_connect_timeout": 0.3, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
@@ -171,7 +171,7 @@ def test_an_error_of_a_script_is_one_whatever_its_status() -> None:
 
 async def test_the_operator_finds_the_limit_by_name(store: RestStore, valkey: RunningServer) -> None:
     valkey.inject("quota")
-    with capture_logs() as logged, pytest.raises(StoreRefused):
+    with all_logs() as logged, pytest.raises(StoreRefused):
         await store.execute("GET", "k")
     assert [(entry["event"], entry["refusal"]) for entry in logged] == [("store_failed", "request_quota")]
 

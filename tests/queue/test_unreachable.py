@@ -1,12 +1,14 @@
 """What the log says about a store and a provider that cannot be reached."""
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from shared.connection import trouble_of
 from shared.errors import StoreUnavailable
@@ -15,14 +17,28 @@ from shared.providers.calls import Calls, refusal_of
 from shared.store.rest import RestStore
 from tests.deploy.vercel_edge import make_certificate
 from tests.deployment import free_port
+from tests.logs import all_logs
 from tests.world import settings_for
 
 WANTED = {
-    "host": "there is no host no-such-host.invalid",
+    "host": "there is no host wrong.acme.dev",
+    "resolver": "the name wrong.acme.dev cannot be looked up right now",
     "port": "nothing listens at 127.0.0.1:{port}",
     "certificate": "the certificate of localhost is not valid: self-signed certificate",
     "no TLS": "127.0.0.1:{port} does not speak TLS as expected: ",
 }
+
+
+def _unresolved(code: int) -> Callable[..., Any]:
+    """Returns a resolver that knows no name. A real one may take its time to say so."""
+    found = socket.getaddrinfo
+
+    def look_up(host: Any, *more: Any, **named: Any) -> Any:
+        if host in ("wrong.acme.dev", b"wrong.acme.dev"):
+            raise socket.gaierror(code, "not found")
+        return found(host, *more, **named)
+
+    return look_up
 
 
 async def _answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +48,11 @@ async def _answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWr
 
 
 @pytest.mark.parametrize("wrong", WANTED)
-async def test_a_wrong_host_port_and_certificate_are_told_apart(wrong: str, tmp_path: Path) -> None:
+async def test_a_wrong_host_port_and_certificate_are_told_apart(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = socket.EAI_AGAIN if wrong == "resolver" else socket.EAI_NONAME
+    monkeypatch.setattr(socket, "getaddrinfo", _unresolved(code))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*make_certificate(tmp_path))
     is_served = wrong in ("certificate", "no TLS")
@@ -42,12 +62,12 @@ async def test_a_wrong_host_port_and_certificate_are_told_apart(wrong: str, tmp_
         server = await asyncio.start_server(
             _answer_nothing, "127.0.0.1", port, ssl=tls if wrong == "certificate" else None
         )
-    host = {"host": "no-such-host.invalid", "certificate": "localhost"}.get(wrong, "127.0.0.1")
+    host = {"certificate": "localhost", "port": "127.0.0.1", "no TLS": "127.0.0.1"}.get(wrong, "wrong.acme.dev")
     url = f"https://{host}:{port}"
     store = RestStore(settings_for(None, upstash_redis_rest_url=url, upstash_redis_rest_token="token-of-the-test"))
     calls = Calls("replicate", url, SecretStr("key-of-the-test"), 5)
     try:
-        with capture_logs() as logs:
+        with all_logs() as logs:
             with pytest.raises(StoreUnavailable):
                 await store.execute("PING")
             assert isinstance(await calls.create("x", {}, 5, refusal_of), Throttled)
