@@ -12,7 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from shared.config.environment import EnvironmentSettings, is_on_a_platform
 
 TCP_NAMES = ("UPSTASH_REDIS_URL", "KV_URL", "REDIS_URL")  # what Upstash, Vercel and others call a TCP address
-WORKERS = re.compile(r"(?:--workers|-w)(?:=|$)(\d*)")
+WORKERS = re.compile(r"(?:--workers(?:=|$)|-w=?)(\d*)")
 
 
 class StoreSettings(EnvironmentSettings):

@@ -146,6 +146,7 @@ def test_development_without_a_store_says_how_to_get_one(environment: pytest.Mon
         (["uvicorn", "functions.index:app", "--workers", "2"], {}, 2),
         (["uvicorn", "functions.index:app", "--workers=4"], {}, 4),
         (["gunicorn", "-w", "3", "functions.index:app"], {}, 3),
+        (["gunicorn", "-w3", "functions.index:app"], {}, 3),
         (["uvicorn", "--workers", "1"], {"WEB_CONCURRENCY": "4"}, 1),
         (["uvicorn"], {"WEB_CONCURRENCY": "4"}, 4),
         (["uvicorn", "--workers"], {}, 1),
