@@ -41,7 +41,7 @@ async def status(request: Request, batch_id: str) -> Response:
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
         body = await call.runtime.batches.view(call.owner, batch_id, first, count)
     if not has_room(body):
-        body = json.dumps(cut_page(json.loads(body)), separators=(",", ":")).encode()
+        body = cut_page(json.loads(body))
     return Response(body, media_type="application/json")
 
 

@@ -25,9 +25,7 @@ async def status(request: Request, job_id: str) -> Response:
         headers["Retry-After"] = str(math.ceil(call.runtime.settings.status_cache_ttl))
     if view.etag in known_etag:
         return Response(status_code=304, headers=headers)
-    body: str | bytes = view.body
-    if not has_room(view.body):
-        body = json.dumps(cut_job(json.loads(view.body)), separators=(",", ":"))
+    body = view.body if has_room(view.body) else cut_job(json.loads(view.body))
     return Response(body, media_type="application/json", headers=headers)
 
 

@@ -25,15 +25,22 @@ def has_room(body: bytes, environ: Mapping[str, str] = os.environ) -> bool:
     return "VERCEL" not in environ or len(body) <= VERCEL - HEADROOM
 
 
-def cut_job(document: JobDocument) -> JobDocument:
-    """Returns the job without its output, and with the link to it."""
-    return {**document, "output": None, "output_link": _link(document["id"], 0)}
+def cut_job(document: JobDocument) -> bytes:
+    """Returns the job as JSON without its output, and with the link to it."""
+    cut: JobDocument = {**document, "output": None, "output_link": _link(document["id"], 0)}
+    return _text(cut).encode()
 
 
-def cut_page(document: BatchDocument) -> BatchDocument:
-    """Returns the batch with its page of results, in which each large output is a link."""
+def cut_page(document: BatchDocument) -> bytes:
+    """Returns the batch as JSON with a page for which there is room: large outputs are links, and it may be shorter."""
     ids = {job["number"]: job["id"] for job in document["jobs"]}
-    return {**document, "results": [_cut_result(result, ids[result["number"]]) for result in document["results"]]}
+    results = [_cut_result(result, ids[result["number"]]) for result in document["results"]]
+    cut: BatchDocument = {**document, "results": results}
+    # What is still too large has very many files, each with its URL.
+    while not has_room(body := _text(cut).encode()) and len(cut["results"]) > 1:
+        kept = cut["results"][: len(cut["results"]) // 2]
+        cut = {**cut, "results": kept, "next_first": kept[-1]["number"] + 1}
+    return body
 
 
 def piece_of(job_id: str, output: Json, start: int) -> OutputPiece:
@@ -48,8 +55,8 @@ def _cut_result(result: BatchResult, job_id: str) -> BatchResult:
     return {**result, "output": None, "output_link": _link(job_id, 0)}
 
 
-def _text(output: Json) -> str:
-    return json.dumps(output, separators=(",", ":"))
+def _text(value: Json | JobDocument | BatchDocument) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _link(job_id: str, start: int) -> str:

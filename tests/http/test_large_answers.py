@@ -8,7 +8,7 @@ import pytest
 
 from shared.clock import ManualClock
 from shared.dispatch.reconciler import MAX_OUTPUT
-from shared.documents.cutting import LAMBDA, PIECE, VERCEL, has_room
+from shared.documents.cutting import LAMBDA, PIECE, VERCEL, cut_page, has_room
 from shared.json_value import Json
 from shared.providers.base import Prediction
 from tests.world import AUTH, World, http_client, make_world
@@ -101,6 +101,22 @@ async def test_a_page_of_a_batch_that_is_too_large_has_a_link_for_its_large_outp
     (result,) = answer.json()["results"]
     assert result["output"] is None and result["output_link"] == f"/api/jobs/{by_number[large]}/result?from=0"
     assert await output_at(client, batch["id"], 1 - large) == "short"
+
+
+async def test_a_page_of_a_batch_with_very_many_files_is_shorter(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"user_id": "ada", "model": "acme/text", "jobs": [{"input": {}}] * 4}
+    batch = (await client.post("/api/batches", json=wanted)).json()
+    whole = (await client.get(f"/api/batches/{batch['id']}?count=4")).json()
+    for result in whole["results"]:
+        result["files"] = [{"url": f"https://films.acme.dev/{'x' * 2000}"}] * 900
+    assert has_room(json.dumps(whole["results"][:3]).encode(), PLATFORMS)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "batches")
+    body = cut_page(whole)
+    assert has_room(body)
+    cut = json.loads(body)
+    assert cut["next_first"] == 2 and cut == {**whole, "results": whole["results"][:2], "next_first": 2}
 
 
 async def output_at(client: httpx.AsyncClient, batch_id: str, number: int) -> str:
