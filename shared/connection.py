@@ -1,5 +1,6 @@
 """Why a connection could not be made, in words for the operator's log: a wrong host, port or certificate."""
 
+import asyncio
 import os
 import socket
 import ssl
@@ -9,6 +10,7 @@ from urllib.request import proxy_bypass_environment
 
 from shared.proxies import proxies
 
+CONNECT_TIMEOUT = 5.0  # s
 DEPTH = 8  # causes of causes that are looked at
 
 
@@ -23,6 +25,24 @@ def trouble_of(error: BaseException, url: str) -> str:
     prefix = f"the proxy of {variable}: " if proxy else ""
     found = (_words(cause, host, port) for cause in _causes(error))
     return prefix + next(filter(None, found), f"{host}:{port} cannot be reached: {type(error).__name__}")
+
+
+async def find_trouble(url: str) -> str:
+    """Connects to the URL's host, and returns what keeps the connection from being made; '' if nothing does.
+
+    For clients whose errors do not say it. Behind a proxy it cannot be found out like this, and is ''.
+    """
+    parts = urlsplit(url)
+    if _proxy_of(parts.scheme, parts.hostname or "")[1]:
+        return ""
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            _, writer = await asyncio.open_connection(*_place(url), ssl=tls)
+    except (OSError, ValueError) as error:  # ValueError: no name that can be looked up
+        return trouble_of(error, url)
+    writer.close()
+    return ""
 
 
 def _place(url: str) -> tuple[str, int]:

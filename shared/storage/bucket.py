@@ -16,7 +16,6 @@ from urllib.request import url2pathname
 from shared.storage.errors import StorageError as StorageError
 from shared.storage.links import Links
 from shared.storage.upload import Feed, run_upload
-from shared.together import together
 
 if TYPE_CHECKING:
     from obstore.store import LocalStore, MemoryStore, S3Credential, S3Store
@@ -60,7 +59,10 @@ class Bucket(Links):
         from shared.storage.check import check
 
         self._is_checked = True
-        await together(self._save(key, chunks, content_type), check(self))
+        # Both to their ends: where the file fails, the check says why.
+        ended = await asyncio.gather(self._save(key, chunks, content_type), check(self), return_exceptions=True)
+        for error in filter(None, ended):
+            raise error
 
     async def write(self, key: str, content: bytes) -> None:
         """Stores a small file of plain text in one request."""
@@ -155,18 +157,17 @@ class Bucket(Links):
     def _open_s3(self) -> "S3Store":
         from obstore.store import S3Store
 
-        endpoint = self.endpoint or f"https://s3.{self.region}.amazonaws.com"
         return S3Store(
             self.bucket,
             prefix=self.prefix or None,
-            endpoint=endpoint,
+            endpoint=self.server,
             region=self.region,
             credential_provider=self._s3_credentials,
             client_options={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "read_timeout": ANSWER_TIMEOUT,
                 "timeout": MAX_REQUEST,
-                "allow_http": endpoint.startswith("http://"),
+                "allow_http": self.server.startswith("http://"),
             },
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},
         )

@@ -5,6 +5,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from shared.connection import find_trouble
 from shared.log import log
 from shared.storage.errors import StorageError
 
@@ -15,7 +16,8 @@ FOLDER = "check"
 CONTENT = b"Sluice checks that it may write, read, list and delete."
 # What a step needs, by the names of S3's rights; an R2 token needs "Object Read & Write".
 RIGHTS = {"write": "s3:PutObject", "read": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}
-TIDY_TIMEOUT = 2.0  # s
+TIMEOUT = 15.0  # s; the file that is saved meanwhile waits for it
+TIDY_TIMEOUT = 2.0
 
 
 async def check(bucket: "Bucket") -> None:
@@ -23,19 +25,22 @@ async def check(bucket: "Bucket") -> None:
     key = f"{FOLDER}/{secrets.token_hex(8)}"
     step = "write"
     try:
-        await bucket.write(key, CONTENT)
-        step = "read"
-        if b"".join([piece async for piece in bucket.read(key)]) != CONTENT:
-            raise StorageError("read: other content")
-        step = "list"
-        if key not in [found async for page in bucket.pages(FOLDER) for found in page]:
-            raise StorageError("list: the file is missing")
-        step = "delete"
-        await bucket.delete([key])
-        if await bucket.size(key) is not None:
-            raise StorageError("delete: the file is still there")
-    except StorageError as error:
-        log.error("storage_check_failed", step=step, needs=RIGHTS[step], reason=str(error), bucket=bucket.bucket)
+        async with asyncio.timeout(TIMEOUT):
+            await bucket.write(key, CONTENT)
+            step = "read"
+            if b"".join([piece async for piece in bucket.read(key)]) != CONTENT:
+                raise StorageError("read: other content")
+            step = "list"
+            if key not in [found async for page in bucket.pages(FOLDER) for found in page]:
+                raise StorageError("list: the file is missing")
+            step = "delete"
+            await bucket.delete([key])
+            if await bucket.size(key) is not None:
+                raise StorageError("delete: the file is still there")
+    except (StorageError, TimeoutError) as error:
+        trouble = await find_trouble(bucket.server)
+        cause = {"trouble": trouble} if trouble else {"needs": RIGHTS[step]}
+        log.error("storage_check_failed", step=step, reason=str(error) or "no answer", bucket=bucket.bucket, **cause)
         await _tidy(bucket, key)
     except asyncio.CancelledError:
         await _tidy(bucket, key)

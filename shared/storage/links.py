@@ -42,6 +42,11 @@ class Links:
         return (self.settings.storage_endpoint or "").rstrip("/") or None
 
     @property
+    def server(self) -> str:
+        """The URL of the server that has the bucket."""
+        return self.endpoint or f"https://s3.{self.region}.amazonaws.com"
+
+    @property
     def region(self) -> str:
         """The region that requests are signed for. R2 knows only ``auto``, which AWS does not know.
 

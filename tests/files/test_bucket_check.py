@@ -1,7 +1,8 @@
 """The check of a bucket next to its first file."""
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from shared.storage.bucket import Bucket, StorageError
 from tests.buckets import S3, content, everything, file_settings, memory_settings, pieces, s3_settings
+from tests.deployment import free_port
 from tests.logs import all_logs
 
 
@@ -91,7 +93,8 @@ async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_noth
 
 
 @pytest.mark.parametrize(
-    ("step", "needs"), [("read", "s3:GetObject"), ("list", "s3:ListBucket"), ("delete", "s3:DeleteObject")]
+    ("step", "needs"),
+    [("read", "s3:GetObject"), ("list", "s3:ListBucket"), ("delete", "s3:DeleteObject")],
 )
 async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarded, step: str, needs: str) -> None:
     guarded.refused = step
@@ -105,11 +108,36 @@ async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarde
     assert len(left) == (step == "delete")
 
 
-async def test_a_file_that_cannot_be_stored_fails_as_before(s3: S3, guarded: Guarded) -> None:
+async def test_a_file_that_cannot_be_stored_fails_and_the_check_says_why(s3: S3, guarded: Guarded) -> None:
     guarded.refused = "write"
     bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
-    with pytest.raises(StorageError, match="save"):
+    with all_logs() as logs, pytest.raises(StorageError, match="save"):
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
+    assert (failed["step"], failed["needs"]) == ("write", "s3:PutObject") and "trouble" not in failed
+
+
+async def test_a_server_that_cannot_be_reached_is_named_and_no_right(s3: S3) -> None:
+    port = free_port()
+    bucket = Bucket(s3_settings(s3, "films", storage_endpoint=f"http://127.0.0.1:{port}"))
+    with all_logs() as logs, pytest.raises(StorageError, match="save"):
+        await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
+    assert failed["trouble"] == f"nothing listens at 127.0.0.1:{port}" and "needs" not in failed
+
+
+async def test_a_caller_that_gives_up_ends_the_check_too(s3: S3) -> None:
+    stuck = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"one"
+        await stuck.wait()
+
+    bucket = Bucket(s3_settings(s3, s3.bucket()))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await bucket.save("a.txt", endless(), "text/plain")
+    assert await everything(bucket) == []
 
 
 async def test_a_folder_and_memory_are_not_checked(tmp_path: Any) -> None:
