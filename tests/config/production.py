@@ -1,5 +1,9 @@
 """A complete environment of a deployment in production."""
 
+import pytest
+
+from shared.startup import SettingsError, load_settings
+
 GOOD = {
     "SLUICE_ENV": "production",
     "UPSTASH_REDIS_REST_URL": "https://eu1-good-12345.upstash.io",
@@ -11,3 +15,19 @@ GOOD = {
     "REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "PUBLIC_BASE_URL": "https://sluice.acme.dev",
 }
+BUCKET = {
+    "STORAGE_URL": "s3://films/results",
+    "STORAGE_ACCESS_KEY_ID": "films",
+    "STORAGE_SECRET_ACCESS_KEY": GOOD["SIGNING_SECRET"][::-1],
+}
+
+
+def faults(environment: pytest.MonkeyPatch, **variables: str) -> list[str]:
+    """Returns the lines with which a production deployment of these variables refuses to start."""
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith("Sluice cannot start: ") for line in lines)
+    return [line.removeprefix("Sluice cannot start: ") for line in lines]

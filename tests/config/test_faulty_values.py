@@ -8,27 +8,11 @@ from pathlib import Path
 import pytest
 
 from shared.config.store import workers_of
-from shared.startup import SettingsError, load_settings
-from tests.config.production import GOOD
+from shared.startup import load_settings
+from tests.config.production import BUCKET, GOOD, faults
 from tests.project import ROOT
 
 KEY = "9b1c7f0e2d3a4b5c6d7e"
-BUCKET = {
-    "STORAGE_URL": "s3://films/results",
-    "STORAGE_ACCESS_KEY_ID": "films",
-    "STORAGE_SECRET_ACCESS_KEY": GOOD["SIGNING_SECRET"][::-1],
-}
-
-
-def faults(environment: pytest.MonkeyPatch, **variables: str) -> list[str]:
-    """Returns the lines with which a production deployment of these variables refuses to start."""
-    for name, value in variables.items():
-        environment.setenv(name, value)
-    with pytest.raises(SettingsError) as refused:
-        load_settings()
-    lines = str(refused.value).splitlines()
-    assert all(line.startswith("Sluice cannot start: ") for line in lines)
-    return [line.removeprefix("Sluice cannot start: ") for line in lines]
 
 
 @pytest.mark.parametrize(

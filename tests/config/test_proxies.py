@@ -17,8 +17,7 @@ from shared.connection import trouble_of
 from shared.errors import StoreUnavailable
 from shared.proxies import faults_of_proxies, proxies, readable
 from shared.store.rest import RestStore
-from tests.config.production import GOOD
-from tests.config.test_faulty_values import BUCKET, faults
+from tests.config.production import BUCKET, GOOD, faults
 from tests.deployment import free_port
 from tests.logs import all_logs
 from tests.project import ROOT

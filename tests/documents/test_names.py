@@ -13,7 +13,7 @@ NAMES = ("DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 DOCUMENTS = [README, *(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 # Names of platforms that Sluice does not read.
 FOREIGN = {"KV_URL", "REDIS_URL", "KV_REST_API_URL", "KV_REST_API_TOKEN", "VERCEL_PYTHON_COMPILEALL", "AWS_REGION"}
-FOREIGN |= {"VERCEL_ENV"}
+FOREIGN |= {"VERCEL_ENV", "UPSTASH_REDIS_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 LOCAL = {"SLUICE_PORT", "API_KEY", "UPLOAD_URL", "IMAGE_URL"}  # of the stack, and of a reader's own shell
 FILE = r"`((?:functions|shared|local|bench|tests|docs)/[\w./-]*|[\w-]+\.(?:txt|json|yml|toml)|\.env\.example)`"
 
