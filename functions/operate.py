@@ -87,10 +87,10 @@ async def make_room(request: Request) -> JSONResponse:
 
 @router.get("/undelivered")
 async def undelivered(request: Request) -> JSONResponse:
-    """200 with up to 100 events that were given up, the latest first, and ``next_before``; null on the last page."""
+    """200 with up to 100 events that were given up, the latest first, and ``next_cursor``; null on the last page."""
     async with runtime.call(request, Role.OPERATOR) as call:
         wanted = read_query(request, UndeliveredQuery)
-        page = await call.runtime.delivery_log.undelivered(wanted.before)
+        page = await call.runtime.listing.undelivered(wanted)
     return JSONResponse(page)
 
 

@@ -45,7 +45,7 @@ class UndeliveredEvent(TypedDict):
 
 
 class UndeliveredPage(TypedDict):
-    """``GET /api/operate/undelivered``; ``next_before`` starts the next page, and is null on the last one."""
+    """``GET /api/operate/undelivered``."""
 
     undelivered: list[UndeliveredEvent]
-    next_before: str | None
+    next_cursor: str | None

@@ -13,13 +13,12 @@ from shared.documents.delivery import (
     DeliveryDocument,
     TryDocument,
     UndeliveredEvent,
-    UndeliveredPage,
 )
 from shared.errors import BatchNotFound, JobNotFound, NoSuchEvent
 from shared.hooks.event import NotedTry, event_type
 from shared.hooks.subscription import BATCH
-from shared.jobqueue import EventRecord, Outbox
-from shared.jobqueue.outbox import JOB_EVENTS, MAX_LISTED, event_records
+from shared.jobqueue import EventRecord, Outbox, PageStart
+from shared.jobqueue.outbox import JOB_EVENTS, event_records
 from shared.jobqueue.reads import GivenUp
 from shared.jobqueue.record import is_job_id
 from shared.signing.derived import event_id_for
@@ -81,16 +80,10 @@ class DeliveryLog:
         except JobNotFound:
             raise BatchNotFound from None
 
-    async def undelivered(self, before: int) -> UndeliveredPage:
-        """Returns the events of all applications that were given up before a time (ms), the latest first."""
-        rows = await self._outbox.undelivered(before)
-        following = None
-        if len(rows) == MAX_LISTED:
-            # More events may have the time of the page's last one; all of these come with the next page.
-            last, following = rows[-1].at, rows[-1].at
-            if rows[0].at != last:
-                rows, following = tuple(row for row in rows if row.at != last), last + 1
-        return {"undelivered": [self._given_up(row) for row in rows], "next_before": iso(following)}
+    async def undelivered(self, start: PageStart) -> tuple[list[UndeliveredEvent], PageStart | None]:
+        """Returns a page of all applications' undelivered events, the latest first, and where the next one starts."""
+        rows, following = await self._outbox.undelivered(start)
+        return [self._given_up(row) for row in rows], following
 
     async def _job(self, caller: str, job_id: str) -> dict[str, str]:
         fields = await self._outbox.read(job_id, JOB_EVENTS, FIELDS) if is_job_id(job_id) else {}

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from shared.jobqueue.constants import HOOK_LEASE
 from shared.jobqueue.follow_ups import FollowUp
+from shared.jobqueue.history import PageStart
 from shared.jobqueue.reads import GivenUp, Undelivered
 from shared.jobqueue.replies import Done, LaneRows, OutboxClaim, Released
 from shared.jobqueue.scripted import Scripted
@@ -178,9 +179,15 @@ class Outbox(Scripted):
         scores = await self._store.execute("ZMSCORE", self.keys.lane_rows(lane), *rows)
         return {event: int(float(at)) for event, at in zip(events, scores, strict=True) if at is not None}
 
-    async def undelivered(self, before: int) -> tuple[GivenUp, ...]:
-        """What was given up before a moment (ms), the last first; two commands, and one for each event."""
-        return (await self._run("outbox_undelivered", Undelivered, before=before, most=MAX_LISTED)).events
+    async def undelivered(self, start: PageStart) -> tuple[tuple[GivenUp, ...], PageStart | None]:
+        """A page of what was given up, the last first, and where the next page begins; None after the last one.
+
+        Two billed commands, and one for each event. Some more where more events than a page has one time.
+        """
+        found = await self._run(
+            "outbox_undelivered", Undelivered, high=start.ms, bound=start.bound, page_size=MAX_LISTED
+        )
+        return found.events, None if found.high is None else PageStart(found.high, found.bound)
 
     def _holder(self, event: str, holder_id: str) -> str:
         return self.keys.batch(holder_id) if event.startswith("batch") else self.keys.job(holder_id)

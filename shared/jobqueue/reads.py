@@ -179,6 +179,8 @@ class GivenUp(Reply):
 
 @dataclass(frozen=True)
 class Undelivered(Reply):
-    """The events that were given up, the last first."""
+    """Some events that were given up, the last first, and where the next page begins."""
 
     events: tuple[GivenUp, ...]
+    high: int | None
+    bound: str

@@ -1,4 +1,4 @@
-"""Lists jobs to their owner and dead letters to the operator, page by page.
+"""Lists jobs to their owner, dead letters and undelivered events to the operator, page by page.
 
 A page is bounded in what it reads, not only in what it shows. So it may be short, or empty, without being the last one.
 A job that exists during the whole walk is shown once, even if others come and go.
@@ -10,7 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.documents.delivery import UndeliveredPage
 from shared.documents.job import JobsPage, LettersPage, dead_letter, job_summary
+from shared.hooks.delivery_log import DeliveryLog
 from shared.jobqueue import History, PageStart
 from shared.jobqueue.history import MAX_MOMENT, Letters
 from shared.jobqueue.state import Status
@@ -94,13 +96,15 @@ class UndeliveredQuery(Filter):
     """The query of ``GET /api/operate/undelivered``; ``before`` is exclusive."""
 
     before: Moment = MAX_MOMENT + 1
+    cursor: Cursor | None = None
 
 
 class Listing:
     """Answers lists; see History for what a page costs."""
 
-    def __init__(self, history: History, cursors: Cursors) -> None:
+    def __init__(self, history: History, deliveries: DeliveryLog, cursors: Cursors) -> None:
         self._history = history
+        self._deliveries = deliveries
         self._cursors = cursors
 
     async def jobs(self, caller: str, query: JobsQuery) -> JobsPage:
@@ -127,6 +131,13 @@ class Listing:
         page = await letters_page(self._history, query, start, query.limit)
         letters = [dead_letter(job) for job in page.jobs]
         return {"dead_letters": letters, "next_cursor": self._cursors.write(page.following, *letters_walk(query))}
+
+    async def undelivered(self, query: UndeliveredQuery) -> UndeliveredPage:
+        """Returns a page of all applications' events that were given up, the latest first."""
+        walk = ("undelivered", query.walk())
+        start = self._cursors.read(query.cursor, *walk) or PageStart(query.before - 1, "")
+        events, following = await self._deliveries.undelivered(start)
+        return {"undelivered": events, "next_cursor": self._cursors.write(following, *walk)}
 
 
 def letters_walk(wanted: LetterFilter) -> tuple[str, str]:

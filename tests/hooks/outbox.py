@@ -4,9 +4,11 @@ from typing import Any
 
 from shared.jobqueue import FollowUp, Lane, Tried
 from shared.jobqueue.constants import BAND
+from shared.jobqueue.history import MAX_MOMENT, PageStart
 from tests.world import World
 
 URL = "https://example.com/hook"
+LATEST = PageStart(MAX_MOMENT, "")  # where a list of all that was given up begins
 ALL = ["job.processing", "job.completed", "job.failed", "job.canceled"]
 LEASE = 120.0  # s; of what is claimed
 TWO_SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + "QUFB" * 11)

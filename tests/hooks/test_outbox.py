@@ -10,7 +10,7 @@ from shared.errors import JobNotFound, NoSuchEvent
 from shared.hooks.delivery import LADDER
 from shared.jobqueue import Tried
 from shared.jobqueue.reads import GivenUp
-from tests.hooks.outbox import ALL, LATER, LEASE, URL, WELL, claimed, due_at, ended, field, lane_of, note
+from tests.hooks.outbox import ALL, LATER, LATEST, LEASE, URL, WELL, claimed, due_at, ended, field, lane_of, note
 from tests.world import World, make_world
 
 # Written by the script that ends a job
@@ -254,11 +254,11 @@ async def test_what_is_given_up_is_listed_until_it_is_delivered_after_all(world:
     outbox, job = world.runtime.outbox, await ended(world)
     assert await note(world, job, Tried("failed", 0, "{}"))
     assert await due_at(world, await lane_of(world, job)) is None
-    later = world.clock.now() + 1
-    assert await outbox.undelivered(later) == (GivenUp(f"completed|{job}", world.clock.now(), True, ""),)
+    given_up = GivenUp(f"completed|{job}", world.clock.now(), True, "")
+    assert await outbox.undelivered(LATEST) == ((given_up,), None)
     assert (await world.runtime.records.stats()).counters["undelivered"] == 1
     assert await note(world, job, WELL), "a late success counts too"
-    assert await outbox.undelivered(later) == ()
+    assert await outbox.undelivered(LATEST) == ((), None)
 
 
 async def test_a_redelivery_restarts_the_ladder_and_is_leased_to_its_caller(world: World) -> None:
@@ -268,7 +268,7 @@ async def test_a_redelivery_restarts_the_ladder_and_is_leased_to_its_caller(worl
     world.follow_ups()
     await outbox.redeliver(job, "completed", "app")
     assert [(row.id, row.is_probe) for row in world.follow_ups()] == [(job, True)]
-    assert await outbox.undelivered(world.clock.now() + 1) == ()
+    assert await outbox.undelivered(LATEST) == ((), None)
     assert (await field(world, job, "s:completed"), await field(world, job, "n:completed")) == ("pending", "0")
     assert await claimed(world) == []
     world.manual.advance(31)

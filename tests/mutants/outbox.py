@@ -328,6 +328,11 @@ PYTHON = (
         "lease left", "if budget.left < self._needs:",
         wire("a_late_caller_leaves_its_follow_ups_to_others"),
     ),
+    lua(
+        "the list of undelivered events ends with its first page", "outbox_undelivered",
+        "end of the page", "return { found, '', '' }",
+        "tests/hooks/test_delivery_log.py::test_the_operator_sees_what_was_given_up_page_by_page[memory]",
+    ),
 )  # fmt: skip
 
 MUTANTS: tuple[Mutant, ...] = GIVEN_BACK + ADDED + HANDED_OUT + NOTED + PYTHON

@@ -10,7 +10,7 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue import FollowUp, Tried, constants, keys
+from shared.jobqueue import FollowUp, PageStart, Tried, constants, keys
 from shared.jobqueue.answers import FORMS, ROWS, reply_to
 from shared.jobqueue.header import Form, Part
 from shared.jobqueue.kinds import Value
@@ -192,7 +192,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await outbox.keep(job, 1, "[]")
     await outbox.note(FollowUp("tell", job, "canceled"), "app:lane", "tag", 0, Tried("retry", 1, "{}"))
     await outbox.redeliver(job, "canceled", "app")
-    await outbox.undelivered(1)
+    await outbox.undelivered(PageStart(1, ""))
     history = world.runtime.history
     await history.jobs("app")
     await history.letters()

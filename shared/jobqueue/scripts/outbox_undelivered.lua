@@ -1,17 +1,19 @@
--- outbox_undelivered: the events that were given up before a moment, the last first.
--- With: keys
+-- outbox_undelivered: a page of the events that were given up, the last first.
+-- With: keys, walk
 -- KEYS: undelivered, root
--- ARGV: before: number, most: count
--- Returns: {events: rows}
+-- ARGV: high: number, bound: text, page_size: count
+-- Returns: {events: rows, high: number?, bound: text}
 --   events: {row: name, at: moment, is_kept: flag, incarnation: text}
 -- row: each event and its holder, as event|id.
 -- is_kept: whether its job or batch still exists.
-local flat =
-  redis.call('ZREVRANGEBYSCORE', key.undelivered, '(' .. arg.before, '-inf', 'WITHSCORES', 'LIMIT', 0, arg.most)
-local rows = {}
-for i = 1, #flat, 2 do
-  local event, id = string.match(flat[i], '^([^|]*)|(.*)$')
+-- The next page begins with high and bound; high is '' if there is none.
+local rows, complete = walk_down(key.undelivered, arg.high, '-inf', arg.bound, tonumber(arg.page_size))
+local found = {}
+for _, row in ipairs(rows) do
+  local event, id = string.match(row.member, '^([^|]*)|(.*)$')
   local f = read(holder_key(event, id), 'owner', 'incarnation')
-  add(rows, { flat[i], text(tonumber(flat[i + 1])), flag(f.owner ~= nil), f.incarnation or '' })
+  add(found, { row.member, text(row.score), flag(f.owner ~= nil), f.incarnation or '' })
 end
-return { rows }
+if complete then return { found, '', '' } end
+local last = rows[#rows]
+return { found, text(last.score), last.member } -- mutant: end of the page
