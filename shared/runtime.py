@@ -119,7 +119,6 @@ class Runtime:
         self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock, self._check_hook)
         cursors = Cursors(configured)
         self.listing = Listing(self.history, self.delivery_log, cursors)
-        self.redrive = Redrive(self.history, self.admission, self.dispatcher, cursors, configured)
         self.clearing = Clearing(Leftovers(store, configured, clock), clock)
         self.settlements = Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
         self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
@@ -136,6 +135,7 @@ class Runtime:
             clock,
             self._check_hook,
         )
+        self.redrive = Redrive(self.history, self.admission, self.batches, self.dispatcher, cursors, configured)
         self.erasure = Erasure(
             self.history,
             self.cancellation,

@@ -50,6 +50,7 @@ class BatchRecord:
         self.expected: Final = int(fields["expected"])
         self.metadata: Final = fields["metadata"]
         self.cost: Final = fields.get("cost", "")  # of each job, under the fair policy
+        self.rounds: Final = int(fields.get("rounds") or "0")  # of retries
         self.created_at: Final = int(fields["created_at"])
         self.ended_at: Final = int(fields.get("ended_at") or "0") or None
         self.is_live: Final = bool(live)

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 
-from shared.errors import BatchNotFound, Problem, QueueFull
+from shared.errors import BatchNotFound, NotFailed, Problem, QueueFull
 from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.reads import BatchRead
 from shared.jobqueue.replies import BatchCanceled, Created, Refusal, Retried
@@ -85,10 +85,22 @@ class BatchQueue(Scripted):
             return reply.word
         return "cancel_requested" if reply.requested else "canceled"
 
-    async def retry(self, batch_id: str, owner: str, user: str, *, canceled_too: bool, cost: str) -> int:
+    async def retry(
+        self,
+        batch_id: str,
+        owner: str,
+        user: str,
+        *,
+        canceled_too: bool,
+        cost: str,
+        user_queued: int | None = None,
+    ) -> int:
         """Makes new jobs for those that failed; says how many. Raises BatchNotFound, UserLimitReached, UserQueueFull,
         KeyQueueFull or QueueFull.
+
+        ``user_queued`` takes the place of MAX_USER_QUEUED.
         """
+        raised = {} if user_queued is None else {"user_queued": user_queued}
         reply = await self._run(
             "batch_retry",
             Retried,
@@ -103,8 +115,33 @@ class BatchQueue(Scripted):
             active=self.keys.active(owner),
             key_weight=self._settings.key_weight(owner),
             share=share_of(self._settings.signing_key, owner, user),
+            **raised,
         )
         return reply.count
+
+    async def redrive(self, batch_id: str, job_id: str, user_queued: int, *, dry_run: bool) -> str:
+        """Retries the batch of a failed job, past its user's limit; returns the id of the job in its place.
+
+        A repeat returns the same. A dry run returns the id that the job would have. Raises NotFailed, BatchNotFound,
+        and KeyQueueFull or QueueFull.
+        """
+        batch = await self.read(batch_id)
+        number = int(job_id.removeprefix(f"{batch_id}_").partition("r")[0])
+        if batch.job_ids[number] != job_id:
+            return batch.job_ids[number]
+        if batch.statuses[number] != "failed":
+            raise NotFailed
+        if dry_run:
+            return f"{batch_id}_{number}r{batch.rounds + 1}"
+        await self.retry(
+            batch_id,
+            batch.owner,
+            batch.user,
+            canceled_too=batch.policy == "all_or_nothing",
+            cost=batch.cost,
+            user_queued=user_queued,
+        )
+        return (await self.read(batch_id)).job_ids[number]
 
     def _refused(self, refusal: Refusal) -> Problem:
         match refusal.word:

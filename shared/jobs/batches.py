@@ -249,6 +249,12 @@ class Batches:
             await self._dispatch(budget)
         return count
 
+    async def redrive(self, batch_id: str, job_id: str, user_queued: int, *, dry_run: bool) -> str:
+        """Retries the batch of a failed job, whoever owns it; returns the id of the job that has its place."""
+        made = await self._queue.redrive(batch_id, job_id, user_queued, dry_run=dry_run)
+        self._forget(batch_id)
+        return made
+
     def _forget(self, batch_id: str) -> None:
         self._cache.forget_all(f"batch:{batch_id}:")
         self._cache.forget_all(f"{batch_id}_")

@@ -1,5 +1,7 @@
 """Redrives failed jobs: creates a new job with the same request for each. The failed job does not change.
 
+Of a job of a batch, the operator retries the batch: the new job takes the place of the failed one.
+
 The new job's id is derived from the old one's, so repeated redrives by any caller create one job. A crash may come
 between the new job and its record in the old one; a repeat writes the record.
 """
@@ -27,6 +29,7 @@ from shared.hooks.subscription import DEFAULT_HOOK
 from shared.jobqueue import History, PageStart
 from shared.jobqueue.record import JOB_ID, RequestRecord, is_job_id
 from shared.jobs.admission import Admission
+from shared.jobs.batches import Batches
 from shared.jobs.cursors import Cursors
 from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
 from shared.jobs.request import SubmitRequest
@@ -74,10 +77,17 @@ class Redrive:
     """Creates new jobs for failed ones."""
 
     def __init__(
-        self, history: History, admission: Admission, dispatcher: Dispatcher, cursors: Cursors, settings: Settings
+        self,
+        history: History,
+        admission: Admission,
+        batches: Batches,
+        dispatcher: Dispatcher,
+        cursors: Cursors,
+        settings: Settings,
     ) -> None:
         self._history = history
         self._admission = admission
+        self._batches = batches
         self._dispatcher = dispatcher
         self._cursors = cursors
         self._settings = settings
@@ -139,7 +149,9 @@ class Redrive:
     async def _one(self, job_id: str, dry_run: bool, budget: Budget, report: RedriveReport) -> None:
         try:
             failed = await self._history.request(job_id)
-            if dry_run:
+            if failed.batch:
+                made = await self._batches.redrive(failed.batch, job_id, UNLIMITED, dry_run=dry_run)
+            elif dry_run:
                 _check(failed)
                 made = redriven_id(self._settings.signing_key, job_id, failed.incarnation)
             else:

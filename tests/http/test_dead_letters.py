@@ -181,7 +181,7 @@ async def test_given_ids_are_redriven_once_and_the_others_are_reported(world: Wo
         report = await redrive(client, ids=ids)
         assert report["redriven"] == [{"id": job_id, "redriven_as": new_id(world, job_id)}]
         assert report["skipped"] == [
-            {"id": part, "code": "belongs_to_batch"},
+            {"id": part, "code": "batch_not_found"},
             {"id": live, "code": "not_failed"},
             {"id": "unknown", "code": "job_not_found"},
         ]
@@ -193,6 +193,43 @@ async def test_given_ids_are_redriven_once_and_the_others_are_reported(world: Wo
     async with http_client(**AUTH) as application:
         answer = await application.post(f"/api/jobs/{job_id}/retry")
         assert answer.json()["id"] == new_id(world, job_id)
+
+
+async def test_a_job_that_waited_too_long_is_a_dead_letter_and_can_be_redriven(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    job_id = await world.enqueue()
+    world.manual.advance(world.runtime.settings.queue_list[0].ttl)
+    assert (await world.runtime.queue.expire(job_id)).outcome == "failed"
+    assert await letters(client, code="expired") == [job_id]
+    report = await redrive(client, filter={"code": "expired"})
+    assert report["redriven"] == [{"id": job_id, "redriven_as": new_id(world, job_id)}]
+    assert await letters(client) == []
+
+
+@pytest.mark.parametrize("policy", ["best_effort", "all_or_nothing"])
+async def test_the_failed_jobs_of_a_batch_are_redriven_in_their_places(
+    world: World, client: httpx.AsyncClient, policy: str
+) -> None:
+    queue, body = world.runtime.queue, {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}] * 3}
+    async with http_client(**AUTH) as application:
+        batch = (await application.post("/api/batches", json={**body, "policy": policy})).json()["id"]
+    for number in range(1 if policy == "all_or_nothing" else 2):
+        own = await world.incarnation_of(f"{batch}_{number}")
+        said: Any = {"code": "provider_down", "detail": "", "retryable": True}
+        await queue.fail(f"{batch}_{number}", 1, f"p{number + 1}", incarnation=own, **said)
+    dead = sorted(await letters(client))
+    expected = [{"id": job_id, "redriven_as": f"{job_id}r1"} for job_id in dead]
+    assert len(dead) == (1 if policy == "all_or_nothing" else 2)
+    assert sorted((await redrive(client, all=True, dry_run=True))["redriven"], key=str) == expected
+    assert sorted(await letters(client)) == dead
+    for _ in range(2):
+        report = await redrive(client, ids=dead)
+        assert report["redriven"] == expected and report["skipped"] == []
+    assert await letters(client) == []
+    if policy == "best_effort":
+        assert (await redrive(client, ids=[f"{batch}_2"]))["skipped"] == [{"id": f"{batch}_2", "code": "not_failed"}]
+    assert (await world.runtime.records.read(f"{dead[0]}r1")).batch == batch
 
 
 async def test_a_full_queue_stops_a_redrive_and_the_cursor_goes_on_where_it_stopped(

@@ -61,7 +61,9 @@ def expire(model: Model, call: Call, reply: Any) -> Any:
     time = call.number("lease_now")
     if time < job["expire_at"] or extend(model, name, time):
         return ["stale"]
-    return ["finished", "failed", end(model, name, "failed", call.number("now"), error_code="expired")]
+    follow = end(model, name, "failed", call.number("now"), error_code="expired")
+    model.dead.add(name)
+    return ["finished", "failed", follow]
 
 
 def reprioritize(model: Model, call: Call, reply: Any) -> Any:

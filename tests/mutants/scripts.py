@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, attempts, backlog, batches, contract, lua, targeted, unknown
 
 STORE = "tests/queue/test_store.py::test_"
+LETTERS = "tests/http/test_dead_letters.py::test_"
 
 FENCING = (
     lua(
@@ -54,6 +55,16 @@ FENCING = (
 )  # fmt: skip
 
 ENDS = (
+    lua(
+        "a job that waited too long is no dead letter", "expire",
+        "dead letter", "end_job(arg.id, f, 'failed', fields)",
+        f"{LETTERS}a_job_that_waited_too_long_is_a_dead_letter_and_can_be_redriven[memory]",
+    ),
+    lua(
+        "the jobs that a batch's retry replaces stay dead letters", "batch_retry",
+        "dead letters", "",
+        f"{LETTERS}the_failed_jobs_of_a_batch_are_redriven_in_their_places[memory-best_effort]",
+    ),
     lua(
         "finish forgets to remove from the index", "ending",
         "slot", "",

@@ -1,5 +1,5 @@
 -- batch_retry: makes a new job for each job of a batch that failed. Ended jobs stay as they are, and the new ones take
--- their places. A batch that had ended lives again, as one task of its user.
+-- their places; they are no longer dead letters. A batch that had ended lives again, as one task of its user.
 -- With: keys, room, users, tags, shares, seats
 -- KEYS: index, batch, stats, root, batch_queue, user, active
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
@@ -64,14 +64,15 @@ end
 -- What a new job is made of: the record of the job whose place it takes. An earlier call that stopped half-way may have
 -- made the new one: then it is only noted.
 local function read_copy(b, number, made)
-  if made then return { number = number, id = made, is_made = true } end
+  local old = b['i' .. number] or arg.batch_id .. '_' .. number
+  if made then return { number = number, id = made, old = old, is_made = true } end
   local names = { unpack(OLD) }
   add(names, unpack(KEPT))
-  local f, kept = read(job_key(b['i' .. number] or arg.batch_id .. '_' .. number), unpack(names)), {}
+  local f, kept = read(job_key(old), unpack(names)), {}
   for _, name in ipairs(KEPT) do
     kept[name] = f[name]
   end
-  return f.created_at and { number = number, f = f, kept = kept }
+  return f.created_at and { number = number, old = old, f = f, kept = kept }
 end
 
 -- The jobs that get a new one: those that failed, and the canceled ones if the caller wants them.
@@ -160,6 +161,15 @@ local function reopen(b, round)
   redis.call('PERSIST', key.batch)
 end
 
+-- The jobs whose places were taken are no longer dead letters.
+local function drop_letters(copies)
+  local ids = {}
+  for _, copy in ipairs(copies) do
+    add(ids, copy.old)
+  end
+  if #ids > 0 then redis.call('ZREM', dead_key(), unpack(ids)) end
+end
+
 -- Writes places before records, so that a record is never without one. The token is noted last: a repeat does the rest.
 local function write(user, b, copies, is_rest)
   local gates = is_fair and read_head(0, 0).gates or {}
@@ -177,6 +187,7 @@ local function write(user, b, copies, is_rest)
   end
   expect_heirs(user)
   promote(key.user) -- mutant: promotion
+  drop_letters(copies) -- mutant: dead letters
   write_fields(key.batch, { retry_token = arg.token, retried = text(#copies) })
 end
 

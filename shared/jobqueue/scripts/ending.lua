@@ -126,7 +126,8 @@ local function end_batch(f)
   redis.call('ZREM', user_key(f.owner, f.user), '#' .. f.batch)
 end
 
--- Lists a job that used up its attempts as a dead letter; entries whose jobs have expired go with the same call.
+-- Lists a job that used up its attempts, or its time to wait, as a dead letter; entries whose jobs are gone go with the
+-- same call.
 local function bury(id)
   redis.call('ZADD', dead_key(), arg.now, id)
   redis.call('ZREMRANGEBYSCORE', dead_key(), '-inf', text(tonumber(arg.now) - tonumber(arg.ttl) * 1000))
@@ -188,7 +189,7 @@ end
 -- Does again what follows a job's end, except for the rest of its batch: the script that ended it has stopped.
 local function repeat_end(id, f)
   redis.call('EXPIRE', job_key(id), kept_for(true))
-  local may_be_dead = f.error_retryable == '1' and f.error_code ~= 'expired' or f.error_code == 'provider_refused'
+  local may_be_dead = f.error_retryable == '1' or f.error_code == 'provider_refused'
   if f.outcome == 'failed' and may_be_dead then bury(id) end
   if f.batch then note_again(id, f) end
 end
@@ -247,7 +248,7 @@ local function follow_end(id, f, outcome)
 end
 
 -- Ends a job, and with it what its end decides. `more` may have a store_lease, a note, and is_dead: it used up its
--- attempts.
+-- attempts, or its time to wait.
 local function end_job(id, f, outcome, fields, more)
   end_itself(id, f, outcome, fields, more or {})
   follow_end(id, f, outcome)

@@ -1,5 +1,5 @@
--- expire: ends a job that has waited longer than its queue allows. Of a job that is over but still in the index it does
--- what the script that ended it has left undone.
+-- expire: ends a job that has waited longer than its queue allows, as a dead letter. Of a job that is over but still in
+-- the index it does what the script that ended it has left undone.
 -- With: keys, lost, room, pauses, halts, users, tags, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count
@@ -44,5 +44,5 @@ local time = lease_time(arg.lease_now)
 if time < tonumber(f.expire_at) then return { 'stale' } end -- mutant: time
 if extend(f, time) then return { 'stale' } end -- mutant: pause of what waits
 local fields = { error_code = 'expired', error_detail = reason(f.snooze_code), error_retryable = '1' }
-end_job(arg.id, f, 'failed', fields)
+end_job(arg.id, f, 'failed', fields, { is_dead = true }) -- mutant: dead letter
 return { 'finished', 'failed', follow() }
