@@ -9,7 +9,8 @@ from shared.jobqueue.replies import Reply
 class Outlook(Reply):
     """Where a live job waits or runs, and what moves it. Times in ms; what is None is not known or does not matter.
 
-    ``position`` is among the ready jobs of its queue, or in its user's backlog among the user's own.
+    ``position`` is among the ready jobs of its queue, or in its user's backlog among the user's own. ``at_provider``
+    and ``in_all`` are how many ready jobs of its provider, and of all, come before it, with itself if it is ready.
     """
 
     position: int | None = None
@@ -18,6 +19,8 @@ class Outlook(Reply):
     slots: int | None = None
     of_queue: int | None = None
     of_provider: int | None = None
+    at_provider: int | None = None
+    in_all: int | None = None
     seats: int | None = None
     cap: int | None = None
     gates: dict[str, int] = field(default_factory=dict)

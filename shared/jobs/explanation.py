@@ -1,6 +1,6 @@
 """Why a job waits, and for how long: the explanation that its owner sees with its state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.clock import iso
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
@@ -19,24 +19,46 @@ PER_MINUTE = 60_000
 
 @dataclass(frozen=True)
 class Bounds:
-    """The limits that apply to one lane: the live ones, or else the configured ones."""
+    """The limits that apply to one lane: the live ones, or else the configured ones.
+
+    The provider takes a submission each ``interval`` ms, after a burst. Its bucket will be full at ``full_at``.
+    """
 
     system: int
     queue: int
     provider: int
+    interval: float
+    burst: int
+    full_at: int
 
     @classmethod
     def of(cls, settings: Settings, queue: Queue, provider: str, gates: dict[str, int]) -> "Bounds":
-        most, _, _ = settings.provider_limits(REGISTRY[NUMBERS[provider]])
+        number = NUMBERS[provider]
+        most, per_minute, burst = settings.provider_limits(REGISTRY[number])
         return cls(
             gates.get("=s", settings.max_concurrent_tasks),
             gates.get(f"=q{queue.number}", queue.concurrency),
-            gates.get(f"=p{NUMBERS[provider]}", most),
+            gates.get(f"=p{number}", most),
+            PER_MINUTE / per_minute,
+            burst,
+            gates.get(f"~r{number}", 0),
         )
 
     @property
     def narrowest(self) -> int:
         return min(self.system, self.queue, self.provider)
+
+    def allowed_in(self, submissions: float, now: int) -> float:
+        """Returns the ms until the provider's rate allows so many more submissions."""
+        return max(0.0, max(self.full_at, now) - now + (submissions - self.burst) * self.interval)
+
+    def turns_until(self, outlook: Outlook, position: int) -> float:
+        """Returns how many runs, one after the other, end before the ready job at this position can start."""
+        ahead = outlook.in_all or position
+        system = (outlook.slots or 0) + ahead - self.system
+        queue = (outlook.of_queue or 0) + position - self.queue
+        provider = (outlook.of_provider or 0) + (outlook.at_provider or position) - self.provider
+        return max(0.0, system / self.system, queue / self.queue, provider / self.provider)
 
 
 def explain(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> Explanation:
@@ -62,15 +84,20 @@ def _eta(job: JobRecord, usual: int, starts_in: "Wait | None", now: int) -> int 
         return max(0, round(left / 1000))
     if starts_in is None:
         return None
-    return max(0, round((starts_in.fixed + (starts_in.turns + 1) * usual) / 1000))
+    waits = starts_in.fixed + max(starts_in.turns * usual, starts_in.rate)
+    return max(0, round((waits + usual) / 1000))
 
 
 @dataclass(frozen=True)
 class Wait:
-    """The time until a start: a fixed part in ms, and the number of runs that must end before it."""
+    """The time until a start: a fixed part in ms, and then the number of runs that must end before it.
+
+    Meanwhile the provider's rate needs ``rate`` ms; the longer of both counts.
+    """
 
     fixed: float = 0.0
     turns: float = 0.0
+    rate: float = 0.0
 
 
 def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
@@ -78,9 +105,8 @@ def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> 
     match job.state:
         case JobState.BACKLOG:
             cap = outlook.cap or 0
-            turns = (outlook.position or 1) / cap if cap else 0.0
             reason = f"user limit {outlook.seats} of {cap}" if cap else "the user is paused"
-            return reason, Wait(turns=turns) if cap else None
+            return reason, _in_backlog(job, outlook, settings, now) if cap else None
         case JobState.DELAYED:
             due_at = job.due_at or now
             code = job.snooze_code
@@ -113,12 +139,33 @@ def _settles_at(job: JobRecord, settings: Settings, now: int) -> int | None:
     return second_look if has_list and second_look > now else job.adopt_until
 
 
+def _queue_of(job: JobRecord, settings: Settings) -> Queue | None:
+    number = job.lane // MAX_PROVIDERS
+    return settings.queue_list[number] if number < len(settings.queue_list) else None
+
+
+def _in_backlog(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> Wait | None:
+    """Returns the time until a job in its user's backlog starts; None if an operator has paused it.
+
+    All jobs with a seat share the slots. So from its seat to its end, each takes as many turns as there are times more
+    of them than slots. In such a time, as many jobs leave the backlog as the user has seats.
+    """
+    queue = _queue_of(job, settings)
+    bounds = queue and Bounds.of(settings, queue, provider_in(job.lane), outlook.gates)
+    if not bounds or bounds.narrowest == 0:
+        return None
+    at_provider = (outlook.of_provider or 0) + (outlook.at_provider or 0)
+    seated = (outlook.slots or 0) + (outlook.in_all or 0)
+    cycle = max(1.0, seated / bounds.system, (outlook.of_queue or 0) / bounds.queue, at_provider / bounds.provider)
+    cycles = (outlook.position or 1) / (outlook.cap or 1)
+    submissions = max(outlook.at_provider or 0, cycles * at_provider)
+    return Wait(turns=(cycles + 1) * cycle - 1, rate=bounds.allowed_in(submissions + 1, now))
+
+
 def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
-    lane = job.lane
-    provider, number = provider_in(lane), lane // MAX_PROVIDERS
-    if number >= len(settings.queue_list):
+    provider, queue = provider_in(job.lane), _queue_of(job, settings)
+    if queue is None:
         return "the queue is no longer configured", None
-    queue = settings.queue_list[number]
     bounds = Bounds.of(settings, queue, provider, outlook.gates)
     paused = [
         name
@@ -127,14 +174,17 @@ def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
     ]
     if bounds.narrowest == 0:
         return f"{paused[0] if paused else 'the system'} is paused", None
-    wait = Wait(turns=(outlook.position or 1) / bounds.narrowest)
-    number = NUMBERS[provider]
+    position, number = outlook.position or 1, NUMBERS[provider]
+    rate = bounds.allowed_in(outlook.at_provider or position, now)
+    wait = Wait(turns=bounds.turns_until(outlook, position), rate=rate)
     held_until = outlook.gates.get(f"~p{number}", 0)
     open_until = outlook.gates.get(f"~o{number}:{run_of(job.model)}", 0)
     if held_until > now:
-        return f"provider {provider} paused until {iso(held_until)}{_refused(job)}", Wait(held_until - now, wait.turns)
+        return f"provider {provider} paused until {iso(held_until)}{_refused(job)}", replace(
+            wait, fixed=held_until - now
+        )
     if open_until > now:
-        return f"circuit open: {job.model}", Wait(open_until - now, wait.turns)
+        return f"circuit open: {job.model}", replace(wait, fixed=open_until - now)
     return _full(queue, provider, outlook, bounds, settings, now), wait
 
 
@@ -158,8 +208,6 @@ def _full(queue: Queue, provider: str, outlook: Outlook, bounds: Bounds, setting
     ):
         if taken is not None and taken >= most:
             return f"{name} {taken} of {most}"
-    _, per_minute, burst = settings.provider_limits(REGISTRY[NUMBERS[provider]])
-    full_at = outlook.gates.get(f"~r{NUMBERS[provider]}", 0)
-    if full_at - now > (burst - 1) * PER_MINUTE / per_minute:
-        return f"provider {provider} takes {per_minute:g} a minute"
+    if bounds.allowed_in(1, now) > 0:
+        return f"provider {provider} takes {PER_MINUTE / bounds.interval:g} a minute"
     return None

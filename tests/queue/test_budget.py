@@ -231,8 +231,10 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
         await bench.submit()
         await bench.submit()
         bench.count()
-        await bench.submit()
+        waiting = await bench.submit()
         counted["submit, into the backlog"] = bench.count()
+        await world.runtime.records.explain(waiting)
+        counted["poll of a job in a backlog"] = bench.count()
         await world.enqueue("ada", priority=5)
         counted["submit, taking the place of a worse job of the same user"] = bench.count()
         (started, *_) = (await queue.claim(2)).started

@@ -1,13 +1,16 @@
--- explain: a job, why it waits and for how long. At most four commands, however long the queue is.
+-- explain: a job, why it waits and for how long. At most three commands, four or five of a job in a backlog, however
+-- long the queue is.
 -- With: keys, room, users, runs
 -- KEYS: index, job, root
 -- ARGV: id: name, slot_limit: count, user_limit: count, names: names...
 -- Returns: {values: values, outlook: row}
 --   outlook: {position: count?, p50: count, p90: count, slots: count?, of_queue: count?, of_provider: count?,
---       seats: count?, cap: count?, gates: counts}
+--       at_provider: count?, in_all: count?, seats: count?, cap: count?, gates: counts}
 -- values: of the job's fields `names`, in their order.
 -- outlook: as far as it is known; {} for a job that has ended.
 -- position: among the ready jobs of its queue; in a backlog among the user's own, or the batch's; '' for other jobs.
+-- at_provider, in_all: how many ready jobs of its provider, and of all, come before it, itself included; as far as the
+-- head of the index goes.
 local MAX_SEEN = 200 -- of the next jobs are looked at one by one; those behind them are counted
 local NEEDED = { 'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch' }
 
@@ -24,50 +27,88 @@ local function read_job()
   return values, f
 end
 
--- The outlook of a job in the backlog. Far from its head the times are those that were noted at submit.
-local function outlook_in_backlog(f)
-  local set, score = user_key(f.owner, f.user), tonumber(f.score)
-  local user, position, p50, p90 = read_user(set, tonumber(arg.user_limit)), 1, f.p50 or '0', f.p90 or '0'
-  if f.batch or not user.complete then
-    position = redis.call('ZCOUNT', f.batch and batch_queue_key(f.batch) or set, 0, text(score))
-  else
-    for _, job in ipairs(user.waiting) do
-      if job.id ~= arg.id and job.score <= score then position = position + 1 end
-    end
-    p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
-  end
-  return { text(position), p50, p90, '', '', '', text(#user.seated), text(user.cap), {} }
+-- Counts a ready job of one lane that comes before a job of another.
+local function note_ahead(places, other, lane)
+  places.all = places.all + 1
+  if other == lane then places.lane = places.lane + 1 end
+  if queue_of(other) == queue_of(lane) then places.queue = places.queue + 1 end
+  if provider_of(other) == provider_of(lane) then places.provider = places.provider + 1 end
 end
 
--- The job's position as far as the head goes, and whether the head reaches it.
-local function position_in_head(head, f)
-  local lane, score, position, is_seen = tonumber(f.lane), tonumber(f.score), 0, false
+-- How many ready jobs come before this one, itself included: of its lane, its queue, its provider, and of all. Also
+-- whether the head reaches it.
+local function places_in_head(head, f)
+  local lane, score = tonumber(f.lane), tonumber(f.score)
+  local places = { lane = 0, queue = 0, provider = 0, all = 0, is_seen = false }
   for _, row in ipairs(head.rows) do
     local is_ready = row.band >= READY and row.band < DELAYED
-    local is_ahead = row.ms < score or (row.ms == score and row.id <= arg.id)
-    if is_ready and is_ahead and queue_of(row.band - READY) == queue_of(lane) then position = position + 1 end
-    is_seen = is_seen or row.id == arg.id
+    if is_ready and (row.ms < score or (row.ms == score and row.id <= arg.id)) then
+      note_ahead(places, row.band - READY, lane)
+    end
+    places.is_seen = places.is_seen or row.id == arg.id
   end
-  return position, is_seen
+  return places
+end
+
+-- What a head says of all that may hold a job up: slots, those of its queue and its provider, places, and the gates.
+local function load_of(head, places, f)
+  local lane, gates = tonumber(f.lane), {}
+  for name, value in pairs(head.gates) do
+    add(gates, name, text(value))
+  end
+  local of_queue, of_provider = head.by_queue[queue_of(lane)] or 0, head.by_provider[provider_of(lane)] or 0
+  return { text(head.slots), text(of_queue), text(of_provider), text(places.provider), text(places.all) }, gates
+end
+
+-- A job's outlook, in the order of the header.
+local function outlook(position, p50, p90, load, seats, gates)
+  local row = { text(position), p50, p90 }
+  add(row, unpack(load))
+  add(row, unpack(seats))
+  add(row, gates)
+  return row
+end
+
+-- The position of a job in the backlog: among those of its user, or of its batch.
+local function place_in_backlog(f, user, set)
+  local score, position = tonumber(f.score), 1
+  if f.batch or not user.complete then
+    return redis.call('ZCOUNT', f.batch and batch_queue_key(f.batch) or set, 0, text(score))
+  end
+  for _, job in ipairs(user.waiting) do
+    if job.id ~= arg.id and job.score <= score then position = position + 1 end
+  end
+  return position
+end
+
+-- The outlook of a job in the backlog. The times are those that were noted at submit, if any were.
+local function outlook_in_backlog(f)
+  local set, p50, p90 = user_key(f.owner, f.user), f.p50 or '0', f.p90 or '0'
+  local user = read_user(set, tonumber(arg.user_limit))
+  local position = place_in_backlog(f, user, set)
+  if p50 == '0' then
+    p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
+  end
+  local head = read_head(tonumber(arg.slot_limit), MAX_SEEN)
+  local load, gates = load_of(head, places_in_head(head, f), f)
+  return outlook(position, p50, p90, load, { text(#user.seated), text(user.cap) }, gates)
 end
 
 -- The outlook of a ready job, with all that may hold it up.
 local function outlook_of_ready(f)
   local lane, score, p50, p90 = tonumber(f.lane), tonumber(f.score), f.p50 or '0', f.p90 or '0'
   local head = read_head(tonumber(arg.slot_limit), MAX_SEEN)
-  local position, is_seen = position_in_head(head, f)
-  if is_seen or head.complete then
+  local places = places_in_head(head, f)
+  if places.is_seen or head.complete then
     p50, p90 = usual_times(runs_key(lane, f.model))
   else
     -- Jobs of the queue at other providers are left out here.
-    position = redis.call('ZCOUNT', key.index, score_of(READY + lane, 0), score_of(READY + lane, score))
+    local exact = redis.call('ZCOUNT', key.index, score_of(READY + lane, 0), score_of(READY + lane, score))
+    local more = exact - places.lane
+    places.queue, places.provider, places.all = exact, places.provider + more, places.all + more
   end
-  local gates = {}
-  for name, value in pairs(head.gates) do
-    add(gates, name, text(value))
-  end
-  local of_queue, of_provider = head.by_queue[queue_of(lane)] or 0, head.by_provider[provider_of(lane)] or 0
-  return { text(position), p50, p90, text(head.slots), text(of_queue), text(of_provider), '', '', gates }
+  local load, gates = load_of(head, places, f)
+  return outlook(places.queue, p50, p90, load, { '', '' }, gates)
 end
 
 local values, f = read_job()
@@ -75,4 +116,4 @@ if not f.state or f.state == 'done' then return { values, {} } end
 if f.state == 'backlog' then return { values, outlook_in_backlog(f) } end
 if f.state == 'queued' then return { values, outlook_of_ready(f) } end
 local p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
-return { values, { '', p50, p90, '', '', '', '', '', {} } }
+return { values, { '', p50, p90, '', '', '', '', '', '', '', {} } }
