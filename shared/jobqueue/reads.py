@@ -123,8 +123,12 @@ class Facts(Reply):
 
 @dataclass(frozen=True)
 class Gates(Reply):
-    """The limits and pauses that stand, and why the providers among them are paused."""
+    """The limits and pauses that stand, and why the providers among them are paused.
 
+    ``is_late``: the change was not made, since another one came before it.
+    """
+
+    is_late: bool
     standing: dict[str, int]
     pauses: tuple[ProviderPause, ...]
 

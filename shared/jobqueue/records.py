@@ -11,6 +11,7 @@ from shared.jobqueue.replies import Forgotten
 from shared.jobqueue.scripted import Scripted
 
 WALK_FIELDS = ("swept_at", "sweep_cursor")  # of the statistics' hash
+NO_COUNTERS = (*WALK_FIELDS, "limits_mark")
 RUNS_KEPT_FOR = timedelta(days=30)  # after the last run of a model
 
 
@@ -84,7 +85,7 @@ class Records(Scripted):
             QueueCounts(queue.name, counted.counts[2 * n], counted.counts[2 * n + 1], queue.concurrency)
             for n, queue in enumerate(queues)
         )
-        counters = {name: count for name, count in counted.counters.items() if name not in WALK_FIELDS}
+        counters = {name: count for name, count in counted.counters.items() if name not in NO_COUNTERS}
         lost = {member.partition("|")[2].partition(":")[0]: since for member, since in counted.lost.items()}
         of_keys = counted.of_keys
         per_key = tuple(

@@ -44,6 +44,31 @@ def lifted(change: dict[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, int) else dict.fromkeys(value) for name, value in change.items()}
 
 
+@pytest.mark.parametrize("change", [change for change, starts in CASES if starts in (0, 4)])
+async def test_a_copy_of_a_change_that_comes_after_a_later_one_changes_nothing(
+    any_store: RunningServer | None, clock: ManualClock, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection may hold a call back until its repeat was answered, and the limit was lifted."""
+    async with make_world(any_store, clock) as world, http_client(**OPERATOR) as client:
+        store, sent = world.runtime.store, []
+        execute = store.execute
+
+        async def noted(*command: str) -> Any:
+            sent.append(command)
+            return await execute(*command)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "execute", noted)
+            await patch(client, **change)
+        (held_back,) = [command for command in sent if command[0] == "EVAL" and "limits_mark" in command[1]]
+        await execute(*held_back)  # its repeat, which is answered
+        shown = await patch(client, **lifted(change))
+        await execute(*held_back)
+        assert await patch(client) == shown
+        job_id = await world.enqueue("user0", start=True)
+        assert (await world.runtime.records.read(job_id)).state == "submitting"
+
+
 @pytest.mark.parametrize(("change", "starts"), CASES)
 async def test_a_live_limit_holds_at_once_and_lifting_it_starts_what_waited(
     any_store: RunningServer | None, clock: ManualClock, change: dict[str, Any], starts: int

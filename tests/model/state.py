@@ -54,7 +54,8 @@ class View:
             if kind == "z":
                 view.index = value
             elif kind == "st":
-                view.counters = {n: v for n, v in value.items() if n not in ("tick_at", "swept_at", "sweep_cursor")}
+                no_counters = ("tick_at", "swept_at", "sweep_cursor", "limits_mark")
+                view.counters = {n: v for n, v in value.items() if n not in no_counters}
             elif kind == "d":
                 view.dead = set(value)
             elif (kind, name) == ("x", ""):
@@ -144,6 +145,7 @@ class Model:
     undelivered: dict[str, int] = field(default_factory=dict)
     held: dict[str, dict[str, int]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    limits_mark: int = 0  # of the last change of limits
     relaxed: Relaxed = field(default_factory=Relaxed)
 
     @property

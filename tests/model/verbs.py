@@ -86,6 +86,9 @@ def reprioritize(model: Model, call: Call, reply: Any) -> Any:
 
 
 def limit(model: Model, call: Call, reply: Any) -> Any:
+    is_late = bool(call.rest) and _is_late(model, call)
+    if is_late:
+        return ["1", _gates(model), _pauses(model)]
     for name, value in zip(call.rest[::2], call.rest[1::2], strict=True):
         note_halt(model, name, value, call["now"])
         if value:
@@ -94,10 +97,21 @@ def limit(model: Model, call: Call, reply: Any) -> Any:
             model.index.pop(name, None)
             if name.startswith("~p"):
                 model.refusals.pop(name[2:], None)
-    return [_gates(model), _pauses(model)]
+    return ["0", _gates(model), _pauses(model)]
+
+
+def _is_late(model: Model, call: Call) -> bool:
+    if model.limits_mark == call.number("mark"):
+        return False
+    if model.limits_mark != call.number("seen"):
+        return True
+    model.limits_mark = call.number("mark")
+    return False
 
 
 def limit_user(model: Model, call: Call, reply: Any) -> Any:
+    if _is_late(model, call):
+        return ["stale"]
     if call["concurrency"]:
         days = call.number("now") // DAY
         model.seat(call.user, "=", SPECIAL + days * LIMIT_SPAN + call.number("concurrency"))

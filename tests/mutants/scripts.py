@@ -167,6 +167,12 @@ LEASES = (
 
 LIMITS = (
     lua(
+        "a change of limits that comes late undoes a later one", "prelude",
+        "late change", "",
+        "tests/http/test_limits.py::"
+        "test_a_copy_of_a_change_that_comes_after_a_later_one_changes_nothing[memory-change0]",
+    ),
+    lua(
         "claim ignores the queue's limit", "room",
         "queue limit", "room.queue[queue] = limit",
         targeted("a_claim_keeps_the_limit_of_a_queue_that_others_leave_room_for"),

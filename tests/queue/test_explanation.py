@@ -173,9 +173,7 @@ async def test_a_poll_with_everything_is_one_call_and_four_commands_at_most(
         assert document["eta_seconds"] > 20 and document["waiting_reason"] == "system 5 of 5"
 
 
-async def test_a_poll_of_the_backlog_is_one_call_and_five_commands(
-    valkey: RunningServer, clock: ManualClock
-) -> None:
+async def test_a_poll_of_the_backlog_is_one_call_and_five_commands(valkey: RunningServer, clock: ManualClock) -> None:
     async with make_world(valkey, clock, max_user_queued=9) as world, http_client(**AUTH) as client:
         await teach(world, 20.0)
         jobs = [await world.enqueue("ada") for _ in range(9)]

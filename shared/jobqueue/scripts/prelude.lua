@@ -95,6 +95,16 @@ local function add_share(moves, id, share, is_at_provider)
   if share then add(moves, share_score(share, is_at_provider), share_of(id)) end
 end
 
+-- Whether an operator's change of limits comes too late. Each change has a mark and names that of the change before it.
+-- So a copy that a connection holds back does not undo a later change. It needs stats, and the arguments seen and mark.
+local function is_late_change()
+  local last = redis.call('HGET', key.stats, 'limits_mark') or '0'
+  if last == arg.mark then return false end -- a repeat
+  if last ~= arg.seen then return true end -- mutant: late change
+  redis.call('HSET', key.stats, 'limits_mark', arg.mark)
+  return false
+end
+
 -- The table of a flat list of names and values.
 local function from_pairs(flat)
   local named = {}
