@@ -88,7 +88,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
     ),
     lua(
-        "a new event of a held URL is sent", "outbox", "held URL", "local free_at = tonumber(known[1] or '0')",
+        "a new event of a held URL is sent", "outbox", "held url", "local free_at = tonumber(known[1] or '0')",
         f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
     ),
 )  # fmt: skip

@@ -227,7 +227,7 @@ NOTED = (
         "Retry-After does not lengthen a host's backoff", "outbox_note",
         "pause", "backoff",
         verbs("a_host_that_fails_again_is_left_alone_for_twice_as_long"),
-        part="math.max(backoff, tonumber(arg.pause))",
+        part="math.max(backoff, asked)",
     ),
     lua(
         "a probe's success does not end its host's backoff", "outbox_note",

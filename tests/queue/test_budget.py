@@ -235,6 +235,10 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
         counted["submit, into the backlog"] = bench.count()
         await world.runtime.records.explain(waiting)
         counted["poll of a job in a backlog"] = bench.count()
+        await world.raw("HSET", queue.keys.job(waiting), "p50", "20000", "p90", "30000")
+        bench.count()
+        await world.runtime.records.explain(waiting)
+        assert bench.count() == (1, 4), "far from the head, its times were noted at submit"
         await world.enqueue("ada", priority=5)
         counted["submit, taking the place of a worse job of the same user"] = bench.count()
         (started, *_) = (await queue.claim(2)).started
@@ -257,6 +261,10 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
         body = {"user_id": "ada", "model": "acme/still", "jobs": [{"input": {}}] * 10}
         batch = (await client.post("/api/batches", json=body, headers=AUTH)).json()["id"]
         counted["batch of ten, answer included"] = bench.count()
+        (last,) = await world.raw("ZRANGE", world.runtime.queue.keys.batch_queue(batch), "-1", "-1")
+        bench.count()
+        await world.runtime.records.explain(last)
+        counted["poll of a job in a batch's backlog"] = bench.count()
         (job, *_) = (await world.runtime.queue.claim(1)).started
         await world.runtime.queue.record(job.id, 1, "p1", incarnation=job.incarnation)
         bench.count()

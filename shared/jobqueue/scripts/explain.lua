@@ -1,5 +1,5 @@
--- explain: a job, why it waits and for how long. At most three commands, four or five of a job in a backlog, however
--- long the queue is.
+-- explain: a job, why it waits and for how long. At most four commands, five of a job in a backlog, however long the
+-- queue is.
 -- With: keys, room, users, runs
 -- KEYS: index, job, root
 -- ARGV: id: name, slot_limit: count, user_limit: count, names: names...
@@ -12,6 +12,7 @@
 -- at_provider, in_all: how many ready jobs of its provider, and of all, come before it, itself included; as far as the
 -- head of the index goes.
 local MAX_SEEN = 200 -- of the next jobs are looked at one by one; those behind them are counted
+local NO_LOAD = { '', '', '', '', '' } -- where the head is not read
 local NEEDED = { 'state', 'lane', 'score', 'owner', 'user', 'model', 'p50', 'p90', 'batch' }
 
 -- The values of the fields that the caller names, and the fields that are needed here.
@@ -62,7 +63,7 @@ end
 
 -- A job's outlook, in the order of the header.
 local function outlook(position, p50, p90, load, seats, gates)
-  local row = { text(position), p50, p90 }
+  local row = { position, p50, p90 }
   add(row, unpack(load))
   add(row, unpack(seats))
   add(row, gates)
@@ -81,17 +82,20 @@ local function place_in_backlog(f, user, set)
   return position
 end
 
--- The outlook of a job in the backlog. The times are those that were noted at submit, if any were.
+-- The outlook of a job in the backlog. The times are those that were noted at submit, if any were. Where the place was
+-- counted and the times were not noted, the head is left out, and only the user's own jobs count.
 local function outlook_in_backlog(f)
   local set, p50, p90 = user_key(f.owner, f.user), f.p50 or '0', f.p90 or '0'
   local user = read_user(set, tonumber(arg.user_limit))
   local position = place_in_backlog(f, user, set)
+  local seats = { text(#user.seated), text(user.cap) }
   if p50 == '0' then
     p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
+    if f.batch or not user.complete then return outlook(text(position), p50, p90, NO_LOAD, seats, {}) end
   end
   local head = read_head(tonumber(arg.slot_limit), MAX_SEEN)
   local load, gates = load_of(head, places_in_head(head, f), f)
-  return outlook(position, p50, p90, load, { text(#user.seated), text(user.cap) }, gates)
+  return outlook(text(position), p50, p90, load, seats, gates)
 end
 
 -- The outlook of a ready job, with all that may hold it up.
@@ -108,7 +112,7 @@ local function outlook_of_ready(f)
     places.queue, places.provider, places.all = exact, places.provider + more, places.all + more
   end
   local load, gates = load_of(head, places, f)
-  return outlook(places.queue, p50, p90, load, { '', '' }, gates)
+  return outlook(text(places.queue), p50, p90, load, { '', '' }, gates)
 end
 
 local values, f = read_job()
@@ -116,4 +120,4 @@ if not f.state or f.state == 'done' then return { values, {} } end
 if f.state == 'backlog' then return { values, outlook_in_backlog(f) } end
 if f.state == 'queued' then return { values, outlook_of_ready(f) } end
 local p50, p90 = usual_times(runs_key(tonumber(f.lane), f.model))
-return { values, { '', p50, p90, '', '', '', '', '', '', '', {} } }
+return { values, outlook('', p50, p90, NO_LOAD, { '', '' }, {}) }

@@ -23,7 +23,7 @@ local function plan_event(f, id, event, is_leased)
   local host, row, now = host_key(f.hook_lane), event .. '|' .. id, tonumber(arg.now)
   local known = redis.call('HMGET', host, 'until', 'gone:' .. f.hook_tag, 'failures', 'held:' .. f.hook_tag)
   if known[2] then return { field = 's:' .. event, state = 'disabled', row = row } end -- mutant: gone
-  local free_at = math.max(tonumber(known[1] or '0'), tonumber(known[4] or '0')) -- mutant: held URL
+  local free_at = math.max(tonumber(known[1] or '0'), tonumber(known[4] or '0')) -- mutant: held url
   local plan = { field = 's:' .. event, state = 'pending', lane = f.hook_lane, row = row, word = 'left' }
   plan.due = math.max(now, free_at)
   if is_leased and free_at <= now then -- mutant: host left alone
