@@ -11,7 +11,7 @@ from shared.jobqueue.replies import Forgotten
 from shared.jobqueue.scripted import Scripted
 
 WALK_FIELDS = ("swept_at", "sweep_cursor")  # of the statistics' hash
-NO_COUNTERS = (*WALK_FIELDS, "limits_mark")
+NO_COUNTERS = (*WALK_FIELDS, "limits_mark", "webhook_refused_at")
 RUNS_KEPT_FOR = timedelta(days=30)  # after the last run of a model
 
 
