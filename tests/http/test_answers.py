@@ -148,7 +148,11 @@ async def test_bodies_with_a_byte_order_mark_and_in_gzip_are_read(valkey_world: 
     json_type = {"Content-Type": "application/json"}
     async with http_client(**AUTH, **json_type) as client:
         for number, (body, encoding) in enumerate(
-            [(b"\xef\xbb\xbf" + plain, "identity"), (gzip.compress(plain), "gzip"), (gzip.compress(plain), "x-gzip")]
+            [
+                (b"\xef\xbb\xbf" + plain, "identity"),
+                (gzip.compress(plain), "gzip"),
+                (gzip.compress(plain[:9]) + gzip.compress(b"") + gzip.compress(plain[9:]), "x-gzip"),
+            ]
         ):
             headers = {"Content-Encoding": encoding, "Idempotency-Key": str(number)}
             assert (await client.post("/api/submit", content=body, headers=headers)).status_code == 202
@@ -156,10 +160,10 @@ async def test_bodies_with_a_byte_order_mark_and_in_gzip_are_read(valkey_world: 
 
 async def test_a_packed_body_is_bounded_by_what_it_unpacks_to(valkey_world: World) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
-    whole = gzip.compress(b"{}")
+    whole, half = gzip.compress(b"{}"), gzip.compress(b" " * 400_000)
     broken = {
-        413: [bomb],
-        400: [b"{}", whole[:-1], whole + b"more", gzip.compress(b"\xff")],
+        413: [bomb, half * 2, half + bomb],
+        400: [b"{}", whole[:-1], whole + b"more", whole + whole[:-1], gzip.compress(b"") * 101, gzip.compress(b"\xff")],
     }
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     async with http_client(**AUTH) as client:

@@ -40,7 +40,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a packed body is unpacked whole", "shared/requests/reading.py",
-        "packed bomb", "plain = unpacker.decompress(body)[:limit]",
+        "packed bomb", "plain += unpacker.decompress(body)[: limit - len(plain)]",
         f"{ANSWERS}a_packed_body_is_bounded_by_what_it_unpacks_to",
     ),
     python(
