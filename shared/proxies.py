@@ -44,7 +44,8 @@ def faults_of_proxies(environ: Mapping[str, str], *, has_bucket: bool) -> list[s
 
 def readable(entries: str) -> tuple[list[str], list[str]]:
     """Returns the entries of a NO_PROXY that httpx can read, and the others. With one of these no client is built."""
-    kept, dropped = [], []
+    kept: list[str] = []
+    dropped: list[str] = []
     for entry in filter(None, (part.strip() for part in entries.split(","))):
         bare = entry.removeprefix("[").removesuffix("]")
         is_known = _is_ipv6(bare) or READABLE.fullmatch(entry)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 from shared.clock import iso
 from shared.documents.file import ResultDocument, UrlOf, result_document
@@ -36,7 +36,6 @@ class BatchResult(ResultDocument):
     number: int
     status: Status
     error: StoredError | None
-    output_link: NotRequired[str]  # in place of an output for which the platform's answer has no room
 
 
 class BatchLinks(TypedDict):

@@ -1,7 +1,7 @@
 """The files of a result as their owner sees them, and the output with the copies' URLs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from shared.json_value import Json, read_json
 from shared.log import log
@@ -31,6 +31,7 @@ class ResultDocument(TypedDict):
     """A model's output, and each file in it."""
 
     output: Json
+    output_link: NotRequired[str]  # in place of an output for which the platform's answer has no room
     files: list[FileDocument]
 
 

@@ -33,7 +33,7 @@ def runs(candidate: Path) -> bool:
 
 @pytest.mark.deploy
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("python", interpreters(), ids=lambda path: path.name)
+@pytest.mark.parametrize("python", list(interpreters()), ids=lambda path: path.name)
 def test_make_demo_runs_in_a_fresh_clone(python: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
