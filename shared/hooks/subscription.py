@@ -22,6 +22,11 @@ def subscription(
     return _hook(settings, owner, url, events, of_batch=of_batch) | taken
 
 
+def default_place(settings: Settings, owner: str) -> dict[str, str]:
+    """Returns the fields of a job that hold where its API key's default hook is now."""
+    return _place(owner, settings.hooks.get(owner, HookOptions()).url)
+
+
 def _hook(
     settings: Settings, owner: str, url: str | None, events: Sequence[Event] | None, *, of_batch: bool
 ) -> dict[str, str]:
@@ -33,15 +38,16 @@ def _hook(
     if not address or not named:
         # A retry may find a default hook.
         return NO_HOOK | ({"hook_events": ",".join(named)} if events else {})
+    return _place(owner, address) | {"hook_events": ",".join(dict.fromkeys(named))}
+
+
+def _place(owner: str, address: str | None) -> dict[str, str]:
+    if not address:
+        return NO_HOOK
     # A lane belongs to one owner and one host by its name, with its port; addresses do not matter.
     parts = urlsplit(address)
     host = f"{(parts.hostname or '').replace('。', '.')}:{parts.port or DEFAULT_PORT[parts.scheme]}"
-    return {
-        "hook_url": address,
-        "hook_lane": f"{owner}:{short(host)}",
-        "hook_tag": short(address),
-        "hook_events": ",".join(dict.fromkeys(named)),
-    }
+    return {"hook_url": address, "hook_lane": f"{owner}:{short(host)}", "hook_tag": short(address)}
 
 
 def short(text: str) -> str:

@@ -94,11 +94,13 @@ class BatchQueue(Scripted):
         canceled_too: bool,
         cost: str,
         user_queued: int | None = None,
+        hook: Mapping[str, str] | None = None,
     ) -> int:
         """Makes new jobs for those that failed; says how many. Raises BatchNotFound, UserLimitReached, UserQueueFull,
         KeyQueueFull or QueueFull.
 
-        ``user_queued`` takes the place of MAX_USER_QUEUED.
+        ``user_queued`` takes the place of MAX_USER_QUEUED. ``hook`` has the fields of the owner's default hook, which
+        new jobs that use it get in place of those of the old jobs.
         """
         raised = {} if user_queued is None else {"user_queued": user_queued}
         reply = await self._run(
@@ -115,11 +117,14 @@ class BatchQueue(Scripted):
             active=self.keys.active(owner),
             key_weight=self._settings.key_weight(owner),
             share=share_of(self._settings.signing_key, owner, user),
+            hook=hook or {},
             **raised,
         )
         return reply.count
 
-    async def redrive(self, batch_id: str, job_id: str, user_queued: int, *, dry_run: bool) -> str:
+    async def redrive(
+        self, batch_id: str, job_id: str, user_queued: int, *, dry_run: bool, hook: Mapping[str, str] | None = None
+    ) -> str:
         """Retries the batch of a failed job, past its user's limit; returns the id of the job in its place.
 
         A repeat returns the same. A dry run returns the id that the job would have. Raises NotFailed, BatchNotFound,
@@ -140,6 +145,7 @@ class BatchQueue(Scripted):
             canceled_too=batch.policy == "all_or_nothing",
             cost=batch.cost,
             user_queued=user_queued,
+            hook=hook,
         )
         return (await self.read(batch_id)).job_ids[number]
 

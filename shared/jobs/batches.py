@@ -18,7 +18,7 @@ from shared.config.timing import COPY_DEADLINE
 from shared.dispatch.dispatcher import Dispatcher
 from shared.documents.batch import BatchDocument, batch_document
 from shared.errors import BatchNotFound, InvalidRequest, LookupFailed
-from shared.hooks.subscription import subscription
+from shared.hooks.subscription import default_place, subscription
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.batch import BatchRecord, Policy
 from shared.jobqueue.record import is_job_id
@@ -242,16 +242,20 @@ class Batches:
         if batch.owner != caller:
             raise BatchNotFound
         canceled_too = batch.policy == "all_or_nothing"
-        count = await self._queue.retry(batch_id, caller, batch.user, canceled_too=canceled_too, cost=batch.cost)
+        hook = default_place(self._settings, caller)
+        count = await self._queue.retry(
+            batch_id, caller, batch.user, canceled_too=canceled_too, cost=batch.cost, hook=hook
+        )
         log.info("batch_retry", batch=batch_id, owner=caller, jobs=count)
         self._forget(batch_id)
         if count:
             await self._dispatch(budget)
         return count
 
-    async def redrive(self, batch_id: str, job_id: str, user_queued: int, *, dry_run: bool) -> str:
-        """Retries the batch of a failed job, whoever owns it; returns the id of the job that has its place."""
-        made = await self._queue.redrive(batch_id, job_id, user_queued, dry_run=dry_run)
+    async def redrive(self, owner: str, batch_id: str, job_id: str, user_queued: int, *, dry_run: bool) -> str:
+        """Retries the batch of an owner's failed job for the operator; returns the id of the job that has its place."""
+        hook = default_place(self._settings, owner)
+        made = await self._queue.redrive(batch_id, job_id, user_queued, dry_run=dry_run, hook=hook)
         self._forget(batch_id)
         return made
 

@@ -150,7 +150,7 @@ class Redrive:
         try:
             failed = await self._history.request(job_id)
             if failed.batch:
-                made = await self._batches.redrive(failed.batch, job_id, UNLIMITED, dry_run=dry_run)
+                made = await self._batches.redrive(failed.owner, failed.batch, job_id, UNLIMITED, dry_run=dry_run)
             elif dry_run:
                 _check(failed)
                 made = redriven_id(self._settings.signing_key, job_id, failed.incarnation)

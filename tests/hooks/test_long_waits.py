@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock, read_retry_after
+from shared.hooks.subscription import short
 from shared.providers.calls import Answer, pause_of
 from tests.hooks.authority import Authority
 from tests.hooks.deliveries import completed, delivery_of, drain, run
 from tests.receiver import OK, Receiver, receiver
-from tests.world import AUTH, World, http_client, make_world
+from tests.world import AUTH, OPERATOR, World, http_client, make_world
 
 HOUR = 3600.0
 
@@ -206,6 +207,68 @@ async def test_a_retried_job_takes_the_present_default_hook(valkey: RunningServe
         assert (await retried_with(world, body, {})).get("hook_url") == ""
 
 
+@pytest.mark.parametrize("by_operator", [False, True])
+async def test_jobs_of_a_retried_batch_take_the_present_default_hook(valkey: RunningServer, by_operator: bool) -> None:
+    old, new = {"app": {"url": "https://old.example/a"}}, {"app": {"url": "https://new.example/b"}}
+    own = {"hook_url": "https://example.com/c"}
+    wants = {"hook_events": ["job.completed"]}
+    for hooks, asked, later, expected in (
+        (old, wants, new, hook_at(new["app"]["url"])),
+        ({}, wants, new, hook_at(new["app"]["url"])),
+        (old, wants, {}, ("", "", "")),
+        (old, wants | own, new, hook_at(own["hook_url"])),
+        (old, {}, new, ("", "", "")),
+    ):
+        async with make_world(valkey, ManualClock(), hooks=hooks) as world:
+            first = await batch_retried_with(world, asked, later, by_operator=by_operator)
+            assert hook_of(first) == expected
+            # The second retry knows as much as the first.
+            again = await batch_retried_with(world, asked, old, by_operator=by_operator, of=first)
+            assert hook_of(again) == (hook_at(old["app"]["url"]) if "hook_default" in again and asked else expected)
+
+
+def hook_at(url: str) -> tuple[str, str, str]:
+    host = httpx.URL(url).host
+    return url, f"app:{short(f'{host}:443')}", short(url)
+
+
+def hook_of(fields: dict[str, str]) -> tuple[str, str, str]:
+    return fields["hook_url"], fields.get("hook_lane", ""), fields.get("hook_tag", "")
+
+
+async def batch_retried_with(
+    world: World, asked: dict[str, Any], hooks: dict[str, Any], *, by_operator: bool, of: dict[str, str] | None = None
+) -> dict[str, str]:
+    """Retries a batch whose job fails, after the default hook has changed; returns the new job's fields.
+
+    With ``of``, a job of such a retry, it retries the same batch once more.
+    """
+    async with http_client() as client:
+        if of:
+            batch_id = of["batch"]
+        else:
+            body = {"user_id": "ada", "model": "acme/still", "jobs": [{"input": {}}], **asked}
+            batch_id = (await client.post("/api/batches", json=body, headers=AUTH)).json()["id"]
+        (job_id,) = (await world.runtime.batch_queue.read(batch_id)).job_ids
+        incarnation = await world.incarnation_of(job_id)
+        (prediction,) = await world.raw("HMGET", world.runtime.queue.keys.job(job_id), "prediction")
+        await world.runtime.queue.fail(
+            job_id, 1, prediction, code="invalid_input", detail="", retryable=False, incarnation=incarnation
+        )
+        world.follow_ups()
+        world.another_process(hooks=hooks)
+        order = {"ids": [job_id]}
+        answer = (
+            await client.post("/api/operate/dead-letters/redrive", json=order, headers=OPERATOR)
+            if by_operator
+            else await client.post(f"/api/batches/{batch_id}/retry", headers=AUTH)
+        )
+        assert answer.status_code in (200, 202), answer.text
+        (made,) = (await world.runtime.batch_queue.read(batch_id)).job_ids
+        assert made != job_id
+    return dict(await world.raw("HGETALL", world.runtime.queue.keys.job(made)))
+
+
 async def retried_with(world: World, body: dict[str, Any], hooks: dict[str, Any]) -> dict[str, str]:
     """Submits a job that fails, retries it after the default hook has changed, and returns the new job's fields."""
     async with http_client(**AUTH) as client:
@@ -218,5 +281,4 @@ async def retried_with(world: World, body: dict[str, Any], hooks: dict[str, Any]
         world.another_process(hooks=hooks)
         answer: httpx.Response = await client.post(f"/api/jobs/{job_id}/retry")
         assert answer.status_code == 202, answer.text
-    flat = await world.raw("HGETALL", world.runtime.queue.keys.job(answer.json()["id"]))
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    return dict(await world.raw("HGETALL", world.runtime.queue.keys.job(answer.json()["id"])))

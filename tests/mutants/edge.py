@@ -84,6 +84,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{WAITS}a_retried_job_takes_the_present_default_hook[False]",
     ),
     lua(
+        "a job of a retried batch keeps an old default hook", "batch_retry",
+        "present default hook", "if true then return end",
+        f"{WAITS}jobs_of_a_retried_batch_take_the_present_default_hook[False]",
+    ),
+    lua(
         "a long wait binds the host", "outbox_note", "long pause", "if false then",
         f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
     ),

@@ -4,11 +4,12 @@
 -- KEYS: index, batch, stats, root, batch_queue, user, active
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
 --       canceled_too: flag, priority_unit: count?, cost: count?, key_weight: count?, weights: numbers,
---       queue_size: count, key_queued: count?, user_waiting: count?, share: number
+--       queue_size: count, key_queued: count?, user_waiting: count?, share: number, hook: pairs...
 -- Returns: {not_found} | {retried, count: count} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count}
 -- canceled_too: also for each job that was canceled.
+-- hook: fields of the API key's default hook of today, for the new jobs that use it.
 -- priority_unit, cost, key_weight, weights: as for reprioritize and enqueue: how the policy makes a score.
 local OLD = { 'created_at', 'score', 'expire_at' } -- what the new job's times and score are made of
 local KEPT = { -- what the new job has from the old one
@@ -27,6 +28,7 @@ local KEPT = { -- what the new job has from the old one
   'hook_lane',
   'hook_tag',
   'hook_events',
+  'hook_default',
   'lane',
   'deadline',
   'adoption',
@@ -61,6 +63,13 @@ local function live_jobs()
   return live
 end
 
+-- Gives a new job that uses its API key's default hook today's in place of that of its first submission.
+local function renew_hook(kept)
+  if not kept.hook_default or not kept.hook_events then return end -- mutant: present default hook
+  local hook = from_pairs(rest.hook)
+  kept.hook_url, kept.hook_lane, kept.hook_tag = hook.hook_url or '', hook.hook_lane, hook.hook_tag
+end
+
 -- What a new job is made of: the record of the job whose place it takes. An earlier call that stopped half-way may have
 -- made the new one: then it is only noted.
 local function read_copy(b, number, made)
@@ -72,6 +81,7 @@ local function read_copy(b, number, made)
   for _, name in ipairs(KEPT) do
     kept[name] = f[name]
   end
+  renew_hook(kept)
   return f.created_at and { number = number, old = old, f = f, kept = kept }
 end
 
