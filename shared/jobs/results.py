@@ -14,7 +14,7 @@ from shared.json_value import Json
 from shared.storage.links import ROUTE
 
 MAX_URL = 2000  # characters that go into a header
-MAX_FROM = 10**9  # far beyond the last character of any output
+MAX_FROM = 10**9 - 1  # far beyond the last character of any output
 MAX_FILE = 10**6  # the largest number that is read; no job has so many files
 
 

@@ -217,6 +217,8 @@ async def test_the_failed_jobs_of_a_batch_are_redriven_in_their_places(
     for number in range(1 if policy == "all_or_nothing" else 2):
         own = await world.incarnation_of(f"{batch}_{number}")
         said: Any = {"code": "provider_down", "detail": "", "retryable": True}
+        await queue.claim(1)
+        await queue.record(f"{batch}_{number}", 1, f"p{number + 1}", incarnation=own)
         await queue.fail(f"{batch}_{number}", 1, f"p{number + 1}", incarnation=own, **said)
     dead = sorted(await letters(client))
     expected = [{"id": job_id, "redriven_as": f"{job_id}r1"} for job_id in dead]

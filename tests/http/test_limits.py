@@ -60,7 +60,8 @@ async def test_a_copy_of_a_change_that_comes_after_a_later_one_changes_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(store, "execute", noted)
             await patch(client, **change)
-        (held_back,) = [command for command in sent if command[0] == "EVAL" and "limits_mark" in command[1]]
+        scripts = [command for command in sent if command[0] == "EVAL" and "limits_mark" in command[1]]
+        (held_back,) = [command for command in scripts if command[-2:] != ("0", "0")]  # that is only a look
         await execute(*held_back)  # its repeat, which is answered
         shown = await patch(client, **lifted(change))
         await execute(*held_back)

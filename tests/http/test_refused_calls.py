@@ -23,10 +23,10 @@ SECRET, WRONG = "whsec_" + "QUJD" * 8, "whsec_" + "WFla" * 8
 
 
 @pytest.fixture(autouse=True)
-def fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     from functions.index import app
 
-    monkeypatch.setattr(app.state, "refusals", Refusals("secret"))
+    monkeypatch.setitem(app.state._state, "refusals", Refusals("secret"))
 
 
 @pytest.fixture
@@ -168,7 +168,6 @@ async def test_a_wrong_webhook_secret_is_an_error_and_degrades_health(valkey: Ru
         ((word, setting),) = errors(lines)
         assert (word, setting) == ("webhook_secret_wrong", "REPLICATE_WEBHOOK_SECRET")
         assert await health_of(world) == ("degraded", ["webhooks_refused"], 0)
-        assert "webhook_refused_at" not in (await world.runtime.records.stats()).counters
         assert await post(url, SECRET) == 200
         await world.raw("HSET", world.runtime.queue.keys.stats, "webhook_refused_at", str(world.clock.now() - 901_000))
         assert await health_of(world) == ("ok", [], 901)

@@ -179,7 +179,7 @@ async def test_a_user_of_any_name_is_erased_and_no_other(valkey_world: World, us
         assert [(await client.get(f"/api/status/{job_id}")).status_code for job_id in others] == [200] * len(others)
 
 
-@pytest.mark.parametrize("user", ["", " ", "ada ", "a\tb", "u" * 129, "\u202e", "\0"])
+@pytest.mark.parametrize("user", ["", "a\tb", "u" * 129, "\u202e", "\0"])
 async def test_a_user_that_no_job_can_have_is_refused(valkey_world: World, user: str) -> None:
     async with http_client(**AUTH) as client:
         answer = await client.delete("/api/users", params={"user_id": user})
