@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.project import ROOT
 
-PIN = re.compile(r"^([A-Za-z0-9_-]+)(?:\[\w,]+)?==", re.M)
+PIN = re.compile(r"^([A-Za-z0-9_-]+)(?:\[[\w,]+\])?==", re.M)
 OURS = {"functions", "shared", "local"}
 
 
