@@ -95,7 +95,7 @@ class Tick:
         self._swept_at = swept_at if is_recent else now
         if not is_recent:
             day = round(FORGETS_EVERY * 1000)
-            await self._sweep(budget, cursor, forgets=now // day != swept_at // day)
+            await self._sweep(budget, cursor, forgets=bool(swept_at) and now // day != swept_at // day)
 
     async def _sweep(self, budget: Budget, cursor: str, *, forgets: bool) -> None:
         """Trims the history, rehomes the users of one step of the walk, and drops old files, as the time allows.

