@@ -59,10 +59,14 @@ class Bucket(Links):
         from shared.storage.check import check
 
         self._is_checked = True
-        # Both to their ends: where the file fails, the check says why.
-        ended = await asyncio.gather(self._save(key, chunks, content_type), check(self), return_exceptions=True)
-        for error in filter(None, ended):
-            raise error
+        checked = asyncio.ensure_future(check(self))
+        try:
+            await self._save(key, chunks, content_type)
+        except asyncio.CancelledError:
+            checked.cancel()
+            raise
+        finally:
+            await asyncio.wait([checked])  # where the file fails, the check says why
 
     async def write(self, key: str, content: bytes) -> None:
         """Stores a small file of plain text in one request."""

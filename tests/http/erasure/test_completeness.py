@@ -46,7 +46,10 @@ async def test_live_jobs_are_canceled_if_asked_for_and_none_starts_in_their_plac
         assert counts(report) == (8, 0, 0) and report["is_complete"] and report["repeat_at"] is None
         assert sorted(world.provider.canceled) == ["p1", "p2"]
         assert {submission.job_id for submission in world.provider.created[2:]} <= {other}
-        assert await left_of(world) == [world.runtime.queue.keys.job(other)]
+        keys = world.runtime.queue.keys
+        user = keys.user("app", "ada")
+        assert sorted(await left_of(world)) == [keys.job(other), user]
+        assert await world.raw("ZRANGE", user, "0", "-1") == ["="]  # the operator's limit
 
 
 async def test_an_erasure_waits_for_runs_that_their_provider_does_not_end(
