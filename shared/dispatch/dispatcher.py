@@ -90,6 +90,8 @@ class Dispatcher:
             )
             for user in claim.stuck:
                 await self._queue.rehome(self._queue.keys.users + user, whole=False)
+            for user, jobs in claim.foreign_jobs.items():
+                await self._queue.rehome(self._queue.keys.users + user, jobs)
             # A parked job leaves its slot to others, or its seat.
             report.is_more = bool(
                 any(freed) or claim.parked or claim.stuck or max(len(claim.started), len(claim.overdue)) >= want

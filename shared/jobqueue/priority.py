@@ -6,12 +6,15 @@ for ever behind a steady stream of high ones; it is offered because existing dep
 virtual time, made inside the script from what it finds there; here only what it needs: a head start and a price.
 """
 
-from shared.config.order import Tier
+from shared.config.order import Policy, Tier
 from shared.jobqueue.constants import GRANT
 
 TIER_POINTS: dict[Tier, int] = {"free": 0, "premium": 100, "pro": 200}
 POINTS_PER_PRIORITY = 100
 RETRY_POINTS = 10
+# Above these hundredths of the present moment, a score was made by another policy. `fair` has the highest scores. Each
+# score of `multiplicative` is at most five times a moment of the past, and the lowest of `fair` above that until 2033.
+CEILINGS: dict[Policy, int | None] = {"offset": 150, "multiplicative": 501, "fair": None}
 NEUTRAL_PRIORITY = 3
 
 

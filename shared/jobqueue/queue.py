@@ -13,6 +13,7 @@ from shared.errors import StoreUncertain
 from shared.jobqueue.attempts import Attempts
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Ended, Rehomed
+from shared.log import log
 from shared.store import Store
 
 
@@ -117,6 +118,10 @@ class JobQueue(Attempts):
     async def rehome(self, user_key: str, job_ids: Sequence[str] = (), *, whole: bool = True) -> int:
         """Puts a user's live jobs back where the index or the user's set has lost them, and makes ready what may be.
 
-        Looks at the jobs named and, if ``whole``, at all in the user's set. Returns how many had been lost.
+        A job with a score of an earlier PRIORITY_POLICY gets one of the present. Looks at the jobs named and, if
+        ``whole``, at all in the user's set. Returns how many had been lost.
         """
-        return (await self._run("rehome", Rehomed, user=user_key, whole=whole, ids=job_ids)).rehomed
+        reply = await self._run("rehome", Rehomed, user=user_key, whole=whole, ids=job_ids)
+        if reply.rescored:
+            log.info("jobs_rescored", count=reply.rescored)
+        return reply.rehomed

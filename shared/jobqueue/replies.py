@@ -96,7 +96,8 @@ class Claim(Reply):
     waited too long and have to be ended; ``parked`` counts those put aside because their model's circuit is
     open, or their API key has all its slots.
     ``follow_ups`` is how much the outbox holds, reported to ticks alone. ``stuck`` names users, as owner:user, whose
-    seats some jobs hold that cannot start now; a rehome gives them to others.
+    seats some jobs hold that cannot start now; a rehome gives them to others. ``foreign`` names waiting jobs, as
+    owner:user|id, whose scores an earlier PRIORITY_POLICY made; a rehome gives them scores of the present one.
     """
 
     started: tuple[Claimed, ...]
@@ -106,6 +107,16 @@ class Claim(Reply):
     parked: int = 0
     follow_ups: int = 0
     stuck: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def foreign_jobs(self) -> dict[str, list[str]]:
+        """The ids of ``foreign`` by their users, as owner:user."""
+        jobs: dict[str, list[str]] = {}
+        for entry in self.foreign:
+            user, _, job_id = entry.rpartition("|")
+            jobs.setdefault(user, []).append(job_id)
+        return jobs
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,7 @@ class Rehomed(Reply):
 
     rehomed: int
     missing: int
+    rescored: int  # had a score of an earlier PRIORITY_POLICY
     follow: str = ""  # of a batch that a lost job has ended
 
 

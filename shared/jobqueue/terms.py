@@ -6,7 +6,7 @@ from datetime import timedelta
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN, LIST_GAP
-from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
+from shared.jobqueue.priority import CEILINGS, POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
 from shared.signing.shares import shares_of_key
 
 
@@ -46,6 +46,9 @@ class Terms:
         # Where users may queue more than they may run, each end looks for the next of its user.
         self.heirs = s.user_queued > s.max_user_tasks
         self.is_fair = s.priority_policy == "fair"
+        # Which policy's scores may be above those of another, and above what a score is another's: see is_foreign.
+        self.scale = "" if s.priority_policy == "offset" else s.priority_policy
+        self.ceiling = CEILINGS[s.priority_policy]
         self.weights = sorted(set(s.weights.values())) if s.key_weights else []  # of the tiers
         self.lease = timedelta(seconds=s.lease)
         self.check_interval = timedelta(seconds=s.check_interval)

@@ -4,13 +4,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from shared.jobqueue.constants import MAX_GATES
 from shared.providers.base import Rejected, SubmissionOutcome, Throttled, Unknown
 from tests.model.deployment import Deployment
 from tests.model.driver import MAX_SKEW, OUT_OF_MEMORY, SOUND, Caller
 from tests.world import settings_for
 
 
-def deployment_of(most_gates: int = 112, **changes: Any) -> Deployment:
+def deployment_of(most_gates: int = MAX_GATES, **changes: Any) -> Deployment:
     values: dict[str, Any] = {
         "providers": "replicate,wavespeed", "provider_concurrency": "wavespeed:1", "max_concurrent_tasks": 3,
         "queue_concurrency": 2, "storyboard_concurrency": 2, "max_queue_size": 9, "queue_max_retries": 2,
@@ -31,7 +32,7 @@ DEPLOYMENTS = {
     ),
     # Scripts that see little more of the index than the slots: as with a long queue. Its gates must still fit.
     "short-sighted": deployment_of(
-        4, max_user_tasks=4, max_user_queued=6, max_queue_size=14, priority_policy="multiplicative", circuit_failures=0
+        5, max_user_tasks=4, max_user_queued=6, max_queue_size=14, priority_policy="multiplicative", circuit_failures=0
     ),
 }
 USERS = ["ada", "bob", "eve"]

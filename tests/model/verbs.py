@@ -140,7 +140,7 @@ def rehome(model: Model, call: Call, reply: Any) -> Any:
         model.counters["rehomed"] += homes
     yield_seats(model, user, call.number("now"))
     promote(model, user)
-    return ["checked", str(homes), str(len(lost)), ""]  # no job of this model is in a batch
+    return ["checked", str(homes), str(len(lost)), "0", ""]  # no job of this model is in a batch
 
 
 def _age_specials(model: Model, user: str, members: list[str], today: int) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutants import edge, erasure, health, isolation, lives, media, modules, outbox, pushback, scripts, stopped
+from tests.mutants import (
+    edge, erasure, health, isolation, lives, media, modules, order, outbox, pushback, scripts, stopped,
+)  # fmt: skip
 from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
-PARTS = (scripts, pushback, isolation, outbox, health, media, modules, lives, stopped, erasure, edge)
+PARTS = (scripts, pushback, isolation, order, outbox, health, media, modules, lives, stopped, erasure, edge)
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 
 

@@ -3,9 +3,10 @@
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
 --       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
---       check_interval: milliseconds, key_tasks: count?, is_tick: flag, is_fair: flag
+--       check_interval: milliseconds, key_tasks: count?, is_tick: flag, is_fair: flag,
+--       scale: text, ceiling: count?
 -- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count,
---       stuck: names}
+--       stuck: names, foreign: names}
 --   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
 --       queue: name, deadline: seconds, probe: text, incarnation: text}
 --   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
@@ -13,6 +14,8 @@
 -- expired: ids of jobs that have waited too long, or are over although the index has them; they stay where they are.
 -- follow_ups: how many rows the outbox holds; 0 unless a tick asks.
 -- stuck: users, as `owner:user`, whose seats some jobs hold that cannot start now, while others wait for them.
+-- foreign: waiting jobs, as `owner:user|id`, whose scores another policy made; a rehome gives them scores of this one.
+-- scale: the policy, if its scores may be above those of another one; ceiling: see is_foreign.
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
 -- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
 -- circuit's.
@@ -21,6 +24,8 @@
 local MAX_PARTS = 3000 -- of one command; a score and its member go together
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
 local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds the users
+local MAX_FOREIGN = 10 -- jobs of a lane, and of the backlogs, whose scores another policy made
+local FOREIGN_AGE = 172800000 -- ms after which such a job no longer comes back from a retry or its provider
 -- ms after which a job that waits for a slot of its key is looked at in any case: the more jobs the key has that wait,
 -- the longer. So about six of them are looked at in a minute, and a free slot of the key is found.
 local MIN_HELD, HELD_GAP, MAX_HELD = 60000, 10000, 900000
@@ -53,7 +58,7 @@ local plan =
   { moves = {}, lost = {}, submissions = {}, handed = {}, requeued = {}, parked = {}, held = {}, passed_on = {} }
 local granted = {} -- how many jobs of each provider start
 -- What this claim answers.
-local started, expired, stuck = {}, {}, {}
+local started, expired, stuck, foreign = {}, {}, {}, {}
 
 -- Plans a member's new score in the index.
 local function move(member, score) add(plan.moves, score, member) end
@@ -107,7 +112,7 @@ local function replay(slots)
     local f = read(job_key(row.id), unpack(START))
     if f.state == 'submitting' then add(rows, start_row(row.id, f.attempt, f, f.probe or '')) end
   end
-  return { rows, {}, '0', {}, '0', '0', {} }
+  return { rows, {}, '0', {}, '0', '0', {}, {} }
 end
 
 -- Plans to move a job from its slot to where its record says that it waits: a script stopped between the two.
@@ -236,6 +241,55 @@ local function look_at_stuck(gates)
   local offset = text(MAX_STUCK * (turn % math.max(1, pages)))
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', offset, MAX_STUCK)) do
     note_stuck(read(job_key(id), 'owner', 'user', 'heirs'))
+  end
+end
+
+-- Notes a waiting job whose score another policy made.
+local function note_foreign(id)
+  local f = read(job_key(id), 'owner', 'user', 'state')
+  if not f.state then return lose(id) end
+  if f.state == 'done' then return add(expired, id) end
+  add(foreign, f.owner .. ':' .. f.user .. '|' .. id)
+end
+
+-- Notes some of a band's jobs with scores of another policy, the best first.
+local function note_foreign_in(band)
+  local first, last = math.floor(tonumber(arg.ceiling) * time / 100) + 1, '(' .. score_of(band + 1, 0)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, score_of(band, first), last, 'LIMIT', 0, MAX_FOREIGN)) do
+    note_foreign(id)
+  end
+end
+
+-- The gates which say that jobs may wait with scores of other policies, above all of this one.
+local function other_scales(gates)
+  local found = {}
+  for gate, until_then in pairs(arg.ceiling ~= '' and gates or {}) do
+    local is_other = string.sub(gate, 1, 2) == '~s' and gate ~= scale_gate(arg.scale)
+    if is_other and (until_then == 0 or until_then > time) then add(found, gate) end
+  end
+  return found
+end
+
+-- Notes waiting jobs with scores of another policy: ready ones, those of backlogs, and those of `list` that are due.
+local function note_all_foreign(list)
+  for _, lane in ipairs(numbers(arg.lanes)) do
+    note_foreign_in(READY + lane)
+  end
+  note_foreign_in(BACKLOG)
+  for _, job in ipairs(list) do
+    if job.is_due and is_foreign(job.score, time) then note_foreign(job.id) end -- mutant: foreign retry
+  end
+end
+
+-- After a change of the policy, looks for jobs with scores of the earlier one, as long as any may come back.
+local function look_for_foreign(gates, list)
+  local scales = other_scales(gates)
+  if #scales > 0 then note_all_foreign(list) end
+  for _, gate in ipairs(scales) do
+    if gates[gate] == 0 or #foreign > 0 then move(gate, gate_score(time + FOREIGN_AGE)) end -- mutant: looks end
+  end
+  if arg.scale ~= '' and gates[scale_gate(arg.scale)] ~= 0 then
+    move(scale_gate(arg.scale), gate_score(0)) -- mutant: scale in use
   end
 end
 
@@ -381,12 +435,19 @@ local function write()
   end
 end
 
--- What only a tick does: it notes its time, removes circuits without a recent try, and counts the outbox.
+-- Whether a gate is no longer of use: a circuit without a recent try, or the scale of a policy of long ago.
+local function is_over(gate, ends_at)
+  local kind = string.sub(gate, 1, 2)
+  if kind == '~o' then return ends_at < time - MAX_CIRCUIT_AGE end
+  return kind == '~s' and gate ~= scale_gate(arg.scale) and ends_at > 0 and ends_at <= time -- mutant: old scale
+end
+
+-- What only a tick does: it notes its time, removes gates of no use, and counts the outbox.
 local function write_tick(gates)
   redis.call('HSET', key.stats, 'tick_at', text(time))
   local old = {}
   for gate, open_until in pairs(gates) do
-    if string.sub(gate, 1, 2) == '~o' and open_until < time - MAX_CIRCUIT_AGE then add(old, gate) end
+    if is_over(gate, open_until) then add(old, gate) end
   end
   if #old > 0 then redis.call('ZREM', key.index, unpack(old)) end
   return redis.call('ZCARD', key.outbox)
@@ -411,8 +472,19 @@ local handed = hand_out(parts.overdue)
 local is_expired = note_expired(parts.alarms, head.complete)
 local room = read_room(head, limits, time)
 room.all = math.min(room.all, want)
-start_all(head, room, candidates(head, parts, room), is_expired)
+local list = candidates(head, parts, room)
+start_all(head, room, list, is_expired)
+look_for_foreign(head.gates, list)
 if is_tick then look_at_stuck(head.gates) end
 write()
 local outbox_size = is_tick and write_tick(head.gates) or 0
-return { started, handed, text(#plan.lost / 3), expired, text(#plan.parked), text(outbox_size), users_of(stuck) }
+return {
+  started,
+  handed,
+  text(#plan.lost / 3),
+  expired,
+  text(#plan.parked),
+  text(outbox_size),
+  users_of(stuck),
+  foreign,
+}

@@ -2,14 +2,17 @@
 -- lost something or a script stopped half-way. Then it gives the free seats away.
 -- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
 -- KEYS: index, stats, root, user
--- ARGV: now: moment, user_limit: count, ttl: seconds, whole: flag, ids: names...
--- Returns: {checked, rehomed: count, missing: count, follow: text}
+-- ARGV: now: moment, user_limit: count, ttl: seconds, ceiling: count?, whole: flag, ids: names...
+-- Returns: {checked, rehomed: count, missing: count, rescored: count, follow: text}
 -- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
+-- rescored: how many jobs had a score of another policy. They wait from now on by the time of their submission.
 local MAX_MEMBERS = 1000 -- of a user's set that are looked at
+local PLACED = { 'score', 'due_at', 'expire_at', 'cancel_requested', 'created_at', 'snooze_code', unpack(ENDING) }
+local MAX_RESCORED = 200 -- jobs that get another score
 local MAX_REMOVED = 500 -- members in one command
 local LIMIT_KEPT_FOR = 400 -- days; of a user's own limit, after a sweep last met a live job of the user
 local lost, homes, gone, ended, empty = {}, {}, {}, {}, {} -- what will be written
-local seen, is_asked_for = {}, {}
+local seen, is_asked_for, rescored = {}, {}, 0
 local limit_score, is_idle = nil, true -- of the user's own limit; whether nothing else is in the set
 local held, queued, markers = {}, {}, {} -- scores of members of the user's set, of its batches' queues, of its batches
 
@@ -121,24 +124,46 @@ local function is_queued(id, f)
   return queued[id] < 0
 end
 
+-- Gives a job a score of this policy, if it has one of another, behind which it would wait for ever. Returns whether it
+-- did. The time of submission is before all later jobs in each policy that has a ceiling, or a head start behind them.
+local function rescore(f)
+  if rescored >= MAX_RESCORED or not is_foreign(tonumber(f.score), tonumber(arg.now)) then return false end
+  rescored = rescored + 1
+  f.score = f.created_at
+  return true
+end
+
 -- Notes a live job whose places do not say what its record says.
 local function note_alive(id, f)
+  local is_rescored = rescore(f)
   local index_score, set_score = scores_of(f)
   local in_index, in_set = is_indexed(id, f, index_score), is_member(id, f, set_score)
-  if in_index and in_set and is_queued(id, f) then return end
-  add(homes, { id = id, f = f, index_score = not in_index and index_score, set_score = set_score })
+  if in_index and in_set and is_queued(id, f) and not is_rescored then return end
+  add(homes, {
+    id = id,
+    f = f,
+    index_score = not in_index and index_score,
+    set_score = set_score,
+    is_rescored = is_rescored,
+  })
 end
 
 -- Notes what has to be done about a job, once.
 local function look_at(id)
   if seen[id] then return end
   seen[id] = true
-  local f = read(job_key(id), 'score', 'due_at', 'expire_at', 'cancel_requested', unpack(ENDING))
+  local f = read(job_key(id), unpack(PLACED))
   if f.state and f.state ~= 'done' then
     note_alive(id, f)
   else
     note_dead(id, f)
   end
+end
+
+-- Writes a job's new score, also where it waits for a slot of its API key.
+local function write_score(id, f)
+  redis.call('HSET', job_key(id), 'score', f.score)
+  if f.snooze_code == 'key_limit' then redis.call('ZADD', held_key(f.owner), 'XX', f.score, id) end -- mutant: held
 end
 
 -- Puts a job back where it belongs.
@@ -197,10 +222,16 @@ local function settle_gone(job, owner, name)
   end_batch(f)
 end
 
+-- Adds to a counter, unless it is nothing.
+local function count(name, number)
+  if number > 0 then redis.call('HINCRBY', key.stats, name, number) end
+end
+
 for _, id in ipairs(ids_to_check()) do
   look_at(id)
 end
 for _, home in ipairs(homes) do
+  if home.is_rescored then write_score(home.id, home.f) end -- mutant: new score
   put_back(home)
 end
 for marker, score in pairs(markers) do
@@ -218,6 +249,8 @@ end
 for _, batch in ipairs(empty) do
   if redis.call('EXISTS', batch_key(batch)) == 1 then end_batch({ batch = batch, owner = owner, user = name }) end
 end
-if #homes > 0 then redis.call('HINCRBY', key.stats, 'rehomed', #homes) end
+local rehomed = #homes - rescored
+count('rehomed', rehomed)
+count('rescored', rescored)
 promote(key.user, yield_seats(key.user))
-return { 'checked', text(#homes), text(#lost), follow() }
+return { 'checked', text(rehomed), text(#lost), text(rescored), follow() }

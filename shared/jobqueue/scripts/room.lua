@@ -6,13 +6,22 @@
 --   ~r<provider>                the token bucket, as the moment when it will be full
 --   ~o<provider>:<model>        the model's circuit is open until then; after that, one job is the probe
 --   ~o<provider>:<model>|<share>  the same for the jobs of one user
+--   ~s<policy>                  jobs may wait with scores of this policy: 0 while the deployment has it, and for some
+--                               time after that, until then; see claim.lua
 --   ~v ~w                       virtual time, which is the tag of the last grant, and when that was (fair policy)
 local VIRTUAL_TIME, GRANTED_AT = '~v', '~w'
 
 local function pause_gate(provider) return '~p' .. text(provider) end
+local function scale_gate(policy) return '~s' .. policy end
 local function bucket_gate(provider) return '~r' .. text(provider) end
 local function circuit_gate(provider, model) return '~o' .. text(provider) .. ':' .. run_of(model) end
 local function own_circuit_gate(provider, model, share) return circuit_gate(provider, model) .. '|' .. (share or '') end
+
+-- Whether a score was made by another policy, and is so high that all later jobs would go before it. `ceiling` is in
+-- hundredths of the present moment.
+local function is_foreign(score, now)
+  return arg.ceiling ~= '' and score * 100 > tonumber(arg.ceiling) * now -- mutant: scale
+end
 
 -- Counts a slot in what a head knows.
 local function note_slot(head, lane)

@@ -1,0 +1,43 @@
+"""Mutants of what keeps the order of jobs and the numbers of queues over a change of the settings."""
+
+from tests.mutants.mutant import Mutant, lua
+
+CHANGE = "tests/queue/test_policy_change.py::test_"
+
+MUTANTS: tuple[Mutant, ...] = (
+    lua(
+        "jobs keep the scores of an earlier policy", "room",
+        "scale", "return false",
+        f"{CHANGE}the_sweep_gives_each_live_job_a_score_of_the_present_policy[memory]",
+    ),
+    lua(
+        "a new score is not written into the record", "rehome",
+        "new score", "",
+        f"{CHANGE}the_sweep_gives_each_live_job_a_score_of_the_present_policy[memory]",
+    ),
+    lua(
+        "a held job keeps its score among the held ones", "rehome",
+        "held", "",
+        f"{CHANGE}a_held_job_gets_its_new_score_when_it_is_looked_at[memory]",
+    ),
+    lua(
+        "a claim overlooks what comes back with an earlier policy's score", "claim",
+        "foreign retry", "",
+        f"{CHANGE}a_held_job_gets_its_new_score_when_it_is_looked_at[memory]",
+    ),
+    lua(
+        "no claim notes that jobs wait with its policy's scores", "claim",
+        "scale in use", "",
+        f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+    lua(
+        "claims look for scores of another policy for ever", "claim",
+        "looks end", "move(gate, gate_score(time + FOREIGN_AGE))",
+        f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+    lua(
+        "the gate of an earlier policy stays", "claim",
+        "old scale", "return false",
+        f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+)  # fmt: skip
