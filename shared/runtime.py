@@ -26,6 +26,7 @@ from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
 from shared.hooks.delivery_log import DeliveryLog
 from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Records
+from shared.jobqueue.numbering import NumberedStore
 from shared.jobs.admission import Admission
 from shared.jobs.batches import Batches
 from shared.jobs.cancellation import Cancellation
@@ -186,7 +187,7 @@ def current() -> Runtime:
     runtime = _of_loop.get(loop)
     if runtime is None:
         configured = settings()
-        runtime = _of_loop[loop] = Runtime(configured, open_store(configured), SystemClock())
+        runtime = _of_loop[loop] = Runtime(configured, NumberedStore(open_store(configured), configured), SystemClock())
     return runtime
 
 

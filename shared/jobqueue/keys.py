@@ -15,6 +15,7 @@ DEAD = "d"
 OUTBOX = "x"
 UNDELIVERED = "y"
 LOST = "sl"
+QUEUE_NAMES = "qn"
 # Of each there are many.
 JOBS = "j:"
 USERS = "u:"
@@ -100,6 +101,11 @@ class Keys:
     def lost(self) -> str:
         """ZSET: submissions of unknown outcome, and those given up before it was known; see lost.lua."""
         return self.root + LOST
+
+    @property
+    def queue_names(self) -> str:
+        """STRING: the names of the queues in the order of their numbers; see numbering.py."""
+        return self.root + QUEUE_NAMES
 
     @property
     def jobs(self) -> str:

@@ -139,6 +139,7 @@ UNTYPED = {
     "shared/jobs/request.py:SubmitRequest.input": "pydantic would look at each value; read_model has done so",
     "shared/startup.py:from_platform": "keywords for pydantic-settings, whose constructor takes many others",
     "shared/store/__init__.py:Store.execute": "Redis answers a command with anything; its caller knows with what",
+    "shared/jobqueue/numbering.py:NumberedStore.execute": "as Store.execute",
     "shared/store/memory.py:MemoryStore.execute": "as Store.execute",
     "shared/store/rest.py:RestStore.execute": "as Store.execute",
     "shared/operations.py:Operation.answers": "a TypedDict or a union of them, for which typing has no type",

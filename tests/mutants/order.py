@@ -1,7 +1,8 @@
 """Mutants of what keeps the order of jobs and the numbers of queues over a change of the settings."""
 
-from tests.mutants.mutant import Mutant, lua
+from tests.mutants.mutant import Mutant, lua, python
 
+NUMBERING = "tests/queue/test_numbering.py::test_"
 CHANGE = "tests/queue/test_policy_change.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -39,5 +40,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "the gate of an earlier policy stays", "claim",
         "old scale", "return false",
         f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+    python(
+        "queues take each other's numbers", "shared/jobqueue/numbering.py",
+        "moved queues", "if False:",
+        f"{NUMBERING}a_pause_never_holds_another_queue[memory-reordered]",
     ),
 )  # fmt: skip
