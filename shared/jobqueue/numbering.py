@@ -13,26 +13,29 @@ from shared.jobqueue.keys import Keys
 from shared.log import log
 from shared.store import Store
 
+BUILT_IN = 2  # queues that every deployment has, in this order
+
 
 class QueuesMoved(StoreRefused):
     """Surely not applied: QUEUES gives a queue another number than it has in the store."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        order = ", ".join(names[2:]) or "no other queue"  # the first two are built in
+        order = ", ".join(names[BUILT_IN:]) or "no other queue"
         super().__init__(f"QUEUES must begin as the store remembers it ({order}), and new queues come behind")
 
 
 class NumberedStore:
     """A store that executes nothing for a deployment whose queues have other numbers than in the store.
 
-    The first command of a process costs one call more, and a list that has grown another one.
+    The first command of a process costs one call more, and a list that has grown another one. A deployment that adds no
+    queues of its own has none to move, and pays nothing.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._names = [queue.name for queue in settings.queue_list]
         self._key = Keys(settings.prefix).queue_names
-        self._is_checked = False
+        self._is_checked = len(self._names) == BUILT_IN
 
     async def execute(self, *command: str) -> Any:
         """Raises QueuesMoved besides what the store raises."""

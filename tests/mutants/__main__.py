@@ -9,7 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.mutants import (
-    edge, erasure, health, isolation, lives, media, modules, order, outbox, pushback, scripts, stopped,
+    edge,
+    erasure,
+    health,
+    isolation,
+    lives,
+    media,
+    modules,
+    order,
+    outbox,
+    pushback,
+    scripts,
+    stopped,
 )  # fmt: skip
 from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop

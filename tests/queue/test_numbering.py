@@ -88,6 +88,14 @@ async def test_each_process_checks_the_numbers_at_its_first_command_only(
         assert counts == [2, 1]
 
 
+async def test_a_deployment_without_queues_of_its_own_pays_nothing(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock) as world:
+        process = new_process(world, "")
+        valkey.reset_bill()
+        await process.records.stats()
+        assert valkey.bill().calls == 1
+
+
 async def test_functions_use_a_store_that_checks_the_numbers() -> None:
     made = runtime.current()
     assert isinstance(made.store, NumberedStore)
