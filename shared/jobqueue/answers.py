@@ -46,6 +46,7 @@ from shared.jobqueue.replies import (
     Forgotten,
     Kept,
     LaneRows,
+    Late,
     OutboxClaim,
     Overdue,
     Recorded,
@@ -62,7 +63,7 @@ from shared.jobqueue.terms import provider_in
 
 # By verb: the classes of its forms. Words differ between the classes of one verb.
 FORMS: dict[str, tuple[type[Reply], ...]] = {
-    "enqueue": (Admitted, Refusal),
+    "enqueue": (Admitted, Refusal, Late),
     "claim": (Claim,),
     "record": (Recorded,),
     "finish": (Ended,),
@@ -83,7 +84,7 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
     "limit_user": (Done,),
     "stats": (Counted,),
     "health": (Facts,),
-    "batch_create": (Created, Refusal),
+    "batch_create": (Created, Refusal, Late),
     "batch_read": (BatchRead,),
     "batch_cancel": (BatchCanceled, Refusal),
     "batch_retry": (Retried, Refusal),

@@ -33,6 +33,15 @@ class Refusal(Reply):
 
 
 @dataclass(frozen=True)
+class Late(Reply):
+    """Nothing was changed: the call was sent long before ``late_at``, a moment of the store's clock."""
+
+    words = ("late",)
+
+    late_at: int
+
+
+@dataclass(frozen=True)
 class Done(Reply):
     """Whether a verb that has nothing else to answer changed something."""
 
@@ -108,6 +117,7 @@ class Claim(Reply):
     follow_ups: int = 0
     stuck: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    late_at: int | None = None  # the store's time, if this claim was sent long before
 
     @property
     def foreign_jobs(self) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from shared.errors import (
     QueueFull,
     StoreError,
     StoreScriptError,
+    StoreUnavailable,
     UserLimitReached,
     UserQueueFull,
 )
@@ -42,6 +43,7 @@ class Scripted:
         self.follow_ups = follow_ups or FollowUps(clock)
         self.keys = Keys(settings.prefix)
         self.refused_at: int | None = None  # ms; when the store refused the last script, unless it took one since
+        self._behind = 0  # ms that this process' clock is behind the store's, as far as its answers have shown
         self._standing: Mapping[str, Value] = {**self.keys.standing, **vars(Terms(settings))}
 
     async def _run(self, verb: str, kind: type[R], /, **given: Value) -> R:
@@ -53,10 +55,13 @@ class Scripted:
         belongs to a refusal; and StoreScriptError for an answer that the header does not name.
         """
         called = script(verb)
-        values = self._values(called, given)
-        keys = [self.keys.checked(name, values[name]) for name in called.keys]
-        arguments = [text for argument in called.arguments for text in argument.written(values[argument.name])]
-        reply = reply_to(called, await self._sent("EVAL", called.text, str(len(keys)), *keys, *arguments))
+        reply = await self._answered(called, given)
+        if late_at := getattr(reply, "late_at", None):
+            # This process' clock is behind the store's: a caller that gets this answer is no late one.
+            self._behind = late_at - self._clock.now()
+            reply = await self._answered(called, given)
+            if getattr(reply, "late_at", None):
+                raise StoreUnavailable
         if isinstance(reply, Refusal):
             raise self._refused(reply)
         self.follow_ups.note(getattr(reply, "follow", ""))
@@ -74,6 +79,12 @@ class Scripted:
             raise
         self.refused_at = None
         return answer
+
+    async def _answered(self, called: Script, given: Mapping[str, Value]) -> Reply:
+        values = self._values(called, given)
+        keys = [self.keys.checked(name, values[name]) for name in called.keys]
+        arguments = [text for argument in called.arguments for text in argument.written(values[argument.name])]
+        return reply_to(called, await self._sent("EVAL", called.text, str(len(keys)), *keys, *arguments))
 
     def _refused(self, refusal: Refusal) -> Problem:
         """The error that the caller gets."""
@@ -104,7 +115,11 @@ class Scripted:
         """The value of each key and argument by its name."""
         wanted = [*called.keys, *(argument.name for argument in called.arguments)]
         lease_now = self._clock.lease_now()
-        now: dict[str, Value] = {"now": self._clock.now(), "lease_now": int(lease_now) if lease_now else None}
+        now: dict[str, Value] = {
+            "now": self._clock.now(),
+            "lease_now": int(lease_now) if lease_now else None,
+            "sent_at": int(lease_now) if lease_now else self._clock.now() + self._behind,
+        }
         known = {**self._standing, **now, **given}
         missing = [name for name in wanted if name not in known]
         unknown = [name for name in given if name not in wanted]

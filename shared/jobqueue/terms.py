@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
 from shared.config.settings import Settings
-from shared.config.timing import CLOCK_MARGIN, LIST_GAP
+from shared.config.timing import CLOCK_MARGIN, LATE_MARGIN, LIST_GAP
 from shared.jobqueue.priority import CEILINGS, POINTS_PER_PRIORITY, RETRY_POINTS, fair_head_start
 from shared.signing.shares import shares_of_key
 
@@ -50,6 +50,8 @@ class Terms:
         self.scale = "" if s.priority_policy == "offset" else s.priority_policy
         self.ceiling = CEILINGS[s.priority_policy]
         self.weights = sorted(set(s.weights.values())) if s.key_weights else []  # of the tiers
+        # A caller has given up after the total, and its clock may differ from the store's by the margin.
+        self.patience = timedelta(seconds=s.store_total_timeout + s.timing_scale * LATE_MARGIN)
         self.lease = timedelta(seconds=s.lease)
         self.check_interval = timedelta(seconds=s.check_interval)
         self.circuit_failures = s.circuit_failures

@@ -24,7 +24,7 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     mine = [r for r in slots if r.ms % 1000 == mark and model.jobs.get(r.id, {}).get("token") == call["token"]]
     if mine:
         again = [r.id for r in mine if model.jobs[r.id]["state"] == "submitting"]
-        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0", [], []]
+        return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0", [], [], ""]
     lost: list[str] = []
     old = [n for n, s in model.index.items() if n.startswith("~o") and s + BAND < time - MAX_CIRCUIT_AGE]
     handed = _hand_out([row for row in slots if row.ms <= time][:want], model, call, lost, reply)
@@ -43,7 +43,7 @@ def claim(model: Model, call: Call, reply: Any) -> Any:
     if scale and model.gate(f"~s{scale}") != 0:
         model.set_gate(f"~s{scale}", 0)
     follow_ups = len(model.outbox) if call["is_tick"] == "1" else 0
-    return [started, handed, str(len(lost)), expired, str(parked), str(follow_ups), sorted(stuck), []]
+    return [started, handed, str(len(lost)), expired, str(parked), str(follow_ups), sorted(stuck), [], ""]
 
 
 def _started(name: str, job: Job) -> list[str]:

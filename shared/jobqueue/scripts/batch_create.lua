@@ -3,12 +3,14 @@
 -- which stopped half-way.
 -- With: keys, room, users, tags, shares
 -- KEYS: index, batch, user, root, batch_queue, active
--- ARGV: batch_id: name, fingerprint: name, now: moment, user_limit: count, user_queued: count, queue_size: count,
---       key_queued: count?, user_waiting: count?, share: number, cost: count?, key_weight: count?,
+-- ARGV: batch_id: name, fingerprint: name, now: moment, lease_now: moment?, sent_at: moment, patience: milliseconds,
+--       user_limit: count, user_queued: count, queue_size: count, key_queued: count?, user_waiting: count?,
+--       share: number, cost: count?, key_weight: count?,
 --       weights: numbers, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
---       {queue_full, waiting: count}
+--       {queue_full, waiting: count} | {late, late_at: moment}
+-- late: its caller has given this call up; nothing was changed.
 -- fields: those of the batch, those that all jobs have in common, then each job's: id, score, and its own.
 -- widths: how many parts each of these takes.
 -- cost, key_weight, weights: as for enqueue; the tags of the jobs follow each other.
@@ -190,6 +192,8 @@ end
 
 local answer, is_rest = replay()
 if answer then return answer end
+local time = lease_time(arg.lease_now)
+if is_late(time) then return { 'late', text(time) } end -- mutant: late batch
 local user = read_user(key.user, tonumber(arg.user_limit))
 local refused = not is_rest and refusal(user, #widths - 2)
 if refused then return refused end

@@ -1,12 +1,12 @@
 -- claim: takes the best jobs that the limits allow, and hands overdue slots to this caller alone.
 -- With: keys, room, pauses, users, shares, runs, probes, seats, yielding
 -- KEYS: index, stats, root, outbox
--- ARGV: token: name, now: moment, lease_now: moment?, lease: milliseconds, mark: count, want: count,
---       slot_limit: count, queue_limits: numbers, provider_limits: numbers, lanes: numbers,
---       check_interval: milliseconds, key_tasks: count?, is_tick: flag, is_fair: flag,
---       scale: text, ceiling: count?
+-- ARGV: token: name, now: moment, lease_now: moment?, sent_at: moment, patience: milliseconds,
+--       lease: milliseconds, mark: count, want: count, slot_limit: count, queue_limits: numbers,
+--       provider_limits: numbers, lanes: numbers, check_interval: milliseconds, key_tasks: count?, is_tick: flag,
+--       is_fair: flag, scale: text, ceiling: count?
 -- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count,
---       stuck: names, foreign: names}
+--       stuck: names, foreign: names, late_at: moment?}
 --   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
 --       queue: name, deadline: seconds, probe: text, incarnation: text}
 --   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
@@ -15,6 +15,7 @@
 -- follow_ups: how many rows the outbox holds; 0 unless a tick asks.
 -- stuck: users, as `owner:user`, whose seats some jobs hold that cannot start now, while others wait for them.
 -- foreign: waiting jobs, as `owner:user|id`, whose scores another policy made; a rehome gives them scores of this one.
+-- late_at: the store's time, if its caller has given this claim up; it takes nothing.
 -- scale: the policy, if its scores may be above those of another one; ceiling: see is_foreign.
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
 -- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
@@ -112,7 +113,7 @@ local function replay(slots)
     local f = read(job_key(row.id), unpack(START))
     if f.state == 'submitting' then add(rows, start_row(row.id, f.attempt, f, f.probe or '')) end
   end
-  return { rows, {}, '0', {}, '0', '0', {}, {} }
+  return { rows, {}, '0', {}, '0', '0', {}, {}, '' }
 end
 
 -- Plans to move a job from its slot to where its record says that it waits: a script stopped between the two.
@@ -463,6 +464,7 @@ local function users_of(noted)
   return users
 end
 
+if is_late(time) then return { {}, {}, '0', {}, '0', '0', {}, {}, text(time) } end -- mutant: late claim
 local head = read_head(limits.slots, want)
 head.time = time
 local parts = split(head.rows)
@@ -487,4 +489,5 @@ return {
   text(outbox_size),
   users_of(stuck),
   foreign,
+  '',
 }

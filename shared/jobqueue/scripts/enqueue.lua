@@ -2,7 +2,8 @@
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
 -- With: keys, room, users, tags, shares, runs, seats, yielding
 -- KEYS: index, job, user, stats, root, active
--- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, lane: count, score: number,
+-- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, sent_at: moment,
+--       patience: milliseconds, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
 --       key_queued: count?, key_tasks: count?, user_waiting: count?, share: number, expire_at: moment, model: name,
@@ -10,7 +11,8 @@
 -- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
 --       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
 --       {user_limit, live: count, allowed: count} | {user_queue_full, waiting: count, allowed: count} |
---       {key_queue_full, waiting: count, allowed: count} | {queue_full, waiting: count}
+--       {key_queue_full, waiting: count, allowed: count} | {queue_full, waiting: count} | {late, late_at: moment}
+-- late: its caller has given this call up, as far as the store's clock is known; nothing was changed.
 -- attention: 1 if a claim would move something: a free slot for a better job, an overdue slot.
 -- cost: if not empty, `score` is a head start in grants, and the fair policy's tag is made here.
 -- key_weight: of its API key, if keys have weights; `weights` are those of the tiers.
@@ -258,6 +260,14 @@ local function time_to_start(head, room, user, view)
   return not view.is_held and time or nil
 end
 
+-- The refusal if the user, the API key or the queue has no room for one more job that waits; else nil.
+local function refuse_to_wait(head, user, view)
+  local refused = refuse_share(tonumber(arg.share), 1, user, user.tasks)
+  if refused then return refused end
+  local waiting = head.complete and view.waiting or count_waiting()
+  if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
+end
+
 -- The answer for a job that waits.
 local function answer_waiting(head, room, view, score, is_ready)
   local needs_claim = view.is_outdone or view.has_overdue
@@ -278,16 +288,16 @@ if next_tag then add(members, text(SPECIAL + next_tag), '~') end
 local room = read_room(head, limits, now)
 local view = look_around(head, room, score)
 local time = time_to_start(head, room, user, view)
+local known_time = time or passed_moment(head, limits) -- mutant: passed moment
+if is_late(known_time) then return { 'late', text(known_time) } end
 if time then
   note_active(head.gates, next_tag, now)
   start(head, score, members, time)
   return { 'started', flag(view.has_overdue) }
 end
 
-local refused = refuse_share(tonumber(arg.share), 1, user, user.tasks)
+local refused = refuse_to_wait(head, user, view)
 if refused then return refused end
-local waiting = head.complete and view.waiting or count_waiting()
-if waiting >= tonumber(arg.queue_size) then return { 'queue_full', text(waiting) } end
 clear_seat(head, user, view, score)
 local worse = find_worse(head, user, view, score)
 note_heirs(user)

@@ -61,6 +61,10 @@ local function lease_time(given)
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- Whether a call was sent so long before a moment of the store's clock that its caller has given it up: it is a copy
+-- that a connection held back. A verb that uses this names sent_at and patience.
+local function is_late(moment) return moment - tonumber(arg.sent_at) > tonumber(arg.patience) end -- mutant: late copy
+
 -- A time in ms without the part below a second; a claim's mark goes there.
 local function whole_seconds(ms) return math.floor(ms / 1000) * 1000 end
 

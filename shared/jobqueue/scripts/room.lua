@@ -83,6 +83,18 @@ local function read_room(head, limits, time)
   return room
 end
 
+-- A moment of the store's clock that has surely passed: a provider's token was taken then, or later. So a verb that
+-- reads no TIME notices most copies that come late.
+local function passed_moment(head, limits)
+  local latest = 0
+  for provider = 0, #limits.providers / 3 - 1 do
+    local full_at = head.gates[bucket_gate(provider)] or 0
+    local interval, burst = unpack(limits.providers, 3 * provider + 2, 3 * provider + 3)
+    latest = math.max(latest, full_at - burst * interval)
+  end
+  return latest
+end
+
 -- Whether a job of a lane may start.
 local function has_room(room, lane)
   local of_queue, of_provider = room.queue[queue_of(lane)] or 0, room.provider[provider_of(lane)] or 0
