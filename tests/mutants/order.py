@@ -1,8 +1,9 @@
-"""Mutants of what keeps the order of jobs and the numbers of queues over a change of the settings."""
+"""Mutants of what keeps the order of jobs over a change of the settings, and late calls from creating any."""
 
 from tests.mutants.mutant import Mutant, lua, python
 
 NUMBERING = "tests/queue/test_numbering.py::test_"
+LATE = "tests/queue/test_late_copies.py::test_"
 CHANGE = "tests/queue/test_policy_change.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -45,5 +46,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "queues take each other's numbers", "shared/jobqueue/numbering.py",
         "moved queues", "if False:",
         f"{NUMBERING}a_pause_never_holds_another_queue[memory-reordered]",
+    ),
+    lua(
+        "no call is late", "prelude",
+        "late copy", "local function is_late(moment) return false end",
+        f"{LATE}a_submit_brings_no_deleted_job_back[memory]",
+    ),
+    lua(
+        "a submit that waits is never late", "enqueue",
+        "passed moment", "local known_time = time or 0",
+        f"{LATE}a_submit_that_was_refused_creates_no_job_later[memory-False]",
+    ),
+    lua(
+        "a claim is never late", "claim",
+        "late claim", "",
+        f"{LATE}a_claim_takes_no_job_for_a_caller_that_has_gone[memory]",
+    ),
+    lua(
+        "a batch is never late", "batch_create",
+        "late batch", "",
+        f"{LATE}a_batch_that_was_deleted_does_not_come_back[memory]",
     ),
 )  # fmt: skip
