@@ -37,8 +37,8 @@ LAST_WEBHOOK_RETRY = 60.0  # s; Replicate's last try to deliver, counted from co
 # The provider's clock may differ from Sluice's by so many s.
 CLOCK_MARGIN = 120.0
 # s at least from one complete list without a prediction to the question for the next: what a list may lag behind.
-LATE_MARGIN = 30.0  # s; how far a process' clock may be behind the store's before a call is sent twice
 LIST_GAP = 30.0
+LATE_MARGIN = 30.0  # s; how far a process' clock may be behind the store's before a call is sent twice
 COPY_ALARM = 1800.0  # s after a job's end; a file that is not stored by then is reported
 COPY_DEADLINE = 2700.0  # s; then storing gives up, while the provider may still have the file for its owner
 MAX_EVENT_WAIT = 300.0  # s after a job's end that its owner's event waits for a file that fails
