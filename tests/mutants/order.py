@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     lua(
         "no call is late", "prelude",
-        "late copy", "local function is_late(moment) return false end",
+        "late copy", "return false",
         f"{LATE}a_submit_brings_no_deleted_job_back[memory]",
     ),
     lua(

@@ -193,7 +193,7 @@ end
 local answer, is_rest = replay()
 if answer then return answer end
 local time = lease_time(arg.lease_now)
-if is_late(time) then return { 'late', text(time) } end -- mutant: late batch
+if is_late_copy(time) then return { 'late', text(time) } end -- mutant: late batch
 local user = read_user(key.user, tonumber(arg.user_limit))
 local refused = not is_rest and refusal(user, #widths - 2)
 if refused then return refused end

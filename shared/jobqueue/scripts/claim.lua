@@ -464,7 +464,7 @@ local function users_of(noted)
   return users
 end
 
-if is_late(time) then return { {}, {}, '0', {}, '0', '0', {}, {}, text(time) } end -- mutant: late claim
+if is_late_copy(time) then return { {}, {}, '0', {}, '0', '0', {}, {}, text(time) } end -- mutant: late claim
 local head = read_head(limits.slots, want)
 head.time = time
 local parts = split(head.rows)

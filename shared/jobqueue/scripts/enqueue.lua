@@ -289,7 +289,7 @@ local room = read_room(head, limits, now)
 local view = look_around(head, room, score)
 local time = time_to_start(head, room, user, view)
 local known_time = time or passed_moment(head, limits) -- mutant: passed moment
-if is_late(known_time) then return { 'late', text(known_time) } end
+if is_late_copy(known_time) then return { 'late', text(known_time) } end
 if time then
   note_active(head.gates, next_tag, now)
   start(head, score, members, time)

@@ -63,7 +63,9 @@ end
 
 -- Whether a call was sent so long before a moment of the store's clock that its caller has given it up: it is a copy
 -- that a connection held back. A verb that uses this names sent_at and patience.
-local function is_late(moment) return moment - tonumber(arg.sent_at) > tonumber(arg.patience) end -- mutant: late copy
+local function is_late_copy(moment)
+  return moment - tonumber(arg.sent_at) > tonumber(arg.patience) -- mutant: late copy
+end
 
 -- A time in ms without the part below a second; a claim's mark goes there.
 local function whole_seconds(ms) return math.floor(ms / 1000) * 1000 end
