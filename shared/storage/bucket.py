@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from obstore.store import LocalStore, MemoryStore, S3Credential, S3Store
 
     from shared.config.settings import Settings
+    from shared.storage.role import Role
 
 T = TypeVar("T")
 
@@ -161,12 +162,14 @@ class Bucket(Links):
     def _open_s3(self) -> "S3Store":
         from obstore.store import S3Store
 
+        # Made here: of obstore's threads, which ask for keys, each would make one.
+        role = self.role if self.settings.asks_for_keys else None
         return S3Store(
             self.bucket,
             prefix=self.prefix or None,
             endpoint=self.server,
             region=self.region,
-            credential_provider=self._s3_credentials,
+            credential_provider=lambda: self._s3_credentials(role),
             client_options={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "read_timeout": ANSWER_TIMEOUT,
@@ -176,11 +179,11 @@ class Bucket(Links):
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},
         )
 
-    def _s3_credentials(self) -> "S3Credential":
+    def _s3_credentials(self, role: "Role | None") -> "S3Credential":
         """Returns the credentials. Passed as settings, obstore would mix them with the token of AWS_SESSION_TOKEN."""
         own = self.credentials
         # obstore asks again before then. Without a time it never would.
-        expires_at = self.role.keys().expires_at if self.settings.asks_for_keys else None
+        expires_at = role.keys().expires_at if role else None
         return {
             "access_key_id": own.access_key_id,
             "secret_access_key": own.secret_access_key,
