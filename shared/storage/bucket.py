@@ -5,6 +5,7 @@ obstore does the work. It is imported when a file is first used, because its imp
 
 import asyncio
 import functools
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -43,6 +44,7 @@ class Bucket(Links):
 
     def __init__(self, settings: "Settings") -> None:
         super().__init__(settings)
+        self._opens = threading.Lock()
         self._opened: S3Store | LocalStore | MemoryStore | None = None
         self._is_checked = settings.storage_scheme != "s3"
 
@@ -143,8 +145,15 @@ class Bucket(Links):
     async def _store(self) -> "S3Store | LocalStore | MemoryStore":
         if self._opened is None:
             # In a thread: it reads the machine's certificates, which takes about 30 ms.
-            self._opened = await asyncio.to_thread(self._open)
+            return await asyncio.to_thread(self._open_once)
         return self._opened
+
+    def _open_once(self) -> "S3Store | LocalStore | MemoryStore":
+        """Opens the storage for the first of the threads that want to; the others wait for it."""
+        with self._opens:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
 
     def _open(self) -> "S3Store | LocalStore | MemoryStore":
         location, scheme = self.settings.storage_location or "", self.settings.storage_scheme
@@ -162,7 +171,7 @@ class Bucket(Links):
     def _open_s3(self) -> "S3Store":
         from obstore.store import S3Store
 
-        # Made here: of obstore's threads, which ask for keys, each would make one.
+        # Made here: obstore's threads, which ask for keys, would make one each.
         role = self.role if self.settings.asks_for_keys else None
         return S3Store(
             self.bucket,
