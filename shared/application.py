@@ -49,7 +49,7 @@ def create_app(*routers: APIRouter) -> FastAPI:
     app.add_middleware(BoundedBodies, seconds=min(MAX_BODY_TIME, settings.function_max_duration / 3))
     app.add_middleware(HeadAsGet)
     app.add_middleware(CommonHeaders, is_https=_is_https(settings))
-    app.state.refusals = Refusals(settings.signing_key)
+    app.state.refusals = Refusals(lambda: settings.signing_key)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)

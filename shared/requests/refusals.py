@@ -25,10 +25,13 @@ KINDS = {"/api/webhook/": "webhook", "/api/operate/": "operator_token", "/api/pr
 
 
 class Refusals:
-    """Counts the refused calls of this process, by kind and by address."""
+    """Counts the refused calls of this process, by kind and by address.
 
-    def __init__(self, signing_secret: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._secret = signing_secret
+    ``signing_key`` is read at the first refusal: on Lambda, a function that signs and refuses nothing has none.
+    """
+
+    def __init__(self, signing_key: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._signing_key = signing_key
         self._clock = clock
         self._until = 0.0
         self._lines = 0
@@ -59,7 +62,7 @@ class Refusals:
         self._by_kind.clear()
 
     def _address(self, scope: Scope, kind: str) -> str:
-        tag = address_tag(self._secret, network_of(caller_of(scope)))
+        tag = address_tag(self._signing_key(), network_of(caller_of(scope)))
         is_new = (kind, tag) not in self._by_address
         return OTHERS if is_new and len(self._by_address) >= MAX_ADDRESSES else tag
 

@@ -1,7 +1,11 @@
 """What serverless.yml gives each function of AWS Lambda: all settings, and only the secrets that the function uses."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +147,15 @@ def test_each_function_starts_with_what_it_gets(
     assert Budget(loaded.tick_budget).allows_submission(loaded)
     assert loaded.callers.keys() == {"web", "worker"}
     assert len("".join(f"{name}{value}" for name, value in deployed(function, shell).items())) < 2048
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_is_imported_with_what_it_gets(tmp_path: Path, function: str) -> None:
+    module = FUNCTIONS[function]["handler"].removesuffix(".handler").replace("/", ".")
+    own = {"AWS_LAMBDA_FUNCTION_NAME": function, **deployed(function, EVERYTHING)}
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **own}
+    ran = subprocess.run([sys.executable, "-c", f"import {module}"], cwd=tmp_path, env=environment, capture_output=True)
+    assert ran.returncode == 0, ran.stderr.decode()[-500:]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -1,5 +1,6 @@
 """Refused calls leave a counted and sampled line; a wrong webhook secret is an alarm."""
 
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ SECRET, WRONG = "whsec_" + "QUJD" * 8, "whsec_" + "WFla" * 8
 async def fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     from functions.index import app
 
-    monkeypatch.setitem(app.state._state, "refusals", Refusals("secret"))
+    monkeypatch.setitem(app.state._state, "refusals", Refusals(lambda: "secret"))
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ async def test_one_address_is_logged_at_powers_of_ten_and_anew_each_minute(lines
     from functions.index import app
 
     now = [0.0]
-    app.state.refusals = Refusals("secret", lambda: now[0])
+    app.state.refusals = Refusals(lambda: "secret", lambda: now[0])
     async with make_world(None, SystemClock()), client_at("93.184.215.14") as client:
         for _ in range(25):
             await client.get("/api/jobs")
@@ -105,7 +106,7 @@ async def test_the_hash_depends_on_the_deployments_secret(lines: list[Any]) -> N
 
     async with make_world(None, SystemClock()), client_at("93.184.215.14") as client:
         for secret in ("one", "two"):
-            app.state.refusals = Refusals(secret)
+            app.state.refusals = Refusals(functools.partial(str, secret))
             await client.get("/api/jobs")
     assert len({line["address"] for line in refused(lines)}) == 2
 
