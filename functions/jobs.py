@@ -56,7 +56,8 @@ async def result(request: Request, job_id: str) -> Response:
     """303 to a completed job's output if it is a public https URL or a list with one, else 200; 409 without an output.
 
     ``?file=0``, ``?file=1``, ... lead to one file; 404 if there is none. ``?from=0`` answers a large output in pieces;
-    303 leads there if the platform has no room for it. It costs as much as a poll, and shares its cache.
+    303 leads there if the platform has no room for it, and 409 says that the output has changed between two pieces.
+    It costs as much as a poll, and shares its cache.
     """
     async with runtime.call(request, Role.APPLICATION) as call:
         number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
@@ -65,7 +66,7 @@ async def result(request: Request, job_id: str) -> Response:
         is_open = call.runtime.settings.allow_loopback
     found = result_of(remembered.value, number, allow_loopback=is_open)
     if "from" in request.query_params:
-        return JSONResponse(piece_of(job_id, found.output, start))
+        return JSONResponse(piece_of(job_id, found.output, start, request.query_params.get("of")))
     if found.url is not None:
         return RedirectResponse(found.url, 303)
     if not has_room(found.body):

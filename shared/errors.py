@@ -1,22 +1,17 @@
 """Every error an answer can carry, as RFC 9457 problem documents.
 
-    Problem                         code, http_status, retryable; detail, field, retry_after
-      InvalidRequest                400 / 408 / 411 / 413 / 415 / 422: the caller's input; names the field only
-      Unauthenticated               401
-      JobNotFound, BatchNotFound    404, the same for a job of another owner
-      NoSuchEvent, NoSuchFile       404
-      CrossSite, LinkRefused        403: a page of another site asks; a file's signed URL is not valid
-      RangeRefused                  416 with Content-Range
-      StateConflict, NotCompleted   409: NoStorage, NotWaiting, NotUnknown, NotFailed, NotTerminal, BelongsToBatch,
-                                    AlreadyRedriven
-      UserLimitReached              429 with Retry-After, as UserQueueFull and KeyQueueFull
-      QueueFull, LookupFailed       503 with Retry-After, as StorageUnavailable
-      IdempotencyConflict           422
-      StoreError                    503 with Retry-After
-        StoreUnavailable            surely not applied
-          StoreRefused              the store answered with a refusal: quota, capacity, read-only or wrong token
-        StoreUncertain              maybe applied
-        StoreScriptError            the store ran the command and it failed: a bug of Sluice, or foreign keys
+    401  Unauthenticated
+    403  CrossSite: a page of another site asks; LinkRefused: a file's signed URL is not valid
+    404  JobNotFound, BatchNotFound, NoSuchEvent, NoSuchFile: the same for what another owner has
+    409  StateConflict: NotCompleted, OutputChanged, NotWaiting, NotUnknown, NotFailed, NotTerminal,
+           BelongsToBatch, AlreadyRedriven, NoStorage
+    416  RangeRefused, with Content-Range
+    422  IdempotencyConflict; InvalidRequest, which names the field only, and may be 400, 408, 411, 413 or 415
+    429  UserLimitReached, UserQueueFull, KeyQueueFull, with Retry-After
+    503  QueueFull, LookupFailed, StorageUnavailable and StoreError, with Retry-After
+           StoreUnavailable: surely not applied; StoreRefused: the store's quota, capacity, read-only or wrong token
+           StoreUncertain: maybe applied
+           StoreScriptError: the store ran the command and it failed: a bug of Sluice, or foreign keys
 
 No message holds a secret, a token, a signed URL or what the caller sent.
 """
@@ -222,11 +217,10 @@ class NotTerminal(StateConflict):
     reason = "The job has not ended; cancel it first."
 
 
-class NotCompleted(FixedProblem):
+class NotCompleted(StateConflict):
     """The job has no result and never will have one."""
 
     code = "not_completed"
-    http_status = 409
     title = "The job has no result"
     reason = "The job ended without a result; its status says why."
 
@@ -237,6 +231,14 @@ class NotCompletedYet(NotCompleted):
     retryable = True
     reason = "The job has not been completed yet."
     wait = 2
+
+
+class OutputChanged(StateConflict):
+    """The output is no longer the one that the first pieces were of."""
+
+    code = "output_changed"
+    title = "The output has changed"
+    reason = "The output has changed since its first piece. Begin again with ?from=0."
 
 
 class UserLimitReached(Problem):

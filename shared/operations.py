@@ -98,7 +98,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/jobs/{job_id}/result", {200: JobOutput | OutputPiece, 303: None},
-        (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile),
+        (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile, errors.OutputChanged),
         numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
     ),
     Operation(

@@ -1,5 +1,6 @@
 """Answers for which a platform has no room: outputs are left out of them, with a link to their pieces."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from shared.documents.answers import OutputPiece
 from shared.documents.batch import BatchDocument, BatchResult
 from shared.documents.job import JobDocument, links
+from shared.errors import OutputChanged
 from shared.json_value import Json
 
 LAMBDA = 6 * 1024 * 1024  # bytes of an invocation's answer, in which the body is a JSON string (AWS Lambda, "Quotas")
@@ -14,6 +16,7 @@ VERCEL = 4_500_000  # bytes of a body (Vercel, "Functions limits": 4.5 MB)
 HEADROOM = 64 * 1024  # for headers, and for what the body is in
 # Characters of an output's JSON in one piece. Each quotation mark of it takes four bytes on Lambda.
 PIECE = 1_000_000
+DIGEST = 12  # characters of the digest in a link: a change is told by it, nothing is protected
 MAX_IN_PAGE = 32 * 1024  # bytes of an output that stays in a page of a batch that is cut
 
 
@@ -43,10 +46,17 @@ def cut_page(document: BatchDocument) -> bytes:
     return body
 
 
-def piece_of(job_id: str, output: Json, start: int) -> OutputPiece:
-    """Returns a piece of the output's JSON from this character on, and the link to the next piece."""
+def piece_of(job_id: str, output: Json, start: int, digest: str | None = None) -> OutputPiece:
+    """Returns a piece of the output's JSON from this character on, and the link to the next piece.
+
+    The link has the digest of the whole text. Raises OutputChanged if ``digest`` is that of another text: URLs in the
+    output change once its files are stored, and when their signatures expire.
+    """
     text, end = _text(output), start + PIECE
-    return {"text": text[start:end], "next": _link(job_id, end) if end < len(text) else None}
+    found = hashlib.sha256(text.encode()).hexdigest()[:DIGEST]
+    if digest not in (None, found):  # mutant: pieces of one text
+        raise OutputChanged
+    return {"text": text[start:end], "next": f"{_link(job_id, end)}&of={found}" if end < len(text) else None}
 
 
 def _cut_result(result: BatchResult, job_id: str) -> BatchResult:

@@ -83,6 +83,25 @@ async def test_a_result_that_is_too_large_leads_to_its_first_piece(
     assert (await client.get(f"/api/jobs/{job_id}/result?from=x")).status_code == 422
 
 
+async def test_pieces_of_an_output_that_changes_between_them_are_not_joined(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are stored meanwhile, so URLs in it are longer."""
+    film = "https://replicate.delivery/xezq/a.mp4"
+    before: dict[str, Json] = {"film": film, "text": "".join(f"{n:08d}" for n in range(150_000))}
+    job_id = await completed(world, client, before)
+    first = (await client.get(f"/api/jobs/{job_id}/result?from=0")).json()
+    second = (await client.get(first["next"])).json()
+    assert json.loads(first["text"] + second["text"]) == before and second["next"] is None
+    after = json.dumps(before | {"film": f"{film}?X-Amz-Signature={'a' * 64}"}, separators=(",", ":"))
+    await world.raw("HSET", world.runtime.queue.keys.job(job_id), "output", after)
+    world.runtime.cache.forget_all("")
+    answer = await client.get(first["next"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "output_changed")
+    again = (await client.get(f"/api/jobs/{job_id}/result?from=0")).json()
+    assert json.loads(again["text"] + (await client.get(again["next"])).json()["text"]) == json.loads(after)
+
+
 async def test_a_page_of_a_batch_that_is_too_large_has_a_link_for_its_large_output(
     world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ EGRESS = "tests/hooks/test_egress.py::test_"
 GUARD = "tests/hooks/test_guard.py::test_"
 WAITS = "tests/hooks/test_long_waits.py::test_"
 TEXTS = "tests/http/test_texts.py::test_"
+LARGE = "tests/http/test_large_answers.py::test_"
 REFUSED = "tests/http/test_refused_calls.py::test_"
 BODIES = "tests/http/test_bodies.py::test_"
 CACHE = "tests/queue/test_cache.py::test_"
@@ -37,6 +38,10 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a result leads to any address", "shared/jobs/results.py", "result redirect", 'return parts.scheme == "https"',
         f"{ANSWERS}a_result_leads_only_to_public_names_by_https[https://192.168.1.1/reboot]",
+    ),
+    python(
+        "pieces of two outputs are joined", "shared/documents/cutting.py", "pieces of one text", "if False:",
+        f"{LARGE}pieces_of_an_output_that_changes_between_them_are_not_joined",
     ),
     python(
         "a packed body is unpacked whole", "shared/requests/reading.py",
