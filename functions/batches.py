@@ -30,7 +30,7 @@ async def create(request: Request) -> JSONResponse:
         wanted = await read_model(request, MAX_BODY, BatchRequest)
         batch = await call.runtime.batches.create(call.owner, wanted, key, call.budget)
         call.follow_ups.about = batch["id"]
-    return JSONResponse(batch, 202, headers={"Location": batch["links"]["status"]})
+    return JSONResponse(batch, 202, headers={"Location": call.runtime.settings.location(batch["links"]["status"])})
 
 
 @router.get("/api/batches/{batch_id}")

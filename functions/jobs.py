@@ -48,7 +48,7 @@ async def retry(request: Request, job_id: str) -> JSONResponse:
         job = await call.runtime.redrive.retry(call.owner, job_id, call.budget)
         call.follow_ups.about = job["id"]
         call.runtime.statuses.forget(job_id)
-    return JSONResponse(job, 202, headers={"Location": job["links"]["status"]})
+    return JSONResponse(job, 202, headers={"Location": call.runtime.settings.location(job["links"]["status"])})
 
 
 @router.get("/api/jobs/{job_id}/result")
@@ -70,7 +70,7 @@ async def result(request: Request, job_id: str) -> Response:
     if found.url is not None:
         return RedirectResponse(found.url, 303)
     if not has_room(found.body):
-        return RedirectResponse(f"{links(job_id)['result']}?from=0", 303)
+        return RedirectResponse("?from=0", 303)  # relative, because the caller's path may begin with a stage's name
     return Response(found.body, media_type="application/json")
 
 

@@ -22,7 +22,7 @@ async def submit(request: Request) -> JSONResponse:
         submission = await read_model(request, MAX_BODY, SubmitRequest)
         job = await call.runtime.admission.submit(call.owner, submission, key, call.budget)
         call.follow_ups.about = job["id"]
-    return JSONResponse(job, 202, headers={"Location": job["links"]["status"]})
+    return JSONResponse(job, 202, headers={"Location": call.runtime.settings.location(job["links"]["status"])})
 
 
 app = create_app(router)

@@ -1,6 +1,7 @@
 """What depends on where the functions run."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -23,6 +24,10 @@ class HostingSettings(EnvironmentSettings):
         """What the URL of a webhook must carry to pass Vercel's protection."""
         secret = self.vercel_automation_bypass_secret
         return {BYPASS: secret.get_secret_value()} if secret else {}
+
+    def location(self, path: str) -> str:
+        """Returns this path as callers reach it: PUBLIC_BASE_URL may have a path, as with a named stage on AWS."""
+        return f"{urlsplit(self.public_base_url or '').path.rstrip('/')}{path}"
 
     def faults(self) -> list[str]:
         return [*self._unreachable("public_base_url"), *super().faults()]

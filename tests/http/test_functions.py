@@ -10,6 +10,7 @@ import pytest
 from shared.providers.base import Prediction, Throttled
 from shared.signing.derived import nonce
 from tests.http.calls import BODY, problem, status_of, webhook_url
+from tests.http.history import end
 from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
 
 
@@ -44,6 +45,18 @@ async def test_a_finishing_webhook_starts_the_next_job_in_the_same_call(
     world.provider.states["p1"] = Prediction("p1", "completed")
     await client.post(await webhook_url(world, jobs[0]["id"]), content=b"p1")
     assert [submission.job_id for submission in world.provider.created[5:]] == [jobs[5]["id"]]
+
+
+async def test_under_a_named_stage_the_location_of_what_is_accepted_has_its_name(world: World) -> None:
+    world.another_process(public_base_url="https://x.execute-api.eu-central-1.amazonaws.com/prod/")
+    async with http_client(**AUTH) as client:
+        job = await client.post("/api/submit", json=BODY)
+        wanted = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}]}
+        batch = await client.post("/api/batches", json=wanted)
+        await end(world, job.json()["id"], "failed")
+        again = await client.post(f"/api/jobs/{job.json()['id']}/retry")
+    for answer in (job, batch, again):
+        assert (answer.status_code, answer.headers["location"]) == (202, f"/prod{answer.json()['links']['status']}")
 
 
 async def test_a_webhook_url_carries_job_attempt_and_nonce(valkey_world: World) -> None:
