@@ -41,22 +41,27 @@ async def check_hook_url(url: str, guard: Guard, owner: str = "") -> None:
 
 
 class HookAddresses:
-    """Checks hook URLs at submit; resolves a host at most once a minute. Belongs to one event loop.
+    """Checks hook URLs at submit; resolves a host at most once a minute for each owner. Belongs to one event loop.
+
+    Owners share no lookup: it takes its turn among the names of one of them, and slow names of one would stop another.
 
     Each delivery resolves the name again, because it may lead to another address by then.
     """
 
     def __init__(self, guard: Guard) -> None:
-        self._resolver = guard.resolver
-        self._guard = replace(guard, resolver=self._resolve)
+        self._guard = guard
         self._answers = Cache(REMEMBERED_HOSTS)
 
     async def check(self, url: str, owner: str = "") -> None:
         """Does the same as check_hook_url."""
-        await check_hook_url(url, self._guard, owner)
 
-    async def _resolve(self, host: str, port: int) -> list[str]:
-        remembered = await self._answers.remember(
-            f"{host}:{port}", REMEMBERED_FOR, lambda: self._resolver(host, port), lambda found: sum(map(len, found))
-        )
-        return remembered.value
+        async def resolve(host: str, port: int) -> list[str]:
+            remembered = await self._answers.remember(
+                f"{host}:{port} {owner}",  # mutant: lookups of one owner
+                REMEMBERED_FOR,
+                lambda: self._guard.resolver(host, port),
+                lambda found: sum(map(len, found)),
+            )
+            return remembered.value
+
+        await check_hook_url(url, replace(self._guard, resolver=resolve), owner)

@@ -16,7 +16,7 @@ from shared import egress
 from shared.addresses import NAT64, REFUSED, is_public
 from shared.egress import MESSAGES, EgressRefused, Guard, guarded_client, resolve
 from shared.errors import InvalidRequest, LookupFailed
-from shared.hooks.address import check_hook_url
+from shared.hooks.address import HookAddresses, check_hook_url
 from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table, always
 
 NOT_PUBLIC = [
@@ -257,6 +257,24 @@ async def test_slow_names_of_one_owner_hold_up_no_other_and_free_their_threads_a
         slow.release.set()
         monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 10.0)
         assert await Guard().addresses_of(httpx.URL("https://fast.example/")) == [PUBLIC_V4]
+
+
+async def test_a_lookup_that_waits_behind_slow_names_of_its_owner_holds_up_no_other_owner(
+    slow: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 10.0)
+    addresses = HookAddresses(Guard())
+    names = [f"h{number}.slow.example" for number in range(egress.MAX_RESOLVING_OF_ONE)]
+    guilty = [asyncio.create_task(addresses.check(f"https://{name}/", "guilty")) for name in names]
+    while len(slow.stuck) < egress.MAX_RESOLVING_OF_ONE:
+        await asyncio.sleep(0.01)
+    guilty.append(asyncio.create_task(addresses.check("https://shared.example/", "guilty")))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await addresses.check("https://shared.example/", "innocent")
+    assert not guilty[-1].done()
+    slow.release.set()
+    await asyncio.gather(*guilty)
 
 
 async def test_a_caller_who_gives_up_meanwhile_is_not_held() -> None:

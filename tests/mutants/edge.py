@@ -74,6 +74,10 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{GUARD}slow_names_of_one_owner_hold_up_no_other_and_free_their_threads_at_last",
     ),
     python(
+        "a lookup in the name of another owner is shared", "shared/hooks/address.py", "lookups of one owner",
+        'f"{host}:{port}",', f"{GUARD}a_lookup_that_waits_behind_slow_names_of_its_owner_holds_up_no_other_owner",
+    ),
+    python(
         "trouble of the resolver refuses a submit for ever", "shared/egress.py",
         "trouble of the resolver", 'raise EgressRefused("unresolved") from None',
         f"{GUARD}trouble_of_the_resolver_is_no_answer_about_the_name",
