@@ -239,21 +239,8 @@ class Reconciler:
         model, given = await self._records.request_of(job.id)
         if not model:
             return "", ""
-        s, began = self._settings, datetime.fromtimestamp(job.submitted_at / 1000, UTC)
-        margin = timedelta(seconds=CLOCK_MARGIN * s.timing_scale)
-        mark = (
-            mark_of(s, job.provider, job.id, job.attempt, job.incarnation)
-            if s.webhooks_wanted and s.public_base_url
-            else {}
-        )
-        try:
-            wanted = Wanted(model, read_object(given), began - margin, began + self._lease + margin, mark)
-            found = await self._providers[job.provider].find(wanted, s.provider_timeout)
-        except ProviderUnavailable as error:
-            log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
+        if (found := await self._search(job, model, given)) is None:
             return "", ""
-        except ValueError:
-            return "", ""  # nothing can be compared with an input that cannot be read
         proof: Proof = "list" if found.is_complete else ""
         candidates = self._candidates(found)
         if not candidates:
@@ -262,6 +249,23 @@ class Reconciler:
         if adopted.word == "ambiguous":
             log.warning("adoption_ambiguous", job=job.id, attempt=job.attempt, candidates=len(candidates))
         return adopted.prediction, proof if adopted.word == "none" else ""
+
+    async def _search(self, job: Overdue, model: str, given: str) -> Found | None:
+        """Asks the provider's list for a submission; None if it tells nothing, whatever the reason."""
+        s = self._settings
+        try:
+            began = datetime.fromtimestamp(job.submitted_at / 1000, UTC)
+            margin = timedelta(seconds=CLOCK_MARGIN * s.timing_scale)
+            has_mark = s.webhooks_wanted and s.public_base_url
+            mark = mark_of(s, job.provider, job.id, job.attempt, job.incarnation) if has_mark else {}
+            wanted = Wanted(model, read_object(given), began - margin, began + self._lease + margin, mark)
+            return await self._providers[job.provider].find(wanted, s.provider_timeout)
+        except ProviderUnavailable as error:
+            log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
+        except Exception as error:
+            # Raised, it would come again at each look, and the slot would be held for ever.
+            log.exception("search_failed", job=job.id, attempt=job.attempt, error=type(error).__name__)
+        return None
 
     def _candidates(self, found: Found) -> dict[str, Candidacy]:
         """What makes each prediction a candidate. Without its mark, it may be another deployment's of this account."""

@@ -145,7 +145,7 @@ class Calls:
         try:
             async with asyncio.timeout(timeout):
                 return await _answer(self._client, self._client.build_request(method, path))
-        except (TimeoutError, httpx.HTTPError) as error:
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, NEVER_SENT):
                 self._report(error)
             raise ProviderUnavailable(type(error).__name__) from None
@@ -165,7 +165,7 @@ class Calls:
                 async for block in response.aiter_bytes(BLOCK):
                     take(block)
                     await asyncio.sleep(0)  # the deadline holds for blocks that have come already, too
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, NEVER_SENT):
                 self._report(error)
             raise ProviderUnavailable(type(error).__name__) from None

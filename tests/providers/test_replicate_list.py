@@ -151,6 +151,8 @@ async def test_a_list_is_complete_once_its_last_page_is_read(replicate: Replicat
         httpx.Response(200, text='{"next": null, "results": [{}'),
         httpx.Response(200, text='{"next": null, "results": [}'),
         httpx.Response(200, json={"results": [], "next": f"{BASE}/predictions?cursor=again"}),
+        httpx.Response(200, json={"results": [], "next": f"{BASE}/predictions?cursor=\n2"}),
+        httpx.Response(200, json={"results": [], "next": "https://[/predictions"}),
     ],
 )
 @respx.mock

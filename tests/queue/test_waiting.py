@@ -1,8 +1,10 @@
 """Waiting and running times: each queue's own limits, expiry, and learned durations."""
 
+from dataclasses import dataclass
+
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
-from shared.providers.base import Prediction, Throttled, Unknown
+from shared.providers.base import Found, Prediction, Throttled, Unknown, Wanted
 from tests.queue.providers import run, state
 from tests.world import ObedientProvider, World, make_world, shown
 
@@ -64,6 +66,31 @@ async def test_a_provider_that_ends_no_runs_is_waited_for_longer_before_a_resubm
     two.manual.advance(settings.queue_retry_delay / 1000 * 1.5)
     await run(two)
     assert (await two.runtime.records.read(job)).attempts == 2
+
+
+@dataclass
+class Raising(ObedientProvider):
+    """Its list has what its reader does not expect."""
+
+    async def find(self, wanted: Wanted, timeout: float) -> Found:
+        raise RuntimeError(await super().find(wanted, timeout))
+
+
+async def test_a_search_that_raises_proves_nothing_and_its_slot_is_free_in_the_end(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    raising = Raising(outcomes=[Unknown("status 503")])
+    async with make_world(any_store, clock, {"replicate": raising}) as world:
+        s, job_id = world.runtime.settings, await world.enqueue()
+        await run(world)
+        for _ in range(5):
+            world.manual.advance(60)
+            await world.runtime.tick.run()
+        assert len(raising.looked_for) == 5 and await state(world, job_id) == "submitting"
+        world.manual.advance(s.lease + s.cancel_after + s.adoption_margin)
+        await world.runtime.tick.run()
+        stats = await world.runtime.records.stats()
+        assert (stats.unknown, stats.counters["rescued"]) == (0, 1)
 
 
 async def test_a_success_teaches_how_long_the_model_takes(world: World) -> None:
