@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -84,17 +84,16 @@ class Dispatcher:
             report.expired += len(claim.expired)
             report.follow_ups += claim.follow_ups
             freed = await asyncio.gather(
-                *(self._guarded(job.id, self.start(job, report), report) for job in claim.started),
-                *(self._guarded(job.id, self._look_at(job), report) for job in claim.overdue),
-                *(self._guarded(job_id, self._expire(job_id), report) for job_id in claim.expired),
+                *(self._guarded(self.start(job, report), report, job=job.id) for job in claim.started),
+                *(self._guarded(self._look_at(job), report, job=job.id) for job in claim.overdue),
+                *(self._guarded(self._expire(job_id), report, job=job_id) for job_id in claim.expired),
             )
-            for user in claim.stuck:
-                await self._queue.rehome(self._queue.keys.users + user, whole=False)
+            moved = [await self._guarded(self._rehome(user), report, user=user) for user in claim.stuck]
             for user, jobs in claim.foreign_jobs.items():
-                await self._queue.rehome(self._queue.keys.users + user, jobs)
+                await self._guarded(self._rehome(user, jobs), report, user=user)
             # A parked job leaves its slot to others, or its seat.
             report.is_more = bool(
-                any(freed) or claim.parked or claim.stuck or max(len(claim.started), len(claim.overdue)) >= want
+                any(freed) or claim.parked or any(moved) or max(len(claim.started), len(claim.overdue)) >= want
             )
             if not report.is_more:
                 break
@@ -107,13 +106,18 @@ class Dispatcher:
         log.warning("expired", job=job_id)
         return (await self._queue.expire(job_id)).frees_slot
 
-    async def _guarded(self, job_id: str, work: Awaitable[bool], report: Report) -> bool:
-        """Does one job's work and logs its error, so the round's other jobs are recorded all the same."""
+    async def _rehome(self, user: str, jobs: Sequence[str] = ()) -> bool:
+        """Gives a user's seats away anew; returns True, as jobs may start now that could not before."""
+        await self._queue.rehome(self._queue.keys.users + user, jobs, whole=bool(jobs))
+        return True
+
+    async def _guarded(self, work: Awaitable[bool], report: Report, **about: str) -> bool:
+        """Does the work of one job or user and logs its error, so the round's other jobs are recorded all the same."""
         try:
             return await work
         except Exception as error:
             report.failed += 1
-            log.exception("round_job_failed", job=job_id, error=type(error).__name__)
+            log.exception("round_job_failed", **about, error=type(error).__name__)
             return False
 
     async def start(self, job: Claimed, report: Report | None = None) -> bool:

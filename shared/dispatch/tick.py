@@ -109,9 +109,7 @@ class Tick:
         for user in walked.users:
             if budget.left < self._settings.store_total_timeout:
                 break
-            rehomed = await self._queue.rehome(user)
-            if rehomed:
-                log.error("jobs_rehomed", count=rehomed)
+            await self._rehome(user)
         for lane in walked.lanes:
             if budget.left < self._settings.store_total_timeout:
                 break
@@ -120,3 +118,11 @@ class Tick:
         if forgets and budget.left >= self._settings.store_total_timeout:
             await self._records.forget_runs(walked.models)
         await self._retention.sweep(budget)
+
+    async def _rehome(self, user: str) -> None:
+        """Puts back what the store has lost of a user's jobs; an error is logged, so it ends no sweep."""
+        try:
+            if rehomed := await self._queue.rehome(user):
+                log.error("jobs_rehomed", count=rehomed)
+        except Exception as error:
+            log.exception("rehome_failed", user=user, error=type(error).__name__)

@@ -168,3 +168,21 @@ async def test_a_held_job_gets_its_new_score_when_it_is_looked_at(
         await sluice.dispatcher.run(Budget(50), max_rounds=1)
         assert (await sluice.records.read(held)).state == "delayed"
         assert float(await world.raw("ZSCORE", sluice.queue.keys.held("app"), held)) == submitted_at
+
+
+async def test_a_user_whose_jobs_cannot_be_given_another_score_holds_up_no_other(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, priority_policy="fair", **SETTINGS) as world:
+        slots = SETTINGS["max_concurrent_tasks"]
+        for number in range(slots):
+            await world.enqueue(f"user{number}")
+        await world.runtime.queue.claim(slots)
+        for user in ("ada", "bob"):
+            await world.enqueue(user)
+        sluice = world.another_process(priority_policy="offset")
+        broken = sluice.queue.keys.user("app", "ada")
+        await world.raw("DEL", broken)
+        await world.raw("SET", broken, "no set")
+        assert (await sluice.dispatcher.run(Budget(50), max_rounds=1)).failed == 1
+        assert (await sluice.records.stats()).counters["rescored"] == 1

@@ -280,3 +280,22 @@ async def test_a_seat_that_changes_hands_costs_what_the_table_says(valkey: Runni
         await world.runtime.queue.claim(10, tick=True)
         # Two find the page, two look at each job that cannot start, and a tick has two of its own.
         assert valkey.bill().billed - usual <= 2 + 2 * CAP + 2
+
+
+async def test_a_user_whose_jobs_cannot_be_read_holds_up_no_other_and_ends_no_tick(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    changes: dict[str, Any] = {"max_user_tasks": 1, "max_user_queued": 5, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as world:
+        jobs = [
+            await world.enqueue(user, queue=queue)
+            for user in ("ada", "bob")
+            for queue in ("video", "storyboard")
+        ]  # fmt: skip
+        await pause(world, "queue")
+        broken = world.runtime.queue.keys.job(jobs[1])
+        await world.raw("DEL", broken)
+        await world.raw("SET", broken, "no job")
+        report = await world.runtime.tick.run()
+        assert report.failed == 1 and report.rounds == 2
+        assert await states(world, *jobs[2:]) == ["backlog", "running"]
