@@ -9,10 +9,13 @@ A log has other percentages too: memory in use, a discount, a quality. So a line
 """
 
 import re
+from collections.abc import Iterator
 
 from shared.json_value import Json
 
 MAX_READ = 4000  # characters at the log's end
+MAX_LINE = 400  # characters that are matched; some forms go back and forth in a line
+BLANKS = re.compile(r"\s{3,}")  # two in a row may be an empty bar
 PERCENT = r"(?P<percent>100|\d{1,2})(?:\.\d{1,6})?\s?%"
 BAR = r"[\[(|][=#>*.\-_ \u2500-\u259f]{2,200}[\])|]|[\u2500-\u259f]{2,200}"
 WORDS = r"progress|complete[d]?|done|finished|rendering|rendered|generating|sampling|denoising|processing|encoding|step"
@@ -35,11 +38,17 @@ def progress_of(logs: Json) -> int | None:
     """Returns the percentage in the last line that looks like a progress bar, at most 99; None without one."""
     if not isinstance(logs, str):
         return None
-    for line in reversed(re.split(r"[\r\n]+", logs[-MAX_READ:])):
-        found = _percent_of(line.strip())
+    for line in lines_from_end(logs):
+        found = _percent_of(line)
         if found is not None:
             return min(99, found)
     return None
+
+
+def lines_from_end(logs: str) -> Iterator[str]:
+    """Yields the last lines, the last one first, each cut to MAX_LINE and with at most two blanks in a row."""
+    for line in reversed(re.split(r"[\r\n]+", logs[-MAX_READ:])):
+        yield BLANKS.sub("  ", line.strip())[:MAX_LINE]
 
 
 def _percent_of(line: str) -> int | None:

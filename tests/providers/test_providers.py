@@ -26,7 +26,7 @@ from shared.providers.base import (
 )
 from shared.providers.failures import clean
 from shared.providers.loading import Providers
-from shared.providers.progress import progress_of
+from shared.providers.progress import MAX_LINE, lines_from_end, progress_of
 from shared.providers.replicate_api import Replicate, prediction_of, request_of
 from tests.world import settings_for
 
@@ -219,6 +219,25 @@ def test_progress_of_any_log_is_a_percentage_or_none(logs: str) -> None:
 def test_no_log_makes_its_reader_slow(part: str) -> None:
     """A reader that goes back and forth would need minutes; the tests' timeout ends it."""
     assert progress_of(part * 4000) in (None, *range(100))
+
+
+@pytest.mark.parametrize("line", ["step" + " " * 3900 + "x", "step\t " * 600, "x" * 3000, "[" + " " * 3900 + "] 7%"])
+def test_a_line_is_matched_without_its_blanks_and_its_length_is_bounded(line: str) -> None:
+    lines = [*lines_from_end(f"1%\n{line}")]
+    assert len(lines) == 2 and all(len(found) <= MAX_LINE and "   " not in found for found in lines)
+
+
+@pytest.mark.parametrize(
+    ("logs", "percent"),
+    [
+        ("step" + " " * 3900 + "42%", 42),
+        ("step" + " " * 3900 + "x", None),
+        ("[" + " " * 150 + "] 0%", 0),
+        ("7%|" + " " * 3900 + "| 3/50", 7),
+    ],
+)
+def test_blanks_change_no_progress(logs: str, percent: int | None) -> None:
+    assert progress_of(logs) == percent
 
 
 def test_foreign_text_is_kept_short_and_on_one_line() -> None:
