@@ -190,14 +190,14 @@ class Bucket(Links):
 
     def _s3_credentials(self, role: "Role | None") -> "S3Credential":
         """Returns the credentials. Passed as settings, obstore would mix them with the token of AWS_SESSION_TOKEN."""
-        own = self.credentials
-        # obstore asks again before then. Without a time it never would.
-        expires_at = role.keys().expires_at if role else None
+        # Asked for once: the next answer may be of other keys, with another end.
+        keys = role.keys() if role else None
+        own = keys.credentials if keys else self.credentials
         return {
             "access_key_id": own.access_key_id,
             "secret_access_key": own.secret_access_key,
             "token": own.session_token,
-            "expires_at": expires_at,
+            "expires_at": keys.expires_at if keys else None,  # obstore asks again before; without a time never
         }
 
 

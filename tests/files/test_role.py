@@ -12,8 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shared.errors import StorageUnavailable
+from shared.signing.s3 import Credentials
 from shared.startup import SettingsError, load_settings
 from shared.storage.bucket import Bucket, StorageError
+from shared.storage.role import Role, RoleKeys
 from tests.buckets import NOW, S3, content, pieces, s3_settings
 from tests.config.production import GOOD
 
@@ -94,6 +96,20 @@ async def test_keys_that_end_soon_are_asked_for_again_by_urls_and_by_the_storage
             await bucket.save("a.txt", pieces(b"two"), "text/plain")
     before = address.asked
     assert signed_with(bucket.url("a.txt", NOW))[1] == f"t{before + 1}"
+
+
+async def test_the_keys_of_the_storage_and_their_end_are_of_one_answer(
+    s3: S3, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address fails at one question and answers the next with new keys."""
+    now = datetime.now(UTC)
+    answers = [RoleKeys(Credentials(f"ASIA{n}", "s", f"t{n}"), now + timedelta(hours=n)) for n in (1, 2)]
+    expected = [(keys.credentials.session_token, keys.expires_at) for keys in answers]
+    handed: list[Any] = []
+    monkeypatch.setattr(Role, "keys", lambda _: answers.pop(0))
+    monkeypatch.setattr("obstore.store.S3Store", lambda _, **given: handed.append(given["credential_provider"]()))
+    bucket_of(s3, address)._open()
+    assert [(keys["token"], keys["expires_at"]) for keys in handed] == expected[:1]
 
 
 async def test_without_an_answer_the_old_keys_serve_until_they_end(s3: S3, address: Address) -> None:
