@@ -7,7 +7,11 @@ provider": the address answers with JSON.
 
 import http.client
 import json
+import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -18,7 +22,10 @@ from shared.log import log
 from shared.signing.s3 import Credentials
 
 ANSWER_TIMEOUT = 2.0  # s; it is on this machine
+ASK_TIMEOUT = 3.0  # s, of all tries; an event loop waits for them
 TRIES = 2
+MAX_ANSWER = 65_536  # bytes
+FAILS_FOR = 10_000  # ms that a failure is remembered: a list of files signs a hundred URLs
 FRESH_FOR = 300_000  # ms before their expiry that credentials are asked for again
 
 
@@ -41,42 +48,69 @@ class Role:
         self._uri = uri
         self._token = token
         self._kept: RoleKeys | None = None
+        self._failed_at: int | None = None
         self._lock = threading.Lock()  # obstore asks in threads of its own
 
     def keys(self) -> RoleKeys:
         """Returns valid credentials; raises StorageUnavailable. Blocks for the milliseconds that a local call takes."""
         with self._lock:
-            if self._kept is None or not self._kept.last(FRESH_FOR):
-                try:
-                    self._kept = self._ask()
-                except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-                    log.error("role_failed", error=type(error).__name__)
-                    if self._kept is None or not self._kept.last(0):
-                        raise StorageUnavailable from None
+            if (self._kept is None or not self._kept.last(FRESH_FOR)) and not self._has_just_failed():
+                self._renew()
+            if self._kept is None or not self._kept.last(0):
+                raise StorageUnavailable
             return self._kept
 
+    def _has_just_failed(self) -> bool:
+        # A clock that is set back does not prolong it.
+        return self._failed_at is not None and 0 <= SystemClock().now() - self._failed_at < FAILS_FOR
+
+    def _renew(self) -> None:
+        try:
+            self._kept, self._failed_at = self._ask(), None
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            self._failed_at = SystemClock().now()
+            log.error("role_failed", error=type(error).__name__)
+
     def _ask(self) -> RoleKeys:
+        until = time.monotonic() + ASK_TIMEOUT
         for attempt in range(1, TRIES + 1):
             try:
-                return self._ask_once()
+                return self._ask_once(until)
             except (OSError, http.client.HTTPException):
-                if attempt == TRIES:
+                if attempt == TRIES or time.monotonic() >= until:
                     raise
         raise AssertionError
 
-    def _ask_once(self) -> RoleKeys:
+    def _ask_once(self, until: float) -> RoleKeys:
         parts = urlsplit(self._uri)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_TIMEOUT)
-        try:
-            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-            connection.request("GET", path, headers={"Authorization": self._token} if self._token else {})
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
+        with closing(connection):
+            connection.connect()
+            with _cut_at(until, connection.sock):
+                path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+                connection.request("GET", path, headers={"Authorization": self._token} if self._token else {})
+                answer = connection.getresponse()
+                body = answer.read(MAX_ANSWER)
         if answer.status != 200:
             raise OSError(f"status {answer.status}")
         document = json.loads(body)
         expires_at = datetime.fromisoformat(document["Expiration"])
         credentials = Credentials(document["AccessKeyId"], document["SecretAccessKey"], document["Token"])
         return RoleKeys(credentials, expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+
+
+@contextmanager
+def _cut_at(until: float, sock: socket.socket) -> Iterator[None]:
+    """Ends the connection at this time: its own timeout begins anew with each byte."""
+
+    def cut() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, until - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

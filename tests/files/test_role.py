@@ -3,7 +3,9 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,11 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from shared.clock import ManualClock
 from shared.errors import StorageUnavailable
 from shared.signing.s3 import Credentials
 from shared.startup import SettingsError, load_settings
 from shared.storage.bucket import Bucket, StorageError
-from shared.storage.role import Role, RoleKeys
+from shared.storage.role import TRIES, Role, RoleKeys
 from tests.buckets import NOW, S3, content, pieces, s3_settings
 from tests.config.production import GOOD
 
@@ -30,6 +33,8 @@ class Address:
         self.asked = 0
         self.status = 200
         self.lasts = timedelta(hours=1)
+        self.padding = 0
+        self.pause = 0.0  # s before each byte of the document
         address = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,7 +45,10 @@ class Address:
                 self.send_response(address.status if is_allowed else 403)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):
+                    for piece in [body[at : at + 1] for at in range(len(body))] if address.pause else [body]:
+                        time.sleep(address.pause)
+                        self.wfile.write(piece)
 
             def log_message(self, *_: Any) -> None:
                 """Logs nothing."""
@@ -54,7 +62,9 @@ class Address:
     def document(self) -> dict[str, str]:
         until = (datetime.now(UTC) + self.lasts).strftime("%Y-%m-%dT%H:%M:%SZ")
         number = str(self.asked)
-        return {"AccessKeyId": f"ASIA{number}", "SecretAccessKey": "s", "Token": f"t{number}", "Expiration": until}
+        return {"AccessKeyId": f"ASIA{number}", "SecretAccessKey": "s", "Token": f"t{number}"} | (
+            {"Expiration": until, "Padding": "x" * self.padding}
+        )
 
 
 @pytest.fixture
@@ -123,6 +133,48 @@ async def test_without_an_answer_the_old_keys_serve_until_they_end(s3: S3, addre
         fresh.url("a.txt", NOW)
     with pytest.raises(StorageError):
         await fresh.save("a.txt", pieces(b"one"), "text/plain")
+
+
+def test_an_address_that_fails_is_asked_again_after_ten_seconds(
+    s3: S3, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, clock = bucket_of(s3, address), ManualClock(round(datetime.now(UTC).timestamp() * 1000))
+    monkeypatch.setattr("shared.storage.role.SystemClock", lambda: clock)
+    address.status = 500
+    for n in range(50):
+        with pytest.raises(StorageUnavailable):
+            bucket.url(f"{n}.txt", NOW)
+    assert address.asked == TRIES
+    address.status = 200
+    clock.advance(9.9)
+    with pytest.raises(StorageUnavailable):
+        bucket.url("a.txt", NOW)
+    clock.advance(0.2)
+    assert signed_with(bucket.url("a.txt", NOW))[1] == f"t{TRIES + 1}"
+
+
+def test_old_keys_that_still_serve_are_not_asked_for_at_each_url(s3: S3, address: Address) -> None:
+    bucket = bucket_of(s3, address)
+    address.lasts = timedelta(minutes=4)
+    first = signed_with(bucket.url("a.txt", NOW))
+    address.status = 500
+    assert {signed_with(bucket.url(f"{n}.txt", NOW)) for n in range(50)} == {first}
+    assert address.asked == 1 + TRIES
+
+
+def test_an_endless_answer_of_the_address_is_none(s3: S3, address: Address) -> None:
+    address.padding = 70_000
+    with pytest.raises(StorageUnavailable):
+        bucket_of(s3, address).url("a.txt", NOW)
+
+
+def test_an_answer_that_drips_is_cut_at_the_deadline(s3: S3, address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, it would take 2 s or more, and each byte comes in time."""
+    monkeypatch.setattr("shared.storage.role.ASK_TIMEOUT", 0.3)
+    address.pause = 0.02
+    with pytest.raises(StorageUnavailable):
+        bucket_of(s3, address).url("a.txt", NOW)
+    assert address.asked == 1
 
 
 @pytest.fixture
