@@ -175,6 +175,7 @@ class Runtime:
         await self.providers.close()
         await self.storing.close()
         await self.deliveries.close()
+        await self.bucket.close()
         await self.store.close()
 
 

@@ -1,5 +1,6 @@
 """The three kinds of storage, for tests; S3 is moto's server on loopback."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -76,5 +77,7 @@ async def content(bucket: Bucket, key: str, start: int = 0, end: int | None = No
 
 
 async def everything(bucket: Bucket) -> list[str]:
-    """All keys, sorted."""
+    """All keys, sorted, after the check that the first file began."""
+    if bucket.checking is not None:
+        await asyncio.wait([bucket.checking])
     return sorted([key async for page in bucket.pages("") for key in page])

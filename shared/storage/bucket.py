@@ -47,6 +47,7 @@ class Bucket(Links):
         self._opens = threading.Lock()
         self._opened: S3Store | LocalStore | MemoryStore | None = None
         self._is_checked = settings.storage_scheme != "s3"
+        self.checking: asyncio.Future[None] | None = None  # held, so that it is not collected
 
     async def save(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
         """Stores the chunks as one file under the key. A reader sees the old file or the whole new one.
@@ -55,21 +56,29 @@ class Bucket(Links):
         nothing is stored, and also not if the caller is cancelled before the last chunk. Only a process that dies
         leaves parts behind: they are invisible, and a bucket's lifecycle rule can remove them.
 
-        Next to the first file of a process, it checks the rights to a bucket and logs what fails.
+        Next to the first file of a process, it checks the rights to a bucket and logs what fails. Only a file that
+        failed waits for the check, which may say why.
         """
         if self._is_checked:
             return await self._save(key, chunks, content_type)
         from shared.storage.check import check
 
         self._is_checked = True
-        checked = asyncio.ensure_future(check(self))
+        self.checking = asyncio.ensure_future(check(self))
         try:
             await self._save(key, chunks, content_type)
         except asyncio.CancelledError:
-            checked.cancel()
+            await self.close()
             raise
-        finally:
-            await asyncio.wait([checked])  # where the file fails, the check says why
+        except Exception:
+            await asyncio.wait([self.checking])
+            raise
+
+    async def close(self) -> None:
+        """Ends a check that still runs."""
+        if self.checking is not None:
+            self.checking.cancel()
+            await asyncio.wait([self.checking])
 
     async def write(self, key: str, content: bytes) -> None:
         """Stores a small file of plain text in one request."""

@@ -16,14 +16,16 @@ FOLDER = "check"
 CONTENT = b"Sluice checks that it may write, read, list and delete."
 # What a step needs, by the names of S3's rights; an R2 token needs "Object Read & Write".
 RIGHTS = {"write": "s3:PutObject", "read": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}
-TIMEOUT = 15.0  # s; the file that is saved meanwhile waits for it
+TIMEOUT = 15.0  # s; a file that cannot be saved waits for it
 TIDY_TIMEOUT = 2.0
+FROZEN_FOR = 5.0  # s beyond TIMEOUT; then the platform has stopped the process meanwhile, between two calls of it
 
 
 async def check(bucket: "Bucket") -> None:
     """Writes, reads, lists and deletes a small file, and logs the step that fails. Never raises StorageError."""
     key = f"{FOLDER}/{secrets.token_hex(8)}"
-    step = "write"
+    step, now = "write", asyncio.get_running_loop().time
+    began = now()
     try:
         async with asyncio.timeout(TIMEOUT):
             await bucket.write(key, CONTENT)
@@ -38,6 +40,8 @@ async def check(bucket: "Bucket") -> None:
             if await bucket.size(key) is not None:
                 raise StorageError("delete: the file is still there")
     except (StorageError, TimeoutError) as error:
+        if now() - began > TIMEOUT + FROZEN_FOR:
+            return await _tidy(bucket, key)
         trouble = await find_trouble(bucket.server)
         cause = {"trouble": trouble} if trouble else {"needs": RIGHTS[step]}
         log.error("storage_check_failed", step=step, reason=str(error) or "no answer", bucket=bucket.bucket, **cause)

@@ -168,9 +168,13 @@ async def test_deployments_that_share_a_storage_do_not_see_each_other_s_files(se
 
 async def test_a_deployment_s_files_are_in_a_folder_named_after_its_prefix(tmp_path: Path, s3: S3) -> None:
     name, prefix = s3.bucket(), {"queue_prefix": "sluice:preview:x"}
-    await Bucket(s3_settings(s3, name, **prefix)).save("a/1", pieces(b"x"), "a/b")
-    await Bucket(s3_settings(s3, name, storage_url=f"s3://{name}", **prefix)).save("a/2", pieces(b"x"), "a/b")
-    await Bucket(file_settings(tmp_path, **prefix)).save("a/3", pieces(b"x"), "a/b")
+    folders = (
+        s3_settings(s3, name, **prefix), s3_settings(s3, name, storage_url=f"s3://{name}", **prefix),
+        file_settings(tmp_path, **prefix),
+    )  # fmt: skip
+    for number, bucket in enumerate(map(Bucket, folders), 1):
+        await bucket.save(f"a/{number}", pieces(b"x"), "a/b")
+        await bucket.close()
     keys = [entry["Key"] for entry in s3.client.list_objects_v2(Bucket=name)["Contents"]]
     assert keys == ["sluice/preview/x/a/2", "some/prefix/sluice/preview/x/a/1"]
     assert (tmp_path / "kept files" / "sluice" / "preview" / "x" / "a" / "3").read_bytes() == b"x"
@@ -221,6 +225,7 @@ async def test_s3_serves_what_may_run_scripts_as_an_attachment(s3: S3) -> None:
     bucket = Bucket(s3_settings(s3, name := s3.bucket()))
     for kind, disposition in (("image/svg+xml", "attachment"), ("image/png", None)):
         await bucket.save("drawn", pieces(b"<svg/>"), kind)
+        await bucket.close()
         (key,) = (item["Key"] for item in s3.client.list_objects_v2(Bucket=name)["Contents"])
         head = s3.client.head_object(Bucket=name, Key=key)
         assert (head["ContentType"], head.get("ContentDisposition")) == (kind, disposition)

@@ -38,6 +38,7 @@ class Guarded:
 
     def __init__(self, s3: S3) -> None:
         self.refused = ""
+        self.stuck: dict[str, threading.Event] = {}  # what an answer waits for, by kind
         self.passed: list[str] = []
         guarded = self
 
@@ -47,6 +48,8 @@ class Guarded:
             def do_PUT(self) -> None:
                 kind = kind_of(self.command, self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                if kind in guarded.stuck:
+                    guarded.stuck[kind].wait(60)
                 if kind == guarded.refused:
                     return answer(self, 403, b"<Error><Code>AccessDenied</Code></Error>", {})
                 guarded.passed.append(kind)
@@ -67,6 +70,11 @@ class Guarded:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
+async def checked(bucket: Bucket) -> None:
+    assert bucket.checking is not None
+    await bucket.checking
+
+
 @pytest.fixture
 def guarded(s3: S3) -> Iterator[Guarded]:
     made = Guarded(s3)
@@ -83,6 +91,7 @@ async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_noth
     bucket = Bucket(s3_settings(s3, name, storage_endpoint=guarded.endpoint))
     with all_logs() as logs:
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
+        await checked(bucket)
     assert [(line["event"], line["bucket"]) for line in logs] == [("storage_checked", name)]
     assert sorted(guarded.passed) == ["delete", "list", "read", "size", "write", "write"]
     assert await everything(bucket) == ["a.txt"] and await content(bucket, "a.txt") == b"one"
@@ -101,6 +110,7 @@ async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarde
     bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
     with all_logs() as logs:
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
+        await checked(bucket)
     (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
     assert (failed["step"], failed["needs"], failed["reason"].partition(":")[0]) == (step, needs, step)
     guarded.refused = ""
@@ -138,6 +148,34 @@ async def test_a_caller_that_gives_up_ends_the_check_too(s3: S3) -> None:
         async with asyncio.timeout(0.2):
             await bucket.save("a.txt", endless(), "text/plain")
     assert await everything(bucket) == []
+
+
+async def test_a_file_that_is_stored_waits_for_no_slow_check(s3: S3, guarded: Guarded) -> None:
+    guarded.stuck["list"] = threading.Event()
+    bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
+    with all_logs() as logs:
+        async with asyncio.timeout(10):  # the check would take 15 s
+            await bucket.save("a.txt", pieces(b"one"), "text/plain")
+        assert bucket.checking is not None and not bucket.checking.done()
+        await bucket.close()
+    guarded.stuck.pop("list").set()
+    assert bucket.checking.cancelled() and logs == []
+    assert await everything(bucket) == ["a.txt"]
+
+
+async def test_a_check_during_which_the_process_was_frozen_accuses_no_right(
+    s3: S3, guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time passes between its first and its second step."""
+    monkeypatch.setattr("shared.storage.check.TIMEOUT", 0.3)
+    monkeypatch.setattr("shared.storage.check.FROZEN_FOR", -0.3)
+    guarded.stuck["read"] = threading.Event()
+    bucket = Bucket(s3_settings(s3, s3.bucket(), storage_endpoint=guarded.endpoint))
+    with all_logs() as logs:
+        await bucket.save("a.txt", pieces(b"one"), "text/plain")
+        await checked(bucket)
+    guarded.stuck.pop("read").set()
+    assert logs == [] and await everything(bucket) == ["a.txt"]
 
 
 async def test_a_folder_and_memory_are_not_checked(tmp_path: Any) -> None:
