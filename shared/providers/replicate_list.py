@@ -2,7 +2,8 @@
 
 What a listed prediction shows, by Replicate's HTTP reference: id, model, version, input, created_at. The reference
 lists no ``webhook``, while the types of Replicate's own JavaScript client have one. So a webhook's URL that is there
-tells to which attempt the prediction belongs, and one that is not there tells nothing.
+tells to which attempt the prediction belongs. One that is not there, or is null, tells nothing: the list may hide it,
+and a prediction that is wrongly taken for another one's would be made and paid for again.
 
 A prediction may be shown in other words than it was created with. An official model's version is "hidden", a
 deployment is not named, and an input that was sent as a data URL may come back as a link. So "surely another one" needs
@@ -18,7 +19,6 @@ from urllib.parse import parse_qsl, urlsplit
 from shared.json_value import Json, likeness
 from shared.providers.base import Found, Wanted
 from shared.providers.calls import PREDICTION_ID
-from shared.providers.reading import UNREAD
 
 SHOWN = ("id", "created_at", "model", "version", "input", "webhook")  # members of a prediction that tell whose it is
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
@@ -67,8 +67,8 @@ def _judged(entry: Json, wanted: Wanted) -> tuple[str, Match]:
         raise ValueError("not a prediction's id")
     if not wanted.since <= created_at <= wanted.until:
         return prediction_id, Match.OTHER
-    webhook = entry.get("webhook", UNREAD)
-    if wanted.mark and webhook is not UNREAD:
+    webhook = entry.get("webhook")
+    if wanted.mark and isinstance(webhook, str):
         return prediction_id, Match.MARKED if _is_marked(webhook, wanted.mark) else Match.OTHER
     certainties = {_has_model(entry, wanted.model), _has_input(entry.get("input"), wanted.input)}
     if False in certainties:
@@ -76,10 +76,10 @@ def _judged(entry: Json, wanted: Wanted) -> tuple[str, Match]:
     return prediction_id, Match.DOUBTFUL if None in certainties else Match.ALIKE
 
 
-def _is_marked(webhook: Json, mark: Mapping[str, str]) -> bool:
+def _is_marked(webhook: str, mark: Mapping[str, str]) -> bool:
     """Whether this is the URL of the attempt's webhook. Its host may have changed with a new deployment."""
     try:
-        return mark.items() <= _query_of(str(webhook or "")).items()
+        return mark.items() <= _query_of(webhook).items()
     except ValueError:
         return False
 

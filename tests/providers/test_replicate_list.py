@@ -98,8 +98,9 @@ def test_an_input_that_came_back_as_a_link_may_be_the_one_that_was_sent() -> Non
         (OWN_URL.replace("incarnation=", "incarnation=a"), "other"),
         ("https://another.example/hook", "other"),
         ("http://[", "other"),
-        (None, "other"),
-        (7, "other"),
+        ("", "other"),
+        (None, "alike"),
+        (7, "alike"),
         (..., "alike"),
     ],
 )
