@@ -28,7 +28,7 @@ local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds
 local MAX_FOREIGN = 10 -- jobs of a lane, and of the backlogs, whose scores another policy made
 local FOREIGN_AGE = 172800000 -- ms after which such a job no longer comes back from a retry or its provider
 -- ms after which a job that waits for a slot of its key is looked at in any case: the more jobs the key has that wait,
--- the longer. So about six of them are looked at in a minute, and a free slot of the key is found.
+-- the longer. So six of them are looked at in a minute, or more above 90 of them, and a free slot of the key is found.
 local MIN_HELD, HELD_GAP, MAX_HELD = 60000, 10000, 900000
 local LOOK = { -- what must be read of a job that is overdue
   'attempt',
