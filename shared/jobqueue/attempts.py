@@ -10,7 +10,7 @@ from shared.jobqueue.replies import Adopted, Done, Ended, Overdue, Recorded, Rep
 from shared.jobqueue.scripted import Scripted
 from shared.providers.failures import speaks_of_model
 
-MAX_RESCUES = 3  # a job whose submission was lost this often is poison
+MAX_RESCUES = 3  # a job whose adoption window has closed this often is poison
 MAX_ENTRY = 200  # characters of an attempt's error that its history keeps
 Proof = Literal["", "list", "operator"]
 Candidacy = Literal["marked", "named", "alike", "doubtful"]
