@@ -55,6 +55,7 @@ async def _signed_body(request: Request, provider: str, sluice: Runtime) -> byte
     except Unauthenticated:
         await sluice.webhook_alarm.ring(provider)  # its nonce was right
         raise
+    await sluice.webhook_alarm.end(provider)
     return body
 
 

@@ -55,3 +55,7 @@ class Controls(Scripted):
     async def note_refused_webhook(self) -> None:
         """Notes that a webhook of the provider's own was refused now; one plain command, which may be repeated."""
         await self._store.execute("HSET", self.keys.stats, "webhook_refused_at", str(self._clock.now()))
+
+    async def forget_refused_webhook(self) -> None:
+        """Forgets that time: the provider's webhooks verify."""
+        await self._store.execute("HDEL", self.keys.stats, "webhook_refused_at")

@@ -1,7 +1,10 @@
 """The alarm for webhooks that carry the right nonce and the wrong signature.
 
-The nonce proves that the provider got the URL from this deployment. So the secret for its signatures is wrong, and all
-its webhooks are refused. Jobs still end, but late: polls and ticks find their ends.
+The nonce proves that the provider got the URL from this deployment. So the secret for its signatures may be wrong, and
+then all its webhooks are refused. Jobs still end, but late: polls and ticks find their ends.
+
+A log of a proxy may hold old URLs, with their nonces. So a webhook that verifies weighs more: while some do, others
+that do not are forged, and no alarm.
 """
 
 import time
@@ -12,6 +15,7 @@ from shared.jobqueue import Controls
 from shared.log import log
 
 QUIET = 60.0  # s between two alarms of a process: a flood of webhooks costs one command a minute
+TRUSTED_FOR = 900.0  # s after a webhook that verified; as long as an alarm counts for health
 
 
 class WebhookAlarm:
@@ -21,14 +25,35 @@ class WebhookAlarm:
         self._controls = controls
         self._clock = clock
         self._quiet_until = 0.0
+        self._trusted_until: dict[str, float] = {}
+        self._rung: set[str] = set()
 
     async def ring(self, provider: str) -> None:
-        """Rings unless it has rung lately; a store that does not answer costs only the note."""
-        if self._clock() < self._quiet_until:  # mutant: quiet alarm
+        """Rings unless it has rung lately, or the provider's secret has verified a webhook lately.
+
+        A store that does not answer costs only the note.
+        """
+        now = self._clock()
+        if now < self._quiet_until:  # mutant: quiet alarm
             return
-        self._quiet_until = self._clock() + QUIET
+        if now < self._trusted_until.get(provider, 0.0):  # mutant: forged webhooks
+            return
+        self._quiet_until = now + QUIET
+        self._rung.add(provider)
         log.error("webhook_secret_wrong", provider=provider, setting=f"{provider.upper()}_WEBHOOK_SECRET")
         try:
             await self._controls.note_refused_webhook()
         except StoreError as error:
             log.warning("webhook_alarm_failed", code=error.code)
+
+    async def end(self, provider: str) -> None:
+        """Ends the alarm, because the provider's secret has verified a webhook. Costs a command only if it has rung."""
+        self._trusted_until[provider] = self._clock() + TRUSTED_FOR
+        if provider not in self._rung:
+            return
+        try:
+            await self._controls.forget_refused_webhook()
+        except StoreError as error:
+            log.warning("webhook_alarm_failed", code=error.code)
+        else:
+            self._rung.discard(provider)

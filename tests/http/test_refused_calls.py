@@ -3,7 +3,8 @@
 import functools
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
+from shared.jobs.webhook_alarm import QUIET, TRUSTED_FOR, WebhookAlarm
 from shared.providers.replicate_api import Replicate
 from shared.requests import refusals
 from shared.requests.refusals import MAX_LINES, WINDOW, Refusals, caller_of, network_of
@@ -146,32 +148,81 @@ def test_an_ipv6_caller_is_known_by_its_network() -> None:
     assert network_of("::ffff:93.184.215.14") == "93.184.215.14", "as a server for both versions writes it"
 
 
-async def test_a_wrong_webhook_secret_is_an_error_and_degrades_health(valkey: RunningServer, lines: list[Any]) -> None:
+@dataclass
+class Sender:
+    """Sends webhooks of a provider, with any secret, to a deployment that has SECRET."""
+
+    world: World
+    client: httpx.AsyncClient
+
+    async def url(self, job_id: str, incarnation: str | None = None) -> str:
+        return await webhook_url(self.world, job_id, incarnation=incarnation)
+
+    async def post(self, url: str, secret: str) -> int:
+        body, stamp = json.dumps({"id": "p1", "status": "processing"}).encode(), self.world.clock.now() // 1000
+        signed = {"webhook-signature": sign(secret, "m", stamp, body)}
+        headers = {"webhook-id": "m", "webhook-timestamp": str(stamp)} | signed
+        return (await self.client.post(url, content=body, headers=headers)).status_code
+
+
+@pytest.fixture
+async def sender(valkey: RunningServer) -> AsyncIterator[Sender]:
     changes = {"replicate_webhook_secret": SECRET}
     replicate = Replicate(settings_for(valkey, **changes))
     async with make_world(valkey, SystemClock(), {"replicate": replicate}, **changes) as world, http_client() as client:
         await world.enqueue(start=True, job_id="job_1")
-        url, body = await webhook_url(world, "job_1"), json.dumps({"id": "p1", "status": "processing"}).encode()
+        yield Sender(world, client)
 
-        async def post(path: str, secret: str) -> int:
-            stamp = world.clock.now() // 1000
-            signed = {"webhook-signature": sign(secret, "m", stamp, body)}
-            headers = {"webhook-id": "m", "webhook-timestamp": str(stamp)} | signed
-            return (await client.post(path, content=body, headers=headers)).status_code
 
-        assert await health_of(world) == ("ok", [], None)
-        valkey.reset_bill()
-        assert await post(url.replace("nonce=", "nonce=0"), WRONG) == 401
-        assert valkey.bill().calls == 0 and not errors(lines)
-        for _ in range(20):
-            assert await post(url, WRONG) == 401
-        assert valkey.bill().calls == 1
-        ((word, setting),) = errors(lines)
-        assert (word, setting) == ("webhook_secret_wrong", "REPLICATE_WEBHOOK_SECRET")
-        assert await health_of(world) == ("degraded", ["webhooks_refused"], 0)
-        assert await post(url, SECRET) == 200
-        await world.raw("HSET", world.runtime.queue.keys.stats, "webhook_refused_at", str(world.clock.now() - 901_000))
-        assert await health_of(world) == ("ok", [], 901)
+async def test_a_wrong_webhook_secret_is_an_error_and_degrades_health(
+    sender: Sender, valkey: RunningServer, lines: list[Any]
+) -> None:
+    world, url = sender.world, await sender.url("job_1")
+    assert await health_of(world) == ("ok", [], None)
+    valkey.reset_bill()
+    assert await sender.post(url.replace("nonce=", "nonce=0"), WRONG) == 401
+    assert valkey.bill().calls == 0 and not errors(lines)
+    for _ in range(20):
+        assert await sender.post(url, WRONG) == 401
+    assert valkey.bill().calls == 1
+    ((word, setting),) = errors(lines)
+    assert (word, setting) == ("webhook_secret_wrong", "REPLICATE_WEBHOOK_SECRET")
+    assert await health_of(world) == ("degraded", ["webhooks_refused"], 0)
+    await world.raw("HSET", world.runtime.queue.keys.stats, "webhook_refused_at", str(world.clock.now() - 901_000))
+    assert await health_of(world) == ("ok", [], 901)
+
+
+async def test_the_alarm_for_webhooks_ends_with_one_that_verifies(sender: Sender) -> None:
+    url = await sender.url("job_1")
+    assert await sender.post(url, WRONG) == 401
+    assert (await health_of(sender.world))[0] == "degraded"
+    assert await sender.post(url, SECRET) == 200
+    assert await health_of(sender.world) == ("ok", [], None)
+
+
+async def test_an_old_url_with_a_forged_signature_is_no_alarm_while_others_verify(
+    sender: Sender, valkey: RunningServer, lines: list[Any]
+) -> None:
+    old = await sender.url("job_gone", incarnation="long-ago")
+    assert await sender.post(await sender.url("job_1"), SECRET) == 200
+    valkey.reset_bill()
+    assert await sender.post(old, WRONG) == 401
+    assert valkey.bill().calls == 0 and not errors(lines)
+    assert await health_of(sender.world) == ("ok", [], None)
+
+
+async def test_webhooks_that_verified_long_ago_hide_no_wrong_secret(valkey_world: World, lines: list[Any]) -> None:
+    now = [0.0]
+    alarm = WebhookAlarm(valkey_world.runtime.controls, lambda: now[0])
+    await alarm.end("replicate")
+    now[0] = TRUSTED_FOR - 1
+    await alarm.ring("replicate")
+    assert not errors(lines)
+    await alarm.ring("wavespeed")
+    now[0] += QUIET
+    await alarm.ring("replicate")
+    settings = [setting for _, setting in errors(lines)]
+    assert settings == ["WAVESPEED_WEBHOOK_SECRET", "REPLICATE_WEBHOOK_SECRET"]
 
 
 async def health_of(world: World) -> tuple[str, list[str], int | None]:

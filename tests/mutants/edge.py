@@ -57,6 +57,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "quiet alarm", "if False:", f"{REFUSED}a_wrong_webhook_secret_is_an_error_and_degrades_health",
     ),
     python(
+        "an old URL and a forged signature ring the alarm", "shared/jobs/webhook_alarm.py",
+        "forged webhooks", "if False:",
+        f"{REFUSED}an_old_url_with_a_forged_signature_is_no_alarm_while_others_verify",
+    ),
+    python(
         "a name may turn the text behind it around", "shared/jobs/request.py",
         "characters of a name", "", f"{TEXTS}a_name_with_a_control_or_an_override_is_refused",
         part=" or bidirectional(c) in OVERRIDES",
