@@ -16,15 +16,15 @@ import asyncio
 import functools
 import socket
 import ssl
-import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -46,7 +46,7 @@ MESSAGES: dict[Reason, str] = {
 RESOLVE_TIMEOUT = 5.0  # s
 MAX_RESOLVING = 64  # names at the same time, each in a thread
 MAX_RESOLVING_OF_ONE = 8  # of these for one owner: slow names of one must not hold up another's
-LOOK_AGAIN = 0.02  # s
+MAX_WAITING_OF_ONE = 100  # names of one owner that wait for a thread; more are refused at once
 MAX_ADDRESSES = 4  # of a host that are tried
 CONNECT_EACH = 3.0  # s for an address that is not the last
 # What the resolver says of a name that does not exist, as against a failure of its own (EAI_AGAIN, a time-out).
@@ -73,28 +73,33 @@ def _resolvers() -> ThreadPoolExecutor:
 
 
 class Turns:
-    """Counts the threads that look up names for each owner, until the thread itself is free again."""
+    """The threads that one owner's names may take at the same time; each until the thread itself is free again.
+
+    Belongs to one event loop.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy: Counter[str] = Counter()
+        self._free = asyncio.Semaphore(MAX_RESOLVING_OF_ONE)  # mutant: threads of an owner
+        self._waiting = 0
 
-    def take(self, owner: str) -> bool:
-        """Takes a thread for the owner; False if the owner has as many as allowed. '' is Sluice itself, unbounded."""
-        with self._lock:
-            if owner and self._busy[owner] >= MAX_RESOLVING_OF_ONE:  # mutant: threads of an owner
-                return False
-            self._busy[owner] += 1
-            return True
+    async def take(self) -> None:
+        """Takes a thread, or waits for one; raises TimeoutError at once if too many names of the owner wait already."""
+        if self._waiting >= MAX_WAITING_OF_ONE:  # mutant: names that wait
+            raise TimeoutError
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
 
-    def give_back(self, owner: str) -> None:
-        with self._lock:
-            self._busy[owner] -= 1
-            if not self._busy[owner]:
-                del self._busy[owner]
+    def give_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Frees the thread for the next name; called in any thread."""
+        with suppress(RuntimeError):  # the loop is closed, and its turns with it
+            loop.call_soon_threadsafe(self._free.release)
 
 
-_turns = Turns()
+# An entry for each API key of the deployment, most times in the only loop of the process.
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, Turns]] = WeakKeyDictionary()
 _looked_up_for: ContextVar[str] = ContextVar("looked_up_for", default="")
 
 
@@ -113,12 +118,14 @@ async def resolve(host: str, port: int) -> list[str]:
 
     The order is RFC 6724's: on a machine without IPv6 the addresses of IPv4 come first.
     """
-    owner = _looked_up_for.get()
+    owner, loop = _looked_up_for.get(), asyncio.get_running_loop()
     async with asyncio.timeout(RESOLVE_TIMEOUT):
-        while not _turns.take(owner):
-            await asyncio.sleep(LOOK_AGAIN)
+        if owner:  # Sluice itself has none, and takes any thread
+            turns = _turns.setdefault(loop, defaultdict(Turns))[owner]
+            await turns.take()
         looking = _resolvers().submit(socket.getaddrinfo, host, port)
-        looking.add_done_callback(lambda _: _turns.give_back(owner))
+        if owner:
+            looking.add_done_callback(lambda _: turns.give_back(loop))
         found = await asyncio.wrap_future(looking)
     return list(dict.fromkeys(str(where[0]) for *_, where in found))
 

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -275,6 +276,53 @@ async def test_a_lookup_that_waits_behind_slow_names_of_its_owner_holds_up_no_ot
     assert not guilty[-1].done()
     slow.release.set()
     await asyncio.gather(*guilty)
+
+
+async def test_names_that_wait_for_a_thread_are_bounded_and_cost_nothing(
+    slow: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "RESOLVE_TIMEOUT", 10.0)
+    with egress.looked_up_for("guilty"):
+        names = [resolve(f"h{number}.slow.example", 443) for number in range(1000)]
+        lookups = [asyncio.create_task(name) for name in names]
+    while len(slow.stuck) < egress.MAX_RESOLVING_OF_ONE:
+        await asyncio.sleep(0.01)
+    refused = [lookup for lookup in lookups if lookup.done()]
+    assert all(isinstance(lookup.exception(), TimeoutError) for lookup in refused)
+    assert len(lookups) - len(refused) == egress.MAX_RESOLVING_OF_ONE + egress.MAX_WAITING_OF_ONE
+    loop, timers = asyncio.get_running_loop(), list[float]()
+    call_at = loop.call_at
+
+    def counted(when: float, *given: Any, **more: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_at", counted)
+        await asyncio.sleep(0.1)
+    assert len(timers) == 1  # of this sleep: no lookup looks again and again
+    slow.release.set()
+    await asyncio.gather(*lookups, return_exceptions=True)
+    assert len([lookup for lookup in lookups if lookup.exception() is None]) == len(lookups) - len(refused)
+
+
+async def test_a_lookup_that_is_given_up_while_it_waits_leaves_its_turn_to_the_next(slow: SlowNames) -> None:
+    with egress.looked_up_for("impatient"):
+        names = [resolve(f"h{number}.slow.example", 443) for number in range(egress.MAX_RESOLVING_OF_ONE)]
+        lookups = [asyncio.create_task(name) for name in names]
+        while len(slow.stuck) < egress.MAX_RESOLVING_OF_ONE:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            given_up = [asyncio.create_task(resolve("fast.example", 443)) for _ in range(egress.MAX_WAITING_OF_ONE)]
+            await asyncio.sleep(0)
+            for lookup in given_up:
+                lookup.cancel()
+            await asyncio.gather(*given_up, return_exceptions=True)
+        last = asyncio.create_task(resolve("fast.example", 443))
+        slow.release.set()
+        async with asyncio.timeout(5):
+            assert await last == [PUBLIC_V4]
+            await asyncio.gather(*lookups)
 
 
 async def test_a_caller_who_gives_up_meanwhile_is_not_held() -> None:

@@ -75,8 +75,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/queue/test_attempts.py::test_progress_never_falls_within_an_attempt_and_begins_anew_with_the_next[memory]",
     ),
     python(
-        "slow names of one owner take all threads", "shared/egress.py", "threads of an owner", "if False:",
+        "slow names of one owner take all threads", "shared/egress.py", "threads of an owner",
+        "self._free = asyncio.Semaphore(MAX_RESOLVING)",
         f"{GUARD}slow_names_of_one_owner_hold_up_no_other_and_free_their_threads_at_last",
+    ),
+    python(
+        "any number of names wait for a thread", "shared/egress.py", "names that wait", "if False:",
+        f"{GUARD}names_that_wait_for_a_thread_are_bounded_and_cost_nothing",
     ),
     python(
         "a lookup in the name of another owner is shared", "shared/hooks/address.py", "lookups of one owner",
