@@ -12,10 +12,11 @@ HEADER = "upstash-signature"
 TOLERANCE = 30  # s by which the two clocks may differ
 CLAIMS = ["iss", "sub", "exp", "nbf", "body"]
 MAX_TOKEN = 4096  # characters
+REFUSED = "The call carries no valid signature of QStash."
 
 
-def verify(token: str, body: bytes, url: str, keys: Sequence[str], now: int) -> None:
-    """Returns if one of the keys signed this body for this address, and the token is valid now (ms).
+def signed_hash(token: str, url: str, keys: Sequence[str], now: int) -> str:
+    """Returns the hash of the body in the token, if a key signed it for this address, and it is valid now (ms).
 
     Raises Unauthenticated otherwise, and no other error. Times are checked here, because the library's clock cannot be
     replaced.
@@ -33,17 +34,22 @@ def verify(token: str, body: bytes, url: str, keys: Sequence[str], now: int) -> 
             )
         except jwt.PyJWTError:
             continue
-        if _holds(claims, body, url, now / 1000):
-            return
-    raise Unauthenticated("The call carries no valid signature of QStash.")
+        if _holds(claims, url, now / 1000):
+            return str(claims["body"])
+    raise Unauthenticated(REFUSED)
 
 
-def _holds(claims: dict[str, Any], body: bytes, url: str, now: float) -> bool:
+def verify_body(body: bytes, signed: str) -> None:
+    """Raises Unauthenticated unless the body has this hash."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode().rstrip("=")
+    if not hmac.compare_digest(signed.rstrip("=").encode("utf-8", "replace"), digest.encode()):
+        raise Unauthenticated(REFUSED)
+
+
+def _holds(claims: dict[str, Any], url: str, now: float) -> bool:
     begins, ends, signed = claims["nbf"], claims["exp"], claims["body"]
     if not (isinstance(begins, int) and isinstance(ends, int) and isinstance(signed, str)):
         return False
-    digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode().rstrip("=")
     # The query may carry Vercel's protection bypass, which is not part of the address.
     address = str(claims["sub"]).partition("?")[0]
-    is_same = hmac.compare_digest(signed.rstrip("=").encode("utf-8", "replace"), digest.encode())
-    return is_same and address == url and begins - TOLERANCE <= now <= ends + TOLERANCE
+    return address == url and begins - TOLERANCE <= now <= ends + TOLERANCE

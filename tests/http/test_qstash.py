@@ -11,11 +11,14 @@ import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
 
 from shared.clock import SystemClock
 from shared.errors import Unauthenticated
-from shared.signing.qstash import verify
-from tests.world import World, http_client, make_world
+from shared.requests.auth import Role, authenticate
+from shared.signing.qstash import HEADER, signed_hash, verify_body
+from tests.world import World, http_client, make_world, settings_for
 
 CURRENT, NEXT = "sig_current_key_of_the_account_in_tests", "sig_next_key_of_the_account_in_tests"
 URL = "https://sluice.test/api/process-queue"
@@ -35,7 +38,7 @@ def token(key: str = CURRENT, body: bytes = b"", now: int = NOW, **changes: Any)
 
 
 def check(signed: str, body: bytes = b"", now: int = NOW) -> None:
-    verify(signed, body, URL, (CURRENT, NEXT), now * 1000)
+    verify_body(body, signed_hash(signed, URL, (CURRENT, NEXT), now * 1000))
 
 
 @pytest.mark.parametrize("key", [CURRENT, NEXT])
@@ -104,3 +107,21 @@ async def test_a_signed_call_ticks_and_an_unsigned_one_does_not(called: World) -
                 "/api/process-queue", content=body, headers=[(k.encode(), v.encode()) for k, v in headers.items()]
             )
             assert refused.status_code == 401, refused.text
+
+
+async def test_no_byte_of_a_body_is_read_without_a_signature() -> None:
+    async def receive() -> Message:
+        raise AssertionError
+
+    known = settings_for(None, public_base_url="https://sluice.test", qstash_current_signing_key=CURRENT)
+    for signed in ("forged", token(NEXT), token(exp=NOW - 60), token(sub="https://elsewhere.test/")):
+        headers = [(HEADER.encode(), signed.encode()), (b"content-length", b"60000")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/process-queue",
+            "query_string": b"",
+            "headers": headers,
+        }
+        with pytest.raises(Unauthenticated):
+            await authenticate(Request(scope, receive), (Role.SCHEDULER, Role.QSTASH), known, NOW * 1000)
