@@ -199,10 +199,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """
         addresses = (await self._guard.addresses_of(request.url))[:MAX_ADDRESSES]
         failed: httpx.TransportError | None = None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _connect_timeout(request)
         for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-            patience = _connect_timeout(request)
+            patience = until - loop.time()
+            # Equal parts for those that may be silent, and two for the last: it must answer within the same time.
+            each = min(CONNECT_EACH, patience / (left + 2)) if left else patience  # mutant: time for the last
             try:
-                return await self._send(request, address, min(CONNECT_EACH, patience) if left else patience)
+                return await self._send(request, address, each)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # mutant: next address
                 # A certificate that fails says more than that another address is silent.
                 failed = failed if failed is not None and is_tls_failure(failed) else error

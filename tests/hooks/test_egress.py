@@ -24,7 +24,7 @@ from shared.egress import (
     is_tls_failure,
 )
 from tests.hooks.authority import Authority
-from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table
+from tests.hooks.resolving import FORMS, LITERALS, LOCAL, PUBLIC_V4, PUBLIC_V6, TIMEOUT, Table, always
 
 # What arrives at a socket
 
@@ -168,6 +168,26 @@ async def test_an_address_that_is_silent_leaves_time_for_the_next(monkeypatch: p
     async with endpoint() as there, silent(LAST, there.port), guarded_client(guard, patience) as client:
         async with asyncio.timeout(20):
             assert (await client.get(f"http://localhost:{there.port}/")).text == "ok"
+
+
+@pytest.mark.parametrize(("patience", "expected"), [(10.0, [2, 2, 2, 4]), (60.0, [3, 3, 3, 51])])
+async def test_silent_addresses_leave_time_for_the_last(
+    monkeypatch: pytest.MonkeyPatch, patience: float, expected: list[float]
+) -> None:
+    addresses = [f"93.184.215.{number}" for number in range(egress.MAX_ADDRESSES)]
+    transport, given, now = GuardedTransport(Guard(resolver=always(example=addresses))), list[float](), [0.0]
+
+    async def silence(request: httpx.Request, address: str, connect_timeout: float) -> httpx.Response:
+        given.append(connect_timeout)
+        now[0] += connect_timeout
+        raise httpx.ConnectTimeout("")
+
+    monkeypatch.setattr(transport, "_send", silence)
+    request = httpx.Request("GET", "https://example.com/", extensions={"timeout": {"connect": patience}})
+    with monkeypatch.context() as patch, pytest.raises(httpx.ConnectTimeout):
+        patch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+        await transport.handle_async_request(request)
+    assert given == pytest.approx(expected)
 
 
 async def test_no_more_addresses_are_tried_than_the_bound(sockets: Sockets) -> None:

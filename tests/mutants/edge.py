@@ -93,6 +93,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{GUARD}trouble_of_the_resolver_is_no_answer_about_the_name",
     ),
     python(
+        "silent addresses leave no time for the last", "shared/egress.py", "time for the last",
+        "each = min(CONNECT_EACH, patience) if left else patience",
+        f"{EGRESS}silent_addresses_leave_time_for_the_last[10.0-expected0]",
+    ),
+    python(
         "what was sent is sent to the next address too", "shared/egress.py",
         "next address", "except httpx.TransportError as error:",
         f"{EGRESS}what_was_sent_to_one_address_is_never_sent_to_another",
