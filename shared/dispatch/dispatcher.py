@@ -88,6 +88,7 @@ class Dispatcher:
                 *(self._guarded(self._look_at(job), report, job=job.id) for job in claim.overdue),
                 *(self._guarded(self._expire(job_id), report, job=job_id) for job_id in claim.expired),
             )
+            # mutant: stuck user
             moved = [await self._guarded(self._rehome(user), report, user=user) for user in claim.stuck]
             for user, jobs in claim.foreign_jobs.items():
                 await self._guarded(self._rehome(user, jobs), report, user=user)

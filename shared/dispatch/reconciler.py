@@ -262,7 +262,7 @@ class Reconciler:
             return await self._providers[job.provider].find(wanted, s.provider_timeout)
         except ProviderUnavailable as error:
             log.warning("provider_silent", job=job.id, attempt=job.attempt, provider=job.provider, reason=str(error))
-        except Exception as error:
+        except Exception as error:  # mutant: search
             # Raised, it would come again at each look, and the slot would be held for ever.
             log.exception("search_failed", job=job.id, attempt=job.attempt, error=type(error).__name__)
         return None

@@ -68,7 +68,7 @@ def _judged(entry: Json, wanted: Wanted) -> tuple[str, Match]:
     if not wanted.since <= created_at <= wanted.until:
         return prediction_id, Match.OTHER
     webhook = entry.get("webhook")
-    if wanted.mark and isinstance(webhook, str):
+    if wanted.mark and isinstance(webhook, str):  # mutant: null webhook
         return prediction_id, Match.MARKED if _is_marked(webhook, wanted.mark) else Match.OTHER
     certainties = {_has_model(entry, wanted.model), _has_input(entry.get("input"), wanted.input)}
     if False in certainties:

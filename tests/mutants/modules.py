@@ -35,6 +35,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "unread member", "raise", f"{UNREAD_INPUT}[deep]",
     ),
     python(
+        "a listed webhook of null is another one's", "shared/providers/replicate_list.py",
+        "null webhook", 'if wanted.mark and "webhook" in entry:',
+        "tests/providers/test_replicate_list.py::test_the_webhook_decides_where_the_list_shows_it[None-alike]",
+    ),
+    python(
+        "a search that raises comes again at each look", "shared/dispatch/reconciler.py",
+        "search", "except ZeroDivisionError as error:",
+        "tests/queue/test_waiting.py"
+        "::test_a_search_that_raises_proves_nothing_and_its_slot_is_free_in_the_end[memory]",
+    ),
+    python(
+        "an error at one user's seats ends a tick", "shared/dispatch/dispatcher.py",
+        "stuck user", "moved = [await self._rehome(user) for user in claim.stuck]",
+        "tests/queue/test_yielding.py"
+        "::test_a_user_whose_jobs_cannot_be_read_holds_up_no_other_and_ends_no_tick[memory]",
+    ),
+    python(
         "each process sweeps on its own", "shared/dispatch/tick.py",
         "last sweep", "is_recent = False",
         "tests/queue/test_sweep.py::test_processes_that_tick_in_turn_sweep_once_in_a_quarter_of_an_hour",
