@@ -16,7 +16,7 @@ VERCEL = 4_500_000  # bytes of a body (Vercel, "Functions limits": 4.5 MB)
 HEADROOM = 64 * 1024  # for headers, and for what the body is in
 # Characters of an output's JSON in one piece. Each quotation mark of it takes four bytes on Lambda.
 PIECE = 1_000_000
-DIGEST = 12  # characters of the digest in a link: a change is told by it, nothing is protected
+DIGEST = 12  # characters of the digest in a link: it shows a change, and protects nothing
 MAX_IN_PAGE = 32 * 1024  # bytes of an output that stays in a page of a batch that is cut
 
 
