@@ -13,6 +13,11 @@ from shared.config.environment import EnvironmentSettings, is_on_a_platform, is_
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
 R2 = ".r2.cloudflarestorage.com"
+# Whose hosts begin with a bucket, or whose paths end with one. Another server's name or path may do so by chance.
+KNOWN_HOSTS = (
+    ".amazonaws.com", ".amazonaws.com.cn", R2, ".backblazeb2.com", ".digitaloceanspaces.com", ".wasabisys.com",
+    ".storage.googleapis.com",
+)  # fmt: skip
 ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2")  # that may have a role's keys (AWS SDKs)
 NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")  # no top-level domain
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
@@ -100,6 +105,8 @@ class StorageSettings(EnvironmentSettings):
         except ValueError:
             return []  # named as no address
         bucket, host, path = urlsplit(self.storage_url or "").netloc, parts.hostname or "", parts.path.strip("/")
+        if not f".{host}".endswith(KNOWN_HOSTS):
+            return []  # the check at the first file finds what is wrong
         if path and (path.rpartition("/")[2] == bucket or host.endswith(R2)):
             return ["STORAGE_ENDPOINT ends with a bucket, which belongs into STORAGE_URL alone: s3://bucket/prefix"]
         if bucket and host.startswith(f"{bucket}."):

@@ -155,6 +155,8 @@ def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.Comp
         ("https://s3.eu-west-1.amazonaws.com/films/", "STORAGE_ENDPOINT ends with a bucket"),
         ("https://films.0a1b.r2.cloudflarestorage.com", "STORAGE_ENDPOINT begins with the bucket"),
         ("https://films.s3.eu-west-1.amazonaws.com", "STORAGE_ENDPOINT begins with the bucket"),
+        ("https://films.storage.googleapis.com", "STORAGE_ENDPOINT begins with the bucket"),
+        ("https://storage.googleapis.com/films", "STORAGE_ENDPOINT ends with a bucket"),
         ("0a1b.r2.cloudflarestorage.com", "STORAGE_ENDPOINT must begin with https://"),
         ("http://minio.acme.dev:9000", "STORAGE_ENDPOINT must be https"),
     ],
@@ -166,7 +168,16 @@ def test_an_endpoint_with_the_bucket_in_it_is_refused(
     assert line.startswith(fault)
 
 
-@pytest.mark.parametrize("endpoint", ["https://0a1b.r2.cloudflarestorage.com/", "https://x.supabase.co/storage/v1/s3"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://0a1b.r2.cloudflarestorage.com/",
+        "https://x.supabase.co/storage/v1/s3",
+        "https://films.acme.dev",
+        "https://films.acme.dev:9000",
+        "https://acme.dev/films",
+    ],
+)
 def test_other_endpoints_start(environment: pytest.MonkeyPatch, endpoint: str) -> None:
     for name, value in {**BUCKET, "STORAGE_ENDPOINT": endpoint}.items():
         environment.setenv(name, value)
