@@ -18,7 +18,8 @@ KNOWN_HOSTS = (
     ".amazonaws.com", ".amazonaws.com.cn", R2, ".backblazeb2.com", ".digitaloceanspaces.com", ".wasabisys.com",
     ".storage.googleapis.com",
 )  # fmt: skip
-ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2")  # that may have a role's keys (AWS SDKs)
+# That may have a role's keys (AWS SDKs): this machine, ECS, and EKS Pod Identity
+ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")  # no top-level domain
 HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
 
@@ -39,6 +40,7 @@ class StorageSettings(EnvironmentSettings):
     # The same where SnapStart is on: an address on the machine, and the token that it wants
     aws_container_credentials_full_uri: str | None = None
     aws_container_authorization_token: SecretStr | None = None
+    aws_container_authorization_token_file: str | None = None  # the same in a file, which EKS writes anew
     storage_public_url: str | None = None  # where the bucket is public; without it URLs are signed
     storage_url_ttl: int = Field(3600, ge=60, le=MAX_URL_TTL)  # s that a signed URL lasts
     storage_retention: int = Field(0, ge=0)  # s that files are kept; 0: until they are deleted
@@ -117,7 +119,7 @@ class StorageSettings(EnvironmentSettings):
         if self.asks_for_keys:
             parts = urlsplit(self.aws_container_credentials_full_uri or "")
             if parts.scheme != "http" or parts.hostname not in ROLE_HOSTS:
-                return ["AWS_CONTAINER_CREDENTIALS_FULL_URI must be http on this machine, as Lambda sets it"]
+                return ["AWS_CONTAINER_CREDENTIALS_FULL_URI must be http on this machine, or as ECS or EKS sets it"]
         elif not all(self.storage_keys[:2]) and not is_withheld("storage_secret_access_key"):
             return ["STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing"]
         return []

@@ -63,8 +63,8 @@ class Links:
         from shared.storage.role import Role
 
         settings = self.settings
-        uri, token = settings.aws_container_credentials_full_uri, settings.aws_container_authorization_token
-        return Role(uri or "", text_of(token))
+        token, token_file = settings.aws_container_authorization_token, settings.aws_container_authorization_token_file
+        return Role(settings.aws_container_credentials_full_uri or "", text_of(token), token_file)
 
     @property
     def credentials(self) -> Credentials:

@@ -2,7 +2,7 @@
 
 A snapshot may be restored hours after it was made, so keys in it would have expired. AWS, "Lambda SnapStart": the
 runtime sets AWS_CONTAINER_CREDENTIALS_FULL_URI and AWS_CONTAINER_AUTHORIZATION_TOKEN. AWS, "Container credential
-provider": the address answers with JSON.
+provider": the address answers with JSON. EKS Pod Identity does the same, with its token in a file.
 """
 
 import http.client
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.clock import SystemClock
@@ -44,9 +45,10 @@ class RoleKeys:
 class Role:
     """Asks for the role's credentials when they are needed, and keeps them until shortly before they expire."""
 
-    def __init__(self, uri: str, token: str) -> None:
+    def __init__(self, uri: str, token: str, token_file: str | None = None) -> None:
         self._uri = uri
         self._token = token
+        self._token_file = token_file  # counts before the token (AWS SDKs), and is read at each question
         self._kept: RoleKeys | None = None
         self._failed_at: int | None = None
         self._lock = threading.Lock()  # obstore asks in threads of its own
@@ -83,12 +85,13 @@ class Role:
 
     def _ask_once(self, until: float) -> RoleKeys:
         parts = urlsplit(self._uri)
+        token = Path(self._token_file).read_text("utf-8").strip() if self._token_file else self._token
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_TIMEOUT)
         with closing(connection):
             connection.connect()
             with _cut_at(until, connection.sock):
                 path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-                connection.request("GET", path, headers={"Authorization": self._token} if self._token else {})
+                connection.request("GET", path, headers={"Authorization": token} if token else {})
                 answer = connection.getresponse()
                 body = answer.read(MAX_ANSWER)
         if answer.status != 200:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -194,6 +195,26 @@ def test_a_function_with_snapstart_starts_without_keys(on_lambda: pytest.MonkeyP
         load_settings()
     on_lambda.setenv("STORAGE_SECRET_ACCESS_KEY", "f8a7b6c5d4e3f2a1b0c9")
     assert not load_settings().asks_for_keys
+
+
+@pytest.mark.parametrize("host", ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "localhost:9001"])
+def test_the_addresses_of_ecs_and_eks_are_asked_for_keys(on_lambda: pytest.MonkeyPatch, host: str) -> None:
+    on_lambda.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://{host}/v1/credentials")
+    assert load_settings().asks_for_keys
+
+
+def test_the_token_of_a_file_is_read_at_each_question(
+    s3: S3, address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.storage.role.FAILS_FOR", 0)
+    file = tmp_path / "token"
+    file.write_text("of-yesterday")
+    values: dict[str, Any] = {**NO_KEYS, "aws_container_credentials_full_uri": address.uri}
+    bucket = Bucket(s3_settings(s3, "films", **values, aws_container_authorization_token_file=str(file)))
+    with pytest.raises(StorageUnavailable):
+        bucket.url("a.txt", NOW)
+    file.write_text(f"{TOKEN}\n")
+    assert signed_with(bucket.url("a.txt", NOW))[0].startswith("ASIA")
 
 
 def test_the_token_is_sent_to_this_machine_only(on_lambda: pytest.MonkeyPatch) -> None:
