@@ -9,7 +9,7 @@ files and hooks         no: each address is checked where it is connected to, se
 import importlib.util
 import re
 from collections.abc import Mapping, MutableMapping
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -48,7 +48,7 @@ def readable(entries: str) -> tuple[list[str], list[str]]:
     dropped: list[str] = []
     for entry in filter(None, (part.strip() for part in entries.split(","))):
         bare = entry.removeprefix("[").removesuffix("]")
-        is_known = _is_ipv6(bare) or READABLE.fullmatch(entry)
+        is_known = _is_ipv6(bare) or (READABLE.fullmatch(entry) and _is_mountable(entry))
         (kept if is_known else dropped).append(bare if _is_ipv6(bare) else entry)
     return kept, dropped
 
@@ -72,7 +72,30 @@ def _scheme_of(url: str) -> str:
         has_port = parts.port != 0
     except ValueError:
         return ""
-    return parts.scheme if has_port and PROXY.fullmatch(whole) else ""
+    return parts.scheme if has_port and PROXY.fullmatch(whole) and _is_url(whole) else ""
+
+
+def _is_mountable(entry: str) -> bool:
+    """Whether httpx can read the pattern that it makes of this entry."""
+    return _is_url(entry if "://" in entry else f"all://{entry}" if _is_ipv4(entry) else f"all://*{entry}")
+
+
+def _is_url(text: str) -> bool:
+    import httpx  # here, because most deployments have no proxy
+
+    try:
+        httpx.URL(text)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return True
+
+
+def _is_ipv4(entry: str) -> bool:
+    try:
+        IPv4Address(entry.partition("/")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _is_ipv6(text: str) -> bool:

@@ -26,11 +26,12 @@ from tests.world import settings_for
 ENTRIES = (
     "localhost", "127.0.0.1", "10.0.0.0/8", ".acme.dev", "*.acme.dev", "acme.dev:8080", "http://acme.dev", "::1",
     "[::1]", "fd00::/8", "[fd00::]/8", "[::1]:80", "ü.dev", "a:b", "[::1", "fe80::1", "*",
+    "all://999.1.1.1", "http://1.2.3.999", "999.1.1.1", "1.2.3.4/99", "http://a:99999",
 )  # fmt: skip
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 PARTS = (
     "http://", "all://", "socks5://", "[", "]", "::1", "%eth0", ":80", ":", "/8", "a", ".dev", "*", "@", "u:p@", "#",
-    "?", "\n", " ", "ü", "10.0.0.1", "%41", "\x7f",
+    "?", "\n", " ", "ü", "10.0.0.1", "1.2.3.999",  "%41", "\x7f",
 )  # fmt: skip
 NO_ADDRESS = "must be the address of a proxy: http://, https:// or socks5://, a host and a port"
 
@@ -89,7 +90,10 @@ def test_a_function_starts_with_an_entry_that_its_client_cannot_read(tmp_path: P
         ("socks5://user:CANARY@127.0.0.1:1080", "is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'"),
         ("socks5h://127.0.0.1:1080", "is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'"),
         ("socks4://127.0.0.1:1080", NO_ADDRESS),
-        *((value, NO_ADDRESS) for value in ("ftp://a.dev", "http://[acme", "acme:port", "http://", "http://a b:80")),
+        *(
+            (value, NO_ADDRESS)
+            for value in ("ftp://a.dev", "http://[acme", "acme:port", "http://", "http://a b:80", "http://1.2.3.999:80")
+        ),
     ],
 )
 def test_a_proxy_that_no_client_can_use_stops_the_start(

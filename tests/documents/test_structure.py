@@ -78,9 +78,10 @@ def test_only_the_store_client_talks_to_redis() -> None:
 
 
 def test_only_the_store_and_providers_open_connections() -> None:
-    # URLs from callers or answers are called through egress.py; hooks/address.py only parses URLs with httpx.
+    # URLs from callers or answers are called through egress.py. hooks/address.py and proxies.py only parse with httpx.
     assert users_of("httpx") == {
         "shared/store/rest.py", "shared/providers/calls.py", "shared/egress.py", "shared/hooks/address.py",
+        "shared/proxies.py",
     }  # fmt: skip
     assert users_of("urllib.request", "requests", "aiohttp") == set()
     # They resolve, read why a connection failed, and end one at a deadline; none opens any.
