@@ -26,20 +26,32 @@ def proxies(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: url for name, url in found.items() if url}
 
 
-def faults_of_proxies(environ: Mapping[str, str], *, has_bucket: bool) -> list[str]:
-    """Returns which proxies no client could use, in words without their addresses, which may hold passwords."""
+def faults_of_proxies(environ: Mapping[str, str], *, bucket_host: str = "") -> list[str]:
+    """Returns which proxies no client could use, in words without their addresses, which may hold passwords.
+
+    NO_PROXY spares a host its proxy, but httpx makes the proxy's client all the same, unless it is ``*``.
+    """
     faults = []
+    spared = [part.strip() for part in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")]
     found = proxies(environ)
-    for name, url in found.items():
+    for name, url in found.items() if "*" not in spared else ():
         scheme = _scheme_of(url)
         if scheme not in SCHEMES:
             faults.append(f"{name} must be the address of a proxy: http://, https:// or socks5://, a host and a port")
         elif scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
             faults.append(f"{name} is a SOCKS proxy, which needs a package: pip install 'httpx[socks]'")
     of_bucket = "HTTPS_PROXY" if "HTTPS_PROXY" in found else "ALL_PROXY"
-    if has_bucket and found.get(of_bucket, "").lower().startswith("socks"):
+    has_proxy = bucket_host and not _is_spared(bucket_host, spared)
+    if has_proxy and found.get(of_bucket, "").lower().startswith("socks"):
         faults.append(f"{of_bucket} is a SOCKS proxy, which the bucket's client cannot use; set an HTTP proxy")
     return faults
+
+
+def _is_spared(host: str, entries: list[str]) -> bool:
+    """Whether obstore calls the host without a proxy. For it ``*`` stands for all names, and for no address."""
+    names = [entry.lower().removeprefix("*").removeprefix(".") for entry in entries if entry not in ("", "*")]
+    is_listed = any(host == name or host.endswith(f".{name}") for name in names)
+    return is_listed or ("*" in entries and not _is_ipv4(host) and not _is_ipv6(host))
 
 
 def readable(entries: str) -> tuple[list[str], list[str]]:

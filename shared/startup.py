@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -51,13 +52,20 @@ def load_settings() -> Settings:
         faults = [
             *provider_faults(settings),
             *store_faults(settings),
-            *faults_of_proxies(os.environ, has_bucket=settings.storage_scheme == "s3"),
+            *faults_of_proxies(os.environ, bucket_host=_bucket_host(settings)),
         ]
         if not faults:
             return settings
     if is_unread(environment):
         faults.append(f"{ENV_FILE} was not read, because SLUICE_ENV is not development in the environment itself")
     raise SettingsError(faults) from None
+
+
+def _bucket_host(settings: Settings) -> str:
+    """Returns the host of the bucket; '' without one."""
+    from shared.storage.links import Links
+
+    return urlsplit(Links(settings).server).hostname or "" if settings.storage_scheme == "s3" else ""
 
 
 def is_unread(environment: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_with_the_entries_that_are_kept_a_client_is_built(environment: pytest.Mo
 @settings(max_examples=100, deadline=None)
 def test_a_client_is_built_from_all_that_passes(text: str) -> None:
     kept, _ = readable(text)
-    proxied = {"HTTPS_PROXY": text} if not faults_of_proxies({"HTTPS_PROXY": text}, has_bucket=False) else {}
+    proxied = {"HTTPS_PROXY": text} if not faults_of_proxies({"HTTPS_PROXY": text}) else {}
     with pytest.MonkeyPatch.context() as environment:
         for name, value in {"ALL_PROXY": "http://127.0.0.1:1", "NO_PROXY": ",".join(kept), **proxied}.items():
             environment.setenv(name, value)
@@ -106,7 +107,42 @@ def test_a_socks_proxy_in_front_of_a_bucket_stops_the_start(environment: pytest.
     said = faults(environment, ALL_PROXY="socks5://127.0.0.1:1080", **BUCKET)
     assert "ALL_PROXY is a SOCKS proxy, which the bucket's client cannot use; set an HTTP proxy" in said
     environ = {"ALL_PROXY": "socks5://p", "HTTPS_PROXY": "http://p"}
-    assert len(faults_of_proxies(environ, has_bucket=True)) == 1
+    assert len(faults_of_proxies(environ, bucket_host="s3.acme.dev")) == 1
+
+
+@pytest.mark.parametrize(
+    ("spared", "host", "starts"),
+    [
+        ("*", "s3.acme.dev", True),
+        ("a.dev, *", "s3.acme.dev", True),
+        ("*", "10.0.0.7", False),  # obstore reads it as all names
+        ("s3.acme.dev", "s3.acme.dev", True),
+        (".acme.dev", "s3.acme.dev", True),
+        ("acme.dev", "s3.acme.dev", True),
+        ("10.0.0.7", "10.0.0.7", True),
+        ("acme.de", "s3.acme.dev", False),
+        ("me.dev", "s3.acme.dev", False),
+        ("", "s3.acme.dev", False),
+    ],
+)
+def test_a_bucket_that_no_proxy_spares_may_have_a_socks_proxy(spared: str, host: str, starts: bool) -> None:
+    environ = {"ALL_PROXY": "socks5://127.0.0.1:1080", "NO_PROXY": spared}
+    said = faults_of_proxies(environ, bucket_host=host)
+    assert starts == (not any("the bucket's client" in line for line in said))
+
+
+@pytest.mark.parametrize(("spared", "starts"), [("*", True), ("eu1-x.upstash.io", False)])
+def test_a_socks_proxy_without_its_package_stops_the_start_where_its_client_would_be_made(
+    environment: pytest.MonkeyPatch, spared: str, starts: bool
+) -> None:
+    environment.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    environment.setenv("NO_PROXY", spared)
+    try:
+        httpx.Client(verify=TLS).close()
+        is_made = True
+    except ImportError:
+        is_made = False
+    assert is_made == starts == (faults_of_proxies(os.environ) == [])
 
 
 def test_a_variable_in_lower_case_counts_first_and_an_empty_one_does_not() -> None:
