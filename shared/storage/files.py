@@ -29,6 +29,7 @@ CopyError = Literal[
     "too_large",
     "empty",
     "storage_unavailable",
+    "unresolved",
     "address_refused",
     "redirected",
 ]

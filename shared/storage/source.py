@@ -131,7 +131,8 @@ def _failure_of(error: Exception) -> CopyFailed:
     from shared.egress import EgressRefused
 
     if isinstance(error, EgressRefused):
-        return CopyFailed("address_refused", retryable=error.reason in ("unresolved", "lookup"))
+        is_unknown = error.reason in ("unresolved", "lookup")
+        return CopyFailed("unresolved" if is_unknown else "address_refused", retryable=is_unknown)
     # Errors of every class: httpx has some outside its tree, for a URL or a header that it cannot read. An unforeseen
     # error must not lose a file.
     log.info("source_unavailable", error=type(error).__name__)

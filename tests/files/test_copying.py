@@ -200,17 +200,17 @@ async def test_a_closed_port_is_unavailable(client: httpx.AsyncClient, bucket: B
         assert (caught.value.code, caught.value.retryable) == ("source_unavailable", True)
 
 
-async def test_a_refused_address_has_its_own_code(bucket: Bucket) -> None:
+async def test_a_refused_address_and_an_unknown_name_have_their_own_codes(bucket: Bucket) -> None:
     async def resolver(host: str, port: int) -> list[str]:
         if host.startswith("gone"):
             raise OSError
         return ["10.0.0.1"]
 
     async with guarded_client(Guard(resolver=resolver), httpx.Timeout(10)) as client:
-        for url, retryable in (("https://inside.acme.net/x", False), ("https://gone.acme.net/x", True)):
+        for host, code, retryable in (("inside", "address_refused", False), ("gone", "unresolved", True)):
             with pytest.raises(CopyFailed) as caught:
-                await copied(client, url, bucket)
-            assert (caught.value.code, caught.value.retryable) == ("address_refused", retryable)
+                await copied(client, f"https://{host}.acme.net/x", bucket)
+            assert (caught.value.code, caught.value.retryable) == (code, retryable)
 
 
 async def test_an_unreachable_storage_has_its_own_code(film: bytes, client: httpx.AsyncClient, s3: S3) -> None:
