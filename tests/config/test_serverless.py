@@ -194,3 +194,12 @@ def test_the_http_api_lets_only_so_many_calls_pass() -> None:
     assert stage == {"ThrottlingRateLimit": "${self:custom.rate}", "ThrottlingBurstLimit": "${self:custom.burst}"}
     assert resolved(DOCUMENT["custom"]["rate"].replace("param:rate, ", ""), {}) == "100"
     assert resolved(DOCUMENT["custom"]["burst"].replace("param:burst, ", ""), {"HTTP_BURST": "5"}) == "5"
+
+
+def test_the_statements_for_a_bucket_have_the_rights_that_the_documents_name() -> None:
+    rights = re.compile(r"s3:[A-Z]\w+")
+    described = (ROOT / "docs" / "deploy.md").read_text().partition("On Lambda the role")[2].partition("\n\n")[0]
+    template = (ROOT / "serverless.yml").read_text()
+    statements = template.partition("For a bucket without keys")[2].partition("FunctionRole:")[0]
+    assert set(rights.findall(statements)) == set(rights.findall(described)) > {"s3:ListBucket", "s3:PutObject"}
+    assert '"arn:aws:s3:::BUCKET"' in statements
