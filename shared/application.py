@@ -46,7 +46,8 @@ def create_app(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(BoundedBodies, seconds=min(MAX_BODY_TIME, settings.function_max_duration / 3))
+    seconds = min(MAX_BODY_TIME, settings.function_max_duration / 3)
+    app.add_middleware(BoundedBodies, seconds=seconds, max_upload=settings.upload_max_bytes)
     app.add_middleware(HeadAsGet)
     app.add_middleware(CommonHeaders, is_https=_is_https(settings))
     app.state.refusals = Refusals(lambda: settings.signing_key)

@@ -12,24 +12,37 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import InvalidRequest
+from shared.storage.links import ROUTE
 
 MAX_DRAINED = 256 * 1024  # bytes that are read and dropped, so that a client sees the answer and not a reset
 DRAIN_TIMEOUT = 1.0  # s
+MIN_RATE = 100_000  # bytes/s of an upload to the file route
 
 
 class BoundedBodies:
-    """Gives each request's body ``seconds`` to arrive. A part that comes later is InvalidRequest with 408."""
+    """Gives each request's body ``seconds`` to arrive. A part that comes later is InvalidRequest with 408.
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
+    An upload has as much longer as its declared length takes at MIN_RATE; of that, ``max_upload`` bytes count at most.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float, max_upload: int = 0) -> None:
         self._app = app
         self._seconds = seconds
+        self._max_upload = max_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, send, asyncio.get_running_loop().time() + self._seconds)
+        body = _Body(receive, send, asyncio.get_running_loop().time() + self._seconds_of(scope))
         await self._app(scope, body.receive, body.send)
+
+    def _seconds_of(self, scope: Scope) -> float:
+        if scope["method"] != "PUT" or not scope["path"].startswith(ROUTE):
+            return self._seconds
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        size = int(declared) if declared.isdigit() and len(declared) < 20 else 0
+        return self._seconds + min(size, self._max_upload) / MIN_RATE
 
 
 class _Body:

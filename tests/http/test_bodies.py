@@ -3,12 +3,16 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import httpx
-from starlette.responses import StreamingResponse
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from shared.clock import SystemClock
+from shared.errors import InvalidRequest
 from shared.operations import OPERATIONS
 from shared.providers.replicate_api import Replicate
 from shared.requests.bodies import DRAIN_TIMEOUT, BoundedBodies
@@ -73,6 +77,43 @@ async def test_a_body_that_does_not_come_is_408_and_its_connection_is_closed(val
             assert await wire.status() == 408
             await wire.ended()
             await dripping
+
+
+async def send_parts(wire: Wire, number: int) -> None:
+    with suppress(ConnectionError):
+        for _ in range(number):
+            await wire.send(b"x" * 20_000)
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "declared", "status"),
+    [
+        ("PUT", "/api/files/uploads/x", 400_000, 200),
+        ("POST", "/api/files/uploads/x", 400_000, 408),
+        ("PUT", "/api/jobs/job_1", 400_000, 408),
+        ("PUT", "/api/files/uploads/x", 10**12, 408),  # more than may be uploaded gives no more time
+    ],
+)
+async def test_only_an_upload_has_time_by_its_declared_length(
+    method: str, path: str, declared: int, status: int
+) -> None:
+    """The parts come at twice the least rate, and take ten times as long as another body may."""
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await Request(scope, receive).body()
+        except InvalidRequest as late:
+            await Response(status_code=late.http_status)(scope, receive, send)
+        else:
+            await Response(status_code=200 if len(body) == declared else 500)(scope, receive, send)
+
+    max_upload = 1000 if declared > 400_000 else 400_000
+    async with served(BoundedBodies(reads, 0.2, max_upload)) as port, connected(port) as wire, asyncio.timeout(30):
+        await wire.send(head(method, path, Content_Length=str(declared)))
+        sending = asyncio.create_task(send_parts(wire, 20))
+        assert await wire.status() == status
+        await sending
 
 
 async def test_a_small_body_that_is_not_read_keeps_its_connection(valkey_world: World) -> None:
