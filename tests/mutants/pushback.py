@@ -56,6 +56,12 @@ MUTANTS: tuple[Mutant, ...] = (
         part="if best.suspicion > 0 and #own >= MAX_LOOKS then",
     ),
     lua(
+        "a claim looks for a probe at the same page each time", "probes",
+        "pages turn with time", "0",
+        *suspects("an_innocent_job_among_many_of_suspects_is_found_though_none_of_them_is_sent[memory-5]"),
+        part="math.floor(head.time / 1000) * GOLDEN % 1",
+    ),
+    lua(
         "suspects probe one after the other", "probes",
         "suspects wait", "if false then",
         *suspects(f"{OUTAGE}[memory-acme/video]"),

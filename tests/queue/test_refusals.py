@@ -114,7 +114,7 @@ async def test_many_forbidden_jobs_of_one_user_do_not_probe_one_after_the_other(
 async def test_an_innocent_job_far_behind_refused_ones_is_found(
     any_store: RunningServer | None, clock: ManualClock, choosy: ChoosyProvider
 ) -> None:
-    """A claim looks at 50 ready jobs of a lane for a probe, and after each refusal at 50 others."""
+    """A claim looks at 50 ready jobs of a lane for a probe, and at 50 others each time."""
     changes: dict[str, Any] = {"max_user_tasks": 400, "max_concurrent_tasks": 1}
     async with make_world(any_store, clock, {"replicate": choosy}, **changes) as world:
         for _ in range(320):
@@ -124,7 +124,7 @@ async def test_an_innocent_job_far_behind_refused_ones_is_found(
             await run(world)
             world.manual.advance(1.25 * PAUSE + 1)
             probes += 1
-        assert 3 < probes <= 8
+        assert 1 < probes <= 12
 
 
 async def test_a_probe_is_of_another_model_and_another_user_if_there_is_one(world: World) -> None:

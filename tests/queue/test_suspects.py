@@ -53,6 +53,28 @@ async def test_a_refusal_of_a_job_that_nothing_speaks_against_pauses_the_provide
     assert (await gates(world))["~p0"] > world.manual.true_now
 
 
+@pytest.mark.parametrize("seconds", [5, 60])
+async def test_an_innocent_job_among_many_of_suspects_is_found_though_none_of_them_is_sent(
+    world: World, choosy: ChoosyProvider, seconds: int
+) -> None:
+    """Each claim looked at the same page of 50 jobs, since only a refusal turned it: the job waited for 7 minutes."""
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    for n in range(170):
+        await world.enqueue(f"user{n}", model=FORBIDDEN, priority=5)
+    innocent = await world.enqueue("innocent", priority=4)
+    for n in range(100):
+        await world.enqueue(f"later{n}", model=FORBIDDEN, priority=3)
+    claims = 0
+    while await state(world, innocent) != "running" and claims < 40:
+        await run(world)
+        world.manual.advance(seconds)
+        claims += 1
+    assert claims <= 10, "five pages"
+
+
 NO_CREDIT = Throttled("billing", PAUSE, 402)
 BAD = {"input": {"prompt": "bad"}}
 GUILTY: dict[str, list[tuple[str, dict[str, Any]]]] = {

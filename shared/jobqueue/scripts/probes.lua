@@ -1,6 +1,7 @@
 -- Which jobs try a provider whose pause is over, and a model whose circuit's time is over. A verb that uses this names
 -- index, root, lanes, check_interval and key_tasks, and notes in the head its `time` by the store's clock.
-local MAX_LOOKS = 50 -- ready jobs of a lane that may be a probe; the next page of them after each refusal
+local MAX_LOOKS = 50 -- ready jobs of a lane that may be a probe; then others of them, see next_page
+local GOLDEN = 0.6180339887 -- its multiples, less their integers, lie evenly between 0 and 1
 local START = { -- what must be read of a job to start it
   'attempt',
   'lane',
@@ -77,15 +78,17 @@ local function find_probe(head, known, list, best)
   end
 end
 
--- Further ready jobs of a provider's lanes, whose first ones are all like those that were refused. Each refusal shows
--- the next page.
-local function next_page(room, provider, known)
-  local list = {}
+-- Further ready jobs of a provider's lanes, whose first ones are all like those that were refused. Time turns the
+-- pages, also for claims as far apart as ticks are; so does each refusal.
+local function next_page(head, room, provider, known)
+  local list, refusals = {}, tonumber(known.refusals or '0')
+  local turn = math.floor(head.time / 1000) * GOLDEN % 1 -- mutant: pages turn with time
   for _, lane in ipairs(numbers(arg.lanes)) do
     if provider_of(lane) == provider and has_room(room, lane) then
       local first, last = score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0)
-      local pages = math.ceil(redis.call('ZCOUNT', key.index, first, last) / MAX_LOOKS) - 1
-      local offset = text(MAX_LOOKS * (1 + tonumber(known.refusals or '0') % math.max(1, pages)))
+      local pages = math.max(1, math.ceil(redis.call('ZCOUNT', key.index, first, last) / MAX_LOOKS) - 1)
+      local page = (refusals + math.floor(turn * pages)) % pages
+      local offset = text(MAX_LOOKS * (1 + page))
       local flat = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES', 'LIMIT', offset, MAX_LOOKS)
       for i = 1, #flat, 2 do
         add(list, { id = flat[i], score = number_of(tonumber(flat[i + 1])), lane = lane })
@@ -114,7 +117,7 @@ local function choose_probe(head, room, list, provider)
   local own, is_listed = candidates_of(room, list, provider)
   find_probe(head, known, own, best)
   if best.suspicion > 0 and #own >= MAX_LOOKS then -- mutant: further probes
-    find_probe(head, known, next_page(room, provider, known), best)
+    find_probe(head, known, next_page(head, room, provider, known), best)
   end
   if best.suspicion > 0 and head.time < tonumber(known.suspects_until or '0') then -- mutant: suspects wait
     prober[provider] = ''
