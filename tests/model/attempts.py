@@ -6,7 +6,7 @@ from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
 from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
 from tests.model.circuits import count_failure
-from tests.model.refusals import absolve, lift, refuse, settle, settle_pause
+from tests.model.refusals import absolve, lift, refuse, settle, settle_late, settle_pause
 from tests.model.state import Job, Model, user_of
 from tests.model.users import end, release_held, reseat, yield_seats
 
@@ -49,6 +49,7 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
         return ["already", job["outcome"], model.waiting(now), job.get("other", "")]
     if job["state"] == "done":
         _count_double(model, job, prediction if outcome == job["outcome"] == "completed" else "")
+        settle_late(model, job, attempt, now, True)
         return ["stale"]
     is_other = attempt == job["attempt"] and recorded not in ("", prediction)
     if attempt > job["attempt"] or is_other or not _may_end(job, attempt, outcome):
@@ -111,6 +112,7 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     recorded = job.get("prediction", "")
     at_provider = job["attempt"] == attempt and job["state"] in ("submitting", "running")
     if not at_provider or "" != prediction != recorded != "":
+        settle_late(model, job, attempt, now, bool(prediction))
         return ["stale"]
     if prediction and not recorded:
         model.owners[prediction] = f"{name}:{attempt}:"
@@ -181,6 +183,8 @@ def snooze(model: Model, call: Call, reply: Any) -> Any:
         left_seat = job["state"] == "backlog" and "due_at" in job
         return ["delayed", str(job["due_at"])] if left_seat else _closed(job)
     if (job["attempt"], job["state"]) != (attempt, "submitting") or call["token"] not in ("", job["token"]):
+        if call["token"] in ("", job.get("token")):
+            settle_late(model, job, attempt, now)
         return ["stale"]
     delay, faults = call.number("delay"), 0
     unknown.settle(model, name, "reported")
@@ -295,6 +299,8 @@ def trip(model: Model, call: Call, reply: Any) -> Any:
     name, attempt, now = call["id"], call.number("attempt"), call.number("now")
     job = model.jobs.get(name)
     if not job or (job["attempt"], job["state"]) != (attempt, "submitting") or job.get("lost") == attempt:
+        if job:
+            settle_late(model, job, attempt, now)
         return ["stale"]
     job["tripped"] = attempt
     unknown.note(model, name)

@@ -102,5 +102,11 @@ def settle(model: Model, job: Job, now: int, is_accepted: bool = False) -> None:
             model.set_gate(gate, now)
 
 
+def settle_late(model: Model, job: Job, attempt: int, now: int, is_accepted: bool = False) -> None:
+    """Ends the probes of a job that an earlier attempt's success has ended: its current attempt is answered."""
+    if (job["state"], job["attempt"]) == ("done", attempt):
+        settle(model, job, now, is_accepted)
+
+
 def is_probe_of(model: Model, job: Job, gate: str) -> bool:
     return bool(job.get("probe")) and model.gate(gate) == job["lease_until"]

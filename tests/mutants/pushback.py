@@ -111,6 +111,11 @@ MUTANTS: tuple[Mutant, ...] = (
         *refusals("a_late_success_of_an_earlier_attempt_leaves_the_probe_of_the_current_one"),
     ),
     lua(
+        "a probe of a job that is over keeps its provider shut", "pauses",
+        "late answer", "",
+        *refusals("a_probe_of_a_job_that_is_over_lets_another_one_probe_when_it_fails[memory-tripped]"),
+    ),
+    lua(
         "many refused users make a lifted pause unknown", "pauses",
         "lifted pause", "",
         *suspects("many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is_not"),

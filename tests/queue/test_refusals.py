@@ -214,20 +214,48 @@ async def test_a_probe_without_a_result_lets_another_job_be_the_probe_at_once(wo
 
 async def test_a_late_success_of_an_earlier_attempt_leaves_the_probe_of_the_current_one(world: World) -> None:
     """A second probe was sent while the answer of the first one was to come."""
-    queue = world.runtime.queue
-    probe = await world.enqueue("bob", start=True)
-    await queue.record(probe, 1, "p1")
-    await queue.fail(probe, 1, "p1", code="timeout", detail="", retryable=True)
-    await world.enqueue("ada", model=FORBIDDEN)
-    await run(world)
-    world.manual.advance(1.25 * PAUSE + 3600)
-    (row,) = (await queue.claim(10)).started
-    assert (row.id, row.attempt, row.probe) == (probe, 2, "~p0")
-    assert (await queue.finish(probe, 1, "p1", "completed", {"output": "1"})).word == "finished"
+    probe = await a_probe_of_a_completed_job(world)
     await world.enqueue("eve")
     assert await started(world) == []
-    await queue.record(probe, 2, "p2", probe="~p0")
+    await world.runtime.queue.record(probe, 2, "p2", probe="~p0")
     assert len(await started(world)) == 2
+
+
+@pytest.mark.parametrize("answer", ["refused", "put back", "put back by another", "tripped", "rejected"])
+async def test_a_probe_of_a_job_that_is_over_lets_another_one_probe_when_it_fails(world: World, answer: str) -> None:
+    """The provider stayed shut until the probe's lease was over, since the answer came for a job that had ended."""
+    queue = world.runtime.queue
+    probe = await a_probe_of_a_completed_job(world)
+    await world.enqueue("eve")
+    for _ in range(2):  # a repeat too
+        word = "stale"
+        match answer:
+            case "refused":
+                answered = await queue.snooze(probe, 2, delay=60, code="provider_auth", status=403, pause=True)
+                word = answered.word
+            case "put back" | "put back by another":
+                token = "" if answer == "put back" else "another"
+                word = (await queue.snooze(probe, 2, delay=30, code="provider_down", token=token)).word
+            case "tripped":
+                await queue.trip(probe, 2, look_in=15)
+            case _:
+                word = (await queue.fail(probe, 2, "", code="invalid_input", detail="", retryable=False)).word
+        assert word == "stale"
+    is_free = answer != "put back by another"
+    assert (len(await started(world)) == 1) == is_free
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+async def test_a_probe_of_a_job_that_is_over_ends_the_pause_by_the_news_of_its_prediction(
+    world: World, end: str
+) -> None:
+    queue = world.runtime.queue
+    probe = await a_probe_of_a_completed_job(world)
+    if end == "completed":
+        assert (await queue.finish(probe, 2, "p2", "completed", {"output": "2"})).word == "stale"
+    else:
+        await queue.fail(probe, 2, "p2", code="timeout", detail="", retryable=True)
+    assert "~p0" not in await gates(world)
 
 
 async def test_an_operator_sees_why_a_provider_is_paused_and_lifts_it(world: World, choosy: ChoosyProvider) -> None:
@@ -260,6 +288,21 @@ async def a_probe(world: World) -> str:
     (probe,) = (await world.runtime.queue.claim(1)).started
     assert (probe.id, probe.probe) == (job, "~p0") and await state(world, refused) == "queued"
     return job
+
+
+async def a_probe_of_a_completed_job(world: World) -> str:
+    """The job whose second attempt is the probe of a paused provider, while its first one has completed it."""
+    queue = world.runtime.queue
+    probe = await world.enqueue("bob", start=True)
+    await queue.record(probe, 1, "p1")
+    await queue.fail(probe, 1, "p1", code="timeout", detail="", retryable=True)
+    await world.enqueue("ada", model=FORBIDDEN)
+    await run(world)
+    world.manual.advance(1.25 * PAUSE + 3600)
+    (row,) = (await queue.claim(10)).started
+    assert (row.id, row.attempt, row.probe) == (probe, 2, "~p0")
+    assert (await queue.finish(probe, 1, "p1", "completed", {"output": "1"})).word == "finished"
+    return probe
 
 
 async def explained(world: World, job: str) -> str:

@@ -50,7 +50,9 @@ local function replay()
     if f.state == 'done' then return replay_end(arg.id, f) end
     return { 'already' }
   end
-  return is_stale() and { 'stale' } or nil
+  if not is_stale() then return nil end
+  settle_late(f, is_accepted)
+  return { 'stale' }
 end
 
 -- Whether another attempt may help. A quotation mark inside a detail is escaped, so only a code can match.

@@ -46,6 +46,7 @@ local function replay()
     settle(arg.id, f)
     if f.prediction ~= arg.prediction then
       if f.outcome == 'completed' and arg.outcome == 'completed' then count_double() end
+      settle_late(f, true)
       return { 'stale' }
     end
     return { 'already', f.outcome, has_waiting(), f.other or '' } -- mutant: other

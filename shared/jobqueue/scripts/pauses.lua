@@ -6,7 +6,7 @@
 --   suspects_until    until when a probe in the pause is a job that nothing speaks against, or there is none
 --   model:<model> user:<share>  the last pause in which a job of it was refused; a `+` behind it: another job was
 --                     accepted after one of its refusals
--- A verb that uses this names index and root; one that may end a probe also now.
+-- A verb that uses this names index and root; one that may end a probe also now, one of a late answer also attempt.
 local PAUSE_TTL = 3600 -- s
 local MAX_REFUSED = 200 -- fields of models and users; beyond them all of them are forgotten
 
@@ -132,6 +132,11 @@ end
 local function settle_probe(f, is_accepted)
   settle_pause(f, is_accepted)
   settle_circuits(f)
+end
+
+-- Ends the probes of a job that a late success of an earlier attempt has ended, once its current attempt is answered.
+local function settle_late(f, is_accepted)
+  if f.state == 'done' and f.attempt == arg.attempt then settle_probe(f, is_accepted) end -- mutant: late answer
 end
 
 -- The models that a job was refused of since the pause began.

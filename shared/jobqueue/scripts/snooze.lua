@@ -132,7 +132,10 @@ end
 if not f.attempt or is_replaced(f) then return { 'stale' } end
 local repeated = replay()
 if repeated then return repeated end
-if is_stale() then return { 'stale' } end
+if is_stale() then
+  if arg.token == '' or f.token == arg.token then settle_late(f) end
+  return { 'stale' }
+end
 
 local snoozes = text(tonumber(f.snoozes or '0') + 1) -- mutant: snoozes
 local fields = { snoozes = snoozes, closed_attempt = arg.attempt }

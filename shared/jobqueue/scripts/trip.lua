@@ -25,7 +25,11 @@ local f = read(
   'lease_until',
   'failed_in'
 )
-if f.attempt ~= arg.attempt or is_replaced(f) or f.state ~= 'submitting' then return { 'stale' } end
+if f.attempt ~= arg.attempt or is_replaced(f) then return { 'stale' } end
+if f.state ~= 'submitting' then
+  settle_late(f)
+  return { 'stale' }
+end
 if f.lost == arg.attempt then return { 'stale' } end -- mutant: once
 local fields, look_in = { tripped = arg.attempt }, tonumber(arg.look_in)
 if look_in then fields.overdue_at = text(tonumber(arg.now) + look_in) end
