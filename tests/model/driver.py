@@ -232,7 +232,7 @@ class Driver(RuleBasedStateMachine):
             case "trip":
                 return self.queue.trip(job, attempt)
             case _:
-                code, is_refused = ("provider_auth" if how == "refuse" else "x"), how in ("pause", "refuse")
+                code, is_refused = {"refuse": "provider_auth"}.get(how, "rate_limited"), how in ("pause", "refuse")
                 return self.queue.snooze(job, attempt, delay=5, code=code, status=403, pause=is_refused)
 
     def report(self, job: str, attempt: int, said: Prediction, caller: Caller) -> None:

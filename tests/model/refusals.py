@@ -23,12 +23,20 @@ def pause_of(known: Refusals) -> int:
 def is_disproved(known: Refusals, name: str) -> bool:
     """Whether another job was accepted after one with this name was refused."""
     noted = known.get(name, "0")
-    return noted.endswith("+") or 0 < int(noted) <= int(known.get("lifted", 0))
+    is_lifted = 0 < int(noted.rstrip("+-")) <= int(known.get("lifted", 0))
+    return noted.endswith("+") or (is_lifted and not noted.endswith("-"))
+
+
+def mark_of(known: Refusals, name: str, code: str) -> str:
+    """What is noted behind the pause; ``-`` if all its refusals were 429."""
+    if is_disproved(known, name):
+        return "+"
+    return "-" if code == "rate_limited" and known.get(name, "-").endswith("-") else ""
 
 
 def likeness(known: Refusals, job: Job) -> int:
     """How much a job is like those that were refused in this pause; 4 if it was refused itself."""
-    of_model, of_user = (pause_of(known) == int(known.get(name, "0").rstrip("+")) for name in names_of(job))
+    of_model, of_user = (pause_of(known) == int(known.get(name, "0").rstrip("+-")) for name in names_of(job))
     return 4 * bool(job.get("refusals")) + 2 * of_model + of_user
 
 
@@ -68,7 +76,7 @@ def refuse(model: Model, job: Job, now: int, delay: int, said: Refusals) -> tupl
     pause = pause_of(known) if goes_on else max(now, pause_of(known) + 1)
     model.set_gate(gate, max(0 if is_probe else held_until or 0, now if is_soft else now + delay))
     before = int(known.get("refusals", 0)) if pause == pause_of(known) else 0
-    marks = {name: f"{pause}{'+' if is_disproved(known, name) else ''}" for name in blamed(known, job)}
+    marks = {name: f"{pause}{mark_of(known, name, said['code'])}" for name in blamed(known, job)}
     marks["suspects_until"] = str(now + delay)
     noted = {**said, **marks, "since": str(pause), "at": str(now), "refusals": str(before + 1)}
     model.refusals[str(provider)] = {**known, **noted}

@@ -84,6 +84,17 @@ MUTANTS: tuple[Mutant, ...] = (
         *suspects(f"{INNOCENT}[memory-one user, the model of all]"),
     ),
     lua(
+        "a 429 makes its user a suspect", "pauses",
+        "mark of a 429", "return ''",
+        *suspects("too_many_submissions_make_no_user_a_suspect"),
+    ),
+    lua(
+        "a 429 hides a refusal that others disprove", "pauses",
+        "mark of a 429", "",
+        *suspects("a_user_who_is_refused_for_another_reason_than_a_429_is_a_suspect[memory-codes1]"),
+        part="and is_first ",
+    ),
+    lua(
         "a user whose refused job was accepted stays a suspect", "pauses",
         "absolved user", "{ model }",
         *suspects("refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model"),

@@ -144,6 +144,39 @@ async def test_a_suspect_that_was_not_refused_in_this_pause_waits_all_the_same(
     assert await state(world, innocent) == "running"
 
 
+async def test_too_many_submissions_make_no_user_a_suspect(world: World, choosy: ChoosyProvider) -> None:
+    """One 429, and for hours the user's jobs waited for a minute after each refusal of a suspect."""
+    choosy.outcomes = [Throttled("rate_limited", 30, 429)]
+    limited = await world.enqueue("ada")
+    await run(world)
+    await world.runtime.queue.cancel(limited, "app")
+    await world.enqueue("bob")
+    await ticks(world, 2)
+    await make_suspects(world, choosy, ["eve"], "acme/still")
+    choosy.refuses = {FORBIDDEN: NO_CREDIT}
+    for _ in range(2):
+        await world.enqueue("eve", model=FORBIDDEN, priority=5)
+        innocent = await world.enqueue("ada", model="acme/still")
+        await run(world)
+        assert await state(world, innocent) == "running"
+        await finish_all(world)
+
+
+@pytest.mark.parametrize("codes", [("rate_limited", "billing"), ("billing", "rate_limited")])
+async def test_a_user_who_is_refused_for_another_reason_than_a_429_is_a_suspect(
+    world: World, codes: tuple[str, str]
+) -> None:
+    queue = world.runtime.queue
+    for code in codes:
+        await world.enqueue("ada")
+        world.manual.advance(1.25 * PAUSE + 1)
+        (row,) = (await queue.claim(1)).started
+        await queue.snooze(row.id, row.attempt, delay=60, code=code, status=402, pause=True)
+    share = str(await world.raw("HGET", queue.keys.job(row.id), "share"))
+    since, noted = await world.raw("HMGET", queue.keys.refusals(0), "since", f"user:{share}")
+    assert noted == since
+
+
 async def test_refused_jobs_that_are_accepted_after_all_free_their_users_and_their_model(
     world: World, choosy: ChoosyProvider
 ) -> None:

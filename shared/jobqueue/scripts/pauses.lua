@@ -5,7 +5,7 @@
 --   refusals          since the pause began
 --   suspects_until    until when a probe in the pause is a job that nothing speaks against, or there is none
 --   model:<model> user:<share>  the last pause in which a job of it was refused; a `+` behind it: another job was
---                     accepted after one of its refusals
+--                     accepted after one of its refusals; a `-`: each refusal was a 429, which others never disprove
 -- A verb that uses this names index and root; one that may end a probe also now, one of a late answer also attempt.
 local PAUSE_TTL = 3600 -- s
 local MAX_REFUSED = 200 -- fields of models and users; beyond them all of them are forgotten
@@ -30,7 +30,16 @@ local function names_of(f) return 'model:' .. run_of(f.model), 'user:' .. (f.sha
 local function refusal_of(known, name)
   local noted = known[name] or '0'
   local pause = tonumber(string.match(noted, '%d+'))
-  return pause, pause > 0 and (pause <= known.lifted or string.sub(noted, -1) == '+')
+  local mark = string.sub(noted, -1)
+  return pause, pause > 0 and mark ~= '-' and (pause <= known.lifted or mark == '+')
+end
+
+-- What is noted behind the pause of a model's or user's refusal. Too many submissions are never their own fault.
+local function mark_of(known, name, code)
+  local _, is_disproved = refusal_of(known, name)
+  if is_disproved then return '+' end
+  local is_first = not known[name] or string.sub(known[name], -1) == '-'
+  return code == 'rate_limited' and is_first and '-' or '' -- mutant: mark of a 429
 end
 
 -- How likely a job is refused as others were in this pause, from 0: the best probe is the least likely.
@@ -78,8 +87,7 @@ local function note_refusal(provider, known, f, pause, said)
   local fields = { since = text(pause), at = said.at, code = said.code, status = said.status }
   fields.refusals, fields.suspects_until = text(refusals + 1), said.suspects_until
   for _, name in ipairs(blamed(known, f)) do -- mutant: blamed
-    local _, is_disproved = refusal_of(known, name)
-    fields[name] = text(pause) .. (is_disproved and '+' or '')
+    fields[name] = text(pause) .. mark_of(known, name, said.code)
   end
   local size = 0
   for _ in pairs(known) do
