@@ -36,7 +36,7 @@ def mark_of(known: Refusals, name: str, code: str) -> str:
 
 def likeness(known: Refusals, job: Job) -> int:
     """How much a job is like those that were refused in this pause; 4 if it was refused itself."""
-    of_model, of_user = (pause_of(known) == int(known.get(name, "0").rstrip("+-")) for name in names_of(job))
+    of_model, of_user = (pause_of(known) == int(known.get(name, "-1").rstrip("+-")) for name in names_of(job))
     return 4 * bool(job.get("refusals")) + 2 * of_model + of_user
 
 

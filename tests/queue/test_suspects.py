@@ -1,5 +1,6 @@
 """What was refused while the provider accepted others makes no innocent job wait for more than a create."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
 from shared.providers.base import Throttled
-from tests.queue.providers import FORBIDDEN, PAUSE, ChoosyProvider, finish_all, gates, run, state, ticks
+from tests.queue.providers import FORBIDDEN, PAUSE, ChoosyProvider, finish_all, gates, run, started, state, ticks
 from tests.world import World, make_world
 
 
@@ -204,6 +205,21 @@ async def test_many_refused_users_are_forgotten_and_the_pause_that_was_lifted_is
     world.manual.advance(1.25 * PAUSE + 1)
     await run(world)
     assert len(await suspects(world)) <= 3 and await world.raw("HGET", refusals, "lifted") == lifted
+
+
+async def test_once_the_refusals_are_forgotten_a_claim_reads_one_job_for_a_probe(valkey_world: World) -> None:
+    """Each job counted as refused in this pause, so a claim read all of them."""
+    jobs = [await valkey_world.enqueue(f"user{n}") for n in range(9)]
+    await valkey_world.runtime.controls.set_gates({"~p0": valkey_world.manual.true_now})
+    before = await reads(valkey_world)
+    assert await started(valkey_world) == jobs[:1]
+    assert await reads(valkey_world) <= before + 2
+
+
+async def reads(world: World) -> int:
+    """How many reads of a hash's fields the engine has counted."""
+    found = re.search(r"cmdstat_hmget:calls=(\d+)", str(await world.raw("INFO", "commandstats")))
+    return int(found[1]) if found else 0
 
 
 async def suspects(world: World) -> list[str]:

@@ -26,12 +26,12 @@ end
 -- The fields of a job's model and user.
 local function names_of(f) return 'model:' .. run_of(f.model), 'user:' .. (f.share or '') end
 
--- The pause in which a model or a user was refused last, and whether another job was accepted after a refusal.
+-- The pause in which a model or a user was refused last, or nil, and whether another job was accepted after a refusal.
 local function refusal_of(known, name)
-  local noted = known[name] or '0'
-  local pause = tonumber(string.match(noted, '%d+'))
-  local mark = string.sub(noted, -1)
-  return pause, pause > 0 and mark ~= '-' and (pause <= known.lifted or mark == '+')
+  local noted = known[name]
+  if not noted then return nil, false end
+  local pause, mark = tonumber(string.match(noted, '%d+')), string.sub(noted, -1)
+  return pause, mark ~= '-' and (pause <= known.lifted or mark == '+')
 end
 
 -- What is noted behind the pause of a model's or user's refusal. Too many submissions are never their own fault.
