@@ -164,7 +164,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     lua(
         "a claim writes any number of parts in one command", "claim",
-        "many parts", "redis.call(command, key.index, unpack(parts))",
+        "many parts", "redis.call(command, set, unpack(parts))",
         *circuit("a_claim_drops_any_number_of_lost_jobs[memory]"),
     ),
     lua(

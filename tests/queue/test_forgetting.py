@@ -130,3 +130,18 @@ async def test_a_deleted_job_leaves_no_entry_even_if_its_end_had_stopped_half_wa
         await world.runtime.history.delete(job_id, "app")
         left = [row for row in await world.raw("ZRANGE", keys.index, "0", "-1") if job_id in row]
         assert left == [] and await world.raw("EXISTS", keys.job(job_id)) == 0
+
+
+async def test_a_batch_that_was_retried_any_number_of_times_is_forgotten(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """One command dropped its events, and Lua gives a command 8,000 parts at most."""
+    async with make_world(any_store, clock) as world:
+        keys, job_id = world.runtime.queue.keys, await world.enqueue()
+        await world.runtime.queue.cancel(job_id, "app")
+        await world.raw("HSET", keys.job(job_id), "batch", "b1")
+        ended = ("owner", "app", "ended_at", "1", "rounds", "9000", "hook_lane", "ten")
+        await world.raw("HSET", keys.batch("b1"), *ended)
+        await world.raw("ZADD", keys.lane_rows("ten"), "1", "batch|b1", "1", "batch9000|b1")
+        await world.runtime.history.delete(job_id, "app", batch_too=True)
+        assert await world.raw("EXISTS", keys.job(job_id), keys.batch("b1"), keys.lane_rows("ten")) == 0

@@ -389,10 +389,10 @@ local function start_all(head, room, list, is_expired)
   end
 end
 
--- Writes any number of parts into the index, or removes them.
-local function write_index(command, parts)
+-- Writes any number of parts into a sorted set, or removes them.
+local function write_parts(command, set, parts)
   for first = 1, #parts, MAX_PARTS do
-    redis.call(command, key.index, unpack(parts, first, math.min(first + MAX_PARTS - 1, #parts))) -- mutant: many parts
+    redis.call(command, set, unpack(parts, first, math.min(first + MAX_PARTS - 1, #parts))) -- mutant: many parts
   end
 end
 
@@ -423,12 +423,12 @@ local function write()
     write_fields(job_key(job.id), { state = 'delayed', due_at = job.due_at, snooze_code = job.code })
   end
   for held, members in pairs(plan.held) do
-    redis.call('ZADD', held, unpack(members))
+    write_parts('ZADD', held, members)
     redis.call('PEXPIRE', held, 2 * MAX_HELD)
   end
-  write_index('ZADD', plan.moves)
+  write_parts('ZADD', key.index, plan.moves)
   if #plan.lost > 0 then
-    write_index('ZREM', plan.lost) -- mutant: lost
+    write_parts('ZREM', key.index, plan.lost) -- mutant: lost
     redis.call('HINCRBY', key.stats, 'missing', #plan.lost / 3)
   end
   for _, owner in ipairs(plan.passed_on) do
