@@ -46,7 +46,7 @@ def end(
     # The current attempt's probe goes on if an earlier attempt has succeeded.
     if outcome != "completed" or is_accepted:
         settle(model, job, now, is_accepted)
-    _pass_slot_on(model, before, now)
+    _pass_slot_on(model, name, before, now)
     if job["heirs"] == "1" and was != "backlog":
         if job.get("amid") == "1":
             yield_seats(model, user, now)
@@ -54,8 +54,10 @@ def end(
     return follow
 
 
-def _pass_slot_on(model: Model, job: Job, now: int) -> None:
+def _pass_slot_on(model: Model, name: str, job: Job, now: int) -> None:
     """Makes another held job of its key ready if the ended one had a slot, or was ready for one."""
+    if is_held(job):
+        model.held.get(job["owner"], {}).pop(name, None)
     if job["state"] in ("submitting", "running"):
         release_held(model, job, now)
     if is_released(job):
@@ -75,6 +77,11 @@ def release_held(model: Model, job: Job, now: int) -> None:
         release_next(model, job["owner"], now)
 
 
+def is_held(job: Job) -> bool:
+    """Whether it waits for a slot of its key."""
+    return (job.get("state"), job.get("snooze_code")) == ("delayed", "key_limit")
+
+
 def is_released(job: Job) -> bool:
     """Whether it was held, and is ready for a free slot of its key."""
     return bool(job["state"] == "queued" and job.get("snooze_code") == "key_limit")
@@ -86,7 +93,7 @@ def release_next(model: Model, owner: str, now: int) -> None:
     for name in sorted(held, key=lambda name: (held[name], name))[:10]:
         del held[name]
         job = model.jobs.get(name, {})
-        if (job.get("state"), job.get("snooze_code")) == ("delayed", "key_limit"):
+        if is_held(job):
             is_able = not is_idle(model, job, now)
             job.update(state="queued", snooze_code="key_limit" if is_able else "")
             model.put(name, READY + job["lane"], job["score"])

@@ -56,6 +56,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SHARES}a_held_job_starts_when_a_better_one_of_its_key_cannot[memory-later circuit]",
     ),
     lua(
+        "held jobs that are over stay in the list of those that wait", "ending",
+        "held job that is over", "",
+        f"{SHARES}a_slot_goes_to_a_held_job_behind_many_that_were_cancelled[memory]",
+    ),
+    lua(
         "held jobs are not looked at", "claim",
         "looks at held jobs", "MAX_HELD",
         f"{SHARES}a_held_job_starts_when_a_better_one_of_its_key_cannot[memory-later pause]",

@@ -162,7 +162,8 @@ local function end_itself(id, f, outcome, fields, more)
 end
 
 -- Makes the next job of the key and of the user ready, if others wait for this one's slot or seat.
-local function pass_on(f)
+local function pass_on(id, f)
+  if is_held(f) then redis.call('ZREM', held_key(f.owner), id) end -- mutant: held job that is over
   if is_at_provider(f.state) then release_held(f) end
   if is_released(f) then release_next(f.owner) end -- mutant: release passed on
   -- `heirs` is noted when others begin to wait for its seat; a set cannot be asked for nothing.
@@ -176,14 +177,14 @@ end
 -- Removes an ended job from where it is found: at last from the index, or from its batch's queue, which a sweep reads.
 local function leave(id, f, outcome)
   if not f.batch then
-    pass_on(f)
+    pass_on(id, f)
     leave_index(id, f, outcome)
     return
   end
   leave_index(id, f, outcome)
   redis.call('ZREM', batch_queue_key(f.batch), id)
   end_batch(f)
-  pass_on(f)
+  pass_on(id, f)
 end
 
 -- Does again what follows a job's end, except for the rest of its batch: the script that ended it has stopped.

@@ -108,6 +108,9 @@ local function yield_seats(set)
   return nil
 end
 
+-- Whether a job waits for a slot of its API key.
+local function is_held(f) return f.state == 'delayed' and f.snooze_code == 'key_limit' end
+
 -- Whether a job that was held is ready for a free slot of its API key. If it does not start, another one may.
 local function is_released(f) return f.state == 'queued' and f.snooze_code == 'key_limit' end
 
@@ -117,7 +120,7 @@ local function release_next(owner)
   local held, gates = held_key(owner), nil
   for _, id in ipairs(redis.call('ZRANGE', held, 0, MAX_PASSED - 1)) do
     local job, is_able = read(job_key(id), 'state', 'snooze_code', 'lane', 'score', 'model', 'share'), false
-    if job.state == 'delayed' and job.snooze_code == 'key_limit' then
+    if is_held(job) then
       gates = gates or read_gates()
       is_able = not is_shut(gates, job, tonumber(arg.now)) -- mutant: held job that can start
       redis.call('HSET', job_key(id), 'state', 'queued', 'snooze_code', is_able and 'key_limit' or '')
