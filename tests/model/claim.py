@@ -88,8 +88,11 @@ def _candidates(
         return []
     everything = model.rows()
     due = [row.id for row in everything if row.band == DELAYED and row.ms <= time]
-    found = [(model.jobs[n]["score"], n, True) for n in (due if complete else due[:want]) if n in model.jobs]
-    lost += [name for name in (due if complete else due[:want]) if name not in model.jobs]
+    if not complete:
+        has_circuit = any(row.id.startswith("~o") and "|" not in row.id for row in everything)
+        due = due[: max(want, MAX_LOOKS) if has_circuit else want]
+    found = [(model.jobs[name]["score"], name, True) for name in due if name in model.jobs]
+    lost += [name for name in due if name not in model.jobs]
     for lane in model.deployment.lanes:
         if room.has(lane):
             ready = [row for row in everything if row.band == READY + lane]

@@ -168,6 +168,11 @@ MUTANTS: tuple[Mutant, ...] = (
         *circuit("a_claim_drops_any_number_of_lost_jobs[memory]"),
     ),
     lua(
+        "retries wait behind the jobs that a circuit has put aside", "claim",
+        "retries behind a circuit", "local count = want",
+        *circuit("a_retry_behind_many_jobs_that_a_circuit_has_put_aside_starts_at_the_next_tick"),
+    ),
+    lua(
         "a circuit never opens", "runs",
         "circuit opens", "if false then",
         *circuit("failures_in_a_row_open_the_models_circuit_and_other_models_go_on[memory]"),

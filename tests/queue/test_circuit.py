@@ -264,6 +264,28 @@ async def test_a_model_keeps_no_users_of_earlier_rows(world: World) -> None:
     assert len(kept) <= 20 + 9 and not [name for name in kept if "user" in name]
 
 
+async def test_a_retry_behind_many_jobs_that_a_circuit_has_put_aside_starts_at_the_next_tick(
+    clock: ManualClock,
+) -> None:
+    """A claim read ten of them, and put them aside again: the retry of another model waited for three minutes."""
+    async with make_world(None, clock, dispatch_on_submit=False) as world:
+        queue = world.runtime.queue
+        await world.runtime.controls.set_gates({"~o0:acme/video": world.manual.true_now + 300_000})
+        for n in range(950):
+            await world.admit(f"job_{n}", f"user{n}")
+        for _ in range(6):
+            await run(world)
+        world.manual.advance(230)
+        await world.admit("job_o", "o", model="acme/still", owner="other")
+        await run(world)
+        record = await world.runtime.records.read("job_o")
+        failed = await queue.fail("job_o", 1, record.prediction, code="timeout", detail="", retryable=True)
+        assert failed.word == "delayed"
+        world.manual.advance(96)
+        await world.runtime.tick.run()
+        assert (await world.runtime.records.read("job_o")).state == "running"
+
+
 async def test_others_wait_for_no_user_whose_jobs_all_fail(any_store: RunningServer | None, clock: ManualClock) -> None:
     """Three of a user's jobs are tried again and again; bob's jobs of 5 s, one a minute, start within a minute."""
     async with make_world(any_store, clock) as world:

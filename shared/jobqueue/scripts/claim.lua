@@ -170,12 +170,13 @@ local function note_expired(alarms, is_complete)
   return is_expired
 end
 
--- The retries that are due, as candidates.
+-- The retries that are due, as candidates. A circuit puts jobs aside again and again, and retries of others are behind.
 local function due_candidates(head, due)
   if not head.complete then
+    local count = has_circuit(head, math.huge) and math.max(want, MAX_LOOKS) or want -- mutant: retries behind a circuit
     due = {}
     local first, last = score_of(DELAYED, 0), score_of(DELAYED, time)
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, want)) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, count)) do
       add(due, { id = id })
     end
   end

@@ -37,14 +37,17 @@ end
 -- Notes that a gate has its probe.
 local function note_probe(gate) probed[gate] = true end
 
--- Whether the time of any model's circuit is over, so that one job has to be its probe.
-local function has_half_open(head)
+-- Whether any model's circuit, for all users, is open until a moment at most.
+local function has_circuit(head, moment)
   for gate, open_until in pairs(head.gates) do
     local is_circuit = string.sub(gate, 1, 2) == '~o' and not string.find(gate, '|', 1, true)
-    if is_circuit and open_until <= head.time then return true end
+    if is_circuit and open_until <= moment then return true end
   end
   return false
 end
+
+-- Whether the time of any model's circuit is over, so that one job has to be its probe.
+local function has_half_open(head) return has_circuit(head, head.time) end
 
 -- Until when circuits keep a job from starting, or nil; then also those that it probes.
 local function judge_circuits(head, job, f)
