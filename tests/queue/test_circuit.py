@@ -163,6 +163,22 @@ async def test_a_claim_drops_any_number_of_lost_jobs(any_store: RunningServer | 
         assert (await world.runtime.queue.claim(1000)).missing == 3000
 
 
+async def test_a_claim_holds_any_number_of_jobs(any_store: RunningServer | None, clock: ManualClock) -> None:
+    """One command took all of them, and Lua gives a command 8,000 parts at most."""
+    changes: dict[str, Any] = {"queues": "one,two,three", "max_concurrent_tasks": 1000, "max_key_tasks": 1}
+    changes |= {"provider_rates": "replicate:60000", "provider_concurrency": "replicate:1000"}
+    async with make_world(any_store, clock, **changes, dispatch_on_submit=False) as world:
+        keys, job = world.runtime.queue.keys, await world.enqueue("ada")
+        fields = await world.raw("HGETALL", keys.job(job))
+        for lane in range(0, 5 * PROVIDERS, PROVIDERS):
+            score = str((READY + lane) * BAND + 1)
+            for n in range(900):
+                await world.raw("HSET", keys.job(f"j{lane}_{n}"), *fields, "lane", str(lane))
+                await world.raw("ZADD", keys.index, score, f"j{lane}_{n}")
+        assert (await world.runtime.queue.claim(1000)).parked > 4000
+        assert await world.raw("ZCARD", keys.held("app")) > 4000
+
+
 async def fail_for(world: World, user: str, model: str = "acme/video") -> str:
     """One more job of a user, which fails."""
     job = await world.enqueue(user, model=model, priority=5)

@@ -11,7 +11,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.errors import KeyQueueFull, QueueFull, UserLimitReached, UserQueueFull
-from shared.jobqueue.constants import ALARMS, BAND, HISTORY, PROVIDERS, READY, SLOT_SHARES, WAITING_SHARES
+from shared.jobqueue.constants import ALARMS, BAND, HISTORY, SLOT_SHARES, WAITING_SHARES
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.signing.shares import key_number, share_of, shares_of_key
 from tests.world import AUTH, OPERATOR, OTHER_AUTH, ObedientProvider, World, http_client, make_world, settings_for
@@ -299,22 +299,6 @@ async def test_a_slot_goes_to_a_held_job_behind_many_that_were_cancelled(slots: 
     assert await slots.raw("ZCARD", queue.keys.held("app")) == 2
     await queue.finish(mine[0], 1, f"p-{mine[0]}", "completed", {"output": "1"})
     assert await claim(slots) == [mine[14]]
-
-
-async def test_a_claim_holds_any_number_of_jobs(any_store: RunningServer | None, clock: ManualClock) -> None:
-    """One command took all of them, and Lua gives a command 8,000 parts at most."""
-    changes: dict[str, Any] = {"queues": "one,two,three", "max_concurrent_tasks": 1000, "max_key_tasks": 1}
-    changes |= {"provider_rates": "replicate:60000", "provider_concurrency": "replicate:1000"}
-    async with make_world(any_store, clock, **changes, dispatch_on_submit=False) as world:
-        keys, job = world.runtime.queue.keys, await world.enqueue("ada")
-        fields = await world.raw("HGETALL", keys.job(job))
-        for lane in range(0, 5 * PROVIDERS, PROVIDERS):
-            score = str((READY + lane) * BAND + 1)
-            for n in range(900):
-                await world.raw("HSET", keys.job(f"j{lane}_{n}"), *fields, "lane", str(lane))
-                await world.raw("ZADD", keys.index, score, f"j{lane}_{n}")
-        assert (await world.runtime.queue.claim(1000)).parked > 4000
-        assert await world.raw("ZCARD", keys.held("app")) > 4000
 
 
 @pytest.mark.parametrize("how", ["cancel", "expiry", "circuit", "later circuit", "paused queue", "later pause"])
