@@ -58,7 +58,7 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "held jobs that are over stay in the list of those that wait", "ending",
         "held job that is over", "",
-        f"{SHARES}a_slot_goes_to_a_held_job_behind_many_that_were_cancelled[memory]",
+        f"{YIELDING}a_slot_goes_to_a_held_job_behind_many_that_were_cancelled[memory]",
     ),
     lua(
         "held jobs are not looked at", "claim",

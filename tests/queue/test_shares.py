@@ -289,18 +289,6 @@ async def test_held_jobs_whose_list_is_lost_or_stale_start_all_the_same(slots: W
     assert await claim(slots) == [mine[4]]
 
 
-async def test_a_slot_goes_to_a_held_job_behind_many_that_were_cancelled(slots: World) -> None:
-    """An end passes ten held jobs. Those that were cancelled counted, and the slot was idle for two minutes."""
-    queue, mine = slots.runtime.queue, await enqueue(slots, 16)
-    for _ in range(8):
-        await claim(slots)
-    for job in mine[2:14]:
-        await queue.cancel(job, "app")
-    assert await slots.raw("ZCARD", queue.keys.held("app")) == 2
-    await queue.finish(mine[0], 1, f"p-{mine[0]}", "completed", {"output": "1"})
-    assert await claim(slots) == [mine[14]]
-
-
 @pytest.mark.parametrize("how", ["cancel", "expiry", "circuit", "later circuit", "paused queue", "later pause"])
 async def test_a_held_job_starts_when_a_better_one_of_its_key_cannot(
     any_store: RunningServer | None, clock: ManualClock, how: str

@@ -10,6 +10,7 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.jobs.batches import BatchJob, BatchRequest
 from shared.signing.shares import share_of
+from tests.queue.providers import started
 from tests.world import ObedientProvider, World, make_world
 
 CAP = 3
@@ -299,3 +300,20 @@ async def test_a_user_whose_jobs_cannot_be_read_holds_up_no_other_and_ends_no_ti
         report = await world.runtime.tick.run()
         assert report.failed == 1 and report.rounds == 2
         assert await states(world, *jobs[2:]) == ["backlog", "running"]
+
+
+async def test_a_slot_goes_to_a_held_job_behind_many_that_were_cancelled(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    """An end passes ten held jobs. Those that were cancelled counted, and the slot was idle for two minutes."""
+    changes: dict[str, Any] = {"max_key_tasks": 1, "max_user_tasks": 40, "dispatch_on_submit": False}
+    async with make_world(any_store, clock, **changes) as world:
+        queue, jobs = world.runtime.queue, [await world.enqueue() for _ in range(15)]
+        for _ in range(5):
+            await started(world, 15)
+        for job in jobs[1:13]:
+            await queue.cancel(job, "app")
+        assert await world.raw("ZCARD", queue.keys.held("app")) == 2
+        await queue.record(jobs[0], 1, "p1")
+        await queue.finish(jobs[0], 1, "p1", "completed", {})
+        assert await started(world) == [jobs[13]]
