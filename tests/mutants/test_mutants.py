@@ -149,8 +149,12 @@ async def test_a_prediction_that_came_too_late_is_cancelled(world: World) -> Non
 async def test_a_repeated_trip_counts_once(world: World) -> None:
     queue = world.runtime.queue
     job = await world.enqueue(start=True)
+    looks = []
     for _ in range(2):
-        await queue.trip(job, 1)
+        await queue.trip(job, 1, look_in=30)
+        looks.append(await world.raw("ZSCORE", queue.keys.index, job))
+        world.manual.advance(10)
+    assert looks[0] == looks[1]
     share = await world.raw("HGET", queue.keys.job(job), "share")
     assert await world.raw("HGET", queue.keys.runs(0, "acme/video"), f"pair:{share}") == "0|1|0|0"
 

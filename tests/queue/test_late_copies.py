@@ -93,6 +93,19 @@ async def test_a_batch_that_was_deleted_does_not_come_back(world: World, monkeyp
     assert (await wire.apply_late("batch_create"))[0] == "late"
 
 
+@pytest.mark.parametrize("skew", [-3_600_000, 3_600_000])
+async def test_a_wrong_clock_makes_no_batch_late(world: World, skew: int) -> None:
+    world.manual.skew = skew
+    request = BatchRequest(user_id="ada", model="acme/video", jobs=[BatchJob(input={})])
+    assert (await world.runtime.batches.create("app", request, None, Budget(50)))["id"]
+
+
+async def test_a_batch_goes_by_the_clock_of_memory_mode() -> None:
+    async with make_world(None, SystemClock()) as world:
+        request = BatchRequest(user_id="ada", model="acme/video", jobs=[BatchJob(input={})])
+        assert (await world.runtime.batches.create("app", request, None, Budget(50)))["id"]
+
+
 class SlowClock(SystemClock):
     """A machine's clock that is ten minutes behind the store's."""
 
