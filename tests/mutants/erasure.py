@@ -74,8 +74,8 @@ MUTANTS = (
         f"{FORGETTING}a_users_own_limit_ends_400_days_after_the_user_last_had_a_live_job[memory]",
     ),
     lua(
-        "a deletion drops any number of events in one command", "delete",
-        "many rows", "local last = #rows",
+        "a deletion drops any number of events in one command", "prelude",
+        "many parts", "redis.call(command, set, unpack(parts))",
         f"{FORGETTING}a_batch_that_was_retried_any_number_of_times_is_forgotten[memory]",
     ),
 )  # fmt: skip

@@ -163,7 +163,7 @@ MUTANTS: tuple[Mutant, ...] = (
         *circuit("a_probe_that_is_refused_lets_another_job_probe_its_model[memory]"),
     ),
     lua(
-        "a claim writes any number of parts in one command", "claim",
+        "a claim writes any number of parts in one command", "prelude",
         "many parts", "redis.call(command, set, unpack(parts))",
         *circuit("a_claim_drops_any_number_of_lost_jobs[memory]"),
     ),

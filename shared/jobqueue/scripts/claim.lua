@@ -22,7 +22,6 @@
 -- circuit's.
 -- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
-local MAX_PARTS = 3000 -- of one command; a score and its member go together
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
 local MAX_STUCK = 10 -- ready jobs of a lane that is shut, of which a tick finds the users
 local MAX_FOREIGN = 10 -- jobs of a lane, and of the backlogs, whose scores another policy made
@@ -387,13 +386,6 @@ local function start_all(head, room, list, is_expired)
   if #started > 0 and arg.is_fair == '1' then
     move(VIRTUAL_TIME, gate_score(plan.virtual_time))
     move(GRANTED_AT, gate_score(time))
-  end
-end
-
--- Writes any number of parts into a sorted set, or removes them.
-local function write_parts(command, set, parts)
-  for first = 1, #parts, MAX_PARTS do
-    redis.call(command, set, unpack(parts, first, math.min(first + MAX_PARTS - 1, #parts))) -- mutant: many parts
   end
 end
 

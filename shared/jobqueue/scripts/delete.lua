@@ -6,7 +6,6 @@
 -- hold_until: a job that has files stays until then, and only the caller, who removes them first, writes any. ''
 -- deletes the job with or without files.
 -- batch_too: its batch is forgotten with it, if that has ended.
-local MAX_DROPPED = 3000 -- rows in one command; a batch has one for each time it was retried
 local f = read(key.job, 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at')
 local batch, b = batch_key(f.batch or ''), {}
 
@@ -20,13 +19,10 @@ local function hold()
   return { 'held', f.user, f.ended_at }
 end
 
--- Drops events of a delivery lane, whether they are still due or were given up.
+-- Drops events of a delivery lane, whether they are still due or were given up; a batch has one for each retry.
 local function drop_events(lane, rows)
-  for first = 1, #rows, MAX_DROPPED do
-    local last = math.min(first + MAX_DROPPED - 1, #rows) -- mutant: many rows
-    redis.call('ZREM', rows_key(lane), unpack(rows, first, last))
-    redis.call('ZREM', undelivered_key(), unpack(rows, first, last))
-  end
+  write_parts('ZREM', rows_key(lane), rows)
+  write_parts('ZREM', undelivered_key(), rows)
 end
 
 -- Drops the events of the job and, if it is forgotten too, of its batch.

@@ -111,6 +111,15 @@ local function is_late_change()
   return false
 end
 
+local MAX_PARTS = 3000 -- of one command; a score and its member go together
+
+-- Writes any number of parts into a sorted set, or removes them.
+local function write_parts(command, set, parts)
+  for first = 1, #parts, MAX_PARTS do
+    redis.call(command, set, unpack(parts, first, math.min(first + MAX_PARTS - 1, #parts))) -- mutant: many parts
+  end
+end
+
 -- The table of a flat list of names and values.
 local function from_pairs(flat)
   local named = {}

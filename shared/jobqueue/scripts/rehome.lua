@@ -9,7 +9,6 @@
 local MAX_MEMBERS = 1000 -- of a user's set that are looked at
 local PLACED = { 'score', 'due_at', 'expire_at', 'cancel_requested', 'created_at', 'snooze_code', unpack(ENDING) }
 local MAX_RESCORED = 200 -- jobs that get another score
-local MAX_REMOVED = 500 -- members in one command
 local LIMIT_KEPT_FOR = 400 -- days; of a user's own limit, after a sweep last met a live job of the user
 local lost, homes, gone, ended, empty = {}, {}, {}, {}, {} -- what will be written
 local seen, is_asked_for, rescored = {}, {}, 0
@@ -199,15 +198,12 @@ end
 
 -- Removes what was lost with its record, or is over, from the user's set and from the index.
 local function remove_lost()
-  for first = 1, #lost, MAX_REMOVED do
-    local members, entries = {}, {}
-    for i = first, math.min(first + MAX_REMOVED - 1, #lost) do
-      add(members, lost[i])
-      add(entries, lost[i], companions(lost[i]))
-    end
-    redis.call('ZREM', key.user, unpack(members))
-    redis.call('ZREM', key.index, unpack(entries))
+  local entries = {}
+  for _, id in ipairs(lost) do
+    add(entries, id, companions(id))
   end
+  write_parts('ZREM', key.user, lost)
+  write_parts('ZREM', key.index, entries)
 end
 
 -- Notes in its batch that a job was lost with its record: the batch must not wait for it.
