@@ -2,10 +2,10 @@
 
 from urllib.parse import urlsplit
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from shared.addresses import LOOPBACK
 
 
-def is_loopback(url: str) -> bool:
+def is_loopback_url(url: str) -> bool:
     """Whether the URL names this machine."""
     try:
         return urlsplit(url).hostname in LOOPBACK
@@ -33,6 +33,6 @@ def fault_of_address(url: str, *, may_be_plain: bool = False) -> str | None:
         return "must not hold a user name or a password"
     if parts.query or parts.fragment:
         return "must end with a path, without ? and #"
-    if parts.scheme == "http" and not may_be_plain and not is_loopback(url):
+    if parts.scheme == "http" and not may_be_plain and not is_loopback_url(url):
         return "must be https, since it would send secrets without encryption"
     return None

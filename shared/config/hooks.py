@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.config.access import AccessSettings
-from shared.config.addresses import is_loopback
+from shared.config.addresses import is_loopback_url
 from shared.signing.webhooks import secret_key
 
 Event = Literal["job.processing", "job.completed", "job.files", "job.failed", "job.canceled", "batch.completed"]
@@ -53,7 +53,7 @@ def _is_deliverable(url: str, *, allow_loopback: bool) -> bool:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return False
-    if allow_loopback and is_loopback(url):
+    if allow_loopback and is_loopback_url(url):
         return parts.scheme in ("http", "https")
     is_named = "." in host and not host.replace(".", "").isdigit() and ":" not in host
     return parts.scheme == "https" and is_named and port in (None, 443) and "@" not in parts.netloc

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import Field, SecretStr
 
-from shared.config.addresses import is_loopback
+from shared.config.addresses import is_loopback_url
 from shared.config.credentials import MIN_SECRET, text_of
 from shared.config.hosting import HostingSettings
 from shared.config.quantities import NUMBERS_BY_NAME, has_repeated_name, numbers_by_name
@@ -93,7 +93,7 @@ class ProviderSettings(HostingSettings, QueueSettings):
         base = self.public_base_url or ""
         if base.startswith("https://"):
             return True
-        return self.is_development and is_loopback(base) and is_loopback(self.replicate_base_url)
+        return self.is_development and is_loopback_url(base) and is_loopback_url(self.replicate_base_url)
 
     def provider_limits(self, listing: Listing) -> tuple[int, float, int]:
         """How many predictions may run at the provider at once, its creates a minute, and how many of them at once."""

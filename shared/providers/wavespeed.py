@@ -22,7 +22,7 @@ from urllib.parse import quote
 from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.config.addresses import fault_of_address, is_loopback
+from shared.config.addresses import fault_of_address, is_loopback_url
 from shared.config.credentials import MIN_FOREIGN_SECRET, MIN_SECRET, fault_of_secret, is_plain
 from shared.config.environment import is_withheld
 from shared.config.settings import Settings
@@ -174,7 +174,7 @@ class WaveSpeed:
 
     def _takes(self, webhook_url: str) -> bool:
         """Whether WaveSpeed accepts this webhook URL: https, or http for a simulator on loopback."""
-        return webhook_url.startswith("https://") or is_loopback(self._own.wavespeed_base_url)
+        return webhook_url.startswith("https://") or is_loopback_url(self._own.wavespeed_base_url)
 
     async def get(self, prediction_id: str, timeout: float) -> Prediction:
         answer = await self._calls.ask("GET", f"predictions/{quote(prediction_id, safe='')}/result", timeout)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
-from shared.config.addresses import is_loopback
+from shared.config.addresses import is_loopback_url
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.json_value import Json
@@ -142,7 +142,7 @@ def is_of(url: str, hosts: tuple[str, ...], settings: Settings) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    if settings.allow_loopback and is_loopback(url):
+    if settings.allow_loopback and is_loopback_url(url):
         return True
     return parts.scheme == "https" and any(host == known or host.endswith(f".{known}") for known in hosts)
 
