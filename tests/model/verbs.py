@@ -212,7 +212,7 @@ def _pauses(model: Model) -> list[list[Any]]:
     for gate in [row.id for row in model.rows() if row.id.startswith("~p")]:
         if known := model.refusals.get(gate[2:]):
             said = [known[part] for part in ("since", "at", "code", "status", "refusals")]
-            marks = {name[6:]: mark.rstrip("+") for name, mark in known.items() if name.startswith("model:")}
+            marks = {name[6:]: mark.rstrip("+-") for name, mark in known.items() if name.startswith("model:")}
             rows.append([gate[2:], *said, sorted(name for name, mark in marks.items() if mark == known["since"])])
     return rows
 
