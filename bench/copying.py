@@ -68,6 +68,7 @@ async def measure(case: str, source: str, sink: str, size: int) -> dict[str, flo
         storage_secret_access_key="not-a-real-secret",
     )
     bucket = Bucket(settings)
+    bucket._is_checked = True  # the bench's server discards what it gets, so a check would find nothing to read
     async with guarded_client(Guard(allow_loopback=True), httpx.Timeout(30)) as client:
         await CASES[case](client, f"{source}/{SHORT}", bucket)
         before, _ = memory()

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from shared.config.settings import Settings
 from shared.jobqueue.record import READ_FIELDS
+from shared.jobqueue.records import WALK_FIELDS
 from shared.jobqueue.script import script
 from shared.jobs.request import SubmitRequest
 from shared.signing.derived import nonce
@@ -49,15 +50,19 @@ JOB = {
 }
 
 
+# What the store answers to each verb.
+REPLIES: dict[str, Any] = {
+    "enqueue": ["queued", "1", "0"],
+    "claim": [[], [], "0", [], "0", "0", [], [], ""],
+    "finish": ["finished", "completed", "0", "", ""],
+    "explain": [[JOB.get(name) for name in READ_FIELDS], []],
+}
+
+
 def replies() -> dict[str, Any]:
     """Returns the store's replies, each by a text that only its request contains."""
-    by_verb = {
-        "enqueue": ["queued", "1", "0"],
-        "claim": [[], [], "0", [], "0", "0", []],
-        "finish": ["finished", "completed", "0", "", ""],
-        "explain": [[JOB.get(name) for name in READ_FIELDS], []],
-    }
-    marked = {json.dumps(script(verb).text)[1:-1][-MARK:]: reply for verb, reply in by_verb.items()}
+    marked = {json.dumps(script(verb).text)[1:-1][-MARK:]: reply for verb, reply in REPLIES.items()}
+    marked[f'"{WALK_FIELDS[0]}"'] = [str(NOW), None]  # so no sweep is due
     marked['"HMGET"'] = [JOB.get(name) for name in READ_FIELDS]
     marked['"HGET"'] = str(NOW)
     marked['"SET"'] = "OK"

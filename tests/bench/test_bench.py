@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench import cases, cold, fairness, filling
+from bench import cases, cold, fairness, filling, invocations
 from bench.engine import EngineStore, MeteredStore
 from bench.environment import environment
 from bench.measure import Case, WrongResult, time_in_turn
@@ -16,11 +16,18 @@ from local.rest_server.engine import Engine
 from shared.clock import ManualClock
 from shared.config.settings import Settings
 from shared.jobqueue import JobQueue
+from shared.jobqueue.answers import reply_to
+from shared.jobqueue.script import script
 from tests.bench.output import first_cells, run
 from tests.world import settings_for
 
 # The environment of a deployment: this test's own may forbid bytecode.
 DEPLOYED = environment(cold.STORE)
+
+
+@pytest.mark.parametrize("verb", invocations.REPLIES)
+def test_a_canned_reply_has_the_form_of_its_verb(verb: str) -> None:
+    assert reply_to(script(verb), invocations.REPLIES[verb])
 
 
 @pytest.mark.exhaustive
