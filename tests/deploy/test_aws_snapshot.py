@@ -13,6 +13,7 @@ import pytest
 from tests.deploy import aws_tools
 from tests.deploy.aws_emulator import stop
 from tests.deploy.aws_project import Template
+from tests.threads import running
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
@@ -79,9 +80,7 @@ class RuntimeApi:
 def restored(task: Path, folder: Path, variables: dict[str, str]) -> Any:
     """Returns what the function answers after its restoration."""
     api = RuntimeApi()
-    with api.server as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with running(api.server) as server:
         given = {
             "PATH": os.defpath,
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -101,8 +100,6 @@ def restored(task: Path, folder: Path, variables: dict[str, str]) -> Any:
                 assert api.is_answered.wait(ANSWER_SECONDS), (folder / "log").read_text()
             finally:
                 stop(process)
-        server.shutdown()
-        thread.join()
     assert api.restored == 1
     ((kind, answer),) = api.answers
     assert kind == "response", answer

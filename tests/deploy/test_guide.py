@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import venv
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from shared.config.settings import Settings
 from tests.deploy.vercel_bundle import copy_project, own_environment
 from tests.deployment import free_port
 from tests.project import ROOT
+from tests.threads import running
 
 GUIDE = (ROOT / "docs/deploy.md").read_text()
 REFERENCE = (ROOT / "docs/api.md").read_text()
@@ -197,14 +197,8 @@ def fake_accounts() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         def log_message(self, *_: Any) -> None:
             """Logs nothing: pytest shows what matters."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
 
 
 def test_the_setup_commands_fetch_from_replicate_and_qstash(tmp_path: Path) -> None:

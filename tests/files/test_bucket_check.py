@@ -13,6 +13,7 @@ from shared.storage.bucket import Bucket, StorageError
 from tests.buckets import S3, content, everything, file_settings, memory_settings, pieces, s3_settings
 from tests.deployment import free_port
 from tests.logs import all_logs
+from tests.threads import running
 
 
 def kind_of(method: str, path: str) -> str:
@@ -78,12 +79,8 @@ async def checked(bucket: Bucket) -> None:
 @pytest.fixture
 def guarded(s3: S3) -> Iterator[Guarded]:
     made = Guarded(s3)
-    with made.server as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with running(made.server):
         yield made
-        server.shutdown()
-        thread.join()
 
 
 async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_nothing(s3: S3, guarded: Guarded) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from shared.storage.bucket import Bucket, StorageError
 from shared.storage.role import TRIES, Role, RoleKeys
 from tests.buckets import NOW, S3, content, pieces, s3_settings
 from tests.config.production import GOOD
+from tests.threads import running
 
 TOKEN = "token-of-the-address"
 NO_KEYS = {"storage_access_key_id": None, "storage_secret_access_key": None}
@@ -71,12 +71,8 @@ class Address:
 @pytest.fixture
 def address() -> Iterator[Address]:
     made = Address()
-    with made.server as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with running(made.server):
         yield made
-        server.shutdown()
-        thread.join()
 
 
 def bucket_of(s3: S3, address: Address) -> Bucket:

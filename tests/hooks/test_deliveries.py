@@ -25,12 +25,6 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as made:
-        yield made
-
-
-@pytest.fixture
 async def world(any_store: RunningServer | None) -> AsyncIterator[World]:
     # The verifiers of other libraries allow five minutes by the machine's clock.
     clock = ManualClock(time.time_ns() // 1_000_000)

@@ -15,17 +15,11 @@ from shared.hooks.address import HookAddresses
 from shared.hooks.event import secrets_of
 from shared.jobqueue import outbox as outbox_verbs
 from tests.http.calls import problem
-from tests.receiver import Receiver, receiver
+from tests.receiver import Receiver
 from tests.world import AUTH, OPERATOR, OTHER_AUTH, World, http_client, make_world
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEYS = "app:key-of-the-app-in-tests,other:key-of-another-app-in-tests"
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as made:
-        yield made
 
 
 @pytest.fixture

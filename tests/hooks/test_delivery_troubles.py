@@ -26,12 +26,6 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as made:
-        yield made
-
-
-@pytest.fixture
 async def world(valkey: RunningServer) -> AsyncIterator[World]:
     async with make_world(valkey, ManualClock(), allow_loopback=True, hook_timeout=2.0, max_user_tasks=500) as made:
         yield made

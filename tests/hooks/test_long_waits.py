@@ -20,16 +20,10 @@ from shared.hooks.subscription import short
 from shared.providers.calls import Answer, pause_of
 from tests.hooks.authority import Authority
 from tests.hooks.deliveries import completed, delivery_of, drain, run
-from tests.receiver import OK, Receiver, receiver
+from tests.receiver import OK, Receiver
 from tests.world import AUTH, OPERATOR, World, http_client, make_world
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as made:
-        yield made
 
 
 @pytest.fixture

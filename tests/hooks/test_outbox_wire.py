@@ -8,16 +8,10 @@ import pytest
 
 from shared.clock import ManualClock
 from tests.hooks.outbox import TWO_SECRETS, due_at, ended, field, lane_of
-from tests.receiver import Receiver, receiver
+from tests.receiver import Receiver
 from tests.world import World, make_world
 
 # On the wire
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as made:
-        yield made
 
 
 @pytest.fixture

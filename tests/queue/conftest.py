@@ -1,4 +1,4 @@
-"""A deployment with two providers."""
+"""Providers that several tests share, and a deployment with two of them."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,15 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
+from shared.providers.base import Throttled
+from tests.queue.providers import FORBIDDEN, PAUSE, ChoosyProvider
 from tests.world import ObedientProvider, World, make_world
+
+
+@pytest.fixture
+def choosy() -> ChoosyProvider:
+    """A provider that refuses one model."""
+    return ChoosyProvider(refuses={FORBIDDEN: Throttled("provider_auth", PAUSE, 403)})
 
 
 @pytest.fixture

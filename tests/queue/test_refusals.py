@@ -16,11 +16,6 @@ MAX_CREATES = 5  # of a job that alone is refused
 
 
 @pytest.fixture
-def choosy() -> ChoosyProvider:
-    return ChoosyProvider(refuses={FORBIDDEN: Throttled("provider_auth", PAUSE, 403)})
-
-
-@pytest.fixture
 async def world(any_store: RunningServer | None, clock: ManualClock, choosy: ChoosyProvider) -> AsyncIterator[World]:
     async with make_world(any_store, clock, {"replicate": choosy}, max_user_tasks=200) as made:
         yield made

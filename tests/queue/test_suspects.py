@@ -14,11 +14,6 @@ from tests.world import World, make_world
 
 
 @pytest.fixture
-def choosy() -> ChoosyProvider:
-    return ChoosyProvider(refuses={FORBIDDEN: Throttled("provider_auth", PAUSE, 403)})
-
-
-@pytest.fixture
 async def world(any_store: RunningServer | None, clock: ManualClock, choosy: ChoosyProvider) -> AsyncIterator[World]:
     async with make_world(any_store, clock, {"replicate": choosy}, max_user_tasks=200) as made:
         yield made
