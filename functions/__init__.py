@@ -1,7 +1,7 @@
 """The HTTP functions: authenticate, validate, call one verb, answer.
 
-Each module except ``index`` has ``router`` (its routes), ``app`` (FastAPI with only these routes) and ``handler`` (for
-AWS Lambda). ``functions.index`` composes all of them into one application, for Vercel and uvicorn.
+Each module except ``index`` has ``router`` (its routes), ``app`` (Starlette with only these routes) and ``handler``
+(for AWS Lambda). ``functions.index`` composes all of them into one FastAPI application, for Vercel and uvicorn.
 """
 
 import gc

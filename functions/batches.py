@@ -2,8 +2,8 @@
 
 import json
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -14,12 +14,13 @@ from shared.hooks.delivery_log import BatchRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model
+from shared.requests.router import Router
 
 MAX_BODY = 1024 * 1024
 MAX_REDELIVERY_BODY = 4 * 1024
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 
-router = APIRouter()
+router = Router()
 
 
 @router.post("/api/batches")

@@ -1,8 +1,8 @@
 """/api/files/{key}: files that this machine stores, for development. With a bucket, it answers 404."""
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -10,8 +10,9 @@ from shared.config.settings import Settings
 from shared.jobs.serving import open_piece, piece_of, read_upload_size, save_upload, verify
 from shared.requests.auth import Role
 from shared.requests.reading import media_type
+from shared.requests.router import Router
 
-router = APIRouter()
+router = Router()
 
 
 def require_own_storage(settings: Settings) -> None:
@@ -20,7 +21,7 @@ def require_own_storage(settings: Settings) -> None:
         raise HTTPException(404)
 
 
-@router.head("/api/files/{key:path}", operation_id="head_file")
+@router.head("/api/files/{key:path}")
 @router.get("/api/files/{key:path}")
 async def read(request: Request, key: str) -> Response:
     """200 with the file, 206 with a range, 304 if the caller has it; 403 for a URL that is not signed for it."""

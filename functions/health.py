@@ -1,15 +1,16 @@
 """GET /api/health: whether this deployment works."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.documents.operating import StoreHealth, Unavailable
 from shared.errors import StoreError
 from shared.requests.auth import Role
+from shared.requests.router import Router
 
-router = APIRouter()
+router = Router()
 
 
 @router.get("/api/health")

@@ -1,7 +1,7 @@
 """GET /api/hooks: an application's default hook, and the secrets that sign its events."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -9,8 +9,9 @@ from shared.config.hooks import HookOptions
 from shared.documents.answers import HooksDocument
 from shared.hooks.event import secrets_of
 from shared.requests.auth import Role
+from shared.requests.router import Router
 
-router = APIRouter()
+router = Router()
 
 
 @router.get("/api/hooks")

@@ -1,6 +1,6 @@
 """All functions as one application, for Vercel and for uvicorn (``uvicorn functions.index:app``)."""
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 
 from functions import (
     batches,
@@ -16,8 +16,9 @@ from functions import (
     users,
     webhook,
 )
-from shared.application import create_app
+from shared.application import equip
+from shared.requests.router import Router
 
 FUNCTIONS = (submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users)
-ROUTERS: tuple[APIRouter, ...] = tuple(function.router for function in FUNCTIONS)
-app = create_app(*ROUTERS)
+ROUTERS: tuple[Router, ...] = tuple(function.router for function in FUNCTIONS)
+app = equip(FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None), *ROUTERS)

@@ -1,7 +1,7 @@
 """/api/jobs: the list of an application's jobs, and the operations on one job."""
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -16,8 +16,9 @@ from shared.jobs.request import JobChange
 from shared.jobs.results import MAX_FILE, MAX_FROM, result_of
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_number, read_optional_model, read_query
+from shared.requests.router import Router
 
-router = APIRouter()
+router = Router()
 
 MAX_BODY = 4 * 1024
 STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}

@@ -1,7 +1,7 @@
 """/api/operate/...: the operations of operators."""
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -14,10 +14,11 @@ from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_query
+from shared.requests.router import Router
 
 MAX_BODY = 64 * 1024
 
-router = APIRouter(prefix="/api/operate")
+router = Router(prefix="/api/operate")
 
 
 @router.get("/limits")

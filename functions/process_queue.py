@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -15,9 +15,10 @@ from shared.documents.operating import KeyDocument, Statistics, TickReport
 from shared.jobqueue import Stats
 from shared.log import log
 from shared.requests.auth import Role
+from shared.requests.router import Router
 from shared.runtime import Runtime
 
-router = APIRouter()
+router = Router()
 
 
 async def tick(sluice: Runtime) -> TickReport:

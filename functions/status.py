@@ -3,14 +3,16 @@
 import json
 import math
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.documents.cutting import cut_job, has_room
 from shared.requests.auth import Role
+from shared.requests.router import Router
 
-router = APIRouter()
+router = Router()
 
 
 @router.get("/api/status/{job_id}")

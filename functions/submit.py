@@ -1,17 +1,18 @@
 """POST /api/submit: admits a job."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.jobs.request import SubmitRequest
 from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model
+from shared.requests.router import Router
 
 MAX_BODY = 64 * 1024
 
-router = APIRouter()
+router = Router()
 
 
 @router.post("/api/submit")

@@ -1,15 +1,16 @@
 """DELETE /api/users?user_id=...: erases one user's jobs and files."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
 from shared.jobs.erasure import ErasureQuery
 from shared.requests.auth import Role
 from shared.requests.reading import read_query
+from shared.requests.router import Router
 
-router = APIRouter()
+router = Router()
 
 
 @router.delete("/api/users")

@@ -2,8 +2,8 @@
 
 from typing import cast
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.application import create_app, create_handler
@@ -15,12 +15,13 @@ from shared.log import log
 from shared.providers.base import Prediction
 from shared.requests.auth import Role
 from shared.requests.reading import read_body
+from shared.requests.router import Router
 from shared.runtime import Runtime
 from shared.signing.derived import nonce_is_valid
 
 MAX_BODY = 10 * 1024 * 1024
 
-router = APIRouter()
+router = Router()
 
 
 @router.post("/api/webhook/{provider}")

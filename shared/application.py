@@ -1,16 +1,17 @@
-"""The FastAPI application around a function's routes: one form for errors, and what all requests pass."""
+"""The application around a function's routes: one form for errors, and what all requests pass."""
 
 import gc
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from shared import runtime
 from shared.aws import register_restore, without_stage
@@ -21,18 +22,25 @@ from shared.log import log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
 from shared.requests.refusals import Refusals
+from shared.requests.router import Router
 from shared.startup import SettingsError
 
 # s; a third of a function, so that what follows has time for its calls
 MAX_BODY_TIME = 20.0
 Handler = Callable[[dict[str, Any], Any], Any]
+App = TypeVar("App", bound=Starlette)
 MAX_LANGUAGES = 16  # of a header that are read
 # Starlette's own refusals, before any function is called.
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-def create_app(*routers: APIRouter) -> FastAPI:
-    """Returns an application with these routes. Reads the settings, so a deployment with faulty ones cannot start.
+def create_app(*routers: Router) -> Starlette:
+    """Returns an application with these routes; see equip."""
+    return equip(Starlette(), *routers)
+
+
+def equip(app: App, *routers: Router) -> App:
+    """Gives an application these routes. Reads the settings, so a deployment with faulty ones cannot start.
 
     A server prints the faults, one line each, and ends; Lambda reports the error itself.
     """
@@ -43,9 +51,9 @@ def create_app(*routers: APIRouter) -> FastAPI:
             raise
         sys.exit(str(error))
     # No redirect to a path without a slash: its address would be made from the caller's Host.
-    app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.router.redirect_slashes = False
     for router in routers:
-        app.include_router(router)
+        app.router.routes.extend(router.routes())
     seconds = min(MAX_BODY_TIME, settings.function_max_duration / 3)
     app.add_middleware(BoundedBodies, seconds=seconds, max_upload=settings.upload_max_bytes)
     app.add_middleware(HeadAsGet)
@@ -62,7 +70,7 @@ def _is_https(settings: Settings) -> bool:
     return (settings.public_base_url or "").startswith("https://")
 
 
-def create_handler(app: FastAPI) -> Handler:
+def create_handler(app: Starlette) -> Handler:
     """Returns the application as AWS Lambda calls it; without lifespan events, which would run at every invocation.
 
     Switches on garbage collection, which functions/__init__.py switches off; it never searches the imported modules.

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from fastapi import Request
+from starlette.requests import Request
 
 from shared.budget import Budget
 from shared.cache import Cache

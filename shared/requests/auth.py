@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from fastapi import Request
 from pydantic import SecretStr
+from starlette.requests import Request
 
 from shared.config.settings import Settings
 from shared.errors import CrossSite, Unauthenticated

@@ -11,9 +11,8 @@ import zlib
 from collections.abc import Iterable
 from typing import NoReturn, TypeVar
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from shared.errors import InvalidRequest
 from shared.json_value import Json

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from fastapi import Request
+from starlette.requests import Request
 from starlette.types import Scope
 
 from shared.addresses import is_public

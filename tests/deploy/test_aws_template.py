@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from fastapi.routing import APIRoute
 
 from local.environment import setting_names
 from local.rest_server.running import RunningServer
@@ -29,8 +28,7 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:sluice-alarms"
 
 def routes_of(routers: Any) -> set[Route]:
     """Returns the methods and paths that an application answers; HEAD next to its GET."""
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    served = {(method, route.path) for route in routes for method in route.methods or ()}
+    served = {operation for router in routers for operation in router.operations()}
     return served | {("HEAD", path) for method, path in served if method == "GET"}
 
 

@@ -123,11 +123,7 @@ def test_every_route_has_a_function_and_every_function_its_routes(deployed: Runt
     assert handlers == {f"functions/{module}.handler" for module in modules}
     for own in document["functions"].values():
         module = importlib.import_module(own["handler"].removesuffix(".handler").replace("/", "."))
-        wanted = {
-            (method, re.sub(r"{(\w+):path}", r"{\1+}", route.path))
-            for route in module.router.routes
-            for method in route.methods
-        }
+        wanted = {(method, re.sub(r"{(\w+):path}", r"{\1+}", path)) for method, path in module.router.operations()}
         wanted |= {("HEAD", path) for method, path in wanted if method == "GET"}
         if not any("httpApi" in e for e in own["events"]):
             continue  # the schedule has its own function

@@ -26,7 +26,7 @@ UPLOAD = {"user_id": "ada", "content_type": "image/png", "size": 5}
 async def test_the_table_has_the_routes_of_the_application() -> None:
     from functions.index import ROUTERS
 
-    routes = [(method, route.path) for router in ROUTERS for route in router.routes for method in route.methods]  # type: ignore[attr-defined]
+    routes = [operation for router in ROUTERS for operation in router.operations()]
     assert sorted(routes) == sorted((operation.method, operation.path) for operation in OPERATIONS)
 
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 
 from shared.providers.base import Prediction
 from tests.http.calls import webhook_url
@@ -27,10 +26,9 @@ def operations() -> Iterator[tuple[str, str]]:
     from functions.index import ROUTERS  # Mangum needs a running loop
 
     values = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x"}
-    for route in (route for router in ROUTERS for route in router.routes):
-        if isinstance(route, APIRoute):
-            path = re.sub(r"{([^}]+)}", lambda found: values[found[1]], route.path)
-            yield from ((method, path) for method in sorted(route.methods or ()))
+    for router in ROUTERS:
+        for method, path in router.operations():
+            yield method, re.sub(r"{([^}]+)}", lambda found: values[found[1]], path)
 
 
 def allowed(method: str, path: str) -> set[str]:
