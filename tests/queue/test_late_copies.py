@@ -100,6 +100,11 @@ async def test_a_wrong_clock_makes_no_batch_late(world: World, skew: int) -> Non
     assert (await world.runtime.batches.create("app", request, None, Budget(50)))["id"]
 
 
+async def test_a_submit_goes_by_the_clock_of_memory_mode() -> None:
+    async with make_world(None, SystemClock()) as world:
+        assert (await world.admit("job_1", start=True)).word == "started"
+
+
 async def test_a_batch_goes_by_the_clock_of_memory_mode() -> None:
     async with make_world(None, SystemClock()) as world:
         request = BatchRequest(user_id="ada", model="acme/video", jobs=[BatchJob(input={})])
