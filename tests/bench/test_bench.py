@@ -1,11 +1,12 @@
 """Each bench runs and prints all its rows. The modules of a cold start are counted, never timed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import cases, cold, fairness, filling, invocations
+from bench import cases, cold, fairness, filling, invocations, throughput
 from bench.engine import EngineStore, MeteredStore
 from bench.environment import environment
 from bench.measure import Case, WrongResult, time_in_turn
@@ -161,3 +162,11 @@ async def test_the_meter_counts_only_the_commands_of_a_script() -> None:
         await store.execute("EVAL", "redis.call('SET', KEYS[1], '1'); return redis.call('GET', KEYS[1])", "1", "k")
         assert store.commands == 3 and store.usec > 0
         await store.close()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_the_bench_of_throughput_prints_every_row() -> None:
+    printed = run("bench.throughput", "--rounds", "1", "--submits", "8", "--jobs", "4", "--no-targets")
+    assert first_cells(printed) == list(throughput.ROWS)
+    assert "uvicorn" in printed
