@@ -35,7 +35,6 @@ SETTINGS = {
     "PROVIDER_RATES": "replicate:60000",
     "STATUS_CACHE_TTL": "2",
     "CHECK_INTERVAL": "30",
-    "LOG_LEVEL": "WARNING",
 }
 SCHEDULED = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 

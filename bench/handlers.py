@@ -1,7 +1,8 @@
 """What a warm invocation of each function costs, compared with a bare HTTP call: ``python -m bench.handlers``.
 
 Every case calls the same canned store over a connection kept open, and all take turns in one process. The unit of a
-ratio is one plain ``httpx.Client.post`` of an enqueue's request.
+ratio is one plain ``httpx.Client.post`` of an enqueue's request. CPU is judged, not wall time, in which the
+store's process and other processes have a share.
 """
 
 import argparse
@@ -19,9 +20,8 @@ from bench.measure import Timing, time_in_turn
 from shared import runtime
 
 ROUNDS = 1000
-# Maxima, in bare calls, of the median wall time.
-TARGETS = {cases.SUBMIT: 2.5, cases.CACHED: 0.5}
-AIMS = {cases.SUBMIT: 1.6}
+# Maxima, in bare calls, of the mean CPU time.
+TARGETS = {cases.SUBMIT: 1.3, cases.CACHED: 0.25}
 PACKAGES = ("fastapi", "starlette", "pydantic", "mangum", "structlog", "upstash-redis", "httpx", "httpcore", "sniffio")
 
 
@@ -54,18 +54,13 @@ def print_report(timings: dict[str, Timing], rounds: int) -> None:
     rows = []
     for name in cases.ROWS:
         timing = timings[name]
-        wall = timing.median / bare.median
-        ratios = (wall, timing.cpu / bare.cpu, timing.p95 / bare.median)
-        rows.append([name, *(f"{ratio:.2f}" for ratio in ratios), _verdict(name, wall)])
-    report.print_table(["case", "wall, median", "CPU, mean", "wall, p95", "target (wall, median)"], rows)
+        cpu = timing.cpu / bare.cpu
+        ratios = (cpu, timing.median / bare.median, timing.p95 / bare.median)
+        rows.append([name, *(f"{ratio:.2f}" for ratio in ratios), report.verdict(cpu, TARGETS.get(name))])
+    report.print_table(["case", "CPU, mean", "wall, median", "wall, p95", "target (CPU)"], rows)
     print()
     report.print_versions(PACKAGES)
     print(f"The unit here: {bare.median / 1e6:.3f} ms wall, {bare.cpu / 1e6:.3f} ms CPU of the client.")
-
-
-def _verdict(name: str, wall: float) -> str:
-    aim = f"; aim {AIMS[name]:g}" if name in AIMS else ""
-    return report.verdict(wall, TARGETS[name]) + aim if name in TARGETS else ""
 
 
 def main() -> int:
@@ -77,8 +72,8 @@ def main() -> int:
     with canned_store(replies()) as url:
         timings = measure(url, options.rounds)
     print_report(timings, options.rounds)
-    unit = timings[cases.BARE].median
-    is_missed = any(timings[name].median > target * unit for name, target in TARGETS.items())
+    unit = timings[cases.BARE].cpu
+    is_missed = any(timings[name].cpu > target * unit for name, target in TARGETS.items())
     return 1 if is_missed and not options.no_targets else 0
 
 

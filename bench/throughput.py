@@ -42,7 +42,6 @@ SETTINGS = {
     "PROVIDER_RATES": "replicate:60000",
     "STATUS_CACHE_TTL": "2",
     "CHECK_INTERVAL": "30",
-    "LOG_LEVEL": "WARNING",
     "ALLOW_LOOPBACK": "true",
     "SLUICE_ENV": "test",
 }
