@@ -115,8 +115,8 @@ def print_report(taken: Taken) -> bool:
     print(f"CPU of this process for a whole job, in units of {CALLS} bare httpx.Client.post of an enqueue's request;")
     print(f"{len(taken.jobs)} jobs, interleaved.\n")
     ratio = job / bare
-    row = [STEPS, f"{ratio:.2f}", report.verdict(ratio, MAX_RATIO), f"{taken.calls:.2f}"]
-    report.print_table(["a job", "CPU, mean", "target", "calls of the store"], [row])
+    row = [STEPS, f"{ratio:.2f}", f"{taken.calls:.2f}", report.verdict(ratio, MAX_RATIO)]
+    report.print_table(["a job", "CPU, mean", "calls of the store", "target (CPU)"], [row])
     print()
     report.print_versions(PACKAGES)
     print(f"The unit here: {bare / 1e6:.2f} ms CPU; a job {job / 1e6:.2f} ms.")
