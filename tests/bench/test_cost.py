@@ -17,7 +17,7 @@ COSTS = {
     cost.QUEUED: Operation(5, 28),
     cost.AT_ONCE: Operation(4, 23),
     "poll": Operation(1, 1),
-    "empty tick, heartbeat included": Operation(1, 5),
+    "empty tick, heartbeat included": Operation(1, 4),
     "trim of the history": Operation(1, 3),
     cost.PLAIN_END: Operation(1, 9),
     "end of a job with a file": Operation(1, 10),
@@ -44,11 +44,11 @@ def bill(load: Load) -> Bill:
 
 
 def test_a_month_without_jobs_is_ticks_and_sweeps() -> None:
-    # A day: 1,440 ticks of 5 commands, 96 sweeps of 3 + 3.
-    assert bill(Load(0)).idle == 30 * (7200 + 576) == 233_280
+    # A day: 1,440 ticks of 4 commands, 96 sweeps of 3 + 3.
+    assert bill(Load(0)).idle == 30 * (5760 + 576) == 190_080
     assert bill(Load(0)).invocations == 43_200
     # Once a day: each tick sweeps.
-    assert bill(Load(0, tick=86_400)).idle == 30 * (5 + 6)
+    assert bill(Load(0, tick=86_400)).idle == 30 * (4 + 6)
 
 
 def test_a_job_costs_its_path_its_polls_its_files_and_its_hooks() -> None:
@@ -62,10 +62,10 @@ def test_a_job_costs_its_path_its_polls_its_files_and_its_hooks() -> None:
 
 
 def test_the_bill_of_a_hundred_jobs_a_day() -> None:
-    # 3,000 jobs a month of 30 commands, and the ticks: 90,000 + 233,280 at $2 a million.
+    # 3,000 jobs a month of 30 commands, and the ticks: 90,000 + 190,080 at $2 a million.
     counted = bill(Load(100, polls=3))
-    assert counted.commands == 323_280
-    assert counted.store == pytest.approx(0.64656)
+    assert counted.commands == 280_080
+    assert counted.store == pytest.approx(0.56016)
     assert counted.invocations == 3000 * 5 + 43_200
     assert counted.gigabytes == pytest.approx(100 * 7 * 2000 / 1e9)
 
@@ -73,14 +73,14 @@ def test_the_bill_of_a_hundred_jobs_a_day() -> None:
 def test_storage_above_the_first_gigabyte_costs_money() -> None:
     counted = bill(Load(100_000, polls=1, job_bytes=5000))
     assert counted.gigabytes == pytest.approx(3.5)
-    assert counted.store == pytest.approx((84_000_000 + 233_280) * 2e-6 + 2.5 * 0.25)
+    assert counted.store == pytest.approx((84_000_000 + 190_080) * 2e-6 + 2.5 * 0.25)
 
 
 def test_the_free_tier_is_enough_up_to_the_load_it_names() -> None:
-    # (500,000 - 233,280) / 30 days / 30 commands = 296.4
-    assert bill(Load(0, polls=3)).max_free_jobs == 296
-    assert bill(Load(296, polls=3)).is_free_enough
-    assert not bill(Load(297, polls=3)).is_free_enough
+    # (500,000 - 190,080) / 30 days / 30 commands = 344.4
+    assert bill(Load(0, polls=3)).max_free_jobs == 344
+    assert bill(Load(344, polls=3)).is_free_enough
+    assert not bill(Load(345, polls=3)).is_free_enough
     # 256 MB hold 256e6 / 7 / 1e6 = 36.6 jobs a day of a megabyte each.
     assert bill(Load(0, job_bytes=1_000_000)).max_free_jobs == 36
     assert not bill(Load(37, job_bytes=1_000_000)).is_free_enough
@@ -89,18 +89,18 @@ def test_the_free_tier_is_enough_up_to_the_load_it_names() -> None:
 
 
 def test_a_fixed_plan_is_cheaper_from_the_load_it_names() -> None:
-    # (10 - 0.46656) / (30 x 30 x $2e-6) = 5,296.4
+    # (10 - 0.38016) / (30 x 30 x $2e-6) = 5,344.4
     plan, jobs = bill(Load(0, polls=3)).cheapest_fixed or (None, 0)
-    assert plan is not None and (plan.name, jobs) == ("small", 5297)
-    assert bill(Load(5296, polls=3)).store <= 10 < bill(Load(5297, polls=3)).store
+    assert plan is not None and (plan.name, jobs) == ("small", 5345)
+    assert bill(Load(5344, polls=3)).store <= 10 < bill(Load(5345, polls=3)).store
 
 
 def test_a_fixed_plan_that_cannot_hold_the_jobs_is_not_named() -> None:
-    # At 50 KB a job the small one holds 714 jobs a day; the large one 14,285, and would pay from 55,297.
+    # At 50 KB a job the small one holds 714 jobs a day; the large one 14,285, and would pay from 55,345.
     assert bill(Load(0, polls=3, job_bytes=50_000)).cheapest_fixed is None
     # At 10 KB the small one holds 3,571 and the large one 71,428.
     plan, jobs = bill(Load(0, polls=3, job_bytes=10_000)).cheapest_fixed or (None, 0)
-    assert plan is not None and (plan.name, jobs) == ("large", 55_297)
+    assert plan is not None and (plan.name, jobs) == ("large", 55_345)
 
 
 def test_the_platforms_bill_only_what_exceeds_their_free_share() -> None:

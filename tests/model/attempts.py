@@ -35,7 +35,7 @@ def record(model: Model, call: Call, reply: Any) -> Any:
         absolve(model, job)
     if "refusals" in job:
         job.update(refusals=0, refused_as="")
-    model.put(name, job["lane"], check_at // 1000 * 1000)
+    model.put_slot(name, check_at // 1000 * 1000)
     return ["recorded", asked, outbox.begin(model, name, now)]
 
 
@@ -253,7 +253,7 @@ def _wait(model: Model, call: Call, name: str) -> None:
     job, time, gap = model.jobs[name], call.number("lease_now"), call.number("list_gap")
     if call["proof"] == "list" and _missed_at(job) is None:
         job.update(missed=f"{job['attempt']}:{time}", overdue_at=call.number("now") + gap)
-        model.put(name, job["lane"], (time + gap + 999) // 1000 * 1000)
+        model.put_slot(name, (time + gap + 999) // 1000 * 1000)
     if job.get("lost") != job["attempt"]:
         unknown.note(model, name)
 
@@ -307,7 +307,7 @@ def trip(model: Model, call: Call, reply: Any) -> Any:
     if call["look_in"]:
         job["overdue_at"] = now + call.number("look_in")
         look_at = min(call.number("lease_now") + call.number("look_in"), job["lease_until"])
-        model.put(name, job["lane"], look_at // 1000 * 1000)
+        model.put_slot(name, look_at // 1000 * 1000)
     settle(model, job, now)
     if call["circuit_failures"] != "0":
         count_failure(model, job, now)
@@ -322,7 +322,7 @@ def check(model: Model, call: Call, reply: Any) -> Any:
     if now < job.get("checked_at", 0) + call.number("gap"):
         return ["wait"]
     job["checked_at"] = now
-    model.put(name, job["lane"], (now + model.deployment.check) // 1000 * 1000)
+    model.put_slot(name, (now + model.deployment.check) // 1000 * 1000)
     said = [job["attempt"], job["lane"], "running", job["prediction"], job["submitted_at"]]
     return ["ask", name, *(str(part) for part in (*said, job.get("cancel_requested", "0"), job["deadline"])), ""]
 
@@ -356,7 +356,7 @@ def adopt(model: Model, call: Call, reply: Any) -> Any:
         return ["ambiguous"]
     job.update(state="running", prediction=own[0], overdue_at=now)
     model.owners[own[0]] = me
-    model.put(name, job["lane"], now)
+    model.put_slot(name, now)
     model.counters["settled" if kinds[own[0]] == "named" else "adopted"] += 1
     unknown.account_for(model, name, attempt)
     settle_pause(model, job, now, is_accepted=True)

@@ -65,7 +65,7 @@ def _hand_out(rows: list[Row], model: Model, call: Call, lost: list[str], reply:
         said = [row.id, job["attempt"], row.band, job["state"], job.get("prediction", ""), *said]
         handed.append([str(part) for part in said])
         job["checked_at"] = call.number("now")
-        model.put(row.id, row.band, (call.number("lease_now") + model.deployment.check) // 1000 * 1000)
+        model.put_slot(row.id, (call.number("lease_now") + model.deployment.check) // 1000 * 1000)
     return handed
 
 
@@ -151,7 +151,7 @@ class Starts:
     def run(self, candidates: list[tuple[int, str, bool]]) -> tuple[list[list[str]], int]:
         alarmed = set(self.expired)
         lanes = {
-            name: self.model.jobs[name]["lane"] if is_due else self.model.index[name] // BAND - READY
+            name: self.model.jobs[name]["lane"] if is_due else int(self.model.index[name]) // BAND - READY
             for _, name, is_due in candidates
         }
         held = self._held(lanes)

@@ -16,7 +16,7 @@ def content_of(store: MemoryStore) -> Content:
         if kind == "Hash":
             value = {name.decode(): text.decode() for name, text in value.getall().items()}
         elif kind == "ZSet":
-            value = {name.decode(): round(score) for name, score in value.items()}
+            value = {name.decode(): int(score) if score.is_integer() else score for name, score in value.items()}
         else:
             kind, value = "String", value.decode()
         found[key.decode()] = (kind, value, item.expireat is not None)

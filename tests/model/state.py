@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, NamedTuple
 
 from shared.jobqueue.constants import (
@@ -28,7 +29,7 @@ UNMODELLED = {"error_detail", "error_retryable", "history", "started_at", "ended
 class View:
     """What the store holds, read past the verbs."""
 
-    index: dict[str, int] = field(default_factory=dict)  # score
+    index: dict[str, float] = field(default_factory=dict)  # score
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
     has_ttl: dict[str, bool] = field(default_factory=dict)
     sets: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -132,7 +133,7 @@ class Model:
 
     deployment: Deployment
     jobs: dict[str, Job] = field(default_factory=dict)
-    index: dict[str, int] = field(default_factory=dict)
+    index: dict[str, float] = field(default_factory=dict)
     sets: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: dict[str, Job] = field(default_factory=dict)
     refusals: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -157,7 +158,7 @@ class Model:
     def rows(self) -> list[Row]:
         """All of it, gates first."""
         ordered = sorted(self.index.items(), key=lambda entry: (entry[1], entry[0]))
-        return [Row(name, score // BAND, score % BAND) for name, score in ordered]
+        return [Row(name, ceil(score) // BAND, ceil(score) % BAND) for name, score in ordered]
 
     def head(self, more: int) -> tuple[list[Row], bool, int]:
         """The rows that a script sees after the gates, whether these are all, and the last band that it sees."""
@@ -175,6 +176,11 @@ class Model:
 
     def put(self, name: str, band: int, ms: int) -> None:
         self.index[name] = band * BAND + ms
+
+    def put_slot(self, name: str, ms: int) -> None:
+        """Gives a job its slot; that of a running one ends in half a ms."""
+        job = self.jobs[name]
+        self.index[name] = job["lane"] * BAND + ms - (0.5 if job["state"] == "running" else 0)
 
     def account(self, name: str) -> None:
         """Counts a job for its API key and its user: as waiting, or as being at a provider."""
@@ -197,7 +203,7 @@ class Model:
             self.index.pop(member, None)
 
     def gate(self, name: str) -> int | None:
-        return self.index[name] + BAND if name in self.index else None
+        return int(self.index[name]) + BAND if name in self.index else None
 
     def set_gate(self, name: str, value: int) -> None:
         self.index[name] = value - BAND

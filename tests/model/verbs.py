@@ -45,7 +45,7 @@ def cancel(model: Model, call: Call, reply: Any) -> Any:
         unknown.leave_seat(model, name)
     job.update(cancel_requested="1", cancel_token=token, overdue_at=now)
     if job["state"] == "running":
-        model.put(name, job["lane"], now)
+        model.put_slot(name, now)
     return ["cancel_requested", str(job["attempt"]), job.get("prediction", ""), str(job["lane"]), ""]
 
 
@@ -177,7 +177,7 @@ def _put_back(model: Model, name: str, job: Job, now: int) -> None:
         case "backlog":
             model.put(name, BACKLOG, job["score"])
         case _:
-            model.put(name, job["lane"], now)
+            model.put_slot(name, now)
     model.put(f"!{name}", ALARMS, job["expire_at"])
     model.account(name)
 

@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant, lua, python
 
 NUMBERING = "tests/queue/test_numbering.py::test_"
 LATE = "tests/queue/test_late_copies.py::test_"
+LONG = "tests/queue/test_long_queues.py::test_"
 CHANGE = "tests/queue/test_policy_change.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -41,6 +42,46 @@ MUTANTS: tuple[Mutant, ...] = (
         "the gate of an earlier policy stays", "claim",
         "old scale", "return false",
         f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+    lua(
+        "a claim takes no job that lives for one", "claim",
+        "idle", "",
+        f"{LATE}a_claim_takes_no_job_for_a_caller_that_has_gone[memory]",
+    ),
+    lua(
+        "a claim of an empty index does not note its policy", "claim",
+        "idle scale", "",
+        f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+    lua(
+        "a claim of an empty index removes no gate", "claim",
+        "idle gates", "",
+        f"{CHANGE}claims_look_for_scores_of_another_policy_for_two_days_only[memory]",
+    ),
+    lua(
+        "a long queue that is full makes each submit claim", "enqueue",
+        "hidden lanes", "if #hidden > 0 then return true end",
+        f"{LONG}a_submit_to_the_full_queue_asks_for_no_claim[memory]",
+    ),
+    lua(
+        "a worse job behind a long queue goes first", "enqueue",
+        "hidden job of the lane", "",
+        f"{LONG}a_worse_job_behind_the_long_queue_goes_later[memory]",
+    ),
+    lua(
+        "a submit goes before a due retry behind a long queue", "enqueue",
+        "hidden retry", "return false",
+        f"{LONG}a_due_retry_behind_the_long_queue_is_left_to_a_claim[memory]",
+    ),
+    lua(
+        "adopt reads each running job", "adopt",
+        "runs", "local is_submission = true",
+        f"{LONG}a_lost_submission_is_adopted_with_ten_commands_however_many_jobs_run[20]",
+    ),
+    lua(
+        "a submission that was handed out seems to run", "prelude",
+        "half a ms", "",
+        f"{LONG}a_slot_whose_submission_may_be_a_twin_is_read[memory]",
     ),
     python(
         "queues take each other's numbers", "shared/jobqueue/numbering.py",

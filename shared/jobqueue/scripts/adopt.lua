@@ -12,13 +12,27 @@
 --   doubtful   it could be this attempt's, and nothing tells
 -- twin_reach: so far apart two submissions are at most of which either could have made the same prediction.
 
+local candidates = rest.candidates
+
+-- The other jobs that have a slot at a provider and may not run yet.
+local function submissions_at(provider)
+  local slots, found = redis.call('ZRANGEBYSCORE', key.index, 0, '(' .. score_of(READY, 0), 'WITHSCORES'), {}
+  for i = 1, #slots, 2 do
+    local score = tonumber(slots[i + 1])
+    local is_submission = score % 1 == 0 -- mutant: runs
+    local is_other = slots[i] ~= arg.id and provider_of(band_of(score)) == provider
+    if is_submission and is_other then add(found, slots[i]) end
+  end
+  return found
+end
+
 -- Whether another job's submission of the same input could have made the prediction: one whose answer is not here, or
 -- one that was given up before its outcome was known, also if its job has ended or was deleted.
 local function has_twin(f)
-  for _, other in ipairs(redis.call('ZRANGEBYSCORE', key.index, 0, '(' .. score_of(READY, 0))) do
+  for _, other in ipairs(submissions_at(provider_of(tonumber(f.lane)))) do
     local g = read(job_key(other), 'state', 'likeness')
     local is_twin = g.state == 'submitting' and g.likeness == f.likeness -- mutant: twin
-    if other ~= arg.id and is_twin then return true end
+    if is_twin then return true end
   end
   local at, reach = tonumber(f.submitted_at), tonumber(arg.twin_reach)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', lost_key(), text(-at - reach), text(reach - at))) do
@@ -33,10 +47,13 @@ end
 -- The candidates that belong to no other attempt, by what makes them candidates; one of an earlier attempt of this job
 -- is as little its own.
 local function free_candidates(me)
-  local free = { marked = {}, named = {}, alike = {}, doubtful = {} }
-  for candidate, kind in pairs(from_pairs(rest.candidates)) do
-    local belongs_to = redis.call('GET', key.predictions .. candidate)
-    if not belongs_to or belongs_to == me then add(free[kind], candidate) end
+  local free, records = { marked = {}, named = {}, alike = {}, doubtful = {} }, {}
+  for i = 1, #candidates, 2 do
+    add(records, key.predictions .. candidates[i])
+  end
+  local owners = #records > 0 and redis.call('MGET', unpack(records)) or {}
+  for i, belongs_to in ipairs(owners) do
+    if not belongs_to or belongs_to == me then add(free[candidates[2 * i]], candidates[2 * i - 1]) end
   end
   return free
 end
@@ -83,7 +100,7 @@ note_event(fields, plan)
 local follow = post(plan)
 account_for(f)
 write_fields(key.job, fields)
-redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), arg.id)
-redis.call('HINCRBY', key.stats, from_pairs(rest.candidates)[own] == 'named' and 'settled' or 'adopted', 1)
+redis.call('ZADD', key.index, slot_score('running', tonumber(f.lane), tonumber(arg.now)), arg.id)
+redis.call('HINCRBY', key.stats, from_pairs(candidates)[own] == 'named' and 'settled' or 'adopted', 1)
 settle_pause(f, true)
 return { 'adopted', own, follow }

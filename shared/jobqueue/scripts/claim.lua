@@ -49,9 +49,7 @@ local limits = {
   queues = numbers(arg.queue_limits),
   providers = numbers(arg.provider_limits),
 }
-local time = lease_time(arg.lease_now)
--- Slots of the same second and another mark belong to other claims.
-local lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: lease
+local time, lease_until -- by the store's clock; see read_time
 
 -- What this claim will write, all of it behind its last read; `moves` are scores and members of the index.
 local plan =
@@ -65,6 +63,13 @@ local function move(member, score) add(plan.moves, score, member) end
 
 -- Plans to drop a member whose job was lost with its hash.
 local function lose(id) add(plan.lost, id, companions(id)) end
+
+-- Reads the time, and notes when the leases of this claim end.
+local function read_time()
+  time = lease_time(arg.lease_now)
+  -- Slots of the same second and another mark belong to other claims.
+  lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: lease
+end
 
 -- Whether this very claim took a slot, so that its first answer was lost.
 local function is_replayed(row)
@@ -105,6 +110,11 @@ local function start_row(id, attempt, f, probe)
   return { id, attempt, f.lane, f.model, f.input, f.owner, f.user, f.queue, f.deadline, probe, incarnation }
 end
 
+-- The answer of a claim that takes nothing: the jobs that it started before, the size of the outbox, and `late_at`.
+local function answer_nothing(rows, outbox_size, late_at)
+  return { rows, {}, '0', {}, '0', text(outbox_size), {}, {}, late_at }
+end
+
 -- The answer to a repeat: the jobs that this very claim has started.
 local function replay(slots)
   local rows = {}
@@ -112,7 +122,7 @@ local function replay(slots)
     local f = read(job_key(row.id), unpack(START))
     if f.state == 'submitting' then add(rows, start_row(row.id, f.attempt, f, f.probe or '')) end
   end
-  return { rows, {}, '0', {}, '0', '0', {}, {}, '' }
+  return answer_nothing(rows, 0, '')
 end
 
 -- Plans to move a job from its slot to where its record says that it waits: a script stopped between the two.
@@ -148,7 +158,7 @@ local function hand_out(slots)
         f.incarnation or '',
       })
       add(plan.handed, row.id)
-      move(row.id, score_of(row.band, whole_seconds(time + check_interval))) -- mutant: handed to one
+      move(row.id, slot_score(f.state, row.band, whole_seconds(time + check_interval))) -- mutant: handed to one
     end
   end
   return handed
@@ -351,7 +361,7 @@ local function consider(head, room, job)
     add(expired, job.id)
   elseif f.state == 'running' then
     -- It is at the provider, which is asked first.
-    move(job.id, score_of(job.lane, time))
+    move(job.id, slot_score('running', job.lane, time))
     add_share(plan.moves, job.id, f.share, true)
   elseif tonumber(f.expire_at) <= time then -- mutant: expired
     add(expired, job.id)
@@ -436,15 +446,31 @@ local function is_over(gate, ends_at)
   return kind == '~s' and gate ~= scale_gate(arg.scale) and ends_at > 0 and ends_at <= time -- mutant: old scale
 end
 
--- What only a tick does: it notes its time, removes gates of no use, and counts the outbox.
-local function write_tick(gates)
-  redis.call('HSET', key.stats, 'tick_at', text(time))
+-- Whether no job lives, and no gate depends on the time. Then a claim reads no TIME.
+local function is_idle(head)
+  if #head.rows > 0 or not head.complete then return false end -- mutant: idle
+  local own = scale_gate(arg.scale)
+  if arg.scale ~= '' and head.gates[own] ~= 0 then return false end -- mutant: idle scale
+  for gate in pairs(head.gates) do
+    local kind = string.sub(gate, 1, 2)
+    if kind == '~o' or (kind == '~s' and gate ~= own) then return false end -- mutant: idle gates
+  end
+  return true
+end
+
+-- What only a tick does: it notes the time, and counts the outbox.
+local function note_tick(moment)
+  redis.call('HSET', key.stats, 'tick_at', moment)
+  return redis.call('ZCARD', key.outbox)
+end
+
+-- Removes gates of no use.
+local function remove_gates(gates)
   local old = {}
   for gate, open_until in pairs(gates) do
     if is_over(gate, open_until) then add(old, gate) end
   end
   if #old > 0 then redis.call('ZREM', key.index, unpack(old)) end
-  return redis.call('ZCARD', key.outbox)
 end
 
 -- The noted users, in an order that each engine agrees on.
@@ -457,8 +483,10 @@ local function users_of(noted)
   return users
 end
 
-if is_late_copy(time) then return { {}, {}, '0', {}, '0', '0', {}, {}, text(time) } end -- mutant: late claim
 local head = read_head(limits.slots, want)
+if is_idle(head) then return answer_nothing({}, is_tick and note_tick(arg.now) or 0, '') end
+read_time()
+if is_late_copy(time) then return answer_nothing({}, 0, text(time)) end -- mutant: late claim
 head.time = time
 local parts = split(head.rows)
 if #parts.replayed > 0 then return replay(parts.replayed) end
@@ -472,7 +500,8 @@ start_all(head, room, list, is_expired)
 look_for_foreign(head.gates, list)
 if is_tick then look_at_stuck(head.gates) end
 write()
-local outbox_size = is_tick and write_tick(head.gates) or 0
+if is_tick then remove_gates(head.gates) end
+local outbox_size = is_tick and note_tick(text(time)) or 0
 return {
   started,
   handed,

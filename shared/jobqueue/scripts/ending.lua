@@ -209,7 +209,9 @@ local function cancel_job(id, f, token)
   redis.call('HDEL', job_key(id), 'cancel_token')
   write_fields(job_key(id), fields)
   -- The next caller looks at a running job; a submission keeps its lease.
-  if f.state == 'running' then redis.call('ZADD', key.index, score_of(tonumber(f.lane), tonumber(arg.now)), id) end
+  if f.state == 'running' then
+    redis.call('ZADD', key.index, slot_score('running', tonumber(f.lane), tonumber(arg.now)), id)
+  end
   return false
 end
 

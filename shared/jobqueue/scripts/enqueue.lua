@@ -28,6 +28,7 @@ local limits = {
   providers = numbers(arg.provider_limits),
 }
 local MAX_CHECKED = 10 -- members of a user's set that are looked at before a refusal
+local MAX_HIDDEN = 3 -- lanes behind the head that are asked for; with more of them a claim decides
 local MAX_TIE, TIE_MS = 99, 100 -- of equal tags the earlier job is lower: by one for each 100 ms, up to 99
 
 -- The answer to a repeat, by what the job with this id is; nil if there is none.
@@ -40,24 +41,29 @@ local function replay()
   return { 'queued', '', '1' }
 end
 
--- Drops a member of the user's set whose job or batch was lost with its hash; returns whether it did.
-local function drop_if_lost(member)
-  local kind = string.sub(member, 1, 1)
-  if kind == '=' or kind == '~' then return false end
-  local hash = kind == '#' and batch_key(string.sub(member, 2)) or job_key(member)
-  if redis.call('EXISTS', hash) == 1 then return false end
-  forget(key.user, member)
-  return true
+-- The members of a part of the user's set that stand for a job or a batch, and their hashes.
+local function part_of_user(first)
+  local members, hashes = {}, {}
+  for _, member in ipairs(redis.call('ZRANGE', key.user, first, first + MAX_CHECKED - 1)) do
+    local kind = string.sub(member, 1, 1)
+    if kind ~= '=' and kind ~= '~' then
+      add(members, member)
+      add(hashes, kind == '#' and batch_key(string.sub(member, 2)) or job_key(member))
+    end
+  end
+  return members, hashes
 end
 
--- Drops what was lost of ten members, at another part of the user's set each time; returns whether there was any.
+-- Drops what was lost with its hash of ten members, at another part of the user's set each time; returns whether there
+-- was any.
 local function drop_lost(tasks)
-  local first = tasks > MAX_CHECKED and now % (tasks - MAX_CHECKED + 1) or 0
-  local has_dropped = false
-  for _, member in ipairs(redis.call('ZRANGE', key.user, first, first + MAX_CHECKED - 1)) do
-    if drop_if_lost(member) then has_dropped = true end
+  local members, hashes = part_of_user(tasks > MAX_CHECKED and now % (tasks - MAX_CHECKED + 1) or 0)
+  -- One command for all of them: a refused submit must not cost more than an accepted one.
+  if #hashes == 0 or redis.call('EXISTS', unpack(hashes)) == #hashes then return false end
+  for i, member in ipairs(members) do
+    if redis.call('EXISTS', hashes[i]) == 0 then forget(key.user, member) end
   end
-  return has_dropped
+  return true
 end
 
 -- The user, who may have one more task, or nil with the refusal. A job that was lost must not count for ever.
@@ -102,13 +108,27 @@ local function note_other(view, room, row, score)
   end
 end
 
--- Whether jobs with a better right may be behind the head: of this lane, or of another one that has room.
-local function may_hide_better(head, room)
+-- The lanes with room whose ready jobs the head does not show, or not all of them.
+local function hidden_lanes(head, room)
+  local hidden = {}
   for _, other in ipairs(lanes) do
     local is_hidden = head.last_band < READY + other or (head.last_band == READY + other and other ~= lane)
-    if is_hidden and has_room(room, other) then return true end
+    if is_hidden and has_room(room, other) then add(hidden, other) end
   end
-  return false
+  return hidden
+end
+
+-- Whether jobs with a better right are behind the head: of this lane, of another one that has room, or a due retry. A
+-- long queue that is full hides them, and is no reason for a claim.
+local function hides_better(head, room, score)
+  local hidden = hidden_lanes(head, room)
+  if #hidden == 0 or #hidden > MAX_HIDDEN or arg.start ~= '1' then return #hidden > 0 end -- mutant: hidden lanes
+  for _, other in ipairs(hidden) do
+    local first, last = score_of(READY + other, 0), '(' .. score_of(READY + other + 1, 0)
+    if other == lane then last = score_of(READY + lane, score) end -- mutant: hidden job of the lane
+    if redis.call('ZCOUNT', key.index, first, last) > 0 then return true end
+  end
+  return redis.call('ZCOUNT', key.index, score_of(DELAYED, 0), score_of(DELAYED, now)) > 0 -- mutant: hidden retry
 end
 
 -- What the index means for the job: who has a slot, how many jobs wait, the job's position as far as the head goes,
@@ -118,7 +138,7 @@ local function look_around(head, room, score)
   for _, row in ipairs(head.rows) do
     note_other(view, room, row, score)
   end
-  if not head.complete and may_hide_better(head, room) then view.is_outdone = true end
+  if not head.complete and hides_better(head, room, score) then view.is_outdone = true end
   return view
 end
 

@@ -5,7 +5,8 @@
 --
 --   band        member           number
 --   -1          a gate           what a claim must know besides the jobs; see room.lua
---   0 to 159    slots of a lane  ms when something is due: the lease ends (submitting), the next check (running)
+--   0 to 159    slots of a lane  ms when something is due: the lease ends (submitting), the next check (running); see
+--                                slot_score
 --   160 to 319  ready jobs       the priority score, lowest first; the lane is the band less 160
 --   320         delayed jobs     ms when the job is due
 --   321         the backlogs     the priority score; the order that counts is in the user's own set, see users.lua
@@ -21,6 +22,13 @@ local function text(number) return string.format('%.0f', number) end
 
 -- The index's score of a number in a band.
 local function score_of(band, number) return text(band * BAND + number) end
+
+-- The index's score of a job's slot. That of a running job is half a ms less, as no other is: a search for submissions
+-- need not read the job.
+local function slot_score(state, lane, ms)
+  if state ~= 'running' then return score_of(lane, ms) end -- mutant: half a ms
+  return score_of(lane, ms - 1) .. '.5'
+end
 
 -- The band that a score of the index is in.
 local function band_of(score) return math.floor(score / BAND) end

@@ -68,5 +68,5 @@ settle_lost(arg.id, f, 'reported')
 local follow = post(plan) -- mutant: event posted
 if arg.probe == '' and (f.refusals or '0') ~= '0' then absolve(f) end -- mutant: refused and accepted
 write_fields(key.job, fields)
-redis.call('ZADD', key.index, score_of(tonumber(f.lane), whole_seconds(check_at)), arg.id)
+redis.call('ZADD', key.index, slot_score('running', tonumber(f.lane), whole_seconds(check_at)), arg.id)
 return { 'recorded', f.cancel_requested or '0', follow }

@@ -96,7 +96,7 @@ local function scores_of(f)
   if f.state == 'delayed' then return score_of(DELAYED, tonumber(f.due_at)), seat_score(score) end
   if f.state == 'backlog' then return score_of(BACKLOG, score), text(score) end
   -- A job that may be at the provider keeps its slot, and is the first that a claim hands out.
-  return score_of(lane, tonumber(arg.now)), seat_score(score)
+  return slot_score(f.state, lane, tonumber(arg.now)), seat_score(score)
 end
 
 -- Whether the index has a job where its record says.
