@@ -15,6 +15,7 @@ from shared import runtime
 from shared.clock import SystemClock
 from shared.config.settings import Settings
 from shared.jobqueue import JobQueue
+from shared.store.scripts import digest_of
 
 BARE = "bare httpx.Client.post"
 CLIENT = "upstash-redis async SET"
@@ -44,7 +45,7 @@ class RecordingStore:
 
 
 async def enqueue_command(settings: Settings) -> list[str]:
-    """Returns the command that a submit sends to the store."""
+    """Returns the command that a submit sends to a store that knows its script."""
     store, request, clock = RecordingStore(), submission(), SystemClock()
     await JobQueue(store, settings, clock).enqueue(
         f"job_{0:032x}",
@@ -53,7 +54,9 @@ async def enqueue_command(settings: Settings) -> list[str]:
         score=request.score_and_cost(settings, clock.now())[0],
         start=False,
     )
-    return list(store.command)
+    eval_, script, *rest = store.command
+    assert eval_ == "EVAL"
+    return ["EVALSHA", digest_of(script), *rest]
 
 
 def references(stack: ExitStack, loop: asyncio.AbstractEventLoop, settings: Settings) -> list[Case]:

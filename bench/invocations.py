@@ -15,9 +15,9 @@ from shared.jobqueue.script import script
 from shared.jobs.request import SubmitRequest
 from shared.signing.derived import nonce
 from shared.signing.webhooks import sign
+from shared.store.scripts import digest_of
 
 NOW = int(time.time() * 1000)
-MARK = 120  # characters at the end of a script, behind the prelude that all of them share
 SUBMISSION = {
     "model": "acme/video",
     "input": {"prompt": "A lighthouse in a storm, seen from a small boat, cinematic", "duration": 8, "seed": 20934},
@@ -61,7 +61,7 @@ REPLIES: dict[str, Any] = {
 
 def replies() -> dict[str, Any]:
     """Returns the store's replies, each by a text that only its request contains."""
-    marked = {json.dumps(script(verb).text)[1:-1][-MARK:]: reply for verb, reply in REPLIES.items()}
+    marked = {digest_of(script(verb).text): reply for verb, reply in REPLIES.items()}
     marked[f'"{WALK_FIELDS[0]}"'] = [str(NOW), None]  # so no sweep is due
     marked['"HMGET"'] = [JOB.get(name) for name in READ_FIELDS]
     marked['"HGET"'] = str(NOW)

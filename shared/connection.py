@@ -18,7 +18,7 @@ def trouble_of(error: BaseException, url: str) -> str:
     """Returns what kept a connection to the URL's host from being made. Names host and port, and nothing else of it."""
     try:
         host, port = _place(url)
-        variable, proxy = _proxy_of(urlsplit(url).scheme, host)
+        variable, proxy = proxy_of(urlsplit(url).scheme, host)
         host, port = _place(proxy) if proxy else (host, port)
     except ValueError:
         return "the address cannot be read"
@@ -33,7 +33,7 @@ async def find_trouble(url: str) -> str:
     For clients whose errors do not say it. Behind a proxy it cannot be found out like this, and is ''.
     """
     parts = urlsplit(url)
-    if _proxy_of(parts.scheme, parts.hostname or "")[1]:
+    if proxy_of(parts.scheme, parts.hostname or "")[1]:
         return ""
     tls = ssl.create_default_context() if parts.scheme == "https" else None
     try:
@@ -50,7 +50,7 @@ def _place(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
 
 
-def _proxy_of(scheme: str, host: str) -> tuple[str, str]:
+def proxy_of(scheme: str, host: str) -> tuple[str, str]:
     """Returns the variable and the address of the proxy that httpx uses for this host; '' for none."""
     if proxy_bypass_environment(host):
         return "", ""

@@ -29,6 +29,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from shared.addresses import LOOPBACK, NUMBER, is_loopback, is_public, is_public_name
+from shared.tls import tls_context
 
 Reason = Literal["scheme", "port", "userinfo", "host", "address", "unresolved", "lookup", "redirect"]
 Resolver = Callable[[str, int], Awaitable[list[str]]]
@@ -238,7 +239,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     def _transport(self) -> httpx.AsyncHTTPTransport:
         if self._built is None:
             self._built = httpx.AsyncHTTPTransport(
-                verify=self._tls or True,
+                verify=self._tls or tls_context(),
                 trust_env=False,
                 retries=0,
                 # httpx knows a kept connection by its address alone. It would carry a request for another host, and

@@ -27,7 +27,7 @@ from local.rest_server.running import RunningServer, running_server
 from local.simulator.running import RunningSimulator, running_simulator
 from shared.clock import ManualClock
 from tests.project import ROOT
-from tests.world import World, make_world
+from tests.world import World, load_scripts, make_world
 
 # Plain: if rich is installed, it draws each traceback with all variables, for half a second.
 structlog.configure(
@@ -47,6 +47,7 @@ REDIS_SERVER = shutil.which("redis-server")
 def valkey() -> Iterator[RunningServer]:
     """The Upstash-compatible server over the packaged Valkey."""
     with running_server() as server:
+        load_scripts(server)
         yield server
 
 
@@ -55,6 +56,7 @@ def debian_redis() -> Iterator[RunningServer]:
     """The Upstash-compatible server over the redis-server on PATH."""
     assert REDIS_SERVER is not None
     with running_server(binary=Path(REDIS_SERVER)) as server:
+        load_scripts(server)
         yield server
 
 

@@ -19,6 +19,7 @@ from shared.hooks.address import HookAddresses
 from shared.jobqueue import Admitted, Collector, FollowUp
 from shared.jobqueue.constants import ALARMS, BAND
 from shared.jobqueue.record import JobRecord
+from shared.jobqueue.script import VERBS, script
 from shared.jobs.request import SubmitRequest
 from shared.outbox.scope import Scope
 from shared.providers.base import (
@@ -50,6 +51,12 @@ def settings_for(server: RunningServer | None, **changes: Any) -> Settings:
     if server is not None:
         values |= {"upstash_redis_rest_url": server.url, "upstash_redis_rest_token": server.token}
     return Settings(**(values | changes))
+
+
+def load_scripts(server: RunningServer) -> None:
+    """Makes the store know all scripts, as it does in production once each of them has run."""
+    for verb in VERBS:
+        server.ask("SCRIPT", "LOAD", script(verb).text)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from bench.environment import environment
 from bench.peers.producing import announce
 from shared import runtime
 from shared.clock import SystemClock
+from shared.jobqueue.script import VERBS, script
 from shared.providers.base import Prediction
 from shared.runtime import Runtime
 from shared.store import open_store
@@ -120,6 +121,8 @@ async def main() -> None:
     clock, provider, settings = MovedClock(), ObedientProvider(), runtime.settings()
     made = Runtime(settings, open_store(settings), clock, providers={"replicate": provider})
     runtime.install(made)
+    for verb in VERBS:  # a store knows them once each has run
+        await made.store.execute("SCRIPT", "LOAD", script(verb).text)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     loop = asyncio.get_running_loop()
     async with httpx.AsyncClient(transport=transport, base_url="http://sluice.test") as client:

@@ -24,6 +24,7 @@ class StoreSettings(EnvironmentSettings):
     upstash_redis_rest_token: SecretStr | None = Field(
         None, validation_alias=AliasChoices("upstash_redis_rest_token", "kv_rest_api_token")
     )
+    store_client: Literal["streams", "httpx"] = "streams"  # httpx's is slower, and stays for one release
     use_redis_for_tasks: bool = True
     queue_prefix: str = Field("", pattern=r"^[A-Za-z0-9:_.-]{0,64}$")
     task_ttl: int = Field(604_800, ge=86_400)  # s; a terminal job is its own idempotency record, so never below a day

@@ -1,12 +1,12 @@
-"""The queue's Lua scripts: one file a verb, each sent with EVAL behind what it uses of the libraries.
+"""The queue's Lua scripts: one file a verb, each sent behind what it uses of the libraries.
 
 A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. So do the
 functions that it uses of a library. The loader puts numbers in their places, by the order in the verb's header, and
 callers name them too; see scripted.py. What Python shares with the scripts comes from constants.py and keys.py.
 
-Plain EVAL and not EVALSHA: Upstash's script cache may be empty on the replica that answers, and a script of some
-kilobytes is small next to the request itself. No shebang: Upstash's ``allow-key-locking`` flag would forbid the job and
-user keys that only a script can know (Upstash, "Key locking"), and other engines refuse it.
+The store's client sends a digest in place of a text that the store knows. No shebang: Upstash's ``allow-key-locking``
+flag would forbid the job and user keys that only a script can know (Upstash, "Key locking"), and other engines refuse
+it.
 """
 
 import functools

@@ -7,7 +7,6 @@ provider.
 import asyncio
 import functools
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -30,6 +29,7 @@ from shared.providers.base import (
 )
 from shared.providers.failures import clean
 from shared.providers.reading import MAX_ANSWER, UNREAD, read_answer
+from shared.tls import tls_context
 
 NEVER_SENT = (
     httpx.ConnectError,
@@ -89,11 +89,6 @@ class Calls:
         self._timeout = timeout
 
     @functools.cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """The context of both clients: reading the certificates is most of what building a client takes."""
-        return httpx.create_ssl_context()
-
-    @functools.cached_property
     def _client(self) -> httpx.AsyncClient:
         return self._build(httpx.Limits(max_connections=100, max_keepalive_connections=20))
 
@@ -112,7 +107,7 @@ class Calls:
             timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
             limits=limits,
             follow_redirects=False,
-            verify=self._tls,
+            verify=tls_context(),
         )
 
     async def create(

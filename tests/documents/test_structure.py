@@ -74,14 +74,16 @@ def users_of(*modules: str) -> set[str]:
 
 
 def test_only_the_store_client_talks_to_redis() -> None:
-    assert users_of("upstash_redis", "redis", "fakeredis") == {"shared/store/rest.py", "shared/store/memory.py"}
+    of_rest = {f"shared/store/{module}.py" for module in ("rest", "client", "scripts")}
+    assert users_of("upstash_redis", "redis", "fakeredis") == of_rest | {"shared/store/memory.py"}
 
 
 def test_only_the_store_and_providers_open_connections() -> None:
     # URLs from callers or answers are called through egress.py. hooks/address.py and proxies.py only parse with httpx.
     assert users_of("httpx") == {
-        "shared/store/rest.py", "shared/providers/calls.py", "shared/egress.py", "shared/hooks/address.py",
-        "shared/proxies.py",
+        "shared/store/rest.py", "shared/store/client.py", "shared/providers/calls.py", "shared/egress.py",
+        "shared/hooks/address.py", "shared/proxies.py",
+        "shared/store/connection.py", "shared/tls.py",  # its headers, and its reading of the certificates
     }  # fmt: skip
     assert users_of("urllib.request", "requests", "aiohttp") == set()
     # They resolve, read why a connection failed, and end one at a deadline; none opens any.
@@ -143,6 +145,11 @@ UNTYPED = {
     "shared/jobqueue/numbering.py:NumberedStore.execute": "as Store.execute",
     "shared/store/memory.py:MemoryStore.execute": "as Store.execute",
     "shared/store/rest.py:RestStore.execute": "as Store.execute",
+    "shared/store/scripts.py:Scripts.send": "as Store.execute",
+    "shared/store/client.py:HttpClient.post": "what httpx's own method takes and answers",
+    "shared/store/client.py:Checked.post": "what httpx's own method takes and answers",
+    "shared/store/wire.py:Wire.post": "what httpx's own method takes",
+    "shared/store/connection.py:Answer.json": "what httpx's own method answers",
     "shared/operations.py:Operation.answers": "a TypedDict or a union of them, for which typing has no type",
 }
 

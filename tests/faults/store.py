@@ -6,6 +6,7 @@ from shared.errors import StoreUncertain
 from shared.jobqueue.script import VERBS, script
 from shared.store.refusals import StoreInterrupted
 from shared.store.rest import RestStore
+from shared.turnstile import Turnstile
 from tests.faults.engines import Engine, MemoryEngine
 from tests.faults.plan import Path
 from tests.faults.process import Passage, Process
@@ -45,6 +46,7 @@ class Call(RestStore):
 
     def __init__(self, engine: Engine, process: Process, passage: Passage) -> None:
         self._try_timeout = self._total_timeout = NEVER
+        self._turnstile = Turnstile(1, 0)
         self._engine = engine
         self._process = process
         self._loss = passage.loss

