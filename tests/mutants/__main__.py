@@ -21,12 +21,13 @@ from tests.mutants import (
     pushback,
     scripts,
     stopped,
+    transport,
 )  # fmt: skip
 from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
-PARTS = (scripts, pushback, isolation, order, outbox, health, media, modules, lives, stopped, erasure, edge)
+PARTS = (scripts, pushback, isolation, order, outbox, health, media, modules, lives, stopped, erasure, edge, transport)
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 
 
