@@ -1,6 +1,8 @@
 """How many calls may be under way at once, and how many may wait to begin."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 class Crowded(Exception):
@@ -43,3 +45,12 @@ class Turnstile:
     def leave(self) -> None:
         """Lets the next call in."""
         self._free.release()
+
+    @asynccontextmanager
+    async def turn(self, patience: float) -> AsyncIterator[None]:
+        """Enters, and leaves after the block; raises as ``enter``."""
+        await self.enter(patience)
+        try:
+            yield
+        finally:
+            self.leave()

@@ -30,6 +30,7 @@ from shared.providers.base import (
 from shared.providers.failures import clean
 from shared.providers.reading import MAX_ANSWER, UNREAD, read_answer
 from shared.tls import tls_context
+from shared.turnstile import Crowded, Turnstile
 
 NEVER_SENT = (
     httpx.ConnectError,
@@ -48,6 +49,12 @@ MAX_PAUSE = 120.0  # s
 DEFAULT_PAUSE = 30.0
 ACCOUNT_PAUSE = 60.0  # s; missing credit or a wrong key takes at least as long to mend
 CONNECT_TIMEOUT = 5.0
+# Of a process, creates and other calls each. Fewer than the pool of httpx has connections: it counts a wait for one as
+# a wait for the answer, which would make a create unknown that was never sent.
+MAX_UNDER_WAY = 64
+MAX_WAITING = 1_000
+WAIT = 0.25  # of a call's time; the rest is for the call itself
+CROWDED_PAUSE = 2.0  # s
 MAX_RUN = 86_400  # s
 BLOCK = 64 * 1024  # bytes
 
@@ -87,6 +94,8 @@ class Calls:
         self._base_url = base_url.rstrip("/") + "/"
         self._key = key
         self._timeout = timeout
+        self._turns = Turnstile(MAX_UNDER_WAY, MAX_WAITING)
+        self._turns_of_creates = Turnstile(MAX_UNDER_WAY, MAX_WAITING)
 
     @functools.cached_property
     def _client(self) -> httpx.AsyncClient:
@@ -119,10 +128,14 @@ class Calls:
         headers: Mapping[str, str] | None = None,
     ) -> SubmissionOutcome:
         """Sends the create call of an attempt, once; ``outcome_of`` says what its answer proves."""
+        until = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout):
+            async with self._turns_of_creates.turn(timeout * WAIT), asyncio.timeout_at(until):
                 request = self._creator.build_request("POST", path, json=body, headers=headers)
                 answer = await _answer(self._creator, request)
+        except Crowded:  # mutant: crowded create
+            self._report_crowd()
+            return Throttled("provider_down", CROWDED_PAUSE)
         except NEVER_SENT as error:  # mutant: never sent
             self._report(error)
             return Throttled("provider_down", DEFAULT_PAUSE)
@@ -137,9 +150,13 @@ class Calls:
 
     async def ask(self, method: str, path: str, timeout: float) -> Answer:
         """Sends a call that may be lost and returns the answer; raises ProviderUnavailable."""
+        until = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout):
+            async with self._turns.turn(timeout * WAIT), asyncio.timeout_at(until):
                 return await _answer(self._client, self._client.build_request(method, path))
+        except Crowded:
+            self._report_crowd()
+            raise ProviderUnavailable("too many calls are under way") from None
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, NEVER_SENT):
                 self._report(error)
@@ -154,12 +171,15 @@ class Calls:
         if "://" in path and not path.startswith(str(self._client.base_url)):
             raise ProviderUnavailable("the address does not belong to the provider")
         try:
-            async with self._client.stream("GET", path) as response:
+            async with self._turns.turn(self._timeout * WAIT), self._client.stream("GET", path) as response:
                 if response.status_code != 200:
                     raise ProviderUnavailable(f"status {response.status_code}")
                 async for block in response.aiter_bytes(BLOCK):
                     take(block)
                     await asyncio.sleep(0)  # the deadline holds for blocks that have come already, too
+        except Crowded:
+            self._report_crowd()
+            raise ProviderUnavailable("too many calls are under way") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, NEVER_SENT):
                 self._report(error)
@@ -167,6 +187,9 @@ class Calls:
 
     def _report(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
         log.warning("provider_unreachable", provider=self._provider, trouble=trouble_of(error, self._base_url))
+
+    def _report_crowd(self) -> None:
+        log.warning("provider_unreachable", provider=self._provider, trouble="too many calls of this process wait")
 
     async def close(self) -> None:
         for name in ("_client", "_creator"):

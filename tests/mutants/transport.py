@@ -31,4 +31,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "a script is sent twice for ever", "shared/store/scripts.py", "replica", "if True:",
         "tests/queue/test_script_digests.py::test_a_replica_that_never_knows_it_is_asked_a_few_times_and_no_more",
     ),
+    python(
+        "a create that got no turn may have been sent", "shared/providers/calls.py", "crowded create",
+        "except ZeroDivisionError:",
+        "tests/providers/test_connections.py::test_a_call_that_gets_no_turn_was_surely_not_sent",
+    ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from shared.config.settings import Settings
 from shared.egress import Guard, guarded_client
-from shared.providers.base import Accepted, Prediction, SubmissionOutcome
+from shared.providers.base import Accepted, Prediction, ProviderUnavailable, SubmissionOutcome, Throttled
 from shared.providers.calls import Answer, Calls
 from shared.store.client import http_client
 from shared.tls import tls_context
@@ -110,3 +110,22 @@ async def test_all_clients_share_one_reading_of_the_certificates_and_only_when_t
             store = Settings(upstash_redis_rest_url="https://store.example", store_client=kind)
             await http_client(store).aclose()
     assert len(reads) == 1
+
+
+async def test_more_creates_than_there_are_connections_are_all_sent_once() -> None:
+    async with keeping_server() as (served, calls):
+        made = await asyncio.gather(*(calls.create("create", {}, 20, accepted) for _ in range(150)))
+    assert set(made) == {Accepted(Prediction("p1", "running"))}
+    assert served.paths == [["/create"]] * 150
+
+
+async def test_a_call_that_gets_no_turn_was_surely_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.providers.calls.MAX_UNDER_WAY", 0)
+    async with keeping_server() as (served, calls):
+        assert await calls.create("create", {}, 0.1, accepted) == Throttled("provider_down", 2.0)
+        with pytest.raises(ProviderUnavailable, match="too many"):
+            await calls.ask("GET", "a", 0.1)
+        calls._timeout = 0.1
+        with pytest.raises(ProviderUnavailable, match="too many"):
+            await calls.read("list", lambda _: None)
+    assert served.paths == []
