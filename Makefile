@@ -83,6 +83,7 @@ bench: $(READY) ## the measurements that docs/costs.md quotes
 	@$(BIN)/python -m bench.job_cpu $(ARGS)
 	@$(BIN)/python -m bench.latency $(ARGS)
 	@$(BIN)/python -m bench.throughput $(ARGS)
+	@$(BIN)/python -m bench.load $(ARGS)
 	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
 	@$(BIN)/python -m bench.cost
 

@@ -165,6 +165,12 @@ async def test_the_meter_counts_only_the_commands_of_a_script() -> None:
 
 
 @pytest.mark.exhaustive
+def test_the_bench_of_many_at_once_prints_every_size() -> None:
+    printed = run("bench.load", "--sizes", "5", "20", "--alone", "3", "--no-targets")
+    assert first_cells(printed) == ["5, this tree", "20, this tree"]
+
+
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_the_bench_of_throughput_prints_every_row() -> None:
     printed = run("bench.throughput", "--rounds", "1", "--submits", "8", "--jobs", "4", "--no-targets")

@@ -6,13 +6,15 @@ import time
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
 from shared.errors import StoreUnavailable, StoreUncertain
 from shared.store import rest
 from shared.store.rest import RestStore
 from shared.turnstile import Crowded, Turnstile
-from tests.world import settings_for
+from tests.world import AUTH, http_client, make_world, settings_for
 
 AT_ONCE = 3
+PATIENT = {"store_try_timeout": 2, "store_total_timeout": 14}  # a slow machine is no reason to refuse
 
 
 async def test_no_more_than_so_many_are_under_way_and_all_get_their_turn_in_order() -> None:
@@ -85,13 +87,25 @@ async def test_a_turn_that_comes_too_late_begins_nothing() -> None:
 
 async def test_four_hundred_calls_at_once_are_all_served_once(valkey: RunningServer) -> None:
     valkey.clear_faults()
-    store = RestStore(settings_for(valkey))
+    store = RestStore(settings_for(valkey, **PATIENT))
     valkey.reset_bill()
     answers = await asyncio.gather(*(store.execute("INCR", "four-hundred") for _ in range(400)))
     assert sorted(answers) == list(range(1, 401))
     assert valkey.bill().calls == 400
     await store.close()
     valkey.flush()
+
+
+async def test_a_hundred_submits_at_once_are_all_accepted_with_one_call_each(
+    valkey: RunningServer, clock: ManualClock
+) -> None:
+    async with make_world(valkey, clock, dispatch_on_submit=False, **PATIENT), http_client(**AUTH) as client:
+        valkey.reset_bill()
+        body = {"model": "acme/video", "input": {}}
+        bodies = [body | {"user_id": f"user{number}"} for number in range(100)]
+        answers = await asyncio.gather(*(client.post("/api/submit", json=each) for each in bodies))
+    assert {answer.status_code for answer in answers} == {202}
+    assert valkey.bill().calls == 100
 
 
 @pytest.mark.parametrize("most", [0, 1_000], ids=["too many wait", "waited in vain"])
