@@ -12,8 +12,12 @@ import structlog
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-def configure_logs(level: str) -> None:
-    """Sets the lowest level that is written; may be called again."""
+def configure_logs(level: str, *, is_final: bool = False) -> None:
+    """Sets the lowest level that is written; may be called again.
+
+    If it is final, the logger is made once and not for each line. Tests change their logs, so for them it is not.
+    """
+    vars(log).pop("bind", None)  # the logger that structlog keeps
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -24,7 +28,7 @@ def configure_logs(level: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=is_final,
     )
     # httpx logs every URL at INFO, and a URL may carry a webhook's nonce.
     logging.getLogger("httpx").setLevel(logging.WARNING)

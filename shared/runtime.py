@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 def settings() -> Settings:
     """Returns the deployment's settings. SettingsError stops the import of each function."""
     loaded = load_settings()
-    configure_logs(loaded.log_level)
+    configure_logs(loaded.log_level, is_final=not loaded.is_development)
     if loaded.storage_mode == "memory" and not loaded.is_development:
         log.warning("memory_mode", consequence="all jobs end with this process, and no other process sees them")
     if dropped := drop_unreadable(os.environ):
