@@ -24,7 +24,7 @@ async def status(request: Request, job_id: str) -> Response:
     view, good_for = remembered.value, call.runtime.statuses.left(remembered)
     headers = {"ETag": view.etag, "Cache-Control": f"private, max-age={math.floor(good_for)}", "Vary": "Authorization"}
     if not view.is_final:
-        headers["Retry-After"] = str(math.ceil(call.runtime.settings.status_cache_ttl))
+        headers["Retry-After"] = str(math.ceil(view.poll_after))
     if view.etag in known_etag:
         return Response(status_code=304, headers=headers)
     body = view.body if has_room(view.body) else cut_job(json.loads(view.body))

@@ -38,6 +38,7 @@ class Report:
     follow_ups: int = 0  # rows of the outbox, due or not; only a tick knows them
     followed_up: int = 0  # rows of the outbox that the run has worked on
     throttled: bool = False
+    has_made_room: bool = False  # in its last round a slot or a seat became free
     is_more: bool = False  # another round should follow
 
     def add(self, other: "Report") -> None:
@@ -93,9 +94,8 @@ class Dispatcher:
             for user, jobs in claim.foreign_jobs.items():
                 await self._guarded(self._rehome(user, jobs), report, user=user)
             # A parked job leaves its slot to others, or its seat.
-            report.is_more = bool(
-                any(freed) or claim.parked or any(moved) or max(len(claim.started), len(claim.overdue)) >= want
-            )
+            report.has_made_room = bool(any(freed) or claim.parked or any(moved))
+            report.is_more = report.has_made_room or max(len(claim.started), len(claim.overdue)) >= want
             if not report.is_more:
                 break
         return report

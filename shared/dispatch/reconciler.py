@@ -12,6 +12,7 @@ from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
+from shared.dispatch.webhooks import Webhooks
 from shared.errors import InvalidRequest, JobNotFound, NotUnknown
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
 from shared.jobqueue.attempts import Candidacy, Proof
@@ -56,6 +57,7 @@ class Reconciler:
         self._bucket = bucket
         self._settings = settings
         self._clock = clock
+        self.webhooks = Webhooks(settings, clock)
         self._lease = timedelta(seconds=settings.lease)
 
     async def apply(
@@ -317,12 +319,18 @@ class Reconciler:
         if prediction is not None and prediction.status == "running" and ran_for >= job.deadline + margin:
             return await self._overrun(job)
         if prediction is not None:
+            self._note_end(job, prediction)
             return await self.apply(job.id, job.attempt, job.provider, prediction, incarnation=job.incarnation)
         # Not a sure failure before its deadline: until then the prediction may exist and cost money.
         if ran_for < over_after:
             return NOTHING
         detail = "The provider no longer reports on this prediction."
         return await self._fail(job, "provider_lost", detail, retryable=True)
+
+    def _note_end(self, job: Overdue, prediction: Prediction) -> None:
+        """Notes an end that a webhook should have brought; after a cancellation, the provider may send none."""
+        if prediction.status != "running" and prediction.seconds is not None and not job.cancel_requested:
+            self.webhooks.note_found(job.provider, job.submitted_at + prediction.seconds * 1000)
 
     async def _overrun(self, job: Overdue) -> Ended:
         """Fails a run that its provider did not end in time: it knows no deadlines, or missed this one."""

@@ -205,10 +205,13 @@ class Attempts(Scripted):
             candidates=candidates,
         )
 
-    async def check(self, job_id: str) -> Overdue | None:
-        """The job to ask the provider about, for one caller in the whole fleet; None for all others."""
-        gap = timedelta(seconds=self._settings.status_check_interval)
-        reply = await self._run("check", Reply, job=self.keys.job(job_id), id=job_id, gap=gap)
+    async def check(self, job_id: str, gap: float | None = None) -> Overdue | None:
+        """The job to ask the provider about, for one caller in the whole fleet; None for all others.
+
+        Two questions are ``gap`` s apart at least, STATUS_CHECK_INTERVAL if not said.
+        """
+        between = timedelta(seconds=gap or self._settings.status_check_interval)
+        reply = await self._run("check", Reply, job=self.keys.job(job_id), id=job_id, gap=between)
         return reply if isinstance(reply, Overdue) else None
 
     async def progress(

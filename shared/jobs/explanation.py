@@ -66,7 +66,7 @@ def explain(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> E
 
     The estimates are the times within which half, and nine in ten, of the model's recent runs ended.
     """
-    reason, starts_in = _waiting(job, outlook, settings, now)
+    reason, starts_in = waiting(job, outlook, settings, now)
     return {
         "queue_position": outlook.position if job.state in (JobState.QUEUED, JobState.BACKLOG) else None,
         "waiting_reason": reason,
@@ -84,8 +84,7 @@ def _eta(job: JobRecord, usual: int, starts_in: "Wait | None", now: int) -> int 
         return max(0, round(left / 1000))
     if starts_in is None:
         return None
-    waits = starts_in.fixed + max(starts_in.turns * usual, starts_in.rate)
-    return max(0, round((waits + usual) / 1000))
+    return max(0, round((starts_in.until_start(usual) + usual) / 1000))
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,12 @@ class Wait:
     turns: float = 0.0
     rate: float = 0.0
 
+    def until_start(self, usual: int) -> float:
+        """Returns the ms until the start, if runs take ``usual`` ms."""
+        return self.fixed + max(self.turns * usual, self.rate)
 
-def _waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
+
+def waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> tuple[str | None, Wait | None]:
     """Returns why the job waits, and for how long; None for the time if an operator has paused it."""
     match job.state:
         case JobState.BACKLOG:
@@ -186,6 +189,20 @@ def _queued(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
     if open_until > now:
         return f"circuit open: {job.model}", replace(wait, fixed=open_until - now)
     return _full(queue, provider, outlook, bounds, settings, now), wait
+
+
+def awaits_an_end(job: JobRecord, outlook: Outlook, settings: Settings) -> bool:
+    """Whether a waiting job can start only once another one has ended, or an operator allows more."""
+    if job.state is JobState.BACKLOG:
+        return outlook.cap is not None and (outlook.seats or 0) >= outlook.cap
+    if job.state is not JobState.QUEUED or (queue := _queue_of(job, settings)) is None:
+        return False
+    bounds = Bounds.of(settings, queue, provider_in(job.lane), outlook.gates)
+    return (
+        (outlook.slots or 0) >= bounds.system
+        or (outlook.of_queue or 0) >= bounds.queue
+        or (outlook.of_provider or 0) >= bounds.provider
+    )
 
 
 def _refused(job: JobRecord) -> str:
