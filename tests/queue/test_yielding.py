@@ -9,6 +9,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.jobs.batches import BatchJob, BatchRequest
+from shared.jobs.status import FULL_PATIENCE
 from shared.signing.shares import share_of
 from tests.queue.providers import started
 from tests.world import ObedientProvider, World, make_world
@@ -188,7 +189,7 @@ async def test_a_poll_of_the_waiting_job_finds_it_a_seat(mixed: World) -> None:
     await enqueue(mixed, CAP)
     [able] = await enqueue(mixed, 1, **OPEN)
     await pause(mixed, "queue")
-    mixed.manual.advance(mixed.runtime.settings.waiting_check_interval + 1)
+    mixed.manual.advance(FULL_PATIENCE * mixed.runtime.settings.waiting_check_interval + 1)
     mixed.runtime.statuses.forget(able)
     await mixed.runtime.statuses.view("app", able)
     assert await states(mixed, able) == ["running"]
