@@ -90,7 +90,7 @@ bench: $(READY) ## the measurements that docs/costs.md quotes
 peers: $(READY) ## Redis commands of other queues and of Sluice, on one server (ARGS="--only Sluice arq")
 	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
 
-cost: $(READY) ## a month's bill (ARGS="--jobs-per-day 500 --polls-per-job 3 --tick 60")
+cost: $(READY) ## a month's bill (ARGS="--jobs-per-day 500 --job-seconds 60 --poll-every 2 --tick 60")
 	@$(BIN)/python -m bench.cost $(ARGS)
 
 setup-replicate: $(LOCAL) ## check REPLICATE_API_TOKEN and fetch the account's webhook secret into .env

@@ -1,8 +1,8 @@
-"""What a month costs: ``python -m bench.cost --jobs-per-day 500 --polls-per-job 3 --tick 60``.
+"""What a month costs: ``python -m bench.cost --jobs-per-day 500 --job-seconds 60 --poll-every 2 --tick 60``.
 
 Commands come from DESIGN.md's table "What an operation costs", which a test counts; prices from bench/prices.toml. The
-ordinary path is counted at its most expensive: every job waits in the queue before it starts, and the cache answers no
-poll.
+ordinary path is counted at its most expensive: every job waits in the queue before it starts. Its owner polls it from
+its start to its end, each so many s or as ``Retry-After`` asks; one process answers these polls.
 """
 
 import argparse
@@ -13,10 +13,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import pricing
 from bench.environment import ROOT
 from bench.pricing import DAYS, Plan, Prices
+from bench.watching import Watched, watch
+from shared.config.settings import Settings
 
 DESIGN = ROOT / "DESIGN.md"
 ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
@@ -29,9 +32,17 @@ KEPT_DAYS = 7  # TASK_TTL
 JOB_BYTES = 2_000  # in the store: 1.0 KB with a short prompt, measured in Valkey, and as much again for the input
 MEMORY = 0.5  # GB of a Lambda function; as in serverless.yml
 SECONDS = 0.5  # of an average invocation; assumed, since most of it is the provider's answer
+FREE_TRAFFIC = 200  # GB a month, pay as you go
 LAMBDA_FREE = {"requests": 1_000_000, "seconds": 400_000}
 VERCEL_INCLUDED = 1_000_000  # invocations
 MILLION = 1_000_000
+JOB_SECONDS = 60.0  # of a run; assumed
+USUAL: dict[str, Any] = {"sluice_env": "test", "use_redis_for_tasks": False}  # settings with the default times
+# Bytes to and from the store with the headers of HTTP, measured with scripts sent whole.
+JOB_TRAFFIC = 90_000
+POLL_TRAFFIC = 1_500  # a plain read; the first poll of a job and a question to the provider are scripts
+SCRIPT_TRAFFIC = 10_000
+TICK_TRAFFIC = 25_000
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,15 @@ class Load:
     """A deployment's work. ``tick`` in s; ``seconds`` and ``memory`` (GB) of an invocation."""
 
     jobs: float
-    polls: int = 3
+    polls: int = 3  # that reach the store
     tick: float = 60.0
     files: bool = False
     hooks: bool = False
     job_bytes: int = JOB_BYTES
     seconds: float = SECONDS
     memory: float = MEMORY
+    cached: int = 0  # polls that a process answers from its cache
+    questions: int = 0  # polls that ask the provider
 
 
 def budget(text: str) -> dict[str, Operation]:
@@ -85,7 +98,8 @@ class Bill:
     def job(self, path: str = QUEUED) -> Operation:
         """Returns the cost of one job with all its polls, files and hooks."""
         costs, load = self._costs, self.load
-        total = costs[path] + costs["poll"] * (load.polls - 1)
+        question = costs["poll that asks the provider"] - costs["first poll of a job that runs"]
+        total = costs[path] + costs["poll"] * (load.polls - 1) + question * load.questions
         if load.files:
             total += costs["end of a job with a file"] - costs[PLAIN_END] + costs["store the file and note it"]
         if load.hooks:
@@ -108,7 +122,8 @@ class Bill:
     @property
     def invocations(self) -> float:
         """Calls of functions in a month: submit, webhook, polls, ticks. Follow-ups of an end run in the webhook's."""
-        return DAYS * (self.load.jobs * (2 + self.load.polls) + DAY / self.load.tick)
+        load = self.load
+        return DAYS * (load.jobs * (2 + load.polls + load.cached) + DAY / load.tick)
 
     @property
     def gigabytes(self) -> float:
@@ -116,10 +131,27 @@ class Bill:
         return self.load.jobs * KEPT_DAYS * self.load.job_bytes / 1e9
 
     @property
+    def traffic(self) -> float:
+        """GB to and from the store in a month."""
+        return DAYS * (self.load.jobs * self._job_traffic + self._tick_traffic) / 1e9
+
+    @property
+    def _job_traffic(self) -> float:
+        """Bytes for one job."""
+        return JOB_TRAFFIC + POLL_TRAFFIC * self.load.polls + SCRIPT_TRAFFIC * (1 + self.load.questions)
+
+    @property
+    def _tick_traffic(self) -> float:
+        """Bytes for the ticks of a day."""
+        return DAY / self.load.tick * TICK_TRAFFIC
+
+    @property
     def store(self) -> float:
         """Dollars to Upstash, pay as you go."""
-        stored = max(0.0, self.gigabytes - 1) * self.prices.amounts["upstash.storage"]
-        return self.prices.commands(self.commands) + stored
+        amounts = self.prices.amounts
+        stored = max(0.0, self.gigabytes - 1) * amounts["upstash.storage"]
+        carried = max(0.0, self.traffic - FREE_TRAFFIC) * amounts["upstash.bandwidth"]
+        return self.prices.commands(self.commands) + stored + carried
 
     @property
     def lambda_(self) -> float:
@@ -144,13 +176,14 @@ class Bill:
     @property
     def is_free_enough(self) -> bool:
         """Whether the free plan allows the commands and holds the jobs."""
-        return self.commands <= (self.free.commands or math.inf) and self._fits(self.free)
+        return self.load.jobs <= self.max_free_jobs and self.commands <= (self.free.commands or math.inf)
 
     @property
     def max_free_jobs(self) -> int:
         """How many jobs a day the free plan carries."""
         left = (self.free.commands or math.inf) - self.idle
-        return max(0, min(math.floor(left / DAYS / self.job().commands), self._held(self.free)))
+        by_commands = math.floor(left / DAYS / self.job().commands)
+        return max(0, min(by_commands, self._held(self.free), self._carried(self.free)))
 
     def cheaper_from(self, plan: Plan) -> int | None:
         """Returns from how many jobs a day a fixed plan is cheaper than pay as you go; None if it cannot hold them."""
@@ -169,6 +202,12 @@ class Bill:
         """Returns how many jobs a day a plan can hold."""
         return math.floor(plan.megabytes * 1e6 / (KEPT_DAYS * self.load.job_bytes))
 
+    def _carried(self, plan: Plan) -> int:
+        """Returns how many jobs a day the bandwidth of a plan carries."""
+        if plan.bandwidth is None:
+            return sys.maxsize
+        return max(0, math.floor((plan.bandwidth * 1e9 / DAYS - self._tick_traffic) / self._job_traffic))
+
     def _fits(self, plan: Plan) -> bool:
         return self.load.jobs <= self._held(plan)
 
@@ -184,6 +223,7 @@ def as_json(bill: Bill) -> dict[str, object]:
         "idle_commands": bill.idle,
         "invocations": bill.invocations,
         "stored_gigabytes": bill.gigabytes,
+        "carried_gigabytes": bill.traffic,
         "dollars": {"upstash": bill.store, "lambda": bill.lambda_, "vercel_invocations": bill.vercel},
         "free_tier_is_enough": bill.is_free_enough,
         "most_jobs_per_day_in_free_tier": bill.max_free_jobs,
@@ -198,11 +238,16 @@ def lines(bill: Bill) -> list[str]:
     with_extras = f", each with {' and '.join(extras)}" if extras else ""
     enough = "enough" if bill.is_free_enough else "not enough"
     printed = [
-        f"{load.jobs:,.0f} jobs a day{with_extras}, {load.polls} polls a job, a tick each {load.tick:g} s.",
+        f"{load.jobs:,.0f} jobs a day{with_extras}, {load.polls + load.cached} polls a job, "
+        f"a tick each {load.tick:g} s.",
+        f"Polls        {load.polls} a job reach the store, {load.cached} are answered from the cache, {load.questions} "
+        "ask the provider",
         f"Commands     {bill.commands:,.0f} in {DAYS} days: {per_job.commands} a job ({at_once.commands} if it starts "
         f"at its submit), {bill.idle:,.0f} for the ticks",
         f"Invocations  {bill.invocations:,.0f} a month",
         f"Storage      {bill.gigabytes:.3f} GB of jobs, kept {KEPT_DAYS} days, {load.job_bytes:,} bytes each (assumed)",
+        f"Bandwidth    {bill.traffic:.1f} GB to and from the store; {FREE_TRAFFIC} GB are free, "
+        f"{bill.free.bandwidth} GB in the free plan",
         f"Upstash      ${bill.store:.2f} a month, pay as you go",
         f"Lambda       ${bill.lambda_:.2f} a month with its HTTP API, at {load.seconds:g} s and {load.memory:g} GB an "
         "invocation (assumed)",
@@ -223,7 +268,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the options."""
     parser = argparse.ArgumentParser(prog="python -m bench.cost", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs-per-day", type=_at_least(0), default=500, help="default 500")
-    parser.add_argument("--polls-per-job", type=int, default=3, help="status calls that reach the store (default 3)")
+    parser.add_argument("--job-seconds", type=_at_least(1), default=JOB_SECONDS, help="of a run (default 60)")
+    parser.add_argument("--poll-every", type=_at_least(0.1), help="s between two polls (default: as Retry-After asks)")
+    parser.add_argument("--polls-per-job", type=int, help="status calls that reach the store, in place of these two")
     parser.add_argument("--tick", type=_at_least(1), default=60, help="s between two scheduled calls (default 60)")
     parser.add_argument("--with-files", action="store_true", help="each job has a file, which is stored")
     parser.add_argument("--with-hooks", action="store_true", help="each job has a hook, which gets one event")
@@ -247,14 +294,19 @@ def _at_least(least: float) -> Callable[[str], float]:
 def main(arguments: list[str] | None = None) -> int:
     """Prints the bill."""
     options = parse(arguments)
+    watched = Watched(options.polls_per_job or 0, options.polls_per_job or 0, 0)
+    if options.polls_per_job is None:
+        watched = watch(Settings(**USUAL), options.job_seconds, options.poll_every)
     load = Load(
         options.jobs_per_day,
-        options.polls_per_job,
+        watched.reached,
         options.tick,
         options.with_files,
         options.with_hooks,
         options.job_bytes,
         options.seconds,
+        cached=watched.polls - watched.reached,
+        questions=watched.questions,
     )
     bill = Bill(load, budget(DESIGN.read_text()), pricing.load(options.prices))
     print(json.dumps(as_json(bill), indent=1) if options.json else "\n".join(lines(bill)))

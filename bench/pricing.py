@@ -12,12 +12,13 @@ DAYS = 30  # of a month
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan of Upstash: dollars a month, megabytes, and commands a month (None: no limit)."""
+    """A plan of Upstash: dollars a month, megabytes, commands a month (None: no limit)."""
 
     name: str
     amount: float
     megabytes: float
     commands: int | None = None
+    bandwidth: int | None = None  # GB a month
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Prices:
 def load(path: Path = FILE) -> Prices:
     """Returns the prices of a file."""
     read = tomllib.loads(path.read_text())
-    plans = [Plan(plan["name"], plan["amount"], plan["megabytes"], plan.get("commands")) for plan in read["plans"]]
+    plans = [
+        Plan(plan["name"], plan["amount"], plan["megabytes"], plan.get("commands"), plan.get("bandwidth"))
+        for plan in read["plans"]
+    ]
     amounts = {price["name"]: float(price["amount"]) for price in read["prices"]}
     return Prices(read["date"], amounts, tuple(sorted(plans, key=lambda plan: plan.amount)))

@@ -2,14 +2,18 @@
 
 import datetime
 import json
+import re
 import tomllib
 
 import pytest
 
 from bench import cost, pricing
 from bench.cost import AT_ONCE, DESIGN, WALK, Bill, Load, Operation, budget
+from bench.watching import Watched, watch
 from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
+from shared.config.settings import Settings
+from tests.project import ROOT
 from tests.world import make_world
 
 # Numbers of this test, so that a changed budget changes no arithmetic here.
@@ -17,6 +21,8 @@ COSTS = {
     cost.QUEUED: Operation(5, 28),
     cost.AT_ONCE: Operation(4, 23),
     "poll": Operation(1, 1),
+    "first poll of a job that runs": Operation(1, 3),
+    "poll that asks the provider": Operation(4, 11),
     "empty tick, heartbeat included": Operation(1, 4),
     "trim of the history": Operation(1, 3),
     cost.PLAIN_END: Operation(1, 9),
@@ -30,6 +36,7 @@ PRICES = pricing.Prices(
     {
         "upstash.commands": 0.20,
         "upstash.storage": 0.25,
+        "upstash.bandwidth": 0.03,
         "lambda.requests": 0.20,
         "lambda.duration": 0.0000166667,
         "gateway.requests": 1.00,
@@ -61,6 +68,42 @@ def test_a_job_costs_its_path_its_polls_its_files_and_its_hooks() -> None:
     assert bill(Load(1, polls=1, files=True, hooks=True)).job() == Operation(9, 45)
 
 
+def test_polls_from_the_cache_cost_an_invocation_and_questions_cost_commands() -> None:
+    watched = bill(Load(1, polls=4, cached=6, questions=2))
+    assert watched.job() == Operation(8 + 2 * 3, 31 + 2 * 8)
+    assert watched.invocations == 30 * (2 + 10) + 43_200
+
+
+def test_traffic_above_what_is_free_costs_money() -> None:
+    of_job = cost.JOB_TRAFFIC + 3 * cost.POLL_TRAFFIC + cost.SCRIPT_TRAFFIC
+    counted = bill(Load(100_000, polls=3, job_bytes=1))
+    gigabytes = 30 * (100_000 * of_job + 1440 * cost.TICK_TRAFFIC) / 1e9
+    assert counted.traffic == pytest.approx(gigabytes) and gigabytes > cost.FREE_TRAFFIC
+    assert counted.store == pytest.approx(counted.commands * 2e-6 + (gigabytes - 200) * 0.03)
+    free = pricing.Plan("free", 0, 256, 1 << 60, 10)
+    plenty = Bill(Load(3, job_bytes=1), COSTS, pricing.Prices(PRICES.date, PRICES.amounts, (free, *PRICES.plans[1:])))
+    assert plenty.max_free_jobs == (10e9 / 30 - 1440 * cost.TICK_TRAFFIC) // of_job
+    assert plenty.is_free_enough
+
+
+def test_a_poller_is_played_who_does_what_is_asked_or_comes_each_so_many_seconds() -> None:
+    settings = Settings(**cost.USUAL)
+    assert watch(settings, 60, 1) == Watched(61, 31, 2)
+    assert watch(settings, 60, 10) == Watched(7, 7, 2)
+    as_asked = watch(settings, 120)
+    assert as_asked.polls == as_asked.reached < 30
+
+
+def test_the_documents_say_what_pollers_cost() -> None:
+    settings, page = Settings(**cost.USUAL), (ROOT / "docs/costs.md").read_text()
+    rows = re.findall(r"^\| of (\d+) s: commands, invocations \| (.+) \|$", page, re.M)
+    assert len(rows) == 3
+    for seconds, cells in rows:
+        for cell, every in zip(cells.split(" | "), (None, 1, 2, 10), strict=True):
+            watched = watch(settings, float(seconds), every)
+            assert cell == f"{watched.reached + 2 + 5 * watched.questions}, {watched.polls}"
+
+
 def test_the_bill_of_a_hundred_jobs_a_day() -> None:
     # 3,000 jobs a month of 30 commands, and the ticks: 90,000 + 190,080 at $2 a million.
     counted = bill(Load(100, polls=3))
@@ -73,7 +116,7 @@ def test_the_bill_of_a_hundred_jobs_a_day() -> None:
 def test_storage_above_the_first_gigabyte_costs_money() -> None:
     counted = bill(Load(100_000, polls=1, job_bytes=5000))
     assert counted.gigabytes == pytest.approx(3.5)
-    assert counted.store == pytest.approx((84_000_000 + 190_080) * 2e-6 + 2.5 * 0.25)
+    assert counted.store == pytest.approx((84_000_000 + 233_280) * 2e-6 + 2.5 * 0.25 + (counted.traffic - 200) * 0.03)
 
 
 def test_the_free_tier_is_enough_up_to_the_load_it_names() -> None:
@@ -153,7 +196,9 @@ def test_it_prints_its_result_in_words_and_in_json(capsys: pytest.CaptureFixture
     arguments = ["--jobs-per-day", "100", "--polls-per-job", "3", "--tick", "60"]
     assert cost.main(arguments) == 0
     printed = capsys.readouterr().out
-    for word in ("Commands", "Invocations", "Storage", "Upstash", "Lambda", "Vercel", "Free tier", "Fixed plan"):
+    for word in ("Polls", "Bandwidth", "Commands", "Invocations", "Storage"):
+        assert f"\n{word}" in printed
+    for word in ("Upstash", "Lambda", "Vercel", "Free tier", "Fixed plan"):
         assert f"\n{word}" in printed
     assert "enough" in printed and "bench/prices.toml" in printed
     assert cost.main([*arguments, "--with-files", "--with-hooks", "--json"]) == 0

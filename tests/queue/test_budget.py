@@ -91,6 +91,8 @@ async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Benc
     counted = {}
     job_id = await immediate.submit()
     counted["submit, started at once and recorded"] = immediate.count()
+    await immediate.poll(job_id)
+    counted["first poll of a job that runs"] = immediate.count()
     await immediate.webhook(job_id, "p1")
     await immediate.poll(job_id)
     rest = immediate.count()
@@ -299,3 +301,6 @@ async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued
     assert queued.count() == COSTS["claim one, from two long queues"]
     await queued.poll(job_id)
     assert queued.count() == COSTS["poll with position, reason and estimate"] <= (1, 4)
+    queued.world.runtime.cache.forget(job_id)
+    await queued.poll(job_id)
+    assert queued.count() == COSTS["poll whose place was read a moment ago"] <= (1, 1)

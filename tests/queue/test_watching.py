@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.watching import watch
 from local.rest_server.running import RunningServer
 from shared import runtime
 from shared.budget import Budget
@@ -19,6 +20,9 @@ from tests.http.calls import BODY, webhook_url
 from tests.world import AUTH, OTHER_AUTH, World, http_client, make_world
 
 PUBLIC: dict[str, Any] = {"public_base_url": "https://sluice.example.org"}
+
+
+FIRST_POLL, QUESTION = 2, 5  # commands beyond a plain read's
 
 
 @dataclass
@@ -119,11 +123,15 @@ async def test_a_run_is_watched_at_a_bounded_price(
     async with watching(valkey) as (world, client):
         if is_known:
             await teach(world, run)
-        watch = Watch(world, client, job := await submit(client))
-        seen_after = await watch.until("completed", run + 0.5, lambda: end(world, client, job))
-        print(watch.polls, "polls,", watch.commands, "commands,", len(world.provider.asked), "questions,", seen_after)
-        assert watch.commands <= max_commands
-        assert len(world.provider.asked) <= max_questions
+        poller = Watch(world, client, job := await submit(client))
+        seen_after = await poller.until("completed", run, lambda: end(world, client, job))
+        questions = len(world.provider.asked)
+        print(poller.polls, "polls,", poller.commands, "commands,", questions, "questions,", seen_after)
+        assert poller.commands <= max_commands
+        assert questions <= max_questions
+        expected = watch(world.runtime.settings, run, is_known=is_known)
+        assert (poller.polls, questions) == (expected.polls, expected.questions), "bench/watching.py says another cost"
+        assert poller.commands == expected.reached + FIRST_POLL + QUESTION * questions
         assert seen_after <= (2 if is_known else run / 12)
 
 
@@ -134,10 +142,10 @@ async def test_a_wait_is_watched_at_a_bounded_price(valkey: RunningServer, is_kn
         if is_known:
             await teach(world, 300)
         first = await submit(client, "bob")
-        watch = Watch(world, client, await submit(client))
-        seen_after = await watch.until("processing", 300.5, lambda: end(world, client, first))
-        print(watch.polls, "polls,", watch.commands, "commands,", len(world.provider.asked), "questions,", seen_after)
-        assert watch.commands <= max_commands
+        poller = Watch(world, client, await submit(client))
+        seen_after = await poller.until("processing", 300.5, lambda: end(world, client, first))
+        print(poller.polls, "polls,", poller.commands, "commands,", len(world.provider.asked), "questions,", seen_after)
+        assert poller.commands <= max_commands
         assert seen_after <= (30 if is_known else 15)
 
 
@@ -145,36 +153,45 @@ async def test_a_wait_is_watched_at_a_bounded_price(valkey: RunningServer, is_kn
 async def test_an_end_near_the_usual_time_is_seen_within_two_seconds(valkey: RunningServer, run: int) -> None:
     async with watching(valkey) as (world, client):
         await teach(world, 55, 58, 60, 62, 90)
-        watch = Watch(world, client, job := await submit(client))
-        assert await watch.until("completed", run + 0.5, lambda: end(world, client, job)) <= 2
+        poller = Watch(world, client, job := await submit(client))
+        assert await poller.until("completed", run + 0.5, lambda: end(world, client, job)) <= 2
+
+
+async def test_a_poller_that_comes_each_two_seconds_costs_what_the_calculator_says(valkey: RunningServer) -> None:
+    async with watching(valkey) as (world, client):
+        poller = Watch(world, client, job := await submit(client), every=2)
+        await poller.until("completed", 60, lambda: end(world, client, job))
+        expected = watch(world.runtime.settings, 60, 2, is_known=False)
+        assert (poller.polls, len(world.provider.asked)) == (expected.polls, expected.questions)
+        assert poller.commands == expected.reached + FIRST_POLL + QUESTION * expected.questions
 
 
 async def test_a_run_that_fails_at_once_is_seen_soon(valkey: RunningServer) -> None:
     async with watching(valkey) as (world, client):
         await teach(world, 300)
-        watch = Watch(world, client, job := await submit(client))
-        assert await watch.until("failed", 3.5, lambda: end(world, client, job, "failed")) <= 2
+        poller = Watch(world, client, job := await submit(client))
+        assert await poller.until("failed", 3.5, lambda: end(world, client, job, "failed")) <= 2
 
 
 async def test_each_process_sees_an_end_within_two_seconds_for_one_command_a_poll(valkey: RunningServer) -> None:
     async with watching(valkey, first_check_after=1000.0) as (world, client):
         await teach(world, 300)
-        watch = Watch(world, client, job := await submit(client), every=2.5)
-        watch.instances = [world.runtime, follow(world.another_process()), follow(world.another_process())]
-        assert await watch.until("completed", 30.2, lambda: end(world, client, job)) <= 2.5
-        assert watch.dearest == 1
+        poller = Watch(world, client, job := await submit(client), every=2.5)
+        poller.instances = [world.runtime, follow(world.another_process()), follow(world.another_process())]
+        assert await poller.until("completed", 30.2, lambda: end(world, client, job)) <= 2.5
+        assert poller.dearest == 1
 
 
 async def test_each_process_knows_the_usual_time_from_the_pollers_etag(valkey: RunningServer) -> None:
     async with watching(valkey) as (world, client):
         await teach(world, 300)
-        watch = Watch(world, client, await submit(client))
-        await watch.poll()
+        poller = Watch(world, client, await submit(client))
+        await poller.poll()
         world.manual.advance(20)
         follow(world.another_process())
-        first = watch.etag
-        await watch.poll()
-        assert (watch.asked_to_wait, watch.etag, watch.commands) == (7, first, 3 + 1)
+        first = poller.etag
+        await poller.poll()
+        assert (poller.asked_to_wait, poller.etag, poller.commands) == (7, first, 3 + 1)
 
 
 async def test_a_strangers_etag_says_nothing_to_the_owner(valkey: RunningServer) -> None:
@@ -189,8 +206,8 @@ async def test_a_strangers_etag_says_nothing_to_the_owner(valkey: RunningServer)
 async def test_a_lost_webhook_is_made_up_for_and_remembered(valkey: RunningServer) -> None:
     async with watching(valkey) as (world, client):
         await teach(world, 120)
-        watch = Watch(world, client, await submit(client))
-        assert await watch.until("completed", 120.5, lambda: lose(world, 120)) <= 40
+        poller = Watch(world, client, await submit(client))
+        assert await poller.until("completed", 120.5, lambda: lose(world, 120)) <= 40
         # From now on polls ask as often as without webhooks.
         world.provider.states["p2"] = Prediction("p2", "running")
         again = Watch(world, client, await submit(client))
@@ -209,32 +226,32 @@ async def test_a_lost_webhook_is_made_up_for_and_remembered(valkey: RunningServe
 
 async def test_an_end_that_a_question_finds_before_its_webhook_raises_no_doubt(valkey: RunningServer) -> None:
     async with watching(valkey) as (world, client):
-        watch = Watch(world, client, await submit(client))
+        poller = Watch(world, client, await submit(client))
         world.manual.advance(35)
         await lose(world, 30)
-        await watch.poll()
-        assert watch.status == "completed" and world.runtime.reconciler.webhooks.are_expected("replicate")
+        await poller.poll()
+        assert poller.status == "completed" and world.runtime.reconciler.webhooks.are_expected("replicate")
 
 
 async def test_without_webhooks_the_provider_is_asked_as_often_as_the_status(valkey: RunningServer) -> None:
     async with watching(valkey, public_base_url=None) as (world, client):
         await teach(world, 120)
-        watch = Watch(world, client, await submit(client))
-        assert await watch.until("completed", 60.5, lambda: lose(world, 60)) <= 2
-        assert watch.polls > 30 and len(world.provider.asked) >= 29
+        poller = Watch(world, client, await submit(client))
+        assert await poller.until("completed", 60.5, lambda: lose(world, 60)) <= 2
+        assert poller.polls > 30 and len(world.provider.asked) >= 29
 
 
 async def test_a_job_that_is_to_be_canceled_is_looked_at_each_two_seconds(valkey: RunningServer) -> None:
     async with watching(valkey) as (world, client):
         await teach(world, 300)
-        watch = Watch(world, client, job := await submit(client))
+        poller = Watch(world, client, job := await submit(client))
         world.provider.is_silent = True
         await client.post(f"/api/jobs/{job}/cancel", headers=AUTH)
         asked = len(world.provider.canceled)
         for _ in range(3):
             world.manual.advance(2)
-            await watch.poll()
-            assert watch.asked_to_wait == 2
+            await poller.poll()
+            assert poller.asked_to_wait == 2
         assert len(world.provider.canceled) == asked + 3
 
 
@@ -243,19 +260,20 @@ async def test_a_place_is_shared_for_two_pauses_and_read_again_when_its_job_chan
         await teach(world, 300)
         await submit(client, "bob")
         await submit(client, "eve")
-        watch = Watch(world, client, job := await submit(client))
-        await watch.poll()
-        assert (watch.commands, watch.asked_to_wait) == (4, 30)
+        world.manual.advance(0.001)
+        poller = Watch(world, client, job := await submit(client))
+        await poller.poll()
+        assert (poller.commands, poller.asked_to_wait) == (4, 30)
         world.manual.advance(30)
-        await watch.poll()
-        assert watch.commands == 4 + 1
+        await poller.poll()
+        assert poller.commands == 4 + 1
         process = world.runtime
         world.another_process()
         changed = await client.patch(f"/api/jobs/{job}", json={"priority": 5}, headers=AUTH)
         assert changed.status_code == 200
         runtime.install(process)
         world.manual.advance(3)
-        watch.etag = ""
+        poller.etag = ""
         answer = await client.get(f"/api/status/{job}", headers=AUTH)
         assert (answer.json()["priority"], answer.json()["queue_position"]) == (5, 1)
 
@@ -272,19 +290,20 @@ async def test_who_waits_far_back_is_asked_to_come_rarely(
             await teach(world, known)
         for n in range(ahead):
             await submit(client, f"user{n}")
-        watch = Watch(world, client, await submit(client))
-        await watch.poll()
-        assert watch.asked_to_wait == asked_to_wait
+            world.manual.advance(0.001)  # so that it is ahead
+        poller = Watch(world, client, await submit(client))
+        await poller.poll()
+        assert poller.asked_to_wait == asked_to_wait
 
 
 async def test_a_job_that_may_start_or_is_put_off_is_polled_when_that_is_due(valkey: RunningServer) -> None:
     async with watching(valkey, dispatch_on_submit=False) as (world, client):
         await teach(world, 300)
-        watch = Watch(world, client, await submit(client))
-        await watch.poll()
-        assert watch.asked_to_wait == 2
+        poller = Watch(world, client, await submit(client))
+        await poller.poll()
+        assert poller.asked_to_wait == 2
         world.provider.outcomes = [Throttled("provider_down", 8)]
         await world.runtime.dispatcher.run(Budget(60))
         world.manual.advance(2)
-        await watch.poll()
-        assert 5 <= watch.asked_to_wait <= 9
+        await poller.poll()
+        assert 5 <= poller.asked_to_wait <= 9
