@@ -319,18 +319,13 @@ class Reconciler:
         if prediction is not None and prediction.status == "running" and ran_for >= job.deadline + margin:
             return await self._overrun(job)
         if prediction is not None:
-            self._note_end(job, prediction)
+            self.webhooks.note_found(job, prediction)
             return await self.apply(job.id, job.attempt, job.provider, prediction, incarnation=job.incarnation)
         # Not a sure failure before its deadline: until then the prediction may exist and cost money.
         if ran_for < over_after:
             return NOTHING
         detail = "The provider no longer reports on this prediction."
         return await self._fail(job, "provider_lost", detail, retryable=True)
-
-    def _note_end(self, job: Overdue, prediction: Prediction) -> None:
-        """Notes an end that a webhook should have brought; after a cancellation, the provider may send none."""
-        if prediction.status != "running" and prediction.seconds is not None and not job.cancel_requested:
-            self.webhooks.note_found(job.provider, job.submitted_at + prediction.seconds * 1000)
 
     async def _overrun(self, job: Overdue) -> Ended:
         """Fails a run that its provider did not end in time: it knows no deadlines, or missed this one."""
@@ -342,14 +337,9 @@ class Reconciler:
     async def _fail(self, job: Overdue, code: str, detail: str, *, retryable: bool) -> Ended:
         """Fails a run of which its provider says no end."""
         return await self._queue.fail(
-            job.id,
-            job.attempt,
-            job.prediction,
-            code=code,
-            detail=detail,
-            retryable=retryable,
-            incarnation=job.incarnation,
-        )
+            job.id, job.attempt, job.prediction,
+            code=code, detail=detail, retryable=retryable, incarnation=job.incarnation,
+        )  # fmt: skip
 
     async def cancel_prediction(self, provider: str, prediction_id: str, job_id: str) -> Prediction | None:
         """Cancels an unwanted prediction, and returns its new state; if the call fails, its deadline ends it."""

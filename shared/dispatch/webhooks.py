@@ -6,7 +6,9 @@ Then the first end that a question finds late makes this process ask as often as
 
 from shared.clock import Clock
 from shared.config.settings import Settings
+from shared.jobqueue import Overdue
 from shared.log import log
+from shared.providers.base import Prediction
 
 MAX_DELAY = 10.0  # s after the end of a run; by then a webhook has come, if its function works
 DOUBTED_FOR = 900.0  # s after the last end without a webhook; as long as an alarm counts for health
@@ -24,10 +26,16 @@ class Webhooks:
         """Whether the end of a run at this provider is going to be reported."""
         return self._settings.webhooks_wanted and self._clock.now() >= self._doubted_until.get(provider, 0)
 
-    def note_found(self, provider: str, ended_at: float) -> None:
-        """Notes that a question, and no webhook, has brought the end of a run. ``ended_at`` (ms) is the provider's."""
-        scale, now = self._settings.timing_scale * 1000, self._clock.now()
-        if not self.are_expected(provider) or now < ended_at + MAX_DELAY * scale:
+    def note_found(self, job: Overdue, prediction: Prediction) -> None:
+        """Notes what a question has found; an end of some time ago should have come by a webhook.
+
+        After a cancellation the provider may send none.
+        """
+        if prediction.status == "running" or prediction.seconds is None or job.cancel_requested:
             return
-        self._doubted_until[provider] = now + round(DOUBTED_FOR * scale)
-        log.warning("webhook_missed", provider=provider, seconds=round((now - ended_at) / 1000))
+        scale, now = self._settings.timing_scale * 1000, self._clock.now()
+        age = now - job.submitted_at - prediction.seconds * 1000
+        if not self.are_expected(job.provider) or age < MAX_DELAY * scale:  # mutant: webhook in time
+            return
+        self._doubted_until[job.provider] = now + round(DOUBTED_FOR * scale)
+        log.warning("webhook_missed", job=job.id, provider=job.provider, seconds=round(age / 1000))

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant, python, targeted, unknown
 REST = "shared/store/rest.py"
 STORE = "tests/queue/test_store.py::test_"
 FUNCTIONS = "tests/http/test_functions.py::test_"
+WATCHING = "tests/queue/test_watching.py::test_"
 UNREAD_INPUT = (
     "tests/providers/test_replicate_list.py"
     "::test_an_input_that_cannot_be_read_leaves_doubt_only_if_the_model_is_the_same"
@@ -132,6 +133,46 @@ MUTANTS: tuple[Mutant, ...] = (
         "the status cache does not look at the owner", "shared/jobs/status.py",
         "owner", "if False:",
         f"{FUNCTIONS}anothers_job_and_an_unknown_one_get_the_same_404[memory]",
+    ),
+    python(
+        "a place is never read anew", "shared/jobs/status.py",
+        "place", "return True",
+        f"{WATCHING}a_place_is_shared_for_two_pauses_and_read_again_when_its_job_changes",
+    ),
+    python(
+        "a place outlives a change of its job", "shared/jobs/status.py",
+        "place of another state", "if seen and seen.is_good(now):",
+        f"{WATCHING}a_place_is_shared_for_two_pauses_and_read_again_when_its_job_changes",
+    ),
+    python(
+        "a stranger's ETag says how long runs take", "shared/jobs/status.py",
+        "hint of a stranger", "known = hint or Outlook()",
+        f"{WATCHING}a_strangers_etag_says_nothing_to_the_owner",
+    ),
+    python(
+        "a poll looks for room as often while there is none", "shared/jobs/status.py",
+        "no room", "patience = s.waiting_check_interval * 1000",
+        f"{WATCHING}a_wait_is_watched_at_a_bounded_price[known]",
+    ),
+    python(
+        "a poller comes rarely near the end", "shared/jobs/pace.py",
+        "near its end", "if age < (soonest := 2.0 * outlook.p50):",
+        f"{WATCHING}an_end_near_the_usual_time_is_seen_within_two_seconds[75]",
+    ),
+    python(
+        "a poller far back comes as often as one at the front", "shared/jobs/pace.py",
+        "far back", "most = MAX_PAUSE",
+        f"{WATCHING}who_waits_far_back_is_asked_to_come_rarely[4-40.0-30]",
+    ),
+    python(
+        "a late run is asked about as rarely as another", "shared/jobs/pace.py",
+        "late webhook", "return max(least, gap)",
+        f"{WATCHING}a_run_that_is_late_is_asked_about_more_often",
+    ),
+    python(
+        "a question that comes before the webhook raises a doubt", "shared/dispatch/webhooks.py",
+        "webhook in time", "if not self.are_expected(job.provider):",
+        f"{WATCHING}an_end_that_a_question_finds_before_its_webhook_raises_no_doubt",
     ),
     python(
         "a submission begins though its lease is nearly over", "shared/dispatch/dispatcher.py",

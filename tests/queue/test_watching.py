@@ -224,6 +224,13 @@ async def test_a_lost_webhook_is_made_up_for_and_remembered(valkey: RunningServe
         assert world.provider.asked.count("p2") == 4, "webhooks are trusted again after a while"
 
 
+async def test_a_run_that_is_late_is_asked_about_more_often(valkey: RunningServer) -> None:
+    async with watching(valkey) as (world, client):
+        await teach(world, 60)
+        poller = Watch(world, client, await submit(client))
+        assert await poller.until("completed", 80.5, lambda: lose(world, 80)) <= 8
+
+
 async def test_an_end_that_a_question_finds_before_its_webhook_raises_no_doubt(valkey: RunningServer) -> None:
     async with watching(valkey) as (world, client):
         poller = Watch(world, client, await submit(client))
@@ -259,7 +266,7 @@ async def test_a_place_is_shared_for_two_pauses_and_read_again_when_its_job_chan
     async with watching(valkey, max_concurrent_tasks=1) as (world, client):
         await teach(world, 300)
         await submit(client, "bob")
-        await submit(client, "eve")
+        better = await submit(client, "eve")
         world.manual.advance(0.001)
         poller = Watch(world, client, job := await submit(client))
         await poller.poll()
@@ -276,6 +283,10 @@ async def test_a_place_is_shared_for_two_pauses_and_read_again_when_its_job_chan
         poller.etag = ""
         answer = await client.get(f"/api/status/{job}", headers=AUTH)
         assert (answer.json()["priority"], answer.json()["queue_position"]) == (5, 1)
+        await client.patch(f"/api/jobs/{better}", json={"priority": 5}, headers=AUTH)
+        world.manual.advance(61)
+        answer = await client.get(f"/api/status/{job}", headers=AUTH)
+        assert answer.json()["queue_position"] == 2
 
 
 @pytest.mark.parametrize(
