@@ -38,11 +38,11 @@ VERCEL_INCLUDED = 1_000_000  # invocations
 MILLION = 1_000_000
 JOB_SECONDS = 60.0  # of a run; assumed
 USUAL: dict[str, Any] = {"sluice_env": "test", "use_redis_for_tasks": False}  # settings with the default times
-# Bytes to and from the store with the headers of HTTP, measured with scripts sent whole.
-JOB_TRAFFIC = 90_000
-POLL_TRAFFIC = 1_500  # a plain read; the first poll of a job and a question to the provider are scripts
-SCRIPT_TRAFFIC = 10_000
-TICK_TRAFFIC = 25_000
+# Bytes to and from the store with the headers of HTTP, measured in a warm process: a cold one sends each script once.
+JOB_TRAFFIC = 5_000  # 3.5 KB measured, and room for a longer input
+POLL_TRAFFIC = 1_500
+SCRIPT_TRAFFIC = 3_000  # of the first poll of a job, and of a question to the provider
+TICK_TRAFFIC = 1_500
 
 
 @dataclass(frozen=True)
