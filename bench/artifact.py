@@ -2,7 +2,8 @@
 
 The package is built and unpacked, then started under AWS's emulator of Lambda. Each start is a new one. Starts take
 turns with those of a handler that imports only json, and of the same package without bytecode. They are compared by the
-emulator's INIT duration: from the start of the interpreter until the handler is imported.
+emulator's INIT duration: from the start of the interpreter until the handler is imported. A second table has the CPU of
+INIT and the first answer, where another checkout's package may take turns: ``--beside ../parent``.
 """
 
 import argparse
@@ -13,11 +14,11 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import report
+from bench import first_answer, report
 from bench.cold import STORE
 from bench.environment import deployment
 from bench.invocations import event
@@ -55,8 +56,8 @@ def without_bytecode(name: str) -> str:
 
 
 @contextmanager
-def starts() -> Iterator[list[Start]]:
-    """Yields every package to start, unpacked."""
+def starts() -> Iterator[tuple[list[Start], Path]]:
+    """Yields every package to start, unpacked, and the folder of the deployed one."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as scratch:
         bare, full, stripped = (Path(scratch) / name for name in ("bare", "full", "stripped"))
         bare.mkdir()
@@ -69,22 +70,30 @@ def starts() -> Iterator[list[Start]]:
         for name, path in FUNCTIONS.items():
             handler = f"functions/{name}.handler"
             made += [Start(name, full, handler, path), Start(without_bytecode(name), stripped, handler, path)]
-        yield made
+        yield made, full
 
 
-def measure(runs: int) -> dict[str, list[float]]:
+def measure(order: list[Start], runs: int) -> dict[str, list[float]]:
     """Returns the INIT durations of each package in ms, after one start that warms the disk's cache."""
     settings, taken = deployment(STORE), dict[str, list[float]]()
-    with starts() as order:
-        for number in range(runs + 1):
-            random.shuffle(order)
-            for start in order:
-                with emulated(start.task, start.handler, settings) as function:
-                    answer = function.invoke(event("POST", start.path, {}))
-                    assert answer.get("statusCode") in (200, 401), answer
-                    if number:
-                        taken.setdefault(start.name, []).append(function.init_ms())
+    for number in range(runs + 1):
+        random.shuffle(order)
+        for start in order:
+            with emulated(start.task, start.handler, settings) as function:
+                answer = function.invoke(event("POST", start.path, {}))
+                assert answer.get("statusCode") in (200, 401), answer
+                if number:
+                    taken.setdefault(start.name, []).append(function.init_ms())
     return taken
+
+
+@contextmanager
+def unpacked(checkout: Path) -> Iterator[Path]:
+    """Yields the unpacked package of another checkout of the project."""
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as scratch:
+        with zipfile.ZipFile(artifact.build(ARCH, root=checkout)) as archive:
+            archive.extractall(scratch)
+        yield Path(scratch)
 
 
 def print_report(taken: dict[str, list[float]], runs: int) -> bool:
@@ -113,9 +122,15 @@ def main() -> int:
     """Measures and prints; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.artifact", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help=f"cold starts of each kind (default {RUNS})")
+    parser.add_argument("--beside", type=Path, help="another checkout, whose package takes turns in the second table")
     parser.add_argument("--no-targets", action="store_true", help="exit with 0 even if a target is missed")
     options = parser.parse_args()
-    is_met = print_report(measure(options.runs), options.runs)
+    with starts() as (order, full), ExitStack() as stack:
+        is_met = print_report(measure(order, options.runs), options.runs)
+        packages = {"this package": full}
+        if options.beside:
+            packages["the other checkout"] = stack.enter_context(unpacked(options.beside.resolve()))
+        is_met &= first_answer.print_report(first_answer.measure(packages, options.runs), options.runs)
     return 0 if is_met or options.no_targets else 1
 
 

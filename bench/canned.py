@@ -6,11 +6,13 @@ the request selects the reply.
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from bench.environment import ROOT
@@ -69,27 +71,34 @@ def _content_length(head: bytes) -> int:
     return int(head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
 
 
-async def _run() -> None:
+async def _run(certificate: str | None) -> None:
     """Serves the replies in the first line of standard input, until the parent closes it."""
+    tls = None
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
     store = CannedStore(json.loads(sys.stdin.buffer.readline()))
     # By host and port, not by a socket: asyncio turns Nagle's algorithm off only if the listener names IPPROTO_TCP.
     # Otherwise each call would wait 40 ms for a delayed ACK.
-    server = await asyncio.start_server(store.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(store.serve, "127.0.0.1", 0, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
     server.close()
 
 
 @contextmanager
-def canned_store(replies: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the URL of a store in another process, which answers a request with the reply whose key it contains."""
-    command = [sys.executable, "-m", "bench.canned"]
+def canned_store(replies: Mapping[str, Any], certificate: Path | None = None) -> Iterator[str]:
+    """Yields the URL of a store in another process, which answers a request with the reply whose key it contains.
+
+    With a certificate and its key in one PEM file, the store is behind TLS.
+    """
+    command = [sys.executable, "-m", "bench.canned", *([str(certificate)] if certificate else [])]
     child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None and child.stdout is not None
     try:
         child.stdin.write(json.dumps(dict(replies)).encode() + b"\n")
         child.stdin.flush()
-        yield f"http://127.0.0.1:{int(child.stdout.readline())}"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{int(child.stdout.readline())}"
     finally:
         child.stdin.close()
         child.stdout.close()
@@ -101,4 +110,4 @@ def canned_store(replies: Mapping[str, Any]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run())
+    asyncio.run(_run(sys.argv[1] if len(sys.argv) > 1 else None))

@@ -9,8 +9,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from shared.frozen import dataclass
 
 Value = TypeVar("Value")
 

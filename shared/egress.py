@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -29,6 +28,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from shared.addresses import LOOPBACK, NUMBER, is_loopback, is_public, is_public_name
+from shared.frozen import dataclass
 from shared.tls import tls_context
 
 Reason = Literal["scheme", "port", "userinfo", "host", "address", "unresolved", "lookup", "redirect"]

@@ -5,7 +5,7 @@ it (tests/http/contract.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,6 +40,7 @@ from shared.documents.operating import (
     Unavailable,
 )
 from shared.errors import Problem
+from shared.frozen import dataclass
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.jobs.clearing import RoomOrder

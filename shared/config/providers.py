@@ -1,7 +1,6 @@
 """Which providers exist, and what each allows an account by default. Loads none of them."""
 
 import functools
-from dataclasses import dataclass
 
 from pydantic import Field, SecretStr
 
@@ -10,6 +9,7 @@ from shared.config.credentials import MIN_SECRET, text_of
 from shared.config.hosting import HostingSettings
 from shared.config.quantities import NUMBERS_BY_NAME, has_repeated_name, numbers_by_name
 from shared.config.queues import Queue, QueueSettings
+from shared.frozen import dataclass
 from shared.signing.webhooks import secret_key
 
 MAX_PROVIDERS = 8  # final: jobs in a store are numbered with it; see shared/jobqueue/constants.py

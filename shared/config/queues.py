@@ -1,7 +1,6 @@
 """The queues of a deployment: what each allows its jobs."""
 
 import functools
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.config.limits import LimitSettings
 from shared.config.quantities import Milliseconds
 from shared.config.timing import TimingSettings
+from shared.frozen import dataclass
 
 MAX_QUEUES = 20  # final: jobs in a store are numbered with it; see shared/jobqueue/constants.py
 DAY = 86_400

@@ -13,8 +13,8 @@ the kinds of answers. A list goes on in the next line behind seven spaces. Lines
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from shared.frozen import dataclass
 from shared.jobqueue.kinds import KINDS, Argument
 
 ARGUMENT = re.compile(r"([a-z_0-9]+): ([a-z]+(?:\.\.\.)?)(\??)")

@@ -1,10 +1,10 @@
 """What was submitted and what died, page by page; and what becomes of jobs that have ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.errors import JobNotFound
+from shared.frozen import dataclass
 from shared.jobqueue.constants import BAND, FOLLOW_TTL
 from shared.jobqueue.reads import JobsRead, LettersRead
 from shared.jobqueue.record import LETTER_FIELDS, REQUEST_FIELDS, SUMMARY_FIELDS, JobRecord, RequestRecord

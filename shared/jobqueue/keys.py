@@ -5,8 +5,9 @@ them in front of the scripts under these names, and keys.lua makes the keys that
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from shared.frozen import dataclass
 
 # Of each there is one.
 INDEX = "z"

@@ -5,9 +5,10 @@ anything is sent. A ``?`` behind a kind in a header allows None, which is writte
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+from shared.frozen import dataclass
 
 Value = str | bool | int | float | timedelta | None | Sequence[str] | Sequence[int] | Mapping[str, str | int | None]
 

@@ -6,8 +6,8 @@ else names a deleted job is dropped later, as after an expiry.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from shared.frozen import dataclass
 from shared.jobqueue.outbox import JOB_EVENTS
 from shared.jobqueue.scripted import Scripted
 

@@ -7,7 +7,8 @@ and its other lines are indented, or close a block. No string and no comment spa
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from shared.frozen import dataclass
 
 # A script is loaded at its first use in a process, which is part of a cold start. So the patterns begin with a set of
 # characters, by which the engine of re skips all others; a look-behind in front would make it try each position.

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, cast
 
+from shared.frozen import dataclass
 from shared.jobqueue.constants import HOOK_LEASE
 from shared.jobqueue.follow_ups import FollowUp
 from shared.jobqueue.history import PageStart

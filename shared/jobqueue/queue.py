@@ -3,13 +3,14 @@
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.config.timing import SUBMIT_MARGIN
 from shared.errors import StoreUncertain
+from shared.frozen import dataclass
 from shared.jobqueue.attempts import Attempts
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Ended, Rehomed

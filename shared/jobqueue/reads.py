@@ -1,7 +1,8 @@
 """What the verbs answer that only read, as types; see replies.py."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from shared.frozen import dataclass
 from shared.jobqueue.replies import Reply
 
 

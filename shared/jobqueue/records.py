@@ -1,10 +1,10 @@
 """What the queue can tell: jobs, statistics, and the walk that looks for what was lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.errors import JobNotFound
+from shared.frozen import dataclass
 from shared.jobqueue.reads import Counted, Explained, Facts, KeyCounts, Outlook, QueueCounts, Stats
 from shared.jobqueue.record import READ_FIELDS, JobRecord
 from shared.jobqueue.replies import Forgotten

@@ -4,9 +4,9 @@ A class is one or more of the forms that a script's header lists after ``Returns
 words of these forms; see answers.py, which makes them. Times are in ms unless a unit is named.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from shared.frozen import dataclass
 from shared.jobqueue.state import CancelWord, Outcome
 
 

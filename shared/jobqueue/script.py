@@ -11,9 +11,9 @@ it.
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from shared.frozen import dataclass
 from shared.jobqueue import constants, keys
 from shared.jobqueue.header import Form, Header
 from shared.jobqueue.kinds import Argument

@@ -1,6 +1,6 @@
 """Why a job waits, and for how long: the explanation that its owner sees with its state."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from shared.clock import iso
 from shared.config.providers import MAX_PROVIDERS, NUMBERS, REGISTRY
@@ -8,6 +8,7 @@ from shared.config.queues import Queue
 from shared.config.settings import Settings
 from shared.config.timing import LIST_GAP
 from shared.documents.job import Explanation
+from shared.frozen import dataclass
 from shared.jobqueue import Outlook
 from shared.jobqueue.keys import run_of
 from shared.jobqueue.record import JobRecord

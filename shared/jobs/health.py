@@ -4,7 +4,7 @@ Anybody may ask, so an answer is kept for KEPT seconds: no flood of questions co
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from shared.cache import Cache
 from shared.clock import Clock
@@ -12,6 +12,7 @@ from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
 from shared.documents.operating import Health, Trouble
 from shared.errors import StoreRefused, StoreScriptError
+from shared.frozen import dataclass
 from shared.jobqueue import Facts, JobQueue, Records
 
 KEPT = 5.0  # s

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from shared.addresses import LOOPBACK, is_public_name
 from shared.documents.job import JobDocument
 from shared.errors import NoSuchFile, NotCompleted, NotCompletedYet
+from shared.frozen import dataclass
 from shared.jobs.status import StatusView
 from shared.json_value import Json
 from shared.storage.links import ROUTE

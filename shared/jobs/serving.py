@@ -7,11 +7,11 @@ whole file, which the RFC allows.
 import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect
 
 from shared.errors import InvalidRequest, LinkRefused, NoSuchFile, RangeRefused, StorageUnavailable
+from shared.frozen import dataclass
 from shared.jobs.uploads import EXTENSIONS
 from shared.storage import layout
 from shared.storage.bucket import Bucket, StorageError

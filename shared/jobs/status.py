@@ -6,7 +6,6 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from shared.budget import Budget
 from shared.cache import Cache, Remembered
@@ -16,6 +15,7 @@ from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.reconciler import Reconciler
 from shared.documents.job import JobDocument, job_document
 from shared.errors import JobNotFound, StoreError, StoreRefused, StoreScriptError
+from shared.frozen import dataclass
 from shared.jobqueue import JobQueue, Outlook, Records
 from shared.jobqueue.record import JobRecord, is_job_id
 from shared.jobqueue.state import JobState

@@ -2,9 +2,9 @@
 
 import json
 import math
-from dataclasses import dataclass
 from typing import Literal, TypedDict, cast, get_args
 
+from shared.frozen import dataclass
 from shared.json_value import Json
 
 Word = Literal["unknown_type", "not_installed", "too_large_to_show", "unreadable", "timed_out", "killed", "failed"]

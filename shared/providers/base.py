@@ -1,10 +1,11 @@
 """The interface of a provider: what Sluice asks, and the types of the answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from shared.frozen import dataclass
 from shared.json_value import Json
 
 # unreadable: it has come to an end that cannot be read, or its status cannot be read

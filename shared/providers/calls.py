@@ -8,13 +8,14 @@ import asyncio
 import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import httpx
 from pydantic import SecretStr
 
 from shared.clock import SystemClock, read_retry_after
 from shared.connection import trouble_of
+from shared.frozen import dataclass
 from shared.json_value import Json
 from shared.log import log
 from shared.providers.base import (

@@ -6,7 +6,6 @@ Each operation names the roles that may call it; see runtime.call.
 import base64
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from pydantic import SecretStr
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from shared.config.settings import Settings
 from shared.errors import CrossSite, Unauthenticated
+from shared.frozen import dataclass
 from shared.requests.reading import read_body
 from shared.signing import qstash
 

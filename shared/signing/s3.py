@@ -7,9 +7,11 @@ here because obstore's ``sign`` binds no headers, and an upload's URL must fix t
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
+
+from shared.frozen import dataclass
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 

@@ -10,9 +10,9 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from shared.errors import Unauthenticated
+from shared.frozen import dataclass
 
 MAX_SIGNATURES = 16
 

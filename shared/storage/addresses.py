@@ -6,9 +6,9 @@ A file is found and later replaced by the same reading, so a text changes exactl
 import functools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from shared.frozen import dataclass
 from shared.json_value import Json
 
 MAX_DEPTH = 20  # levels of an output that are searched

@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
 from pathlib import Path
 
+from shared.frozen import dataclass
 from shared.storage.bucket import Bucket, StorageError
 from shared.storage.files import CopyError
 from shared.storage.kinds import ENOUGH, is_error_page, kind_of

@@ -3,13 +3,13 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 from shared.config.addresses import is_loopback_url
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
+from shared.frozen import dataclass
 from shared.json_value import Json
 from shared.log import log
 from shared.storage.addresses import addresses_in, is_media, texts_in

@@ -2,9 +2,9 @@
 
 import codecs
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from shared.frozen import dataclass
 from shared.storage.addresses import is_media
 from shared.storage.containers import holds_sound_only
 from shared.storage.signatures import LATE_SIGNATURES, SIGNATURES, SVG, TEXT_SIGNATURES, Signature

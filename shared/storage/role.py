@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.clock import SystemClock
 from shared.errors import StorageUnavailable
+from shared.frozen import dataclass
 from shared.log import log
 from shared.signing.s3 import Credentials
 

@@ -8,9 +8,9 @@ import base64
 import hashlib
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote, unquote_to_bytes
 
+from shared.frozen import dataclass
 from shared.json_value import Json
 from shared.storage import layout
 from shared.storage.addresses import changed_in, replaced

@@ -5,9 +5,9 @@ the texts: Upstash's troubleshooting pages, its REST API page, and answers quote
 """
 
 import re
-from dataclasses import dataclass
 
 from shared.errors import StoreError, StoreRefused, StoreScriptError, StoreUncertain
+from shared.frozen import dataclass
 
 IN_SCRIPT = "error running script"  # in front of the text of a command inside a script
 ANSWER_TOO_LARGE = "max request size exceeded"  # said of answers too, after the command was applied
