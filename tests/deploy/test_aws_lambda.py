@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bench.artifact import FUNCTIONS
+from bench.first_answer import CALLS
 from bench.invocations import event
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
@@ -192,5 +193,6 @@ def test_settings_that_contradict_each_other_stop_the_start(
 
 def test_the_bench_of_the_package_prints_every_function() -> None:
     printed = run("bench.artifact", "--runs", "1", "--no-targets", seconds=500)
-    assert first_cells(printed) == [f"functions.{name}" for name in FUNCTIONS]
+    answered = [f"this package: {handler}" for handler in CALLS]
+    assert first_cells(printed) == [*(f"functions.{name}" for name in FUNCTIONS), "CPU of a start", *answered]
     assert "The unit here:" in printed
