@@ -15,6 +15,7 @@ from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model
 from shared.requests.router import Router
+from shared.warming import Needs
 
 MAX_BODY = 1024 * 1024
 MAX_REDELIVERY_BODY = 4 * 1024
@@ -82,4 +83,4 @@ async def redeliver(request: Request, batch_id: str) -> JSONResponse:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("batches",), ("batch_create", "batch_read")))

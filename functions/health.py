@@ -9,6 +9,7 @@ from shared.documents.operating import StoreHealth, Unavailable
 from shared.errors import StoreError
 from shared.requests.auth import Role
 from shared.requests.router import Router
+from shared.warming import Needs
 
 router = Router()
 
@@ -27,4 +28,4 @@ async def health(request: Request) -> JSONResponse:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("health",), ("health",)))

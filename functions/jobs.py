@@ -17,6 +17,7 @@ from shared.jobs.results import MAX_FILE, MAX_FROM, result_of
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_number, read_optional_model, read_query
 from shared.requests.router import Router
+from shared.warming import Needs
 
 router = Router()
 
@@ -119,4 +120,4 @@ async def redeliver(request: Request, job_id: str) -> JSONResponse:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("statuses", "cancellation", "listing"), ("explain", "list", "cancel")))

@@ -15,6 +15,7 @@ from shared.jobs.settlement import Settlement
 from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_query
 from shared.requests.router import Router
+from shared.warming import Needs
 
 MAX_BODY = 64 * 1024
 
@@ -96,4 +97,4 @@ async def undelivered(request: Request) -> JSONResponse:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("limits",), ("stats",)))

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
-from shared.application import create_app, create_handler
+from shared.application import Handler, create_app, create_handler
 from shared.clock import iso
 from shared.config.settings import Settings
 from shared.documents.operating import KeyDocument, Statistics, TickReport
@@ -17,6 +17,7 @@ from shared.log import log
 from shared.requests.auth import Role
 from shared.requests.router import Router
 from shared.runtime import Runtime
+from shared.warming import Needs
 
 router = Router()
 
@@ -91,17 +92,21 @@ def _of_keys(stats: Stats, s: Settings) -> dict[str, KeyDocument]:
     }
 
 
-app = create_app(router)
-_http = create_handler(app)
-
-
 async def _scheduled() -> TickReport:
     return await tick(runtime.current())
 
 
-def handler(event: dict[str, Any], context: Any) -> Any:
-    """Handles Lambda's events: a scheduled EventBridge event is a tick, because Mangum refuses it; others are HTTP."""
-    if event.get("source") in ("aws.events", "aws.scheduler") or "detail-type" in event:
-        # The loop that Mangum creates and keeps over warm invocations; the clients belong to it.
-        return asyncio.get_event_loop().run_until_complete(_scheduled())
-    return _http(event, context)
+def with_schedule(http: Handler) -> Handler:
+    """Returns a handler of Lambda's events: a scheduled one is a tick, because Mangum refuses it; others are HTTP."""
+
+    def handle(event: dict[str, Any], context: Any) -> Any:
+        if event.get("source") in ("aws.events", "aws.scheduler") or "detail-type" in event:
+            # The loop that Mangum creates and keeps over warm invocations; the clients belong to it.
+            return asyncio.get_event_loop().run_until_complete(_scheduled())
+        return http(event, context)
+
+    return handle
+
+
+app = create_app(router)
+handler = with_schedule(create_handler(app, Needs(("tick",), ("claim", "record", "rescue"), calls_providers=True)))

@@ -11,6 +11,7 @@ from shared.application import create_app, create_handler
 from shared.documents.cutting import cut_job, has_room
 from shared.requests.auth import Role
 from shared.requests.router import Router
+from shared.warming import Needs
 
 router = Router()
 
@@ -32,4 +33,4 @@ async def status(request: Request, job_id: str) -> Response:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("statuses",), ("explain",)))

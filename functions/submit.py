@@ -9,6 +9,7 @@ from shared.jobs.request import SubmitRequest
 from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model
 from shared.requests.router import Router
+from shared.warming import Needs
 
 MAX_BODY = 64 * 1024
 
@@ -27,4 +28,4 @@ async def submit(request: Request) -> JSONResponse:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("admission",), ("enqueue", "record"), calls_providers=True))

@@ -9,6 +9,7 @@ from shared.jobs.erasure import ErasureQuery
 from shared.requests.auth import Role
 from shared.requests.reading import read_query
 from shared.requests.router import Router
+from shared.warming import Needs
 
 router = Router()
 
@@ -25,4 +26,4 @@ async def erase(request: Request) -> JSONResponse:
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("erasure",), ("erase",)))

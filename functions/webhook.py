@@ -18,6 +18,7 @@ from shared.requests.reading import read_body
 from shared.requests.router import Router
 from shared.runtime import Runtime
 from shared.signing.derived import nonce_is_valid
+from shared.warming import Needs
 
 MAX_BODY = 10 * 1024 * 1024
 
@@ -87,4 +88,4 @@ def _addressee(request: Request, provider: str, settings: Settings) -> tuple[str
 
 
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, Needs(("statuses",), ("finish", "claim", "record"), calls_providers=True))

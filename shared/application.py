@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
-from shared.aws import register_restore, without_stage
+from shared.aws import UNROUTED, register_after_restore, seed, without_stage
 from shared.config.settings import Settings
 from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
@@ -24,6 +24,7 @@ from shared.requests.bodies import BoundedBodies
 from shared.requests.refusals import Refusals
 from shared.requests.router import Router
 from shared.startup import SettingsError
+from shared.warming import Needs, warm_on_lambda
 
 # s; a third of a function, so that what follows has time for its calls
 MAX_BODY_TIME = 20.0
@@ -70,15 +71,18 @@ def _is_https(settings: Settings) -> bool:
     return (settings.public_base_url or "").startswith("https://")
 
 
-def create_handler(app: Starlette) -> Handler:
+def create_handler(app: Starlette, needs: Needs | None = None) -> Handler:
     """Returns the application as AWS Lambda calls it; without lifespan events, which would run at every invocation.
 
-    Switches on garbage collection, which functions/__init__.py switches off; it never searches the imported modules.
+    On Lambda it makes what the function's calls need. Switches on garbage collection, which functions/__init__.py
+    switches off; it never searches the imported modules.
     """
+    answer = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
+    register_after_restore(seed, runtime.forget)
+    no_context: Any = None
+    warm_on_lambda(needs or Needs(), lambda: answer(UNROUTED, no_context))
     gc.freeze()
     gc.enable()
-    register_restore()
-    answer = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
     return lambda event, context: answer(without_stage(event), context)
 
 

@@ -1,9 +1,20 @@
 """What is particular to AWS Lambda: stages of an API in a request's path, and snapshots of a started function."""
 
+import importlib
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 ROUTES = "/api/"
+# An event of an HTTP API, format 2.0, for a path that no function has.
+UNROUTED: dict[str, Any] = {
+    "version": "2.0",
+    "rawPath": "/",
+    "rawQueryString": "",
+    "headers": {},
+    "requestContext": {"http": {"method": "GET", "path": "/", "sourceIp": "127.0.0.1"}, "stage": "$default"},
+    "isBase64Encoded": False,
+}
 
 
 def without_stage(event: dict[str, Any]) -> dict[str, Any]:
@@ -22,11 +33,11 @@ def without_stage(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "rawPath": shortened, "requestContext": {**context, "http": {**request, "path": shortened}}}
 
 
-def after_restore() -> None:
+def seed() -> None:
     """Gives a function that is restored from a snapshot its own random numbers.
 
     All restored functions begin with one snapshot's memory. What comes from the operating system differs between them;
-    Python's own generator and OpenSSL's do not. No connection is in a snapshot, since each is opened at its first use.
+    Python's own generator and OpenSSL's do not.
     """
     import random
     import ssl
@@ -35,10 +46,21 @@ def after_restore() -> None:
     ssl.RAND_add(os.urandom(32), 32.0)
 
 
-def register_restore() -> None:
-    """Lets Lambda call ``after_restore``. Its runtime has the package; elsewhere there are no snapshots."""
+def register_after_restore(*hooks: Callable[[], object]) -> None:
+    """Lets Lambda call the hooks, in this order, in each function that is restored from a snapshot."""
+    _register("register_after_restore", hooks)
+
+
+def register_before_snapshot(hook: Callable[[], object]) -> None:
+    """Lets Lambda call the hook before it takes a snapshot of the started function."""
+    _register("register_before_snapshot", (hook,))
+
+
+def _register(name: str, hooks: Sequence[Callable[[], object]]) -> None:
+    """Hands the hooks to Lambda's runtime, which has the package; elsewhere there are no snapshots."""
     try:
-        from snapshot_restore_py import register_after_restore
+        package = importlib.import_module("snapshot_restore_py")
     except ImportError:
         return
-    register_after_restore(after_restore)
+    for hook in hooks:
+        getattr(package, name)(hook)

@@ -21,24 +21,11 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
-from shared.dispatch.tick import Tick
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
-from shared.hooks.delivery_log import DeliveryLog
 from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Records
 from shared.jobqueue.numbering import NumberedStore
-from shared.jobs.admission import Admission
-from shared.jobs.batches import Batches
-from shared.jobs.cancellation import Cancellation
-from shared.jobs.clearing import Clearing
 from shared.jobs.cursors import Cursors
-from shared.jobs.erasure import Erasure
-from shared.jobs.health import HealthCheck
-from shared.jobs.limits import Limits
-from shared.jobs.listing import Listing
-from shared.jobs.redrive import Redrive
-from shared.jobs.settlement import Settlements
-from shared.jobs.status import Statuses
 from shared.jobs.webhook_alarm import WebhookAlarm
 from shared.log import configure_logs, log
 from shared.outbox.scope import Scope
@@ -50,11 +37,23 @@ from shared.proxies import drop_unreadable
 from shared.requests.auth import Caller, Role, authenticate
 from shared.startup import is_unread, load_settings
 from shared.storage.bucket import Bucket
-from shared.storage.retention import Retention
 from shared.store import Store, open_store
 
 if TYPE_CHECKING:
+    from shared.dispatch.tick import Tick
     from shared.hooks.address import HookAddresses
+    from shared.hooks.delivery_log import DeliveryLog
+    from shared.jobs.admission import Admission
+    from shared.jobs.batches import Batches
+    from shared.jobs.cancellation import Cancellation
+    from shared.jobs.clearing import Clearing
+    from shared.jobs.erasure import Erasure
+    from shared.jobs.health import HealthCheck
+    from shared.jobs.limits import Limits
+    from shared.jobs.listing import Listing
+    from shared.jobs.redrive import Redrive
+    from shared.jobs.settlement import Settlements
+    from shared.jobs.status import Statuses
     from shared.storage.source import Client as SourceClient
 
 
@@ -100,7 +99,6 @@ class Runtime:
         self.queue = JobQueue(store, configured, clock, follow_ups)
         self.records = Records(store, configured, clock)
         self.controls = Controls(store, configured, clock)
-        self.limits = Limits(self.controls, configured, clock)
         self.webhook_alarm = WebhookAlarm(self.controls)
         self.bucket = bucket or Bucket(configured)
         self.reconciler = Reconciler(
@@ -108,46 +106,27 @@ class Runtime:
         )
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
+        self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.outbox = Outbox(store, configured, clock, follow_ups)
         self.storing = Storing(self.outbox, self.bucket, configured, clock, source)
         self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock, endpoint)
         self.outbox_worker = OutboxWorker(self.outbox, self.storing, self.deliveries, configured, clock)
-        self.delivery_log = DeliveryLog(self.outbox, configured)
-        retention = Retention(self.bucket, configured, clock)
-        self.tick = Tick(
-            self.queue, self.records, self.history, self.dispatcher, self.outbox_worker, retention, configured, clock
-        )
-        self.admission = Admission(self.queue, self.records, self.dispatcher, configured, clock, self._check_hook)
-        cursors = Cursors(configured)
-        self.listing = Listing(self.history, self.delivery_log, cursors)
-        self.clearing = Clearing(Leftovers(store, configured, clock), clock)
-        self.settlements = Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
-        self.cancellation = Cancellation(self.queue, self.reconciler, self.dispatcher)
         self.cache = Cache(256)
-        self.health = HealthCheck(self.records, self.queue, self.cache, configured, clock)
-        self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
-        self.batches = Batches(
-            self.batch_queue,
-            self.dispatcher,
-            self.cache,
-            self.bucket,
-            self.outbox_worker,
-            configured,
-            clock,
-            self._check_hook,
-        )
-        self.redrive = Redrive(self.history, self.admission, self.batches, self.dispatcher, cursors, configured)
-        self.erasure = Erasure(
-            self.history,
-            self.cancellation,
-            self.batches,
-            self.dispatcher,
-            self.bucket,
-            self.cache,
-            configured,
-            clock,
-        )
-        self.statuses = Statuses(
+        self._cursors = Cursors(configured)
+
+    # What follows is made, and its module loaded, at its first use: no function uses all of it.
+
+    @functools.cached_property
+    def admission(self) -> "Admission":
+        from shared.jobs.admission import Admission
+
+        return Admission(self.queue, self.records, self.dispatcher, self.settings, self.clock, self._check_hook)
+
+    @functools.cached_property
+    def statuses(self) -> "Statuses":
+        from shared.jobs.status import Statuses
+
+        return Statuses(
             self.queue,
             self.records,
             self.reconciler,
@@ -155,8 +134,102 @@ class Runtime:
             self.cache,
             self.bucket,
             self.outbox_worker,
-            configured,
-            clock,
+            self.settings,
+            self.clock,
+        )
+
+    @functools.cached_property
+    def tick(self) -> "Tick":
+        from shared.dispatch.tick import Tick
+        from shared.storage.retention import Retention
+
+        return Tick(
+            self.queue,
+            self.records,
+            self.history,
+            self.dispatcher,
+            self.outbox_worker,
+            Retention(self.bucket, self.settings, self.clock),
+            self.settings,
+            self.clock,
+        )
+
+    @functools.cached_property
+    def delivery_log(self) -> "DeliveryLog":
+        from shared.hooks.delivery_log import DeliveryLog
+
+        return DeliveryLog(self.outbox, self.settings)
+
+    @functools.cached_property
+    def listing(self) -> "Listing":
+        from shared.jobs.listing import Listing
+
+        return Listing(self.history, self.delivery_log, self._cursors)
+
+    @functools.cached_property
+    def limits(self) -> "Limits":
+        from shared.jobs.limits import Limits
+
+        return Limits(self.controls, self.settings, self.clock)
+
+    @functools.cached_property
+    def clearing(self) -> "Clearing":
+        from shared.jobs.clearing import Clearing
+
+        return Clearing(Leftovers(self.store, self.settings, self.clock), self.clock)
+
+    @functools.cached_property
+    def settlements(self) -> "Settlements":
+        from shared.jobs.settlement import Settlements
+
+        return Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
+
+    @functools.cached_property
+    def cancellation(self) -> "Cancellation":
+        from shared.jobs.cancellation import Cancellation
+
+        return Cancellation(self.queue, self.reconciler, self.dispatcher)
+
+    @functools.cached_property
+    def health(self) -> "HealthCheck":
+        from shared.jobs.health import HealthCheck
+
+        return HealthCheck(self.records, self.queue, self.cache, self.settings, self.clock)
+
+    @functools.cached_property
+    def batches(self) -> "Batches":
+        from shared.jobs.batches import Batches
+
+        return Batches(
+            self.batch_queue,
+            self.dispatcher,
+            self.cache,
+            self.bucket,
+            self.outbox_worker,
+            self.settings,
+            self.clock,
+            self._check_hook,
+        )
+
+    @functools.cached_property
+    def redrive(self) -> "Redrive":
+        from shared.jobs.redrive import Redrive
+
+        return Redrive(self.history, self.admission, self.batches, self.dispatcher, self._cursors, self.settings)
+
+    @functools.cached_property
+    def erasure(self) -> "Erasure":
+        from shared.jobs.erasure import Erasure
+
+        return Erasure(
+            self.history,
+            self.cancellation,
+            self.batches,
+            self.dispatcher,
+            self.bucket,
+            self.cache,
+            self.settings,
+            self.clock,
         )
 
     @functools.cached_property
@@ -195,6 +268,11 @@ def current() -> Runtime:
 def install(runtime: Runtime) -> None:
     """Makes the running loop use this runtime: for tests and benches, which have their own clock and settings."""
     _of_loop[asyncio.get_running_loop()] = runtime
+
+
+def forget() -> None:
+    """Drops the runtimes of all loops, and with them each connection, cache and token: for a restored function."""
+    _of_loop.clear()
 
 
 class Call:

@@ -97,6 +97,12 @@ def resolved(value: str, shell: Mapping[str, str]) -> str | None:
     raise AssertionError(f"nothing for {value}")
 
 
+def test_the_one_function_gets_the_secrets_of_all_and_no_other_variable() -> None:
+    (function,) = yaml.safe_load((ROOT / "serverless-one.yml").read_text())["functions"].values()
+    secrets = {name: value for group in DOCUMENT["custom"]["secrets"] for name, value in group.items()}
+    assert function["environment"] == secrets
+
+
 def start(function: str, shell: Mapping[str, str], environment: pytest.MonkeyPatch) -> Settings:
     """Returns the settings of a function that is deployed from this shell."""
     for name in EVERYTHING:

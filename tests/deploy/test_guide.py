@@ -41,6 +41,8 @@ NEEDS_AN_ACCOUNT = {
     "npx vercel env add SIGNING_SECRET production": "changes a project at Vercel",
     "npx vercel deploy --prod": "uploads to Vercel; test_vercel.py builds and runs what it would upload",
     "npx osls@4 deploy --stage production": "needs an AWS account; the tests of the package run what it would upload",
+    "npx osls@4 deploy --config serverless-one.yml --stage production":
+        "needs an AWS account; test_aws_one_function.py packs it and runs what it would upload",
     "npx osls@4 remove --stage production": "needs an AWS account",
     "aws s3api put-bucket-lifecycle-configuration --bucket \"$BUCKET\" --lifecycle-configuration file://lifecycle.json":
         "needs an AWS account; a test below sends the file to moto",

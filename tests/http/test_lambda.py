@@ -5,12 +5,10 @@ import base64
 import importlib
 import json
 import os
-import random
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -18,7 +16,6 @@ import pytest
 import yaml
 
 from shared import runtime
-from shared.application import create_handler
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
 from shared.runtime import Runtime, install
@@ -118,7 +115,7 @@ def test_a_wrong_token_is_401_through_lambda_too(deployed: Runtime) -> None:
 
 def test_every_route_has_a_function_and_every_function_its_routes(deployed: Runtime) -> None:
     document = yaml.safe_load((ROOT / "serverless.yml").read_text())
-    modules = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__", "index"}
+    modules = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__", "index", "all_routes"}
     handlers = {own["handler"] for own in document["functions"].values()}
     assert handlers == {f"functions/{module}.handler" for module in modules}
     for own in document["functions"].values():
@@ -161,28 +158,3 @@ def test_the_name_of_a_stage_is_no_part_of_the_path(deployed: Runtime, stage: st
     mapped["requestContext"]["stage"] = stage
     assert call("health", mapped)[0] == 200
     assert call("health", event("GET", "/prod/api/health"))[0] == 404
-
-
-def test_what_is_restored_from_one_snapshot_has_its_own_random_numbers(
-    deployed: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered: list[Any] = []
-    lambdas = ModuleType("snapshot_restore_py")
-    monkeypatch.setattr(lambdas, "register_after_restore", registered.append, raising=False)
-    monkeypatch.setitem(sys.modules, "snapshot_restore_py", lambdas)
-    create_handler(importlib.import_module("functions.health").app)
-    (restore,) = registered
-    snapshot, seen = random.getstate(), set()
-    for _ in range(3):
-        random.setstate(snapshot)
-        restore()
-        seen.add(random.random())
-    assert len(seen) == 3
-
-
-def test_a_snapshot_holds_no_connection() -> None:
-    """The clients, which open them, are made at the first call."""
-    code = "import functions.process_queue, shared.runtime; print(len(shared.runtime._of_loop))"
-    environ = {**os.environ, "SLUICE_ENV": "test", "USE_REDIS_FOR_TASKS": "false"}
-    out = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert out.stdout.splitlines()[-1] == "0"
