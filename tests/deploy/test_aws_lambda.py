@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from bench.artifact import FUNCTIONS
@@ -17,29 +15,15 @@ from bench.first_answer import CALLS
 from bench.invocations import event
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
-from local.simulator.webhooks import signature
 from tests.bench.output import first_cells, run
 from tests.deploy import aws_project
 from tests.deploy.aws_emulator import Emulator, emulated
+from tests.deploy.aws_events import AUTH, JSON, SCHEDULED, delivery, order, read
 from tests.deploy.aws_project import Template
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
-AUTH = {"authorization": f"Bearer {aws_project.API_KEY}"}
-JSON = {"content-type": "application/json"}
 RUN = ("submit", "status", "webhook", "health", "tick", "processQueue")
-# A scheduled event (EventBridge, "AWS service event: Scheduled Event").
-SCHEDULED = {
-    "version": "0",
-    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-    "detail-type": "Scheduled Event",
-    "source": "aws.events",
-    "account": "123456789012",
-    "time": "2026-11-22T20:00:00Z",
-    "region": "eu-central-1",
-    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/sluice-preview-TickEventsRuleSchedule1"],
-    "detail": {},
-}
 
 
 def tree(folder: Path) -> dict[str, int]:
@@ -70,36 +54,6 @@ def deployed(
 
 def in_base64(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "body": base64.b64encode(given["body"].encode()).decode(), "isBase64Encoded": True}
-
-
-def read(answer: dict[str, Any]) -> tuple[int, Any]:
-    return answer["statusCode"], json.loads(answer["body"])
-
-
-def order(**changes: Any) -> dict[str, Any]:
-    """Returns a submit event. Its prediction ends at once, and the simulator sends no webhook."""
-    simulate = {"seconds": 0, "start_delay": 0, "webhook": "lose"}
-    wanted = {
-        "model": "acme/video",
-        "input": {"prompt": "ein Leuchtturm, 灯台", "simulate": simulate},
-        "user_id": "ada",
-    }
-    return event("POST", "/api/submit", AUTH | JSON) | {"body": json.dumps({**wanted, **changes}, ensure_ascii=False)}
-
-
-def delivery(simulator: RunningSimulator) -> dict[str, Any]:
-    """Returns the newest prediction's webhook as API Gateway forwards it."""
-    newest = simulator.predictions()[0]
-    url = urlsplit(newest["webhook"])
-    assert newest["webhook"].startswith(aws_project.PUBLIC_URL)
-    shown = httpx.get(f"{simulator.url}/predictions/{newest['id']}", headers=simulator.headers).text
-    stamp = int(time.time())
-    signed = {
-        "webhook-id": "msg_1",
-        "webhook-timestamp": str(stamp),
-        "webhook-signature": signature(simulator.webhook_secret, "msg_1", stamp, shown.encode()),
-    }
-    return event("POST", url.path, signed | JSON, url.query) | {"body": shown}
 
 
 def seen(deployed: dict[str, Emulator], job: dict[str, Any], **headers: str) -> dict[str, Any]:

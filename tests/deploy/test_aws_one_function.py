@@ -12,9 +12,9 @@ from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
 from tests.deploy import aws_project
 from tests.deploy.aws_emulator import Emulator, emulated
+from tests.deploy.aws_events import AUTH, SCHEDULED, delivery, order, read
 from tests.deploy.aws_project import Template
-from tests.deploy.test_aws_lambda import AUTH, SCHEDULED, delivery, order, read
-from tests.deploy.test_aws_template import matches, served_by_the_app
+from tests.deploy.aws_routes import matches, served_by_the_app
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 

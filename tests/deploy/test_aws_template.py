@@ -4,7 +4,6 @@ import importlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,27 +14,15 @@ from local.simulator.running import RunningSimulator
 from shared.startup import load_settings
 from tests.deploy import aws_project
 from tests.deploy.aws_project import Template
+from tests.deploy.aws_routes import Route, matches, routes_of, served_by_the_app
 from tests.project import ROOT
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
-Route = tuple[str, str]
 HTTP_API_SECONDS = 30  # an HTTP API's timeout for its integration (API Gateway, "Quotas")
 MAX_ENVIRONMENT = 4096  # bytes of all variables of a function (AWS Lambda, "Quotas")
 MAX_METRICS = 10  # of one alarm (CloudWatch, "Using metric math")
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:sluice-alarms"
-
-
-def routes_of(routers: Any) -> set[Route]:
-    """Returns the methods and paths that an application answers; HEAD next to its GET."""
-    served = {operation for router in routers for operation in router.operations()}
-    return served | {("HEAD", path) for method, path in served if method == "GET"}
-
-
-def served_by_the_app() -> set[Route]:
-    from functions.index import ROUTERS
-
-    return routes_of(ROUTERS)
 
 
 def in_serverless_yml() -> dict[Route, str]:
@@ -46,20 +33,6 @@ def in_serverless_yml() -> dict[Route, str]:
         for event in function["events"]
         if "httpApi" in event
     }
-
-
-def matches(pattern: Route, route: Route) -> bool:
-    """Whether API Gateway sends a request for the app's route ``route`` to its own route ``pattern``."""
-    if pattern[0] not in ("*", "ANY", route[0]):
-        return False
-    wanted, given = pattern[1].split("/"), route[1].split("/")
-    for number, part in enumerate(wanted):
-        if part.endswith("+}"):
-            return len(given) > number
-        if number >= len(given) or (part != given[number] and not (part[:1] == given[number][:1] == "{")):
-            return False
-    # A parameter of the app that matches slashes needs a parameter of the gateway that matches them.
-    return len(wanted) == len(given) and ":path" not in given[-1]
 
 
 async def test_every_route_of_the_app_is_in_serverless_yml_and_reaches_the_right_function() -> None:

@@ -131,7 +131,6 @@ def test_work_is_never_left_for_after_the_answer() -> None:
 # Where a public signature or a public class's attribute may be Any, and why.
 UNTYPED = {
     "shared/aws.py:without_stage": "an event of API Gateway, which Mangum reads",
-    "functions/process_queue.py:handler": "Lambda's event and context, as Mangum takes and answers them",
     "shared/egress.py:GuardedClient.build_request": "passes on what httpx's own method takes",
     "shared/hooks/delivery.py:Client.stream": "what httpx's own method answers",
     "shared/storage/source.py:Client.stream": "what httpx's own method answers",
