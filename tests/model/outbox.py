@@ -264,7 +264,8 @@ def delete(model: Model, call: Call, reply: Any) -> Any:
         if job.get("storing") == "1":
             # The process that copies them has lost its turn.
             model.outbox[name] = call.number("hold_until") - BAND
-            job["turn"] += 1
+            job["turn"] += job.get("hold_until") != call["hold_until"]
+            job["hold_until"] = call["hold_until"]
         return ["held", job["user"], reply[2]]
     model.index.pop(f"@{job['owner']}:{job['user']}|{name}", None)
     model.dead.discard(name)

@@ -8,7 +8,7 @@ from tests.model.state import Model, View
 
 VERBS = ("outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_release")
 OF_EVENTS = ("s:", "n:", "l:")
-OF_FILES = ("files", "storing", "turn", "kept_at", "notified_at")
+OF_FILES = ("files", "storing", "turn", "hold_until", "kept_at", "notified_at")
 Fields = dict[str, str]
 
 

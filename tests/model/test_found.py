@@ -171,3 +171,17 @@ async def test_a_job_put_back_twice_while_its_user_is_paused_gets_the_same_answe
         answers = [await queue.rescue("job_0", 1) for _ in range(2)]
         assert await states(world) == {"job_0": "backlog"}
         assert answers[0] == answers[1]
+
+
+async def test_a_repeated_delete_takes_the_turn_of_a_copier_once(clock: ManualClock) -> None:
+    """Found: the answer of a delete that waits for its files was lost, and each repeat counted one turn more."""
+    async with world_of(clock, storage_url="memory://") as world:
+        job = world.runtime.queue.keys.job(await world.enqueue())
+        ended = ("state", "done", "storing", "1", "turn", "1", "files", "[]", "ended_at", str(clock.now()))
+        await world.raw("HSET", job, *ended)
+        for _ in range(2):
+            await world.runtime.history.delete("job_0", "app", files_too=True)
+            assert await world.raw("HGET", job, "turn") == "2"
+        clock.advance(1)
+        await world.runtime.history.delete("job_0", "app", files_too=True)
+        assert await world.raw("HGET", job, "turn") == "3"

@@ -150,6 +150,12 @@ HANDED_OUT = (
         verbs("each_holder_of_a_jobs_files_has_its_own_turn"),
     ),
     lua(
+        "a repeated delete takes one turn more", "delete",
+        "repeated hold", "f.storing == '1'",
+        "tests/model/test_found.py::test_a_repeated_delete_takes_the_turn_of_a_copier_once",
+        part="f.storing == '1' and f.hold_until ~= arg.hold_until",
+    ),
+    lua(
         "a job that is gone stays in the outbox", "outbox_claim",
         "gone", "",
         verbs("files_of_a_job_that_is_gone_are_forgotten"),

@@ -6,15 +6,16 @@
 -- hold_until: a job that has files stays until then, and only the caller, who removes them first, writes any. ''
 -- deletes the job with or without files.
 -- batch_too: its batch is forgotten with it, if that has ended.
-local f = read(key.job, 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at')
+local f = read(key.job, 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at', 'hold_until')
 local batch, b = batch_key(f.batch or ''), {}
 
--- Keeps a job that has files until the caller has removed them: no other caller writes any.
+-- Keeps a job that has files until the caller has removed them: no other caller writes any. A repeat changes nothing.
 local function hold()
-  if f.storing == '1' then
+  if f.storing == '1' and f.hold_until ~= arg.hold_until then -- mutant: repeated hold
     -- A caller at work on them loses its turn: its notes are refused, and it removes what it made.
-    redis.call('ZADD', key.outbox, storing_score(tonumber(arg.hold_until)), arg.id)
     redis.call('HINCRBY', key.job, 'turn', 1)
+    redis.call('ZADD', key.outbox, storing_score(tonumber(arg.hold_until)), arg.id)
+    redis.call('HSET', key.job, 'hold_until', arg.hold_until)
   end
   return { 'held', f.user, f.ended_at }
 end
