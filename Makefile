@@ -76,6 +76,7 @@ bench: $(READY) ## the measurements that docs/costs.md quotes
 	@$(BIN)/python -m bench.cold $(ARGS)
 	@$(BIN)/python -m bench.fairness $(ARGS)
 	@$(BIN)/python -m bench.claim_scale $(ARGS)
+	@$(BIN)/python -m bench.engine_time $(ARGS)
 	@$(BIN)/python -m bench.copy $(ARGS)
 	@$(BIN)/python -m bench.memory $(ARGS)
 	@$(BIN)/python -m bench.artifact $(ARGS)

