@@ -33,6 +33,7 @@ SEATED = -1_000_000_000_000_000
 # Gates; see room.lua. A circuit opens only while there are fewer than MAX_CIRCUITS gates of all kinds; at most 50
 # others may come.
 MAX_GATES = 114
+MAX_HEAD = 256  # rows that a script reads at first of gates, slots and next jobs; below a limit of 140 slots it is all
 MAX_CIRCUITS = 64
 MAX_CIRCUIT_AGE = 3_600_000  # ms without a try, after which a tick removes a circuit's gate
 # The first tag is above every score of the other policies: jobs that wait when `fair` is switched on go first.

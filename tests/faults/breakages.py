@@ -44,7 +44,7 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
     "no job learns that another job waits for its seat": (script_edit("users", "heirs", ""), HEIRS, "ok"),
     "it promotes beyond the cap": (script_edit("seats", "cap", "<=", part="<"), BACKLOG, "ok"),
     "a job from the backlog is started": (
-        script_edit("claim", "due", "(row.band == DELAYED or row.band == BACKLOG)", part="row.band == DELAYED"),
+        script_edit("claim", "due", "part_in(head, DELAYED) or part_in(head, BACKLOG)", part="part_in(head, DELAYED)"),
         BACKLOG,
         "ok",
     ),

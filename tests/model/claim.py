@@ -18,10 +18,12 @@ MAX_LOOKS = 50  # more than this model has
 
 def claim(model: Model, call: Call, reply: Any) -> Any:
     time, want = call.number("lease_now"), call.number("want")
-    rows, complete, _ = model.head(want)
+    lease = time + model.deployment.lease
+    first, last = (lease - call.number("patience")) // 1000 * 1000, lease // 1000 * 1000 + 999
+    rows, complete, _ = model.head(want, (first, last))
     slots = [row for row in rows if row.band < READY]
-    mark = call.number("mark")
-    mine = [r for r in slots if r.ms % 1000 == mark and model.jobs.get(r.id, {}).get("token") == call["token"]]
+    mark, leases = call.number("mark"), [row for row in slots if first <= row.ms <= last]
+    mine = [r for r in leases if r.ms % 1000 == mark and model.jobs.get(r.id, {}).get("token") == call["token"]]
     if mine:
         again = [r.id for r in mine if model.jobs[r.id]["state"] == "submitting"]
         return [[_started(name, model.jobs[name]) for name in again], [], "0", [], "0", "0", [], [], ""]

@@ -7,16 +7,18 @@ from math import ceil
 from shared.config.providers import REGISTRY, Listing
 from shared.config.queues import Queue
 from shared.config.settings import Settings
-from shared.jobqueue.constants import MAX_GATES, PROVIDERS
+from shared.jobqueue.constants import MAX_GATES, MAX_HEAD, PROVIDERS
 from shared.jobqueue.priority import POINTS_PER_PRIORITY, RETRY_POINTS
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """``most_gates``: how many rows beyond the limits a script reads; a small number cuts its view short."""
+    """``most_gates``: how many rows beyond the limits a script reads, and ``most_rows``: how many at first. A small
+    number cuts its view short."""
 
     settings: Settings
     most_gates: int = MAX_GATES
+    most_rows: int = MAX_HEAD
 
     @property
     def turns_limits(self) -> bool:

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from shared.clock import ManualClock
-from shared.jobqueue.constants import MAX_GATES
+from shared.jobqueue.constants import MAX_GATES, MAX_HEAD
 from shared.store.memory import MemoryStore
 from tests.model import outbox_invariants
 from tests.model.call import VERB_OF, Call
@@ -48,9 +48,13 @@ class JudgedStore:
             raise
 
     async def _evaluate(self, command: tuple[str, ...]) -> Any:
-        gates, smaller = (f"local MAX_GATES = {n}\n" for n in (MAX_GATES, self.model.deployment.most_gates))
-        assert (gates in command[1]) == ("MAX_GATES" in command[1])
-        text = command[1].replace(gates, smaller)
+        text, deployment = command[1], self.model.deployment
+        for name, number, smaller in (
+            ("MAX_GATES", MAX_GATES, deployment.most_gates), ("MAX_HEAD", MAX_HEAD, deployment.most_rows)
+        ):  # fmt: skip
+            defined = f"local {name} = {number}\n"
+            assert (defined in text) == (name in text)
+            text = text.replace(defined, f"local {name} = {smaller}\n")
         reply = await self._inner.execute("EVAL", text, *command[2:])
         self.sent.append((command, reply))
         await self._judge(Call.of(command), reply)

@@ -20,6 +20,8 @@ from shared.jobqueue.constants import (
 from tests.model.content import Content
 from tests.model.deployment import Deployment, provider_of, queue_of
 
+MIN_PAGE = 50  # rows of a further page of the index, besides those of the next jobs
+
 Job = dict[str, Any]
 # Fields of a job that the model ignores: given and not used, or random.
 UNMODELLED = {"error_detail", "error_retryable", "history", "started_at", "ended_at", "output", "p50", "p90"}
@@ -160,19 +162,28 @@ class Model:
         ordered = sorted(self.index.items(), key=lambda entry: (entry[1], entry[0]))
         return [Row(name, ceil(score) // BAND, ceil(score) % BAND) for name, score in ordered]
 
-    def head(self, more: int) -> tuple[list[Row], bool, int]:
-        """The rows that a script sees after the gates, whether these are all, and the last band that it sees."""
-        limit, everything = self.deployment.limit, self.rows()
+    def head(self, more: int, kept: tuple[int, int] = (BAND, BAND)) -> tuple[list[Row], bool, int]:
+        """The rows that a script sees after the gates, whether no job is behind them, and the last band that it sees.
+
+        If it sees only some of the slots at first, it reads on behind those of the lane that are not ``kept``.
+        """
+        deployment, everything, seen, rank, taken = self.deployment, self.rows(), [], 0, 0
+        size = min(deployment.limit + more + deployment.most_gates, deployment.most_rows)
         while True:
-            size = limit + more + self.deployment.most_gates
-            rows = everything[:size]
-            last = rows[-1].band if rows else -1
-            complete = len(rows) < size or last >= ALARMS
+            page = everything[rank : rank + size]
+            seen += page
+            last = page[-1].band if page else seen[-1].band if seen else -1
+            complete = len(page) < size or last >= ALARMS
             if complete or last >= READY:
                 break
-            # More slots are taken than the limit allows.
-            limit = 2 * limit + self.deployment.most_gates
-        return [row for row in rows if row.band >= 0], complete, last
+            rank += size
+            number = self.index[page[-1].id] - last * BAND  # of a running job in half a ms
+            if last >= 0 and not kept[0] <= number <= kept[1]:
+                behind = last * BAND + (kept[0] if number < kept[0] else BAND)
+                rank = sum(score < behind for score in self.index.values())
+            taken = sum(0 <= row.band < READY for row in everything[:rank])
+            size = min(deployment.most_rows, max(deployment.limit - taken, MIN_PAGE) + more)
+        return [row for row in seen if row.band >= 0], complete, last
 
     def put(self, name: str, band: int, ms: int) -> None:
         self.index[name] = band * BAND + ms

@@ -4,14 +4,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from shared.jobqueue.constants import MAX_GATES
+from shared.jobqueue.constants import MAX_GATES, MAX_HEAD
 from shared.providers.base import Rejected, SubmissionOutcome, Throttled, Unknown
 from tests.model.deployment import Deployment
 from tests.model.driver import MAX_SKEW, OUT_OF_MEMORY, SOUND, Caller
 from tests.world import settings_for
 
 
-def deployment_of(most_gates: int = MAX_GATES, **changes: Any) -> Deployment:
+def deployment_of(most_gates: int = MAX_GATES, most_rows: int = MAX_HEAD, **changes: Any) -> Deployment:
     values: dict[str, Any] = {
         "providers": "replicate,wavespeed", "provider_concurrency": "wavespeed:1", "max_concurrent_tasks": 3,
         "queue_concurrency": 2, "storyboard_concurrency": 2, "max_queue_size": 9, "queue_max_retries": 2,
@@ -19,7 +19,7 @@ def deployment_of(most_gates: int = MAX_GATES, **changes: Any) -> Deployment:
         "cancel_after": 45, "adoption_margin": 61, "tick_period": 300, "circuit_failures": 2,
         "storage_url": "memory://",
     }  # fmt: skip
-    return Deployment(settings_for(None, **(values | changes)), most_gates)
+    return Deployment(settings_for(None, **(values | changes)), most_gates, most_rows)
 
 
 DEPLOYMENTS = {
@@ -34,7 +34,12 @@ DEPLOYMENTS = {
     "short-sighted": deployment_of(
         5, max_user_tasks=4, max_user_queued=6, max_queue_size=14, priority_policy="multiplicative", circuit_failures=0
     ),
-}
+    # More slots are taken than a script reads at first.
+    "crowded": deployment_of(
+        5, 6, max_user_tasks=4, max_user_queued=6, max_queue_size=14, max_concurrent_tasks=6, queue_concurrency=5,
+        provider_concurrency="wavespeed:3", circuit_failures=0,
+    ),
+}  # fmt: skip
 USERS = ["ada", "bob", "eve"]
 MODELS = ["acme/video", "acme/image"]
 

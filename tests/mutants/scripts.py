@@ -184,6 +184,11 @@ LIMITS = (
         part=" - head.slots",
     ),
     lua(
+        "slots that a page leaves out are not counted", "room",
+        "slots between pages", "",
+        "tests/queue/test_crowd.py::test_a_crowded_system_counts_the_slots_that_it_does_not_read[memory]",
+    ),
+    lua(
         "an immediate start ignores the queue's limit", "room",
         "room of the queue", "",
         *contract("a_job_starts_next_to_a_full_queue"),
@@ -202,9 +207,9 @@ LIMITS = (
         part="#user.seated",
     ),
     lua(
-        "claim takes the worst of a queue", "probes",
+        "claim takes the worst of all queues", "probes",
         "best first", "return a.score > b.score",
-        *contract("priority_and_tier_go_first_and_then_age"),
+        *contract("the_best_job_of_all_queues_goes_first"),
         part="return a.score < b.score",
     ),
 )  # fmt: skip
@@ -217,7 +222,7 @@ REPEATS = (
     ),
     lua(
         "a repeated claim takes more jobs", "claim",
-        "replay", "return false",
+        "replay", "",
         f"{STORE}a_repeated_claim_answers_the_same_jobs_and_takes_no_more",
     ),
     lua(
@@ -252,9 +257,9 @@ SEATS = (
     ),
     lua(
         "a job of the backlog is started", "claim",
-        "due", "(row.band == DELAYED or row.band == BACKLOG)",
+        "due", "part_in(head, DELAYED) or part_in(head, BACKLOG)",
         *backlog("jobs_beyond_a_users_limit_wait_in_the_backlog"),
-        part="row.band == DELAYED",
+        part="part_in(head, DELAYED)",
     ),
     lua(
         "admitted jobs get no heirs", "users",

@@ -102,6 +102,12 @@ async def test_priority_and_tier_go_first_and_then_age(world: World) -> None:
     assert ids(await world.runtime.queue.claim(5)) == ["urgent", "pro", "premium", "plain", "patient"]
 
 
+async def test_the_best_job_of_all_queues_goes_first(world: World) -> None:
+    await world.admit("video", "a", priority=2)
+    await world.admit("story", "b", queue="storyboard", priority=4)
+    assert ids(await world.runtime.queue.claim(1)) == ["story"]
+
+
 async def test_the_lowest_priority_is_served_once_it_has_waited_long_enough(world: World) -> None:
     await world.admit("patient", "a", priority=1)
     world.manual.advance(401)

@@ -15,8 +15,11 @@ local mark = arg.batch_id .. '_'
 local function running_jobs(batch)
   local running = {}
   if batch.ended_at then return running end
-  for _, row in ipairs(read_head(tonumber(arg.slot_limit), 0).rows) do
-    if row.band < READY and string.sub(row.id, 1, #mark) == mark then add(running, row.id) end
+  for _, part in ipairs(read_head(tonumber(arg.slot_limit), 0, all).parts) do
+    for place = part.first, part.band < READY and part.last or 0, 2 do
+      local id = part.flat[place]
+      if string.sub(id, 1, #mark) == mark then add(running, id) end
+    end
   end
   return running
 end

@@ -64,44 +64,47 @@ local function move(member, score) add(plan.moves, score, member) end
 -- Plans to drop a member whose job was lost with its hash.
 local function lose(id) add(plan.lost, id, companions(id)) end
 
--- Reads the time, and notes when the leases of this claim end.
+-- Reads the time once, and notes when the leases of this claim end.
 local function read_time()
+  if time then return end
   time = lease_time(arg.lease_now)
   -- Slots of the same second and another mark belong to other claims.
   lease_until = whole_seconds(time + tonumber(arg.lease)) + mark -- mutant: lease
 end
 
--- Whether this very claim took a slot, so that its first answer was lost.
-local function is_replayed(row)
-  return row.ms % 1000 == mark and redis.call('HGET', job_key(row.id), 'token') == arg.token -- mutant: replay
+-- The leases that a repeat of this claim may ask for.
+local function own_leases()
+  read_time()
+  local first = whole_seconds(time + tonumber(arg.lease) - tonumber(arg.patience))
+  return { first = first, last = whole_seconds(lease_until) + 999 }
 end
 
--- Sorts the head's slots: those of this very claim, and those that are overdue.
-local function split_slot(parts, row)
-  if is_replayed(row) then
-    add(parts.replayed, row)
-  elseif row.ms <= time and #parts.overdue < want then
-    add(parts.overdue, row)
-  end
-end
-
--- Sorts the head's rows: slots, ready jobs by lane, retries that are due, jobs that have waited too long.
-local function split(rows)
-  local parts = { replayed = {}, overdue = {}, ready = {}, due = {}, alarms = {} }
-  for _, row in ipairs(rows) do
-    if row.band < READY then
-      split_slot(parts, row)
-    elseif row.band < DELAYED then
-      local lane = row.band - READY
-      parts.ready[lane] = parts.ready[lane] or {}
-      add(parts.ready[lane], row)
-    elseif row.band == DELAYED and row.ms <= time then -- mutant: due
-      add(parts.due, row)
-    elseif row.band == ALARMS and row.ms <= time then
-      add(parts.alarms, row.id)
+-- The slots of this very claim, if its first answer was lost. Such a claim is no older than a late copy, so only the
+-- leases of that time are looked at.
+local function replayed_slots(head)
+  local slots, leases = {}, own_leases()
+  for _, part in ipairs(head.parts) do
+    if part.band >= READY then break end
+    for n = count_to(part, leases.first - 1), count_to(part, leases.last) - 1 do
+      local row = row_at(part, part.first + 2 * n)
+      if row.ms % 1000 == mark then
+        if redis.call('HGET', job_key(row.id), 'token') == arg.token then add(slots, row) end -- mutant: replay
+      end
     end
   end
-  return parts
+  return slots
+end
+
+-- The slots of the head that are overdue.
+local function overdue_slots(head)
+  local slots = {}
+  for _, part in ipairs(head.parts) do
+    if part.band >= READY or #slots >= want then break end
+    for _, row in ipairs(first_rows(part, time, want - #slots)) do
+      add(slots, row)
+    end
+  end
+  return slots
 end
 
 -- The answer's row for a started job.
@@ -165,32 +168,44 @@ local function hand_out(slots)
 end
 
 -- Notes the jobs that have waited too long; a tick looks behind the head for them too. Returns the set of their ids.
-local function note_expired(alarms, is_complete)
-  if is_tick and not is_complete then
+local function note_expired(head)
+  local part, alarms = part_in(head, ALARMS), {}
+  if is_tick and not head.complete then
     local first, last = score_of(ALARMS, 0), score_of(ALARMS, time)
-    alarms = redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, MAX_EXPIRED)
+    for _, alarm in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, MAX_EXPIRED)) do
+      add(alarms, { id = alarm })
+    end
+  elseif part then
+    alarms = first_rows(part, time, math.huge)
   end
   local is_expired = {}
   for _, alarm in ipairs(alarms) do
-    local id = string.sub(alarm, 2)
+    local id = string.sub(alarm.id, 2)
     add(expired, id)
     is_expired[id] = true
   end
   return is_expired
 end
 
--- The retries that are due, as candidates. A circuit puts jobs aside again and again, and retries of others are behind.
-local function due_candidates(head, due)
-  if not head.complete then
-    local count = has_circuit(head, math.huge) and math.max(want, MAX_LOOKS) or want -- mutant: retries behind a circuit
-    due = {}
-    local first, last = score_of(DELAYED, 0), score_of(DELAYED, time)
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, count)) do
-      add(due, { id = id })
-    end
+-- The retries that are due: those of the head, or of the index if the head does not reach them. A circuit puts jobs
+-- aside again and again, and retries of others are behind.
+local function due_rows(head)
+  if head.complete then
+    local part = part_in(head, DELAYED) -- mutant: due
+    return part and first_rows(part, time, math.huge) or {}
   end
+  local count = has_circuit(head, math.huge) and math.max(want, MAX_LOOKS) or want -- mutant: retries behind a circuit
+  local rows, first, last = {}, score_of(DELAYED, 0), score_of(DELAYED, time)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, count)) do
+    add(rows, { id = id })
+  end
+  return rows
+end
+
+-- The retries that are due, as candidates, best first.
+local function due_candidates(head)
   local list = {}
-  for _, row in ipairs(due) do
+  for _, row in ipairs(due_rows(head)) do
     local f = read(job_key(row.id), 'score', 'lane', 'state')
     if f.state == 'done' then
       add(expired, row.id)
@@ -200,36 +215,34 @@ local function due_candidates(head, due)
       lose(row.id)
     end
   end
-  return list
+  return sort(list)
 end
 
--- The best ready jobs of a lane: `rows` of the head, or as many as may start if the head does not reach them.
-local function ready_rows(head, rows, lane, count)
-  if #rows >= count or head.complete or head.last_band > READY + lane then return rows end
-  local first, last = score_of(READY + lane, 0), '(' .. score_of(READY + lane + 1, 0)
+-- The best ready jobs of a lane, as a part: those of the head, or as many as may start if the head does not reach them.
+local function ready_part(head, lane, count)
+  local part, first = part_in(head, READY + lane), score_of(READY + lane, 0)
+  local is_enough = head.complete or head.last_band > READY + lane
+  if is_enough or (part and count_of(part) >= count) then return part end
+  local last = '(' .. score_of(READY + lane + 1, 0)
   local flat = redis.call('ZRANGEBYSCORE', key.index, first, last, 'WITHSCORES', 'LIMIT', 0, count)
-  local found = {}
-  for i = 1, #flat, 2 do
-    add(found, { id = flat[i], ms = number_of(tonumber(flat[i + 1])) })
-  end
-  return found
+  return { band = READY + lane, flat = flat, first = 1, last = #flat - 1 }
 end
 
--- The jobs that may start, best first: the retries that are due, and the ready jobs of each lane with room.
-local function candidates(head, parts, room)
+-- The lines of jobs that may start, each of them best first: the retries that are due, and the ready jobs of each lane
+-- with room.
+local function candidates(head, room)
   if room.all <= 0 then return {} end
-  local list, is_half_open = due_candidates(head, parts.due), has_half_open(head)
+  local lines, is_half_open = { { jobs = due_candidates(head), next = 1 } }, has_half_open(head)
   for _, lane in ipairs(numbers(arg.lanes)) do
     if has_room(room, lane) then
       local provider = provider_of(lane)
       local count = math.min(room.all, room.queue[queue_of(lane)], room.provider[provider])
       if room.probe[provider] or is_half_open then count = MAX_LOOKS end
-      for _, row in ipairs(ready_rows(head, parts.ready[lane] or {}, lane, count)) do
-        add(list, { id = row.id, score = row.ms, lane = lane })
-      end
+      local part = ready_part(head, lane, count)
+      if part then add(lines, { lane = lane, part = part, place = part.first }) end
     end
   end
-  return sort(list)
+  return lines
 end
 
 -- Notes the user of a job that cannot start, if other jobs wait for its seat.
@@ -281,21 +294,21 @@ local function other_scales(gates)
   return found
 end
 
--- Notes waiting jobs with scores of another policy: ready ones, those of backlogs, and those of `list` that are due.
-local function note_all_foreign(list)
+-- Notes waiting jobs with scores of another policy: ready ones, those of backlogs, and retries that are due.
+local function note_all_foreign(due)
   for _, lane in ipairs(numbers(arg.lanes)) do
     note_foreign_in(READY + lane)
   end
   note_foreign_in(BACKLOG)
-  for _, job in ipairs(list) do
-    if job.is_due and is_foreign(job.score, time) then note_foreign(job.id) end -- mutant: foreign retry
+  for _, job in ipairs(due) do
+    if is_foreign(job.score, time) then note_foreign(job.id) end -- mutant: foreign retry
   end
 end
 
 -- After a change of the policy, looks for jobs with scores of the earlier one, as long as any may come back.
-local function look_for_foreign(gates, list)
+local function look_for_foreign(gates, lines)
   local scales = other_scales(gates)
-  if #scales > 0 then note_all_foreign(list) end
+  if #scales > 0 then note_all_foreign(lines[1] and lines[1].jobs or {}) end
   for _, gate in ipairs(scales) do
     if gates[gate] == 0 or #foreign > 0 then move(gate, gate_score(time + FOREIGN_AGE)) end -- mutant: looks end
   end
@@ -376,12 +389,11 @@ local function consider(head, room, job)
   end
 end
 
--- Starts candidates as long as there is room; a retry that is due and gets no slot is ready.
-local function start_all(head, room, list, is_expired)
+-- Starts the first of all lines as long as there is room; a retry that is due and gets no slot is ready.
+local function start_all(head, room, lines, is_expired)
   plan.virtual_time = head.gates[VIRTUAL_TIME] or FIRST_TAG
-  choose_probes(head, room, list)
-  choose_circuit_probes(head, room, list)
-  for _, job in ipairs(list) do
+  lines = choose_all_probes(head, room, lines)
+  for job in best_first(room, lines) do
     local is_free = has_room(room, job.lane) and not is_behind_probe(job)
     if is_free and not is_expired[job.id] then
       consider(head, room, job)
@@ -448,7 +460,7 @@ end
 
 -- Whether no job lives, and no gate depends on the time. Then a claim reads no TIME.
 local function is_idle(head)
-  if #head.rows > 0 or not head.complete then return false end -- mutant: idle
+  if #head.parts > 0 or not head.complete then return false end -- mutant: idle
   local own = scale_gate(arg.scale)
   if arg.scale ~= '' and head.gates[own] ~= 0 then return false end -- mutant: idle scale
   for gate in pairs(head.gates) do
@@ -483,21 +495,21 @@ local function users_of(noted)
   return users
 end
 
-local head = read_head(limits.slots, want)
+local head = read_head(limits.slots, want, own_leases)
 if is_idle(head) then return answer_nothing({}, is_tick and note_tick(arg.now) or 0, '') end
 read_time()
 if is_late_copy(time) then return answer_nothing({}, 0, text(time)) end -- mutant: late claim
 head.time = time
-local parts = split(head.rows)
-if #parts.replayed > 0 then return replay(parts.replayed) end
+local replayed = replayed_slots(head)
+if #replayed > 0 then return replay(replayed) end
 
-local handed = hand_out(parts.overdue)
-local is_expired = note_expired(parts.alarms, head.complete)
+local handed = hand_out(overdue_slots(head))
+local is_expired = note_expired(head)
 local room = read_room(head, limits, time)
 room.all = math.min(room.all, want)
-local list = candidates(head, parts, room)
-start_all(head, room, list, is_expired)
-look_for_foreign(head.gates, list)
+local lines = candidates(head, room)
+start_all(head, room, lines, is_expired)
+look_for_foreign(head.gates, lines)
 if is_tick then look_at_stuck(head.gates) end
 write()
 if is_tick then remove_gates(head.gates) end

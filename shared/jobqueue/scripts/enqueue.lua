@@ -88,23 +88,23 @@ local function score_under_policy(head, user)
   return math.max(0, begins + math.max(0, math.min(MAX_TIE, tie)) - given), begins + cost
 end
 
--- Notes what a ready job of the head means for this one: a job with a better right to a free slot outdoes it.
-local function note_ready(view, room, row, score)
-  local other, is_better = row.band - READY, row.ms <= score
-  if has_room(room, other) and (other ~= lane or is_better) then view.is_outdone = true end -- mutant: better job
-  if queue_of(other) == queue_of(lane) and is_better then view.position = view.position + 1 end
+-- Notes what the ready jobs of a lane, as far as the head goes, mean for this one: a job with a better right to a free
+-- slot outdoes it.
+local function note_ready(view, room, part, score)
+  local other, better = part.band - READY, count_to(part, score)
+  if has_room(room, other) and (other ~= lane or better > 0) then view.is_outdone = true end -- mutant: better job
+  if queue_of(other) == queue_of(lane) then view.position = view.position + better end
 end
 
--- Notes what a row of the head means for this job.
-local function note_other(view, room, row, score)
-  if row.band < READY then
-    view.slots[row.id] = true
-    if row.ms <= now then view.has_overdue = true end
-  elseif row.band < ALARMS then
-    view.waiting = view.waiting + 1
-    if row.band < DELAYED then note_ready(view, room, row, score) end
+-- Notes what a part of the head means for this job.
+local function note_part(view, room, part, score)
+  if part.band < READY then
+    if row_at(part, part.first).ms <= now then view.has_overdue = true end
+  elseif part.band < ALARMS then
+    view.waiting = view.waiting + count_of(part)
+    if part.band < DELAYED then note_ready(view, room, part, score) end
     -- A due retry may have the better right; a claim, which reads its score, decides.
-    if row.band == DELAYED and row.ms <= now then view.is_outdone = true end
+    if part.band == DELAYED and row_at(part, part.first).ms <= now then view.is_outdone = true end
   end
 end
 
@@ -131,12 +131,12 @@ local function hides_better(head, room, score)
   return redis.call('ZCOUNT', key.index, score_of(DELAYED, 0), score_of(DELAYED, now)) > 0 -- mutant: hidden retry
 end
 
--- What the index means for the job: who has a slot, how many jobs wait, the job's position as far as the head goes,
--- whether another job has a better right to a free slot, and whether a slot is overdue.
+-- What the index means for the job: how many jobs wait, the job's position as far as the head goes, whether another
+-- job has a better right to a free slot, and whether a slot is overdue.
 local function look_around(head, room, score)
-  local view = { slots = {}, waiting = 0, position = 1, is_outdone = false, has_overdue = false }
-  for _, row in ipairs(head.rows) do
-    note_other(view, room, row, score)
+  local view = { waiting = 0, position = 1, is_outdone = false, has_overdue = false }
+  for _, part in ipairs(head.parts) do
+    note_part(view, room, part, score)
   end
   if not head.complete and hides_better(head, room, score) then view.is_outdone = true end
   return view
@@ -196,21 +196,36 @@ end
 
 -- Whether a ready job has to give its seat to this one, if it is worse: a job that could start gives it to none that
 -- cannot.
-local function may_give_way(head, other)
+local function may_give_way(head, slots, other)
+  if slots[other] then return false end
   local f = read(job_key(other), 'state', 'lane', 'model', 'share')
   if f.state ~= 'queued' then return false end
   return not is_idle(head) or is_shut(head.gates, f, now) -- mutant: way for idle
 end
 
+-- The set of the jobs that have slots, as far as the head names them.
+local function slots_in(head)
+  local slots = {}
+  for _, part in ipairs(head.parts) do
+    if part.band >= READY then break end
+    for place = part.first, part.last, 2 do
+      slots[part.flat[place]] = true
+    end
+  end
+  return slots
+end
+
 -- The user's ready job that is worse than this one and has to give it its seat; nil if there is none, or no need.
-local function find_worse(head, user, view, score)
+local function find_worse(head, user, score)
   if #user.seated < user.cap then return nil end
+  local slots
   -- The last one is the worst; a job that waits for a retry keeps its seat.
   for i = #user.seated, 1, -1 do
     local job = user.seated[i]
     if job.score <= score then return nil end
     local is_single = string.sub(job.id, 1, 4) ~= 'bat_'
-    if not view.slots[job.id] and is_single and may_give_way(head, job.id) then return job end
+    slots = slots or slots_in(head)
+    if is_single and may_give_way(head, slots, job.id) then return job end
   end
   return nil
 end
@@ -319,7 +334,7 @@ end
 local refused = refuse_to_wait(head, user, view)
 if refused then return refused end
 clear_seat(head, user, view, score)
-local worse = find_worse(head, user, view, score)
+local worse = find_worse(head, user, score)
 note_heirs(user)
 note_active(head.gates, next_tag, now)
 local is_ready = wait(head, user, score, worse, members)

@@ -28,12 +28,17 @@ local function read_job()
   return values, f
 end
 
--- Counts a ready job of one lane that comes before a job of another.
-local function note_ahead(places, other, lane)
-  places.all = places.all + 1
-  if other == lane then places.lane = places.lane + 1 end
-  if queue_of(other) == queue_of(lane) then places.queue = places.queue + 1 end
-  if provider_of(other) == provider_of(lane) then places.provider = places.provider + 1 end
+-- How many jobs of a part come before this one, itself included; and whether it is one of them.
+local function count_before(part, score)
+  local before = count_to(part, score - 1)
+  local place = part.first + 2 * before
+  while place <= part.last do
+    local row = row_at(part, place)
+    if row.ms > score or row.id > arg.id then break end
+    before, place = before + 1, place + 2
+    if row.id == arg.id then return before, true end
+  end
+  return before, false
 end
 
 -- How many ready jobs come before this one, itself included: of its lane, its queue, its provider, and of all. Also
@@ -41,12 +46,14 @@ end
 local function places_in_head(head, f)
   local lane, score = tonumber(f.lane), tonumber(f.score)
   local places = { lane = 0, queue = 0, provider = 0, all = 0, is_seen = false }
-  for _, row in ipairs(head.rows) do
-    local is_ready = row.band >= READY and row.band < DELAYED
-    if is_ready and (row.ms < score or (row.ms == score and row.id <= arg.id)) then
-      note_ahead(places, row.band - READY, lane)
+  for _, part in ipairs(head.parts) do
+    if part.band >= READY and part.band < DELAYED then
+      local other, before, is_seen = part.band - READY, count_before(part, score)
+      places.all, places.is_seen = places.all + before, places.is_seen or is_seen
+      if other == lane then places.lane = places.lane + before end
+      if queue_of(other) == queue_of(lane) then places.queue = places.queue + before end
+      if provider_of(other) == provider_of(lane) then places.provider = places.provider + before end
     end
-    places.is_seen = places.is_seen or row.id == arg.id
   end
   return places
 end

@@ -27,10 +27,9 @@ local function first_of(head, band, limit)
     local first, last = score_of(band, 0), '(' .. score_of(band, limit)
     return redis.call('ZRANGEBYSCORE', key.index, first, last, 'LIMIT', 0, 1)[1]
   end
-  for _, row in ipairs(head.rows) do
-    if row.band == band then return row.ms < limit and row.id or nil end
-  end
-  return nil
+  local part = part_in(head, band)
+  local row = part and row_at(part, part.first)
+  return row and row.ms < limit and row.id or nil
 end
 
 -- The first ready job of each lane that has room, and the first retry that is due.

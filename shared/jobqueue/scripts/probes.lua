@@ -25,13 +25,53 @@ local START = { -- what must be read of a job to start it
 local probed = {} -- the gates that have their probe
 local prober = {} -- the jobs that are to be the probes of providers, by number, and of circuits, by gate
 
+-- Whether a candidate comes before another one.
+local function is_before(a, b)
+  if a.score ~= b.score then return a.score < b.score end -- mutant: best first
+  return a.id < b.id
+end
+
 -- Sorts candidates, best first.
 local function sort(list)
-  table.sort(list, function(a, b)
-    if a.score ~= b.score then return a.score < b.score end -- mutant: best first
-    return a.id < b.id
-  end)
+  table.sort(list, is_before)
   return list
+end
+
+-- The next job of a line; nil at its end, or where its lane has no room left.
+local function first_of_line(room, line)
+  if line.jobs then return line.jobs[line.next] end
+  if not line.job and line.place <= line.part.last and has_room(room, line.lane) then
+    local row = row_at(line.part, line.place)
+    line.job = { id = row.id, score = row.ms, lane = line.lane }
+  end
+  return has_room(room, line.lane) and line.job or nil
+end
+
+-- Takes the next job from a line.
+local function take(line)
+  if line.jobs then
+    line.next = line.next + 1
+  else
+    line.job, line.place = nil, line.place + 2
+  end
+end
+
+-- Takes the best of the first jobs of all lines; nil when none is left.
+local function take_best(room, lines)
+  local best, of
+  for _, line in ipairs(lines) do
+    local job = first_of_line(room, line)
+    if job and (not best or is_before(job, best)) then
+      best, of = job, line
+    end
+  end
+  if best then take(of) end
+  return best
+end
+
+-- Walks over the jobs of all lines, best first. Ready jobs of lanes without room are left out.
+local function best_first(room, lines)
+  return function() return take_best(room, lines) end
 end
 
 -- Notes that a gate has its probe.
@@ -178,4 +218,20 @@ local function choose_circuit_probes(head, room, list)
   for gate, found in pairs(best) do
     prober[gate] = found.id
   end
+end
+
+-- Chooses all probes, for which each candidate is looked at. Returns the lines to start from.
+local function choose_all_probes(head, room, lines)
+  local is_needed = has_half_open(head)
+  for _, is_due in pairs(room.probe) do
+    is_needed = is_needed or is_due
+  end
+  if not is_needed then return lines end
+  local list = {}
+  for job in best_first(room, lines) do
+    add(list, job)
+  end
+  choose_probes(head, room, list)
+  choose_circuit_probes(head, room, list)
+  return { { jobs = list, next = 1 } }
 end
