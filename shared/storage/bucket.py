@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from shared.storage.errors import StorageError as StorageError
+from shared.storage.errors import storage_error
 from shared.storage.links import Links
 from shared.storage.upload import Feed, run_upload
 
@@ -95,7 +96,7 @@ class Bucket(Links):
         except Exception as error:
             if feed.error is not None:
                 raise feed.error from None
-            raise StorageError(f"save: {type(error).__name__}") from None
+            raise storage_error("save", error) from None
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yields the file's bytes from ``start`` up to, not including, ``end``, in pieces of about 1 MiB."""
@@ -234,8 +235,7 @@ def _translated(verb: str) -> Iterator[None]:
     except StorageError:
         raise
     except Exception as error:
-        # The error's text holds URLs and pieces of answers.
-        raise StorageError(f"{verb}: {type(error).__name__}") from None
+        raise storage_error(verb, error) from None
 
 
 @asynccontextmanager
@@ -254,5 +254,5 @@ async def _each(verb: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
         except StopAsyncIteration:
             return
         except Exception as error:
-            raise StorageError(f"{verb}: {type(error).__name__}") from None
+            raise storage_error(verb, error) from None
         yield item

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from shared.connection import find_trouble
 from shared.log import log
 from shared.storage.errors import StorageError
+from shared.storage.refusals import Refusal, cause_of
 
 if TYPE_CHECKING:
     from shared.storage.bucket import Bucket
 
 FOLDER = "check"
 CONTENT = b"Sluice checks that it may write, read, list and delete."
-# What a step needs, by the names of S3's rights; an R2 token needs "Object Read & Write".
-RIGHTS = {"write": "s3:PutObject", "read": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}
 TIMEOUT = 15.0  # s; a file that cannot be saved waits for it
 TIDY_TIMEOUT = 2.0
 FROZEN_FOR = 5.0  # s beyond TIMEOUT; then the platform has stopped the process meanwhile, between two calls of it
@@ -43,7 +42,8 @@ async def check(bucket: "Bucket") -> None:
         if now() - began > TIMEOUT + FROZEN_FOR:
             return await _tidy(bucket, key)
         trouble = await find_trouble(bucket.server)
-        cause = {"trouble": trouble} if trouble else {"needs": RIGHTS[step]}
+        refusal = error.refusal if isinstance(error, StorageError) else Refusal()
+        cause = {"trouble": trouble} if trouble else cause_of(refusal, step, bucket)
         log.error("storage_check_failed", step=step, reason=str(error) or "no answer", bucket=bucket.bucket, **cause)
         await _tidy(bucket, key)
     except asyncio.CancelledError:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.storage.bucket import Bucket, StorageError
-from tests.buckets import S3, content, everything, file_settings, memory_settings, pieces, s3_settings
+from tests.buckets import KEYS, S3, content, everything, file_settings, memory_settings, pieces, s3_settings
 from tests.deployment import free_port
 from tests.logs import all_logs
 from tests.threads import running
@@ -39,6 +39,7 @@ class Guarded:
 
     def __init__(self, s3: S3) -> None:
         self.refused = ""
+        self.refusal = (403, b"<Error><Code>AccessDenied</Code></Error>")
         self.stuck: dict[str, threading.Event] = {}  # what an answer waits for, by kind
         self.passed: list[str] = []
         guarded = self
@@ -52,7 +53,7 @@ class Guarded:
                 if kind in guarded.stuck:
                     guarded.stuck[kind].wait(60)
                 if kind == guarded.refused:
-                    return answer(self, 403, b"<Error><Code>AccessDenied</Code></Error>", {})
+                    return answer(self, *guarded.refusal, {})
                 guarded.passed.append(kind)
                 with httpx.Client(trust_env=False) as client:
                     headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
@@ -100,7 +101,7 @@ async def test_the_first_file_of_a_process_comes_with_one_check_that_leaves_noth
 
 @pytest.mark.parametrize(
     ("step", "needs"),
-    [("read", "s3:GetObject"), ("list", "s3:ListBucket"), ("delete", "s3:DeleteObject")],
+    [("read", "s3:GetObject"), ("list", "s3:ListBucket"), ("delete", "s3:DeleteObject"), ("size", "s3:DeleteObject")],
 )
 async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarded, step: str, needs: str) -> None:
     guarded.refused = step
@@ -109,7 +110,8 @@ async def test_a_right_that_is_missing_is_logged_by_name(s3: S3, guarded: Guarde
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
         await checked(bucket)
     (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
-    assert (failed["step"], failed["needs"], failed["reason"].partition(":")[0]) == (step, needs, step)
+    assert failed["reason"].partition(":")[0] == step and failed["needs"] == needs
+    assert failed["step"] == ("delete" if step == "size" else step)
     guarded.refused = ""
     left = [key for key in await everything(bucket) if key != "a.txt"]
     assert len(left) == (step == "delete")
@@ -122,6 +124,40 @@ async def test_a_file_that_cannot_be_stored_fails_and_the_check_says_why(s3: S3,
         await bucket.save("a.txt", pieces(b"one"), "text/plain")
     (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
     assert (failed["step"], failed["needs"]) == ("write", "s3:PutObject") and "trouble" not in failed
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "trouble"),
+    [
+        (404, "<Error><Code>NoSuchBucket</Code></Error>", "127.0.0.1 has no bucket films-of-tests: see STORAGE_URL"),
+        (403, "<Error><Code>SignatureDoesNotMatch</Code><StringToSign>AWS4 private</StringToSign></Error>",
+         "STORAGE_SECRET_ACCESS_KEY is wrong for this STORAGE_ACCESS_KEY_ID"),
+        (403, "<Error><Code>InvalidAccessKeyId</Code></Error>", "127.0.0.1 does not know STORAGE_ACCESS_KEY_ID"),
+        (400, "<Error><Code>ExpiredToken</Code></Error>", "the session token is wrong, or no longer valid"),
+        (403, "<Error><Code>RequestTimeTooSkewed</Code></Error>", "this machine's clock is wrong"),
+        (301, "<Error><Code>PermanentRedirect</Code></Error>", "the region us-east-1 is wrong for the bucket"),
+        (400, "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",
+         "the region us-east-1 is wrong for the bucket films-of-tests; it is eu-west-1: see STORAGE_REGION"),
+        (404, "<html><h1>Not found</h1></html>", "127.0.0.1 answered 404, but not as S3 does: see STORAGE_ENDPOINT"),
+        (403, "<html><h1>No</h1></html>", "127.0.0.1 answered 403, but not as S3 does: see STORAGE_ENDPOINT"),
+        (200, "<html><h1>Hello</h1></html>", "127.0.0.1 answers, but not as S3 does: see STORAGE_ENDPOINT"),
+        (400, "<Error><Code>EntityTooSmall</Code></Error>", "127.0.0.1 answered 400 EntityTooSmall"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_bucket_key_region_or_host_is_named_and_no_right(
+    s3: S3, guarded: Guarded, status: int, body: str, trouble: str
+) -> None:
+    guarded.refused, guarded.refusal = "write", (status, body.encode())
+    bucket = Bucket(s3_settings(s3, "films-of-tests", storage_endpoint=guarded.endpoint, storage_region="us-east-1"))
+    with all_logs() as logs, pytest.raises(StorageError, match="save"):
+        await bucket.save("a.txt", pieces(b"one"), "text/plain")
+    (failed,) = (line for line in logs if line["event"] == "storage_check_failed")
+    assert failed["trouble"].startswith(trouble) and "needs" not in failed
+    assert (
+        "private" not in str(failed)
+        and "/check/" not in str(failed)
+        and KEYS["storage_secret_access_key"] not in str(failed)
+    )
 
 
 async def test_a_server_that_cannot_be_reached_is_named_and_no_right(s3: S3) -> None:
