@@ -107,6 +107,15 @@ def is_media(url: str) -> bool:
     return bool(parts.netloc) and _pattern(MEDIA_PATH).fullmatch(parts.path) is not None
 
 
+def extension_of(url: str) -> str:
+    """Returns the extension of the name at the end of a URL's path, in lower case and without the dot; '' for none."""
+    try:
+        name = urlsplit(url).path.rpartition("/")[2]
+    except ValueError:
+        return ""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
 @functools.cache
 def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)

@@ -9,7 +9,8 @@ from pathlib import Path
 from shared.frozen import dataclass
 from shared.storage.bucket import Bucket, StorageError
 from shared.storage.files import CopyError
-from shared.storage.kinds import ENOUGH, is_error_page, kind_of
+from shared.storage.kinds import ENOUGH, kind_of
+from shared.storage.pages import is_error_page
 from shared.storage.source import Client, CopyFailed, Source
 from shared.storage.spool import Spool
 
@@ -65,9 +66,9 @@ async def _copied(source: Source, bucket: Bucket, key_for: Callable[[str], str],
                 break
         if not first:
             raise CopyFailed("empty", retryable=True)  # it may not be written yet
-        if is_error_page(first, source.url):
+        if await asyncio.to_thread(is_error_page, first, source.url):  # loads filetype at first
             raise CopyFailed("error_page", retryable=True)
-        kind = await asyncio.to_thread(kind_of, first)  # loads filetype at first
+        kind = await asyncio.to_thread(kind_of, first, source.url)
         tally = Tally(spool)
         key = key_for(kind.extension)
         passing = await stack.enter_async_context(aclosing(tally.of(first, blocks)))

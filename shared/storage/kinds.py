@@ -1,20 +1,17 @@
-"""The kind of a file, from its first bytes, and never from its sender's claims."""
+"""The kind of a file, from its first bytes. The name that a sender gave it only tells models from other text."""
 
 import codecs
+import json
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from shared.frozen import dataclass
-from shared.storage.addresses import is_media
 from shared.storage.containers import holds_sound_only
-from shared.storage.signatures import LATE_SIGNATURES, SIGNATURES, SVG, TEXT_SIGNATURES, Signature
+from shared.storage.models import MODELS, model_of
+from shared.storage.signatures import LATE_SIGNATURES, SIGNATURES, TEXT_SIGNATURES, Signature
 
 ENOUGH = 65_536  # bytes; the list of tracks may come behind a picture or a long index
 FILETYPE_READS = 8192  # bytes
-PAGE_READS = 1024  # bytes
-# Of files that are markup; all others that a model makes are not.
-MARKUP_NAMES = (".html", ".htm", ".xhtml", ".xml", ".svg", ".txt", ".md", ".dae", ".x3d", ".kml", ".gpx", ".ttml",
-                ".musicxml", ".rss", ".atom", ".dfxp")  # fmt: skip
+MAX_CUT = 16  # characters of a word, a number or an escape that the end of what was read may cut
 TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 # Names that browsers know better than filetype's.
 USUAL = {"audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac", "audio/x-aiff": "audio/aiff"}
@@ -47,29 +44,17 @@ FILMS = {
 }  # fmt: skip
 
 
-def kind_of(first: bytes) -> Kind:
+def kind_of(first: bytes, url: str = "") -> Kind:
     """Returns the kind of a file with these first bytes; fewer than ENOUGH of a longer file may show too little."""
     kind = _signed(first, SIGNATURES) or _guessed(first) or _signed(first, LATE_SIGNATURES)
     if kind is None:
-        return _kind_of_text(first[:FILETYPE_READS]) or UNKNOWN
+        found = _kind_of_text(first)
+        model = model_of(first, url, is_text=True) if found in (TEXT, JSON) else None
+        model = model_of(first, url, is_text=False) if found is None else model
+        return Kind(*model) if model else found or UNKNOWN
     if kind.content_type in SOUNDS and holds_sound_only(first):  # mutant: sound only
         return SOUNDS[kind.content_type]
     return kind
-
-
-def is_error_page(first: bytes, url: str) -> bool:
-    """Whether these first bytes are a page of HTML or XML, where the URL names no such file.
-
-    Storages and their caches answer so in place of a file, now and then with status 200. What has no name that says
-    otherwise is a page only if it is surely one.
-    """
-    begin = first[:PAGE_READS].removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    if not begin.startswith((b"<!doctype", b"<html", b"<?xml", b"<error", b"<head", b"<!--")) or SVG.match(first):
-        return False
-    name = urlsplit(url).path.rpartition("/")[2].lower()
-    if name.endswith(MARKUP_NAMES):
-        return False
-    return is_media(url) or b"<html" in begin or b"<error" in begin
 
 
 def content_type_of(key: str) -> str:
@@ -105,18 +90,37 @@ def _guessed(first: bytes) -> Kind | None:
 
 
 def _kind_of_text(first: bytes) -> Kind | None:
+    read = first[:FILETYPE_READS]
     try:
         # The last character may be cut off.
-        text = codecs.getincrementaldecoder("utf-8")().decode(first)
+        text = codecs.getincrementaldecoder("utf-8")().decode(read)
     except UnicodeDecodeError:
         return None
-    if not text.strip() or any(byte < 32 and byte not in TEXT_CONTROLS for byte in first):
+    if not text.strip() or any(byte < 32 and byte not in TEXT_CONTROLS for byte in read):
         return None
-    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+    if _is_json(text, is_whole=len(first) <= FILETYPE_READS):
         return JSON
-    return _signed(first, TEXT_SIGNATURES) or TEXT
+    return _signed(read, TEXT_SIGNATURES) or TEXT
 
 
-TYPES = {extension: name for name, extension, _ in (*LATE_SIGNATURES, *SIGNATURES, *TEXT_SIGNATURES)} | {
-    kind.extension: kind.content_type for kind in (JSON, TEXT, *SOUNDS.values())
-}
+def _is_json(text: str, *, is_whole: bool) -> bool:
+    """Whether the text is a JSON object or array, or begins one as far as it shows."""
+    text = text.lstrip("\ufeff \t\r\n")
+    if not text.startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        # A cut leaves a string open, or a word, a number or an escape at the end.
+        is_cut = error.msg.startswith("Unterminated string") or error.pos >= len(text) - MAX_CUT
+        return is_cut and not is_whole
+    except RecursionError:
+        return False
+    return True
+
+
+TYPES = (
+    {extension: name for name, extension, _ in (*LATE_SIGNATURES, *SIGNATURES, *TEXT_SIGNATURES)}
+    | {extension: name for extension, (name, _) in MODELS.items()}
+    | {kind.extension: kind.content_type for kind in (JSON, TEXT, *SOUNDS.values())}
+)

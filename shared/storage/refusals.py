@@ -1,9 +1,10 @@
 """Why an S3 server refused a call, in words for the operator's log: a wrong bucket, key, region or host."""
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from shared.frozen import dataclass
 
 if TYPE_CHECKING:
     from shared.storage.bucket import Bucket

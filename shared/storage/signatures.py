@@ -56,6 +56,17 @@ def _is_transport_stream(first: bytes) -> bool:
     return len(first) > 2 * TRANSPORT_PACKET and set(first[: 8 * TRANSPORT_PACKET : TRANSPORT_PACKET]) == {0x47}
 
 
+def _is_blu_ray_stream(first: bytes) -> bool:
+    """Whether it is a transport stream with a time of 4 bytes before each packet."""
+    size = TRANSPORT_PACKET + 4
+    return len(first) > 2 * size and set(first[4 : 8 * size : size]) == {0x47}
+
+
+def _is_dolby(first: bytes, versions: range) -> bool:
+    """Whether it begins with a frame of AC-3 or E-AC-3: ETSI TS 102 366, by the version of the bit stream."""
+    return len(first) > 6 and first.startswith(b"\x0b\x77") and first[5] >> 3 in versions
+
+
 def _is_tensors(first: bytes) -> bool:
     """Whether the length of a JSON object comes first, and then its beginning."""
     return first[8:10] in (b'{"', b"{}") and int.from_bytes(first[:8], "little") <= MAX_TENSORS_HEADER
@@ -65,6 +76,19 @@ def _is_usdz(first: bytes) -> bool:
     """Whether it is an archive whose first file is a scene, not compressed."""
     name = first[30 : 30 + int.from_bytes(first[26:28], "little")]
     return first.startswith(b"PK\3\4") and first[8:10] == b"\0\0" and name.lower().endswith(USD_FILES)
+
+
+def _starts(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda first: first.startswith(starts)
+
+
+def _portable(numbers: bytes) -> Callable[[bytes], object]:
+    """The formats of Netpbm, by the digit behind the P; a width and a height follow."""
+    return re.compile(rb"P[" + numbers + rb"]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s").match
+
+
+def _jpeg_2000(brand: bytes) -> Callable[[bytes], bool]:
+    return lambda first: first.startswith(b"\0\0\0\x0cjP  ") and first[20:24] == brand
 
 
 def _brand(*starts: bytes) -> Callable[[bytes], bool]:
@@ -77,6 +101,26 @@ SIGNATURES: tuple[Signature, ...] = (
     ("model/ply", "ply", POLYGONS.match),
     ("model/vnd.usdz+zip", "usdz", _is_usdz),
     ("application/x-safetensors", "safetensors", _is_tensors),
+    ("model/vnd.usda", "usda", re.compile(rb"#usda \d").match),
+    ("model/x-usdc", "usdc", _starts(b"PXR-USDC")),
+    ("model/stl", "stl", re.compile(rb"\s*solid\b[^\n]*\n\s*facet\s+normal\s").match),
+    ("application/x-fbx", "fbx", _starts(b"Kaydara FBX Binary", b"; FBX ")),
+    ("image/jp2", "jp2", _jpeg_2000(b"jp2 ")),
+    ("image/jpx", "jpx", _jpeg_2000(b"jpx ")),
+    ("image/jxl", "jxl", _starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
+    ("image/x-exr", "exr", _starts(b"\x76\x2f\x31\x01")),
+    ("image/vnd.radiance", "hdr", _starts(b"#?RADIANCE", b"#?RGBE")),
+    ("image/qoi", "qoi", _starts(b"qoif")),
+    ("image/x-portable-bitmap", "pbm", _portable(b"14")),
+    ("image/x-portable-graymap", "pgm", _portable(b"25")),
+    ("image/x-portable-pixmap", "ppm", _portable(b"36")),
+    ("audio/x-caf", "caf", _starts(b"caff\0\1")),
+    ("audio/ac3", "ac3", lambda first: _is_dolby(first, range(11))),
+    ("audio/eac3", "eac3", lambda first: _is_dolby(first, range(11, 17))),
+    ("audio/x-w64", "w64", _starts(b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0")),
+    ("audio/basic", "au", _starts(b".snd\0\0")),
+    ("application/mxf", "mxf", _starts(b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02")),
+    ("video/mp2t", "m2ts", _is_blu_ray_stream),
     ("audio/wav", "wav", lambda first: first[:4] in (b"RF64", b"BW64") and first[8:12] == b"WAVE"),
     ("audio/mpeg", "mp3", _is_mpeg_audio),
     ("video/mp2t", "ts", _is_transport_stream),

@@ -1,5 +1,6 @@
 """Files of many kinds have the right type, dimensions and duration, and a thumbnail of the same colours."""
 
+import gzip
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from PIL import Image
 from shared.media.examination import ROOT, examine
 from shared.media.media import Media
 from shared.storage.kinds import ENOUGH, content_type_of, examined_type, kind_of
+from shared.storage.pages import is_error_page
 from tests.files.films import films, sounds
 from tests.files.pictures import others, pictures
 from tests.files.samples import Sample
@@ -114,3 +116,63 @@ async def test_another_file_has_its_type_and_is_not_examined(sample: Sample, tmp
     assert (kind.content_type, kind.extension) == (sample.content_type, sample.extension)
     assert content_type_of(f"0.{sample.extension}") == sample.content_type
     assert await examine(tmp_path / "none", sample.content_type, timeout=1) == Media(error="unknown_type")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.obj", b"# made here\nmtllib a.mtl\nv 0 0 1.5\nf 1 1 1\n", ("model/obj", "obj")),
+        ("a.OBJ?x=1", b"v 0 0 1.5\n", ("model/obj", "obj")),
+        ("a.mtl", b"newmtl red\nKd 1 0 0\n", ("model/mtl", "mtl")),
+        ("a.gltf", b'{"asset": {"version": "2.0"}}', ("model/gltf+json", "gltf")),
+        ("a.stl", b"a header".ljust(80) + b"\1\0\0\0" + bytes(50), ("model/stl", "stl")),
+        ("a.stl", b"a header".ljust(80) + b"\1\0\0\0" + bytes(51), ("application/octet-stream", "bin")),
+        ("a.obj", b"Service Unavailable", ("text/plain; charset=utf-8", "txt")),
+        ("a.obj", b'{"error": 1}', ("application/json", "json")),
+        ("a.html", b"v 0 0 1.5\n", ("text/plain; charset=utf-8", "txt")),
+        ("a.png", b"v 0 0 1.5\n", ("text/plain; charset=utf-8", "txt")),
+        ("[/a.obj", b"v 0 0 1.5\n", ("model/obj", "obj")),
+    ],
+)
+def test_a_name_tells_a_model_from_other_text_and_nothing_else(
+    name: str, content: bytes, kind: tuple[str, str]
+) -> None:
+    found = kind_of(content, f"https://replicate.delivery/{name}")
+    assert (found.content_type, found.extension) == kind
+    assert content_type_of(f"0.{found.extension}") == found.content_type
+
+
+PAGE = b"<!DOCTYPE html><html><body>Bad gateway</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_page"),
+    [
+        ("x.mp4", b"<h1>Bad</h1>", True),
+        ("x.mp4", b'{"error":"internal"}', True),
+        ("x.png", b"Service Unavailable", True),
+        ("x.png", gzip.compress(PAGE), True),
+        ("x.obj", b"Service Unavailable", True),
+        ("x.gltf", b"Service Unavailable", True),
+        ("x.svg", PAGE, True),
+        ("x.svg", PAGE.replace(b"Bad", b"<svg></svg>"), True),
+        ("x.svg", b"<?xml version='1.0'?><Error/>", True),
+        ("x.svg", b"Service Unavailable", True),
+        ("x", PAGE, True),
+        ("x", b"Service Unavailable", False),
+        ("x.txt", b"Service Unavailable", False),
+        ("x.json", b'{"error":"internal"}', False),
+        ("x.html", PAGE, False),
+        ("x.gltf", b'{"asset": {"version": "2.0"}}', False),
+        ("x.obj", b"v 0 0 1\n", False),
+        ("x.ply", b"ply\nformat ascii 1.0\n", False),
+        ("x.svg", b"<svg/>", False),
+        ("x.svg", gzip.compress(b"<svg/>"), False),
+        ("x.svg", b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg/>", False),
+        ("x.png", b"<svg/>", False),
+        ("x.png", b"\x89PNG\r\n\x1a\n\0", False),
+        ("x.mp4", b"\x1f\x8bno gzip", False),
+    ],
+)
+def test_text_in_the_place_of_a_film_a_picture_or_a_model_is_an_error(name: str, content: bytes, is_page: bool) -> None:
+    assert is_error_page(content, f"https://replicate.delivery/a/{name}?sig=1") == is_page
