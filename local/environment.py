@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices
 
 from local.children import ROOT
 from local.configuration import Configuration
 from local.ports import HOST
 from local.simulator.running import new_text_secret, new_webhook_secret
-from shared.config.credentials import PLACEHOLDER
-from shared.config.settings import Settings
-from shared.providers.wavespeed import WaveSpeedSettings
+from shared.config.credentials import placeholder_in, placeholder_in_keys
+from shared.env_file import setting_names
 from shared.proxies import NAMES, readable
 
 STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")
@@ -29,15 +27,6 @@ NEVER_PLACEHOLDERS = ("AWS_", "STORAGE_")
 DEVELOPMENT = ("development", "test")
 # A developer watches and waits, so these are shorter than a deployment's.
 IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000"}
-
-
-def setting_names() -> frozenset[str]:
-    """Returns every environment variable that holds a setting of the functions; some also have a name of AWS."""
-    names = set(Settings.model_fields) | set(WaveSpeedSettings.model_fields)
-    for field in Settings.model_fields.values():
-        if isinstance(field.validation_alias, AliasChoices):
-            names.update(str(choice) for choice in field.validation_alias.choices)
-    return frozenset(name.upper() for name in names)
 
 
 class Environment:
@@ -128,8 +117,10 @@ def given_settings(environ: Mapping[str, str], env_file: Path) -> dict[str, str]
 def _is_placeholder(name: str, value: str) -> bool:
     if name.startswith(NEVER_PLACEHOLDERS):
         return value.startswith("<")
-    is_secret = name.endswith(("_TOKEN", "_SECRET", "_KEYS", "_KEY", "_URL"))
-    return is_secret and PLACEHOLDER.search(value.strip().lower()) is not None
+    if name == "API_KEYS":
+        return placeholder_in_keys(value) is not None
+    is_secret = name.endswith(("_TOKEN", "_SECRET", "_KEY", "_URL"))
+    return is_secret and placeholder_in(value) is not None
 
 
 def local_secrets(kept_in: Path | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ SCHEMES = ("http", "https", "socks5", "socks5h")
 # Scheme, perhaps a user and a password, a name or an address, perhaps a port and a path
 PROXY = re.compile(r"[a-z0-9]+://([!-.0-?A-~]*@)?(\[[0-9a-f:.]+\]|[\w.-]+)(:\d+)?(/[!-~]*)?", re.ASCII | re.IGNORECASE)
 # What httpx reads: names, addresses and ranges of IPv4, each perhaps with a port, or a whole URL.
+ZONED = re.compile(r"[0-9a-f:.]+(%\w+)?", re.ASCII | re.IGNORECASE)  # Python allows any text as the zone of an address
 READABLE = re.compile(r"\*|[a-z]+://[\w.*-]+(:\d{1,5})?/?|[\w.*/-]+(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
@@ -115,4 +116,4 @@ def _is_ipv6(text: str) -> bool:
         IPv6Address(text)
     except ValueError:
         return False
-    return text.isprintable()
+    return ZONED.fullmatch(text) is not None

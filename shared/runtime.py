@@ -35,7 +35,7 @@ from shared.providers.base import Provider
 from shared.providers.loading import Providers
 from shared.proxies import drop_unreadable
 from shared.requests.auth import Caller, Role, authenticate
-from shared.startup import is_unread, load_settings
+from shared.startup import cautions, load_settings
 from shared.storage.bucket import Bucket
 from shared.store import Store, open_store
 
@@ -62,12 +62,10 @@ def settings() -> Settings:
     """Returns the deployment's settings. SettingsError stops the import of each function."""
     loaded = load_settings()
     configure_logs(loaded.log_level, is_final=not loaded.is_development)
-    if loaded.storage_mode == "memory" and not loaded.is_development:
-        log.warning("memory_mode", consequence="all jobs end with this process, and no other process sees them")
     if dropped := drop_unreadable(os.environ):
         log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
-    if is_unread(loaded.environment):
-        log.warning("env_file_unread", consequence="only development reads .env")
+    for caution in cautions(loaded):
+        log.warning(caution.event, consequence=caution.consequence)
     log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)
     return loaded
 

@@ -1,17 +1,32 @@
 """Reads a deployment's settings and refuses to start with faulty ones."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from shared.config.environment import is_on_a_platform
+from shared.config.fault_lines import line_of_json, lines_of
 from shared.config.settings import Settings
+from shared.config.store import faults_of_tcp
+from shared.env_file import ENV_FILE, misspelt, variables
 from shared.proxies import faults_of_proxies
 
-ENV_FILE = ".env"
+UNREAD = (
+    f"{ENV_FILE} was not read: only development reads it, and the environment itself must say so:"
+    " SLUICE_ENV=development uvicorn functions.index:app"
+)
+
+
+@dataclass(frozen=True)
+class Caution:
+    """What the log warns of at a start: its name, and a sentence without values."""
+
+    event: str
+    consequence: str
 
 
 class SettingsError(Exception):
@@ -39,15 +54,9 @@ def load_settings() -> Settings:
     try:
         settings = Settings(_env_file=env_file, **from_platform(os.environ))
     except ValidationError as error:
-        faults = [
-            f"{_name(fault['loc'])}{line}"
-            for fault in error.errors()
-            # This error names a derived setting, but another one is faulty.
-            if fault["type"] != "default_factory_not_called"
-            for line in fault["msg"].removeprefix("Value error, ").splitlines()
-        ]
+        faults = lines_of(error)
     except ValueError as error:
-        faults = [str(error)]
+        faults = [line_of_json(str(error))]
     else:
         faults = [
             *provider_faults(settings),
@@ -56,9 +65,18 @@ def load_settings() -> Settings:
         ]
         if not faults:
             return settings
+    raise SettingsError([*_causes(environment), *faults]) from None
+
+
+def _causes(environment: str) -> list[str]:
+    """Returns what may be the cause of all faults, which therefore comes first."""
     if is_unread(environment):
-        faults.append(f"{ENV_FILE} was not read, because SLUICE_ENV is not development in the environment itself")
-    raise SettingsError(faults) from None
+        return [UNREAD]
+    return _misspelt({**(variables() if environment == "development" else {}), **os.environ}, os.environ)
+
+
+def _misspelt(given: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    return [f"{name} is no setting; {near} is" for name, near in misspelt(given, {**given, **environ}).items()]
 
 
 def _bucket_host(settings: Settings) -> str:
@@ -73,10 +91,31 @@ def is_unread(environment: str) -> bool:
     return environment != "development" and not is_on_a_platform() and os.path.exists(ENV_FILE)
 
 
+def cautions(settings: Settings) -> list[Caution]:
+    """Returns what is allowed, and may still be an oversight."""
+    found = []
+    if is_unread(settings.environment):
+        found.append(Caution("env_file_unread", UNREAD))
+    if settings.storage_mode == "memory":
+        if not settings.is_development:
+            found.append(Caution("memory_mode", "all jobs end with this process, and no other process sees them"))
+        if settings.upstash_redis_rest_url:
+            found.append(Caution("store_unused", "USE_REDIS_FOR_TASKS=false: UPSTASH_REDIS_REST_URL is not used"))
+    if not settings.is_development and not settings.public_base_url:
+        found.append(Caution("no_public_base_url", "PUBLIC_BASE_URL is not set: providers send no webhooks"))
+    if settings.environment == "development":
+        found += [Caution("unknown_setting", line) for line in _misspelt(variables(), os.environ)]
+        if names := settings.placeholders():
+            found.append(Caution("placeholders", f"a deployment would not start: {', '.join(names)}"))
+    return found
+
+
 def store_faults(settings: Settings) -> list[str]:
     """Returns why development has no store. It needs no secrets, but a store or memory mode."""
     if settings.environment != "development" or not settings.use_redis_for_tasks or settings.upstash_redis_rest_url:
         return []
+    if hint := faults_of_tcp(variables()):
+        return hint
     return ["UPSTASH_REDIS_REST_URL is missing; `make dev` brings a store, and USE_REDIS_FOR_TASKS=false needs none"]
 
 
@@ -88,7 +127,3 @@ def provider_faults(settings: Settings) -> list[str]:
     from shared.providers.loading import provider_class  # here, because most deployments need no such module
 
     return [fault for name in others for fault in provider_class(name).faults(settings)]
-
-
-def _name(location: tuple[int | str, ...]) -> str:
-    return f"{str(location[0]).upper()}: " if location else ""

@@ -2,10 +2,11 @@
 
 import functools
 import re
+from collections.abc import Iterable
 
 from pydantic import SecretStr
 
-from shared.config.credentials import MIN_SECRET, is_guessable, text_of
+from shared.config.credentials import MIN_SECRET, fault_of_key, placeholder_in_keys, text_of
 from shared.config.environment import EnvironmentSettings
 
 
@@ -35,10 +36,24 @@ class AccessSettings(EnvironmentSettings):
         return [pair.strip() for pair in text_of(self.api_keys).split(",") if pair.strip()]
 
     def faults(self) -> list[str]:
-        required = ["api_keys", "signing_secret", "queue_processor_token"]
+        required = ["signing_secret", "queue_processor_token"]
+        if self.api_keys is None:
+            required.insert(0, "api_keys")
         if self.cron_secret is not None:
             required.append("cron_secret")
-        problems = [*self._absent(*required), *self._guessable()]
+        problems = [*self._absent(*required), *self._guessable(), *self._faults_of_keys()]
+        if self.is_development and self.cron_secret and self.cron_secret == self.queue_processor_token:
+            problems.append("QUEUE_PROCESSOR_TOKEN and CRON_SECRET must differ: a GET with CRON_SECRET is a tick")
+        return problems + super().faults()
+
+    def _faults_of_keys(self) -> list[str]:
+        """What is wrong with API_KEYS. A key is called by its number: what is in the place of a name may be the key."""
+        if shown := placeholder_in_keys(text_of(self.api_keys)):
+            return [f"API_KEYS is a placeholder ({shown}); write name:key[,name:key...]"]
+        problems = []
+        if not self.is_development:
+            found = {number: fault_of_key(key) for number, key in enumerate(self._keys(), 1)}
+            problems += [f"API_KEYS: key number {number} {fault}" for number, fault in found.items() if fault]
         if len(self._keys()) < len(self._key_pairs()):
             problems.append("API_KEYS has a key without its name; write name:key[,name:key...]")
         elif any(not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or not key for name, key in self.callers.items()):
@@ -46,9 +61,22 @@ class AccessSettings(EnvironmentSettings):
         count = len(self._key_pairs())
         if count != len(self.callers) or count != len(set(self.callers.values())):
             problems.append("API_KEYS names a key twice, or gives two names the same key")
-        if self.cron_secret and self.cron_secret == self.queue_processor_token:
-            problems.append("CRON_SECRET and QUEUE_PROCESSOR_TOKEN must differ: a GET with the first ticks")
-        return problems + super().faults()
+        return problems
+
+    @property
+    def shown_names(self) -> str:
+        """The names of API_KEYS for a message; '' if one of them may be a key in the wrong place."""
+        return "" if any(fault_of_key(key) for key in self.callers.values()) else ", ".join(sorted(self.callers))
+
+    def unknown_names(self, setting: str, names: Iterable[str]) -> list[str]:
+        """The fault of a setting that names keys that API_KEYS does not have; none if it has all of them."""
+        unknown = sorted(set(names) - set(self.callers))
+        if not unknown:
+            return []
+        if set(unknown) & set(self.callers.values()):
+            return [f"{setting} has a key itself in the place of its name"]
+        known = f"; its names are: {self.shown_names}" if self.shown_names else ""
+        return [f"{setting} names {', '.join(unknown)}, which API_KEYS does not have{known}"]
 
     def _guessable(self) -> list[str]:
         """Outside development, the deployment's own secrets that an attacker could guess."""
@@ -61,11 +89,8 @@ class AccessSettings(EnvironmentSettings):
             "CRON_SECRET": self.cron_secret,
         }
         short = [name for name, secret in own.items() if secret is not None and len(text_of(secret)) < MIN_SECRET]
-        # By number: what is in the place of a name may be the key.
-        weak = [number for number, key in enumerate(self._keys(), 1) if is_guessable(key)]
         return [
             *(f"{name} must have {MIN_SECRET} characters or more" for name in short),
-            *(f"API_KEYS: key number {number} is a placeholder or shorter than {MIN_SECRET}" for number in weak),
             *self._equal(own),
         ]
 

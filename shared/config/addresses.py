@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from shared.addresses import LOOPBACK
+from shared.config.credentials import IN_QUOTES, is_quoted
 
 
 def is_loopback_url(url: str) -> bool:
@@ -23,10 +24,8 @@ def fault_of_address(url: str, *, may_be_plain: bool = False) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "is not an address"
-    if "://" not in url or not parts.scheme:
-        return "must begin with https://"
-    if parts.scheme not in ("https", "http"):
-        return f"must begin with https://, and not with {parts.scheme[:16]}://"
+    if fault := _fault_of_beginning(url, parts.scheme):
+        return fault
     if not host or any(c.isspace() for c in url):
         return "names no host"
     if "@" in parts.netloc:
@@ -36,3 +35,13 @@ def fault_of_address(url: str, *, may_be_plain: bool = False) -> str | None:
     if parts.scheme == "http" and not may_be_plain and not is_loopback_url(url):
         return "must be https, since it would send secrets without encryption"
     return None
+
+
+def _fault_of_beginning(url: str, scheme: str) -> str | None:
+    if is_quoted(url):
+        return IN_QUOTES
+    if "<" in url or ">" in url:
+        return "is a placeholder (<...>)"
+    if "://" not in url or not scheme:
+        return "must begin with https://"
+    return None if scheme in ("https", "http") else f"must begin with https://, and not with {scheme[:16]}://"

@@ -7,7 +7,7 @@ from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.addresses import fault_of_address
-from shared.config.credentials import MIN_FOREIGN_SECRET, WITHHELD, fault_of_secret, is_plain
+from shared.config.credentials import IN_QUOTES, MIN_FOREIGN_SECRET, WITHHELD, fault_of_form, fault_of_secret, is_quoted
 
 Environment = Literal["development", "test", "preview", "production"]
 
@@ -43,7 +43,7 @@ class EnvironmentSettings(BaseSettings):
         """What keeps the deployment from starting: one sentence each, with the setting's name and never its value."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         secrets = {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
-        problems = [f"{name.upper()} must be printable ASCII" for name, text in secrets.items() if not is_plain(text)]
+        problems = [f"{name.upper()} {fault}" for name, text in secrets.items() if (fault := fault_of_form(text))]
         if not self.is_development:
             short = [name for name, text in secrets.items() if len(text) < MIN_FOREIGN_SECRET]
             problems += [f"{name.upper()} has fewer than {MIN_FOREIGN_SECRET} characters" for name in short]
@@ -61,6 +61,13 @@ class EnvironmentSettings(BaseSettings):
             if not is_withheld(name) and (fault := fault_of_secret(getattr(self, name)))
         ]
 
+    def placeholders(self) -> list[str]:
+        """Which secrets are placeholders, as development may leave them."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return [
+            name.upper() for name, value in values.items() if isinstance(value, SecretStr) and fault_of_secret(value)
+        ]
+
     def _unreachable(self, *names: str) -> list[str]:
         """Which of these settings hold something that is not the address of a service."""
         given = {name: getattr(self, name) for name in names if getattr(self, name)}
@@ -70,8 +77,10 @@ class EnvironmentSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Removes the blanks and newlines that pasting and ``echo`` leave around a text."""
+        """Removes the blanks and newlines that pasting and ``echo`` leave around a text, and refuses quotes there."""
         stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        if quoted := [name.upper() for name, value in stripped.items() if isinstance(value, str) and is_quoted(value)]:
+            raise ValueError("\n".join(f"{name} {IN_QUOTES}" for name in quoted))
         return {name: value for name, value in stripped.items() if not (value == WITHHELD and is_withheld(name))}
 
 

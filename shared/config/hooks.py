@@ -35,8 +35,7 @@ class HookSettings(AccessSettings):
         problems = []
         if self.allow_loopback and not self.is_development:
             problems.append("ALLOW_LOOPBACK is for development: it lets callers reach this machine")
-        if not set(self.hooks) <= set(self.callers):
-            problems.append("HOOKS names a key that is not in API_KEYS")
+        problems += self.unknown_names("HOOKS", self.hooks)
         urls = [options.url for options in self.hooks.values() if options.url is not None]
         if not all(_is_deliverable(url, allow_loopback=self.allow_loopback) for url in urls):
             problems.append("HOOKS: a url must be https, of a host by its name, without port and credentials")

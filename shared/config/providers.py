@@ -5,7 +5,7 @@ import functools
 from pydantic import Field, SecretStr
 
 from shared.config.addresses import is_loopback_url
-from shared.config.credentials import MIN_SECRET, text_of
+from shared.config.credentials import MIN_SECRET, placeholder_in, text_of
 from shared.config.hosting import HostingSettings
 from shared.config.quantities import NUMBERS_BY_NAME, has_repeated_name, numbers_by_name
 from shared.config.queues import Queue, QueueSettings
@@ -114,7 +114,9 @@ class ProviderSettings(HostingSettings, QueueSettings):
         return max(queue.deadline, listing.run_limit) + self.adoption_margin
 
     def faults(self) -> list[str]:
-        problems = [*self._absent_of_replicate(), *self._faulty_secrets(), *self._faulty_limits()]
+        absent = self._absent_of_replicate()
+        is_named = any(line.startswith("REPLICATE_WEBHOOK_SECRET") for line in absent)
+        problems = [*absent, *([] if is_named else self._faulty_secrets()), *self._faulty_limits()]
         problems += self._unreachable("replicate_base_url")
         rates, limits = numbers_by_name(self.provider_rates), numbers_by_name(self.provider_concurrency)
         if not {*self.provider_names, *rates, *limits} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
@@ -141,6 +143,8 @@ class ProviderSettings(HostingSettings, QueueSettings):
         try:
             keys = [secret_key(secret) for secret in self.replicate_webhook_secrets]
         except ValueError:
+            if shown := placeholder_in(text_of(self.replicate_webhook_secret)):
+                return [f"REPLICATE_WEBHOOK_SECRET is a placeholder ({shown})"]
             return ["REPLICATE_WEBHOOK_SECRET must be whsec_ followed by base64; several are separated by commas"]
         if not self.is_development and any(len(key) < MIN_SECRET for key in keys):
             return [f"REPLICATE_WEBHOOK_SECRET must have {MIN_SECRET} bytes or more"]

@@ -47,6 +47,4 @@ class ShareSettings(AccessSettings, LimitSettings, OrderSettings):
         problems = []
         if len(numbers) < len(self.callers):
             problems.append("API_KEYS has two names that count as one; change one of them a little")
-        if unknown := sorted(set(self.weights_of_keys) - set(self.callers)):
-            problems.append(f"KEY_WEIGHTS names {', '.join(unknown)}, which API_KEYS does not have")
-        return problems + super().faults()
+        return problems + self.unknown_names("KEY_WEIGHTS", self.weights_of_keys) + super().faults()

@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr
 
-from shared.config.credentials import text_of
+from shared.config.credentials import fault_of_secret, text_of
 from shared.config.environment import EnvironmentSettings, is_on_a_platform, is_withheld
 
 GIB = 1024**3
 MAX_URL_TTL = 604_800  # s; S3 and R2 sign for a week at most (Cloudflare, R2: presigned URLs)
 R2 = ".r2.cloudflarestorage.com"
+PUBLIC_R2 = ".r2.dev"  # where a public bucket of R2 may be read by everyone
 # Whose hosts begin with a bucket, or whose paths end with one. Another server's name or path may do so by chance.
 KNOWN_HOSTS = (
     ".amazonaws.com", ".amazonaws.com.cn", R2, ".backblazeb2.com", ".digitaloceanspaces.com", ".wasabisys.com",
@@ -101,12 +102,17 @@ class StorageSettings(EnvironmentSettings):
         return [*problems, *self._endpoint_faults(), *self._unreachable("storage_endpoint", "storage_public_url")]
 
     def _endpoint_faults(self) -> list[str]:
-        """Whether the endpoint holds the bucket too, as R2's dashboard shows it, or as S3 addresses buckets."""
+        """What is wrong with the endpoint: it is missing, another address, or holds the bucket too, as R2 shows it."""
+        if not self.storage_endpoint and self.storage_region == "auto" and self.storage_scheme == "s3":
+            missing = "STORAGE_ENDPOINT or STORAGE_REGION is missing: R2 needs the first, S3 the second"
+            return [] if self.is_development else [missing]
         try:
             parts = urlsplit(self.storage_endpoint or "")
         except ValueError:
             return []  # named as no address
         bucket, host, path = urlsplit(self.storage_url or "").netloc, parts.hostname or "", parts.path.strip("/")
+        if host.endswith(PUBLIC_R2):
+            return [f"STORAGE_ENDPOINT is a public address, for STORAGE_PUBLIC_URL; R2's is https://<account>{R2}"]
         if not f".{host}".endswith(KNOWN_HOSTS):
             return []  # the check at the first file finds what is wrong
         if path and (path.rpartition("/")[2] == bucket or host.endswith(R2)):
@@ -120,6 +126,10 @@ class StorageSettings(EnvironmentSettings):
             parts = urlsplit(self.aws_container_credentials_full_uri or "")
             if parts.scheme != "http" or parts.hostname not in ROLE_HOSTS:
                 return ["AWS_CONTAINER_CREDENTIALS_FULL_URI must be http on this machine, or as ECS or EKS sets it"]
-        elif not all(self.storage_keys[:2]) and not is_withheld("storage_secret_access_key"):
-            return ["STORAGE_ACCESS_KEY_ID or STORAGE_SECRET_ACCESS_KEY is missing"]
+        elif not is_withheld("storage_secret_access_key"):
+            names = ("storage_access_key_id", "storage_secret_access_key")
+            if self.aws_access_key_id and not self.storage_access_key_id:
+                names = ("aws_access_key_id", "aws_secret_access_key")
+            found = {name: fault_of_secret(getattr(self, name)) for name in names}
+            return [f"{name.upper()} {fault}" for name, fault in found.items() if fault]
         return []

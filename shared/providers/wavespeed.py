@@ -23,7 +23,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.addresses import fault_of_address, is_loopback_url
-from shared.config.credentials import MIN_FOREIGN_SECRET, MIN_SECRET, fault_of_secret, is_plain
+from shared.config.credentials import MIN_FOREIGN_SECRET, MIN_SECRET, fault_of_form, fault_of_secret
 from shared.config.environment import is_withheld
 from shared.config.settings import Settings
 from shared.json_value import Json
@@ -114,7 +114,7 @@ class WaveSpeedSettings(BaseSettings):
         if settings.webhooks_wanted or self.wavespeed_webhook_secret:
             named["wavespeed_webhook_secret"] = self.wavespeed_webhook_secret
         texts = {name: value.get_secret_value() if value else "" for name, value in named.items()}
-        faults = [f"{name.upper()} must be printable ASCII" for name, text in texts.items() if not is_plain(text)]
+        faults = [f"{name.upper()} {fault}" for name, text in texts.items() if (fault := fault_of_form(text))]
         if len(self.webhook_secrets) < len(self._webhook_parts()):
             faults.append("WAVESPEED_WEBHOOK_SECRET must be whsec_ followed by text; several are separated by commas")
         if fault := fault_of_address(self.wavespeed_base_url, may_be_plain=settings.is_development):

@@ -17,6 +17,7 @@ GOOD = {
 }
 BUCKET = {
     "STORAGE_URL": "s3://films/results",
+    "STORAGE_REGION": "eu-west-1",
     "STORAGE_ACCESS_KEY_ID": "films",
     "STORAGE_SECRET_ACCESS_KEY": GOOD["SIGNING_SECRET"][::-1],
 }

@@ -26,7 +26,7 @@ from tests.world import settings_for
 
 ENTRIES = (
     "localhost", "127.0.0.1", "10.0.0.0/8", ".acme.dev", "*.acme.dev", "acme.dev:8080", "http://acme.dev", "::1",
-    "[::1]", "fd00::/8", "[fd00::]/8", "[::1]:80", "ü.dev", "a:b", "[::1", "fe80::1", "*",
+    "[::1]", "fd00::/8", "[fd00::]/8", "[::1]:80", "ü.dev", "a:b", "[::1", "fe80::1", "fe80::1%eth0", "::1%eth0#", "*",
     "all://999.1.1.1", "http://1.2.3.999", "999.1.1.1", "1.2.3.4/99", "http://a:99999",
 )  # fmt: skip
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

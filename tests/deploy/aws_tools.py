@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.artifact import compile_all
-from local.environment import setting_names
 from local.interpreter import VERSION, find
+from shared.env_file import setting_names
 from tests.project import ROOT
 
 TOOLS = ROOT / "build" / "tools" / "aws"

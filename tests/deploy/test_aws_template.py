@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.environment import setting_names
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
+from shared.env_file import setting_names
 from shared.startup import load_settings
 from tests.deploy import aws_project
 from tests.deploy.aws_project import Template

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.environment import setting_names
+from shared.env_file import setting_names
 from tests.project import ROOT
 
 VERSIONS = ("3.11", "3.13")

@@ -23,10 +23,10 @@ import pytest
 from moto import mock_aws
 from pydantic import ValidationError
 
-from local.environment import setting_names
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
 from shared.config.settings import Settings
+from shared.env_file import setting_names
 from tests.deploy.vercel_bundle import copy_project, own_environment
 from tests.deployment import free_port
 from tests.project import ROOT

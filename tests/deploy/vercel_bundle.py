@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.environment import setting_names
+from shared.env_file import setting_names
 from tests.deploy.vercel_tools import Tools
 from tests.project import ROOT
 

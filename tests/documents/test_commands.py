@@ -15,8 +15,8 @@ import pytest
 
 from local.announcement import announcement
 from local.configuration import Configuration
-from local.environment import setting_names
 from local.stack import Stack
+from shared.env_file import setting_names
 from tests.documents.console import PAGES, README, Command, commands
 from tests.project import ROOT
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.environment import setting_names
+from shared.env_file import setting_names
 from tests.documents.console import PAGES, README, name
 from tests.project import ROOT
 

@@ -176,7 +176,12 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(s3: S3, address: Address, m
 
 @pytest.fixture
 def on_lambda(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name, value in {**GOOD, "STORAGE_URL": "s3://films", "AWS_LAMBDA_FUNCTION_NAME": "submit"}.items():
+    for name, value in {
+        **GOOD,
+        "STORAGE_URL": "s3://films",
+        "AWS_REGION": "eu-west-1",
+        "AWS_LAMBDA_FUNCTION_NAME": "submit",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", TOKEN)
     monkeypatch.delenv("USE_REDIS_FOR_TASKS", raising=False)

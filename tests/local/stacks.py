@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local.configuration import Configuration
-from local.environment import setting_names
+from shared.env_file import setting_names
 
 FREE_PORTS = {"SLUICE_PORT": "0", "SLUICE_STORE_PORT": "0", "SLUICE_PROVIDER_PORT": "0"}
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from local.configuration import Configuration
-from local.environment import Environment, given_settings, local_secrets, setting_names
+from local.environment import Environment, given_settings, local_secrets
 from shared.config.storage import StorageSettings
+from shared.env_file import setting_names
 from tests.local.stacks import sealed
 
 

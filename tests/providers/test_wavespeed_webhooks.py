@@ -140,9 +140,13 @@ def production(**changes: Any) -> Settings:
         ({"KEY": KEY, "SECRET": SECRET}, "https://s.example", []),
         ({"KEY": KEY}, None, []),
         ({}, None, ["WAVESPEED_API_KEY is missing"]),
-        ({"KEY": "<your key>"}, None, ["WAVESPEED_API_KEY is a placeholder"]),
+        ({"KEY": "<your key>"}, None, ["WAVESPEED_API_KEY is a placeholder (<...>)"]),
         ({"KEY": KEY}, "https://s.example", ["WAVESPEED_WEBHOOK_SECRET is missing"]),
-        ({"KEY": KEY, "SECRET": "changeme"}, "https://s.example", ["WAVESPEED_WEBHOOK_SECRET is a placeholder"]),
+        (
+            {"KEY": KEY, "SECRET": "changeme"},
+            "https://s.example",
+            ["WAVESPEED_WEBHOOK_SECRET is a placeholder (change-me)"],
+        ),
         ({"KEY": "clé"}, None, ["WAVESPEED_API_KEY must be printable ASCII"]),
         (
             {"KEY": KEY, "SECRET": f"{SECRET},whsec_"},
