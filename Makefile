@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 IDLE ?= 60
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 
 # Without bytecode: most of it is of modules that no demo imports, and pip would write it on one core.
 $(LOCAL): requirements.txt requirements-media.txt requirements-local.txt requirements-store.txt
@@ -91,7 +91,7 @@ bench: $(READY) ## the measurements that docs/costs.md quotes
 peers: $(READY) ## Redis commands of other queues and of Sluice, on one server (ARGS="--only Sluice arq")
 	@$(BIN)/python -m bench.peers --idle $(IDLE) $(ARGS)
 
-cost: $(READY) ## a month's bill (ARGS="--jobs-per-day 500 --job-seconds 60 --poll-every 2 --tick 60")
+cost: $(LOCAL) ## a month's bill (ARGS="--jobs-per-day 500 --job-seconds 60 --poll-every 2 --tick 60")
 	@$(BIN)/python -m bench.cost $(ARGS)
 
 setup-replicate: $(LOCAL) ## check REPLICATE_API_TOKEN and fetch the account's webhook secret into .env

@@ -33,7 +33,7 @@ def announcement(urls: Urls, configuration: Configuration, environment: Mapping[
             f"  provider   {provider}",
             f"  files      {_files(configuration, environment)}",
             f"  schedule   a tick every {configuration.tick:g} s",
-            f"  API key    {api_key}",
+            f"  API key    {_keys(environment)}",
             f"  operator   {environment['OPERATOR_TOKEN']}",
             "",
             "Submit a job, then follow it with the id in the answer:",
@@ -43,6 +43,12 @@ def announcement(urls: Urls, configuration: Configuration, environment: Mapping[
             "",
         )
     )
+
+
+def _keys(environment: Mapping[str, str]) -> str:
+    """All API keys by name, one a line."""
+    pairs = [pair.partition(":") for pair in environment["API_KEYS"].split(",") if pair.strip()]
+    return f"\n{' ' * 13}".join(f"{name.strip()}: {key.strip()}" for name, _, key in pairs)
 
 
 def _store_elsewhere(environment: Mapping[str, str]) -> str:

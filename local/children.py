@@ -1,5 +1,6 @@
 """Child processes of the stack: started, read, stopped, and never orphaned."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 STOP_DEADLINE_SECONDS = 5.0
 LINES_IN_ERRORS = 20
+TROUBLE = re.compile(r'"trouble": "([^"]+)"')
 
 # Reads until the stack closes the pipe, however it ends, then stops the child: `kill -9` on the stack orphans none.
 GUARD = 'read -r _; kill "$0"; for _ in 1 2 3 4 5; do kill -0 "$0" || exit; sleep 1; done; kill -9 "$0"'
@@ -58,6 +60,12 @@ class Child:
     def exit_status(self) -> int | None:
         """Its exit status: None while it runs, and minus the signal's number if a signal ended it."""
         return self._process.poll()
+
+    @property
+    def trouble(self) -> str:
+        """Why its last failed connection failed, by its own log; '' if none did."""
+        found = [words.group(1) for line in list(self._last) if (words := TROUBLE.search(line))]
+        return found[-1] if found else ""
 
     def last_output(self) -> str:
         """Returns the last lines it printed; all of them once it has ended."""

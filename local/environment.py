@@ -24,6 +24,7 @@ STORE_URLS = ("UPSTASH_REDIS_REST_URL", "KV_REST_API_URL")
 FALSE = ("0", "false", "f", "no", "n", "off")
 # A copied .env.example leaves placeholders. Other tools read these too, or their values may be words like "todo".
 NEVER_PLACEHOLDERS = ("AWS_", "STORAGE_")
+REAL_PREFIX = "sluice:development:replicate"
 DEVELOPMENT = ("development", "test")
 # A developer watches and waits, so these are shorter than a deployment's.
 IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000"}
@@ -62,6 +63,8 @@ class Environment:
             forced["REPLICATE_BASE_URL"] = f"http://{HOST}:{ports['provider']}/v1"
         else:
             del made["REPLICATE_API_TOKEN"], made["REPLICATE_WEBHOOK_SECRET"]
+            # No job that was queued for the simulator goes to Replicate, where it would cost money.
+            made["QUEUE_PREFIX"] = REAL_PREFIX
         if self.simulates_wavespeed:
             made["PROVIDERS"] = "replicate,wavespeed"
             forced["WAVESPEED_BASE_URL"] = f"http://{HOST}:{ports['provider']}/api/v3"

@@ -13,7 +13,9 @@ from urllib.parse import urlencode
 import httpx
 
 from local.envfile import ENV_FILE, known, write
+from shared.config.credentials import fault_of_secret
 from shared.config.hosting import BYPASS
+from shared.connection import trouble_of
 
 BASE_URL = "https://qstash.upstash.io"
 TIMEOUT = 15.0  # s
@@ -30,6 +32,8 @@ def main(arguments: list[str] | None = None, path: Path = ENV_FILE) -> int:
     missing = [name for name in ("QSTASH_TOKEN", "PUBLIC_BASE_URL") if not settings.get(name)]
     if missing:
         return _fail(f"Set {' and '.join(missing)}, in the environment or in .env.")
+    if fault := fault_of_secret(settings["QSTASH_TOKEN"]):
+        return _fail(f"QSTASH_TOKEN {fault}.")
     if not settings["PUBLIC_BASE_URL"].startswith("https://"):
         return _fail("PUBLIC_BASE_URL must be an https address: QStash calls it from outside.")
     base_url = settings.get("QSTASH_URL", BASE_URL).rstrip("/")
@@ -53,6 +57,8 @@ def main(arguments: list[str] | None = None, path: Path = ENV_FILE) -> int:
                 },
             )
             answer.raise_for_status()
+    except httpx.TransportError as error:
+        return _fail(f"QStash was not reached: {trouble_of(error, base_url)}.")
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         return _fail(f"QStash did not answer as expected: {type(error).__name__}.")
     write({"QSTASH_CURRENT_SIGNING_KEY": current, "QSTASH_NEXT_SIGNING_KEY": following}, path)

@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 
 from local.envfile import ENV_FILE, known, write
+from shared.config.credentials import fault_of_secret
+from shared.connection import trouble_of
 from shared.providers.failures import clean
 from shared.signing.webhooks import secret_key
 
@@ -23,6 +25,8 @@ def main(path: Path = ENV_FILE) -> int:
     token = settings.get("REPLICATE_API_TOKEN", "")
     if not token:
         return _fail("Set REPLICATE_API_TOKEN, in the environment or in .env.")
+    if fault := fault_of_secret(token):
+        return _fail(f"REPLICATE_API_TOKEN {fault}.")
     base_url = settings.get("REPLICATE_BASE_URL", BASE_URL).rstrip("/")
     try:
         with httpx.Client(timeout=TIMEOUT, headers={"Authorization": f"Bearer {token}"}) as client:
@@ -34,6 +38,8 @@ def main(path: Path = ENV_FILE) -> int:
             answer.raise_for_status()
             secret = str(answer.json()["key"])
             secret_key(secret)
+    except httpx.TransportError as error:
+        return _fail(f"Replicate was not reached: {trouble_of(error, base_url)}.")
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         return _fail(f"Replicate did not answer as expected: {type(error).__name__}.")
     write({"REPLICATE_WEBHOOK_SECRET": secret}, path)

@@ -147,7 +147,10 @@ class Stack:
             self.check()
             if time.monotonic() > deadline:
                 outputs = "".join(f"\n{child.name}:\n{child.last_output()}" for child in self.children)
-                raise StackError(f"{url} did not answer within {START_DEADLINE_SECONDS:g} s; last output:{outputs}")
+                why = next((f": {child.trouble}" for child in self.children if child.trouble), "")
+                raise StackError(
+                    f"{url} did not answer within {START_DEADLINE_SECONDS:g} s{why}; last output:{outputs}"
+                )
             time.sleep(LOOK_EVERY_SECONDS)
 
 

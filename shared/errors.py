@@ -126,7 +126,10 @@ class LinkRefused(FixedProblem):
     code = "link_refused"
     http_status = 403
     title = "The link is not valid"
-    reason = "The link is not valid for this request, or it has expired."
+    reason = (
+        "The link is not valid for this request, or it has expired. "
+        "An upload must have the size and the Content-Type that were announced for it."
+    )
 
 
 class RangeRefused(Problem):

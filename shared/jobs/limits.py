@@ -4,7 +4,7 @@ A limit is a gate in the queue's index, where each claim reads it at no extra co
 until the operator lifts it with null; then the configured limit applies again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,26 +52,30 @@ class Limits:
         self._clock = clock
 
     async def change(self, change: LimitsChange) -> LimitsDocument:
-        """Applies the change and returns all limits. InvalidRequest names the field of an unknown queue or provider."""
-        gates = {"=s": change.system} if "system" in change.model_fields_set else {}
+        """Applies the change and returns all limits. InvalidRequest names the field of what is unknown."""
         numbers = {queue.name: queue.number for queue in self._settings.queue_list}
-        for name, value in change.queues.items():
-            if name not in numbers:
-                raise InvalidRequest("There is no such queue.", field="queues")
-            gates[f"=q{numbers[name]}"] = value
-        for name, value in change.providers.items():
-            if name not in self._settings.provider_names:
-                raise InvalidRequest("There is no such provider.", field="providers")
-            gates[f"=p{NUMBERS[name]}"] = value
-        for name in change.resume:
-            if name not in self._settings.provider_names:
-                raise InvalidRequest("There is no such provider.", field="resume")
-            gates[f"~p{NUMBERS[name]}"] = None
+        self._require_known(change, numbers)
+        gates = {"=s": change.system} if "system" in change.model_fields_set else {}
+        gates |= {f"=q{numbers[name]}": value for name, value in change.queues.items()}
+        gates |= {f"=p{NUMBERS[name]}": value for name, value in change.providers.items()}
+        gates |= {f"~p{NUMBERS[name]}": None for name in change.resume}
         for user in change.users:
             await self._controls.limit_user(user.key, user.user_id, user.concurrency)
         log.warning("limits_changed", gates=gates, users=len(change.users))
         standing = await self._controls.set_gates(gates)
         return self.shown(standing.standing, standing.pauses)
+
+    def _require_known(self, change: LimitsChange, queues: Iterable[str]) -> None:
+        """Raises InvalidRequest for the first unknown name. Null also lifts the limit of a user whose key is gone."""
+        providers, limited = self._settings.provider_names, [u.key for u in change.users if u.concurrency is not None]
+        for field, kind, names, known in (
+            ("queues", "queue", change.queues, tuple(queues)),
+            ("providers", "provider", change.providers, providers),
+            ("resume", "provider", change.resume, providers),
+            ("users", "API key", limited, tuple(self._settings.callers)),
+        ):
+            if not set(names) <= set(known):
+                raise InvalidRequest(f"There is no such {kind}. There are: {', '.join(known)}.", field=field)
 
     def shown(self, gates: dict[str, int], pauses: Sequence[ProviderPause]) -> LimitsDocument:
         """Returns each limit in force and the configured one, the paused providers, and the open circuits."""

@@ -299,6 +299,34 @@ def test_a_body_stays_below_20_kb_and_names_what_it_leaves_out() -> None:
     assert event["output"] is None and event["omitted"] == ["output"] and event["metadata"] == data["metadata"]
 
 
+@pytest.mark.parametrize("text", ["سلام دنیا ", "🎬🎞️", "動画"])
+def test_text_of_any_script_takes_its_bytes_of_utf_8_in_a_body(text: str) -> None:
+    data = {
+        "id": "job_1",
+        "output": "https://a.dev/1.mp4",
+        "files": [{"state": "stored"}],
+        "metadata": {"a": text * 500},
+    }
+    body = event_body("completed", 0, data)
+    assert text.encode() in body and "omitted" not in json.loads(body)["data"]
+
+
+def test_a_body_leaves_out_its_largest_part_first() -> None:
+    data = {
+        "id": "job_1",
+        "output": "https://a.dev/1.mp4",
+        "files": [{"state": "stored"}],
+        "metadata": {"a": "é" * 10_000},
+    }
+    event = json.loads(event_body("completed", 0, data))["data"]
+    assert event["omitted"] == ["metadata"] and event["metadata"] is None
+    assert (event["output"], event["files"]) == (data["output"], data["files"])
+
+
+def test_half_of_a_surrogate_pair_in_an_output_is_sent_escaped() -> None:
+    assert json.loads(event_body("completed", 0, {"output": "\ud83d"}))["data"]["output"] == "\ud83d"
+
+
 @pytest.mark.exhaustive
 @pytest.mark.timeout(400)
 async def test_a_thousand_deliveries_to_fifty_endpoints_of_which_twenty_fail(valkey: RunningServer) -> None:

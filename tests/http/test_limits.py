@@ -130,6 +130,7 @@ async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> Non
         ({"system": 1001}, "system"),
         ({"system": True}, "system"),
         ({"users": [{"key": "app"}]}, "users"),
+        ({"users": [{"key": "nobody", "user_id": "x", "concurrency": 1}]}, "users"),
         ({"users": [{"key": "a:b", "user_id": "x", "concurrency": 1}]}, "users"),
         ({"circuit": 1}, "circuit"),
     ],

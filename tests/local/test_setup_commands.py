@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import respx
-from httpx import Response
+from httpx import ConnectError, Response
 
 from local import schedule_qstash, setup_replicate
 from local.envfile import write
@@ -67,6 +67,30 @@ def test_after_any_failure_the_file_is_unchanged(
 def test_a_missing_token_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert setup_replicate.main(tmp_path / "none") == 1
     assert "REPLICATE_API_TOKEN" in capsys.readouterr().err
+
+
+def test_a_placeholder_is_sent_to_nobody(
+    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "<r8_...>")
+    monkeypatch.setenv("QSTASH_TOKEN", "your-token")
+    monkeypatch.setenv("PUBLIC_BASE_URL", ADDRESS)
+    assert setup_replicate.main(tmp_path / "none") == schedule_qstash.main([], tmp_path / "none") == 1
+    assert not respx_mock.calls
+    said = capsys.readouterr().err
+    assert "REPLICATE_API_TOKEN is a placeholder" in said and "QSTASH_TOKEN is a placeholder" in said
+
+
+def test_a_host_that_is_not_reached_is_named(
+    env_file: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUBLIC_BASE_URL", ADDRESS)
+    respx_mock.get(f"{REPLICATE}/account").mock(side_effect=ConnectError("refused"))
+    respx_mock.get(f"{QSTASH}/keys").mock(side_effect=ConnectError("refused"))
+    assert setup_replicate.main(env_file) == schedule_qstash.main([], env_file) == 1
+    said = capsys.readouterr().err
+    assert "Replicate was not reached: api.replicate.com:443" in said
+    assert "QStash was not reached: qstash.upstash.io:443" in said
 
 
 def test_qstash_gets_a_schedule_of_every_minute_and_its_keys_are_kept(

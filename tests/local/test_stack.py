@@ -251,3 +251,13 @@ def test_the_demo_completes_five_jobs_with_one_retry_and_leaves_files_that_play(
     for file in results.iterdir():
         with av.open(str(file)) as media:
             assert sum(1 for _ in media.decode(video=0)) == (1 if file.suffix == ".png" else FRAMES)
+
+
+def test_a_store_that_cannot_be_reached_is_named_when_the_stack_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local.stack.START_DEADLINE_SECONDS", 6.0)
+    dead = {"UPSTASH_REDIS_REST_URL": "http://127.0.0.1:9", "UPSTASH_REDIS_REST_TOKEN": "0123456789abcdef"}
+    configuration = sealed(tmp_path, settings={"SLUICE_ENV": "test", **dead})
+    with pytest.raises(StackError, match=r"did not answer within 6 s: nothing listens at 127\.0\.0\.1:9;"):
+        Stack(configuration).start()

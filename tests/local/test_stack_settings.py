@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from local.announcement import announcement
 from local.configuration import Configuration
-from local.environment import Environment, given_settings, local_secrets
+from local.environment import REAL_PREFIX, Environment, given_settings, local_secrets
+from local.ports import Urls
 from shared.config.storage import StorageSettings
 from shared.env_file import setting_names
 from tests.local.stacks import sealed
@@ -35,6 +37,24 @@ def test_with_a_replicate_token_the_real_provider_is_used_without_a_made_up_webh
     assert variables["REPLICATE_API_TOKEN"] == "r8_0123456789abcdef"
     assert "REPLICATE_BASE_URL" not in variables
     assert "REPLICATE_WEBHOOK_SECRET" not in variables
+
+
+def test_no_job_moves_between_the_simulator_and_the_real_provider(
+    no_settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    simulated = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    no_settings.setenv("REPLICATE_API_TOKEN", "r8_0123456789abcdef")
+    real = Environment(Configuration(data_dir=tmp_path)).variables(PORTS)
+    assert "QUEUE_PREFIX" not in simulated and real["QUEUE_PREFIX"] == REAL_PREFIX
+    no_settings.setenv("QUEUE_PREFIX", "mine")
+    assert Environment(Configuration(data_dir=tmp_path)).variables(PORTS)["QUEUE_PREFIX"] == "mine"
+
+
+def test_each_api_key_is_announced_with_its_name(tmp_path: Path) -> None:
+    environment = {"API_KEYS": "app:0123456789abcdef, batch:fedcba9876543210", "OPERATOR_TOKEN": "o"}
+    urls = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3/v1")
+    printed = announcement(urls, Configuration(data_dir=tmp_path), environment)
+    assert "  API key    app: 0123456789abcdef\n             batch: fedcba9876543210\n" in printed
 
 
 def test_the_developers_settings_win_and_placeholders_do_not_count(
