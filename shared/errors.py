@@ -253,7 +253,7 @@ class UserLimitReached(Problem):
     retryable = True
 
     def __init__(self, live: int, allowed: int) -> None:
-        detail = f"This user has {live} live tasks and may have {allowed}. Wait until one has ended."
+        detail = f"This user has {live} live task{'s' * (live != 1)} and may have {allowed}. Wait until one has ended."
         super().__init__(detail, field="user_id", retry_after=5)
         chinese = f"该用户已有 {live} 个进行中的任务，最多允许 {allowed} 个。请等待其中一个任务结束后再提交。"  # noqa: RUF001
         self.translations = {"zh": ("该用户的进行中任务已达上限", chinese)}
