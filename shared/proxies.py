@@ -44,7 +44,8 @@ def faults_of_proxies(environ: Mapping[str, str], *, bucket_host: str = "") -> l
     of_bucket = "HTTPS_PROXY" if "HTTPS_PROXY" in found else "ALL_PROXY"
     has_proxy = bucket_host and not _is_spared(bucket_host, spared)
     if has_proxy and found.get(of_bucket, "").lower().startswith("socks"):
-        faults.append(f"{of_bucket} is a SOCKS proxy, which the bucket's client cannot use; set an HTTP proxy, or name its host in NO_PROXY")
+        remedy = "set an HTTP proxy, or name its host in NO_PROXY"
+        faults.append(f"{of_bucket} is a SOCKS proxy, which the bucket's client cannot use; {remedy}")
     return faults
 
 

@@ -105,7 +105,8 @@ def test_a_proxy_that_no_client_can_use_stops_the_start(
 
 def test_a_socks_proxy_in_front_of_a_bucket_stops_the_start(environment: pytest.MonkeyPatch) -> None:
     said = faults(environment, ALL_PROXY="socks5://127.0.0.1:1080", **BUCKET)
-    assert "ALL_PROXY is a SOCKS proxy, which the bucket's client cannot use; set an HTTP proxy, or name its host in NO_PROXY" in said
+    remedy = "set an HTTP proxy, or name its host in NO_PROXY"
+    assert f"ALL_PROXY is a SOCKS proxy, which the bucket's client cannot use; {remedy}" in said
     environ = {"ALL_PROXY": "socks5://p", "HTTPS_PROXY": "http://p"}
     assert len(faults_of_proxies(environ, bucket_host="s3.acme.dev")) == 1
 
