@@ -9,6 +9,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -187,15 +188,30 @@ def _inspect(value: Json, depth: int, field: str | None) -> None:
 
 def _invalid(error: ValidationError) -> InvalidRequest:
     """Returns the first fault in pydantic's words, which do not quote the input; its context and input are left out."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    fault = error.errors(include_url=False, include_input=False)[0]
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         message = "This field is not known."
-    if fault["type"] == "model_type":
-        message = "The body must be a JSON object."
+    if fault["type"] in ("model_type", "dict_type"):
+        message = "must be an object" if fault["loc"] else "The body must be a JSON object."
+    if fault["type"] == "too_long":
+        message = f"may have at most {fault['ctx']['max_length']} entries"
     return InvalidRequest(message, field=_name(fault["loc"]))
 
 
 def _name(location: tuple[int | str, ...]) -> str | None:
-    """Returns the top-level field, unless the caller's text for it is not a name."""
-    return str(location[0]) if location and NAME.fullmatch(str(location[0])) else None
+    """Returns the place of the fault, such as ``users[0].key``; None if it is no field.
+
+    A name in an object of the caller's own, such as ``metadata``, is the caller's text and left out.
+    """
+    if not location or not NAME.fullmatch(str(location[0])):
+        return None
+    place = str(location[0])
+    for before, part in pairwise(location):
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif isinstance(before, int) and NAME.fullmatch(part):
+            place += f".{part}"
+        else:
+            break
+    return place

@@ -129,9 +129,11 @@ async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> Non
         ({"system": -1}, "system"),
         ({"system": 1001}, "system"),
         ({"system": True}, "system"),
-        ({"users": [{"key": "app"}]}, "users"),
+        ({"users": [{"key": "app"}]}, "users[0].user_id"),
         ({"users": [{"key": "nobody", "user_id": "x", "concurrency": 1}]}, "users"),
-        ({"users": [{"key": "a:b", "user_id": "x", "concurrency": 1}]}, "users"),
+        ({"users": [{"key": "a:b", "user_id": "x", "concurrency": 1}]}, "users[0].key"),
+        ({"users": ["app"]}, "users[0]"),
+        ({"users": [{"key": "app", "user_id": "x", "concurrency": 1}] * 21}, "users"),
         ({"circuit": 1}, "circuit"),
     ],
 )

@@ -64,6 +64,19 @@ async def test_wrong_credentials_get_401_before_the_store_is_touched(
     assert valkey_world.server.bill().calls == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"input": "a lighthouse"}, "must be an object"),
+        ({"metadata": {str(n): "x" for n in range(21)}}, "may have at most 20 entries"),
+    ],
+)
+async def test_a_refusal_says_object_and_entries(valkey_world: World, change: dict[str, Any], detail: str) -> None:
+    async with http_client(**AUTH) as client:
+        answer = await client.post("/api/submit", json=BODY | change)
+    assert problem(answer, 422, "invalid_request")["detail"] == detail
+
+
 BAD_BODIES: list[tuple[str, Any, str | None]] = [
     ("an unknown field", {**BODY, "colour": "red"}, "colour"),
     ("no model", {k: v for k, v in BODY.items() if k != "model"}, "model"),

@@ -197,7 +197,8 @@ async def test_the_same_key_and_body_make_the_same_batch(world: World, client: h
         ({"queue": "nowhere"}, "queue"),
         ({"provider": "unknown"}, "provider"),
         ({"policy": "some"}, "policy"),
-        ({"jobs": [{"input": {}, "extra": 1}]}, "jobs"),
+        ({"jobs": [{"input": {}, "extra": 1}]}, "jobs[0].extra"),
+        ({"jobs": [{"input": {}}, {"input": {}, "metadata": {"a": 1}}]}, "jobs[1].metadata"),
         ({"hook_url": "http://10.0.0.1/"}, "hook_url"),
     ],
 )
