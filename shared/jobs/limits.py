@@ -13,9 +13,8 @@ from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, PauseReason, ProviderLimit
-from shared.errors import InvalidRequest
 from shared.jobqueue import Controls, ProviderPause
-from shared.jobs.request import Id
+from shared.jobs.request import Id, unknown
 from shared.log import log
 
 Concurrency = Annotated[int, Field(ge=0, le=1000)]
@@ -75,7 +74,7 @@ class Limits:
             ("users", "API key", limited, tuple(self._settings.callers)),
         ):
             if not set(names) <= set(known):
-                raise InvalidRequest(f"There is no such {kind}. There are: {', '.join(known)}.", field=field)
+                raise unknown(kind, known, field=field)
 
     def shown(self, gates: dict[str, int], pauses: Sequence[ProviderPause]) -> LimitsDocument:
         """Returns each limit in force and the configured one, the paused providers, and the open circuits."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any
 from unicodedata import bidirectional, category
 
@@ -62,13 +62,18 @@ def new_incarnation() -> str:
     return secrets.token_hex(8)
 
 
+def unknown(kind: str, known: Iterable[str], *, field: str) -> InvalidRequest:
+    """Returns the error for a name of this kind that the deployment does not have, with those that it has."""
+    return InvalidRequest(f"There is no such {kind}. There are: {', '.join(known)}.", field=field)
+
+
 def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
     """Returns the queue; InvalidRequest if this deployment does not have the queue or the provider."""
     found = next((q for q in settings.queue_list if q.name == queue), None)
     if found is None:
-        raise InvalidRequest("There is no such queue.", field="queue")
+        raise unknown("queue", (q.name for q in settings.queue_list), field="queue")
     if provider is not None and provider not in settings.provider_names:
-        raise InvalidRequest("There is no such provider.", field="provider")
+        raise unknown("provider", settings.provider_names, field="provider")
     return found
 
 
