@@ -85,7 +85,10 @@ class ProviderSettings(HostingSettings, QueueSettings):
 
     @property
     def replicate_webhook_secrets(self) -> tuple[str, ...]:
-        return tuple(part.strip() for part in text_of(self.replicate_webhook_secret).split(",") if part.strip())
+        text = text_of(self.replicate_webhook_secret)
+        if self.is_development and placeholder_in(text):
+            return ()  # of a copied .env.example
+        return tuple(part.strip() for part in text.split(",") if part.strip())
 
     @property
     def webhooks_wanted(self) -> bool:

@@ -182,6 +182,17 @@ def test_each_caution_is_a_line_of_the_log_and_shows_no_value(tmp_path: Path) ->
     assert "CANARY" not in ran.stdout and "OPERATOR_TOKEN" in lines[1]["consequence"]
 
 
+def test_development_starts_with_the_examples_webhook_secret_and_uses_none(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("REPLICATE_WEBHOOK_SECRET=<whsec_..., from GET https://api.replicate.com/v1>\n")
+    environment.setenv("SLUICE_ENV", "development")
+    environment.delenv("REPLICATE_WEBHOOK_SECRET")
+    loaded = load_settings()
+    assert loaded.replicate_webhook_secrets == ()
+    assert "REPLICATE_WEBHOOK_SECRET" in cautions(loaded)[0].consequence
+
+
 def test_a_copied_example_names_its_placeholders(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text((ROOT / ".env.example").read_text())
     for name in GOOD:
