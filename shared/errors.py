@@ -126,10 +126,7 @@ class LinkRefused(FixedProblem):
     code = "link_refused"
     http_status = 403
     title = "The link is not valid"
-    reason = (
-        "The link is not valid for this request, or it has expired. "
-        "An upload must have the size and the Content-Type that were announced for it."
-    )
+    reason = "The link is not valid here, has expired, or was made for another size or Content-Type of an upload."
 
 
 class RangeRefused(Problem):
