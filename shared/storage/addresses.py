@@ -24,13 +24,17 @@ ENDS = (
     r"\s\"'<>`\\{}|^\u00ab\u00bb\u2018\u2019\u201c\u201d"
     r"\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
-INSIDE = rf"https?:(?:\\?/){{2}}(?:[^,;{ENDS}]++|[,;]++(?!https?:)|\\/|\\u00(?:26|2[bB]|3[dD]))++"
-NEXT = r"[,;]https?:"
+# An apostrophe between letters is a part of a name.
+INSIDE = (
+    rf"(?i:https?):(?:\\?/){{2}}(?:[^,;{ENDS}]++|(?<=[a-zA-Z0-9])'(?=[a-zA-Z0-9])|[,;]++(?!(?i:https?):)"
+    r"|\\/|\\u00(?:26|2[bB]|3[dD]))++"
+)
+NEXT = r"(?i)[,;]https?:"
 MAX_BRACKETED = 10_000  # characters; a longer URL is no file's, so its brackets are not counted
 # RFC 2397. As a part of a text, only what base64 can hold is sure to belong to it.
-DATA = r"data:[a-zA-Z0-9.+-]{1,99}/[a-zA-Z0-9.+-]{1,99}(?:;[a-zA-Z0-9-]{1,99}=[^;,\"\s]{0,99}){0,9}(;base64)?,"
+DATA = r"(?i:data):[a-zA-Z0-9.+-]{1,99}/[a-zA-Z0-9.+-]{1,99}(?:;[a-zA-Z0-9-]{1,99}(?:=[^;,\"\s]{0,99})?){0,9},"
 DATA_INSIDE = (
-    r"data:[a-zA-Z0-9.+-]{1,99}\\?/[a-zA-Z0-9.+-]{1,99};base64,"
+    r"(?i:data):[a-zA-Z0-9.+-]{1,99}\\?/[a-zA-Z0-9.+-]{1,99};(?i:base64),"
     r"[A-Za-z0-9+/=_-]++(?:(?:\\/|\\u002[bB])[A-Za-z0-9+/=_-]*+)*+"
 )
 WRITTEN = (("\\/", "/"), ("\\u0026", "&"), ("\\u002b", "+"), ("\\u002B", "+"), ("\\u003d", "="), ("\\u003D", "="),
@@ -49,15 +53,18 @@ class Address:
 
 
 def addresses_in(text: str) -> list[Address]:
-    """Returns the http, https and data URLs in a text, in their order; they do not overlap."""
+    """Returns the http, https and data URLs in a text, in their order; they do not overlap.
+
+    Their schemes are in small letters, as the text may not have them.
+    """
     whole = text.strip()
     start = text.find(whole)
-    if _is_one_url(whole) or (whole.startswith("data:") and _pattern(DATA).match(whole)):
-        return [Address(start, start + len(whole), whole)]
+    if _is_one_url(whole) or (whole[:5].lower() == "data:" and _pattern(DATA).match(whole)):
+        return [Address(start, start + len(whole), _with_small_scheme(whole))]
     found = []
     if "://" in text or ":\\/\\/" in text:
         found += [_address(match.start(), match.group()) for match in _pattern(INSIDE).finditer(text)]
-    if "data:" in text:
+    if has_data(text):
         found += [
             Address(match.start(), match.end(), _unwritten(match.group()))
             for match in _pattern(DATA_INSIDE).finditer(text)
@@ -65,6 +72,11 @@ def addresses_in(text: str) -> list[Address]:
     found.sort(key=lambda address: address.start)
     # A URL may have a data URI among its parameters.
     return [address for n, address in enumerate(found) if n == 0 or address.start >= found[n - 1].end]
+
+
+def has_data(text: str) -> bool:
+    """Whether a text may have a ``data:`` URI."""
+    return "data:" in text or _pattern("(?i)data:").search(text) is not None
 
 
 def replaced(text: str, by: Callable[[str], str | None]) -> str:
@@ -123,7 +135,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def _is_one_url(text: str) -> bool:
     """Whether the text is one URL. One with spaces is, if only its end is that of a media file."""
-    if not text.startswith(("https://", "http://")) or _pattern(NEXT).search(text):
+    if not text[:8].lower().startswith(("https://", "http://")) or _pattern(NEXT).search(text):
         return False
     words = text.split()
     if len(words) == 1:
@@ -153,4 +165,9 @@ def _end_of(written: str) -> int:
 def _unwritten(url: str) -> str:
     for written, sign in WRITTEN:
         url = url.replace(written, sign)
-    return url
+    return _with_small_scheme(url)
+
+
+def _with_small_scheme(url: str) -> str:
+    scheme = url[: url.find(":")]
+    return url if scheme.islower() else scheme.lower() + url[len(scheme) :]  # a data URI may be long

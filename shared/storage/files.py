@@ -12,7 +12,7 @@ from shared.config.settings import Settings
 from shared.frozen import dataclass
 from shared.json_value import Json
 from shared.log import log
-from shared.storage.addresses import addresses_in, is_media, texts_in
+from shared.storage.addresses import addresses_in, has_data, is_media, texts_in
 
 MAX_FILES = 50  # of one job that are copied
 MAX_LISTED = 1000  # of one job
@@ -82,7 +82,7 @@ class Staged:
 
 def data_uris_in(output: Json) -> list[str]:
     """Returns the distinct ``data:`` URIs in an output, at most MAX_FILES; the others stay in it."""
-    found = (address.url for text in texts_in(output) if "data:" in text for address in addresses_in(text))
+    found = (address.url for text in texts_in(output) if has_data(text) for address in addresses_in(text))
     return list(dict.fromkeys(url for url in found if url.startswith("data:")))[:MAX_FILES]
 
 

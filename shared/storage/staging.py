@@ -63,7 +63,7 @@ async def stage(output: Json, uris: Sequence[str], bucket: Bucket, folder: str, 
 def pieces_of(uri: str) -> Iterator[bytes]:
     """Yields the content of a ``data:`` URI; raises ValueError if it cannot be decoded."""
     head, at = uri[: uri.index(",")], uri.index(",") + 1
-    if not head.endswith(";base64"):
+    if not head.lower().endswith(";base64"):
         yield unquote_to_bytes(uri[at:])
         return
     if "%" in uri:

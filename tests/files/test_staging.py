@@ -49,6 +49,20 @@ async def test_a_data_uri_becomes_a_stored_file(world: World) -> None:
     assert await all_keys(world) == []
 
 
+@pytest.mark.parametrize(
+    ("written", "data"),
+    [
+        ("DATA:image/PNG;BASE64,AAEC", b"\0\1\2"),
+        ("data:image/png;BASE64,AAEC", b"\0\1\2"),
+        ("data:image/svg+xml;utf8,<svg%20/>", b"<svg />"),
+        ("data:image/svg+xml;charset=utf-8;utf8,<svg/>", b"<svg/>"),
+    ],
+)
+def test_a_data_uri_may_be_written_as_browsers_read_it(written: str, data: bytes) -> None:
+    (found,) = data_uris_in({"a": [written]})
+    assert b"".join(pieces_of(found)) == data
+
+
 async def test_a_film_of_more_than_an_output_may_have_is_no_failure(world: World) -> None:
     data = secrets.token_bytes(5_000_000)
     job_id = await ended(world, [uri(data), "https://replicate.delivery/none"])
