@@ -81,10 +81,17 @@ def _application(request: Request, settings: Settings) -> str:
     if scheme.lower() == "basic":
         # A browser sends what it remembers of a person, to any page that asks: a form or a picture of another site.
         if request.headers.get("sec-fetch-site", "").lower() == "cross-site":  # mutant: cross site
-            raise CrossSite
+            if not _follows_a_link(request):
+                raise CrossSite
         name, _, key = _decoded(credentials.strip()).partition(":")
         return _owner_of_key(key, name, settings)
     raise Unauthenticated("Send an API key as Bearer token, or its name and the key by HTTP Basic.")
+
+
+def _follows_a_link(request: Request) -> bool:
+    """Whether a person opens the address as a page: it changes nothing, and the other site cannot read the answer."""
+    mode, place = (request.headers.get(f"sec-fetch-{name}", "").lower() for name in ("mode", "dest"))
+    return request.method in ("GET", "HEAD") and mode == "navigate" and place == "document"
 
 
 def _owner_of_key(key: str, claimed_name: str | None, settings: Settings) -> str:

@@ -111,6 +111,11 @@ async def test_a_page_of_another_site_cannot_use_what_a_browser_remembers(
             assert is_cross == is_refused and answer.status_code != 401, path
         answer = await client.request(operation.method, path, headers=AUTH | {"Sec-Fetch-Site": "cross-site"})
         assert answer.status_code not in (401, 403)
+        for mode, place in (("navigate", "document"), ("navigate", "iframe"), ("no-cors", "image"), ("cors", "empty")):
+            fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": place}
+            answer = await client.request(operation.method, path, headers=BASIC | fetched)
+            is_link = operation.method == "GET" and place == "document"
+            assert (answer.status_code == 403) == (not is_link), (path, mode, place)
 
 
 OUTPUTS = {
