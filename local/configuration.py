@@ -8,6 +8,7 @@ from pathlib import Path
 
 DATA_DIR = Path(".sluice")
 MAX_PORT = 65_535
+MAX_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Configuration:
         default=os.environ.get("SLUICE_TICK") or "5",
         help="seconds between two ticks (default: $SLUICE_TICK, else 5)",
     )
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help=f"keep data here (default: {DATA_DIR})")
+    parser.add_argument("--data-dir", type=folder, default=str(DATA_DIR), help=f"keep data here (default: {DATA_DIR})")
     parser.add_argument("--fresh", "--ephemeral", action="store_true", help="start empty and keep nothing")
     parser.add_argument("--memory", action="store_true", help="keep jobs in the functions' process, without a store")
     return Configuration(**vars(parser.parse_args(arguments)))
@@ -70,6 +71,14 @@ def port_number(text: str) -> int:
 def seconds(text: str) -> float:
     """Returns the duration that the text names."""
     duration = float(text)
-    if not duration > 0:
-        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    if not 0 < duration <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be more than 0 seconds, and at most {MAX_SECONDS}")
     return duration
+
+
+def folder(text: str) -> Path:
+    """Returns the path that the text names, where a folder is or can be made."""
+    path = Path(text)
+    if any(part.exists() and not part.is_dir() for part in (path, *path.parents)):
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
+    return path

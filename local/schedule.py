@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import httpx
 
+from local.configuration import seconds
+
 TOKEN_VARIABLE = "QUEUE_PROCESSOR_TOKEN"
 TIMEOUT_SECONDS = 75.0  # longer than a function lives
 WORTH_A_LINE = ("started", "looked_at", "missing", "failed")
@@ -19,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Ticks until SIGINT or SIGTERM and returns 0; returns 2 without a token."""
     parser = argparse.ArgumentParser(prog="python -m local.schedule", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the functions are")
-    parser.add_argument("--period", type=float, default=5.0, help="seconds between two ticks (default: 5)")
+    parser.add_argument("--period", type=seconds, default="5", help="seconds between two ticks (default: 5)")
     chosen = parser.parse_args(arguments)
     token = os.environ.get(TOKEN_VARIABLE)
     if not token:

@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from local.configuration import DATA_DIR, Configuration
+from local.configuration import DATA_DIR, Configuration, folder
 from local.demo.cost import cost, start_bill
 from local.demo.display import ROOMY, LiveTable, PlainLines
 from local.demo.following import FollowedJob, Follower
@@ -32,7 +32,7 @@ class DemoFailed(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 if all five jobs completed and their files can be played, else 1; 130 after an interruption."""
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help=f"keep files here (default: {DATA_DIR})")
+    parser.add_argument("--data-dir", type=folder, default=str(DATA_DIR), help=f"keep files here (default: {DATA_DIR})")
     parser.add_argument("--memory", action="store_true", help="keep the jobs in memory: needs no Valkey")
     given = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.announcement import announcement
-from local.configuration import Configuration
+from local.configuration import Configuration, parse_arguments
 from local.environment import REAL_PREFIX, Environment, given_settings, local_secrets
 from local.ports import Urls
 from shared.config.storage import StorageSettings
@@ -126,3 +126,20 @@ def test_only_the_owner_can_read_the_file_of_local_secrets(tmp_path: Path) -> No
     assert local_secrets(file) == made
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert local_secrets(None) != made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--tick", "inf"], "must be more than 0 seconds, and at most 86400"),
+        (["--tick", "nan"], "must be more than 0 seconds, and at most 86400"),
+        (["--data-dir", __file__], "is not a folder"),
+        (["--data-dir", f"{__file__}/below"], "is not a folder"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_of_usage(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], fault: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(arguments)
+    assert fault in capsys.readouterr().err
