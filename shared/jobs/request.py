@@ -30,8 +30,9 @@ MODEL = re.compile(
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20
+CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories; the last two are line and paragraph separators
 OVERRIDES = ("LRO", "RLO")  # Unicode's bidirectional classes; reading.py refuses lone surrogates in any text
-LINE_BREAKS = "\n\r\t"
+LINE_BREAKS = "\n\r\t\v\f\x85"
 # Of a URL, for an owner: raises InvalidRequest for one that a hook must not have, and LookupFailed.
 HookCheck = Callable[[str, str], Awaitable[None]]
 
@@ -39,8 +40,8 @@ HookCheck = Callable[[str, str], Awaitable[None]]
 def _name(value: str) -> str:
     """Accepts what people write in any script: joiners, marks, emoji, and spaces of every kind and place."""
     # An override shows the text behind it backwards, so that one id looks like another.
-    if any(category(c) == "Cc" or bidirectional(c) in OVERRIDES for c in value):  # mutant: characters of a name
-        raise ValueError("must not hold control characters or direction overrides")
+    if any(category(c) in CONTROLS or bidirectional(c) in OVERRIDES for c in value):  # mutant: characters of a name
+        raise ValueError("must not hold control characters, line breaks or direction overrides")
     return value
 
 
