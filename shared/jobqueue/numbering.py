@@ -36,6 +36,7 @@ class NumberedStore:
         self._names = [queue.name for queue in settings.queue_list]
         self._key = Keys(settings.prefix).queue_names
         self._is_checked = len(self._names) == BUILT_IN
+        self._is_reported = False
 
     async def execute(self, *command: str) -> Any:
         """Raises QueuesMoved besides what the store raises."""
@@ -51,7 +52,9 @@ class NumberedStore:
         known = [name for name in stored if name]
         # A deployment before the last one may know fewer queues, while both serve.
         if any(ours != theirs for ours, theirs in zip(self._names, known, strict=False)):  # mutant: moved queues
-            log.error("queues_moved", stored=known, configured=self._names)
+            if not self._is_reported:  # each call is refused; one line of a process is enough
+                self._is_reported = True
+                log.error("queues_moved", stored=known, configured=self._names)
             raise QueuesMoved(known)
         if len(self._names) > len(known):
             await self._note()

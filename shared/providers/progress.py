@@ -22,7 +22,7 @@ WORDS = r"progress|complete[d]?|done|finished|rendering|rendered|generating|samp
 FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
-        rf"(?:[^|%]{{0,80}}[\s:])?{PERCENT}\|.*",
+        rf"(?:[^|%]{{0,80}}[\s:])?{PERCENT}\|[^|]{{0,200}}\|.*",
         rf"(?:[^|%\[(]{{0,80}}\s)?(?:{BAR})\s*{PERCENT}.*",
         rf"(?:[^|%]{{0,80}}\s)?{PERCENT}\s*(?:{BAR}).*",
         rf"(?:[^%]{{0,60}}\b)?(?:{WORDS})\s*[:=]?\s*\(?{PERCENT}\W*",

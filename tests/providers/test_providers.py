@@ -189,6 +189,7 @@ def test_a_body_without_a_prediction_is_refused(body: Any) -> None:
         ("Video generation 12% complete", 12),
         ("88%", 88),
         (" 42%|████▏     | 21/50\nGPU memory 45% used", 42),
+        (" 42%|████▏     | 21/50\ndiscount 20%|off", 42),
         ("GPU memory 45% used", None),
         ("GPU utilization: 97%", None),
         ("using 90% quality", None),
