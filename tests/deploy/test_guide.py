@@ -107,7 +107,7 @@ def test_the_button_asks_for_what_a_deployment_needs(monkeypatch: pytest.MonkeyP
     assert {"API_KEYS", "SIGNING_SECRET", "UPSTASH_REDIS_REST_URL"} <= needed
     integration = {"UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"}
     asked = button()["env"].split(",")
-    assert set(asked) == needed - integration | {"CRON_SECRET", "VERCEL_PYTHON_COMPILEALL"}
+    assert set(asked) == needed - integration | {"CRON_SECRET", "OPERATOR_TOKEN", "VERCEL_PYTHON_COMPILEALL"}
     assert len(asked) == len(set(asked))
     assert json.loads(button()["envDefaults"]) == {"VERCEL_PYTHON_COMPILEALL": "1"}
     (product,) = json.loads(button()["products"])
