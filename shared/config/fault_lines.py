@@ -18,6 +18,18 @@ FIELD = re.compile(r'field "(\w+)"')
 PART = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,23}")  # shorter than an API key that stands in the place of its name
 
 
+# In words, what a pattern says.
+FORMS = {
+    "queues": "names in small letters, with the jobs of each at once or without: render,upscale:2",
+    "providers": "names, separated by commas: replicate,wavespeed",
+    "provider_rates": "creates a minute by provider: replicate:300,wavespeed:5",
+    "provider_concurrency": "predictions at once by provider: replicate:20,wavespeed:3",
+    "tier_weights": "whole weights of 1 to 99 by tier: free:1,premium:2,pro:4",
+    "key_weights": "whole weights of 1 to 99 by API key: web:1,batch:2",
+    "queue_prefix": "at most 64 letters, digits and the signs : _ . -",
+}
+
+
 def lines_of(error: ValidationError) -> list[str]:
     """Returns a line for each fault; several for one that found several."""
     # The error named here is of a derived setting, while another one is faulty.
@@ -38,6 +50,8 @@ def _text(kind: str, message: str, location: tuple[int | str, ...]) -> list[str]
     name = str(location[0]) if location else ""
     if name in MEMBERS and kind == "extra_forbidden":
         return [f"is not known; known are {', '.join(MEMBERS[name].model_fields)}"]
+    if name in FORMS and kind == "string_pattern_mismatch":
+        return [f"must be {FORMS[name]}"]
     if name in MEMBERS and kind in ("dict_type", "model_type"):
         return [f"must be an object, such as {EXAMPLES[name]}"]
     return message.removeprefix("Value error, ").splitlines()

@@ -121,6 +121,9 @@ class ProviderSettings(HostingSettings, QueueSettings):
         is_named = any(line.startswith("REPLICATE_WEBHOOK_SECRET") for line in absent)
         problems = [*absent, *([] if is_named else self._faulty_secrets()), *self._faulty_limits()]
         problems += self._unreachable("replicate_base_url")
+        is_real = not self.is_development and not is_loopback_url(self.replicate_base_url)
+        if is_real and is_loopback_url(self.public_base_url or ""):
+            problems.append("PUBLIC_BASE_URL names this machine, where no webhook of a provider arrives")
         rates, limits = numbers_by_name(self.provider_rates), numbers_by_name(self.provider_concurrency)
         if not {*self.provider_names, *rates, *limits} <= set(NUMBERS) or len(REGISTRY) > MAX_PROVIDERS:
             problems.append(f"PROVIDERS, PROVIDER_RATES and PROVIDER_CONCURRENCY may name: {', '.join(NUMBERS)}")

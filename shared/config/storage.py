@@ -22,7 +22,7 @@ KNOWN_HOSTS = (
 # That may have a role's keys (AWS SDKs): this machine, ECS, and EKS Pod Identity
 ROLE_HOSTS = ("127.0.0.1", "localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")  # no top-level domain
-HOSTS = r"^([a-z0-9.-]+( *, *|$))*$"
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # Amazon S3, "Bucket naming rules"
 
 
 class StorageSettings(EnvironmentSettings):
@@ -48,8 +48,13 @@ class StorageSettings(EnvironmentSettings):
     storage_max_bytes: int = Field(5 * GIB, ge=1)  # of one file
     upload_max_bytes: int = Field(20 * 1024**2, ge=1)
     # Further hosts that providers' files may come from, each with its subdomains
-    result_hosts: str = Field("", pattern=HOSTS)
+    result_hosts: str = ""
     thumbnails: bool = True
+
+    @property
+    def result_host_names(self) -> tuple[str, ...]:
+        """The hosts of RESULT_HOSTS."""
+        return tuple(filter(None, (host.strip().lower() for host in self.result_hosts.split(","))))
 
     @property
     def storage_location(self) -> str | None:
@@ -81,18 +86,14 @@ class StorageSettings(EnvironmentSettings):
         return not any(self.storage_keys) and self.aws_container_credentials_full_uri is not None
 
     def faults(self) -> list[str]:
-        hosts = filter(None, (host.strip() for host in self.result_hosts.split(",")))
-        problems = [] if all(map(NAME.fullmatch, hosts)) else ["RESULT_HOSTS must name hosts, such as files.acme.dev"]
+        told = "RESULT_HOSTS must name hosts, such as files.acme.dev, without https:// and *; subdomains are included"
+        problems = [] if all(map(NAME.fullmatch, self.result_host_names)) else [told]
         return [*problems, *self._storage_faults(), *super().faults()]
 
     def _storage_faults(self) -> list[str]:
         if not self.storage_url:
             return []
-        problems, scheme = [], self.storage_scheme
-        if not scheme:
-            problems.append("STORAGE_URL must begin with s3:// or file:///")
-        if scheme == "s3" and not urlsplit(self.storage_url).netloc:
-            problems.append("STORAGE_URL names no bucket")
+        problems, scheme = self._faults_of_place(), self.storage_scheme
         if scheme == "s3":
             problems += self._key_faults()
         if scheme == "memory" and not self.is_development:
@@ -100,6 +101,22 @@ class StorageSettings(EnvironmentSettings):
         if scheme in ("file", "memory") and is_on_a_platform():
             problems.append("STORAGE_URL must be a bucket: a function's own disk ends with it")
         return [*problems, *self._endpoint_faults(), *self._unreachable("storage_endpoint", "storage_public_url")]
+
+    def _faults_of_place(self) -> list[str]:
+        """What is wrong with STORAGE_URL itself."""
+        parts = urlsplit(self.storage_url or "")
+        match self.storage_scheme:
+            case "":
+                return ["STORAGE_URL must begin with s3:// or file:///"]
+            case "s3" if not parts.netloc:
+                return ["STORAGE_URL names no bucket"]
+            case "s3" if not BUCKET.fullmatch(parts.netloc):
+                return ["STORAGE_URL: a bucket's name has 3 to 63 small letters, digits, dots and hyphens"]
+            case "file" if parts.netloc not in ("", "localhost"):
+                return ["STORAGE_URL needs three slashes: file:///folder"]
+            case "s3" | "file" if parts.query or parts.fragment:
+                return ["STORAGE_URL must end with a path, without ? and #"]
+        return []
 
     def _endpoint_faults(self) -> list[str]:
         """What is wrong with the endpoint: it is missing, another address, or holds the bucket too, as R2 shows it."""

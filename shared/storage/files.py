@@ -129,8 +129,7 @@ def _is_foreign_media(url: str) -> bool:
 
 def hosts_of(provider: str, settings: Settings) -> tuple[str, ...]:
     """Returns the hosts of a provider's files: its own, and those that RESULT_HOSTS adds."""
-    added = (host.strip() for host in settings.result_hosts.split(","))
-    return (*REGISTRY[NUMBERS[provider]].file_hosts, *filter(None, added))
+    return (*REGISTRY[NUMBERS[provider]].file_hosts, *settings.result_host_names)
 
 
 def is_of(url: str, hosts: tuple[str, ...], settings: Settings) -> bool:

@@ -96,9 +96,55 @@ def test_no_secret_of_the_deployment_is_an_api_key(environment: pytest.MonkeyPat
     assert faults(environment, **{name: KEY}) == [f"{name} and a key of API_KEYS must differ"]
 
 
-@pytest.mark.parametrize("hosts", ["com", "a.dev, com", ".", "a..dev", "10.0.0.1", "-a.dev", "https://a.dev"])
+@pytest.mark.parametrize("hosts", ["com", "a.dev, com", ".", "a..dev", "10.0.0.1", "https://a.dev", "*.a.dev"])
 def test_a_whole_top_domain_is_no_host_of_results(environment: pytest.MonkeyPatch, hosts: str) -> None:
     assert any("RESULT_HOSTS" in line for line in faults(environment, RESULT_HOSTS=hosts))
+
+
+@pytest.mark.parametrize("hosts", ["Files.Acme.dev", " files.acme.dev,, ", "files.acme.dev,"])
+def test_hosts_of_results_may_have_capitals_and_empty_entries(environment: pytest.MonkeyPatch, hosts: str) -> None:
+    environment.setenv("RESULT_HOSTS", hosts)
+    assert load_settings().result_host_names == ("files.acme.dev",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("QUEUES", "Render"),
+        ("PROVIDERS", "Replicate!"),
+        ("PROVIDER_RATES", "replicate=5"),
+        ("PROVIDER_CONCURRENCY", "mine"),
+        ("TIER_WEIGHTS", "gold:1"),
+        ("KEY_WEIGHTS", "web:0"),
+        ("QUEUE_PREFIX", "a b"),
+    ],
+)
+def test_a_form_is_told_in_words(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    (line,) = faults(environment, **{name: value})
+    assert line.startswith(f"{name}: must be ") and "pattern" not in line and value not in line
+
+
+def test_a_short_secret_is_one_line(environment: pytest.MonkeyPatch) -> None:
+    assert faults(environment, SIGNING_SECRET="x") == ["SIGNING_SECRET must have 16 characters or more"]
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000", "https://localhost", "https://127.0.0.1/x"])
+def test_no_webhook_arrives_at_this_machine(environment: pytest.MonkeyPatch, url: str) -> None:
+    told = "PUBLIC_BASE_URL names this machine, where no webhook of a provider arrives"
+    assert faults(environment, PUBLIC_BASE_URL=url) == [told]
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("s3://My_Bucket/p", "STORAGE_URL: a bucket's name has 3 to 63"),
+        ("s3://bucket/p?x=1", "STORAGE_URL must end with a path, without ? and #"),
+        ("file://tmp/x", "STORAGE_URL needs three slashes: file:///folder"),
+    ],
+)
+def test_the_place_of_files_is_checked(environment: pytest.MonkeyPatch, url: str, fault: str) -> None:
+    (line,) = faults(environment, **(BUCKET | {"STORAGE_URL": url}))
+    assert line.startswith(fault)
 
 
 @pytest.mark.parametrize("keys", [KEY, f"{KEY}:web", f"web:short, {KEY}", f"web:{KEY},{KEY}:"])

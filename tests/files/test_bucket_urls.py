@@ -131,7 +131,7 @@ def test_making_urls_loads_no_client(tmp_path: Path) -> None:
     text = (
         "import sys; from shared.config.settings import Settings; from shared.storage.bucket import Bucket;"
         "import shared.storage.copying;"
-        "s = Settings(sluice_env='test', use_redis_for_tasks=False, storage_url='s3://x', storage_access_key_id='a',"
+        "s = Settings(sluice_env='test', use_redis_for_tasks=False, storage_url='s3://xyz', storage_access_key_id='a',"
         "storage_secret_access_key='b'); Bucket(s).url('x', 0); Bucket(s).upload_url('x', 0, 'a/b', 1);"
         "print([m for m in ('obstore', 'filetype', 'httpx', 'av', 'PIL') if m in sys.modules])"
     )
