@@ -15,10 +15,19 @@ from shared.store.wire import Wire
 from shared.tls import tls_context
 
 TOO_MANY = 429
+REFUSING = (301, 302, 303, 307, 308, 401, 403, 404, 405, 410)  # with one of these no server has run a command
 
 
 class Trouble(Exception):
     """The answer's status says that the store, or what is in front of it, is in trouble; its error text, or ''."""
+
+
+class NotTheStore(Exception):
+    """Another server answered with this status, and has surely run nothing."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class HttpClient(Protocol):
@@ -63,18 +72,25 @@ class Checked:
         self._client = client
 
     async def post(self, url: str, *, headers: Mapping[str, str], json: Any) -> Any:
-        """Raises Trouble."""
+        """Raises Trouble and NotTheStore."""
         answer = await self._client.post(url, headers=headers, json=json)
+        if answer.status_code in REFUSING and not _error_in(answer):
+            raise NotTheStore(answer.status_code)
         if answer.status_code < 500 and answer.status_code != TOO_MANY:  # mutant: status
             return answer
-        try:
-            text = answer.json()["error"]
-        except (ValueError, KeyError, TypeError):
-            text = ""
-        raise Trouble(text if isinstance(text, str) else "")
+        raise Trouble(_error_in(answer))
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _error_in(answer: Any) -> str:
+    """Returns the error text of an answer; '' without one."""
+    try:
+        text = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return text if isinstance(text, str) else ""
 
 
 def open_client(settings: Settings) -> Client:

@@ -8,6 +8,7 @@ the one repeat.
 import asyncio
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from upstash_redis.errors import UpstashError
@@ -16,7 +17,7 @@ from shared.config.settings import Settings
 from shared.connection import trouble_of
 from shared.errors import StoreError, StoreScriptError, StoreUnavailable, StoreUncertain
 from shared.log import log
-from shared.store.client import Trouble, open_client
+from shared.store.client import NotTheStore, Trouble, open_client
 from shared.store.connection import AnswerLost
 from shared.store.refusals import StoreInterrupted, classify
 from shared.store.scripts import Scripts
@@ -92,6 +93,11 @@ class RestStore:
         except NEVER_SENT as error:
             unreached = StoreUnavailable()
             unreached.trouble = trouble_of(error, self._url)
+            raise unreached from None
+        except NotTheStore as error:
+            unreached = StoreUnavailable()
+            host = urlsplit(self._url).hostname
+            unreached.trouble = f"{host} answered {error.status} and is no Upstash REST API"
             raise unreached from None
         except UpstashError as error:
             raise classify(str(error)) from None

@@ -15,6 +15,7 @@ from shared.store import open_store
 from shared.store.refusals import StoreInterrupted, classify
 from shared.store.rest import RestStore
 from tests.logs import all_logs
+from tests.receiver import receiver
 from tests.world import AUTH, PROCESSOR, World, http_client, settings_for
 
 FAST = {"store_connect_timeout": 0.3, "store_try_timeout": 0.4, "store_total_timeout": 1.0}
@@ -370,3 +371,19 @@ async def test_memory_mode_reports_a_failing_command(clock: ManualClock) -> None
     with pytest.raises(StoreScriptError):
         await store.execute("EVAL", "return redis.call('INCR', KEYS[1], 'x', 'y')", "1", "k")
     await store.close()
+
+
+@pytest.mark.parametrize("is_httpx", [False, True])
+@pytest.mark.parametrize("status", [301, 401, 403, 404])
+async def test_another_server_at_the_stores_address_is_named_and_has_run_nothing(status: int, is_httpx: bool) -> None:
+    async with receiver() as other:
+        other.answers = lambda request: (status, {"Content-Type": "text/html"}, b"<h1>Another server</h1>")
+        client = {"store_client": "httpx"} if is_httpx else {}
+        given = {"upstash_redis_rest_url": other.url(), "upstash_redis_rest_token": "a-token-of-tests"}
+        store = RestStore(settings_for(None, use_redis_for_tasks=True, **given, **client))
+        with all_logs() as logs, pytest.raises(StoreUnavailable) as refused:
+            await store.execute("PING")
+        await store.close()
+    assert refused.value.trouble == f"127.0.0.1 answered {status} and is no Upstash REST API"
+    assert [line["trouble"] for line in logs if line["event"] == "store_failed"] == [refused.value.trouble]
+    assert len(other.received) == 1
