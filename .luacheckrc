@@ -52,6 +52,15 @@ local function before(name)
   return libraries
 end
 
+-- The verbs that a file calls as functions.
+local function called_by(name)
+  local verbs = {}
+  for line in lines_of(name) do
+    for verb in (line:match('^%-%- Calls: (.*)$') or ''):gmatch('[%w_]+') do verbs[#verbs + 1] = verb end
+  end
+  return verbs
+end
+
 for file in require('lfs').dir(SCRIPTS) do
   local name = file:match('^(.*)%.lua$')
   if name then
@@ -59,6 +68,7 @@ for file in require('lfs').dir(SCRIPTS) do
     for _, library in ipairs(before(name)) do
       for _, given in ipairs(given_by(library)) do table.insert(options.read_globals, given) end
     end
+    for _, verb in ipairs(called_by(name)) do table.insert(options.read_globals, verb) end
     files[SCRIPTS .. file] = options
   end
 end

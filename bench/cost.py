@@ -23,7 +23,7 @@ from shared.config.settings import Settings
 
 DESIGN = ROOT / "DESIGN.md"
 ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
-QUEUED = "queued job: submit, claim, record, complete, one poll"
+QUEUED = "queued job: submit, end that starts the next, record, one poll"
 AT_ONCE = "job started at submit: submit, record, complete, one poll"
 PLAIN_END = "end of a job without files and hook"
 SWEEP_EVERY = 900  # s; as in shared/dispatch/tick.py

@@ -34,7 +34,9 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         job_id, attempt, incarnation = _addressee(request, provider, sluice.settings)
         body = await _signed_body(request, provider, sluice)
         prediction = _prediction(body, provider, sluice)
-        ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction, incarnation=incarnation)
+        # The call that ends the job claims the next ones too.
+        want = sluice.dispatcher.want(call.budget)
+        ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction, incarnation=incarnation, want=want)
         sluice.statuses.forget(job_id, ended=ended.is_over)
         if not ended.is_known:
             log.error(
@@ -42,7 +44,7 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
             )
         if ended.makes_room:
             # At the same time, the scope stores this job's files and notifies its owner: neither waits for the other.
-            await sluice.dispatcher.run(call.budget)
+            await sluice.dispatcher.run(call.budget, claimed=ended.claimed)
     # The replies of finish and fail, and that of a run that goes on.
     answer: AppliedWebhook = {"result": cast(WebhookWord, ended.word)}
     return JSONResponse(answer)

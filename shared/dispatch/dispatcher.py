@@ -15,7 +15,7 @@ from shared.config.timing import SUBMIT_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
 from shared.dispatch.reconciler import Reconciler
-from shared.jobqueue import Claimed, JobQueue, Overdue
+from shared.jobqueue import Claim, Claimed, JobQueue, Overdue
 from shared.json_value import read_object
 from shared.log import log
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
@@ -65,17 +65,26 @@ class Dispatcher:
         self._durations = durations
         self._settings = settings
         self._clock = clock
+        self._most = min(MAX_AT_ONCE, settings.max_concurrent_tasks)
 
-    async def run(self, budget: Budget, *, tick: bool = False, max_rounds: int = MAX_ROUNDS) -> Report:
+    def want(self, budget: Budget) -> int:
+        """How many jobs a claim may bring at once; 0 if the budget forbids another submission."""
+        return self._most if budget.allows_submission(self._settings) else 0
+
+    async def run(
+        self, budget: Budget, *, tick: bool = False, max_rounds: int = MAX_ROUNDS, claimed: Claim | None = None
+    ) -> Report:
         """Claims and starts jobs, in rounds, until no job can move or the budget forbids another submission.
 
+        The first round has what the caller has ``claimed`` already, if anything: these jobs are its own to start.
         Another round follows only if the last one freed a slot or claimed all it asked for, so an idle run is one call.
         No round follows after a provider has refused to accept more.
         """
         report = Report()
-        want = min(MAX_AT_ONCE, self._settings.max_concurrent_tasks)
-        while report.rounds < max_rounds and not report.throttled and budget.allows_submission(self._settings):
-            claim = await self._queue.claim(want, tick=tick and report.rounds == 0)
+        while report.rounds < max_rounds and not report.throttled:
+            if claimed is None and not self.want(budget):
+                break
+            claim, claimed = claimed or await self._queue.claim(self._most, tick=tick and report.rounds == 0), None
             report.rounds += 1
             report.started += len(claim.started)
             report.looked_at += len(claim.overdue)
@@ -95,7 +104,7 @@ class Dispatcher:
                 await self._guarded(self._rehome(user, jobs), report, user=user)
             # A parked job leaves its slot to others, or its seat.
             report.has_made_room = bool(any(freed) or claim.parked or any(moved))
-            report.is_more = report.has_made_room or max(len(claim.started), len(claim.overdue)) >= want
+            report.is_more = report.has_made_room or max(len(claim.started), len(claim.overdue)) >= self._most
             if not report.is_more:
                 break
         return report

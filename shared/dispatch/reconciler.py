@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -61,9 +62,12 @@ class Reconciler:
         self._lease = timedelta(seconds=settings.lease)
 
     async def apply(
-        self, job_id: str, attempt: int, provider: str, prediction: Prediction, *, incarnation: str = ""
+        self, job_id: str, attempt: int, provider: str, prediction: Prediction, *, incarnation: str = "", want: int = 0
     ) -> Ended:
-        """Records a provider's report on an attempt's prediction; repeated and late reports change nothing."""
+        """Records a provider's report on an attempt's prediction; repeated and late reports change nothing.
+
+        With ``want``, the call that frees the slot claims up to so many jobs for the caller, who has to start them.
+        """
         match prediction.status:
             case "running":
                 return await self._run_goes_on(job_id, attempt, provider, prediction, incarnation)
@@ -79,13 +83,13 @@ class Reconciler:
                     incarnation=incarnation,
                 )
             case "canceled":
-                ended = await self._queue.finish(
-                    job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation
+                ended = await self._finish(
+                    job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation, want=want
                 )
             case "unreadable":
                 ended = await self._give_up(job_id, attempt, provider, prediction.id, incarnation)
             case "completed":
-                ended = await self._complete(job_id, attempt, provider, prediction, incarnation)
+                ended = await self._complete(job_id, attempt, provider, prediction, incarnation, want)
         log.info(
             "attempt_ended",
             job=job_id,
@@ -131,8 +135,34 @@ class Reconciler:
                 await self.cancel_prediction(provider, prediction.id, job_id)
         return Ended("running")
 
+    async def _finish(
+        self,
+        job_id: str,
+        attempt: int,
+        prediction_id: str,
+        outcome: str,
+        fields: Mapping[str, str],
+        *,
+        foreign: int = 0,
+        ended_at: int | None = None,
+        incarnation: str,
+        want: int,
+    ) -> Ended:
+        """Ends the job, and claims in the same call if the caller wants jobs.
+
+        With files inside the output the end has a moment of its own, at which no job can be claimed.
+        """
+        if want and ended_at is None:
+            return await self._queue.finish_and_claim(
+                job_id, attempt, prediction_id, outcome, fields, want=want, foreign=foreign, incarnation=incarnation
+            )
+        return await self._queue.finish(
+            job_id, attempt, prediction_id, outcome, fields,
+            foreign=foreign, ended_at=ended_at, incarnation=incarnation,
+        )  # fmt: skip
+
     async def _complete(
-        self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str
+        self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str, want: int
     ) -> Ended:
         if prediction.model and prediction.seconds is not None:
             self._durations.learn(prediction.model, prediction.seconds)
@@ -171,9 +201,9 @@ class Reconciler:
         foreign = sum(file["state"] == "foreign_host" for file in files)
         # With the time that names the folder of its files, so that a deletion finds them.
         ended_at = began if staged.files else None
-        ended = await self._queue.finish(
+        ended = await self._finish(
             job_id, attempt, prediction.id, "completed", fields,
-            foreign=foreign, ended_at=ended_at, incarnation=incarnation,
+            foreign=foreign, ended_at=ended_at, incarnation=incarnation, want=want,
         )  # fmt: skip
         if foreign and ended.word == "finished":
             hosts = sorted({urlsplit(file["url"]).hostname or "" for file in files})
@@ -299,8 +329,11 @@ class Reconciler:
             said = await self.cancel_prediction(provider, prediction_id, job.id) or said
         return await self.apply(job.id, job.attempt, provider, said, incarnation=job.incarnation)
 
-    async def ask(self, job: Overdue, timeout: float) -> Ended:
-        """Asks the provider about a running job and applies its answer; a silent provider changes nothing."""
+    async def ask(self, job: Overdue, timeout: float, want: int = 0) -> Ended:
+        """Asks the provider about a running job and applies its answer; a silent provider changes nothing.
+
+        ``want`` is as for ``apply``.
+        """
         provider, prediction = self._providers[job.provider], None
         listing, margin = REGISTRY[NUMBERS[job.provider]], self._settings.adoption_margin
         over_after = max(job.deadline, listing.run_limit) + margin
@@ -320,7 +353,9 @@ class Reconciler:
             return await self._overrun(job)
         if prediction is not None:
             self.webhooks.note_found(job, prediction)
-            return await self.apply(job.id, job.attempt, job.provider, prediction, incarnation=job.incarnation)
+            return await self.apply(
+                job.id, job.attempt, job.provider, prediction, incarnation=job.incarnation, want=want
+            )
         # Not a sure failure before its deadline: until then the prediction may exist and cost money.
         if ran_for < over_after:
             return NOTHING

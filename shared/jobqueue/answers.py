@@ -106,7 +106,7 @@ FORMS: dict[str, tuple[type[Reply], ...]] = {
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {
     "started": Claimed, "overdue": Overdue, "outlook": Outlook, "jobs": ListedJob, "letters": ListedLetter,
-    "lanes": LaneRows, "events": GivenUp, "pauses": ProviderPause,
+    "lanes": LaneRows, "events": GivenUp, "pauses": ProviderPause, "claimed": Claim,
 }  # fmt: skip
 
 

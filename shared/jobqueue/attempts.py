@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -14,6 +15,15 @@ MAX_RESCUES = 3  # a job whose adoption window has closed this often is poison
 MAX_ENTRY = 200  # characters of an attempt's error that its history keeps
 Proof = Literal["", "list", "operator"]
 Candidacy = Literal["marked", "named", "alike", "doubtful"]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Who claims: what a claim is recognised by when it is sent again. ``claimed_at`` in ms of this process' clock."""
+
+    token: str
+    mark: int
+    claimed_at: int
 
 
 class Attempts(Scripted):
@@ -66,8 +76,13 @@ class Attempts(Scripted):
         foreign: int = 0,
         ended_at: int | None = None,
         incarnation: str = "",
+        ticket: Ticket | None = None,
+        want: int = 0,
+        expects: bool = False,
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
+
+        With a ``ticket``, the same call claims ``want`` jobs if any wait; see JobQueue.finish_and_claim.
 
         With ``files`` among the fields, they are stored before the owner is notified. Those of ``foreign`` hosts are
         only counted: if there are any, there are no others. ``ended_at`` (ms) is now unless it is given.
@@ -86,6 +101,11 @@ class Attempts(Scripted):
             foreign=foreign,
             fields=fields,
             now=self._clock.now() if ended_at is None else ended_at,
+            want=want if ticket else None,
+            expects=expects,
+            token=ticket.token if ticket else None,
+            mark=ticket.mark if ticket else None,
+            is_tick=False,
         )
 
     async def fail(

@@ -2,6 +2,7 @@
 
     -- verb: what it does.
     -- With: library, library
+    -- Calls: verb
     -- KEYS: name, name
     -- ARGV: name: kind, name: kind?, name: kind...
     -- Returns: {word, name: kind} | {word}
@@ -50,6 +51,7 @@ class Header:
 
     promise: str
     libraries: tuple[str, ...]
+    calls: tuple[str, ...]
     keys: tuple[str, ...]
     arguments: tuple[Argument, ...]
     returns: Mapping[str, Form]  # by word
@@ -69,8 +71,12 @@ class Header:
         if any(argument.kind.is_rest for argument in arguments[:-1]):
             raise InvalidHeader(f"{verb}.lua has arguments behind a list of any length")
         rows = {match[1]: _form(verb, _said(lines, match[0])) for line in lines if (match := ROWS.match(line))}
-        promise, libraries = lines[0].removeprefix(f"-- {verb}: "), _listed(lines, "With")
-        return cls(promise, libraries, keys, arguments, _forms(verb, _said(lines, "-- Returns:")), rows)
+        promise, libraries, calls = (
+            lines[0].removeprefix(f"-- {verb}: "),
+            _listed(lines, "With"),
+            _listed(lines, "Calls"),
+        )
+        return cls(promise, libraries, calls, keys, arguments, _forms(verb, _said(lines, "-- Returns:")), rows)
 
 
 def _said(lines: list[str], beginning: str) -> str:

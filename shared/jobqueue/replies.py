@@ -161,7 +161,7 @@ class Ended(Reply):
     """What an attempt's end did. ``word`` is the script's, or ``running`` where the provider reports no end.
 
     ``other`` is a prediction to cancel at the provider. ``waiting`` says whether something could start in its place,
-    if the script looked.
+    if the script looked. ``claimed`` is what the same call has claimed, if the caller wanted that and jobs waited.
     """
 
     words = ("finished", "already", "stale", "replaced", "unknown", "delayed", "requeued", "waiting")
@@ -173,6 +173,7 @@ class Ended(Reply):
     due_at: int = 0
     adopt_until: int = 0
     follow: str = ""
+    claimed: Claim | None = None
 
     @property
     def is_over(self) -> bool:
@@ -189,7 +190,9 @@ class Ended(Reply):
 
     @property
     def makes_room(self) -> bool:
-        """Whether a job that waits may be able to start now."""
+        """Whether the caller has jobs to start, or one that waits may be able to."""
+        if self.claimed is not None:
+            return True
         return self.frees_slot if self.waiting is None else self.waiting
 
 

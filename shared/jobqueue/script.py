@@ -71,14 +71,23 @@ class Script:
 @functools.cache
 def script(verb: str) -> Script:
     """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
-    source = _file(verb).read_text(encoding="utf-8")
-    header = Header.of(verb, source)
-    body, numbers = without_comments(source), _Numbers(verb, header)
-    library = [*CONSTANTS, *(one for name in ("prelude", *header.libraries) for one in _library(_file(name)))]
-    # `rest.fields` becomes a call of this function.
-    used = [*words(body), "arguments_from"] if numbers.has_rest else words(body)
-    text = with_names_replaced("".join(one.text for one in needed(library, used)) + body, numbers)
+    header = Header.of(verb, _source(verb))
+    numbers = _Numbers(verb, header)
+    # A called verb is a function of its own: Lua allows one function 200 local names, and two verbs have more.
+    called = "".join(f"local function {name}()\n{_program(name)}end\n" for name in header.calls)
+    text = with_names_replaced(called + _program(verb), numbers)
     return Script(verb, without_indentation(text), header.keys, header.arguments, header.returns, header.rows)
+
+
+def _program(verb: str) -> str:
+    """What the verb does, behind what it uses of the libraries; with the names that it gives keys and arguments."""
+    source = _source(verb)
+    header, body = Header.of(verb, source), without_comments(source)
+    library = [*CONSTANTS, *(one for name in ("prelude", *header.libraries) for one in _library(_file(name)))]
+    used = words(body)
+    if any(argument.kind.is_rest for argument in header.arguments):
+        used |= {"arguments_from"}  # `rest.fields` becomes a call of this function
+    return "".join(one.text for one in needed(library, used)) + body
 
 
 @functools.cache
@@ -95,13 +104,16 @@ class _Numbers:
         self._places = {("key", name): f"KEYS[{n}]" for n, name in enumerate(header.keys, 1)}
         self._places |= {("arg", a.name): f"ARGV[{n}]" for n, a in arguments if not a.kind.is_rest}
         self._places |= {("rest", a.name): f"arguments_from({n})" for n, a in arguments if a.kind.is_rest}
-        self.has_rest = any(argument.kind.is_rest for argument in header.arguments)
 
     def __call__(self, table: str, name: str) -> str:
         place = self._places.get((table, name))
         if place is None:
             raise UnknownName(f"{self._verb}.lua uses {table}.{name}, which its header does not name")
         return place
+
+
+def _source(verb: str) -> str:
+    return _file(verb).read_text(encoding="utf-8")
 
 
 def _file(name: str) -> Path:

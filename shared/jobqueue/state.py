@@ -69,7 +69,7 @@ class JobState(StrEnum):
     SUBMITTING = (
         "submitting",
         "processing",
-        "claim, enqueue",
+        "claim, enqueue, finish (of another job, whose caller starts this one)",
         "record, adopt, finish, fail, snooze, rescue",
         "its lease lapses; then rescue puts it back or ends it, after two lists without it or its adoption window",
     )
@@ -100,7 +100,8 @@ class JobState(StrEnum):
 
 FIRST_STATES = frozenset({JobState.QUEUED, JobState.BACKLOG, JobState.SUBMITTING})
 MOVES: dict[JobState, frozenset[JobState]] = {
-    JobState.BACKLOG: frozenset({JobState.QUEUED, JobState.DONE}),
+    # An end that gives a job its seat may claim in the same call.
+    JobState.BACKLOG: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DELAYED, JobState.DONE}),
     JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.DELAYED, JobState.BACKLOG, JobState.DONE}),
     JobState.SUBMITTING: frozenset(
         {JobState.RUNNING, JobState.DELAYED, JobState.QUEUED, JobState.BACKLOG, JobState.DONE}

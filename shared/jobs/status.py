@@ -221,9 +221,9 @@ class Statuses:
         overdue = await self._queue.check(job.id, gap)
         if overdue is None:
             return False
-        ended = await self._reconciler.ask(overdue, ASK_TIMEOUT)
+        ended = await self._reconciler.ask(overdue, ASK_TIMEOUT, self._dispatcher.want(budget))
         if ended.makes_room:
-            await self._dispatcher.run(budget, max_rounds=1)
+            await self._dispatcher.run(budget, max_rounds=1, claimed=ended.claimed)
         return True
 
     async def _take_up(self, job: JobRecord, _: Budget) -> bool:

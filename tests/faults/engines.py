@@ -73,7 +73,7 @@ class _Loading:
         sets |= {f"{keys.root}{ARCHIVES}{user}": held for user, held in state.archives.items()}
         for key, scores in sets.items():
             if scores:
-                flat = [part for member, score in scores.items() for part in (f"{score:.0f}", member)]
+                flat = [part for member, score in scores.items() for part in (repr(score), member)]
                 await self.execute("ZADD", key, *flat)
         hashes = {keys.stats: state.stats}
         hashes |= {keys.job(job_id): fields for job_id, fields in state.jobs.items()}

@@ -6,6 +6,7 @@ from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
 from tests.model import outbox, unknown
 from tests.model.call import Call, hash_of
 from tests.model.circuits import count_failure
+from tests.model.claim import claim
 from tests.model.refusals import absolve, lift, refuse, settle, settle_late, settle_pause
 from tests.model.state import Job, Model, user_of
 from tests.model.users import end, release_held, reseat, yield_seats
@@ -46,7 +47,8 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
         return ["unknown"]
     recorded = job.get("prediction", "")
     if job["state"] == "done" and recorded == prediction:
-        return ["already", job["outcome"], model.waiting(now), job.get("other", "")]
+        waiting, claimed = _take_next(model, call, reply, is_expected=True)
+        return ["already", job["outcome"], waiting, job.get("other", ""), claimed]
     if job["state"] == "done":
         _count_double(model, job, prediction if outcome == job["outcome"] == "completed" else "")
         settle_late(model, job, attempt, now, True)
@@ -68,7 +70,16 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
     changes |= {"other": other} if other else {}
     follow = end(model, name, outcome, now, store_until, attempt == job["attempt"], **changes)
     _count_foreign(model, call)
-    return ["finished", outcome, model.waiting(now), other, follow]
+    waiting, claimed = _take_next(model, call, reply, is_expected=call["expects"] == "1")
+    return ["finished", outcome, waiting, other, follow, claimed]
+
+
+def _take_next(model: Model, call: Call, reply: Any, *, is_expected: bool) -> tuple[str, Any]:
+    """What the call that ended a job claims for its caller; and whether jobs wait that it has not taken."""
+    waiting = model.waiting(call.number("now"))
+    if not call["want"] or (not is_expected and waiting == "0"):
+        return waiting, []
+    return "0", claim(model, call, reply)
 
 
 def _count_foreign(model: Model, call: Call) -> None:

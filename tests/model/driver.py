@@ -240,7 +240,10 @@ class Driver(RuleBasedStateMachine):
         if not said.id:
             said = replace(said, id=self.prediction_of(job, attempt))
             self.states[said.id] = said
-        self.run(self.sluice.reconciler.apply(job, attempt, self.provider_of(job), said), caller)
+        want = len(self.held) % 3
+        ended = self.run(self.sluice.reconciler.apply(job, attempt, self.provider_of(job), said, want=want), caller)
+        if ended.claimed:
+            self.held += [Held(one.id, one.attempt, one.probe) for one in ended.claimed.started]
 
     def be_silent(self, is_silent: bool) -> None:
         for provider in self.providers.values():

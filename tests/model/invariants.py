@@ -115,7 +115,8 @@ def follow(verb: str, before: View, after: View, deployment: Deployment, unset: 
 
 def started(names: list[str], before: View, after: View, deployment: Deployment, time: int) -> None:
     """Each job that a call has started was allowed by the limits and gates in force."""
-    gates = {name: score + BAND for name, score in before.index.items() if score < 0}
+    # The end of a job may lift a gate in the same call.
+    gates = {name: score + BAND for name, score in before.index.items() if score < 0 and name in after.index}
     lanes = [int(score) // BAND for score in after.index.values() if 0 <= score < READY * BAND]
     taken = Counter(("q", queue_of(lane)) for lane in lanes) + Counter(("p", provider_of(lane)) for lane in lanes)
     for name in names:

@@ -65,7 +65,7 @@ class JudgedStore:
         (command, first), before, verb = self.sent[-1], self.previous, VERB_OF[self.sent[-1][0][1]]
         reply = await self._evaluate(command)
         # A claim that started nothing left no trace, so a repeat is a new claim; each claim of the outbox is new too.
-        if verb != "outbox_claim" and (verb != "claim" or first[0]):
+        if verb != "outbox_claim" and not claims_anew(Call.of(command), first):
             assert self.previous == before, f"a repeated {verb} changed something"
             assert same_news(verb, without_follow(verb, first), reply), f"a repeated {verb}: {reply} after {first}"
         return reply
@@ -99,7 +99,7 @@ class JudgedStore:
         if call.verb == "enqueue" and reply[0] == "started":
             begun = [(call["id"], 1)]
         else:
-            begun = [(row[0], int(row[1])) for row in reply[0]] if call.verb == "claim" else []
+            begun = [(row[0], int(row[1])) for row in started_by(call, reply)]
         for name, attempt in begun:
             assert self.starts.setdefault(self.submission(name, attempt), call["token"]) == call["token"], (
                 f"attempt {attempt} of {name} was handed out twice"
@@ -177,11 +177,33 @@ FOLLOW_AT = {
 WITH_FOLLOW = ("canceled", "recorded", "adopted", "finished", "kept")
 
 
+def started_by(call: Call, reply: Any) -> list[Any]:
+    """The jobs that a claim has started, or an end in the same call."""
+    match call.verb:
+        case "claim":
+            return list(reply[0])
+        case "finish" if reply[0] in ("finished", "already") and reply[-1]:
+            return list(reply[-1][0])
+        case _:
+            return []
+
+
+def claims_anew(call: Call, reply: Any) -> bool:
+    """Whether a repeat of the call is a new claim, since the first one has started nothing."""
+    may_claim = call.verb == "claim" or (call.verb == "finish" and call["want"] != "" and len(reply) > 1)
+    return may_claim and not started_by(call, reply)
+
+
 def without_follow(verb: str, reply: Any) -> Any:
     """The reply without the follow-ups for its caller: a caller that misses them loses only time."""
     if verb in FOLLOW_AT and reply[0] in WITH_FOLLOW:
         return [part for n, part in enumerate(reply) if n != FOLLOW_AT[verb]]
     return reply
+
+
+def same_start(first: Any, again: Any) -> bool:
+    """Whether a repeat has the same jobs for its caller."""
+    return bool(sorted(first[0]) == sorted(again[0])) if first else not again
 
 
 def same_news(verb: str, first: Any, again: Any) -> bool:
@@ -199,7 +221,7 @@ def same_news(verb: str, first: Any, again: Any) -> bool:
         case "enqueue" | "rehome":
             return bool(first[0] == again[0])  # the position, or how many came back, is said once
         case "finish" if first[0] == "finished":
-            return bool(again == ["already", *first[1:]])
+            return bool(again[:4] == ["already", *first[1:4]] and same_start(first[-1], again[-1]))
         case "delete" if first[0] == "deleted":
             return bool(again == ["not_found"])
         case _:

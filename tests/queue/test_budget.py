@@ -82,9 +82,29 @@ async def test_a_queued_job_costs_what_the_table_says(queued: Bench) -> None:
     await queued.poll(job_id)
     counted["poll from the cache"] = queued.count()
     total = tuple(sum(parts) for parts in zip(*counted.values(), strict=True))
-    counted["queued job: submit, claim, record, complete, one poll"] = total
+    counted["queued job that a tick starts: submit, claim, record, complete, one poll"] = total
     assert counted == {name: COSTS[name] for name in counted}
     assert total <= (5, 28)
+
+
+async def test_a_queued_job_that_the_end_of_another_starts_costs_what_the_table_says(valkey: RunningServer) -> None:
+    changes: dict[str, Any] = {"dispatch_on_submit": False, "queue_concurrency": 1, "max_user_tasks": 4}
+    async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
+        bench, counted = Bench(world, client, valkey), {}
+        jobs = [await bench.submit() for _ in range(4)]
+        await bench.dispatch()
+        bench.count()
+        await bench.webhook(jobs[0], "p1")
+        counted["complete by webhook, find that jobs wait, start one and record it"] = bench.count()
+        await bench.webhook(jobs[1], "p2")
+        counted["complete by webhook, start the next and record it"] = bench.count()
+        await bench.poll(jobs[1])
+        assert bench.count() == COSTS["poll"]
+        parts = ("submit, queued", "complete by webhook, start the next and record it", "poll")
+        calls, commands = (sum(COSTS.get(part, counted.get(part))[n] for part in parts) for n in (0, 1))  # type: ignore[index]
+        counted["queued job: submit, end that starts the next, record, one poll"] = (calls, commands)
+    assert counted == {name: COSTS.get(name) for name in counted}
+    assert (calls, commands) <= (4, 26)
 
 
 async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Bench) -> None:

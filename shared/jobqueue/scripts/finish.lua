@@ -1,12 +1,25 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
 -- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
--- KEYS: index, job, stats, root, job_of_prediction
+-- Calls: claim
+-- KEYS: index, job, stats, root, outbox, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
---       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, foreign: count, fields: pairs...
--- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text} |
---       {already, outcome: name, waiting: flag, other: text} | {stale} | {replaced} | {unknown}
--- waiting: 1 if a claim would find a job.
+--       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, foreign: count,
+--       want: count?, expects: flag, token: name?, mark: count?, lease_now: moment?, sent_at: moment,
+--       patience: milliseconds, lease: milliseconds, slot_limit: count, queue_limits: numbers,
+--       provider_limits: numbers, lanes: numbers, check_interval: milliseconds, key_tasks: count?, is_tick: flag,
+--       is_fair: flag, scale: text, ceiling: count?, fields: pairs...
+-- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text, claimed: row} |
+--       {already, outcome: name, waiting: flag, other: text, claimed: row} | {stale} | {replaced} | {unknown}
+--   claimed: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count,
+--       stuck: names, foreign: names, late_at: moment?}
+--   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
+--       queue: name, deadline: seconds, probe: text, incarnation: text}
+--   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
+--       cancel_requested: flag, deadline: seconds, incarnation: text}
+-- waiting: 1 if a claim would find a job that this call has not taken.
+-- want: how many jobs the caller would start in the free slot; '' if none. Then `claimed` is what a claim has taken for
+-- it; see claim.lua. expects: 1 if jobs waited when the caller last looked: then a claim is made without asking.
 -- other: a prediction of another attempt that is of no use now; cancel it.
 -- replaced: the job was deleted, and its id belongs to another one now.
 -- follow: what this caller has to do now.
@@ -18,6 +31,15 @@ local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
 -- Whether a claim would find a job, now that a slot is free.
 local function has_waiting()
   return flag(redis.call('ZCOUNT', key.index, score_of(READY, 0), score_of(DELAYED, tonumber(arg.now))) > 0)
+end
+
+-- Whether jobs wait that a claim would find; and what a claim takes for this caller, empty without one.
+local function take_next(is_expected)
+  if arg.want == '' then return has_waiting(), {} end
+  if not is_expected and has_waiting() == '0' then return '0', {} end -- mutant: nothing to claim
+  local claimed = claim()
+  local is_late = claimed[#claimed] ~= ''
+  return flag(is_late), is_late and {} or claimed
 end
 
 -- Whether this end is not the job's: a failure or a cancellation counts only from the current attempt.
@@ -49,7 +71,9 @@ local function replay()
       settle_late(f, true)
       return { 'stale' }
     end
-    return { 'already', f.outcome, has_waiting(), f.other or '' } -- mutant: other
+    -- A repeat of the call that has claimed gets the same jobs.
+    local waiting, claimed = take_next(true) -- mutant: claimed again
+    return { 'already', f.outcome, waiting, f.other or '', claimed } -- mutant: other
   end
   if is_stale() then return { 'stale' } end
   return nil
@@ -93,4 +117,5 @@ end
 local is_accepted = arg.attempt == f.attempt
 end_job(arg.id, f, outcome, fields, { store_lease = store_lease, note = note_prediction, is_accepted = is_accepted })
 if arg.foreign ~= '0' then redis.call('HINCRBY', key.stats, 'files_foreign', arg.foreign) end -- mutant: foreign
-return { 'finished', outcome, has_waiting(), other, follow() }
+local waiting, claimed = take_next(arg.expects == '1')
+return { 'finished', outcome, waiting, other, follow(), claimed }

@@ -1,0 +1,126 @@
+"""The call that ends a job hands the next ones to its caller, and is as safe to repeat and to lose as the two alone."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
+from shared.errors import StoreUncertain
+from shared.jobqueue import Ended
+from shared.jobqueue.attempts import Ticket
+from shared.providers.base import Prediction
+from tests.http.calls import webhook_url
+from tests.queue.jobs import ids, run_one
+from tests.queue.test_late_copies import LATE, Wire
+from tests.world import World, http_client, make_world
+
+DONE = {"output": "1"}
+
+
+@pytest.fixture
+async def world(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
+    """One slot, and one seat for each user."""
+    async with make_world(any_store, clock, max_concurrent_tasks=1, max_user_tasks=1, max_user_queued=5) as made:
+        yield made
+
+
+def started(ended: Ended) -> list[tuple[str, int]]:
+    return [(job.id, job.attempt) for job in ended.claimed.started] if ended.claimed else []
+
+
+async def test_an_end_starts_the_next_job_of_all_and_of_its_user(world: World) -> None:
+    queue, first = world.runtime.queue, await run_one(world)
+    jobs = [await world.enqueue("ada") for _ in range(2)]
+    assert (await world.runtime.records.read(jobs[0])).state == "backlog"
+    ended = await queue.finish_and_claim(first, 1, "p1", "completed", DONE, want=2)
+    assert (ended.word, ended.makes_room, started(ended)) == ("finished", True, [(jobs[0], 1)])
+    await queue.record(jobs[0], 1, "p2")
+    ended = await queue.finish_and_claim(jobs[0], 1, "p2", "completed", DONE, want=2)
+    assert started(ended) == [(jobs[1], 1)]
+    claimed = (ended.claimed and ended.claimed.started[0]) or None
+    assert claimed is not None and claimed.claimed_at == world.clock.now()
+
+
+async def test_an_end_claims_nothing_where_nothing_waits(world: World) -> None:
+    job = await run_one(world)
+    ended = await world.runtime.queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+    assert (ended.word, ended.claimed, ended.makes_room) == ("finished", None, False)
+
+
+async def test_what_is_no_end_of_the_job_claims_nothing(world: World) -> None:
+    job = await run_one(world)
+    await world.enqueue("bob")
+    for attempt, prediction in ((2, "p1"), (1, "p2")):
+        ended = await world.runtime.queue.finish_and_claim(job, attempt, prediction, "completed", DONE, want=1)
+        assert (ended.word, ended.claimed) == ("stale", None)
+
+
+async def test_a_caller_that_wants_no_job_learns_that_one_waits(world: World) -> None:
+    job = await run_one(world)
+    await world.enqueue("bob")
+    ended = await world.runtime.queue.finish(job, 1, "p1", "completed", DONE)
+    assert (ended.claimed, ended.makes_room) == (None, True)
+
+
+async def test_a_repeat_answers_the_same_jobs_and_takes_no_more(world: World) -> None:
+    queue, job = world.runtime.queue, await run_one(world)
+    second, third = await world.enqueue("bob"), await world.enqueue("eve")
+    ticket: dict[str, Any] = {"ticket": Ticket("token", 7, world.clock.now()), "want": 1}
+    for word in ("finished", "already", "already"):
+        ended = await queue.finish(job, 1, "p1", "completed", DONE, **ticket)
+        assert (ended.word, started(ended)) == (word, [(second, 1)])
+    assert (await world.runtime.records.read(third)).state == "queued"
+
+
+async def test_jobs_of_an_answer_that_was_lost_go_to_the_next_claim(valkey_world: World) -> None:
+    world, queue = valkey_world, valkey_world.runtime.queue
+    assert world.server is not None
+    job, second = await run_one(world), await world.enqueue("bob")
+    world.server.inject("apply_then_drop", times=2, match="EVAL")
+    with pytest.raises(StoreUncertain):
+        await queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+    assert ids(await queue.claim(1)) == [second]
+
+
+async def test_a_copy_that_comes_late_takes_no_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, job = Wire(world, monkeypatch), await run_one(world)
+    await world.runtime.queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+    waiting = await world.enqueue("bob")
+    world.manual.advance(LATE)
+    answer = await wire.apply_late("finish")
+    assert (answer[0], answer[2], answer[-1]) == ("already", "1", [])
+    assert (await world.runtime.records.read(waiting)).state == "queued"
+
+
+async def test_a_clock_that_is_behind_loses_no_job(world: World) -> None:
+    job, waiting = await run_one(world), await world.enqueue("bob")
+    world.manual.skew = -3_600_000
+    ended = await world.runtime.queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+    assert ended.makes_room
+    taken = ids(await world.runtime.queue.claim(1)) if ended.claimed is None else [name for name, _ in started(ended)]
+    assert taken == [waiting]
+
+
+async def test_a_webhook_starts_the_next_job_in_one_call_less(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, queue_concurrency=1) as world, http_client() as client:
+        job, waiting = await run_one(world), await world.enqueue("bob")
+        world.provider.states["p1"] = Prediction("p1", "completed", output="1")
+        url = await webhook_url(world, job)
+        valkey.reset_bill()
+        assert (await client.post(url, content=b"p1")).status_code == 200
+        assert valkey.bill().calls == 2  # the end with its claim, and the record
+        assert [one.job_id for one in world.provider.created] == [waiting]
+        assert (await world.runtime.records.read(waiting)).state == "running"
+
+
+async def test_a_poll_that_ends_a_job_starts_the_next_one(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, queue_concurrency=1) as world:
+        job, waiting = await run_one(world), await world.enqueue("bob")
+        world.provider.states["p1"] = Prediction("p1", "completed", output="1")
+        world.manual.advance(world.runtime.settings.first_check_after + 1)
+        valkey.reset_bill()
+        await world.runtime.statuses.view("app", job)
+        assert valkey.bill().by_command["eval"] <= 4  # explain, check, the end with its claim, and the record
+        assert (await world.runtime.records.read(waiting)).state == "running"
