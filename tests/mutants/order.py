@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant, lua, python
 
 NUMBERING = "tests/queue/test_numbering.py::test_"
 LATE = "tests/queue/test_late_copies.py::test_"
+HANDOVER = "tests/queue/test_handover.py::test_"
 LONG = "tests/queue/test_long_queues.py::test_"
 CHANGE = "tests/queue/test_policy_change.py::test_"
 
@@ -82,6 +83,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "a submission that was handed out seems to run", "prelude",
         "half a ms", "",
         f"{LONG}a_slot_whose_submission_may_be_a_twin_is_read[memory]",
+    ),
+    lua(
+        "an end claims where nothing waits", "finish",
+        "nothing to claim", "",
+        f"{HANDOVER}an_end_claims_nothing_where_nothing_waits[memory]",
+    ),
+    lua(
+        "a repeated end does not name the jobs that it has claimed", "finish",
+        "claimed again", "take_next(false)",
+        f"{HANDOVER}a_repeat_answers_the_same_jobs_and_takes_no_more[memory-0]",
+        part="take_next(true)",
+    ),
+    lua(
+        "an end whose claim came late says that nothing waits", "finish",
+        "late with an end", "local is_late = false",
+        f"{HANDOVER}a_copy_that_comes_late_takes_no_job[memory]",
     ),
     python(
         "queues take each other's numbers", "shared/jobqueue/numbering.py",

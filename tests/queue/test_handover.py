@@ -64,14 +64,15 @@ async def test_a_caller_that_wants_no_job_learns_that_one_waits(world: World) ->
     assert (ended.claimed, ended.makes_room) == (None, True)
 
 
-async def test_a_repeat_answers_the_same_jobs_and_takes_no_more(world: World) -> None:
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_repeat_answers_the_same_jobs_and_takes_no_more(world: World, others: int) -> None:
     queue, job = world.runtime.queue, await run_one(world)
-    second, third = await world.enqueue("bob"), await world.enqueue("eve")
+    second, *rest = [await world.enqueue(f"user{number}") for number in range(1 + others)]
     ticket: dict[str, Any] = {"ticket": Ticket("token", 7, world.clock.now()), "want": 1}
     for word in ("finished", "already", "already"):
         ended = await queue.finish(job, 1, "p1", "completed", DONE, **ticket)
         assert (ended.word, started(ended)) == (word, [(second, 1)])
-    assert (await world.runtime.records.read(third)).state == "queued"
+    assert [(await world.runtime.records.read(other)).state for other in rest] == ["queued"] * others
 
 
 async def test_jobs_of_an_answer_that_was_lost_go_to_the_next_claim(valkey_world: World) -> None:

@@ -38,7 +38,7 @@ local function take_next(is_expected)
   if arg.want == '' then return has_waiting(), {} end
   if not is_expected and has_waiting() == '0' then return '0', {} end -- mutant: nothing to claim
   local claimed = claim()
-  local is_late = claimed[#claimed] ~= ''
+  local is_late = claimed[#claimed] ~= '' -- mutant: late with an end
   return flag(is_late), is_late and {} or claimed
 end
 
