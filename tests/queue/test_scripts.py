@@ -89,7 +89,8 @@ def test_a_header_and_the_classes_of_its_replies_say_the_same(verb: str) -> None
         compare(form, kind)
     for name, form in called.rows.items():
         compare(form, ROWS[name])
-    rows = {part.name for form in called.returns.values() for part in form.parts if part.kind in ("rows", "row")}
+    forms = (*called.returns.values(), *called.rows.values())
+    rows = {part.name for form in forms for part in form.parts if part.kind in ("rows", "row")}
     assert rows == set(called.rows)
 
 
