@@ -58,7 +58,10 @@ class UnknownName(ValueError):
 
 @dataclass(frozen=True)
 class Script:
-    """A verb's program, and what it takes in the order in which it is sent."""
+    """A verb's program, and what it takes in the order in which it is sent.
+
+    ``own`` are the names of keys and arguments that it uses itself; the others are for the verbs that it calls.
+    """
 
     verb: str
     text: str
@@ -66,17 +69,20 @@ class Script:
     arguments: tuple[Argument, ...]
     returns: Mapping[str, Form]
     rows: Mapping[str, Form]
+    own: frozenset[str]
 
 
 @functools.cache
 def script(verb: str) -> Script:
     """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
     header = Header.of(verb, _source(verb))
-    numbers = _Numbers(verb, header)
+    numbers, program = _Numbers(verb, header), _program(verb)
     # A called verb is a function of its own: Lua allows one function 200 local names, and two verbs have more.
     called = "".join(f"local function {name}()\n{_program(name)}end\n" for name in header.calls)
-    text = with_names_replaced(called + _program(verb), numbers)
-    return Script(verb, without_indentation(text), header.keys, header.arguments, header.returns, header.rows)
+    text = without_indentation(with_names_replaced(program, numbers))
+    own = frozenset(numbers.used)
+    text = without_indentation(with_names_replaced(called, numbers)) + text
+    return Script(verb, text, header.keys, header.arguments, header.returns, header.rows, own)
 
 
 def _program(verb: str) -> str:
@@ -100,6 +106,7 @@ class _Numbers:
 
     def __init__(self, verb: str, header: Header) -> None:
         self._verb = verb
+        self.used: set[str] = set()
         arguments = list(enumerate(header.arguments, 1))
         self._places = {("key", name): f"KEYS[{n}]" for n, name in enumerate(header.keys, 1)}
         self._places |= {("arg", a.name): f"ARGV[{n}]" for n, a in arguments if not a.kind.is_rest}
@@ -109,6 +116,7 @@ class _Numbers:
         place = self._places.get((table, name))
         if place is None:
             raise UnknownName(f"{self._verb}.lua uses {table}.{name}, which its header does not name")
+        self.used.add(name)
         return place
 
 

@@ -146,7 +146,8 @@ def is_in_memory(item: pytest.Item) -> bool:
 
 
 def pairs_of(called: Script) -> Iterator[Pair]:
-    names = [*called.keys, *(argument.name for argument in called.arguments)]
+    # What it only hands on is tried with the verb that it calls.
+    names = [name for name in (*called.keys, *(one.name for one in called.arguments)) if name in called.own]
     return ((called.verb, one, other) for one, other in itertools.combinations(names, 2))
 
 
