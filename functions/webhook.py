@@ -34,7 +34,6 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         job_id, attempt, incarnation = _addressee(request, provider, sluice.settings)
         body = await _signed_body(request, provider, sluice)
         prediction = _prediction(body, provider, sluice)
-        # The call that ends the job claims the next ones too.
         want = sluice.dispatcher.want(call.budget)
         ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction, incarnation=incarnation, want=want)
         sluice.statuses.forget(job_id, ended=ended.is_over)

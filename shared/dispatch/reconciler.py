@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -83,7 +82,7 @@ class Reconciler:
                     incarnation=incarnation,
                 )
             case "canceled":
-                ended = await self._finish(
+                ended = await self._queue.finish_and_claim(
                     job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation, want=want
                 )
             case "unreadable":
@@ -135,32 +134,6 @@ class Reconciler:
                 await self.cancel_prediction(provider, prediction.id, job_id)
         return Ended("running")
 
-    async def _finish(
-        self,
-        job_id: str,
-        attempt: int,
-        prediction_id: str,
-        outcome: str,
-        fields: Mapping[str, str],
-        *,
-        foreign: int = 0,
-        ended_at: int | None = None,
-        incarnation: str,
-        want: int,
-    ) -> Ended:
-        """Ends the job, and claims in the same call if the caller wants jobs.
-
-        With files inside the output the end has a moment of its own, at which no job can be claimed.
-        """
-        if want and ended_at is None:
-            return await self._queue.finish_and_claim(
-                job_id, attempt, prediction_id, outcome, fields, want=want, foreign=foreign, incarnation=incarnation
-            )
-        return await self._queue.finish(
-            job_id, attempt, prediction_id, outcome, fields,
-            foreign=foreign, ended_at=ended_at, incarnation=incarnation,
-        )  # fmt: skip
-
     async def _complete(
         self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str, want: int
     ) -> Ended:
@@ -173,26 +146,16 @@ class Reconciler:
         if prediction.removed and prediction.output is None:
             detail = "The provider had deleted the result before it could be fetched."
             return await self._queue.fail(
-                job_id,
-                attempt,
-                prediction.id,
-                code="result_expired",
-                detail=detail,
-                retryable=False,
-                incarnation=incarnation,
-            )
+                job_id, attempt, prediction.id,
+                code="result_expired", detail=detail, retryable=False, incarnation=incarnation,
+            )  # fmt: skip
         if len(output.encode()) > MAX_OUTPUT:
             log.error("output_too_large", job=job_id, attempt=attempt, bytes=len(output))
             detail = f"The result has more than {MAX_OUTPUT} bytes; the provider still has it as {prediction.id}."
             return await self._queue.fail(
-                job_id,
-                attempt,
-                prediction.id,
-                code="output_too_large",
-                detail=detail,
-                retryable=False,
-                incarnation=incarnation,
-            )
+                job_id, attempt, prediction.id,
+                code="output_too_large", detail=detail, retryable=False, incarnation=incarnation,
+            )  # fmt: skip
         fields = {"output": output}
         has_storage = bool(self._settings.storage_scheme)
         files = files_in(staged.output, provider, self._settings, staged.files) if has_storage else []
@@ -201,7 +164,7 @@ class Reconciler:
         foreign = sum(file["state"] == "foreign_host" for file in files)
         # With the time that names the folder of its files, so that a deletion finds them.
         ended_at = began if staged.files else None
-        ended = await self._finish(
+        ended = await self._queue.finish_and_claim(
             job_id, attempt, prediction.id, "completed", fields,
             foreign=foreign, ended_at=ended_at, incarnation=incarnation, want=want,
         )  # fmt: skip

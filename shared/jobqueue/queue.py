@@ -91,12 +91,19 @@ class JobQueue(Attempts):
         *,
         want: int,
         foreign: int = 0,
+        ended_at: int | None = None,
         incarnation: str = "",
     ) -> Ended:
         """Ends a job as ``finish`` does, and claims up to ``want`` jobs as ``claim`` does, in one call.
 
-        ``claimed`` is None if none waited, or if this end is not the job's. A repeat answers the same jobs.
+        ``claimed`` is None if none waited, or if this end is not the job's. A repeat answers the same jobs. An end with
+        a time of its own claims nothing: that would be the time of a submission.
         """
+        if not want or ended_at is not None:
+            return await self.finish(
+                job_id, attempt, prediction, outcome, fields,
+                foreign=foreign, ended_at=ended_at, incarnation=incarnation,
+            )  # fmt: skip
         ticket = self._new_ticket()
         try:
             ended = await self.finish(

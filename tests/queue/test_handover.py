@@ -12,8 +12,8 @@ from shared.jobqueue import Ended
 from shared.jobqueue.attempts import Ticket
 from shared.providers.base import Prediction
 from tests.http.calls import webhook_url
+from tests.queue.copies import LATE, Wire
 from tests.queue.jobs import ids, run_one
-from tests.queue.test_late_copies import LATE, Wire
 from tests.world import World, http_client, make_world
 
 DONE = {"output": "1"}
