@@ -10,7 +10,6 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.config.timing import SUBMIT_MARGIN
 from shared.errors import StoreUncertain
-from shared.frozen import dataclass
 from shared.jobqueue.attempts import Attempts, Ticket
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Ended, Rehomed
