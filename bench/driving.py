@@ -105,7 +105,11 @@ class Deployment:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.run_until_complete(self._runtime.close())
+        self._loop.run_until_complete(self._close())
+
+    async def _close(self) -> None:
+        await self._runtime.close()
+        await asyncio.sleep(0)  # in which the loop closes the sockets; the store's process waits for them
 
     async def _install(self) -> None:
         runtime.install(self._runtime)

@@ -54,7 +54,7 @@ JOB = {
 REPLIES: dict[str, Any] = {
     "enqueue": ["queued", "1", "0"],
     "claim": [[], [], "0", [], "0", "0", [], [], ""],
-    "finish": ["finished", "completed", "0", "", ""],
+    "finish": ["finished", "completed", "0", "", "", []],
     "explain": [[JOB.get(name) for name in READ_FIELDS], []],
 }
 
