@@ -29,12 +29,12 @@ class Webhooks:
     def note_found(self, job: Overdue, prediction: Prediction) -> None:
         """Notes what a question has found; an end of some time ago should have come by a webhook.
 
-        After a cancellation the provider may send none.
+        Only the provider's own moment of the end counts. After a cancellation the provider may send no webhook.
         """
-        if prediction.status == "running" or prediction.seconds is None or job.cancel_requested:
+        if prediction.status == "running" or prediction.ended_at is None or job.cancel_requested:
             return
         scale, now = self._settings.timing_scale * 1000, self._clock.now()
-        age = now - job.submitted_at - prediction.seconds * 1000
+        age = now - prediction.ended_at
         if not self.are_expected(job.provider) or age < MAX_DELAY * scale:  # mutant: webhook in time
             return
         self._doubted_until[job.provider] = now + round(DOUBTED_FOR * scale)

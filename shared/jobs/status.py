@@ -57,9 +57,13 @@ class StatusView:
 
 @dataclass(frozen=True)
 class Seen:
-    """A job's outlook, as this process has read it. That of a waiting job is good until ``until`` (ms)."""
+    """A job's outlook, as this process has read it. That of a waiting job is good until ``until`` (ms).
+
+    ``incarnation`` is that of the job, or empty if only its end is known. Another job may get its id after a delete.
+    """
 
     outlook: Outlook
+    incarnation: str = ""
     place: tuple[object, ...] = ()  # what it depends on, besides other jobs
     until: int = 0
 
@@ -67,7 +71,9 @@ class Seen:
         return not self.place or now < self.until  # mutant: place
 
     def shows(self, job: JobRecord) -> bool:
-        return self.place == _place_of(job)
+        """Whether it is the outlook of this job, where it is now."""
+        is_same = self.incarnation == job.incarnation  # mutant: another job of this id
+        return is_same and (not job.is_waiting or self.place == _place_of(job))  # mutant: place of another state
 
 
 def _place_of(job: JobRecord) -> tuple[object, ...]:
@@ -75,9 +81,11 @@ def _place_of(job: JobRecord) -> tuple[object, ...]:
 
 
 def _usual_times(known_etag: str) -> Outlook | None:
-    """Returns what an ETag says of the model's runs; None unless it is that of a job that did not wait."""
+    """Returns what an ETag says of the model's runs; None if it says nothing, or the job waited."""
     found = NOT_WAITING.match(known_etag)
-    return Outlook(p50=int(found.group(1)), p90=int(found.group(2))) if found else None
+    if not found or not int(found.group(1)):  # mutant: hint of nothing
+        return None
+    return Outlook(p50=int(found.group(1)), p90=int(found.group(2)))
 
 
 class Statuses:
@@ -169,12 +177,13 @@ class Statuses:
         seen, now = self._seen.get(job_id), self._clock.now()
         if hint or (seen and seen.is_good(now)):
             job = await self._records.read(job_id)
-            if not job.is_waiting:
-                # mutant: hint of a stranger
-                known = hint if hint and job.owner == caller else Outlook()
-                return job, seen.outlook if seen else known
-            if seen and seen.is_good(now) and seen.shows(job):  # mutant: place of another state
+            if seen and seen.is_good(now) and seen.shows(job):
                 return job, seen.outlook
+            if job.is_terminal:
+                return job, Outlook()
+            # The view is kept for all callers, so only the owner's own hint counts.
+            if hint and not job.is_waiting and job.owner == caller:  # mutant: hint of a stranger
+                return job, hint
         try:
             job, outlook = await self._records.explain(job_id)
         except (StoreRefused, StoreScriptError):
@@ -182,9 +191,9 @@ class Statuses:
             return await self._records.read(job_id), Outlook()
         if job.is_waiting:
             until = now + round(PLACE_POLLS * self._pause(job, outlook) * 1000)
-            self._remember(job_id, Seen(outlook, _place_of(job), until))
+            self._remember(job_id, Seen(outlook, job.incarnation, _place_of(job), until))
         else:
-            self._remember(job_id, Seen(outlook))
+            self._remember(job_id, Seen(outlook, job.incarnation))
         return job, outlook
 
     def _forget_place(self, job_id: str) -> None:

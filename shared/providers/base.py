@@ -35,7 +35,8 @@ class Prediction:
     progress: int | None = None
     removed: bool = False  # the provider has deleted the output
     model: str = ""
-    seconds: float | None = None  # from creation to completion
+    seconds: float | None = None  # how long it took; with WaveSpeed, without the time in its queue
+    ended_at: int | None = None  # ms, by the provider's clock, where it reports that
 
 
 @dataclass(frozen=True)

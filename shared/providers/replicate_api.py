@@ -15,6 +15,7 @@ The SDK's 1.x does not know the status ``aborted``, and its 2.x repeats creates 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from shared.config.settings import Settings
@@ -172,4 +173,13 @@ def prediction_of(document: Json) -> Prediction:
         removed=body.get("data_removed") is True,
         model=str(body.get("model") or ""),
         seconds=run_time(metrics.get("total_time")) if isinstance(metrics, dict) else None,
+        ended_at=_moment(body.get("completed_at")) if status != "running" else None,
     )
+
+
+def _moment(value: Json) -> int | None:
+    """Returns the ms of a time with its zone; None for anything else."""
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return round(at.timestamp() * 1000) if at and at.tzinfo else None
+    return None

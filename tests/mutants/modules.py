@@ -141,13 +141,23 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a place outlives a change of its job", "shared/jobs/status.py",
-        "place of another state", "if seen and seen.is_good(now):",
+        "place of another state", "return is_same",
         f"{WATCHING}a_place_is_shared_for_two_pauses_and_read_again_when_its_job_changes",
     ),
     python(
         "a stranger's ETag says how long runs take", "shared/jobs/status.py",
-        "hint of a stranger", "known = hint or Outlook()",
+        "hint of a stranger", "if hint and not job.is_waiting:",
         f"{WATCHING}a_strangers_etag_says_nothing_to_the_owner",
+    ),
+    python(
+        "an outlook outlives its job", "shared/jobs/status.py",
+        "another job of this id", "is_same = True",
+        f"{WATCHING}a_new_job_of_a_deleted_ones_id_has_its_own_estimate",
+    ),
+    python(
+        "an ETag without times is a hint", "shared/jobs/status.py",
+        "hint of nothing", "if not found:",
+        f"{WATCHING}an_etag_without_times_hides_no_estimate",
     ),
     python(
         "a poll looks for room as often while there is none", "shared/jobs/status.py",

@@ -111,7 +111,8 @@ async def end(world: World, client: httpx.AsyncClient, job: str, status: str = "
 
 async def lose(world: World, seconds: float) -> None:
     """The provider ends the first run, and its webhook does not come."""
-    world.provider.states["p1"] = Prediction("p1", "completed", output="x", seconds=seconds)
+    now = world.clock.now()
+    world.provider.states["p1"] = Prediction("p1", "completed", output="x", seconds=seconds, ended_at=now)
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "new model"])
@@ -195,12 +196,38 @@ async def test_each_process_knows_the_usual_time_from_the_pollers_etag(valkey: R
 
 
 async def test_a_strangers_etag_says_nothing_to_the_owner(valkey: RunningServer) -> None:
-    async with watching(valkey) as (_, client):
+    async with watching(valkey) as (world, client):
+        await teach(world, 300)
         job = await submit(client)
         answer = await client.get(f"/api/status/{job}", headers=OTHER_AUTH | {"If-None-Match": 'W/"n9000.9000-0"'})
         assert answer.status_code == 404
         mine = await client.get(f"/api/status/{job}", headers=AUTH)
-        assert mine.json()["eta_seconds"] is None and mine.headers["etag"].startswith('W/"n0.0-')
+        assert mine.json()["eta_seconds"] == 300 and mine.headers["etag"].startswith('W/"n300000.300000-')
+
+
+async def test_an_etag_without_times_hides_no_estimate(valkey: RunningServer) -> None:
+    async with watching(valkey) as (world, client):
+        job = await submit(client)
+        await teach(world, 300)
+        answer = await client.get(f"/api/status/{job}", headers=AUTH | {"If-None-Match": 'W/"n0.0-0"'})
+        assert answer.json()["eta_seconds"] == 300
+
+
+@pytest.mark.parametrize("is_polled", [True, False], ids=["polled", "only ended"])
+async def test_a_new_job_of_a_deleted_ones_id_has_its_own_estimate(valkey: RunningServer, is_polled: bool) -> None:
+    async with watching(valkey) as (world, client):
+        headers = AUTH | {"Idempotency-Key": "again"}
+        job = (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"]
+        if is_polled:
+            await client.get(f"/api/status/{job}", headers=AUTH)
+        await end(world, client, job)
+        assert (await client.delete(f"/api/jobs/{job}", headers=AUTH)).status_code == 204
+        await teach(world, 300)
+        world.manual.advance(3)
+        again = await client.post("/api/submit", json=BODY, headers=headers)
+        assert again.json()["id"] == job
+        answer = await client.get(f"/api/status/{job}", headers=AUTH)
+        assert (answer.json()["status"], answer.json()["eta_seconds"]) == ("processing", 300)
 
 
 async def test_a_lost_webhook_is_made_up_for_and_remembered(valkey: RunningServer) -> None:
@@ -235,7 +262,7 @@ async def test_an_end_that_a_question_finds_before_its_webhook_raises_no_doubt(v
     async with watching(valkey) as (world, client):
         poller = Watch(world, client, await submit(client))
         world.manual.advance(35)
-        await lose(world, 30)
+        await lose(world, 10)  # the create call and the queue of the provider took the rest
         await poller.poll()
         assert poller.status == "completed" and world.runtime.reconciler.webhooks.are_expected("replicate")
 
