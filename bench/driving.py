@@ -66,6 +66,7 @@ class RecordingProvider(Replicate):
         self.created: list[Submission] = []
         self.asked_at = 0.0  # s of time.perf_counter(), for the last create
         self.ends: dict[str, int] = {}  # ms of the clock, by prediction
+        self.asked = 0  # questions about predictions
 
     async def create(self, submission: Submission, timeout: float) -> Accepted:
         self.asked_at = time.perf_counter()
@@ -73,6 +74,7 @@ class RecordingProvider(Replicate):
         return Accepted(Prediction(prediction_id(len(self.created) - 1), "running"))
 
     async def get(self, prediction_id: str, timeout: float) -> Prediction:
+        self.asked += 1
         is_over = self._clock.now() >= self.ends.get(prediction_id, self._clock.now() + 1)
         return (
             Prediction(prediction_id, "completed", output=OUTPUT) if is_over else Prediction(prediction_id, "running")
@@ -93,6 +95,7 @@ class Deployment:
 
         self.settings = settings
         self.provider = RecordingProvider(settings, clock)
+        self._clock = clock
         self._loop = loop
         self._http = create_handler(index.app)
         self._scheduled: Callable[[Any, Any], Any] = process_queue.handler
@@ -124,7 +127,7 @@ class Deployment:
         """Returns the webhook of the completed prediction of this number, counted from 0."""
         url, prediction = urlsplit(self.provider.created[number].webhook_url or ""), prediction_id(number)
         document = {"id": prediction, "status": "succeeded", "output": OUTPUT, "logs": "100%|###| 50/50"}
-        body, stamp, message = json.dumps(document), int(time.time()), f"msg_{prediction}"
+        body, stamp, message = json.dumps(document), self._clock.now() // 1000, f"msg_{prediction}"
         signature = sign(self.settings.replicate_webhook_secrets[0], message, stamp, body.encode())
         headers = {"webhook-id": message, "webhook-timestamp": str(stamp), "webhook-signature": signature}
         return event("POST", url.path, {**headers, "content-type": "application/json"}, url.query) | {"body": body}
@@ -135,9 +138,13 @@ class Deployment:
 
     def call(self, given: dict[str, Any]) -> Any:
         """Invokes the application and returns the document that it answers."""
+        return json.loads(self.answer(given)["body"])
+
+    def answer(self, given: dict[str, Any]) -> Any:
+        """Invokes the application and returns its whole answer, as Lambda gets it."""
         answer = self._http(given, CONTEXT)
         assert answer["statusCode"] in (200, 202), answer
-        return json.loads(answer["body"])
+        return answer
 
     def tick(self) -> None:
         """Invokes the function that the schedule calls."""

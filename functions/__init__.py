@@ -7,5 +7,5 @@ Each module except ``index`` has ``router`` (its routes), ``app`` (Starlette wit
 import gc
 
 # All objects of a start stay. The garbage collector would search them again and again, which takes a fourteenth of a
-# cold start. create_handler switches it on after all imports.
+# cold start. end_start switches it on, once, after all imports.
 gc.disable()

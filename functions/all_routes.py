@@ -1,23 +1,30 @@
 """All functions as one, for AWS Lambda with serverless-one.yml: a warm instance serves every call and the schedule."""
 
-from functions import (
-    batches,
-    files,
-    health,
-    hooks,
-    jobs,
-    operate,
-    process_queue,
-    status,
-    submit,
-    uploads,
-    users,
-    webhook,
-)
-from functions.process_queue import with_schedule
-from shared.application import create_app, create_handler
+from shared.application import composing, create_app, create_handler
+from shared.warming import Needs
+
+with composing():
+    from functions import (
+        batches,
+        files,
+        health,
+        hooks,
+        jobs,
+        operate,
+        process_queue,
+        status,
+        submit,
+        uploads,
+        users,
+        webhook,
+    )
 
 FUNCTIONS = (submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users)
 ROUTERS = tuple(function.router for function in FUNCTIONS)
+NEEDS = Needs(
+    services=[name for function in FUNCTIONS for name in function.NEEDS.services],
+    verbs=[verb for function in FUNCTIONS for verb in function.NEEDS.verbs],
+    calls_providers=True,
+)
 app = create_app(*ROUTERS)
-handler = with_schedule(create_handler(app))
+handler = process_queue.with_schedule(create_handler(app, NEEDS))

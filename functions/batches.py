@@ -82,5 +82,6 @@ async def redeliver(request: Request, batch_id: str) -> JSONResponse:
     return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 
+NEEDS = Needs(("batches",), ("batch_create", "batch_read"))
 app = create_app(router)
-handler = create_handler(app, Needs(("batches",), ("batch_create", "batch_read")))
+handler = create_handler(app, NEEDS)

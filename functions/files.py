@@ -11,6 +11,7 @@ from shared.jobs.serving import open_piece, piece_of, read_upload_size, save_upl
 from shared.requests.auth import Role
 from shared.requests.reading import media_type
 from shared.requests.router import Router
+from shared.warming import Needs
 
 router = Router()
 
@@ -48,5 +49,6 @@ async def write(request: Request, key: str) -> Response:
     return Response(status_code=200)
 
 
+NEEDS = Needs()
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, NEEDS)

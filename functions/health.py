@@ -27,5 +27,6 @@ async def health(request: Request) -> JSONResponse:
             return JSONResponse(unavailable, 503)
 
 
+NEEDS = Needs(("health",), ("health",))
 app = create_app(router)
-handler = create_handler(app, Needs(("health",), ("health",)))
+handler = create_handler(app, NEEDS)

@@ -10,6 +10,7 @@ from shared.documents.answers import HooksDocument
 from shared.hooks.event import secrets_of
 from shared.requests.auth import Role
 from shared.requests.router import Router
+from shared.warming import Needs
 
 router = Router()
 
@@ -28,5 +29,6 @@ async def hooks(request: Request) -> JSONResponse:
     return JSONResponse(body)
 
 
+NEEDS = Needs()
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, NEEDS)

@@ -119,5 +119,6 @@ async def redeliver(request: Request, job_id: str) -> JSONResponse:
     return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 
+NEEDS = Needs(("statuses", "cancellation", "listing"), ("explain", "list", "cancel"))
 app = create_app(router)
-handler = create_handler(app, Needs(("statuses", "cancellation", "listing"), ("explain", "list", "cancel")))
+handler = create_handler(app, NEEDS)

@@ -96,5 +96,6 @@ async def undelivered(request: Request) -> JSONResponse:
     return JSONResponse(page)
 
 
+NEEDS = Needs(("limits",), ("stats",))
 app = create_app(router)
-handler = create_handler(app, Needs(("limits",), ("stats",)))
+handler = create_handler(app, NEEDS)

@@ -108,5 +108,6 @@ def with_schedule(http: Handler) -> Handler:
     return handle
 
 
+NEEDS = Needs(("tick",), ("claim", "record", "rescue"), calls_providers=True)
 app = create_app(router)
-handler = with_schedule(create_handler(app, Needs(("tick",), ("claim", "record", "rescue"), calls_providers=True)))
+handler = with_schedule(create_handler(app, NEEDS))

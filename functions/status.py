@@ -32,5 +32,6 @@ async def status(request: Request, job_id: str) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
+NEEDS = Needs(("statuses",), ("explain",))
 app = create_app(router)
-handler = create_handler(app, Needs(("statuses",), ("explain",)))
+handler = create_handler(app, NEEDS)

@@ -27,5 +27,6 @@ async def submit(request: Request) -> JSONResponse:
     return JSONResponse(job, 202, headers={"Location": call.runtime.settings.location(job["links"]["status"])})
 
 
+NEEDS = Needs(("admission",), ("enqueue", "record"), calls_providers=True)
 app = create_app(router)
-handler = create_handler(app, Needs(("admission",), ("enqueue", "record"), calls_providers=True))
+handler = create_handler(app, NEEDS)

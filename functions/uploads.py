@@ -9,6 +9,7 @@ from shared.jobs.uploads import UploadRequest, prepare_upload
 from shared.requests.auth import Role
 from shared.requests.reading import read_model
 from shared.requests.router import Router
+from shared.warming import Needs
 
 MAX_BODY = 4 * 1024
 
@@ -24,5 +25,6 @@ async def create(request: Request) -> JSONResponse:
     return JSONResponse(body, 201)
 
 
+NEEDS = Needs()
 app = create_app(router)
-handler = create_handler(app)
+handler = create_handler(app, NEEDS)

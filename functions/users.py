@@ -25,5 +25,6 @@ async def erase(request: Request) -> JSONResponse:
     return JSONResponse(report)
 
 
+NEEDS = Needs(("erasure",), ("erase",))
 app = create_app(router)
-handler = create_handler(app, Needs(("erasure",), ("erase",)))
+handler = create_handler(app, NEEDS)

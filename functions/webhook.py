@@ -88,5 +88,6 @@ def _addressee(request: Request, provider: str, settings: Settings) -> tuple[str
     return job_id, int(attempt), incarnation
 
 
+NEEDS = Needs(("statuses",), ("finish", "claim", "record"), calls_providers=True)
 app = create_app(router)
-handler = create_handler(app, Needs(("statuses",), ("finish", "claim", "record"), calls_providers=True))
+handler = create_handler(app, NEEDS)

@@ -3,7 +3,8 @@
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from mangum import Mangum
@@ -31,6 +32,7 @@ MAX_BODY_TIME = 20.0
 Handler = Callable[[dict[str, Any], Any], Any]
 App = TypeVar("App", bound=Starlette)
 MAX_LANGUAGES = 16  # of a header that are read
+_compositions: list[bool] = []  # those whose imports go on
 # Starlette's own refusals, before any function is called.
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -74,16 +76,31 @@ def _is_https(settings: Settings) -> bool:
 def create_handler(app: Starlette, needs: Needs | None = None) -> Handler:
     """Returns the application as AWS Lambda calls it; without lifespan events, which would run at every invocation.
 
-    On Lambda it makes what the function's calls need. Switches on garbage collection, which functions/__init__.py
-    switches off; it never searches the imported modules.
+    On Lambda it makes what the function's calls need, and it ends the start; a part of another function does neither.
     """
     answer = Mangum(app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_JSON])
-    register_after_restore(seed, runtime.forget)
     no_context: Any = None
-    warm_on_lambda(needs or Needs(), lambda: answer(UNROUTED, no_context))
+    if not _compositions:
+        register_after_restore(seed, runtime.forget)
+        warm_on_lambda(needs or Needs(), lambda: answer(UNROUTED, no_context))
+        end_start()
+    return lambda event, context: answer(without_stage(event), context)
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Within it, the imported functions are parts of another one, which warms all that they need."""
+    _compositions.append(True)
+    try:
+        yield
+    finally:
+        _compositions.pop()
+
+
+def end_start() -> None:
+    """Switches on garbage collection, which functions/__init__.py switches off; it never searches the modules."""
     gc.freeze()
     gc.enable()
-    return lambda event, context: answer(without_stage(event), context)
 
 
 async def _answer_problem(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from tests.bench.output import first_cells, run
 def test_the_bench_of_a_jobs_cpu_counts_the_calls_that_a_queued_job_takes() -> None:
     printed = run("bench.job_cpu", "--jobs", "10", "--no-targets")
     (row,) = (line for line in printed.splitlines() if line.startswith("| submit"))
-    assert row.split("|")[3].strip() == "5.00"
+    assert row.split("|")[3].strip() == "4.00"
     assert "fastapi" in printed and "The unit here" in printed
 
 

@@ -59,9 +59,22 @@ def test_only_a_start_on_lambda_is_warmed(tmp_path: Path) -> None:
     assert (runtimes, scripts, clients) == (1, 2, ["httpx", "httpcore", "upstash_redis"])
 
 
-def test_each_function_finds_what_it_needs(tmp_path: Path) -> None:
-    """The composed application imports all functions, and each warms itself."""
-    assert started("index", tmp_path, AWS_LAMBDA_FUNCTION_NAME="x")[0] == 1
+async def test_each_function_finds_what_it_needs(tmp_path: Path) -> None:
+    """The composed function warms what all functions need."""
+    modules = importlib.import_module("functions.all_routes").FUNCTIONS
+    verbs = {verb for module in modules for verb in module.NEEDS.verbs}
+    runtimes, scripts, clients = started("all_routes", tmp_path, AWS_LAMBDA_FUNCTION_NAME="x")
+    assert (runtimes, scripts, clients) == (1, len(verbs), ["httpx", "httpcore", "upstash_redis"])
+
+
+@pytest.mark.parametrize("function", ["submit", "all_routes", "index"])
+def test_a_start_ends_once(tmp_path: Path, function: str) -> None:
+    """The collector is off until all is imported; a composed function warms and registers as one function does."""
+    (tmp_path / "snapshot_restore_py.py").write_text(SNAPSHOT_PACKAGE)
+    (tmp_path / "sitecustomize.py").write_text(COUNTED)
+    variables = {"AWS_LAMBDA_FUNCTION_NAME": "x", TYPE: "snap-start"}
+    is_handler = function != "index"  # which Lambda does not call
+    started(function, tmp_path, ONCE, EXPECTED=str(2 * is_handler), **variables)
 
 
 def test_a_start_whose_store_cannot_be_reached_goes_on(tmp_path: Path) -> None:
@@ -94,6 +107,17 @@ async def test_what_is_restored_from_one_snapshot_has_its_own_random_numbers(
     assert len(seen) == 3
 
 
+COUNTED = """
+import gc
+freeze, frozen = gc.freeze, []
+gc.freeze = lambda: frozen.append(gc.isenabled()) or freeze()
+"""
+ONCE = """
+import gc, snapshot_restore_py, sitecustomize
+assert gc.isenabled() and sitecustomize.frozen == [False], sitecustomize.frozen
+hooks = int(os.environ["EXPECTED"])
+assert [len(snapshot_restore_py.before), len(snapshot_restore_py.after)] == [hooks // 2, hooks]
+"""
 SNAPSHOT_PACKAGE = """
 before, after = [], []
 register_before_snapshot, register_after_restore = before.append, after.append

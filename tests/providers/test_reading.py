@@ -56,6 +56,17 @@ async def replicate() -> AsyncIterator[Replicate]:
     await provider.close()
 
 
+@pytest.mark.parametrize(
+    ("completed_at", "ended_at"),
+    [("2027-01-15T08:00:01.5Z", 1_800_000_001_500), ("2027-01-15T08:00:01", None), ("soon", None), (7, None)],
+)
+def test_the_moment_of_an_end_is_replicates_own(completed_at: object, ended_at: int | None) -> None:
+    document = json.dumps({"id": "p1", "status": "succeeded", "output": "x", "completed_at": completed_at})
+    assert replicate_prediction(read_answer(document.encode())).ended_at == ended_at
+    running = document.replace("succeeded", "processing").encode()
+    assert replicate_prediction(read_answer(running)).ended_at is None
+
+
 @pytest.mark.parametrize("depth", [1, 2, MAX_DEPTH, MAX_DEPTH + 1, 500, 1500, 5000, 200_000])
 def test_an_output_of_any_depth_is_read_or_the_prediction_is_unreadable(depth: int) -> None:
     prediction = replicate_prediction(read_answer(replicates(nested(depth))))
