@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from bench.environment import ROOT, environment
 from bench.invocations import SUBMISSION, event
 from shared import runtime
+from shared.cache import Cache
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.providers.base import Accepted, Prediction, Submission
@@ -100,6 +101,7 @@ class Deployment:
         self._http = create_handler(index.app)
         self._scheduled: Callable[[Any, Any], Any] = process_queue.handler
         self._runtime = Runtime(settings, open_store(settings), clock, providers={"replicate": self.provider})
+        self._runtime.cache = Cache(clock=lambda: clock.now() / 1000)  # views age by the deployment's clock
         self._key = {"authorization": f"Bearer {settings.callers['app']}", "content-type": "application/json"}
         self._users = 0
 

@@ -1,9 +1,9 @@
 """How much CPU the functions use for a whole job: ``python -m bench.job_cpu``.
 
 One job is a submit to a full system, the webhook of the job before it, which starts it, its own webhook, and one poll.
-That takes four calls of the store, and took five when the unit was set. So that results stay comparable, the unit stays
-five bare calls of the same store, in the same process and in turn. The store runs in another process and is not counted;
-the provider is not called.
+That takes four calls of the store. It took five when the unit was set, and the unit stays five bare calls of the same
+store, in the same process and in turn, so that results can be compared. The store runs in another process and is not
+counted. The provider is not called.
 """
 
 import argparse
@@ -113,7 +113,9 @@ def _one_job(deployment: Deployment) -> int:
 def print_report(taken: Taken) -> bool:
     """Prints the ratio, and last the unit on this machine; returns whether the target is met."""
     job, bare = statistics.mean(taken.jobs), statistics.mean(taken.bare)
-    print(f"CPU of this process for a whole job, in units of {BARE_CALLS} bare httpx.Client.post of an enqueue's request;")
+    print(
+        f"CPU of this process for a whole job, in units of {BARE_CALLS} bare httpx.Client.post of an enqueue's request;"
+    )
     print(f"{len(taken.jobs)} jobs, interleaved.\n")
     ratio = job / bare
     row = [STEPS, f"{ratio:.2f}", f"{taken.calls:.2f}", report.verdict(ratio, MAX_RATIO)]

@@ -57,7 +57,7 @@ class Scripted:
         called = script(verb)
         reply = await self._answered(called, given)
         if late_at := getattr(reply, "late_at", None):
-            # This process' clock is behind the store's: a caller that gets this answer is no late one.
+            # A caller that gets this answer is not late: this process' clock is behind the store's.
             self._behind = late_at - self._clock.now()
             reply = await self._answered(called, given)
             if getattr(reply, "late_at", None):

@@ -56,7 +56,7 @@ def question_gap(job: JobRecord, outlook: Outlook, settings: Settings, now: int,
     began = job.submitted_at or now
     gap = min(((job.checked_at or now) - began) / 1000 * ASKING_SHARE, 2 * settings.check_interval)
     late_by = (now - began - _late_after(outlook)) / 1000 if outlook.p50 else 0.0
-    return max(least, min(gap, late_by * ASKING_SHARE) if late_by > 0 else gap)  # mutant: late webhook
+    return max(least, min(gap, late_by * ASKING_SHARE) if late_by > 0 else gap)  # mutant: late run
 
 
 def _pause_of_run(age: float, outlook: Outlook, settings: Settings) -> float:
@@ -87,5 +87,5 @@ def _soonest_end(outlook: Outlook) -> float:
 
 
 def _late_after(outlook: Outlook) -> float:
-    """Returns the ms after which a run is late, or the webhook of its end."""
+    """Returns the age in ms after which a run is late: it takes longer than most, or its end is not known yet."""
     return max(outlook.p90, PATIENCE * outlook.p50)

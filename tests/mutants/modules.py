@@ -176,7 +176,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a late run is asked about as rarely as another", "shared/jobs/pace.py",
-        "late webhook", "return max(least, gap)",
+        "late run", "return max(least, gap)",
         f"{WATCHING}a_run_that_is_late_is_asked_about_more_often",
     ),
     python(

@@ -278,7 +278,7 @@ local function count_position(score)
 end
 
 -- Whether the job's model has a circuit, for all users or for this one.
-local function has_circuit(head)
+local function is_behind_circuit(head)
   local own = own_circuit_gate(provider, arg.model, arg.share)
   return head.gates[circuit_gate(provider, arg.model)] or head.gates[own]
 end
@@ -287,7 +287,7 @@ end
 local function time_to_start(head, room, user, view)
   if arg.start ~= '1' or view.is_outdone or #user.seated >= user.cap then return nil end
   if not has_room(room, lane) or room.probe[provider] then return nil end
-  if has_circuit(head) then return nil end
+  if is_behind_circuit(head) then return nil end
   -- By the store's clock once more: a caller's fast one must not end a pause or fill the bucket.
   local time = lease_time(arg.lease_now)
   if not has_room(read_room(head, limits, time), lane) then return nil end

@@ -1,5 +1,5 @@
 -- Which jobs try a provider whose pause is over, and a model whose circuit's time is over. A verb that uses this names
--- index, root, lanes, check_interval and key_tasks, and notes in the head its `time` by the store's clock.
+-- index, root, lanes, check_interval and key_tasks. It sets `head.time` to the present time of the store's clock.
 local MAX_LOOKS = 50 -- ready jobs of a lane that may be a probe; then others of them, see next_page
 local GOLDEN = 0.6180339887 -- its multiples, less their integers, lie evenly between 0 and 1
 local START = { -- what must be read of a job to start it
