@@ -185,6 +185,7 @@ async def test_a_poll_of_the_backlog_is_one_call_and_five_commands(valkey: Runni
 
 async def test_a_job_that_does_not_wait_is_polled_with_one_command(valkey: RunningServer, clock: ManualClock) -> None:
     async with make_world(valkey, clock) as world, http_client(**AUTH) as client:
+        await world.raw("HSET", world.runtime.queue.keys.models + "0:acme/video", "r", "60000")
         await fill(world, 1)
         first = await client.get("/api/status/job_0")
         world.runtime.statuses.forget("job_0")
