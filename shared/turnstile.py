@@ -1,6 +1,7 @@
 """How many calls may be under way at once, and how many may wait to begin."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,38 +14,54 @@ class Turnstile:
     """Lets so many calls in at once, in the order in which they came. Belongs to one event loop.
 
     More calls under way would not be faster: they share one core, one network and the other side's limits. A call that
-    waits here has surely sent nothing.
+    waits here has surely sent nothing. Calls that go first pass all others, and any number of them may wait.
     """
 
     def __init__(self, at_once: int, max_waiting: int) -> None:
-        self._free = asyncio.Semaphore(at_once)
+        self._free = at_once  # none while a call waits
         self._max_waiting = max_waiting
-        self._waiting = 0
+        self._first: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self, patience: float) -> None:
+    async def enter(self, patience: float, *, goes_first: bool = False) -> None:
         """Returns when the call may begin; raises Crowded, at the latest after ``patience`` s. Then ``leave``."""
-        if not self._free.locked():
-            await self._free.acquire()
+        if self._free:
+            self._free -= 1
             return
-        if self._waiting >= self._max_waiting:  # mutant: too many wait
+        queue = self._first if goes_first else self._others  # mutant: goes first
+        if queue is self._others and len(queue) >= self._max_waiting:  # mutant: too many wait
             raise Crowded
         loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        self._waiting += 1
+        until, turn = loop.time() + patience, loop.create_future()
+        queue.append(turn)
         try:
             async with asyncio.timeout_at(until):
-                await self._free.acquire()
+                await turn
         except TimeoutError:
+            self._give_up(queue, turn)
             raise Crowded from None  # mutant: waited in vain
-        finally:
-            self._waiting -= 1
+        except asyncio.CancelledError:
+            self._give_up(queue, turn)
+            raise
         if loop.time() > until:  # the process stood still, and the call would have no time left
             self.leave()
             raise Crowded
 
+    def _give_up(self, queue: deque[asyncio.Future[None]], turn: asyncio.Future[None]) -> None:
+        if turn.done() and not turn.cancelled():
+            self.leave()  # its turn came at the same moment
+        elif turn in queue:
+            queue.remove(turn)
+
     def leave(self) -> None:
         """Lets the next call in."""
-        self._free.release()
+        for queue in (self._first, self._others):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._free += 1
 
     @asynccontextmanager
     async def turn(self, patience: float) -> AsyncIterator[None]:

@@ -27,10 +27,12 @@ from shared.jobqueue.kinds import Value
 from shared.jobqueue.replies import Refusal, Reply
 from shared.jobqueue.script import Script, script
 from shared.jobqueue.terms import Terms
-from shared.store import Store
+from shared.store import Store, goes_first
 from shared.store.refusals import OF_ALL_WRITES
 
 R = TypeVar("R", bound=Reply)
+# These note what a provider has answered. If one got no turn, a paid submission would be unknown.
+GO_FIRST = frozenset({"record", "finish", "fail", "snooze", "trip"})
 
 
 class Scripted:
@@ -55,6 +57,13 @@ class Scripted:
         belongs to a refusal; and StoreScriptError for an answer that the header does not name.
         """
         called = script(verb)
+        passing = goes_first.set(verb in GO_FIRST)  # mutant: verbs that go first
+        try:
+            return await self._called(called, kind, given)
+        finally:
+            goes_first.reset(passing)
+
+    async def _called(self, called: Script, kind: type[R], given: Mapping[str, Value]) -> R:
         reply = await self._answered(called, given)
         if late_at := getattr(reply, "late_at", None):
             # A caller that gets this answer is not late: this process' clock is behind the store's.
@@ -66,7 +75,9 @@ class Scripted:
             raise self._refused(reply)
         self.follow_ups.note(getattr(reply, "follow", ""))
         if not isinstance(reply, kind):
-            raise StoreScriptError(f"{verb} answered with {type(reply).__name__}, which its caller does not expect.")
+            raise StoreScriptError(
+                f"{called.verb} answered with {type(reply).__name__}, which its caller does not expect."
+            )
         return reply
 
     async def _sent(self, *command: str) -> Any:

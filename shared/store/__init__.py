@@ -4,9 +4,12 @@ Every state change is one script and every read is one command, so a store only 
 must be safe to send twice: ``execute`` repeats it once if the answer was lost.
 """
 
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from shared.config.settings import Settings
+
+goes_first: ContextVar[bool] = ContextVar("goes_first", default=False)  # whether a command passes those that wait
 
 
 class Store(Protocol):

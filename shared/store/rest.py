@@ -17,6 +17,7 @@ from shared.config.settings import Settings
 from shared.connection import trouble_of
 from shared.errors import StoreError, StoreScriptError, StoreUnavailable, StoreUncertain
 from shared.log import log
+from shared.store import goes_first
 from shared.store.client import NotTheStore, Trouble, open_client
 from shared.store.connection import AnswerLost
 from shared.store.refusals import StoreInterrupted, classify
@@ -55,7 +56,7 @@ class RestStore:
         until = asyncio.get_running_loop().time() + self._total_timeout
         try:
             # A call that begins has time for a whole try. One that waits longer was surely not applied.
-            await self._turnstile.enter(self._total_timeout - self._try_timeout)
+            await self._turnstile.enter(self._total_timeout - self._try_timeout, goes_first=goes_first.get())
             try:
                 async with asyncio.timeout_at(until):
                     return await self._tried(list(command))

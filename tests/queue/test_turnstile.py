@@ -8,6 +8,8 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
 from shared.errors import StoreUnavailable, StoreUncertain
+from shared.jobqueue.script import VERBS
+from shared.jobqueue.scripted import GO_FIRST
 from shared.store import rest
 from shared.store.rest import RestStore
 from shared.turnstile import Crowded, Turnstile
@@ -61,6 +63,51 @@ async def test_beyond_so_many_that_wait_the_next_is_refused_at_once() -> None:
     await asyncio.gather(*waiting)
 
 
+async def test_what_goes_first_passes_all_that_wait_and_has_no_bound() -> None:
+    turnstile, order = await full(max_waiting=2), []
+
+    async def call(name: str, *, goes_first: bool) -> None:
+        await turnstile.enter(60, goes_first=goes_first)
+        order.append(name)
+
+    calls = [("a", False), ("b", False), ("first", True), ("second", True), ("third", True)]
+    waiting = [asyncio.ensure_future(call(name, goes_first=first)) for name, first in calls]
+    await asyncio.sleep(0)
+    for _ in calls:
+        turnstile.leave()
+    await asyncio.gather(*waiting)
+    assert order == ["first", "second", "third", "a", "b"]
+
+
+async def test_a_turn_that_comes_with_a_cancellation_goes_to_the_next() -> None:
+    turnstile = await full()
+    canceled, following = (asyncio.ensure_future(turnstile.enter(60)) for _ in range(2))
+    await asyncio.sleep(0)
+    turnstile.leave()
+    canceled.cancel()
+    await asyncio.gather(canceled, return_exceptions=True)
+    assert canceled.cancelled()
+    await asyncio.wait_for(following, 1)
+    with pytest.raises(Crowded):
+        await turnstile.enter(0)
+
+
+@pytest.mark.parametrize("leaves", ["before", "after"])
+async def test_a_cancelled_wait_takes_no_turn_and_frees_none(leaves: str) -> None:
+    turnstile = await full()
+    waiting = asyncio.ensure_future(turnstile.enter(60))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    if leaves == "before":  # it has not noticed yet
+        turnstile.leave()
+    await asyncio.gather(waiting, return_exceptions=True)
+    if leaves == "after":
+        turnstile.leave()
+    await turnstile.enter(0)
+    with pytest.raises(Crowded):
+        await turnstile.enter(0)
+
+
 async def test_a_cancelled_wait_takes_no_turn() -> None:
     turnstile = await full()
     waiting = asyncio.ensure_future(turnstile.enter(60))
@@ -106,6 +153,27 @@ async def test_a_hundred_submits_at_once_are_all_accepted_with_one_call_each(
         answers = await asyncio.gather(*(client.post("/api/submit", json=each) for each in bodies))
     assert {answer.status_code for answer in answers} == {202}
     assert valkey.bill().calls == 100
+
+
+async def test_a_flood_of_polls_delays_no_record_of_a_paid_submission(
+    valkey: RunningServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "MAX_UNDER_WAY", 1)
+    monkeypatch.setattr(rest, "MAX_WAITING", 3)
+    async with make_world(valkey, clock, **PATIENT) as world:
+        job = await world.enqueue("ada", start=True)
+        polls = [asyncio.ensure_future(world.runtime.records.read(job)) for _ in range(10)]
+        await asyncio.sleep(0)
+        await world.runtime.queue.record(job, 1, "p1")
+        done = [poll for poll in polls if poll.done() and not poll.exception()]
+        assert len(done) == 1  # that which was under way; the others have waited
+        answers = await asyncio.gather(*polls, return_exceptions=True)
+        assert [type(answer) for answer in answers].count(StoreUnavailable) == 6
+        assert (await world.runtime.records.read(job)).prediction == "p1"
+
+
+def test_what_goes_first_are_verbs() -> None:
+    assert set(VERBS) > GO_FIRST
 
 
 @pytest.mark.parametrize("most", [0, 1_000], ids=["too many wait", "waited in vain"])
