@@ -2,14 +2,18 @@
 
 import functools
 import hashlib
+import re
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from upstash_redis.errors import UpstashError
 
-UNKNOWN = "NOSCRIPT"  # "NOSCRIPT No matching script. Please use EVAL.", in Upstash's own tests
-MAX_FORGOTTEN = 3  # more often than a cache is flushed in a process's life
+# "NOSCRIPT No matching script. Please use EVAL.", in Upstash's own tests; other servers put ERR in front.
+UNKNOWN = re.compile(r"(ERR\s+)?NOSCRIPT\b", re.IGNORECASE)
+MAX_FORGOTTEN = 3  # more often than a cache is flushed in HOUR
+HOUR = 3600.0  # s
 
 Execute = Callable[[list[str]], Awaitable[Any]]
 
@@ -19,24 +23,28 @@ class Scripts:
 
     EVAL leaves the script in the store's cache, for all processes. A script that the store knew may be unknown again:
     its cache was flushed, or a replica that has not got the script has answered (github.com/upstash/ratelimit-js, pull
-    request 137). After three times, this process sends that script whole.
+    request 137). After three times, this process sends that script whole, until it forgets the count after an hour.
     """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._forgotten: Counter[str] = Counter()
+        self._counted_since = time.monotonic()
 
     async def send(self, execute: Execute, command: list[str]) -> Any:
         """Executes the command. Raises what ``execute`` raises."""
         if command[0] != "EVAL":
             return await execute(command)
         digest = digest_of(command[1])
+        if time.monotonic() - self._counted_since > HOUR:  # mutant: an hour
+            self._forgotten.clear()
+            self._counted_since = time.monotonic()
         if self._forgotten[digest] < MAX_FORGOTTEN:  # mutant: replica
             was_known = digest in self._known  # not by a call that is under way at the same time
             try:
                 return await execute(["EVALSHA", digest, *command[2:]])
             except UpstashError as error:
-                if not str(error).startswith(UNKNOWN):
+                if not UNKNOWN.match(str(error)):
                     raise
             self._forgotten[digest] += was_known
         answer = await execute(command)

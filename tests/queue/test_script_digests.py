@@ -7,6 +7,7 @@ import pytest
 from upstash_redis.errors import UpstashError
 
 from local.rest_server.running import RunningServer
+from shared.store import scripts as store_scripts
 from shared.store.rest import RestStore
 from shared.store.scripts import MAX_FORGOTTEN, Scripts
 from tests.world import load_scripts, settings_for
@@ -45,6 +46,34 @@ async def test_a_replica_that_never_knows_it_is_asked_a_few_times_and_no_more() 
     assert replica.sent == ["EVALSHA", "EVAL"] * (MAX_FORGOTTEN + 1) + ["EVAL", "EVAL"]
 
 
+async def test_a_script_that_is_sent_whole_is_tried_by_its_digest_again_after_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica, scripts = Replica(forgets=True), Scripts()
+    for _ in range(MAX_FORGOTTEN + 2):
+        await scripts.send(replica.execute, ["EVAL", "return 1", "0"])
+    assert replica.sent[-1] == "EVAL" and replica.sent[-2] == "EVAL"
+    replica.sent.clear()
+    monkeypatch.setattr(store_scripts, "HOUR", -1.0)
+    await scripts.send(replica.execute, ["EVAL", "return 1", "0"])
+    assert replica.sent == ["EVALSHA", "EVAL"]
+
+
+@pytest.mark.parametrize(
+    "text", ["NOSCRIPT No matching script.", "ERR NOSCRIPT No matching script.", "noscript: unknown", "NOSCRIPT"]
+)
+async def test_each_form_of_the_error_means_that_the_store_does_not_know_the_script(text: str) -> None:
+    sent: list[str] = []
+
+    async def execute(command: list[str]) -> None:
+        sent.append(command[0])
+        if command[0] == "EVALSHA":
+            raise UpstashError(text)
+
+    await Scripts().send(execute, ["EVAL", "return 1", "0"])
+    assert sent == ["EVALSHA", "EVAL"]
+
+
 async def test_first_calls_at_the_same_time_prove_no_replica() -> None:
     replica, scripts = Replica(), Scripts()
     await asyncio.gather(*(scripts.send(replica.execute, ["EVAL", "return 1", "0"]) for _ in range(10)))
@@ -53,9 +82,13 @@ async def test_first_calls_at_the_same_time_prove_no_replica() -> None:
     assert replica.sent == ["EVALSHA"]
 
 
-async def test_another_error_is_no_reason_to_send_it_again() -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["ERR Error running script: NOSCRIPT is what the script says", "Error running script: NOSCRIPT", "NOSCRIPTS"],
+)
+async def test_another_error_is_no_reason_to_send_it_again(text: str) -> None:
     async def fails(command: list[str]) -> None:
-        raise UpstashError("ERR Error running script: NOSCRIPT is what the script says")
+        raise UpstashError(text)
 
     with pytest.raises(UpstashError):
         await Scripts().send(fails, ["EVAL", "return 1", "0"])
