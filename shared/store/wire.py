@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from shared.store.connection import READ_SIZE, Answer, Connection
+from shared.store.connection import Answer, Connection
 
 STAGGER = 0.25  # s that one address is tried before the next is tried too: RFC 8305, "Happy Eyeballs"
 
@@ -48,7 +48,7 @@ class Wire:
         connection, is_kept = await self._connection(), False
         try:
             answer = await connection.exchange(head, body)
-            is_kept = connection.renew()
+            is_kept = connection.renew(answer.status_code)
         finally:
             if is_kept:
                 self._idle.append(connection)
@@ -73,14 +73,16 @@ class Wire:
 
     async def _opened(self) -> Connection:
         try:
-            port = self._address.port or (443 if self._tls else 80)
+            host, port = self._address.hostname, self._address.port or (443 if self._tls else 80)
+            if not host:
+                raise ValueError("no host")
             async with asyncio.timeout(self._connect_timeout):
-                opened = await asyncio.open_connection(
-                    self._address.hostname, port, ssl=self._tls, limit=READ_SIZE, happy_eyeballs_delay=STAGGER
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    Connection, host, port, ssl=self._tls, happy_eyeballs_delay=STAGGER
                 )
         except (OSError, ValueError) as error:  # ValueError: no port, or no name that can be looked up
             raise NotSent(type(error).__name__) from error
-        return Connection(*opened)
+        return connection
 
     async def aclose(self) -> None:
         """Closes the connections."""

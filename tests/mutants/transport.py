@@ -16,7 +16,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a connection is used whatever its age", "shared/store/connection.py",
-        "old connection", "if self._transport.is_closing():",
+        "old connection", "if self._is_over():",
         f"{WIRE}an_old_connection_is_not_used_again",
     ),
     python(
@@ -26,6 +26,31 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a broken connection is kept", "shared/store/wire.py", "broken connection", "self._idle.append(connection)",
         f"{WIRE}a_broken_answer_is_lost_and_its_connection_dropped",
+    ),
+    python(
+        "what comes unasked is read as the next answer", "shared/store/connection.py", "unasked",
+        "self._received += data; self._news.set()",
+        f"{WIRE}what_comes_between_two_requests_is_no_answer_to_the_next",
+    ),
+    python(
+        "a connection on which a proxy spoke is kept", "shared/store/connection.py", "status of a kept connection",
+        "is_wanted = is_done and is_silent",
+        f"{WIRE}a_status_that_a_proxy_may_have_said_ends_its_connection",
+    ),
+    python(
+        "a script is sent whole for ever", "shared/store/scripts.py", "an hour", "if False:",
+        "tests/queue/test_script_digests.py"
+        "::test_a_script_that_is_sent_whole_is_tried_by_its_digest_again_after_an_hour",
+    ),
+    python(
+        "what notes a provider's answer waits behind the others", "shared/turnstile.py", "goes first",
+        "queue = self._others",
+        f"{TURNSTILE}what_goes_first_passes_all_that_wait_and_has_no_bound",
+    ),
+    python(
+        "a record waits behind a flood of polls", "shared/jobqueue/scripted.py", "verbs that go first",
+        "passing = goes_first.set(False)",
+        f"{TURNSTILE}a_flood_of_polls_delays_no_record_of_a_paid_submission",
     ),
     python(
         "a script is sent twice for ever", "shared/store/scripts.py", "replica", "if True:",

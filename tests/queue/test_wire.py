@@ -1,7 +1,9 @@
 """The store's HTTP client against servers that answer in every way."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -159,8 +161,9 @@ async def test_a_close_that_came_while_the_process_was_frozen_is_seen() -> None:
         assert not await client._idle[0].is_usable()
 
 
+@pytest.mark.parametrize("is_read", [False, True], ids=["in the socket", "read by the event loop"])
 @pytest.mark.parametrize("pause", [0, 0.05], ids=["at once", "later"])
-async def test_what_comes_between_two_requests_is_no_answer_to_the_next(pause: float) -> None:
+async def test_what_comes_between_two_requests_is_no_answer_to_the_next(pause: float, is_read: bool) -> None:
     """As from a proxy that says 408 before it closes an idle connection."""
     server = Server(OK + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
     spoken = asyncio.Event()
@@ -176,8 +179,68 @@ async def test_what_comes_between_two_requests_is_no_answer_to_the_next(pause: f
     async with client_of(serve if pause else server.serve) as client:
         await post(client)
         await asyncio.sleep(0) if not pause else await spoken.wait()
+        if is_read:
+            await asyncio.sleep(0.1)
         assert (await post(client)).status_code == 200
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("status", [302, 401, 408, 500, 503])
+async def test_a_status_that_a_proxy_may_have_said_ends_its_connection(status: int) -> None:
+    server = Server(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status, OK)
+    async with client_of(server.serve) as client:
+        assert [(await post(client)).status_code for _ in range(2)] == [status, 200]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("status", [400, 429])
+async def test_an_error_of_the_store_itself_keeps_its_connection(status: int) -> None:
+    server = Server(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status, OK)
+    async with client_of(server.serve) as client:
+        assert [(await post(client)).status_code for _ in range(2)] == [status, 200]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(), None], ids=["ETIMEDOUT", "reset", "end"])
+async def test_a_connection_that_was_lost_is_not_used_again(error: OSError | None) -> None:
+    async with client_of(Server(OK).serve) as client:
+        await post(client)
+        client._idle[0].connection_lost(error)
+        assert not await client._idle[0].is_usable()
+
+
+async def test_a_socket_that_stays_readable_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a slow machine: time that passes is no sign that nothing has come."""
+    spoken = asyncio.Event()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await _request(reader)
+        writer.write(OK)
+        await spoken.wait()
+        writer.write(OK)
+
+    async with client_of(serve) as client:
+        await post(client)
+        kept = client._idle[0]
+        kept._transport.pause_reading()  # the event loop reads nothing
+        spoken.set()
+        await asyncio.sleep(0.05)
+        assert not await kept.is_usable()
+
+
+async def test_an_error_in_the_middle_of_an_answer_loses_it() -> None:
+    async def reset(reader: Reader, writer: Writer) -> None:
+        await _request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n{")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        linger = struct.pack("ii", 1, 0)  # SO_LINGER: closes with a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async with client_of(reset) as client:
+        with pytest.raises(AnswerLost, match="ConnectionResetError"):
+            await post(client)
 
 
 async def test_an_old_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
