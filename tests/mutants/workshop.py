@@ -14,7 +14,7 @@ from tests.mutants.edit import EditDoesNotApply
 from tests.mutants.mutant import Mutant
 from tests.project import ROOT
 
-NEEDED = ("functions", "shared", "local", "tests", "pyproject.toml")
+NEEDED = ("functions", "shared", "local", "bench", "tests", "pyproject.toml")
 TIMEOUT = 120.0  # s
 TESTS_FAILED = 1  # pytest's exit code; others mean that the tests could not be run
 FAILED = "FAILED "  # how a line of pytest's summary begins
