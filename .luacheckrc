@@ -10,7 +10,7 @@ local LIBRARIES = {
 -- What Redis gives a script, and what the loader puts in place of names.
 stds.script = {read_globals = {
   'arg', 'key', 'rest', 'KEYS', 'ARGV', 'redis', 'string', 'table', 'math',
-  'ipairs', 'pairs', 'next', 'select', 'tonumber', 'tostring', 'type', 'unpack', 'error',
+  'ipairs', 'pairs', 'next', 'select', 'tonumber', 'tostring', 'type', 'unpack', 'error', 'pcall',
 }}
 std = 'script'
 max_line_length = 120

@@ -1,5 +1,6 @@
 """POST /api/webhook/{provider}: the provider reports that a prediction has ended."""
 
+import functools
 from typing import cast
 
 from starlette.requests import Request
@@ -34,16 +35,15 @@ async def webhook(request: Request, provider: str) -> JSONResponse:
         job_id, attempt, incarnation = _addressee(request, provider, sluice.settings)
         body = await _signed_body(request, provider, sluice)
         prediction = _prediction(body, provider, sluice)
-        want = sluice.dispatcher.want(call.budget)
+        want = functools.partial(sluice.dispatcher.want, call.budget)
         ended = await sluice.reconciler.apply(job_id, attempt, provider, prediction, incarnation=incarnation, want=want)
         sluice.statuses.forget(job_id, ended=ended.is_over)
         if not ended.is_known:
             log.error(
                 "webhook_for_unknown_job", job=job_id, attempt=attempt, provider=provider, prediction=prediction.id
             )
-        if ended.makes_room:
-            # At the same time, the scope stores this job's files and notifies its owner: neither waits for the other.
-            await sluice.dispatcher.run(call.budget, claimed=ended.claimed)
+        # At the same time, the scope stores this job's files and notifies its owner: neither waits for the other.
+        await sluice.dispatcher.follow(ended, call.budget, provider=provider, job_id=job_id)
     # The replies of finish and fail, and that of a run that goes on.
     answer: AppliedWebhook = {"result": cast(WebhookWord, ended.word)}
     return JSONResponse(answer)

@@ -15,7 +15,7 @@ from shared.config.timing import SUBMIT_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
 from shared.dispatch.reconciler import Reconciler
-from shared.jobqueue import Claim, Claimed, JobQueue, Overdue
+from shared.jobqueue import Claim, Claimed, Ended, JobQueue, Overdue
 from shared.json_value import read_object
 from shared.log import log
 from shared.providers.base import Accepted, Rejected, Submission, SubmissionOutcome, Throttled, Unknown
@@ -108,6 +108,20 @@ class Dispatcher:
             if not report.is_more:
                 break
         return report
+
+    async def follow(
+        self, ended: Ended, budget: Budget, *, provider: str, job_id: str, max_rounds: int = MAX_ROUNDS
+    ) -> None:
+        """Starts the jobs that an end has claimed or made room for, if any.
+
+        At the same time it cancels the prediction that the end has made useless: its provider may be slow.
+        """
+        if not ended.makes_room:
+            return
+        work: list[Awaitable[object]] = [self.run(budget, max_rounds=max_rounds, claimed=ended.claimed)]
+        if ended.claimed is not None:
+            work.append(self._reconciler.cancel_other(ended, provider, job_id))
+        await asyncio.gather(*work)
 
     async def _look_at(self, job: Overdue) -> bool:
         return (await self._reconciler.look_at(job)).frees_slot

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -35,6 +36,12 @@ MAX_OUTPUT = 4_000_000
 RETENTION = 3600.0  # s; Replicate deletes results an hour after their creation (its page on data retention)
 MAX_HOSTS_LOGGED = 5
 NOTHING = Ended("stale")
+Wish = Callable[[], int]  # how many jobs the caller would start now
+
+
+def no_wish() -> int:
+    """Returns 0, for a caller that starts no jobs itself."""
+    return 0
 
 
 class Reconciler:
@@ -61,11 +68,19 @@ class Reconciler:
         self._lease = timedelta(seconds=settings.lease)
 
     async def apply(
-        self, job_id: str, attempt: int, provider: str, prediction: Prediction, *, incarnation: str = "", want: int = 0
+        self,
+        job_id: str,
+        attempt: int,
+        provider: str,
+        prediction: Prediction,
+        *,
+        incarnation: str = "",
+        want: Wish = no_wish,
     ) -> Ended:
         """Records a provider's report on an attempt's prediction; repeated and late reports change nothing.
 
-        With ``want``, the call that frees the slot claims up to so many jobs for the caller, who has to start them.
+        The call that frees the slot claims up to as many jobs as ``want`` then says, for the caller, who has to start
+        them; see Dispatcher.follow.
         """
         match prediction.status:
             case "running":
@@ -73,34 +88,27 @@ class Reconciler:
             case "failed":
                 code, retryable = classify_failure(prediction.error)
                 ended = await self._queue.fail(
-                    job_id,
-                    attempt,
-                    prediction.id,
-                    code=code,
-                    detail=prediction.error,
-                    retryable=retryable,
-                    incarnation=incarnation,
-                )
+                    job_id, attempt, prediction.id,
+                    code=code, detail=prediction.error, retryable=retryable, incarnation=incarnation,
+                )  # fmt: skip
             case "canceled":
                 ended = await self._queue.finish_and_claim(
-                    job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation, want=want
+                    job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation, want=want()
                 )
             case "unreadable":
                 ended = await self._give_up(job_id, attempt, provider, prediction.id, incarnation)
             case "completed":
                 ended = await self._complete(job_id, attempt, provider, prediction, incarnation, want)
-        log.info(
-            "attempt_ended",
-            job=job_id,
-            attempt=attempt,
-            reported=prediction.status,
-            word=ended.word,
-            outcome=ended.outcome,
-        )
-        if ended.other:
-            # An earlier attempt's prediction has ended the job, so the later one is no longer wanted.
-            await self.cancel_prediction(provider, ended.other, job_id)
+        word, outcome = ended.word, ended.outcome
+        log.info("attempt_ended", job=job_id, attempt=attempt, reported=prediction.status, word=word, outcome=outcome)
+        if ended.claimed is None:
+            await self.cancel_other(ended, provider, job_id)
         return ended
+
+    async def cancel_other(self, ended: Ended, provider: str, job_id: str) -> None:
+        """Cancels the later attempt's prediction if an earlier one's has ended the job."""
+        if ended.other:
+            await self.cancel_prediction(provider, ended.other, job_id)
 
     async def _give_up(self, job_id: str, attempt: int, provider: str, prediction_id: str, incarnation: str) -> Ended:
         """Fails an attempt whose report cannot be read. Another attempt would be paid for, and end the same way."""
@@ -110,14 +118,10 @@ class Reconciler:
             f"{MAX_DEPTH} levels, or a number of more than 4,300 digits."
         )
         ended = await self._queue.fail(
-            job_id,
-            attempt,
-            prediction_id,
-            code="unreadable",
-            detail=detail,
+            job_id, attempt, prediction_id,
+            code="unreadable", detail=detail, incarnation=incarnation,
             retryable=False,  # mutant: unreadable
-            incarnation=incarnation,
-        )
+        )  # fmt: skip
         if ended.is_over or ended.word == "replaced":
             # Of a report that was cut, it is not known whether the run goes on.
             await self.cancel_prediction(provider, prediction_id, job_id)
@@ -135,7 +139,7 @@ class Reconciler:
         return Ended("running")
 
     async def _complete(
-        self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str, want: int
+        self, job_id: str, attempt: int, provider: str, prediction: Prediction, incarnation: str, want: Wish
     ) -> Ended:
         if prediction.model and prediction.seconds is not None:
             self._durations.learn(prediction.model, prediction.seconds)
@@ -166,7 +170,7 @@ class Reconciler:
         ended_at = began if staged.files else None
         ended = await self._queue.finish_and_claim(
             job_id, attempt, prediction.id, "completed", fields,
-            foreign=foreign, ended_at=ended_at, incarnation=incarnation, want=want,
+            foreign=foreign, ended_at=ended_at, incarnation=incarnation, want=want(),
         )  # fmt: skip
         if foreign and ended.word == "finished":
             hosts = sorted({urlsplit(file["url"]).hostname or "" for file in files})
@@ -292,7 +296,7 @@ class Reconciler:
             said = await self.cancel_prediction(provider, prediction_id, job.id) or said
         return await self.apply(job.id, job.attempt, provider, said, incarnation=job.incarnation)
 
-    async def ask(self, job: Overdue, timeout: float, want: int = 0) -> Ended:
+    async def ask(self, job: Overdue, timeout: float, want: Wish = no_wish) -> Ended:
         """Asks the provider about a running job and applies its answer; a silent provider changes nothing.
 
         ``want`` is as for ``apply``.

@@ -105,8 +105,12 @@ class Attempts(Scripted):
             expects=expects,
             token=ticket.token if ticket else None,
             mark=ticket.mark if ticket else None,
+            ticket_age=self._age(ticket) if ticket else None,
             is_tick=False,
         )
+
+    def _age(self, ticket: Ticket) -> timedelta:
+        return timedelta(milliseconds=max(0, self._clock.now() - ticket.claimed_at))
 
     async def fail(
         self,

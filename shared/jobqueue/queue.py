@@ -74,7 +74,10 @@ class JobQueue(Attempts):
         """Takes up to ``want`` jobs to submit now, and up to as many overdue ones to look at."""
         ticket = self._unanswered_ticket() or self._new_ticket()
         try:
-            claim = await self._run("claim", Claim, token=ticket.token, mark=ticket.mark, want=want, is_tick=tick)
+            claim = await self._run(
+                "claim", Claim,
+                token=ticket.token, mark=ticket.mark, ticket_age=self._age(ticket), want=want, is_tick=tick,
+            )  # fmt: skip
         except StoreUncertain:
             self._unanswered.append(ticket)
             raise
@@ -103,15 +106,19 @@ class JobQueue(Attempts):
                 job_id, attempt, prediction, outcome, fields,
                 foreign=foreign, ended_at=ended_at, incarnation=incarnation,
             )  # fmt: skip
-        ticket = self._new_ticket()
+        earlier = self._unanswered_ticket()
+        ticket = earlier or self._new_ticket()
         try:
             ended = await self.finish(
                 job_id, attempt, prediction, outcome, fields,
-                foreign=foreign, incarnation=incarnation, ticket=ticket, want=want, expects=self._expects,
+                foreign=foreign, incarnation=incarnation, ticket=ticket, want=want,
+                expects=self._expects or earlier is not None,
             )  # fmt: skip
         except StoreUncertain:
             self._unanswered.append(ticket)
             raise
+        if earlier and ended.claimed is None:
+            self._unanswered.append(earlier)  # this call has not claimed
         self._expects = ended.claimed is not None and bool(ended.claimed.started)
         return replace(ended, claimed=ended.claimed and self._taken(ended.claimed, ticket))
 

@@ -230,9 +230,9 @@ class Statuses:
         overdue = await self._queue.check(job.id, gap)
         if overdue is None:
             return False
-        ended = await self._reconciler.ask(overdue, ASK_TIMEOUT, self._dispatcher.want(budget))
-        if ended.makes_room:
-            await self._dispatcher.run(budget, max_rounds=1, claimed=ended.claimed)
+        want = functools.partial(self._dispatcher.want, budget)
+        ended = await self._reconciler.ask(overdue, ASK_TIMEOUT, want)
+        await self._dispatcher.follow(ended, budget, provider=overdue.provider, job_id=job.id, max_rounds=1)
         return True
 
     async def _take_up(self, job: JobRecord, _: Budget) -> bool:

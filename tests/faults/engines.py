@@ -142,14 +142,18 @@ class MemoryEngine(_Loading):
         self._socket._lua_redis_call = self._counted
 
     async def stop_half_way(self, number: int, *command: str) -> None:
-        """Runs a script and refuses its command of this number; those before it are kept."""
+        """Runs a script and refuses its command of this number; those before it are kept.
+
+        A script that survives this goes on.
+        """
         self._stop_at = number
         try:
             await self.execute(*command)
         except StoreScriptError:
-            self._stop_at = 0
             return
-        raise AssertionError(f"the script has only {len(self.commands)} commands, not {number}")
+        finally:
+            self._stop_at = 0
+        assert len(self.commands) >= number, f"the script has only {len(self.commands)} commands, not {number}"
 
     def writes(self) -> list[int]:
         """Returns the numbers of the last script's commands that write."""

@@ -19,7 +19,8 @@ MAX_LOOKS = 50  # more than this model has
 def claim(model: Model, call: Call, reply: Any) -> Any:
     time, want = call.number("lease_now"), call.number("want")
     lease = time + model.deployment.lease
-    first, last = (lease - call.number("patience")) // 1000 * 1000, lease // 1000 * 1000 + 999
+    age = call.number("patience") + call.number("ticket_age")
+    first, last = (lease - age) // 1000 * 1000, lease // 1000 * 1000 + 999
     rows, complete, _ = model.head(want, (first, last))
     slots = [row for row in rows if row.band < READY]
     mark, leases = call.number("mark"), [row for row in slots if first <= row.ms <= last]

@@ -241,7 +241,8 @@ class Driver(RuleBasedStateMachine):
             said = replace(said, id=self.prediction_of(job, attempt))
             self.states[said.id] = said
         want = len(self.held) % 3
-        ended = self.run(self.sluice.reconciler.apply(job, attempt, self.provider_of(job), said, want=want), caller)
+        applied = self.sluice.reconciler.apply(job, attempt, self.provider_of(job), said, want=lambda: want)
+        ended = self.run(applied, caller)
         if ended.claimed:
             self.held += [Held(one.id, one.attempt, one.probe) for one in ended.claimed.started]
 

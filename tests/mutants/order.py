@@ -96,6 +96,17 @@ MUTANTS: tuple[Mutant, ...] = (
         part="take_next(true)",
     ),
     lua(
+        "an end is lost with its claim", "finish",
+        "error of a claim", "true, claim()",
+        f"{HANDOVER}an_end_stands_although_its_claim_fails[memory]",
+        part="pcall(claim)",
+    ),
+    lua(
+        "a repeated claim looks only at leases of late copies", "claim",
+        "old ticket", "local age = tonumber(arg.patience)",
+        f"{HANDOVER}jobs_of_a_lost_answer_are_found_as_long_as_they_can_be_submitted[claim-60]",
+    ),
+    lua(
         "an end whose claim came late says that nothing waits", "finish",
         "late with an end", "local is_late = false",
         f"{HANDOVER}a_copy_that_comes_late_takes_no_job[memory]",

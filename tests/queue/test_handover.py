@@ -1,14 +1,17 @@
 """The call that ends a job hands the next ones to its caller, and is as safe to repeat and to lose as the two alone."""
 
+import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.errors import StoreUncertain
-from shared.jobqueue import Ended
+from shared.errors import StoreScriptError, StoreUncertain
+from shared.jobqueue import Claim, Ended
 from shared.jobqueue.attempts import Ticket
 from shared.providers.base import Prediction
 from tests.http.calls import webhook_url
@@ -125,3 +128,109 @@ async def test_a_poll_that_ends_a_job_starts_the_next_one(valkey: RunningServer,
         await world.runtime.statuses.view("app", job)
         assert valkey.bill().calls == 5  # explain, check, the end with its claim, the record, and a read
         assert (await world.runtime.records.read(waiting)).state == "running"
+
+
+async def test_an_end_brings_the_jobs_of_an_answer_that_was_lost(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, max_concurrent_tasks=2) as world:
+        queue, jobs = world.runtime.queue, [await world.enqueue(user, start=True) for user in ("ada", "bob")]
+        for number, job in enumerate(jobs):
+            await queue.record(job, 1, f"p{number}")
+        lost, last = [await world.enqueue(user) for user in ("eve", "joe")]
+        valkey.inject("apply_then_drop", times=2, match="EVAL")
+        with pytest.raises(StoreUncertain):
+            await queue.finish_and_claim(jobs[0], 1, "p0", "completed", DONE, want=1)
+        stale = await queue.finish_and_claim(jobs[1], 2, "p1", "completed", DONE, want=1)
+        assert (stale.word, stale.claimed) == ("stale", None)
+        ended = await queue.finish_and_claim(jobs[1], 1, "p1", "completed", DONE, want=1)
+        assert (ended.word, started(ended)) == ("finished", [(lost, 1)])
+        assert ids(await queue.claim(1)) == [last]
+
+
+async def test_an_end_brings_lost_jobs_though_no_other_waits(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, max_concurrent_tasks=2) as world:
+        queue, jobs = world.runtime.queue, [await world.enqueue(user, start=True) for user in ("ada", "bob")]
+        for number, job in enumerate(jobs):
+            await queue.record(job, 1, f"p{number}")
+        lost = await world.enqueue("eve")
+        valkey.inject("apply_then_drop", times=2, match="EVAL")
+        with pytest.raises(StoreUncertain):
+            await queue.finish_and_claim(jobs[0], 1, "p0", "completed", DONE, want=1)
+        ended = await queue.finish_and_claim(jobs[1], 1, "p1", "completed", DONE, want=1)
+        assert started(ended) == [(lost, 1)]
+
+
+@pytest.mark.parametrize("pause", [0, 60, 95])
+@pytest.mark.parametrize("by", ["claim", "end"])
+async def test_jobs_of_a_lost_answer_are_found_as_long_as_they_can_be_submitted(
+    valkey: RunningServer, clock: ManualClock, pause: int, by: str
+) -> None:
+    async with make_world(valkey, clock, max_concurrent_tasks=2) as world:
+        queue, job, lost = world.runtime.queue, await run_one(world), await world.enqueue("bob")
+        valkey.inject("apply_then_drop", times=2, match="EVAL")
+        with pytest.raises(StoreUncertain):
+            await queue.claim(1)
+        world.manual.advance(pause)
+        if by == "claim":
+            assert ids(await queue.claim(1)) == [lost]
+        else:
+            assert started(await queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)) == [(lost, 1)]
+
+
+async def test_an_end_stands_although_its_claim_fails(world: World) -> None:
+    queue, job = world.runtime.queue, await run_one(world)
+    unreadable = queue.keys.job(await world.enqueue("bob"))
+    await world.raw("DEL", unreadable)
+    await world.raw("SET", unreadable, "no hash")
+    for word in ("finished", "already"):
+        ended = await queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+        assert (ended.word, ended.outcome, ended.claimed, ended.makes_room) == (word, "completed", None, True)
+    with pytest.raises(StoreScriptError):
+        await queue.claim(1)
+
+
+async def test_a_budget_that_has_run_out_by_the_end_claims_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, job, waiting = world.runtime, await run_one(world), await world.enqueue("bob")
+    budget = Budget(60)
+    said = Prediction("p1", "completed", output="1")
+
+    async def answer_late(prediction: str, timeout: float) -> Prediction:
+        monkeypatch.setattr(Budget, "left", 1.0)
+        return said
+
+    monkeypatch.setattr(world.provider, "get", answer_late)
+    world.manual.advance(runtime.settings.first_check_after + 1)
+    overdue = await runtime.queue.check(job)
+    assert overdue is not None
+    assert runtime.dispatcher.want(budget)
+    ended = await runtime.reconciler.ask(overdue, 5, functools.partial(runtime.dispatcher.want, budget))
+    assert (ended.word, ended.claimed) == ("finished", None)
+    assert (await runtime.records.read(waiting)).state == "queued"
+
+
+async def test_claimed_jobs_do_not_wait_for_a_slow_cancellation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other prediction is cancelled all the same, once the first job has been submitted."""
+    runtime, waiting = world.runtime, await world.enqueue("bob")
+    (claimed,) = (await runtime.queue.claim(1)).started
+    calls: list[str] = []
+    create, cancel = world.provider.create, world.provider.cancel
+    is_created = asyncio.Event()
+
+    async def create_one(*given: Any) -> Any:
+        outcome = await create(*given)
+        calls.append("create")
+        is_created.set()
+        return outcome
+
+    async def cancel_slowly(*given: Any) -> Any:
+        await asyncio.wait_for(is_created.wait(), 5)
+        calls.append("cancel")
+        return await cancel(*given)
+
+    monkeypatch.setattr(world.provider, "create", create_one)
+    monkeypatch.setattr(world.provider, "cancel", cancel_slowly)
+    ended = Ended("finished", "completed", waiting=False, other="p9", claimed=Claim((claimed,), (), 0))
+    await runtime.dispatcher.follow(ended, Budget(60), provider="replicate", job_id="other")
+    assert calls == ["create", "cancel"]
+    assert (await runtime.records.read(waiting)).state == "running"

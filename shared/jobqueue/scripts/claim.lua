@@ -2,9 +2,9 @@
 -- With: keys, room, pauses, users, shares, runs, probes, seats, yielding
 -- KEYS: index, stats, root, outbox
 -- ARGV: token: name, now: moment, lease_now: moment?, sent_at: moment, patience: milliseconds,
---       lease: milliseconds, mark: count, want: count, slot_limit: count, queue_limits: numbers,
---       provider_limits: numbers, lanes: numbers, check_interval: milliseconds, key_tasks: count?, is_tick: flag,
---       is_fair: flag, scale: text, ceiling: count?
+--       ticket_age: milliseconds, lease: milliseconds, mark: count, want: count, slot_limit: count,
+--       queue_limits: numbers, provider_limits: numbers, lanes: numbers, check_interval: milliseconds,
+--       key_tasks: count?, is_tick: flag, is_fair: flag, scale: text, ceiling: count?
 -- Returns: {started: rows, overdue: rows, missing: count, expired: names, parked: count, follow_ups: count,
 --       stuck: names, foreign: names, late_at: moment?}
 --   started: {id: name, attempt: count, provider: provider, model: name, input: text, owner: name, user: name,
@@ -20,6 +20,7 @@
 -- probe: the gate that this submission tries, '' if none; the provider's if it tries its model's circuit too. The
 -- caller removes the provider's gate when the submission was accepted, and the end of a successful run removes the
 -- circuit's.
+-- ticket_age: how long ago the caller first claimed with this token; 0 for a new one.
 -- A repeat with the same token answers the same started jobs. Their slots end in the caller's `mark` (ms % 1000), which
 -- picks the few whose token is worth reading.
 local MAX_EXPIRED = 100 -- alarms that one tick looks at
@@ -75,12 +76,13 @@ end
 -- The leases that a repeat of this claim may ask for.
 local function own_leases()
   read_time()
-  local first = whole_seconds(time + tonumber(arg.lease) - tonumber(arg.patience))
+  local age = tonumber(arg.ticket_age) + tonumber(arg.patience) -- mutant: old ticket
+  local first = whole_seconds(time + tonumber(arg.lease) - age)
   return { first = first, last = whole_seconds(lease_until) + 999 }
 end
 
--- The slots of this very claim, if its first answer was lost. Such a claim is no older than a late copy, so only the
--- leases of that time are looked at.
+-- The slots of this very claim, if its first answer was lost. Its first call was sent when the caller made the ticket,
+-- and took a job no later than a late copy may, so only the leases since then are looked at.
 local function replayed_slots(head)
   local slots, leases = {}, own_leases()
   for _, part in ipairs(head.parts) do

@@ -6,7 +6,8 @@
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
 --       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, foreign: count,
 --       want: count?, expects: flag, token: name?, mark: count?, lease_now: moment?, sent_at: moment,
---       patience: milliseconds, lease: milliseconds, slot_limit: count, queue_limits: numbers,
+--       patience: milliseconds, ticket_age: milliseconds?, lease: milliseconds, slot_limit: count,
+--       queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, check_interval: milliseconds, key_tasks: count?, is_tick: flag,
 --       is_fair: flag, scale: text, ceiling: count?, fields: pairs...
 -- Returns: {finished, outcome: name, waiting: flag, other: text, follow: text, claimed: row} |
@@ -17,7 +18,8 @@
 --       queue: name, deadline: seconds, probe: text, incarnation: text}
 --   overdue: {id: name, attempt: count, provider: provider, state: name, prediction: text, submitted_at: moment,
 --       cancel_requested: flag, deadline: seconds, incarnation: text}
--- waiting: 1 if a claim would find a job that this call has not taken.
+-- waiting: 1 if a claim would find a job that this call has not taken, or if the claim of this call failed. The end
+-- stands then, with its answer; the caller sends a claim of its own, and meets the error there.
 -- want: how many jobs the caller would start in the free slot; '' if none. Then `claimed` is what a claim has taken for
 -- it; see claim.lua. expects: 1 if jobs waited when the caller last looked: then a claim is made without asking.
 -- other: a prediction of another attempt that is of no use now; cancel it.
@@ -37,9 +39,10 @@ end
 local function take_next(is_expected)
   if arg.want == '' then return has_waiting(), {} end
   if not is_expected and has_waiting() == '0' then return '0', {} end -- mutant: nothing to claim
-  local claimed = claim()
-  local is_late = claimed[#claimed] ~= '' -- mutant: late with an end
-  return flag(is_late), is_late and {} or claimed
+  local is_done, claimed = pcall(claim) -- mutant: error of a claim
+  local is_late = is_done and claimed[#claimed] ~= '' -- mutant: late with an end
+  local is_taken = is_done and not is_late
+  return flag(not is_taken), is_taken and claimed or {}
 end
 
 -- Whether this end is not the job's: a failure or a cancellation counts only from the current attempt.
