@@ -64,13 +64,6 @@ class Wire:
             kept.abort()
         return await self._opened()
 
-    async def connect(self) -> None:
-        """Opens a connection for the first request; a failure is left to that request."""
-        try:
-            self._idle.append(await self._opened())
-        except NotSent:
-            return
-
     async def _opened(self) -> Connection:
         try:
             host, port = self._address.hostname, self._address.port or (443 if self._tls else 80)
