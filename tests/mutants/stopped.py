@@ -10,6 +10,11 @@ MUTANTS = (
         "over", "elseif false then",
         "tests/queue/test_stopped_scripts.py::test_a_ready_job_that_is_over_is_not_started_and_leaves_the_index[memory]",
     ),
+    lua(
+        "what a stopped retry has left fails the job in its place", "rehome",
+        "replaced in batch", "note_in_batch(f, 'failed')",
+        "tests/queue/test_batches.py::test_what_a_stopped_retry_has_left_says_nothing_of_the_job_in_its_place[memory]",
+    ),
     python(
         "an ended job is deleted at once to make room", "shared/jobqueue/leftovers.py",
         "ended long ago", 'is_over = state == "done"',

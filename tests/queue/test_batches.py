@@ -169,6 +169,24 @@ async def test_failed_jobs_are_tried_anew_in_their_places(world: World, client: 
     assert (await client.post(f"/api/batches/{batch['id']}/retry")).json()["retried"] == 0
 
 
+async def test_what_a_stopped_retry_has_left_says_nothing_of_the_job_in_its_place(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    batch, keys = await created(client, jobs=[{"input": given} for given in INPUTS[:2]]), world.runtime.queue.keys
+    good, bad = await running(world, batch, client)
+    await end(world, good)
+    await end(world, bad, "failed")
+    await client.post(f"/api/batches/{batch['id']}/retry")
+    await world.raw("ZADD", keys.batch_queue(batch["id"]), "1", bad)
+    await world.raw("DEL", keys.job(bad))
+    (again,) = await running(world, batch, client)
+    await end(world, again)
+    assert (await read(world, client, batch))["status"] == "processing"
+    await world.runtime.queue.rehome(keys.user("app", "ada"))
+    ended = await read(world, client, batch)
+    assert (ended["status"], ended["counts"]["completed"]) == ("completed", 2)
+
+
 async def test_a_retry_of_a_failed_whole_tries_also_what_was_cancelled(world: World, client: httpx.AsyncClient) -> None:
     batch = await created(client, policy="all_or_nothing")
     await end(world, (await running(world, batch, client))[0], "failed")

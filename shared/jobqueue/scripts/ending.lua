@@ -94,13 +94,20 @@ local function note_in_batch(f, outcome)
   redis.call('HSET', batch_key(f.batch), 's' .. f.number, outcome) -- mutant: outcome in batch
 end
 
+-- How many retries of its batch came before a job was made.
+local function round_of(id) return tonumber(string.match(id, 'r(%d+)$') or '0') end
+
+-- Whether a retry has given a job's place in its batch to another one.
+local function is_replaced_in_batch(id, f)
+  local current = redis.call('HGET', batch_key(f.batch), 'i' .. f.number)
+  return current and round_of(current) > round_of(id)
+end
+
 -- Notes the end of a job in its batch once more, unless a retry has taken the job's place.
 local function note_again(id, f)
-  local number, round = f.number, tonumber(string.match(id, 'r(%d+)$') or '0')
-  local current = redis.call('HGET', batch_key(f.batch), 'i' .. number)
-  if current and tonumber(string.match(current, 'r(%d+)$') or '0') > round then return end
+  if is_replaced_in_batch(id, f) then return end
   note_in_batch(f, f.outcome)
-  if round > 0 then redis.call('HSET', batch_key(f.batch), 'i' .. number, id) end
+  if round_of(id) > 0 then redis.call('HSET', batch_key(f.batch), 'i' .. f.number, id) end
 end
 
 -- Writes the end of a batch, with the event that is planned of it.

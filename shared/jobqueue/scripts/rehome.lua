@@ -206,14 +206,15 @@ local function remove_lost()
   write_parts('ZREM', key.index, entries)
 end
 
--- Notes in its batch that a job was lost with its record: the batch must not wait for it.
+-- Notes in its batch that a job was lost with its record: the batch must not wait for it. Where a retry has stopped
+-- half-way, the next one has made another job in its place.
 local function settle_gone(job, owner, name)
   local f = { batch = job.batch, number = job.number, owner = owner, user = name }
   if redis.call('EXISTS', batch_key(job.batch)) == 0 then
     redis.call('ZREM', batch_queue_key(job.batch), job.id) -- the script that creates the batch has stopped
     return
   end
-  note_in_batch(f, 'failed')
+  if not is_replaced_in_batch(job.id, f) then note_in_batch(f, 'failed') end -- mutant: replaced in batch
   redis.call('ZREM', batch_queue_key(job.batch), job.id)
   end_batch(f)
 end
