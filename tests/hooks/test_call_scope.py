@@ -52,7 +52,7 @@ async def lost(world: World, source: Receiver, owner: Receiver, user: str = "ada
     """A job that the provider has ended and whose webhook was lost; its next check is due."""
     job_id = await world.enqueue(user, start=True, hook_url=owner.url(), hook_events=["job.completed"])
     await world.runtime.queue.record(job_id, 1, f"p_{job_id}")
-    world.provider.states[f"p_{job_id}"] = Prediction(f"p_{job_id}", "completed", output=[source.url("/film.mp4")])
+    world.provider.states[f"p_{job_id}"] = Prediction(f"p_{job_id}", "completed", output=[source.url("/story.txt")])
     world.manual.advance(world.runtime.settings.first_check_after + 1)
     return job_id
 
@@ -179,7 +179,7 @@ async def test_a_lost_webhook_delays_file_and_event_by_the_check_interval_and_on
         world.provider.states["p"] = Prediction("p", "running")
         world.manual.advance(s.first_check_after + 1)
         await world.runtime.tick.run()  # it still runs, and ends a moment later
-        world.provider.states["p"] = Prediction("p", "completed", output=[source.url("/film.mp4")])
+        world.provider.states["p"] = Prediction("p", "completed", output=[source.url("/story.txt")])
         world.manual.advance(s.check_interval)
         await submit(world, client, job_id)
         world.manual.advance(s.tick_period)
