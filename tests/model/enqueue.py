@@ -20,6 +20,7 @@ from tests.model.deployment import provider_of, queue_of
 from tests.model.state import Job, Model, Row
 from tests.model.users import demote, idle_of, is_any_shut, is_idle
 
+MAX_CHECKED = 10  # members of a user's set that are looked at before a refusal
 NUMBERS = ("lane", "score", "max_attempts", "retry_delay", "adoption", "expire_at", "created_at", "priority")
 
 
@@ -51,8 +52,8 @@ def _refusal(model: Model, call: Call) -> Any:
             return None
         if is_last:
             return ["user_limit", str(tasks), str(allowed)]
-        first = call.number("now") % max(1, tasks)
-        members = [name for name, _ in model.ranked(call.user)][first : first + 10]
+        first = call.number("now") % (tasks - MAX_CHECKED + 1) if tasks > MAX_CHECKED else 0
+        members = [name for name, _ in model.ranked(call.user)][first : first + MAX_CHECKED]
         for lost in [name for name in members if name not in model.jobs and name not in ("=", "~")]:
             model.unseat(call.user, lost)
             model.drop([lost])
