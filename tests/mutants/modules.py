@@ -167,7 +167,7 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a poller comes rarely near the end", "shared/jobs/pace.py",
         "near its end", "if age < (soonest := 2.0 * outlook.p50):",
-        f"{WATCHING}an_end_near_the_usual_time_is_seen_within_two_seconds[75]",
+        "tests/queue/test_pace.py::test_a_run_near_its_usual_end_is_polled_each_two_seconds",
     ),
     python(
         "a poller far back comes as often as one at the front", "shared/jobs/pace.py",
@@ -177,7 +177,7 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a late run is asked about as rarely as another", "shared/jobs/pace.py",
         "late run", "return max(least, gap)",
-        f"{WATCHING}a_run_that_is_late_is_asked_about_more_often",
+        "tests/queue/test_pace.py::test_a_late_run_is_asked_about_soon",
     ),
     python(
         "a question that comes before the webhook raises a doubt", "shared/dispatch/webhooks.py",
