@@ -6,16 +6,14 @@ The provider is in this process. It records each create and its time, and takes 
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.environment import ROOT, environment
 from bench.invocations import SUBMISSION, event
+from bench.servers import store_process
 from shared import runtime
 from shared.cache import Cache
 from shared.clock import Clock
@@ -28,7 +26,6 @@ from shared.store import open_store
 
 CONTEXT: Any = None  # Lambda's second argument; no function reads it
 OUTPUT = ["https://replicate.delivery/xezq/abc/out.mp4"]
-STOP_DEADLINE = 10.0  # s
 # Two jobs at the provider fill the system; the provider's rate never makes a job wait.
 SETTINGS = {
     "DISPATCH_ON_SUBMIT": "true",
@@ -43,19 +40,10 @@ SCHEDULED = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.ev
 @contextmanager
 def entered_store() -> Iterator[str]:
     """Yields the URL of an empty store in another process; this process's environment becomes its deployment's."""
-    variables = environment("") | SETTINGS
-    command = [sys.executable, "-m", "local.rest_server", "--port", "0", "--ephemeral"]
-    child = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    try:
-        url = child.stdout.readline().rpartition(" ")[2].strip()
+    with store_process(SETTINGS) as variables:
         os.environ.clear()
-        os.environ.update(variables | {"UPSTASH_REDIS_REST_URL": url})
-        yield url
-    finally:
-        child.terminate()
-        child.stdout.close()
-        child.wait(STOP_DEADLINE)
+        os.environ.update(variables)
+        yield variables["UPSTASH_REDIS_REST_URL"]
 
 
 class RecordingProvider(Replicate):

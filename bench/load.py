@@ -13,17 +13,14 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench import report
-from bench.environment import ROOT
 from bench.invocations import SUBMISSION
-from bench.throughput import HERE, PACKAGES, Server, serving, tree_of
+from bench.servers import DEADLINE, HERE, PACKAGES, Server, serving, trees_with
 
 AT_ONCE = (150, 200, 400)
 ALONE = 200
-DEADLINE = 60.0  # s
 TARGET = 1.5  # maximum of the CPU of a call among many, to that of one alone
 
 
@@ -90,9 +87,7 @@ async def measure(server: Server, sizes: Sequence[int], alone: int) -> tuple[flo
 def play(revision: str | None, sizes: Sequence[int], alone: int) -> dict[str, tuple[float, dict[int, Measured]]]:
     """Measures this tree, and the other revision."""
     with ExitStack() as stack:
-        trees: dict[str, Path] = {HERE: ROOT}
-        if revision is not None:
-            trees[revision] = stack.enter_context(tree_of(revision))
+        trees = stack.enter_context(trees_with(revision))
         served = {
             name: stack.enter_context(serving(tree, {"DISPATCH_ON_SUBMIT": "false"})) for name, tree in trees.items()
         }

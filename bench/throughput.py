@@ -7,72 +7,21 @@ provider and the client run in other processes, and on one core alone the proces
 
 import argparse
 import asyncio
-import io
 import os
-import socket
 import statistics
-import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import httpx
 
 from bench import report
-from bench.environment import ROOT, environment
-from bench.invocations import SUBMISSION
-from local.environment import first_api_key
+from bench.servers import AT_ONCE, DEADLINE, HERE, PACKAGES, Server, serving, trees_with
 from local.simulator.running import RunningSimulator, running_simulator
 
-HERE = "this tree"
 ROUNDS, SUBMITS, JOBS = 5, 300, 60
-AT_ONCE = 4
-DEADLINE = 60.0  # s
-PACKAGES = ("fastapi", "starlette", "uvicorn", "upstash-redis", "httpx", "httpcore")
-# No limit and no rate makes a job wait, and no poll comes from a cache of a job seen before.
-SETTINGS = {
-    "MAX_CONCURRENT_TASKS": "1000",
-    "MAX_USER_TASKS": "1000",
-    "MAX_QUEUE_SIZE": "100000",
-    "PROVIDER_RATES": "replicate:60000",
-    "STATUS_CACHE_TTL": "2",
-    "CHECK_INTERVAL": "30",
-    "ALLOW_LOOPBACK": "true",
-    "SLUICE_ENV": "test",
-}
 ROWS = ("submits", "polls", "whole jobs")
 SIMULATED: dict[str, object] = {"seconds": 0.5, "start_delay": 0, "output": "text"}
-
-
-@dataclass(frozen=True)
-class Server:
-    """uvicorn with the application of one tree, and a store of its own."""
-
-    process: int
-    client: httpx.AsyncClient
-
-    def cpu(self) -> float:
-        """Returns the CPU time of all threads of the process until now, in s."""
-        tasks = Path(f"/proc/{self.process}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-    async def submit(self, user: str, simulate: dict[str, object]) -> str:
-        """Submits a job and returns its id."""
-        body = {**SUBMISSION, "user_id": user, "input": {**SUBMISSION["input"], "simulate": simulate}}  # type: ignore[dict-item]
-        answer = await self.client.post("/api/submit", json=body)
-        assert answer.status_code == 202, answer.text
-        job: str = answer.json()["id"]
-        return job
-
-    async def poll(self, job: str, expected: str) -> None:
-        """Polls a job, which has this status."""
-        answer = await self.client.get(f"/api/status/{job}")
-        assert answer.json().get("status") == expected, answer.text
 
 
 async def each(work: Callable[[int], Awaitable[None]], count: int) -> None:
@@ -134,81 +83,10 @@ async def delivered(simulator: RunningSimulator, count: int) -> None:
         await asyncio.sleep(0.05)
 
 
-@contextmanager
-def tree_of(revision: str) -> Iterator[Path]:
-    """Yields a folder with the files of a revision."""
-    command = ["git", "archive", revision]
-    packed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
-    with TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(packed)) as files:
-        files.extractall(folder, filter="data")
-        yield Path(folder)
-
-
-@contextmanager
-def store() -> Iterator[dict[str, str]]:
-    """Yields the environment of a deployment on an empty store in a process of its own."""
-    variables = environment("") | SETTINGS
-    command = [sys.executable, "-m", "local.rest_server", "--port", "0", "--ephemeral"]
-    with child(command, ROOT, variables, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        yield variables | {"UPSTASH_REDIS_REST_URL": process.stdout.readline().decode().rpartition(" ")[2].strip()}
-
-
-@contextmanager
-def child(
-    command: Sequence[str], folder: Path, variables: dict[str, str], stdout: int = subprocess.DEVNULL
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command until the block ends."""
-    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=stdout)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(DEADLINE)
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-@contextmanager
-def serving(folder: Path, changes: dict[str, str]) -> Iterator[Server]:
-    """Yields a server of a tree once it answers."""
-    with ExitStack() as stack:
-        variables = stack.enter_context(store())
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        variables |= {"PUBLIC_BASE_URL": url, **changes}
-        command = [
-            *(sys.executable, "-m", "uvicorn", "functions.index:app", "--host", "127.0.0.1", "--port", str(port)),
-            *("--log-level", "warning", "--no-access-log", "--timeout-keep-alive", "75"),
-        ]
-        process = stack.enter_context(child(command, folder, variables))
-        headers = {"Authorization": f"Bearer {first_api_key(variables)}"}
-        limits = httpx.Limits(max_connections=AT_ONCE)
-        client = httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=DEADLINE, trust_env=False)
-        wait_for(f"{url}/api/health", process)
-        yield Server(process.pid, client)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Returns when the URL answers."""
-    give_up_at = time.monotonic() + DEADLINE
-    while True:
-        assert process.poll() is None and time.monotonic() < give_up_at, f"{url} does not answer"
-        try:
-            httpx.get(url, trust_env=False, timeout=DEADLINE)
-        except httpx.HTTPError:
-            time.sleep(0.05)
-        else:
-            return
-
-
 def measure(revision: str | None, rounds: int, submits: int, jobs: int) -> dict[str, dict[str, float]]:
     """Returns the median rate of each row, by tree."""
     with ExitStack() as stack:
-        trees = {HERE: ROOT}
-        if revision is not None:
-            trees[revision] = stack.enter_context(tree_of(revision))
+        trees = stack.enter_context(trees_with(revision))
         simulator = stack.enter_context(running_simulator())
         provider = {
             "REPLICATE_BASE_URL": simulator.url,
