@@ -57,6 +57,15 @@ async def test_a_claim_takes_no_job_for_a_caller_that_has_gone(world: World, mon
     assert ids(await world.runtime.queue.claim(1)) == [job]
 
 
+async def test_a_claim_whose_call_took_a_while_takes_a_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire(world, monkeypatch)
+    await world.runtime.queue.claim(1)
+    job = await world.enqueue()
+    world.manual.advance(1)
+    (started, *_) = await wire.apply_late("claim")
+    assert [row[0] for row in started] == [job]
+
+
 async def test_a_batch_that_was_deleted_does_not_come_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire(world, monkeypatch)
     request = BatchRequest(user_id="ada", model="acme/video", jobs=[BatchJob(input={})])
