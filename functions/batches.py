@@ -6,13 +6,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared import runtime
+from shared.access.caller import Role
+from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.config.limits import MAX_JOBS
 from shared.documents.answers import CanceledBatch, RetriedBatch
 from shared.documents.cutting import cut_page, has_room
 from shared.hooks.delivery_log import BatchRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
-from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model
 from shared.requests.router import Router
 from shared.warming import Needs
@@ -27,7 +28,7 @@ router = Router()
 @router.post("/api/batches")
 async def create(request: Request) -> JSONResponse:
     """202 with the batch, the same one for the same Idempotency-Key. Admits all its jobs, or none."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
         key = read_idempotency_key(request)
         wanted = await read_model(request, MAX_BODY, BatchRequest)
         batch = await call.runtime.batches.create(call.owner, wanted, key, call.budget)
@@ -38,7 +39,7 @@ async def create(request: Request) -> JSONResponse:
 @router.get("/api/batches/{batch_id}")
 async def status(request: Request, batch_id: str) -> Response:
     """200 with the batch; ``?first=0&count=50`` adds the results of these jobs, in their order."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
         first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
         body = await call.runtime.batches.view(call.owner, batch_id, first, count)
@@ -50,7 +51,7 @@ async def status(request: Request, batch_id: str) -> Response:
 @router.post("/api/batches/{batch_id}/cancel")
 async def cancel(request: Request, batch_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while some of its jobs still run; 409 ``already_terminal``."""
-    async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.CANCEL, about=batch_id) as call:
         word = await call.runtime.batches.cancel(call.owner, batch_id, call.budget)
     body: CanceledBatch = {"id": batch_id, "result": word}
     return JSONResponse(body, STATUS_OF[word])
@@ -59,7 +60,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
 @router.post("/api/batches/{batch_id}/retry")
 async def retry(request: Request, batch_id: str) -> JSONResponse:
     """202 with the number of new jobs; 0 if none had failed."""
-    async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE, about=batch_id) as call:
         count = await call.runtime.batches.retry(call.owner, batch_id, call.budget)
     body: RetriedBatch = {"id": batch_id, "retried": count}
     return JSONResponse(body, 202)
@@ -68,14 +69,14 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
 @router.get("/api/batches/{batch_id}/deliveries")
 async def deliveries(request: Request, batch_id: str) -> JSONResponse:
     """200 with an event for each end of the batch, and all tries to deliver it."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 
 @router.post("/api/batches/{batch_id}/redeliver")
 async def redeliver(request: Request, batch_id: str) -> JSONResponse:
     """200 with the deliveries, after one more try for the latest end; 404 if it has not ended."""
-    async with runtime.call(request, Role.APPLICATION, about=batch_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE, about=batch_id) as call:
         wanted = await read_optional_model(request, MAX_REDELIVERY_BODY, BatchRedelivery)
         await call.runtime.delivery_log.redeliver_of_batch(call.owner, batch_id, wanted)
     # Read after the block, which makes the try when it ends.

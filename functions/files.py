@@ -5,10 +5,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from shared import runtime
+from shared.access.caller import Role
 from shared.application import create_app, create_handler
 from shared.config.settings import Settings
 from shared.jobs.serving import open_piece, piece_of, read_upload_size, save_upload, verify
-from shared.requests.auth import Role
 from shared.requests.reading import media_type
 from shared.requests.router import Router
 from shared.warming import Needs

@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
+from shared.access.caller import Role
 from shared.application import create_app, create_handler
 from shared.documents.operating import StoreHealth, Unavailable
 from shared.errors import StoreError
-from shared.requests.auth import Role
 from shared.requests.router import Router
 from shared.warming import Needs
 

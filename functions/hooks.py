@@ -4,11 +4,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
+from shared.access.caller import Role
+from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.config.hooks import HookOptions
 from shared.documents.answers import HooksDocument
 from shared.hooks.event import secrets_of
-from shared.requests.auth import Role
 from shared.requests.router import Router
 from shared.warming import Needs
 
@@ -18,7 +19,7 @@ router = Router()
 @router.get("/api/hooks")
 async def hooks(request: Request) -> JSONResponse:
     """200 with the caller's default URL, its default events, and each secret that signs its events."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         settings = call.runtime.settings
         options = settings.hooks.get(call.owner, HookOptions())
     body: HooksDocument = {

@@ -4,6 +4,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from shared import runtime
+from shared.access.caller import Role
+from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.documents.answers import CanceledJob, ChangedJob
 from shared.documents.cutting import has_room, piece_of
@@ -14,7 +16,6 @@ from shared.jobqueue.record import is_job_id
 from shared.jobs.listing import JobsQuery
 from shared.jobs.request import JobChange
 from shared.jobs.results import MAX_FILE, MAX_FROM, result_of
-from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_number, read_optional_model, read_query
 from shared.requests.router import Router
 from shared.warming import Needs
@@ -28,7 +29,7 @@ STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 @router.get("/api/jobs")
 async def jobs(request: Request) -> JSONResponse:
     """200 with a page of the caller's jobs, newest first, and ``next_cursor``, which is null on the last page."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
         return JSONResponse(await call.runtime.listing.jobs(call.owner, read_query(request, JobsQuery)))
 
 
@@ -38,7 +39,7 @@ async def delete(request: Request, job_id: str) -> Response:
 
     503 if the storage does not answer; the job then stays.
     """
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         await call.runtime.erasure.delete_job(call.owner, job_id, call.budget)
     return Response(status_code=204)
 
@@ -46,7 +47,7 @@ async def delete(request: Request, job_id: str) -> Response:
 @router.post("/api/jobs/{job_id}/retry")
 async def retry(request: Request, job_id: str) -> JSONResponse:
     """202 with the new job for a failed one, the same for each repeat; 409 for any other job."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         job = await call.runtime.redrive.retry(call.owner, job_id, call.budget)
         call.follow_ups.about = job["id"]
         call.runtime.statuses.forget(job_id)
@@ -61,7 +62,7 @@ async def result(request: Request, job_id: str) -> Response:
     303 leads there if the platform has no room for it, and 409 says that the output has changed between two pieces.
     It costs as much as a poll, and shares its cache.
     """
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
         number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
         start = read_number(request, "from", 0, 0, MAX_FROM)
         remembered = await call.runtime.statuses.view(call.owner, job_id)
@@ -79,7 +80,7 @@ async def result(request: Request, job_id: str) -> Response:
 @router.post("/api/jobs/{job_id}/cancel")
 async def cancel(request: Request, job_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while the job still runs; 409 ``already_terminal``."""
-    async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.CANCEL, about=job_id) as call:
         canceled = await call.runtime.cancellation.cancel(call.owner, job_id, call.budget)
     call.runtime.statuses.forget(job_id)
     body: CanceledJob = {"id": job_id, "result": canceled.word, "links": links(job_id)}
@@ -91,7 +92,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
 @router.patch("/api/jobs/{job_id}")
 async def change(request: Request, job_id: str) -> JSONResponse:
     """200 once a waiting job has its new priority and position; 409 if it no longer waits."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         wanted = await read_model(request, MAX_BODY, JobChange)
         if not is_job_id(job_id):
             raise JobNotFound
@@ -105,14 +106,14 @@ async def change(request: Request, job_id: str) -> JSONResponse:
 @router.get("/api/jobs/{job_id}/deliveries")
 async def deliveries(request: Request, job_id: str) -> JSONResponse:
     """200 with each event of the job, and all tries to deliver it."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 
 @router.post("/api/jobs/{job_id}/redeliver")
 async def redeliver(request: Request, job_id: str) -> JSONResponse:
     """200 with the deliveries, after one more try; 404 for an event that has not happened."""
-    async with runtime.call(request, Role.APPLICATION, about=job_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE, about=job_id) as call:
         wanted = await read_optional_model(request, MAX_BODY, JobRedelivery)
         await call.runtime.delivery_log.redeliver_of_job(call.owner, job_id, wanted)
     # Read after the block, which makes the try when it ends.

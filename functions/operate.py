@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared import runtime
+from shared.access.caller import Role
 from shared.application import create_app, create_handler
 from shared.errors import JobNotFound
 from shared.jobqueue.record import is_job_id
@@ -12,7 +13,6 @@ from shared.jobs.limits import LimitsChange
 from shared.jobs.listing import LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
-from shared.requests.auth import Role
 from shared.requests.reading import read_model, read_query
 from shared.requests.router import Router
 from shared.warming import Needs

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
+from shared.access.caller import Role
 from shared.application import Handler, create_app, create_handler
 from shared.clock import iso
 from shared.config.settings import Settings
 from shared.documents.operating import KeyDocument, Statistics, TickReport
 from shared.jobqueue import Stats
 from shared.log import log
-from shared.requests.auth import Role
 from shared.requests.router import Router
 from shared.runtime import Runtime
 from shared.warming import Needs

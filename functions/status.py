@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import runtime
+from shared.access.caller import Role
+from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.documents.cutting import cut_job, has_room
-from shared.requests.auth import Role
 from shared.requests.router import Router
 from shared.warming import Needs
 
@@ -20,7 +21,7 @@ router = Router()
 async def status(request: Request, job_id: str) -> Response:
     """200 with the job, or 304 if the caller's ETag still matches; headers say how long the answer is good."""
     known_etag = request.headers.get("if-none-match", "")
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
         remembered = await call.runtime.statuses.view(call.owner, job_id, known_etag)
     view, good_for = remembered.value, call.runtime.statuses.left(remembered)
     headers = {"ETag": view.etag, "Cache-Control": f"private, max-age={math.floor(good_for)}", "Vary": "Authorization"}

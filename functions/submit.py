@@ -4,9 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
+from shared.access.caller import Role
+from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.jobs.request import SubmitRequest
-from shared.requests.auth import Role
 from shared.requests.reading import read_idempotency_key, read_model
 from shared.requests.router import Router
 from shared.warming import Needs
@@ -19,7 +20,7 @@ router = Router()
 @router.post("/api/submit")
 async def submit(request: Request) -> JSONResponse:
     """202 with the job, its links and its position; the same job for the same Idempotency-Key."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
         key = read_idempotency_key(request)
         submission = await read_model(request, MAX_BODY, SubmitRequest)
         job = await call.runtime.admission.submit(call.owner, submission, key, call.budget)

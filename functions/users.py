@@ -4,9 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
+from shared.access.caller import Role
+from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.jobs.erasure import ErasureQuery
-from shared.requests.auth import Role
 from shared.requests.reading import read_query
 from shared.requests.router import Router
 from shared.warming import Needs
@@ -17,7 +18,7 @@ router = Router()
 @router.delete("/api/users")
 async def erase(request: Request) -> JSONResponse:
     """200 with how much this call has deleted and what stays; repeat it until ``is_complete``."""
-    async with runtime.call(request, Role.APPLICATION) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
         query = read_query(request, ErasureQuery)
         report = await call.runtime.erasure.erase_user(
             call.owner, query.user_id, call.budget, cancel=query.cancel == "true"

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared import runtime
+from shared.access.caller import Role
 from shared.application import create_app, create_handler
 from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
@@ -14,7 +15,6 @@ from shared.documents.answers import AppliedWebhook, WebhookWord
 from shared.errors import InvalidRequest, Unauthenticated
 from shared.log import log
 from shared.providers.base import Prediction
-from shared.requests.auth import Role
 from shared.requests.reading import read_body
 from shared.requests.router import Router
 from shared.runtime import Runtime

@@ -1,7 +1,7 @@
 """Every error an answer can carry, as RFC 9457 problem documents.
 
     401  Unauthenticated
-    403  CrossSite: a page of another site asks; LinkRefused: a file's signed URL is not valid
+    403  LinkRefused: a file's signed URL is not valid; others are in shared/access/errors.py
     404  JobNotFound, BatchNotFound, NoSuchEvent, NoSuchFile: the same for what another owner has
     409  StateConflict: NotCompleted, OutputChanged, NotWaiting, NotUnknown, NotFailed, NotTerminal,
            BelongsToBatch, AlreadyRedriven, NoStorage
@@ -73,15 +73,6 @@ class Unauthenticated(Problem):
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", Basic realm="sluice"'}
-
-
-class CrossSite(FixedProblem):
-    """A browser sent the key that it remembers, because a page of another site asked it to."""
-
-    code = "cross_site"
-    http_status = 403
-    title = "The call comes from another site"
-    reason = "HTTP Basic is not accepted from a page of another site. Open this address by itself."
 
 
 class JobNotFound(FixedProblem):

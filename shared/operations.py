@@ -11,6 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared import errors
+from shared.access.caller import Role
+from shared.access.errors import CrossSite, NotPermitted, ScopeMissing
+from shared.access.scope import Scope
 from shared.config.limits import MAX_JOBS
 from shared.documents.answers import (
     AppliedWebhook,
@@ -56,12 +59,14 @@ from shared.jobs.uploads import UploadRequest
 Refusals = tuple[type[Problem], ...]
 
 STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
-CALLED: Refusals = (errors.Unauthenticated, errors.CrossSite)  # of an operation that needs a caller
+# of an operation that needs a caller
+CALLED: Refusals = (errors.Unauthenticated, CrossSite, ScopeMissing, NotPermitted)
 ASKED: Refusals = (*CALLED, *STORE)  # and the store
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
 
 HOOKED: Refusals = (errors.IdempotencyConflict, errors.LookupFailed)  # of one that takes a key and a hook
+OF_OPERATOR = (Role.OPERATOR,)
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,15 @@ class Operation:
 
     ``answers`` has a TypedDict, or a union of them, for each status; None for an answer without a JSON body. ``body``
     and ``query`` are models; ``numbers`` are single parameters of the query with their bounds. ``refuses_with`` lists
-    the errors that are raised on purpose.
+    the errors that are raised on purpose. ``scope`` is what an application's credential needs, if ``roles`` has one.
     """
 
     method: str
     path: str
     answers: Mapping[int, Any]
     refuses_with: Refusals
+    scope: Scope | None = None
+    roles: tuple[Role, ...] = (Role.APPLICATION,)
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     at: type[BaseModel] | None = None  # a model of the path's parameters, if they have bounds
@@ -85,88 +92,118 @@ class Operation:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/api/submit", {202: Receipt}, (*GIVEN, *NO_ROOM, *HOOKED), body=SubmitRequest
+        "POST", "/api/submit", {202: Receipt}, (*GIVEN, *NO_ROOM, *HOOKED), scope=Scope.SUBMIT, body=SubmitRequest
     ),
-    Operation("GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound)),
-    Operation("GET", "/api/jobs", {200: JobsPage}, GIVEN, query=JobsQuery),
+    Operation(
+        "GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound),
+        scope=Scope.READ,
+    ),
+    Operation("GET", "/api/jobs", {200: JobsPage}, GIVEN, scope=Scope.READ, query=JobsQuery),
     Operation(
         "DELETE", "/api/jobs/{job_id}", {204: None},
         (*ASKED, errors.JobNotFound, errors.NotTerminal, errors.BelongsToBatch, errors.StorageUnavailable),
+        scope=Scope.OPERATE,
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/retry", {202: RedriveReceipt},
         (*GIVEN, *NO_ROOM, errors.JobNotFound, errors.NotFailed, errors.BelongsToBatch, errors.AlreadyRedriven),
+        scope=Scope.OPERATE,
     ),
     Operation(
         "GET", "/api/jobs/{job_id}/result", {200: JobOutput | OutputPiece, 303: None},
         (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile, errors.OutputChanged),
-        numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
+        scope=Scope.READ, numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/cancel", {200: CanceledJob, 202: CanceledJob, 409: CanceledJob},
         (*ASKED, errors.JobNotFound),
+        scope=Scope.CANCEL,
     ),
     Operation(
         "PATCH", "/api/jobs/{job_id}", {200: ChangedJob}, (*GIVEN, errors.JobNotFound, errors.NotWaiting),
-        body=JobChange,
+        scope=Scope.OPERATE, body=JobChange,
     ),
-    Operation("GET", "/api/jobs/{job_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.JobNotFound)),
+    Operation(
+        "GET", "/api/jobs/{job_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.JobNotFound),
+        scope=Scope.OPERATE,
+    ),
     Operation(
         "POST", "/api/jobs/{job_id}/redeliver", {200: DeliveriesDocument},
-        (*GIVEN, errors.JobNotFound, errors.NoSuchEvent), body=JobRedelivery,
+        (*GIVEN, errors.JobNotFound, errors.NoSuchEvent), scope=Scope.OPERATE, body=JobRedelivery,
     ),
     Operation(
-        "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, *HOOKED), body=BatchRequest
+        "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, *HOOKED), scope=Scope.SUBMIT, body=BatchRequest
     ),
     Operation(
         "GET", "/api/batches/{batch_id}", {200: BatchDocument}, (*GIVEN, errors.BatchNotFound),
-        numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
+        scope=Scope.READ, numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/cancel", {200: CanceledBatch, 202: CanceledBatch, 409: CanceledBatch},
         (*ASKED, errors.BatchNotFound),
+        scope=Scope.CANCEL,
     ),
     Operation(
-        "POST", "/api/batches/{batch_id}/retry", {202: RetriedBatch}, (*ASKED, *NO_ROOM, errors.BatchNotFound)
+        "POST", "/api/batches/{batch_id}/retry", {202: RetriedBatch}, (*ASKED, *NO_ROOM, errors.BatchNotFound),
+        scope=Scope.OPERATE,
     ),
-    Operation("GET", "/api/batches/{batch_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.BatchNotFound)),
+    Operation(
+        "GET", "/api/batches/{batch_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.BatchNotFound),
+        scope=Scope.OPERATE,
+    ),
     Operation(
         "POST", "/api/batches/{batch_id}/redeliver", {200: DeliveriesDocument},
-        (*GIVEN, errors.BatchNotFound, errors.NoSuchEvent), body=BatchRedelivery,
+        (*GIVEN, errors.BatchNotFound, errors.NoSuchEvent), scope=Scope.OPERATE, body=BatchRedelivery,
     ),
-    Operation("POST", "/api/process-queue", {200: TickReport}, GIVEN),
-    Operation("GET", "/api/process-queue", {200: Statistics | TickReport}, ASKED),
-    Operation("POST", "/api/webhook/{provider}", {200: AppliedWebhook}, GIVEN),
-    Operation("GET", "/api/health", {200: Health, 503: Unavailable}, ()),
-    Operation("GET", "/api/operate/limits", {200: LimitsDocument}, ASKED),
-    Operation("PATCH", "/api/operate/limits", {200: LimitsDocument}, GIVEN, body=LimitsChange),
-    Operation("GET", "/api/operate/dead-letters", {200: LettersPage}, GIVEN, query=LettersQuery),
-    Operation("DELETE", "/api/operate/dead-letters/{job_id}", {204: None}, (*ASKED, errors.JobNotFound)),
-    Operation("POST", "/api/operate/dead-letters/redrive", {200: RedriveReport}, GIVEN, body=RedriveOrder),
+    Operation("POST", "/api/process-queue", {200: TickReport}, GIVEN, roles=(Role.SCHEDULER, Role.QSTASH)),
+    Operation(
+        "GET", "/api/process-queue", {200: Statistics | TickReport}, ASKED,
+        roles=(Role.CRON, Role.OPERATOR, Role.SCHEDULER),
+    ),
+    Operation("POST", "/api/webhook/{provider}", {200: AppliedWebhook}, GIVEN, roles=(Role.PROVIDER,)),
+    Operation("GET", "/api/health", {200: Health, 503: Unavailable}, (), roles=(Role.ANYONE,)),
+    Operation("GET", "/api/operate/limits", {200: LimitsDocument}, ASKED, roles=OF_OPERATOR),
+    Operation("PATCH", "/api/operate/limits", {200: LimitsDocument}, GIVEN, roles=OF_OPERATOR, body=LimitsChange),
+    Operation("GET", "/api/operate/dead-letters", {200: LettersPage}, GIVEN, roles=OF_OPERATOR, query=LettersQuery),
+    Operation(
+        "DELETE", "/api/operate/dead-letters/{job_id}", {204: None}, (*ASKED, errors.JobNotFound),
+        roles=OF_OPERATOR,
+    ),
+    Operation(
+        "POST", "/api/operate/dead-letters/redrive", {200: RedriveReport}, GIVEN,
+        roles=OF_OPERATOR, body=RedriveOrder,
+    ),
     Operation(
         "POST", "/api/operate/jobs/{job_id}/settle", {200: SettledJob},
-        (*GIVEN, errors.JobNotFound, errors.NotUnknown), body=Settlement,
+        (*GIVEN, errors.JobNotFound, errors.NotUnknown), roles=OF_OPERATOR, body=Settlement,
     ),
-    Operation("POST", "/api/operate/make-room", {200: RoomMade}, GIVEN, body=RoomOrder),
-    Operation("GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN, query=UndeliveredQuery),
-    Operation("GET", "/api/hooks", {200: HooksDocument}, CALLED),
+    Operation("POST", "/api/operate/make-room", {200: RoomMade}, GIVEN, roles=OF_OPERATOR, body=RoomOrder),
+    Operation(
+        "GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN,
+        roles=OF_OPERATOR, query=UndeliveredQuery,
+    ),
+    Operation("GET", "/api/hooks", {200: HooksDocument}, CALLED, scope=Scope.OPERATE),
     Operation(
         "POST", "/api/uploads", {201: PreparedUpload},
-        (errors.InvalidRequest, *CALLED, errors.NoStorage), body=UploadRequest,
+        (errors.InvalidRequest, *CALLED, errors.NoStorage), scope=Scope.SUBMIT, body=UploadRequest,
     ),
     Operation(
         "GET", "/api/files/{key:path}", {200: None, 206: None, 304: None},
         (errors.LinkRefused, errors.NoSuchFile, errors.RangeRefused, errors.StorageUnavailable),
+        roles=(Role.LINK,),
     ),
     Operation(
         "HEAD", "/api/files/{key:path}", {200: None, 206: None, 304: None},
         (errors.LinkRefused, errors.NoSuchFile, errors.RangeRefused, errors.StorageUnavailable),
+        roles=(Role.LINK,),
     ),
     Operation(
         "PUT", "/api/files/{key:path}", {200: None},
         (errors.InvalidRequest, errors.LinkRefused, errors.StorageUnavailable),
+        roles=(Role.LINK,),
     ),
     Operation(
-        "DELETE", "/api/users", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable), query=ErasureQuery
+        "DELETE", "/api/users", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable),
+        scope=Scope.OPERATE, query=ErasureQuery,
     ),
 )  # fmt: skip

@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 
+from shared.access.caller import Caller, Role
+from shared.access.scope import Scope
 from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock, SystemClock
@@ -21,6 +23,7 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
+from shared.errors import Unauthenticated
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Records
@@ -28,13 +31,13 @@ from shared.jobqueue.numbering import NumberedStore
 from shared.jobs.cursors import Cursors
 from shared.jobs.webhook_alarm import WebhookAlarm
 from shared.log import configure_logs, log
-from shared.outbox.scope import Scope
+from shared.outbox.scope import Scope as FollowUpScope
 from shared.outbox.storing import Storing
 from shared.outbox.worker import OutboxWorker
 from shared.providers.base import Provider
 from shared.providers.loading import Providers
 from shared.proxies import drop_unreadable
-from shared.requests.auth import Caller, Role, authenticate
+from shared.requests.auth import WRONG_KEY, authenticate
 from shared.startup import cautions, load_settings
 from shared.storage.bucket import Bucket
 from shared.store import Store, open_store
@@ -241,6 +244,10 @@ class Runtime:
     async def _check_hook(self, url: str, owner: str) -> None:
         await self.hook_addresses.check(url, owner)
 
+    async def issued(self, credential: str) -> Caller:
+        """Returns the caller of a credential that is none of API_KEYS; its form says which kind it is."""
+        raise Unauthenticated(WRONG_KEY)
+
     async def close(self) -> None:
         """Closes all connections."""
         await self.providers.close()
@@ -276,29 +283,40 @@ def forget() -> None:
 class Call:
     """One call of a function: its caller, its runtime, its time budget and its follow-ups.
 
-    Entering it authenticates the caller. Leaving it does the follow-ups that scripts reported: shared/outbox/scope.py.
+    Entering it authenticates the caller, and checks that the credential allows the operation. Leaving it does the
+    follow-ups that scripts reported: shared/outbox/scope.py.
     """
 
     caller: Caller
-    follow_ups: Scope
+    follow_ups: FollowUpScope
 
-    def __init__(self, request: Request, roles: Sequence[Role], about: str) -> None:
+    def __init__(self, request: Request, roles: Sequence[Role], scope: Scope, about: str) -> None:
         self.runtime = current()
         self.budget = Budget.of_function(self.runtime.settings)
         self._request = request
         self._roles = roles
+        self._scope = scope
         self._about = about
 
     @property
     def owner(self) -> str:
-        """The name of the caller's API key, which owns the jobs that the caller submits."""
+        """The name of the caller's API key, which owns the jobs that the caller submits.
+
+        For operations that need OPERATE, since no token of a user has that scope.
+        """
+        if self.caller.user is not None:
+            raise RuntimeError("a user reaches less than all that the API key owns")
         return self.caller.name
 
     async def __aenter__(self) -> "Call":
         sluice = self.runtime
-        self.caller = await authenticate(self._request, self._roles, sluice.settings, sluice.clock.now())
+        self.caller = await authenticate(self._request, self._roles, sluice.settings, sluice.clock.now(), sluice.issued)
+        if self.caller.role is Role.APPLICATION:
+            self.caller.require(self._scope, self._request.path_params)
         is_waited_for = self.caller.role is not Role.PROVIDER
-        self.follow_ups = Scope(sluice.outbox_worker, self.budget, about=self._about, is_waited_for=is_waited_for)
+        self.follow_ups = FollowUpScope(
+            sluice.outbox_worker, self.budget, about=self._about, is_waited_for=is_waited_for
+        )
         await self.follow_ups.__aenter__()
         return self
 
@@ -308,10 +326,11 @@ class Call:
         await self.follow_ups.__aexit__(kind, error, trace)
 
 
-def call(request: Request, *roles: Role, about: str = "") -> Call:
-    """Returns the call of this request, for a caller in one of these roles. Entering it may raise Unauthenticated.
+def call(request: Request, *roles: Role, scope: Scope = Scope.OPERATE, about: str = "") -> Call:
+    """Returns the call of this request, for a caller in one of these roles.
 
-    ``about`` is the id of the job or batch that the caller waits for. If the block creates that id, it sets
+    ``scope`` is what an application's credential needs. Entering it may raise Unauthenticated, or what Caller.require
+    raises. ``about`` is the id of the job or batch that the caller waits for. If the block creates that id, it sets
     ``call.follow_ups.about``.
     """
-    return Call(request, roles, about)
+    return Call(request, roles, scope, about)

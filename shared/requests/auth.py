@@ -1,54 +1,39 @@
-"""Who may call, and how callers prove who they are. Reads nothing from the store.
+"""How callers prove who they are. Reads nothing from the store, unless a credential says that it is kept there.
 
-Each operation names the roles that may call it; see runtime.call.
+Each operation names the roles that may call it, and the scope that an application's credential needs: runtime.call.
 """
 
 import base64
 import hmac
-from collections.abc import Sequence
-from enum import Enum, auto
+from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import SecretStr
 from starlette.requests import Request
 
+from shared.access.caller import Caller, Role
+from shared.access.errors import CrossSite
+from shared.access.scope import ALL
 from shared.config.settings import Settings
-from shared.errors import CrossSite, Unauthenticated
-from shared.frozen import dataclass
+from shared.errors import Unauthenticated
 from shared.requests.reading import read_body
 from shared.signing import qstash
 
+WRONG_KEY = "The API key is not valid."
 QSTASH_PATH = "/api/process-queue"
 MAX_SIGNED_BODY = 64 * 1024  # bytes, of a call that QStash signed
 
 
-class Role(Enum):
-    """Who may call an operation."""
-
-    APPLICATION = auto()  # an API key, as Bearer token or as the password of HTTP Basic
-    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token; without that setting no call has this role
-    SCHEDULER = auto()  # QUEUE_PROCESSOR_TOKEN as Bearer token
-    CRON = auto()  # CRON_SECRET as Bearer token: Vercel's cron
-    QSTASH = auto()  # a signature over the address and the body
-    PROVIDER = auto()  # a signature over the body, and a nonce; functions/webhook.py verifies both
-    LINK = auto()  # a signed URL; functions/files.py verifies it
-    ANYONE = auto()
+# Of a Bearer credential that is none of API_KEYS: returns its caller, or raises Unauthenticated.
+Issued = Callable[[str], Awaitable[Caller]]
 
 
-@dataclass(frozen=True)
-class Caller:
-    """The caller's proved role, and for an application the name of its API key."""
-
-    role: Role
-    name: str = ""
-
-
-async def authenticate(request: Request, roles: Sequence[Role], settings: Settings, now: int) -> Caller:
+async def authenticate(request: Request, roles: Sequence[Role], settings: Settings, now: int, issued: Issued) -> Caller:
     """Returns the caller in one of these roles; Unauthenticated if the request proves none. ``now`` in ms."""
     for role in roles:
         if role in (Role.PROVIDER, Role.LINK, Role.ANYONE):
             return Caller(role)
         if role is Role.APPLICATION:
-            return Caller(role, _application(request, settings))
+            return await _application(request, settings, issued)
         if _bears(request, _token_of(role, settings)):
             return Caller(role)
     signature = request.headers.get(qstash.HEADER, "")
@@ -73,19 +58,28 @@ def _token_of(role: Role, settings: Settings) -> SecretStr | None:
     return tokens.get(role)
 
 
-def _application(request: Request, settings: Settings) -> str:
-    """Returns the name of the API key that the request carries."""
+async def _application(request: Request, settings: Settings, issued: Issued) -> Caller:
+    """Returns the application, or the user of an application, whose credential the request carries."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return _owner_of_key(credentials.strip(), None, settings)
+        key = credentials.strip()
+        owner = _owner_of_key(key, None, settings)
+        return await issued(key) if owner is None else _of_whole_key(owner)
     if scheme.lower() == "basic":
         # A browser sends what it remembers of a person, to any page that asks: a form or a picture of another site.
         if request.headers.get("sec-fetch-site", "").lower() == "cross-site":  # mutant: cross site
             if not _follows_a_link(request):
                 raise CrossSite
         name, _, key = _decoded(credentials.strip()).partition(":")
-        return _owner_of_key(key, name, settings)
+        owner = _owner_of_key(key, name, settings)
+        if owner is None:
+            raise Unauthenticated(WRONG_KEY)
+        return _of_whole_key(owner)
     raise Unauthenticated("Send an API key as Bearer token, or its name and the key by HTTP Basic.")
+
+
+def _of_whole_key(name: str) -> Caller:
+    return Caller(Role.APPLICATION, name, scopes=ALL)
 
 
 def _follows_a_link(request: Request) -> bool:
@@ -94,14 +88,12 @@ def _follows_a_link(request: Request) -> bool:
     return request.method in ("GET", "HEAD") and mode == "navigate" and place == "document"
 
 
-def _owner_of_key(key: str, claimed_name: str | None, settings: Settings) -> str:
+def _owner_of_key(key: str, claimed_name: str | None, settings: Settings) -> str | None:
     found = None
     # Every key is compared, so the time taken does not reveal which key was close.
     for name, expected in settings.callers.items():
         if _same(key, expected) and claimed_name in (None, name):
             found = name
-    if found is None:
-        raise Unauthenticated("The API key is not valid.")
     return found
 
 

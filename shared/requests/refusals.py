@@ -12,8 +12,9 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from starlette.requests import Request
 from starlette.types import Scope
 
+from shared.access.errors import CrossSite
 from shared.addresses import is_public
-from shared.errors import CrossSite, LinkRefused, Problem, Unauthenticated
+from shared.errors import LinkRefused, Problem, Unauthenticated
 from shared.log import log
 from shared.signing.derived import address_tag
 

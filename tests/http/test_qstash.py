@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
+from shared.access.caller import Caller, Role
 from shared.clock import SystemClock
 from shared.errors import Unauthenticated
-from shared.requests.auth import Role, authenticate
+from shared.requests.auth import authenticate
 from shared.signing.qstash import HEADER, signed_hash, verify_body
 from tests.world import World, http_client, make_world, settings_for
 
@@ -113,6 +114,9 @@ async def test_no_byte_of_a_body_is_read_without_a_signature() -> None:
     async def receive() -> Message:
         raise AssertionError
 
+    async def issued(_: str) -> Caller:
+        raise AssertionError
+
     known = settings_for(None, public_base_url="https://sluice.test", qstash_current_signing_key=CURRENT)
     for signed in ("forged", token(NEXT), token(exp=NOW - 60), token(sub="https://elsewhere.test/")):
         headers = [(HEADER.encode(), signed.encode()), (b"content-length", b"60000")]
@@ -124,4 +128,4 @@ async def test_no_byte_of_a_body_is_read_without_a_signature() -> None:
             "headers": headers,
         }
         with pytest.raises(Unauthenticated):
-            await authenticate(Request(scope, receive), (Role.SCHEDULER, Role.QSTASH), known, NOW * 1000)
+            await authenticate(Request(scope, receive), (Role.SCHEDULER, Role.QSTASH), known, NOW * 1000, issued)

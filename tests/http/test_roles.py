@@ -1,13 +1,17 @@
-"""The roles that may call each operation, and the Cache-Control of every answer."""
+"""The roles and scopes that each operation needs, and the Cache-Control of every answer."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from shared import runtime
+from shared.access.caller import Caller, Role
+from shared.access.scope import Scope
+from shared.operations import OPERATIONS, Operation
 from shared.providers.base import Prediction
-from tests.http.calls import webhook_url
+from tests.http.calls import problem, webhook_url
 from tests.world import API_KEY, AUTH, OPERATOR, PROCESSOR, World, http_client
 
 OPEN = {"/api/health": 200, "/api/files/x": 404}  # a file needs a signed URL, where this route serves files at all
@@ -21,36 +25,52 @@ async def caller(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-def operations() -> Iterator[tuple[str, str]]:
-    """Method and path of each operation; its parameters name a job, a batch and a user that do not exist."""
-    from functions.index import ROUTERS  # Mangum needs a running loop
-
-    values = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x"}
-    for router in ROUTERS:
-        for method, path in router.operations():
-            yield method, re.sub(r"{([^}]+)}", lambda found: values[found[1]], path)
+VALUES = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "key:path": "x"}  # of nothing that exists
+OF_ROLES = {Role.APPLICATION: "an application", Role.OPERATOR: "the operator", Role.SCHEDULER: "the scheduler"}
+ANY_SCOPE = [(operation, scope) for operation in OPERATIONS for scope in Scope if operation.scope]
 
 
-def allowed(method: str, path: str) -> set[str]:
-    """The roles with a token that may call the operation."""
-    if path.startswith("/api/operate/"):
-        return {"the operator"}
-    if path == "/api/process-queue":
-        return {"the scheduler"} if method == "POST" else {"the scheduler", "the operator"}
-    return set() if path.startswith("/api/webhook/") else {"an application"}
+def path_of(operation: Operation) -> str:
+    """The operation's path; its parameters name a job, a batch and a file that do not exist."""
+    return re.sub(r"{([^}]+)}", lambda found: VALUES[found[1]], operation.path)
 
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_each_operation_is_for_its_roles_alone(role: str, world: World, caller: httpx.AsyncClient) -> None:
-    found = list(operations())
-    assert len(found) > 30
-    for method, path in found:
+    assert len(OPERATIONS) > 30
+    for operation in OPERATIONS:
+        method, path = operation.method, path_of(operation)
+        allowed = {OF_ROLES[known] for known in operation.roles if known in OF_ROLES}
         answer = await caller.request(method, path, headers=ROLES[role])
         assert answer.headers["cache-control"] == "no-store", path
         if path in OPEN:
             assert answer.status_code == OPEN[path]
         else:
-            assert (answer.status_code == 401) == (role not in allowed(method, path)), f"{method} {path}"
+            assert (answer.status_code == 401) == (role not in allowed), f"{method} {path}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "scope"), ANY_SCOPE, ids=[f"{made.method} {made.path} {scope}" for made, scope in ANY_SCOPE]
+)
+async def test_each_operation_needs_the_scope_of_its_row_and_no_other(
+    operation: Operation, scope: Scope, world: World, caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one_scope(*_: object) -> Caller:
+        return Caller(Role.APPLICATION, "app", scopes=frozenset({scope}))
+
+    monkeypatch.setattr(runtime, "authenticate", one_scope)
+    answer = await caller.request(operation.method, path_of(operation))
+    if scope is operation.scope:
+        assert answer.status_code not in (401, 403)
+        return
+    missing = problem(answer, 403, "scope_missing")
+    assert missing["detail"] == f"This needs a credential with the scope {operation.scope}."
+    assert f'scope="{operation.scope}"' in answer.headers["www-authenticate"]
+
+
+def test_an_operation_needs_a_scope_exactly_if_an_application_may_call_it() -> None:
+    for operation in OPERATIONS:
+        assert (operation.scope is None) == (Role.APPLICATION not in operation.roles), operation.path
 
 
 async def test_only_a_status_may_be_cached(world: World, caller: httpx.AsyncClient) -> None:

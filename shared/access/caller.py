@@ -1,0 +1,60 @@
+"""The caller of an operation, as a credential proves it, and the checks that the credential alone decides."""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from shared.access.errors import NotPermitted, ScopeMissing
+from shared.access.scope import Scope
+from shared.errors import BatchNotFound, JobNotFound
+from shared.frozen import dataclass
+
+
+class Role(Enum):
+    """Who may call an operation."""
+
+    APPLICATION = auto()  # an API key, as Bearer token or as the password of HTTP Basic; or a token of one user
+    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token; without that setting no call has this role
+    SCHEDULER = auto()  # QUEUE_PROCESSOR_TOKEN as Bearer token
+    CRON = auto()  # CRON_SECRET as Bearer token: Vercel's cron
+    QSTASH = auto()  # a signature over the address and the body
+    PROVIDER = auto()  # a signature over the body, and a nonce; functions/webhook.py verifies both
+    LINK = auto()  # a signed URL; functions/files.py verifies it
+    ANYONE = auto()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The caller's proved role; for an application also whose jobs it may reach, and what its credential allows.
+
+    ``name`` is that of the API key, which owns the jobs. ``user`` is the only user for whom a token is good; None for
+    a whole key. A None in ``tier``, ``models`` or ``providers`` restricts nothing. ``only`` is the id of the single
+    job or batch that a token is good for.
+    """
+
+    role: Role
+    name: str = ""
+    user: str | None = None
+    scopes: frozenset[Scope] = frozenset()
+    tier: str | None = None
+    models: frozenset[str] | None = None
+    providers: frozenset[str] | None = None
+    only: str = ""
+
+    def require(self, scope: Scope, place: Mapping[str, str]) -> None:
+        """Returns if the credential allows an operation that needs this scope, at this place; reads no store.
+
+        ``place`` has the path's parameters. Raises ScopeMissing; NotPermitted, JobNotFound or BatchNotFound for a
+        token that is good for something else.
+        """
+        if scope not in self.scopes:  # mutant: scope
+            raise ScopeMissing(scope)
+        if not self.only:
+            return
+        job_id, batch_id = place.get("job_id"), place.get("batch_id")
+        if job_id is None and batch_id is None:  # mutant: only one
+            raise NotPermitted("This token is good for one job or batch only.")
+        # The jobs of a batch are bat_..._1, bat_..._2 and so on.
+        if job_id is not None and job_id != self.only and not job_id.startswith(f"{self.only}_"):  # mutant: only job
+            raise JobNotFound
+        if batch_id is not None and batch_id != self.only:  # mutant: only batch
+            raise BatchNotFound
