@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.mutants import (
+    access,
     edge,
     erasure,
     health,
@@ -27,7 +28,10 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
-PARTS = (scripts, pushback, isolation, order, outbox, health, media, modules, lives, stopped, erasure, edge, transport)
+PARTS = (
+    access, edge, erasure, health, isolation, lives, media, modules, order, outbox, pushback, scripts,
+    stopped, transport,
+)  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 
 
