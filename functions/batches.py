@@ -60,7 +60,7 @@ async def cancel(request: Request, batch_id: str) -> JSONResponse:
 @router.post("/api/batches/{batch_id}/retry")
 async def retry(request: Request, batch_id: str) -> JSONResponse:
     """202 with the number of new jobs; 0 if none had failed."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE, about=batch_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE, about=batch_id) as call:
         count = await call.runtime.batches.retry(call.owner, batch_id, call.budget)
     body: RetriedBatch = {"id": batch_id, "retried": count}
     return JSONResponse(body, 202)
@@ -69,14 +69,14 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
 @router.get("/api/batches/{batch_id}/deliveries")
 async def deliveries(request: Request, batch_id: str) -> JSONResponse:
     """200 with an event for each end of the batch, and all tries to deliver it."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 
 @router.post("/api/batches/{batch_id}/redeliver")
 async def redeliver(request: Request, batch_id: str) -> JSONResponse:
     """200 with the deliveries, after one more try for the latest end; 404 if it has not ended."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE, about=batch_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE, about=batch_id) as call:
         wanted = await read_optional_model(request, MAX_REDELIVERY_BODY, BatchRedelivery)
         await call.runtime.delivery_log.redeliver_of_batch(call.owner, batch_id, wanted)
     # Read after the block, which makes the try when it ends.

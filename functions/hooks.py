@@ -19,7 +19,7 @@ router = Router()
 @router.get("/api/hooks")
 async def hooks(request: Request) -> JSONResponse:
     """200 with the caller's default URL, its default events, and each secret that signs its events."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         settings = call.runtime.settings
         options = settings.hooks.get(call.owner, HookOptions())
     body: HooksDocument = {

@@ -39,7 +39,7 @@ async def delete(request: Request, job_id: str) -> Response:
 
     503 if the storage does not answer; the job then stays.
     """
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         await call.runtime.erasure.delete_job(call.owner, job_id, call.budget)
     return Response(status_code=204)
 
@@ -47,7 +47,7 @@ async def delete(request: Request, job_id: str) -> Response:
 @router.post("/api/jobs/{job_id}/retry")
 async def retry(request: Request, job_id: str) -> JSONResponse:
     """202 with the new job for a failed one, the same for each repeat; 409 for any other job."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         job = await call.runtime.redrive.retry(call.owner, job_id, call.budget)
         call.follow_ups.about = job["id"]
         call.runtime.statuses.forget(job_id)
@@ -92,7 +92,7 @@ async def cancel(request: Request, job_id: str) -> JSONResponse:
 @router.patch("/api/jobs/{job_id}")
 async def change(request: Request, job_id: str) -> JSONResponse:
     """200 once a waiting job has its new priority and position; 409 if it no longer waits."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         wanted = await read_model(request, MAX_BODY, JobChange)
         if not is_job_id(job_id):
             raise JobNotFound
@@ -106,14 +106,14 @@ async def change(request: Request, job_id: str) -> JSONResponse:
 @router.get("/api/jobs/{job_id}/deliveries")
 async def deliveries(request: Request, job_id: str) -> JSONResponse:
     """200 with each event of the job, and all tries to deliver it."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
 
 
 @router.post("/api/jobs/{job_id}/redeliver")
 async def redeliver(request: Request, job_id: str) -> JSONResponse:
     """200 with the deliveries, after one more try; 404 for an event that has not happened."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE, about=job_id) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE, about=job_id) as call:
         wanted = await read_optional_model(request, MAX_BODY, JobRedelivery)
         await call.runtime.delivery_log.redeliver_of_job(call.owner, job_id, wanted)
     # Read after the block, which makes the try when it ends.

@@ -18,7 +18,7 @@ router = Router()
 @router.delete("/api/users")
 async def erase(request: Request) -> JSONResponse:
     """200 with how much this call has deleted and what stays; repeat it until ``is_complete``."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.OPERATE) as call:
+    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         query = read_query(request, ErasureQuery)
         report = await call.runtime.erasure.erase_user(
             call.owner, query.user_id, call.budget, cancel=query.cancel == "true"

@@ -102,12 +102,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "DELETE", "/api/jobs/{job_id}", {204: None},
         (*ASKED, errors.JobNotFound, errors.NotTerminal, errors.BelongsToBatch, errors.StorageUnavailable),
-        scope=Scope.OPERATE,
+        scope=Scope.MANAGE,
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/retry", {202: RedriveReceipt},
         (*GIVEN, *NO_ROOM, errors.JobNotFound, errors.NotFailed, errors.BelongsToBatch, errors.AlreadyRedriven),
-        scope=Scope.OPERATE,
+        scope=Scope.MANAGE,
     ),
     Operation(
         "GET", "/api/jobs/{job_id}/result", {200: JobOutput | OutputPiece, 303: None},
@@ -121,15 +121,15 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "PATCH", "/api/jobs/{job_id}", {200: ChangedJob}, (*GIVEN, errors.JobNotFound, errors.NotWaiting),
-        scope=Scope.OPERATE, body=JobChange,
+        scope=Scope.MANAGE, body=JobChange,
     ),
     Operation(
         "GET", "/api/jobs/{job_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.JobNotFound),
-        scope=Scope.OPERATE,
+        scope=Scope.MANAGE,
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/redeliver", {200: DeliveriesDocument},
-        (*GIVEN, errors.JobNotFound, errors.NoSuchEvent), scope=Scope.OPERATE, body=JobRedelivery,
+        (*GIVEN, errors.JobNotFound, errors.NoSuchEvent), scope=Scope.MANAGE, body=JobRedelivery,
     ),
     Operation(
         "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, *HOOKED), scope=Scope.SUBMIT, body=BatchRequest
@@ -145,15 +145,15 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/retry", {202: RetriedBatch}, (*ASKED, *NO_ROOM, errors.BatchNotFound),
-        scope=Scope.OPERATE,
+        scope=Scope.MANAGE,
     ),
     Operation(
         "GET", "/api/batches/{batch_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.BatchNotFound),
-        scope=Scope.OPERATE,
+        scope=Scope.MANAGE,
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/redeliver", {200: DeliveriesDocument},
-        (*GIVEN, errors.BatchNotFound, errors.NoSuchEvent), scope=Scope.OPERATE, body=BatchRedelivery,
+        (*GIVEN, errors.BatchNotFound, errors.NoSuchEvent), scope=Scope.MANAGE, body=BatchRedelivery,
     ),
     Operation("POST", "/api/process-queue", {200: TickReport}, GIVEN, roles=(Role.SCHEDULER, Role.QSTASH)),
     Operation(
@@ -182,7 +182,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN,
         roles=OF_OPERATOR, query=UndeliveredQuery,
     ),
-    Operation("GET", "/api/hooks", {200: HooksDocument}, CALLED, scope=Scope.OPERATE),
+    Operation("GET", "/api/hooks", {200: HooksDocument}, CALLED, scope=Scope.MANAGE),
     Operation(
         "POST", "/api/uploads", {201: PreparedUpload},
         (errors.InvalidRequest, *CALLED, errors.NoStorage), scope=Scope.SUBMIT, body=UploadRequest,
@@ -204,6 +204,6 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "DELETE", "/api/users", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable),
-        scope=Scope.OPERATE, query=ErasureQuery,
+        scope=Scope.MANAGE, query=ErasureQuery,
     ),
 )  # fmt: skip

@@ -302,7 +302,7 @@ class Call:
     def owner(self) -> str:
         """The name of the caller's API key, which owns the jobs that the caller submits.
 
-        For operations that need OPERATE, since no token of a user has that scope.
+        For operations that need MANAGE, since no token of a user has that scope.
         """
         if self.caller.user is not None:
             raise RuntimeError("a user reaches less than all that the API key owns")
@@ -326,7 +326,7 @@ class Call:
         await self.follow_ups.__aexit__(kind, error, trace)
 
 
-def call(request: Request, *roles: Role, scope: Scope = Scope.OPERATE, about: str = "") -> Call:
+def call(request: Request, *roles: Role, scope: Scope = Scope.MANAGE, about: str = "") -> Call:
     """Returns the call of this request, for a caller in one of these roles.
 
     ``scope`` is what an application's credential needs. Entering it may raise Unauthenticated, or what Caller.require

@@ -1,4 +1,4 @@
-"""Scopes: what a credential allows of an application's operations. Each of these operations needs exactly one."""
+"""Scopes: what a credential allows. Each operation of an application needs exactly one; an operator's need OPERATE."""
 
 from enum import StrEnum
 
@@ -9,8 +9,9 @@ class Scope(StrEnum):
     READ = "read"  # jobs, batches and results
     SUBMIT = "submit"  # jobs, batches and uploads
     CANCEL = "cancel"  # a job or a batch
-    OPERATE = "operate"  # all else: retry, delete, erase, deliver again, read hook secrets, issue tokens
+    MANAGE = "manage"  # retry, delete, erase, deliver again, read hook secrets, issue tokens
+    OPERATE = "operate"  # what OPERATOR_TOKEN may do; a right of keys of the store only
 
 
-ALL = frozenset(Scope)  # of each key in API_KEYS
-OF_USERS = ALL - {Scope.OPERATE}  # that a user's token may have
+ALL = frozenset(Scope) - {Scope.OPERATE}  # of each key in API_KEYS
+OF_USERS = ALL - {Scope.MANAGE}  # that a user's token may have
