@@ -128,16 +128,9 @@ class Runtime:
         from shared.jobs.status import Statuses
 
         return Statuses(
-            self.queue,
-            self.records,
-            self.reconciler,
-            self.dispatcher,
-            self.cache,
-            self.bucket,
-            self.outbox_worker,
-            self.settings,
-            self.clock,
-        )
+            self.queue, self.records, self.reconciler, self.dispatcher, self.cache, self.bucket,
+            self.outbox_worker, self.settings, self.clock,
+        )  # fmt: skip
 
     @functools.cached_property
     def tick(self) -> "Tick":
@@ -145,15 +138,9 @@ class Runtime:
         from shared.storage.retention import Retention
 
         return Tick(
-            self.queue,
-            self.records,
-            self.history,
-            self.dispatcher,
-            self.outbox_worker,
-            Retention(self.bucket, self.settings, self.clock),
-            self.settings,
-            self.clock,
-        )
+            self.queue, self.records, self.history, self.dispatcher, self.outbox_worker,
+            Retention(self.bucket, self.settings, self.clock), self.settings, self.clock,
+        )  # fmt: skip
 
     @functools.cached_property
     def delivery_log(self) -> "DeliveryLog":
@@ -202,15 +189,9 @@ class Runtime:
         from shared.jobs.batches import Batches
 
         return Batches(
-            self.batch_queue,
-            self.dispatcher,
-            self.cache,
-            self.bucket,
-            self.outbox_worker,
-            self.settings,
-            self.clock,
-            self._check_hook,
-        )
+            self.batch_queue, self.dispatcher, self.cache, self.bucket, self.outbox_worker, self.settings,
+            self.clock, self._check_hook,
+        )  # fmt: skip
 
     @functools.cached_property
     def redrive(self) -> "Redrive":
@@ -223,15 +204,9 @@ class Runtime:
         from shared.jobs.erasure import Erasure
 
         return Erasure(
-            self.history,
-            self.cancellation,
-            self.batches,
-            self.dispatcher,
-            self.bucket,
-            self.cache,
-            self.settings,
-            self.clock,
-        )
+            self.history, self.cancellation, self.batches, self.dispatcher, self.bucket, self.cache,
+            self.settings, self.clock,
+        )  # fmt: skip
 
     @functools.cached_property
     def hook_addresses(self) -> "HookAddresses":
