@@ -13,7 +13,7 @@ rows, row                 a tuple of replies; one reply, or None if it is empty
 any of them with a ?      None for ''
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.errors import StoreScriptError
@@ -62,7 +62,8 @@ from shared.jobqueue.script import Script
 from shared.jobqueue.terms import provider_in
 
 # By verb: the classes of its forms. Words differ between the classes of one verb.
-FORMS: dict[str, tuple[type[Reply], ...]] = {
+Forms = Mapping[str, tuple[type[Reply], ...]]
+FORMS: Forms = {
     "enqueue": (Admitted, Refusal, Late),
     "claim": (Claim,),
     "record": (Recorded,),
@@ -137,13 +138,13 @@ READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def reply_to(called: Script, answer: Any) -> Reply:
+def reply_to(called: Script, answer: Any, forms: Forms = FORMS) -> Reply:
     """The script's answer as one of its verb's replies. Raises StoreScriptError for a form that its header lacks."""
     try:
         if form := called.returns.get(""):
-            return _read(called, form, FORMS[called.verb][0], [answer] if form.is_bare else answer)
+            return _read(called, form, forms[called.verb][0], [answer] if form.is_bare else answer)
         word, *values = answer
-        kind = next(kind for kind in FORMS[called.verb] if word in kind.words)
+        kind = next(kind for kind in forms[called.verb] if word in kind.words)
         return _read(called, called.returns[word], kind, values)
     except (LookupError, StopIteration, ValueError, TypeError, AttributeError):
         raise StoreScriptError(f"The answer of {called.verb} has a form that its header does not name.") from None

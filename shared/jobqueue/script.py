@@ -1,4 +1,7 @@
-"""The queue's Lua scripts: one file a verb, each sent behind what it uses of the libraries.
+"""The Lua scripts: one file a verb, each sent behind what it uses of the libraries.
+
+The queue's are in FOLDER. Another room may have scripts in a folder of its own, with a library of its own; they may use
+the prelude and the queue's libraries too.
 
 A script names its keys and arguments: ``key.index``, ``arg.now``, and ``rest.fields`` for a list at the end. So do the
 functions that it uses of a library. The loader puts numbers in their places, by the order in the verb's header, and
@@ -73,23 +76,24 @@ class Script:
 
 
 @functools.cache
-def script(verb: str) -> Script:
-    """The verb's script, ready to send. Raises InvalidHeader or UnknownName."""
-    header = Header.of(verb, _source(verb))
-    numbers, program = _Numbers(verb, header), _program(verb)
+def script(verb: str, folder: Path | None = None) -> Script:
+    """The verb's script, ready to send. Raises InvalidHeader or UnknownName. Without a ``folder`` it is the queue's."""
+    header = Header.of(verb, _source(verb, folder))
+    numbers, program = _Numbers(verb, header), _program(verb, folder)
     # A called verb is a function of its own: Lua allows one function 200 local names, and two verbs have more.
-    called = "".join(f"local function {name}()\n{_program(name)}end\n" for name in header.calls)
+    called = "".join(f"local function {name}()\n{_program(name, folder)}end\n" for name in header.calls)
     text = without_indentation(with_names_replaced(program, numbers))
     own = frozenset(numbers.used)
     text = without_indentation(with_names_replaced(called, numbers)) + text
     return Script(verb, text, header.keys, header.arguments, header.returns, header.rows, own)
 
 
-def _program(verb: str) -> str:
+def _program(verb: str, folder: Path | None) -> str:
     """What the verb does, behind what it uses of the libraries; with the names that it gives keys and arguments."""
-    source = _source(verb)
+    source = _source(verb, folder)
     header, body = Header.of(verb, source), without_comments(source)
-    library = [*CONSTANTS, *(one for name in ("prelude", *header.libraries) for one in _library(_file(name)))]
+    libraries = ("prelude", *header.libraries)
+    library = [*CONSTANTS, *(one for name in libraries for one in _library(_file(name, folder)))]
     used = words(body)
     if any(argument.kind.is_rest for argument in header.arguments):
         used |= {"arguments_from"}  # `rest.fields` becomes a call of this function
@@ -120,9 +124,10 @@ class _Numbers:
         return place
 
 
-def _source(verb: str) -> str:
-    return _file(verb).read_text(encoding="utf-8")
+def _source(verb: str, folder: Path | None) -> str:
+    return _file(verb, folder).read_text(encoding="utf-8")
 
 
-def _file(name: str) -> Path:
-    return FOLDER / f"{name}.lua"
+def _file(name: str, folder: Path | None) -> Path:
+    own = (folder or FOLDER) / f"{name}.lua"
+    return own if own.exists() else FOLDER / f"{name}.lua"

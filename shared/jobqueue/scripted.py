@@ -1,7 +1,8 @@
 """How a script is called and answers: everything by name, and what must follow is done here."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -20,7 +21,7 @@ from shared.errors import (
     UserLimitReached,
     UserQueueFull,
 )
-from shared.jobqueue.answers import reply_to
+from shared.jobqueue.answers import FORMS, Forms, reply_to
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.kinds import Value
@@ -36,7 +37,10 @@ GO_FIRST = frozenset({"record", "finish", "fail", "snooze", "trip"})
 
 
 class Scripted:
-    """Sends scripts to one store, for one deployment."""
+    """Sends scripts to one store, for one deployment. A room with scripts of its own names their folder and forms."""
+
+    folder: ClassVar[Path | None] = None
+    forms: ClassVar[Forms] = FORMS
 
     def __init__(self, store: Store, settings: Settings, clock: Clock, follow_ups: FollowUps | None = None) -> None:
         self._store = store
@@ -56,7 +60,7 @@ class Scripted:
         that the header does not have, for one that is missing, and for a value of the wrong kind; the error that
         belongs to a refusal; and StoreScriptError for an answer that the header does not name.
         """
-        called = script(verb)
+        called = script(verb, self.folder)
         passing = goes_first.set(verb in GO_FIRST)  # mutant: verbs that go first
         try:
             return await self._called(called, kind, given)
@@ -95,7 +99,8 @@ class Scripted:
         values = self._values(called, given)
         keys = [self.keys.checked(name, values[name]) for name in called.keys]
         arguments = [text for argument in called.arguments for text in argument.written(values[argument.name])]
-        return reply_to(called, await self._sent("EVAL", called.text, str(len(keys)), *keys, *arguments))
+        answer = await self._sent("EVAL", called.text, str(len(keys)), *keys, *arguments)
+        return reply_to(called, answer, self.forms)
 
     def _refused(self, refusal: Refusal) -> Problem:
         """The error that the caller gets."""

@@ -242,7 +242,7 @@ async def test_every_job_that_stays_is_shown_once_and_in_order(
     doomed = [f"j{number}" for number in gone if number < len(entries)]
     start, removed = None, set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shared.jobqueue.scripted.script", lambda verb: small if verb == "list" else script(verb))
+        patch.setattr("shared.jobqueue.scripted.script", lambda verb, _: small if verb == "list" else script(verb))
         for _ in range(100):
             page = await history.jobs("app", user=user, start=start, limit=limit)
             shown += [job.id for job in page.jobs]
