@@ -7,15 +7,14 @@ addresses from the 100th on. A line has the counts until then. Each process coun
 import time
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 from shared.access.errors import CrossSite
-from shared.addresses import is_public
 from shared.errors import LinkRefused, Problem, Unauthenticated
 from shared.log import log
+from shared.requests.callers import caller_of, network_of
 from shared.signing.derived import address_tag
 
 WINDOW = 60.0  # s
@@ -66,28 +65,6 @@ class Refusals:
         tag = address_tag(self._signing_key(), network_of(caller_of(scope)))
         is_new = (kind, tag) not in self._by_address
         return OTHERS if is_new and len(self._by_address) >= MAX_ADDRESSES else tag
-
-
-def caller_of(scope: Scope) -> str:
-    """Returns the address of the caller; if a proxy connects, what the nearest one has added to X-Forwarded-For."""
-    connected = str((scope.get("client") or ("",))[0])
-    if is_public(connected):
-        return connected
-    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return (lines[-1].decode("latin-1").rpartition(",")[2].strip() if lines else "") or connected
-
-
-def network_of(address: str) -> str:
-    """Returns the address, or the /64 of an IPv6 address: a caller has all addresses of it."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return ""
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ip_network((int(parsed), 64), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(parsed)
 
 
 def _kind_of(path: str, error: Problem) -> str | None:

@@ -92,6 +92,9 @@ def _app(edge: Edge) -> FastAPI:
 async def _forward(edge: Edge, request: Request) -> Response:
     headers = {name: value for name, value in request.headers.items() if name not in HOP}
     headers |= {"host": edge.address, "x-forwarded-proto": "https", "x-vercel-id": "fra1::local"}
+    # Vercel writes these itself, whatever the caller sends.
+    assert request.client is not None
+    headers |= dict.fromkeys(("x-forwarded-for", "x-vercel-forwarded-for", "x-real-ip"), request.client.host)
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         got = await client.request(
             request.method, f"{edge.function}{request.url.path}", params=request.url.query.encode(),

@@ -17,7 +17,8 @@ from shared.clock import SystemClock
 from shared.jobs.webhook_alarm import QUIET, TRUSTED_FOR, WebhookAlarm
 from shared.providers.replicate_api import Replicate
 from shared.requests import refusals
-from shared.requests.refusals import MAX_LINES, WINDOW, Refusals, caller_of, network_of
+from shared.requests.callers import caller_of, network_of
+from shared.requests.refusals import MAX_LINES, WINDOW, Refusals
 from shared.signing.webhooks import sign
 from tests.http.calls import BODY, webhook_url
 from tests.world import AUTH, World, http_client, make_world, settings_for
@@ -140,6 +141,21 @@ async def test_no_more_addresses_are_distinguished_than_the_bound(
 def test_a_caller_is_whom_the_nearest_proxy_names(client: Any, forwarded: bytes | None, expected: str) -> None:
     headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded)]
     assert caller_of({"client": client, "headers": headers}) == expected
+
+
+@pytest.mark.parametrize("platform", ["vercel", "lambda"])
+def test_a_caller_is_whom_its_platform_names(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each platform has a place that no caller can write into; what a caller sends is another header's, or ignored."""
+    headers = [(b"x-forwarded-for", b"1.2.3.4"), (b"x-real-ip", b"1.2.3.4")]
+    if platform == "vercel":
+        monkeypatch.setenv("VERCEL", "1")
+        scope = {"client": ("10.0.0.7", 1), "headers": [*headers, (b"x-vercel-forwarded-for", b"93.184.215.14")]}
+        assert caller_of(scope) == "93.184.215.14"
+        assert caller_of({"client": ("10.0.0.7", 1), "headers": headers}) == ""
+    else:
+        # In a private network a function of AWS has callers of private addresses.
+        scope = {"client": ("10.0.0.7", 1), "headers": [*headers, (b"x-vercel-forwarded-for", b"1.2.3.4")]}
+        assert caller_of({**scope, "aws.event": {}}) == "10.0.0.7"
 
 
 def test_an_ipv6_caller_is_known_by_its_network() -> None:

@@ -11,6 +11,7 @@ LARGE = "tests/http/test_large_answers.py::test_"
 REFUSED = "tests/http/test_refused_calls.py::test_"
 BODIES = "tests/http/test_bodies.py::test_"
 CACHE = "tests/queue/test_cache.py::test_"
+CALLERS = "tests/http/test_refused_calls.py::test_a_caller_is_whom_its_platform_names"
 
 MUTANTS: tuple[Mutant, ...] = (
     python(
@@ -119,5 +120,13 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "a new event of a held URL is sent", "outbox", "held url", "local free_at = tonumber(known[1] or '0')",
         f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
+    ),
+    python(
+        "a header that a caller writes names their address on Vercel", "shared/requests/callers.py",
+        "header of the platform", 'return _last(scope, b"x-forwarded-for") or connected', f"{CALLERS}[vercel]",
+    ),
+    python(
+        "a header that a caller writes names their address on Lambda", "shared/requests/callers.py",
+        "source of the event", "if is_public(connected):", f"{CALLERS}[lambda]",
     ),
 )  # fmt: skip
