@@ -18,7 +18,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 
 # Without bytecode: most of it is of modules that no demo imports, and pip would write it on one core.
-$(LOCAL): requirements.txt requirements-media.txt requirements-local.txt requirements-store.txt
+$(LOCAL): requirements.txt requirements-media.txt requirements-mail.txt requirements-local.txt requirements-store.txt
 	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11 or newer on PATH (or: make PYTHON=/path/to/python3.12)"; exit 1; }
 	@echo "Installing what the demo needs into $(VENV) with $(PYTHON) (once) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
@@ -68,7 +68,7 @@ swaps: $(READY) ## each two arguments of each verb swapped, and the test that no
 soak: $(READY) ## twice ten minutes of real processes in trouble (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-artifact: $(LOCAL) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media")
+artifact: $(LOCAL) ## build/sluice-x86_64.zip, what AWS Lambda runs (ARGS="--arch arm64 --media --mail")
 	@$(BIN)/python -m local.artifact $(ARGS)
 
 bench: $(READY) ## the measurements that docs/costs.md quotes

@@ -39,12 +39,14 @@ class BuildFailed(Exception):
     """The package cannot be built; the message says why."""
 
 
-def build(arch: str = "x86_64", *, root: Path = ROOT, media: bool = False, bytecode: bool = True) -> Path:
+def build(
+    arch: str = "x86_64", *, root: Path = ROOT, media: bool = False, mail: bool = False, bytecode: bool = True
+) -> Path:
     """Builds the package of the project at ``root`` and returns its path; raises BuildFailed or NoInterpreter."""
     target = root / "build" / f"sluice-{arch}.zip"
     with tempfile.TemporaryDirectory(prefix="sluice-artifact-") as scratch:
         staged = Path(scratch) / "task"
-        install(staged, arch, root, media=media)
+        install(staged, arch, root, media=media, mail=mail)
         strip(staged)
         copy_sources(root, staged)
         if bytecode:
@@ -57,11 +59,12 @@ def build(arch: str = "x86_64", *, root: Path = ROOT, media: bool = False, bytec
     return target
 
 
-def install(target: Path, arch: str, root: Path, *, media: bool = False) -> None:
+def install(target: Path, arch: str, root: Path, *, media: bool = False, mail: bool = False) -> None:
     """Puts the wheels that the requirements pin for Lambda's Python and this machine type into ``target``."""
     machine = MACHINES[arch]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in GLIBCS] + [f"manylinux2014_{machine}"]
     lists = ["requirements.txt", *(["requirements-media.txt"] if media else [])]
+    lists += ["requirements-mail.txt"] if mail else []
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
         *("--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={VERSION}"),
@@ -133,9 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.artifact", description="Builds the package for AWS Lambda.")
     parser.add_argument("--arch", choices=sorted(MACHINES), default="x86_64", help="machine type (default: x86_64)")
     parser.add_argument("--media", action="store_true", help="add requirements-media.txt, which makes thumbnails")
+    parser.add_argument("--mail", action="store_true", help="add requirements-mail.txt, which SMTP_URL needs")
     chosen = parser.parse_args(arguments)
     try:
-        made = build(chosen.arch, media=chosen.media)
+        made = build(chosen.arch, media=chosen.media, mail=chosen.mail)
     except (BuildFailed, NoInterpreter) as error:
         print(f"artifact: {error}", file=sys.stderr)
         return 1

@@ -34,7 +34,8 @@ def copy_project(target: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("functions", "shared"):
         shutil.copytree(ROOT / name, target / name, ignore=ignored)
-    for name in ("requirements.txt", "requirements-media.txt", "serverless.yml", "serverless-one.yml"):
+    lists = ("requirements.txt", "requirements-media.txt", "requirements-mail.txt")
+    for name in (*lists, "serverless.yml", "serverless-one.yml"):
         shutil.copyfile(ROOT / name, target / name)
     for name in PLANTED:
         (target / name).parent.mkdir(parents=True, exist_ok=True)

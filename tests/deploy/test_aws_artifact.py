@@ -23,7 +23,8 @@ UNCHECKED = 0b01  # flag (PEP 552): the pyc has a hash of its source that is nev
 NEEDS_MORE = (
     "shared.store.memory",
     "shared.media.",
-)  # need fakeredis, a development package; and requirements-media.txt
+    "shared.mail.smtp",
+)  # need fakeredis, a development package; requirements-media.txt; requirements-mail.txt
 
 
 def entries(package: Path) -> dict[str, bytes]:
@@ -105,10 +106,11 @@ def test_every_module_is_imported_without_anything_else_installed(task: Path) ->
 
 
 def test_the_arm64_package_has_arm64_wheels(project: Path) -> None:
-    content = entries(artifact.build("arm64", root=project, media=True))
+    content = entries(artifact.build("arm64", root=project, media=True, mail=True))
     libraries = {name: data for name, data in content.items() if name.endswith(".so") or ".so." in name}
     aarch64 = (0xB7).to_bytes(2, "little")  # e_machine of the ELF header
     assert {name for name, data in libraries.items() if data[18:20] != aarch64} == set()
+    assert "aiosmtplib/smtp.py" in content
     assert any(name.startswith("pydantic_core/") for name in libraries)
     assert any(name.startswith("av/") for name in libraries) and any(name.startswith("PIL/") for name in libraries)
     assert sum(map(len, content.values())) < MAX_UNPACKED

@@ -13,7 +13,7 @@ from tests.project import ROOT
 DESIGN = (ROOT / "DESIGN.md").read_text()
 # What every room may use, as the section "Rooms" says.
 GROUND = {
-    *("config", "signing", "addresses", "egress", "connection", "tls", "turnstile", "proxies"),
+    *("config", "signing", "addresses", "mailboxes", "egress", "connection", "tls", "turnstile", "proxies"),
     *("budget", "together", "clock", "errors", "log", "json_value", "frozen"),
 }
 # A cell without a test says why there is none.

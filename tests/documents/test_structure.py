@@ -82,9 +82,10 @@ def test_only_the_store_and_providers_open_connections() -> None:
     # URLs from callers or answers are called through egress.py. hooks/address.py and proxies.py only parse with httpx.
     assert users_of("httpx") == {
         "shared/store/rest.py", "shared/store/client.py", "shared/providers/calls.py", "shared/egress.py",
-        "shared/hooks/address.py", "shared/proxies.py",
+        "shared/hooks/address.py", "shared/proxies.py", "shared/mail/resend.py",
         "shared/store/connection.py", "shared/tls.py",  # its headers, and its reading of the certificates
     }  # fmt: skip
+    assert users_of("aiosmtplib", "smtplib") == {"shared/mail/smtp.py"}
     assert users_of("urllib.request", "requests", "aiohttp") == set()
     # They resolve, read why a connection failed, and end one at a deadline; none opens any.
     assert users_of("socket") == {"shared/egress.py", "shared/connection.py", "shared/storage/role.py"}

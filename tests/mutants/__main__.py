@@ -15,6 +15,7 @@ from tests.mutants import (
     health,
     isolation,
     lives,
+    mail,
     media,
     modules,
     order,
@@ -29,7 +30,7 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, edge, erasure, health, isolation, lives, media, modules, order, outbox, pushback, scripts,
+    access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, pushback, scripts,
     stopped, transport,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
