@@ -1,11 +1,18 @@
 -- Scripts are not modules: the loader sends each verb behind the libraries that its header names after `With:`. So
 -- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
-local SCRIPTS = 'shared/jobqueue/scripts/'
+local QUEUE, CODES = 'shared/jobqueue/scripts/', 'shared/verification/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
   'prelude', 'keys', 'lost', 'room', 'pauses', 'halts', 'users', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
-  'ending', 'retry', 'walk',
+  'ending', 'retry', 'walk', 'codes',
 }
+local FOLDERS = {}
+for _, folder in ipairs({QUEUE, CODES}) do
+  for file in require('lfs').dir(folder) do
+    local name = file:match('^(.*)%.lua$')
+    if name then FOLDERS[name] = folder end
+  end
+end
 
 -- What Redis gives a script, and what the loader puts in place of names.
 stds.script = {read_globals = {
@@ -17,7 +24,7 @@ max_line_length = 120
 max_cyclomatic_complexity = 10
 
 local function lines_of(name)
-  return assert(io.lines(SCRIPTS .. name .. '.lua'))
+  return assert(io.lines(FOLDERS[name] .. name .. '.lua'))
 end
 
 -- The names that a library gives to what follows it.
@@ -61,18 +68,15 @@ local function called_by(name)
   return verbs
 end
 
-for file in require('lfs').dir(SCRIPTS) do
-  local name = file:match('^(.*)%.lua$')
-  if name then
-    local options = {read_globals = {unpack(shared)}}
-    for _, library in ipairs(before(name)) do
-      for _, given in ipairs(given_by(library)) do table.insert(options.read_globals, given) end
-    end
-    for _, verb in ipairs(called_by(name)) do table.insert(options.read_globals, verb) end
-    files[SCRIPTS .. file] = options
+for name, folder in pairs(FOLDERS) do
+  local options = {read_globals = {unpack(shared)}}
+  for _, library in ipairs(before(name)) do
+    for _, given in ipairs(given_by(library)) do table.insert(options.read_globals, given) end
   end
+  for _, verb in ipairs(called_by(name)) do table.insert(options.read_globals, verb) end
+  files[folder .. name .. '.lua'] = options
 end
 for _, library in ipairs(LIBRARIES) do
   -- What a library defines is for others; that something uses it is a test's to say.
-  files[SCRIPTS .. library .. '.lua'].ignore = {'211', '221'}
+  files[FOLDERS[library] .. library .. '.lua'].ignore = {'211', '221'}
 end

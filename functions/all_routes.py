@@ -16,10 +16,13 @@ with composing():
         submit,
         uploads,
         users,
+        verification,
         webhook,
     )
 
-FUNCTIONS = (submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users)
+FUNCTIONS = (
+    submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users, verification,
+)  # fmt: skip
 ROUTERS = tuple(function.router for function in FUNCTIONS)
 NEEDS = Needs(
     services=[name for function in FUNCTIONS for name in function.NEEDS.services],

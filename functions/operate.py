@@ -15,6 +15,7 @@ from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
 from shared.requests.reading import read_model, read_query
 from shared.requests.router import Router
+from shared.verification.request import BlockedChange, BlockedQuery
 from shared.warming import Needs
 
 MAX_BODY = 64 * 1024
@@ -94,6 +95,23 @@ async def undelivered(request: Request) -> JSONResponse:
         wanted = read_query(request, UndeliveredQuery)
         page = await call.runtime.listing.undelivered(wanted)
     return JSONResponse(page)
+
+
+@router.get("/blocked")
+async def blocked(request: Request) -> JSONResponse:
+    """200 with a page of the addresses and domains that get no verification code, and ``next_cursor``."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        page = await call.runtime.verification.blocked(read_query(request, BlockedQuery))
+    return JSONResponse(page)
+
+
+@router.patch("/blocked")
+async def change_blocked(request: Request) -> JSONResponse:
+    """200 with how many are blocked after addresses and domains were added and removed."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        change = await read_model(request, MAX_BODY, BlockedChange)
+        counted = await call.runtime.verification.block(change)
+    return JSONResponse(counted)
 
 
 NEEDS = Needs(("limits",), ("stats",))

@@ -42,6 +42,7 @@ from shared.documents.operating import (
     TickReport,
     Unavailable,
 )
+from shared.documents.verification import BlockedCount, BlockedPage, ProofKey, SentCode, VerifiedAddress
 from shared.errors import Problem
 from shared.frozen import dataclass
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
@@ -55,6 +56,9 @@ from shared.jobs.request import JobChange, SubmitRequest
 from shared.jobs.results import MAX_FILE, MAX_FROM
 from shared.jobs.settlement import Settlement
 from shared.jobs.uploads import UploadRequest
+from shared.mail import errors as of_mail
+from shared.verification import errors as of_codes
+from shared.verification.request import BlockedChange, BlockedQuery, CodeCheck, CodeRequest
 
 Refusals = tuple[type[Problem], ...]
 
@@ -206,4 +210,20 @@ OPERATIONS: tuple[Operation, ...] = (
         "DELETE", "/api/users", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable),
         scope=Scope.MANAGE, query=ErasureQuery,
     ),
+    Operation(
+        "POST", "/api/verification/send", {202: SentCode},
+        (
+            *GIVEN, of_codes.AddressBlocked, of_codes.VerificationLimited, of_mail.NoMail, of_mail.MailRefused,
+            of_mail.MailUnavailable, of_mail.MailUncertain,
+        ),
+        scope=Scope.MANAGE, body=CodeRequest,
+    ),
+    Operation(
+        "POST", "/api/verification/check", {200: VerifiedAddress},
+        (*GIVEN, of_codes.CodeInvalid, of_codes.VerificationLimited),
+        scope=Scope.MANAGE, body=CodeCheck,
+    ),
+    Operation("GET", "/api/verification/key", {200: ProofKey}, CALLED, scope=Scope.MANAGE),
+    Operation("GET", "/api/operate/blocked", {200: BlockedPage}, GIVEN, roles=OF_OPERATOR, query=BlockedQuery),
+    Operation("PATCH", "/api/operate/blocked", {200: BlockedCount}, GIVEN, roles=OF_OPERATOR, body=BlockedChange),
 )  # fmt: skip

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from shared.jobs.settlement import Settlements
     from shared.jobs.status import Statuses
     from shared.storage.source import Client as SourceClient
+    from shared.verification.verification import Verification
 
 
 @functools.cache
@@ -216,6 +217,16 @@ class Runtime:
 
         return HookAddresses(Guard(self.settings.allow_loopback))
 
+    @functools.cached_property
+    def verification(self) -> "Verification":
+        """Verification codes. Built at its first use: no other function needs it."""
+        from shared.mail.opening import open_mailer
+        from shared.verification.codes import Codes
+        from shared.verification.verification import Verification
+
+        codes = Codes(self.store, self.settings, self.clock)
+        return Verification(codes, open_mailer(self.settings), self.settings, self.clock)
+
     async def _check_hook(self, url: str, owner: str) -> None:
         await self.hook_addresses.check(url, owner)
 
@@ -229,6 +240,8 @@ class Runtime:
         await self.storing.close()
         await self.deliveries.close()
         await self.bucket.close()
+        if "verification" in vars(self):
+            await self.verification.close()
         await self.store.close()
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,6 +62,7 @@ def load_settings() -> Settings:
         faults = [
             *provider_faults(settings),
             *store_faults(settings),
+            *mail_faults(settings),
             *faults_of_proxies(os.environ, bucket_host=_bucket_host(settings)),
         ]
         if not faults:
@@ -117,6 +119,13 @@ def store_faults(settings: Settings) -> list[str]:
     if hint := faults_of_tcp(variables()):
         return hint
     return ["UPSTASH_REDIS_REST_URL is missing; `make dev` brings a store, and USE_REDIS_FOR_TASKS=false needs none"]
+
+
+def mail_faults(settings: Settings) -> list[str]:
+    """Returns why mails could not be sent: the client of SMTP is no package that every deployment has."""
+    if settings.smtp_url is None or find_spec("aiosmtplib") is not None:
+        return []
+    return ["SMTP_URL needs the packages of requirements-mail.txt"]
 
 
 def provider_faults(settings: Settings) -> list[str]:

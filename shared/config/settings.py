@@ -6,6 +6,7 @@ from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.config.hooks import HookSettings
+from shared.config.mail import MailSettings
 from shared.config.order import OrderSettings
 from shared.config.providers import ProviderSettings
 from shared.config.qstash import QStashSettings
@@ -15,7 +16,14 @@ from shared.config.store import StoreSettings
 
 
 class Settings(
-    StoreSettings, HookSettings, ProviderSettings, ShareSettings, OrderSettings, StorageSettings, QStashSettings
+    StoreSettings,
+    HookSettings,
+    ProviderSettings,
+    ShareSettings,
+    OrderSettings,
+    StorageSettings,
+    QStashSettings,
+    MailSettings,
 ):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 

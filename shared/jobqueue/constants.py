@@ -47,3 +47,7 @@ FOLLOW_TTL = 604_800  # s; a job is kept longer than its events are tried, see G
 LONG_OVERDUE = 43_200_000  # ms; rows of a failing host that have waited so long are handed out with the probe
 FIRST_BACKOFF = 5000  # ms for which a host gets nothing after its first failure; doubled with each further one
 MAX_BACKOFF = 900_000  # ms
+
+# Verification codes; see verification/scripts
+CODE_LIFE = 600_000  # ms
+CODE_TRIES = 5  # of one code, right or wrong

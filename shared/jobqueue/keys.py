@@ -17,6 +17,7 @@ OUTBOX = "x"
 UNDELIVERED = "y"
 LOST = "sl"
 QUEUE_NAMES = "qn"
+BLOCKED = "vb"
 # Of each there are many.
 JOBS = "j:"
 USERS = "u:"
@@ -31,12 +32,14 @@ ARCHIVES = "a:"
 ERASURES = "g:"
 HELD = "k:"
 ACTIVE = "w:"
+CODES = "v:"
+CODE_CLIENTS = "c:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
     "job": (JOBS,), "user": (USERS,), "job_of_prediction": (PREDICTIONS,), "batch": (BATCHES,),
     "batch_queue": (BATCH_QUEUES,), "lane_rows": (LANE_ROWS,), "lane_state": (HOSTS,), "holder": (JOBS, BATCHES),
-    "erasure": (ERASURES,), "archive": (ARCHIVES,), "active": (ACTIVE,),
+    "erasure": (ERASURES,), "archive": (ARCHIVES,), "active": (ACTIVE,), "codes": (CODES,), "client": (CODE_CLIENTS,),
 }  # fmt: skip
 
 
@@ -57,7 +60,7 @@ class Keys:
         return {
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
             "undelivered": self.undelivered, "lost": self.lost, "root": self.root, "jobs": self.jobs,
-            "predictions": self.predictions,
+            "predictions": self.predictions, "blocked": self.blocked,
         }  # fmt: skip
 
     def checked(self, name: str, key: object) -> str:
@@ -107,6 +110,11 @@ class Keys:
     def queue_names(self) -> str:
         """STRING: the names of the queues in the order of their numbers; see numbering.py."""
         return self.root + QUEUE_NAMES
+
+    @property
+    def blocked(self) -> str:
+        """ZSET: e-mail addresses and domains that get no verification code, each with the score 0."""
+        return self.root + BLOCKED
 
     @property
     def jobs(self) -> str:
@@ -185,6 +193,14 @@ class Keys:
     def active(self, owner: str) -> str:
         """ZSET: the users of an API key who have a tag above virtual time, by their share; see tags.lua."""
         return self.root + ACTIVE + owner
+
+    def codes(self, owner: str, address: str) -> str:
+        """STRING: an e-mail address' verification code, and when it was sent codes; by the address' tag."""
+        return f"{self.root}{CODES}{owner}:{address}"
+
+    def code_client(self, owner: str, client: str) -> str:
+        """STRING: how often a client address has asked for codes or tried some; by the client address' tag."""
+        return f"{self.root}{CODE_CLIENTS}{owner}:{client}"
 
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""

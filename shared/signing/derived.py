@@ -58,12 +58,36 @@ def address_tag(signing_secret: str, address: str) -> str:
     return _derived(signing_secret, "address", address)[:12]
 
 
+def email_tag(signing_secret: str, owner: str, address: str) -> str:
+    """Returns what stands for an e-mail address in the store, for one owner: no way leads back to the address."""
+    return _derived(signing_secret, "email", owner, address)
+
+
+def client_tag(signing_secret: str, owner: str, network: str) -> str:
+    """Returns what stands for a client's network address in the store, for one owner."""
+    return _derived(signing_secret, "client", owner, network)
+
+
+def code_tag(signing_secret: str, owner: str, address: str, code: str) -> str:
+    """Returns what stands for a verification code in the store: without the secret, a million codes cannot be tried."""
+    return _derived(signing_secret, "code", owner, address, code)
+
+
+def proof_key(signing_secret: str, owner: str) -> str:
+    """Returns the key that signs an owner's proofs of verified addresses: 64 hexadecimal characters, for HS256."""
+    return _digest(signing_secret, "proof", owner)
+
+
 def number_for(signing_secret: str, *parts: str) -> int:
     """Returns a number of 128 bits for these parts."""
     return int(_derived(signing_secret, *parts), 16)
 
 
 def _derived(secret: str, *parts: str) -> str:
+    return _digest(secret, *parts)[:32]
+
+
+def _digest(secret: str, *parts: str) -> str:
     # Each part follows its length: ("a", "bc") and ("ab", "c") must differ.
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
-    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()[:32]
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()

@@ -52,6 +52,7 @@ SECRETS_OF = {
     "uploads": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY"},
     "files": set(),
     "users": STARTS_JOBS,
+    "verification": {"SIGNING_SECRET", "SMTP_URL", "RESEND_API_KEY"},
     "operate": STARTS_JOBS | {"OPERATOR_TOKEN"},
     "processQueue": STARTS_JOBS | SCHEDULERS | {"OPERATOR_TOKEN"},
     "tick": STARTS_JOBS,
@@ -71,6 +72,9 @@ EVERYTHING = GOOD | {
     "STORAGE_ACCESS_KEY_ID": "films",
     "STORAGE_SECRET_ACCESS_KEY": "f8a7b6c5d4e3f2a1b0c9",
     "HOOKS": '{"web": {"url": "https://acme.dev/hook"}}',
+    "SMTP_URL": "smtps://acme:b7a6c5d4e3f2@smtp.acme.dev",
+    "RESEND_API_KEY": "re_a7b6c5d4e3f2a1b0",
+    "MAIL_FROM": "Acme <no-reply@acme.dev>",
 }
 
 

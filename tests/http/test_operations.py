@@ -14,6 +14,7 @@ from shared.providers.base import Prediction
 from shared.providers.base import Unknown as UnknownOutcome
 from tests import contract
 from tests.http.calls import BODY, problem, webhook_url
+from tests.post import Post, post_office
 from tests.project import ROOT
 from tests.receiver import receiver
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
@@ -75,10 +76,16 @@ async def test_every_operation_answers_what_it_announces() -> None:
     """The client checks each answer, see tests/contract.py; here each operation is called."""
     contract.answered.clear()
     changes: dict[str, Any] = {"storage_url": f"memory://{uuid4().hex}", "allow_loopback": True}
-    async with make_world(None, ManualClock(), **changes) as world, receiver() as owner, http_client(**AUTH) as client:
+    async with (
+        post_office() as post,
+        make_world(None, ManualClock(), **changes, smtp_url=post.url, mail_from="no-reply@acme.dev") as world,
+        receiver() as owner,
+        http_client(**AUTH) as client,
+    ):
         await follow_jobs(world, client, owner.url())
         await follow_a_batch(world, client, owner.url())
         await move_files(client)
+        await verify_an_address(client, post)
         await operate(world, client)
         assert (await client.delete("/api/users?user_id=ada")).json()["live"] == 0
     assert {(operation.method, operation.path) for operation in OPERATIONS} - contract.answered == set()
@@ -123,6 +130,17 @@ async def move_files(client: httpx.AsyncClient) -> None:
     upload = (await client.post("/api/uploads", json=UPLOAD)).json()
     assert (await client.put(upload["upload_url"], content=b"\x89PNG\n", headers=upload["headers"])).status_code == 200
     assert (await client.get(upload["url"])).status_code == (await client.head(upload["url"])).status_code == 200
+
+
+async def verify_an_address(client: httpx.AsyncClient, post: Post) -> None:
+    """Sends a code, tries it, and blocks the address."""
+    body = {"email": "ada@example.com"}
+    assert (await client.post("/api/verification/send", json=body)).status_code == 202
+    assert (await client.post("/api/verification/check", json=body | {"code": post.code()})).status_code == 200
+    assert (await client.get("/api/verification/key")).json()["audience"] == "app"
+    changed = await client.patch("/api/operate/blocked", json={"add": ["example.com"]}, headers=OPERATOR)
+    assert changed.json() == {"count": 1}
+    assert (await client.get("/api/operate/blocked", headers=OPERATOR)).json()["entries"] == ["example.com"]
 
 
 async def operate(world: World, client: httpx.AsyncClient) -> None:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.jobqueue.script import FOLDER
+from shared.verification import codes
 from tests.lua.portable import faults_of
 from tests.project import ROOT
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / "build" / "tools" / "stylua"
-SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in FOLDER.glob("*.lua"))
+FILES = sorted(path for folder in (FOLDER, codes.FOLDER) for path in folder.glob("*.lua"))
+SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES]
 INSTALL_DEADLINE = 300.0  # s
 DEADLINE = 60.0  # s
 
@@ -39,7 +41,7 @@ def main(words: Sequence[str]) -> int:
 
 def portability() -> bool:
     """Whether stock Redis' Lua and gopher-lua agree on the scripts, as far as the text shows; prints where not."""
-    faults = faults_of(sorted(FOLDER.glob("*.lua")))
+    faults = faults_of(FILES)
     for fault in faults:
         print(f"not portable: {fault}")
     return not faults

@@ -24,7 +24,8 @@ def warnings_of(root: Path) -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "shared/jobqueue/scripts", tmp_path / "shared/jobqueue/scripts")
+    for room in ("jobqueue", "verification"):
+        shutil.copytree(ROOT / "shared" / room / "scripts", tmp_path / "shared" / room / "scripts")
     shutil.copy(ROOT / ".luacheckrc", tmp_path)
     for shared in ("constants.py", "keys.py"):
         shutil.copy(ROOT / "shared/jobqueue" / shared, tmp_path / "shared/jobqueue")

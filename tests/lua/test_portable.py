@@ -9,13 +9,13 @@ import textwrap
 
 import pytest
 
-from shared.jobqueue.script import FOLDER
+from tests.lua.__main__ import FILES
 from tests.lua.portable import faults_in, faults_of
 from tests.project import ROOT
 
 
 def test_the_scripts_are_portable_as_far_as_their_text_shows() -> None:
-    assert faults_of(sorted(FOLDER.glob("*.lua"))) == []
+    assert faults_of(FILES) == []
 
 
 @pytest.mark.parametrize(

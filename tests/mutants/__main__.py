@@ -24,6 +24,7 @@ from tests.mutants import (
     scripts,
     stopped,
     transport,
+    verification,
 )  # fmt: skip
 from tests.mutants.mutant import Mutant
 from tests.mutants.workshop import Verdict, Workshop
@@ -31,7 +32,7 @@ from tests.mutants.workshop import Verdict, Workshop
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
     access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, pushback, scripts,
-    stopped, transport,
+    stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

@@ -16,23 +16,34 @@ from shared.jobqueue.header import Form, Part
 from shared.jobqueue.kinds import Value
 from shared.jobqueue.lua import statements, with_names_replaced, without_comments, without_indentation
 from shared.jobqueue.replies import Reply
-from shared.jobqueue.script import FOLDER, LIBRARIES, VERBS, script
+from shared.jobqueue.script import FOLDER, LIBRARIES, VERBS, Script, script
 from shared.jobqueue.scripted import Scripted
+from shared.verification import codes
 from tests.lua.bytecode import globals_of
 from tests.world import World
 
+# Verification codes have scripts of their own.
+FOLDERS = dict.fromkeys((*VERBS, *LIBRARIES), FOLDER) | dict.fromkeys((*codes.VERBS, *codes.LIBRARIES), codes.FOLDER)
+ALL_VERBS, ALL_LIBRARIES = (*VERBS, *codes.VERBS), (*LIBRARIES, *codes.LIBRARIES)
+ALL_FORMS = {**FORMS, **codes.FORMS}
+
 
 def body(verb: str) -> str:
-    return (FOLDER / f"{verb}.lua").read_text()
+    return (FOLDERS[verb] / f"{verb}.lua").read_text()
+
+
+def called(verb: str) -> Script:
+    return script(verb, FOLDERS[verb])
 
 
 def test_every_script_file_is_a_verb_and_every_verb_has_one() -> None:
     assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, *LIBRARIES}
+    assert {path.stem for path in codes.FOLDER.glob("*.lua")} == {*codes.VERBS, *codes.LIBRARIES}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL_VERBS)
 def test_a_script_uses_all_that_its_header_names_and_nothing_by_number(verb: str) -> None:
-    parsed = script(verb)
+    parsed = called(verb)
     keys = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", parsed.text)}
     arguments = {int(number) for number in re.findall(r"(?:ARGV\[|arguments_from\()(\d+)", parsed.text)}
     assert keys == set(range(1, len(parsed.keys) + 1))
@@ -40,10 +51,10 @@ def test_a_script_uses_all_that_its_header_names_and_nothing_by_number(verb: str
     assert not re.search(r"KEYS|ARGV", without_comments(body(verb)))
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL_VERBS)
 def test_a_header_names_every_word_the_script_returns(verb: str) -> None:
     words = set(re.findall(r"\breturn \{ ?'([a-z_]+)'", without_comments(body(verb))))
-    assert words <= set(script(verb).returns)
+    assert words <= set(called(verb).returns)
 
 
 KINDS_OF_PARTS: dict[str, object] = {
@@ -81,22 +92,24 @@ def compare(form: Form, kind: type[Reply]) -> None:
     assert needed <= known <= {field.name for field in fields(kind)}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL_VERBS)
 def test_a_header_and_the_classes_of_its_replies_say_the_same(verb: str) -> None:
-    called = script(verb)
-    for word, form in called.returns.items():
-        (kind,) = [kind for kind in FORMS[verb] if word in (kind.words or ("",))]
+    parsed = called(verb)
+    for word, form in parsed.returns.items():
+        (kind,) = [kind for kind in ALL_FORMS[verb] if word in (kind.words or ("",))]
         compare(form, kind)
-    for name, form in called.rows.items():
+    for name, form in parsed.rows.items():
         compare(form, ROWS[name])
-    forms = (*called.returns.values(), *called.rows.values())
+    forms = (*parsed.returns.values(), *parsed.rows.values())
     rows = {part.name for form in forms for part in form.parts if part.kind in ("rows", "row")}
-    assert rows == set(called.rows)
+    assert rows == set(parsed.rows)
 
 
-@pytest.mark.parametrize("kind", {kind for kinds in FORMS.values() for kind in kinds}, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", {kind for kinds in ALL_FORMS.values() for kind in kinds}, ids=lambda kind: kind.__name__
+)
 def test_every_word_of_a_reply_is_returned_by_some_verb(kind: type[Reply]) -> None:
-    returned = {word for verb, kinds in FORMS.items() if kind in kinds for word in script(verb).returns}
+    returned = {word for verb, kinds in ALL_FORMS.items() if kind in kinds for word in called(verb).returns}
     assert set(kind.words) <= returned
     if hints := get_args(get_type_hints(kind).get("word")):
         assert set(kind.words) <= set(hints)
@@ -119,10 +132,10 @@ def test_an_answer_in_a_form_that_no_header_names_is_an_error_of_the_script(verb
 GIVEN = {"KEYS", "ARGV", "redis", "string", "table", "math", "ipairs", "pairs", "pcall", "select", "tonumber", "unpack"}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL_VERBS)
 def test_what_is_sent_has_all_that_it_uses_and_sets_no_global(verb: str) -> None:
     """Checked by Lua's compiler. fakeredis refuses every later script once one has assigned a global."""
-    found = globals_of(script(verb).text)
+    found = globals_of(called(verb).text)
     assert found.read <= GIVEN
     assert found.written == set()
 
@@ -130,7 +143,7 @@ def test_what_is_sent_has_all_that_it_uses_and_sets_no_global(verb: str) -> None
 def test_no_script_writes_a_letter_of_a_key() -> None:
     letters = {value.rstrip(":") for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)}
     assert {"j", "m", "st", "x"} <= letters
-    for name in (*VERBS, *LIBRARIES):
+    for name in FOLDERS:
         found = re.findall(r"['\"]([a-z]{1,2}):?['\"]", without_comments(body(name)))
         assert not letters & set(found), name
 
@@ -140,14 +153,14 @@ NUMBERS = re.findall(r"^([A-Z_]+) = ", Path(constants.__file__).read_text(), re.
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_shared_number_is_used_by_a_script_and_written_in_none(name: str) -> None:
-    sources = [without_comments(body(one)) for one in (*VERBS, *LIBRARIES)]
+    sources = [without_comments(body(one)) for one in FOLDERS]
     assert any(re.search(rf"\b{name}\b", source) for source in sources)
     assert not any(re.search(rf"local (\w+, )*{name}[ ,=]", source) for source in sources)
 
 
 def test_a_library_holds_nothing_that_no_verb_uses() -> None:
-    sent = [re.sub(r"(KEYS|ARGV)\[\d+\]", "named", script(verb).text) for verb in VERBS]
-    for library in LIBRARIES:
+    sent = [re.sub(r"(KEYS|ARGV)\[\d+\]", "named", called(verb).text) for verb in ALL_VERBS]
+    for library in ALL_LIBRARIES:
         for statement in statements(without_comments(body(library))):
             text = with_names_replaced(without_indentation(statement.text), lambda _table, _name: "named")
             assert any(text in whole for whole in sent), text
