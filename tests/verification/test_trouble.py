@@ -153,10 +153,13 @@ async def test_one_of_fifty_concurrent_checks_gets_a_proof(world: World, client:
     assert sorted(answer.status_code for answer in answers) == [200] + [422] * 49
 
 
-async def test_a_login_is_made_before_the_mail(clock: ManualClock) -> None:
+async def test_a_login_is_made_before_the_mail_and_its_password_is_in_no_log(clock: ManualClock) -> None:
     async with post_office(wants_login=True) as post:
-        for password, status in (("pass%3Aword", 202), ("wrong", 503)):
-            url = post.url.replace("//", f"//ada%40acme.dev:{password}@")
-            async with make_world(None, clock, smtp_url=url, mail_from=SENDER), http_client(**AUTH) as client:
-                assert (await send(client)).status_code == status
-    assert post.logins == [("ada@acme.dev", "pass:word"), ("ada@acme.dev", "wrong")]
+        with all_logs() as lines:
+            for password, status in (("pass%3Aword", 202), ("CANARY", 503)):
+                url = post.url.replace("//", f"//ada%40acme.dev:{password}@")
+                async with make_world(None, clock, smtp_url=url, mail_from=SENDER), http_client(**AUTH) as client:
+                    answer = await send(client)
+                    assert answer.status_code == status and "CANARY" not in answer.text
+    assert post.logins == [("ada@acme.dev", "pass:word"), ("ada@acme.dev", "CANARY")]
+    assert "mail_failed" in str(lines) and "CANARY" not in str(lines)

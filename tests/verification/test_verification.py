@@ -112,6 +112,19 @@ async def test_a_code_belongs_to_its_address_and_its_api_key(
     assert (await check(client, text_of(post.mails[0]).split()[4])).status_code == 200
 
 
+async def test_known_and_unknown_addresses_get_the_same_answers(
+    world: World, client: httpx.AsyncClient, post: Post
+) -> None:
+    await send(client)
+    await check(client, post.code())
+    world.manual.advance(60)
+    known, unknown = await send(client), await send(client, "bob@example.com")
+    assert known.json() | {"email": ""} == unknown.json() | {"email": ""}
+    assert known.headers == unknown.headers
+    missing = await check(client, wrong(post.code()), "eve@example.com")
+    assert missing.content == (await check(client, wrong(post.code()), "bob@example.com")).content
+
+
 @pytest.mark.parametrize(("language", "words"), [("en", "valid for 10 minutes"), ("zh", "10 分钟内有效")])
 async def test_the_mail_is_written_in_the_language_that_was_asked_for(
     world: World, client: httpx.AsyncClient, post: Post, language: str, words: str
