@@ -12,6 +12,7 @@ MAX_ADDRESS, MAX_LOCAL = 254, 64  # characters; RFC 5321, section 4.5.3.1, and e
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 LOCAL = re.compile(rf"{ATOM}(\.{ATOM})*")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+MAILTO = "mailto"  # the scheme of a URL that names a mailbox (RFC 6068)
 FORM = "must be an e-mail address: a name, @ and a domain"
 
 
@@ -38,6 +39,11 @@ class Mailbox:
         domains = [".".join(labels[first:]) for first in range(len(labels) - 1)]
         untagged = f"{self.local.lower().partition('+')[0]}@{self.domain}"
         return list(dict.fromkeys([self.identity, untagged, *domains]))
+
+
+def is_mailto(url: str) -> bool:
+    """Whether a URL names a mailbox."""
+    return url.lower().startswith(f"{MAILTO}:")
 
 
 def read_mailbox(text: str) -> Mailbox:

@@ -31,6 +31,7 @@ from shared.jobqueue.numbering import NumberedStore
 from shared.jobs.cursors import Cursors
 from shared.jobs.webhook_alarm import WebhookAlarm
 from shared.log import configure_logs, log
+from shared.mailboxes import is_mailto
 from shared.outbox.scope import Scope as FollowUpScope
 from shared.outbox.storing import Storing
 from shared.outbox.worker import OutboxWorker
@@ -228,6 +229,11 @@ class Runtime:
         return Verification(codes, open_mailer(self.settings), self.settings, self.clock)
 
     async def _check_hook(self, url: str, owner: str) -> None:
+        if is_mailto(url):
+            from shared.hooks.mailing import check_mailbox
+
+            check_mailbox(url, self.settings)
+            return
         await self.hook_addresses.check(url, owner)
 
     async def issued(self, credential: str) -> Caller:

@@ -1,12 +1,13 @@
 """Delivers events to their owners' endpoints: one try at a time; the outbox records each try and what follows."""
 
 import asyncio
+import functools
 import json
 import random
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.clock import Clock, read_retry_after
 from shared.config.limits import MAX_JOBS
@@ -18,16 +19,21 @@ from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.outbox import Lane
 from shared.jobqueue.record import JobRecord
 from shared.log import log
+from shared.mailboxes import is_mailto
 from shared.signing.derived import event_id_for
 from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
+
+if TYPE_CHECKING:
+    from shared.hooks.mailing import Mailing
 
 # s before each try (Standard Webhooks, specification: "Deliverability and reliability"): ten tries in three days.
 LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_RETRY_AFTER = 86_400.0  # s
 MAX_ANSWER_KEPT = 500  # bytes that the log keeps
 GONE, TOO_MANY = 410, 429
-OF_THE_HOST = ("timeout", "unreachable", "tls_failed")  # errors that leave the whole host alone for a while
+# Errors that leave the whole host alone for a while
+OF_THE_HOST = ("timeout", "unreachable", "tls_failed", "mail_unavailable", "mail_uncertain")
 NO_LANE = Lane("", ())
 GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, enough for all tries unless the host delays them
 JOB_FIELDS = (
@@ -109,13 +115,17 @@ class Deliveries:
         now, began = self._clock.now(), time.monotonic()
         event_id = event_id_for(self._settings.signing_key, row.id, f.get("incarnation", ""), row.event)
         sent = headers(self._settings, f["owner"], event_id, now, body)
-        with looked_up_for(f["owner"]):
-            status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
+        if is_mailto(f["hook_url"]):
+            answer, retry_after = "", 0.0
+            status, error = await self._mailing.send(event_id, row.event, f["hook_url"], f.get("metadata", ""))
+        else:
+            with looked_up_for(f["owner"]):
+                status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
         duration = round((time.monotonic() - began) * 1000)
         entry = _entry(now, status=status, duration=duration, answer=answer, error=error)
         if status is not None and 200 <= status < 300:  # mutant: success
             return Tried("delivered", 0, entry)
-        if status == GONE:
+        if status == GONE or error == "mail_refused":  # mutant: unknown mailbox
             return Tried("disabled", 0, entry)
         is_host = error in OF_THE_HOST or (status is not None and (status >= 500 or status == TOO_MANY))
         asked = round(min(retry_after, MAX_RETRY_AFTER) * 1000)  # mutant: retry after
@@ -156,6 +166,12 @@ class Deliveries:
         # The status decides. An error in the body only shortens the answer in the log.
         return status, answer[:MAX_ANSWER_KEPT].decode("utf-8", "replace"), retry_after, None
 
+    @functools.cached_property
+    def _mailing(self) -> "Mailing":
+        from shared.hooks.mailing import Mailing  # most deployments send no mail
+
+        return Mailing(self._settings)
+
     @property
     def _client(self) -> Client:
         if self._opened is None:
@@ -188,6 +204,8 @@ class Deliveries:
 
     async def close(self) -> None:
         """Closes the connections."""
+        if "_mailing" in vars(self):
+            await self._mailing.close()
         if self._opened is not None:
             await self._opened.aclose()
 

@@ -6,11 +6,13 @@ from urllib.parse import urlsplit
 
 from shared.config.hooks import DEFAULT_EVENTS, Event, HookOptions
 from shared.config.settings import Settings
+from shared.mailboxes import MAILTO, is_mailto
 
 BATCH = "batch"  # outbox.lua's name for the event of a batch
 NO_HOOK = {"hook_url": ""}
 # What a job takes from its API key's default hook, if its request names no URL: a retry takes the present one's.
 DEFAULT_URL, DEFAULT_HOOK = "url", "all"  # the URL alone, as the request names events; or both
+MAILED_EVENTS: tuple[Event, ...] = ("job.completed", "job.failed", "job.canceled", "batch.completed")
 DEFAULT_PORT = {"https": 443, "http": 80}
 
 
@@ -32,6 +34,10 @@ def _hook(
 ) -> dict[str, str]:
     default = settings.hooks.get(owner, HookOptions())
     address = url or default.url
+    if address and is_mailto(address):
+        # What an application alone can use is no news for a user.
+        # mutant: only ends are mailed
+        events = [event for event in MAILED_EVENTS if events is None or event in events]
     wanted = events if events is not None else default.events if url is None else DEFAULT_EVENTS
     kind = "batch" if of_batch else "job"
     named = [event.partition(".")[2] if kind == "job" else BATCH for event in wanted if event.startswith(kind)]
@@ -45,8 +51,11 @@ def _place(owner: str, address: str | None) -> dict[str, str]:
     if not address:
         return NO_HOOK
     # A lane belongs to one owner and one host by its name, with its port; addresses do not matter.
-    parts = urlsplit(address)
-    host = f"{(parts.hostname or '').replace('。', '.')}:{parts.port or DEFAULT_PORT[parts.scheme]}"
+    if is_mailto(address):
+        host = MAILTO  # all mails go the same way
+    else:
+        parts = urlsplit(address)
+        host = f"{(parts.hostname or '').replace('。', '.')}:{parts.port or DEFAULT_PORT[parts.scheme]}"
     return {"hook_url": address, "hook_lane": f"{owner}:{short(host)}", "hook_tag": short(address)}
 
 

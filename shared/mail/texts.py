@@ -61,6 +61,36 @@ class Written:
     html: str
 
 
+# By event; any other event of the outbox brings no mail.
+END_TEXTS: dict[Language, dict[str, str]] = {
+    "en": {
+        "completed": "Your job is done.",
+        "failed": "Your job has failed.",
+        "canceled": "Your job was cancelled.",
+        "batch": "Your jobs are done.",
+    },
+    "zh": {
+        "completed": "您的任务已完成。",
+        "failed": "您的任务失败了。",
+        "canceled": "您的任务已取消。",
+        "batch": "您的任务已全部结束。",
+    },
+}
+
+
+def end_mail(language: Language, event: str, title: str, link: str) -> Written:
+    """Returns the mail about the end of a job or a batch. ``title`` and ``link`` are the application's; '' for none."""
+    sentence = END_TEXTS[language]["batch" if event.startswith("batch") else event]
+    subject = f"{sentence.rstrip('.。')}: {title}" if title else sentence
+    lines = [line for line in (sentence, title, link) if line]
+    paragraphs = [PARAGRAPH.format(escape(line)) for line in (sentence, title) if line]
+    if link:
+        paragraphs.append(PARAGRAPH.format(f'<a href="{escape(link)}">{escape(link)}</a>'))
+    lang = CODE_TEXTS[language].lang
+    html = PAGE.format(lang=lang, subject=escape(subject), paragraphs="\n".join(paragraphs))
+    return Written(subject, "\n\n".join(lines) + "\n", html)
+
+
 def code_mail(language: Language, product: str, code: str, minutes: int) -> Written:
     """Returns the mail that brings a code. ``product`` is the sender's name, '' for none."""
     words = CODE_TEXTS[language]

@@ -40,7 +40,10 @@ LEFT_OUT = {
     "AWS_CONTAINER_AUTHORIZATION_TOKEN": "set by Lambda",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "set by EKS",
 }
-STARTS_JOBS = {"SIGNING_SECRET", "HOOKS", "STORAGE_SECRET_ACCESS_KEY", "REPLICATE_API_TOKEN", "WAVESPEED_API_KEY"}
+MAIL = {"SMTP_URL", "RESEND_API_KEY"}
+STARTS_JOBS = MAIL | {
+    "SIGNING_SECRET", "HOOKS", "STORAGE_SECRET_ACCESS_KEY", "REPLICATE_API_TOKEN", "WAVESPEED_API_KEY",
+}  # fmt: skip
 SCHEDULERS = {"QUEUE_PROCESSOR_TOKEN", "CRON_SECRET", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"}
 # The secrets of each function, besides the store's token, and API_KEYS, whose names the limits count.
 SECRETS_OF = {
@@ -52,7 +55,7 @@ SECRETS_OF = {
     "uploads": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY"},
     "files": set(),
     "users": STARTS_JOBS,
-    "verification": {"SIGNING_SECRET", "SMTP_URL", "RESEND_API_KEY"},
+    "verification": {"SIGNING_SECRET"} | MAIL,
     "operate": STARTS_JOBS | {"OPERATOR_TOKEN"},
     "processQueue": STARTS_JOBS | SCHEDULERS | {"OPERATOR_TOKEN"},
     "tick": STARTS_JOBS,

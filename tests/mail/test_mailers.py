@@ -1,9 +1,8 @@
-"""Mails over SMTP with TLS, through Resend's API, and their texts."""
+"""Mails over SMTP with TLS, and through Resend's API."""
 
 import asyncio
 import json
 import ssl
-from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,6 @@ from shared.mail.errors import MailRefused, MailUnavailable, MailUncertain
 from shared.mail.message import Mail
 from shared.mail.resend import URL, ResendMailer
 from shared.mail.smtp import SmtpMailer
-from shared.mail.texts import CODE_TEXTS, Language, code_mail
 from shared.mailboxes import read_mailbox
 from tests.deploy.vercel_edge import make_certificate
 from tests.logs import all_logs
@@ -184,27 +182,3 @@ async def test_resend_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(MailUncertain):
             await mailer.send(MAIL)
         await mailer.close()
-
-
-class Page(HTMLParser):
-    """The elements of a page, each with its attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-
-
-@pytest.mark.parametrize("language", CODE_TEXTS)
-def test_a_senders_name_is_text_in_every_form(language: Language) -> None:
-    plain = code_mail(language, "", "123456", 10)
-    written = code_mail(language, "<img src=x> {code} & \"Söhne'", "123456", 10)
-    assert Page(written.html).elements == Page(plain.html).elements and "img" not in Page(written.html).elements
-    assert "<img src=x> {code}" in written.subject
-    assert "{" not in plain.html + plain.text
-    for text in (written.text, written.html):
-        assert text.count("123456") == 1 and "10" in text
-    assert all(value for value in vars(CODE_TEXTS[language]).values())
