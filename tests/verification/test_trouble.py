@@ -12,7 +12,7 @@ from shared.clock import ManualClock
 from tests.http.calls import problem
 from tests.logs import all_logs
 from tests.post import Post, post_office
-from tests.verification.conftest import SENDER
+from tests.verification.conftest import PATIENT, SENDER
 from tests.world import AUTH, World, http_client, make_world
 
 EMAIL = "ada@example.com"
@@ -28,7 +28,7 @@ async def check(client: httpx.AsyncClient, code: str) -> httpx.Response:
 
 @pytest.fixture
 async def on_valkey(valkey: RunningServer, clock: ManualClock, post: Post) -> AsyncIterator[World]:
-    async with make_world(valkey, clock, smtp_url=post.url, mail_from=SENDER) as made:
+    async with make_world(valkey, clock, smtp_url=post.url, mail_from=SENDER, **PATIENT) as made:
         yield made
     valkey.clear_faults()
 
