@@ -8,9 +8,10 @@ from shared.access.caller import Role
 from shared.application import create_app, create_handler
 from shared.errors import JobNotFound
 from shared.jobqueue.record import is_job_id
+from shared.jobs.bulk import CancelOrder, PurgeOrder
 from shared.jobs.clearing import RoomOrder
-from shared.jobs.limits import LimitsChange
-from shared.jobs.listing import LettersQuery, UndeliveredQuery
+from shared.jobs.limits import LimitsChange, UserLimitsQuery
+from shared.jobs.listing import AnyJobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
 from shared.requests.reading import read_model, read_query
@@ -39,6 +40,40 @@ async def change_limits(request: Request) -> JSONResponse:
         shown = await call.runtime.limits.change(change)
         await call.runtime.dispatcher.run(call.budget)
     return JSONResponse(shown)
+
+
+@router.get("/user-limits")
+async def user_limits(request: Request) -> JSONResponse:
+    """200 with some users' own limits, and ``next_cursor``, which is null at the end. A user may come twice."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        page = await call.runtime.limits.of_users(read_query(request, UserLimitsQuery))
+    return JSONResponse(page)
+
+
+@router.get("/jobs")
+async def jobs(request: Request) -> JSONResponse:
+    """200 with a page of all API keys' jobs, and ``next_cursor``, which is null on the last page."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        page = await call.runtime.listing.of_all_keys(read_query(request, AnyJobsQuery))
+    return JSONResponse(page)
+
+
+@router.post("/cancel")
+async def cancel(request: Request) -> JSONResponse:
+    """200 with what became of the jobs of this call; a ``next_cursor`` means that more are left."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        order = await read_model(request, MAX_BODY, CancelOrder)
+        report = await call.runtime.bulk.cancel(order, call.budget)
+    return JSONResponse(report)
+
+
+@router.post("/purge")
+async def purge(request: Request) -> JSONResponse:
+    """200 with how many ended jobs this call has deleted; a ``next_cursor`` means that more are left."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        order = await read_model(request, MAX_BODY, PurgeOrder)
+        report = await call.runtime.bulk.purge(order, call.budget)
+    return JSONResponse(report)
 
 
 @router.get("/dead-letters")

@@ -31,8 +31,9 @@ from shared.documents.answers import (
 )
 from shared.documents.batch import BatchDocument
 from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
-from shared.documents.job import JobDocument, JobsPage, LettersPage
+from shared.documents.job import JobDocument, JobsPage, LettersPage, OwnedJobsPage
 from shared.documents.operating import (
+    BulkReport,
     Health,
     LimitsDocument,
     RedriveReport,
@@ -41,16 +42,18 @@ from shared.documents.operating import (
     Statistics,
     TickReport,
     Unavailable,
+    UserLimitsPage,
 )
 from shared.documents.verification import BlockedCount, BlockedPage, ProofKey, SentCode, VerifiedAddress
 from shared.errors import Problem
 from shared.frozen import dataclass
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
+from shared.jobs.bulk import CancelOrder, PurgeOrder
 from shared.jobs.clearing import RoomOrder
 from shared.jobs.erasure import ErasureQuery
-from shared.jobs.limits import LimitsChange
-from shared.jobs.listing import JobsQuery, LettersQuery, UndeliveredQuery
+from shared.jobs.limits import LimitsChange, UserLimitsQuery
+from shared.jobs.listing import AnyJobsQuery, JobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.request import JobChange, SubmitRequest
 from shared.jobs.results import MAX_FILE, MAX_FROM
@@ -168,6 +171,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/health", {200: Health, 503: Unavailable}, (), roles=(Role.ANYONE,)),
     Operation("GET", "/api/operate/limits", {200: LimitsDocument}, ASKED, roles=OF_OPERATOR),
     Operation("PATCH", "/api/operate/limits", {200: LimitsDocument}, GIVEN, roles=OF_OPERATOR, body=LimitsChange),
+    Operation("GET", "/api/operate/jobs", {200: OwnedJobsPage}, GIVEN, roles=OF_OPERATOR, query=AnyJobsQuery),
+    Operation("POST", "/api/operate/cancel", {200: BulkReport}, GIVEN, roles=OF_OPERATOR, body=CancelOrder),
+    Operation("POST", "/api/operate/purge", {200: BulkReport}, GIVEN, roles=OF_OPERATOR, body=PurgeOrder),
+    Operation(
+        "GET", "/api/operate/user-limits", {200: UserLimitsPage}, GIVEN, roles=OF_OPERATOR, query=UserLimitsQuery
+    ),
     Operation("GET", "/api/operate/dead-letters", {200: LettersPage}, GIVEN, roles=OF_OPERATOR, query=LettersQuery),
     Operation(
         "DELETE", "/api/operate/dead-letters/{job_id}", {204: None}, (*ASKED, errors.JobNotFound),

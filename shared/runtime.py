@@ -26,7 +26,7 @@ from shared.dispatch.reconciler import Reconciler
 from shared.errors import Unauthenticated
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
-from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Records
+from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Overview, Records
 from shared.jobqueue.numbering import NumberedStore
 from shared.jobs.cursors import Cursors
 from shared.jobs.webhook_alarm import WebhookAlarm
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from shared.hooks.delivery_log import DeliveryLog
     from shared.jobs.admission import Admission
     from shared.jobs.batches import Batches
+    from shared.jobs.bulk import Bulk
     from shared.jobs.cancellation import Cancellation
     from shared.jobs.clearing import Clearing
     from shared.jobs.erasure import Erasure
@@ -109,6 +110,7 @@ class Runtime:
         )
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
+        self.overview = Overview(store, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.outbox = Outbox(store, configured, clock, follow_ups)
         self.storing = Storing(self.outbox, self.bucket, configured, clock, source)
@@ -154,13 +156,13 @@ class Runtime:
     def listing(self) -> "Listing":
         from shared.jobs.listing import Listing
 
-        return Listing(self.history, self.delivery_log, self._cursors)
+        return Listing(self.history, self.overview, self.delivery_log, self._cursors, self.settings)
 
     @functools.cached_property
     def limits(self) -> "Limits":
         from shared.jobs.limits import Limits
 
-        return Limits(self.controls, self.settings, self.clock)
+        return Limits(self.controls, self.overview, self.settings, self.clock)
 
     @functools.cached_property
     def clearing(self) -> "Clearing":
@@ -209,6 +211,21 @@ class Runtime:
             self.history, self.cancellation, self.batches, self.dispatcher, self.bucket, self.cache,
             self.settings, self.clock,
         )  # fmt: skip
+
+    @functools.cached_property
+    def bulk(self) -> "Bulk":
+        from shared.jobs.bulk import Bulk
+
+        return Bulk(
+            self.overview,
+            self.history,
+            self.cancellation,
+            self.erasure,
+            self.dispatcher,
+            self.cache,
+            self._cursors,
+            self.settings,
+        )
 
     @functools.cached_property
     def hook_addresses(self) -> "HookAddresses":

@@ -100,6 +100,12 @@ class JobSummary(_Listed):
     links: JobLinks
 
 
+class OwnedJob(JobSummary):
+    """A line of ``GET /api/operate/jobs``; ``key`` names the application's API key."""
+
+    key: str
+
+
 class DeadLetter(_Listed):
     """A line of ``GET /api/operate/dead-letters``; ``key`` names the application's API key."""
 
@@ -114,6 +120,13 @@ class JobsPage(TypedDict):
     """The answer of ``GET /api/jobs``: the caller's jobs, newest first; ``next_cursor`` is null on the last page."""
 
     jobs: list[JobSummary]
+    next_cursor: str | None
+
+
+class OwnedJobsPage(TypedDict):
+    """The answer of ``GET /api/operate/jobs``: all applications' jobs; ``next_cursor`` is null on the last page."""
+
+    jobs: list[OwnedJob]
     next_cursor: str | None
 
 
@@ -172,6 +185,11 @@ def job_summary(job: JobRecord) -> JobSummary:
         "retryable": error["retryable"],
     }
     return {**_listed(job), "error": short, "links": links(job.id)}
+
+
+def owned_job(job: JobRecord) -> OwnedJob:
+    """Returns the job as a line of the operator's list."""
+    return {**job_summary(job), "key": job.owner}
 
 
 def dead_letter(job: JobRecord) -> DeadLetter:

@@ -2,6 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
+from shared.documents.job import OwnedJob
 from shared.jobqueue.state import Status
 
 
@@ -57,6 +58,22 @@ class LimitsDocument(TypedDict):
     queues: dict[str, LimitDocument]
     providers: dict[str, ProviderLimit]
     circuits: list[OpenCircuit]
+
+
+class UserLimitDocument(TypedDict):
+    """A user's own limit, which holds in place of the configured one; ``key`` names the API key."""
+
+    key: str
+    user_id: str
+    concurrency: int
+
+
+class UserLimitsPage(TypedDict):
+    """``GET /api/operate/user-limits``, in no order; a page may be empty and not the last."""
+
+    users: list[UserLimitDocument]
+    configured: int
+    next_cursor: str | None
 
 
 class QueueDocument(TypedDict):
@@ -153,6 +170,20 @@ class RedriveReport(TypedDict):
     redriven: list[RedrivenJob]
     skipped: list[SkippedJob]
     stopped_by: Literal["queue_full", "out_of_time"] | None
+    next_cursor: str | None
+    dry_run: bool
+
+
+class BulkReport(TypedDict):
+    """``POST /api/operate/cancel`` and ``.../purge``: what became of how many jobs, and which were skipped.
+
+    A dry run counts the jobs by their status, and shows the first ten of a call in ``sample``.
+    """
+
+    counts: dict[str, int]
+    sample: list[OwnedJob]
+    skipped: list[SkippedJob]
+    stopped_by: Literal["storage_unavailable", "out_of_time"] | None
     next_cursor: str | None
     dry_run: bool
 

@@ -9,6 +9,7 @@ from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
 from shared.jobqueue.history import History, Page, PageStart
 from shared.jobqueue.leftovers import Leftovers
 from shared.jobqueue.outbox import EventRecord, Lane, Outbox, Tried
+from shared.jobqueue.overview import JobFilter, Overview, OwnLimit
 from shared.jobqueue.queue import JobQueue
 from shared.jobqueue.reads import Facts, Outlook, ProviderPause, QueueCounts, Stats
 from shared.jobqueue.records import Records
@@ -28,6 +29,7 @@ __all__ = [
     "FollowUp",
     "FollowUps",
     "History",
+    "JobFilter",
     "JobQueue",
     "Kept",
     "Lane",
@@ -35,6 +37,8 @@ __all__ = [
     "Outbox",
     "Outlook",
     "Overdue",
+    "Overview",
+    "OwnLimit",
     "Page",
     "PageStart",
     "ProviderPause",

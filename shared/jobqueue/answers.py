@@ -25,6 +25,7 @@ from shared.jobqueue.reads import (
     Facts,
     Gates,
     GivenUp,
+    JobsBrowsed,
     JobsRead,
     LettersRead,
     ListedJob,
@@ -32,6 +33,7 @@ from shared.jobqueue.reads import (
     Outlook,
     ProviderPause,
     Undelivered,
+    UserLimits,
 )
 from shared.jobqueue.replies import (
     Admitted,
@@ -91,6 +93,8 @@ FORMS: Forms = {
     "batch_retry": (Retried, Refusal),
     "list": (JobsRead,),
     "letters": (LettersRead,),
+    "browse": (JobsBrowsed,),
+    "user_limits": (UserLimits,),
     "redrive": (Done,),
     "delete": (Kept, Done, Refusal),
     "trim": (Trimmed,),

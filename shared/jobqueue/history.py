@@ -87,7 +87,7 @@ class History(Scripted):
             with_gone=with_gone,
             names=SUMMARY_FIELDS,
         )
-        jobs = tuple(JobRecord(row.id, _fields(SUMMARY_FIELDS, row.values)) for row in found.jobs if row.values)
+        jobs = tuple(JobRecord(row.id, fields_of(SUMMARY_FIELDS, row.values)) for row in found.jobs if row.values)
         gone = tuple(row.id for row in found.jobs if not row.values)
         return Page(jobs, _page_start(found.high, found.bound), gone)
 
@@ -124,7 +124,7 @@ class History(Scripted):
             names=LETTER_FIELDS,
         )
         return Letters(
-            tuple(JobRecord(row.id, _fields(LETTER_FIELDS, row.values)) for row in found.letters),
+            tuple(JobRecord(row.id, fields_of(LETTER_FIELDS, row.values)) for row in found.letters),
             _page_start(found.high, found.bound),
             behind=tuple(PageStart(row.died_at, row.id) for row in found.letters),
         )
@@ -132,7 +132,7 @@ class History(Scripted):
     async def request(self, job_id: str) -> RequestRecord:
         """A job with what was asked for, to ask for it again; one command. Raises JobNotFound."""
         values = await self._store.execute("HMGET", self.keys.job(job_id), *REQUEST_FIELDS)
-        fields = _fields(REQUEST_FIELDS, values)
+        fields = fields_of(REQUEST_FIELDS, values)
         if "state" not in fields:
             raise JobNotFound
         return RequestRecord(job_id, fields)
@@ -177,7 +177,7 @@ class History(Scripted):
         return Page(jobs, None, tuple(job_id for job_id, job in found.items() if job is None))
 
     async def _read_summary(self, job_id: str, found: dict[str, JobRecord | None]) -> None:
-        fields = _fields(SUMMARY_FIELDS, await self._store.execute("HMGET", self.keys.job(job_id), *SUMMARY_FIELDS))
+        fields = fields_of(SUMMARY_FIELDS, await self._store.execute("HMGET", self.keys.job(job_id), *SUMMARY_FIELDS))
         found[job_id] = JobRecord(job_id, fields) if "state" in fields else None
 
     async def forget_gone(self, owner: str, user: str, job_ids: Sequence[str]) -> None:
@@ -220,7 +220,8 @@ class History(Scripted):
         return await self._run("trim", Trimmed, oldest=oldest, most=self.max_listed, kept_for=kept_for)
 
 
-def _fields(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str]:
+def fields_of(names: Sequence[str], values: Sequence[str | None]) -> dict[str, str]:
+    """The fields that a record has, of those that were read."""
     return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 

@@ -160,6 +160,22 @@ class JobsRead(Reply):
 
 
 @dataclass(frozen=True)
+class JobsBrowsed(Reply):
+    """Some jobs of all owners, and where the next page of this part of the index begins; '' if there is none."""
+
+    jobs: tuple[ListedJob, ...]
+    high: str
+    bound: str
+
+
+@dataclass(frozen=True)
+class UserLimits(Reply):
+    """The own concurrency of each user who was asked for, in their order; '' is the deployment's."""
+
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ListedLetter(Reply):
     id: str
     died_at: int

@@ -40,7 +40,7 @@ VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
     "adopt", "rehome", "forget_runs", "explain", "reprioritize", "limit", "limit_user", "stats", "health",
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
-    "list", "letters", "redrive", "delete", "trim", "erase", "forget_gone",
+    "list", "letters", "browse", "user_limits", "redrive", "delete", "trim", "erase", "forget_gone",
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",
     "outbox_restore", "outbox_release",
 )  # fmt: skip

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
-from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, PauseReason, ProviderLimit
-from shared.jobqueue import Controls, ProviderPause
+from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, PauseReason, ProviderLimit, UserLimitDocument, UserLimitsPage
+from shared.jobqueue import Controls, Overview, ProviderPause
 from shared.jobs.request import Id, unknown
 from shared.log import log
 
+MAX_STEPS = 10  # of 1,000 keys, that one call walks past
 Concurrency = Annotated[int, Field(ge=0, le=1000)]
 
 
@@ -42,11 +43,20 @@ class LimitsChange(BaseModel):
     resume: Annotated[list[str], Field(max_length=8)] = Field(default_factory=list)  # providers paused by refusals
 
 
+class UserLimitsQuery(BaseModel):
+    """The query of ``GET /api/operate/user-limits``: where an earlier call stopped."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    cursor: Annotated[str, Field(pattern=r"^\d{1,20}$")] = "0"
+
+
 class Limits:
     """Reads and changes live limits."""
 
-    def __init__(self, controls: Controls, settings: Settings, clock: Clock) -> None:
+    def __init__(self, controls: Controls, overview: Overview, settings: Settings, clock: Clock) -> None:
         self._controls = controls
+        self._overview = overview
         self._settings = settings
         self._clock = clock
 
@@ -63,6 +73,20 @@ class Limits:
         log.warning("limits_changed", gates=gates, users=len(change.users))
         standing = await self._controls.set_gates(gates)
         return self.shown(standing.standing, standing.pauses)
+
+    async def of_users(self, query: UserLimitsQuery) -> UserLimitsPage:
+        """Returns the users' own limits that some steps through the store meet, until one has any or ten had none."""
+        users: list[UserLimitDocument] = []
+        cursor = query.cursor
+        for _ in range(MAX_STEPS):
+            found, cursor = await self._overview.user_limits(cursor)
+            users += [
+                {"key": limit.owner, "user_id": limit.user, "concurrency": limit.concurrency} for limit in found
+            ]
+            if users or cursor == "0":
+                break
+        configured = self._settings.max_user_tasks
+        return {"users": users, "configured": configured, "next_cursor": None if cursor == "0" else cursor}
 
     def _require_known(self, change: LimitsChange, queues: Iterable[str]) -> None:
         """Raises InvalidRequest for the first unknown name. Null also lifts the limit of a user whose key is gone."""

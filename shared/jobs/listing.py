@@ -10,14 +10,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.config.settings import Settings
 from shared.documents.delivery import UndeliveredPage
-from shared.documents.job import JobsPage, LettersPage, dead_letter, job_summary
+from shared.documents.job import JobsPage, LettersPage, OwnedJobsPage, dead_letter, job_summary, owned_job
 from shared.hooks.delivery_log import DeliveryLog
-from shared.jobqueue import History, PageStart
+from shared.jobqueue import History, JobFilter, Overview, PageStart
 from shared.jobqueue.history import MAX_MOMENT, Letters
+from shared.jobqueue.overview import Wanted
 from shared.jobqueue.state import Status
 from shared.jobs.cursors import Cursors
-from shared.jobs.request import Id
+from shared.jobs.request import Id, require_key
 
 MAX_AT_ONCE = 100
 MAX_CURSOR = 2000
@@ -44,6 +46,7 @@ def _count(value: object) -> int:
 
 
 Name = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Moment = Annotated[int, BeforeValidator(_moment)]
 Limit = Annotated[int, Field(ge=1, le=MAX_AT_ONCE)]
 Cursor = Annotated[str, Field(min_length=1, max_length=MAX_CURSOR)]
@@ -92,6 +95,41 @@ class LettersQuery(LetterFilter):
     cursor: Cursor | None = None
 
 
+class AnyJobs(Filter):
+    """A filter of the jobs of all API keys; ``key`` is one's name, times are as in JobsQuery."""
+
+    key: KeyName = ""
+    user_id: Id = ""
+    queue: Name = ""
+    model: Name = ""
+    provider: Name = ""
+    batch_id: Name = ""
+    created_after: Moment = 0
+    created_before: Moment = MAX_MOMENT + 1
+
+    def for_status(self, status: Wanted) -> JobFilter:
+        """Returns the filter as the store's verbs take it."""
+        return JobFilter(
+            owner=self.key,
+            user=self.user_id,
+            queue=self.queue,
+            model=self.model,
+            provider=self.provider,
+            batch=self.batch_id,
+            status=status,
+            after=self.created_after,
+            before=self.created_before,
+        )
+
+
+class AnyJobsQuery(AnyJobs):
+    """The query of ``GET /api/operate/jobs``; ``live`` and ``ended`` stand for the statuses of such jobs."""
+
+    status: Wanted = ""
+    limit: Annotated[Limit, BeforeValidator(_count)] = 20
+    cursor: Cursor | None = None
+
+
 class UndeliveredQuery(Filter):
     """The query of ``GET /api/operate/undelivered``; ``before`` is exclusive."""
 
@@ -102,8 +140,12 @@ class UndeliveredQuery(Filter):
 class Listing:
     """Answers lists; see History for what a page costs."""
 
-    def __init__(self, history: History, deliveries: DeliveryLog, cursors: Cursors) -> None:
+    def __init__(
+        self, history: History, overview: Overview, deliveries: DeliveryLog, cursors: Cursors, settings: Settings
+    ) -> None:
         self._history = history
+        self._overview = overview
+        self._settings = settings
         self._deliveries = deliveries
         self._cursors = cursors
 
@@ -125,8 +167,20 @@ class Listing:
         jobs = [job_summary(job) for job in page.jobs]
         return {"jobs": jobs, "next_cursor": self._cursors.write(page.following, *walk)}
 
+    async def of_all_keys(self, query: AnyJobsQuery) -> OwnedJobsPage:
+        """Returns a page of all applications' jobs. InvalidRequest for an API key that the deployment does not have."""
+        require_key(self._settings, query.key)
+        walk = ("all jobs", query.walk())
+        start = self._cursors.read(query.cursor, *walk)
+        page = await self._overview.jobs(query.for_status(query.status), start, query.limit)
+        return {
+            "jobs": [owned_job(job) for job in page.jobs],
+            "next_cursor": self._cursors.write(page.following, *walk),
+        }
+
     async def letters(self, query: LettersQuery) -> LettersPage:
         """Returns a page of all applications' dead letters, the latest first."""
+        require_key(self._settings, query.key)
         start = self._cursors.read(query.cursor, *letters_walk(query))
         page = await letters_page(self._history, query, start, query.limit)
         letters = [dead_letter(job) for job in page.jobs]

@@ -68,6 +68,12 @@ def unknown(kind: str, known: Iterable[str], *, field: str) -> InvalidRequest:
     return InvalidRequest(f"There is no such {kind}. There are: {', '.join(known)}.", field=field)
 
 
+def require_key(settings: Settings, name: str, *, field: str = "key") -> None:
+    """Raises InvalidRequest for a name that no API key has; '' stands for all keys."""
+    if name and name not in settings.callers:
+        raise unknown("API key", settings.callers, field=field)
+
+
 def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
     """Returns the queue; InvalidRequest if this deployment does not have the queue or the provider."""
     found = next((q for q in settings.queue_list if q.name == queue), None)

@@ -22,7 +22,7 @@ from tests.faults.scenarios import SCENARIOS
 # Verbs that write at most once in each scenario: those that read, those of the operator, and repairs. A new verb that
 # writes more than once needs a scenario.
 NEVER_STOPPED = {
-    "progress", "explain", "stats", "batch_read", "list", "letters", "outbox_undelivered",
+    "progress", "explain", "stats", "batch_read", "list", "letters", "browse", "user_limits", "outbox_undelivered",
     "check", "outbox_restore", "outbox_release", "health", "forget_runs", "erase",
 }  # fmt: skip
 

@@ -156,6 +156,11 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     settled = await client.post(f"/api/operate/jobs/{lost}/settle", json={"outcome": "not_made"}, headers=OPERATOR)
     assert settled.json()["status"] == "pending"
     assert (await client.post("/api/operate/make-room", json={}, headers=OPERATOR)).json()["deleted"] == 0
+    for path in ("jobs", "user-limits"):
+        assert (await client.get(f"/api/operate/{path}", headers=OPERATOR)).status_code == 200, path
+    for path in ("cancel", "purge"):
+        bulk = await client.post(f"/api/operate/{path}", json={"all": True, "dry_run": True}, headers=OPERATOR)
+        assert bulk.json()["next_cursor"] is None
     dead = await submitted(client)
     await ended(world, client, dead, "failed")
     await world.raw("ZADD", world.runtime.queue.keys.dead, str(world.clock.now()), dead)

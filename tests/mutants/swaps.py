@@ -28,6 +28,7 @@ TESTS = (
     "tests/queue/test_circuit.py", "tests/queue/test_backlog.py", "tests/queue/test_batches.py",
     "tests/queue/test_pushback.py", "tests/queue/test_explanation.py", "tests/queue/test_scripts.py",
     "tests/queue/test_arguments.py", "tests/http/test_listing.py", "tests/http/test_dead_letters.py",
+    "tests/http/test_all_jobs.py",
     "tests/queue/test_shares.py", "tests/queue/test_unknown.py", "tests/queue/test_refusals.py",
     "tests/queue/test_suspects.py", "tests/queue/test_late_copies.py", "tests/http/test_limits.py",
     "tests/queue/test_incarnations.py", "tests/queue/test_key_weights.py", "tests/http/test_health.py",

@@ -210,6 +210,9 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     history = world.runtime.history
     await history.jobs("app")
     await history.letters()
+    await world.runtime.overview.jobs(JobFilter("app", "ada", "video", "", "replicate", "", "live", 0, MAX_MOMENT))
+    await controls.limit_user("app", "ada", 1)
+    await world.runtime.overview.user_limits("0")
     await history.note_redriven(job, "new")
     await history.delete(job, "app")
     await history.trim()

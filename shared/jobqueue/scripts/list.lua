@@ -13,13 +13,6 @@
 -- It walks past 1,000 entries and reads 100 jobs at most: two commands, and one for each job that may fit. Entries of
 -- other owners are passed over by their text, and none is returned.
 local MAX_WALKED, MAX_READ = 1000, 100 -- entries of the history, and jobs
-local PUBLIC_STATUS = {
-  queued = 'pending',
-  backlog = 'pending',
-  delayed = 'pending',
-  submitting = 'processing',
-  running = 'processing',
-}
 local FILTERS = { 'queue', 'model', 'batch', 'state', 'outcome' }
 local names = { unpack(FILTERS) }
 add(names, unpack(rest.names))
@@ -37,8 +30,7 @@ local function row_of(id)
   local state, outcome = values[4], values[5]
   if not state and arg.with_gone == '1' then return { id, {} } end
   if not state or not fits(values, arg.queue, arg.model, arg.batch) then return nil end
-  local status = PUBLIC_STATUS[state] or outcome
-  if arg.status ~= '' and arg.status ~= status then return nil end
+  if arg.status ~= '' and arg.status ~= status_of(state, outcome) then return nil end
   return { id, { unpack(values, #FILTERS + 1) } }
 end
 

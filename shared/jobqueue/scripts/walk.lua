@@ -1,4 +1,14 @@
 -- Walking down a ZSET page by page, highest scores first.
+local PUBLIC_STATUS = {
+  queued = 'pending',
+  backlog = 'pending',
+  delayed = 'pending',
+  submitting = 'processing',
+  running = 'processing',
+}
+
+-- The status that callers see of a job in this state, or with this outcome.
+local function status_of(state, outcome) return PUBLIC_STATUS[state] or outcome end
 
 -- Whether `a` comes before `b` as a ZSET orders them: by bytes. Lua's own comparison goes by the locale.
 local function is_below(a, b)
