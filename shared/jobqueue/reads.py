@@ -172,7 +172,7 @@ class JobsBrowsed(Reply):
 class UserLimits(Reply):
     """The own concurrency of each user who was asked for, in their order; '' is the deployment's."""
 
-    limits: tuple[str, ...]
+    limits: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ class Bulk:
             return (await self._cancellation.ask_for_end(job.owner, job.id)).word
 
         report = await self._run("cancel", order, order.filter or CancelFilter(), cancel, budget)
-        is_last = report["next_cursor"] is None
-        if report["counts"] and not order.dry_run and (is_last or "cancel_requested" in report["counts"]):
+        may_start = report["next_cursor"] is None or "cancel_requested" in report["counts"]  # mutant: between calls
+        if report["counts"] and not order.dry_run and may_start:
             # What runs is overdue now. Earlier, a dispatch would start jobs that the next call is to cancel.
             await self._dispatcher.run(budget)
         return report
@@ -167,7 +167,8 @@ class Bulk:
             if order.dry_run:
                 _count(page.jobs, done, is_purge=isinstance(order, PurgeOrder))
             elif not await self._change(page.jobs, change, budget, done):
-                following = start  # a repeat of the page finds those that are left
+                # A repeat of the page finds those that are left.
+                following = start  # mutant: unfinished page
                 break
         if done.counts and not order.dry_run:
             log.warning(f"bulk_{verb}", **done.counts, skipped=len(done.skipped))

@@ -12,9 +12,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
-from shared.documents.operating import LimitDocument, LimitsDocument, OpenCircuit, PauseReason, ProviderLimit, UserLimitDocument, UserLimitsPage
+from shared.documents.operating import (
+    LimitDocument,
+    LimitsDocument,
+    OpenCircuit,
+    PauseReason,
+    ProviderLimit,
+    UserLimitDocument,
+    UserLimitsPage,
+)
+from shared.errors import InvalidRequest
 from shared.jobqueue import Controls, Overview, ProviderPause
-from shared.jobs.request import Id, unknown
+from shared.jobqueue.keys import run_of
+from shared.jobs.request import Id, Model, unknown
 from shared.log import log
 
 MAX_STEPS = 10  # of 1,000 keys, that one call walks past
@@ -31,6 +41,15 @@ class UserLimit(BaseModel):
     concurrency: Concurrency | None
 
 
+class ModelCircuit(BaseModel):
+    """The circuits of a model at a provider: that for all users, and those for single ones."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    provider: Annotated[str, Field(max_length=32)]
+    model: Model
+
+
 class LimitsChange(BaseModel):
     """The body of ``PATCH /api/operate/limits``: null lifts a limit, 0 pauses, and all others stay."""
 
@@ -41,6 +60,7 @@ class LimitsChange(BaseModel):
     providers: Annotated[dict[str, Concurrency | None], Field(max_length=8)] = Field(default_factory=dict)
     users: Annotated[list[UserLimit], Field(max_length=20)] = Field(default_factory=list)
     resume: Annotated[list[str], Field(max_length=8)] = Field(default_factory=list)  # providers paused by refusals
+    probe: Annotated[list[ModelCircuit], Field(max_length=20)] = Field(default_factory=list)  # open circuits
 
 
 class UserLimitsQuery(BaseModel):
@@ -68,11 +88,29 @@ class Limits:
         gates |= {f"=q{numbers[name]}": value for name, value in change.queues.items()}
         gates |= {f"=p{NUMBERS[name]}": value for name, value in change.providers.items()}
         gates |= {f"~p{NUMBERS[name]}": None for name in change.resume}
+        gates |= await self._half_open(change.probe)
         for user in change.users:
             await self._controls.limit_user(user.key, user.user_id, user.concurrency)
         log.warning("limits_changed", gates=gates, users=len(change.users))
         standing = await self._controls.set_gates(gates)
         return self.shown(standing.standing, standing.pauses)
+
+    async def _half_open(self, wanted: Sequence[ModelCircuit]) -> dict[str, int]:
+        """Returns the gates of these open circuits as over since now, so that one job of each probes its model.
+
+        InvalidRequest for a model without a circuit. One call more.
+        """
+        if not wanted:
+            return {}
+        standing, now = (await self._controls.set_gates({})).standing, self._clock.now()
+        over: dict[str, int] = {}
+        for circuit in wanted:
+            gate = f"~o{NUMBERS[circuit.provider]}:{run_of(circuit.model)}"
+            found = [name for name in standing if name.partition("|")[0] == gate]
+            if not found:
+                raise InvalidRequest("There is no open circuit of this model at this provider.", field="probe")
+            over |= {name: min(standing[name], now) for name in found}  # mutant: over circuit
+        return over
 
     async def of_users(self, query: UserLimitsQuery) -> UserLimitsPage:
         """Returns the users' own limits that some steps through the store meet, until one has any or ten had none."""
@@ -80,9 +118,7 @@ class Limits:
         cursor = query.cursor
         for _ in range(MAX_STEPS):
             found, cursor = await self._overview.user_limits(cursor)
-            users += [
-                {"key": limit.owner, "user_id": limit.user, "concurrency": limit.concurrency} for limit in found
-            ]
+            users += [{"key": limit.owner, "user_id": limit.user, "concurrency": limit.concurrency} for limit in found]
             if users or cursor == "0":
                 break
         configured = self._settings.max_user_tasks
@@ -95,6 +131,7 @@ class Limits:
             ("queues", "queue", change.queues, tuple(queues)),
             ("providers", "provider", change.providers, providers),
             ("resume", "provider", change.resume, providers),
+            ("probe", "provider", [circuit.provider for circuit in change.probe], providers),
             ("users", "API key", limited, tuple(self._settings.callers)),
         ):
             if not set(names) <= set(known):

@@ -32,7 +32,7 @@ from shared.jobs.admission import Admission
 from shared.jobs.batches import Batches
 from shared.jobs.cursors import Cursors
 from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
-from shared.jobs.request import SubmitRequest
+from shared.jobs.request import SubmitRequest, require_key
 from shared.json_value import read_object
 from shared.log import log
 from shared.signing.derived import redriven_id
@@ -111,6 +111,8 @@ class Redrive:
         A dry run returns what would be done, as far as that is known. Each job costs three calls and about 12 billed
         commands. It stops early, with a cursor, if the queue is full or the function's time is over. May be repeated.
         """
+        if order.filter is not None:
+            require_key(self._settings, order.filter.key, field="filter")
         start = self._cursors.read(order.cursor, *order.walk) or order.beginning
         found, following = await self._found(order, start)
         report: RedriveReport = {

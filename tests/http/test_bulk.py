@@ -110,7 +110,8 @@ async def test_a_purge_deletes_old_ended_jobs_in_steps(world: World, client: htt
     limit, live = iso(world.clock.now()), await world.enqueue("ada")
     world.manual.advance(1)
     await fill(world, "new")
-    cursor, deleted = None, []
+    cursor = None
+    deleted: list[int] = []
     while not deleted or cursor is not None:
         report = await order(client, PURGE, filter={"created_before": limit}, limit=3, cursor=cursor)
         deleted.append(report["counts"].get("deleted", 0))
@@ -186,6 +187,7 @@ async def test_a_purge_stops_at_a_storage_that_does_not_answer_and_keeps_the_job
                 patched.setattr(world.runtime.bucket, "pages", broken)
                 report = await order(client, PURGE, all=True)
             assert (report["counts"], report["stopped_by"]) == ({}, "storage_unavailable")
+            assert report["next_cursor"] is not None
             assert await states(world, "j1", "j2") == ["completed"] * 2
             again = await order(client, PURGE, all=True, cursor=report["next_cursor"])
             assert (again["counts"], again["next_cursor"]) == ({"deleted": 2}, None)

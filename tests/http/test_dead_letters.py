@@ -117,6 +117,15 @@ async def test_dead_letters_are_filtered_and_paged_the_last_to_die_first(
     assert await letters(client, limit=1) == [third, first]
 
 
+async def test_an_api_key_that_there_is_not_is_refused_and_not_echoed(client: httpx.AsyncClient) -> None:
+    for answer, field in (
+        (await client.get(LETTERS, params={"key": "nobody"}), "key"),
+        (await client.post(REDRIVE, json={"filter": {"key": "nobody"}}), "filter"),
+    ):
+        refused = problem(answer, 422, "invalid_request")
+        assert refused["field"] == field and "nobody" not in refused["detail"]
+
+
 async def test_more_letters_of_one_moment_than_a_page_reads_do_not_stop_the_walk(
     world: World, client: httpx.AsyncClient
 ) -> None:

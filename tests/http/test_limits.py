@@ -9,7 +9,9 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock, iso
-from shared.providers.base import Throttled
+from shared.providers.base import Throttled, Unknown
+from tests.http.history import end
+from tests.queue.providers import open_circuit
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
 
 LIMITS = "/api/operate/limits"
@@ -114,6 +116,44 @@ async def test_a_pause_is_shown_with_its_reason_and_lifted(world: World, client:
     assert (await world.runtime.records.read(other)).state == "running"
 
 
+async def test_an_open_circuit_is_probed_early_by_one_job_and_a_success_closes_it(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, dispatch_on_submit=False) as world, http_client(**OPERATOR) as client:
+        await open_circuit(world)
+        circuit = {"provider": "replicate", "model": "acme/video"}
+        (shown,) = (await client.get(LIMITS)).json()["circuits"]
+        assert shown["open_until"] > iso(world.manual.true_now)
+        jobs = [await world.enqueue(user) for user in ("ada", "bob")]
+        world.provider.outcomes = [Unknown("status 503")]
+        now = iso(world.manual.true_now)
+        assert (await patch(client, probe=[circuit]))["circuits"] == [shown | {"open_until": now}]
+        # The probe got no answer, so the other job is the next one.
+        assert [made.job_id for made in world.provider.created] == jobs[:1]
+        world.manual.advance(world.runtime.settings.check_interval)
+        await world.runtime.dispatcher.run(Budget(60))
+        assert [made.job_id for made in world.provider.created] == jobs
+        await end(world, jobs[1])
+        assert (await client.get(LIMITS)).json()["circuits"] == []
+        answer = await client.patch(LIMITS, json={"probe": [circuit]})
+        assert (answer.status_code, answer.json()["field"]) == (422, "probe")
+
+
+async def test_a_users_own_circuit_is_probed_early_and_an_over_one_is_not_put_off(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock) as world, http_client(**OPERATOR) as client:
+        over = world.manual.true_now - 5000
+        await world.runtime.controls.set_gates({
+            "~o0:acme/video|7": over + 60_000, "~o0:acme/video|8": over, "~o0:acme/videos": over + 60_000,
+        })  # fmt: skip
+        await patch(client, probe=[{"provider": "replicate", "model": "acme/video"}])
+        gates = (await world.runtime.records.stats()).gates
+        assert gates == {
+            "~o0:acme/video|7": world.manual.true_now, "~o0:acme/video|8": over, "~o0:acme/videos": over + 60_000,
+        }  # fmt: skip
+
+
 async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> None:
     await patch(client, system=9)
     shown = await patch(client, queues={"video": 1})
@@ -126,6 +166,9 @@ async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> Non
         ({"queues": {"nowhere": 1}}, "queues"),
         ({"providers": {"unknown": 1}}, "providers"),
         ({"resume": ["unknown"]}, "resume"),
+        ({"probe": [{"provider": "unknown", "model": "acme/video"}]}, "probe"),
+        ({"probe": [{"provider": "replicate", "model": "acme/video"}]}, "probe"),
+        ({"probe": [{"provider": "replicate", "model": "no model"}]}, "probe[0].model"),
         ({"system": -1}, "system"),
         ({"system": 1001}, "system"),
         ({"system": True}, "system"),

@@ -20,6 +20,7 @@ from tests.mutants import (
     modules,
     order,
     outbox,
+    overview,
     pushback,
     scripts,
     stopped,
@@ -31,8 +32,8 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, pushback, scripts,
-    stopped, transport, verification,
+    access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, overview, pushback,
+    scripts, stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

@@ -10,9 +10,10 @@ import pytest
 
 from local.rest_server.running import RunningServer
 from shared.errors import StoreScriptError
-from shared.jobqueue import FollowUp, PageStart, Tried, constants, keys
+from shared.jobqueue import FollowUp, JobFilter, PageStart, Tried, constants, keys
 from shared.jobqueue.answers import FORMS, ROWS, reply_to
 from shared.jobqueue.header import Form, Part
+from shared.jobqueue.history import MAX_MOMENT
 from shared.jobqueue.kinds import Value
 from shared.jobqueue.lua import statements, with_names_replaced, without_comments, without_indentation
 from shared.jobqueue.replies import Reply

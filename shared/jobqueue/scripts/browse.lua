@@ -72,5 +72,7 @@ end
 local rows, complete = walk_down(key.index, arg.high, arg.low, arg.bound, MAX_WALKED)
 local page, used = read_page(rows)
 if used == #rows and complete then return { page, '', '' } end
--- Half a ms is in the score of a running job.
-return { page, string.format('%.1f', rows[used].score), rows[used].member }
+-- A running job's score has half a ms.
+local score = math.floor(rows[used].score)
+local half = rows[used].score > score and '.5' or '' -- mutant: half a ms in a cursor
+return { page, text(score) .. half, rows[used].member }
