@@ -57,7 +57,8 @@ class Overview(Scripted):
     async def jobs(self, wanted: JobFilter, start: PageStart | None = None, limit: int = 20) -> Page:
         """Jobs that fit; in the history the newest first, among live ones those that start last.
 
-        One call and 2 billed commands, plus one for each job read, 100 at most. A page may be empty and not the last.
+        One call and 2 billed commands, plus one for each job read, 100 at most; twice that for live jobs of an owner of
+        whom none waits. A page may be empty and not the last.
         A job that moves between the pages may be shown twice, or not at all.
         """
         parts = self._parts(wanted)
@@ -87,6 +88,8 @@ class Overview(Scripted):
         following = PageStart(number, f"{found.high} {found.bound}") if found.high else None
         if following is None and number + 1 < len(parts):
             following = PageStart(number + 1, "")
+            if not found.jobs:
+                return await self.jobs(wanted, following, limit)
         jobs = tuple(JobRecord(row.id, fields_of(SUMMARY_FIELDS, row.values)) for row in found.jobs)
         return Page(jobs, following)
 

@@ -168,6 +168,16 @@ async def test_a_page_walks_past_a_bounded_part_and_reads_only_what_may_fit(valk
         assert (len(page.jobs), bill.calls, bill.billed) == (shown, 1, billed), asked
 
 
+async def test_a_key_without_a_waiting_job_shows_what_runs_on_its_first_page(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    query = {"status": "live", "key": "app"}
+    assert (await client.get(JOBS, params=query)).json() == {"jobs": [], "next_cursor": None}
+    running = await put(world, "ada", start=True)
+    page = (await client.get(JOBS, params=query)).json()
+    assert ([job["id"] for job in page["jobs"]], page["next_cursor"]) == ([running], None)
+
+
 async def test_a_walk_goes_on_although_the_job_at_its_end_is_gone(world: World, client: httpx.AsyncClient) -> None:
     ids = [await put(world, f"user{number}") for number in range(5)]
     page = (await client.get(JOBS, params={"status": "pending", "limit": 2})).json()
