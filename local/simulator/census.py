@@ -18,12 +18,16 @@ class Creates(BaseModel):
 
 
 class Census(BaseModel):
-    """Counts since the last reset. A prediction counts as running from its creation until it is terminal."""
+    """Counts since the last reset. A prediction counts as running from its creation until it is terminal.
+
+    ``asked``: how often a single prediction was asked about.
+    """
 
     running: int
     max_running_total: int
     max_running: dict[str, int]
     creates: list[Creates]
+    asked: int
 
     def creates_of(self, model: str, prompt: str) -> Creates:
         """Returns the counts of one model and prompt, zeros if it had no create call."""
@@ -32,7 +36,11 @@ class Census(BaseModel):
 
 
 def take_census(
-    predictions: Iterable[Prediction], calls: Counter[tuple[str, str]], made: Counter[tuple[str, str]], now: float
+    predictions: Iterable[Prediction],
+    calls: Counter[tuple[str, str]],
+    made: Counter[tuple[str, str]],
+    asked: int,
+    now: float,
 ) -> Census:
     """Computes the exact maxima from the times of all predictions."""
     everything = list(predictions)
@@ -47,6 +55,7 @@ def take_census(
             Creates(model=model, prompt=prompt, calls=count, predictions=made[model, prompt])
             for (model, prompt), count in calls.items()
         ],
+        asked=asked,
     )
 
 

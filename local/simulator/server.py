@@ -105,7 +105,7 @@ def _reading(simulation: Simulation) -> APIRouter:
 
     @router.get("/predictions/{prediction_id}")
     async def one(prediction_id: str) -> dict[str, Any]:
-        return simulation.find(prediction_id, Prediction.api).shown(simulation.clock.now())
+        return simulation.describe(prediction_id, Prediction.api)
 
     @router.post("/predictions/{prediction_id}/cancel")
     async def cancel(prediction_id: str) -> dict[str, Any]:

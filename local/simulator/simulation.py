@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import Counter, defaultdict, deque
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from local.simulator.behaviour import Behaviour, StandingBehaviour
 from local.simulator.census import Census, take_census
@@ -48,6 +48,7 @@ class Simulation:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._calls: Counter[tuple[str, str]] = Counter()
         self._made: Counter[tuple[str, str]] = Counter()
+        self._asked = 0
 
     def throttle(self, api: str) -> None:
         """Refuses a create call beyond the API's limit of the last minute; a limit of 0 refuses none."""
@@ -112,6 +113,11 @@ class Simulation:
             raise not_found()
         return found
 
+    def describe(self, prediction_id: str, api: str) -> dict[str, Any]:
+        """Counts a question about a prediction and returns the API's answer; raises the 404."""
+        self._asked += 1
+        return self.find(prediction_id, api).shown(self.clock.now())
+
     def cancel(self, prediction: Prediction) -> None:
         """Ends a prediction now, unless it has ended."""
         now = self.clock.now()
@@ -134,7 +140,7 @@ class Simulation:
 
     def census(self) -> Census:
         """Returns the counts and maxima since the last reset."""
-        return take_census(self._predictions.values(), self._calls, self._made, self.clock.now())
+        return take_census(self._predictions.values(), self._calls, self._made, self._asked, self.clock.now())
 
     async def reset(self) -> None:
         """Deletes every prediction, count and default, stops their webhooks, and returns to real time."""

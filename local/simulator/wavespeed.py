@@ -27,7 +27,7 @@ def routes(simulation: Simulation) -> APIRouter:
 
     @router.get("/predictions/{task_id}/result")
     async def result(task_id: str) -> Response:
-        return _enveloped(simulation.find(task_id, Task.api).shown(simulation.clock.now()))
+        return _enveloped(simulation.describe(task_id, Task.api))
 
     @router.get("/webhook/secret")
     async def secret() -> Response:

@@ -18,6 +18,7 @@ class Tallies:
     adopted: int  # of these: found in the provider's list
     missed: int  # of these: two complete lists did not have them
     rescued: int  # of these: given up after their adoption window
+    overtaken: int  # of these: an earlier attempt ended the job before this was known
     resubmitted: int  # attempts that followed one that was missed or rescued
     retried: int
     snoozed: int
@@ -47,6 +48,7 @@ def tally(evidence: Evidence) -> Tallies:
         adopted=counters.get("adopted", 0),
         missed=counters.get("missed", 0),
         rescued=counters.get("rescued", 0),
+        overtaken=sum(_is_overtaken(fields) for fields in jobs),
         resubmitted=_resubmitted(evidence),
         retried=counters.get("retried", 0),
         snoozed=counters.get("snoozed", 0),
@@ -57,6 +59,11 @@ def tally(evidence: Evidence) -> Tallies:
         paid_twice=sum(count - 1 for count in succeeded.values() if count > 1),
         rescues=sum(rescues),
     )
+
+
+def _is_overtaken(fields: dict[str, str]) -> bool:
+    attempt = fields.get("attempt")
+    return fields.get("lost") == attempt and fields.get("finished_attempt", attempt) != attempt
 
 
 def _resubmitted(evidence: Evidence) -> int:
@@ -82,7 +89,7 @@ def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
             yield f"{refused[status]} genuine webhooks were answered {status}"
     if tallies.paid_twice > tallies.rescues:
         yield f"{tallies.paid_twice} extra payments, with {tallies.rescues} rescues"
-    settled = tallies.reported + tallies.adopted + tallies.missed + tallies.rescued
+    settled = tallies.reported + tallies.adopted + tallies.missed + tallies.rescued + tallies.overtaken
     if tallies.unknown > settled:
         yield f"{tallies.unknown} submissions were of unknown outcome, and {settled} are accounted for"
     # Lists settle most: in a short run none may be left for the end of its adoption window.

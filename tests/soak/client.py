@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from tests.soak.deployment import API_KEY
+from tests.soak.sightings import TERMINAL, Sighting, seen_in
 from tests.soak.workload import Work
 
 AUTH = {"Authorization": f"Bearer {API_KEY}"}
@@ -17,7 +18,6 @@ TIMEOUT = 9.0  # s; beyond the longest life of a function
 # s before a repeat. Less than Retry-After asks, since the soak is short too; but growing, because users who wait for
 # their limit must not become the load.
 PAUSE, MAX_PAUSE = 0.5, 4.0
-TERMINAL = ("completed", "failed", "canceled")
 # Codes of a 503 that rules out any effect.
 SURELY_NOT = ("store_unavailable", "store_refused", "queue_full")
 
@@ -51,6 +51,8 @@ class Desk:
     answers: Counter[str] = field(default_factory=Counter)
     surprises: Counter[str] = field(default_factory=Counter)  # answers without a known cause
     reasons: Counter[str] = field(default_factory=Counter)  # waiting reasons that polls returned
+    sightings: list[Sighting] = field(default_factory=list)
+    on_accepted: Callable[[Work], None] = lambda work: None  # called once for each job that a user has submitted
 
     async def call(self, name: str, method: str, path: str, **more: Any) -> httpx.Response | None:
         """Sends a request. Returns the answer, None if it was lost."""
@@ -123,6 +125,8 @@ class Pursuit:
             "submit", "POST", "/api/submit", json=self._work.body, headers=headers, **more
         )  # fmt: skip
         if answer is not None and answer.status_code == 202:
+            if not self.observed.is_acknowledged:
+                self._desk.on_accepted(self._work)
             self.observed.ids.add(answer.json()["id"])
         elif uncertain(answer):
             self.observed.uncertain += 1
@@ -142,17 +146,28 @@ class Pursuit:
 
     async def poll(self) -> bool:
         """Polls once. Returns whether the job is over, as far as this poll shows."""
+        sent = time.monotonic()
         answer = await self._desk.call("poll", "GET", f"/api/status/{self._work.job_id}")
         if answer is None or answer.status_code != 200:
+            self._note_sighting(sent, 0 if answer is None else answer.status_code, {})
             self.observed.not_found += answer is not None and answer.status_code == 404
             return False
         document = answer.json()
+        self._note_sighting(sent, 200, document)
         if document["waiting_reason"]:
             self._desk.reasons[" ".join(document["waiting_reason"].split()[:2])] += 1
         if document["status"] in TERMINAL:
             self.observed.ends.append((document["status"], document["output"]))
             return True
         return False
+
+    def _note_sighting(self, sent: float, code: int, document: dict[str, Any]) -> None:
+        self._desk.sightings.append(
+            Sighting(
+                f"user of work {self._work.number}", self._work.job_id, sent, time.monotonic(), code, 0.0,
+                **seen_in(document),
+            )
+        )  # fmt: skip
 
 
 def uncertain(answer: httpx.Response | None) -> bool:

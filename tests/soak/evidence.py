@@ -51,6 +51,10 @@ class Store:
             if cursor == "0":
                 return sorted(found)
 
+    async def billed(self) -> int:
+        """Returns how many commands Upstash would have charged since the start."""
+        return int((await self._client.get("/-/bill")).raise_for_status().json()["billed"])
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -91,6 +95,7 @@ class Evidence:
     counters: dict[str, int]
     census: Census
     predictions: list[dict[str, Any]]
+    commands: int  # billed during the run
     events: Counter[str] = field(default_factory=Counter)
 
     def by_attempt(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -104,6 +109,7 @@ class Evidence:
 
 async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
     """Reads all the evidence once."""
+    commands = await store.billed()
     keys = await store.keys()
     jobs = [key for key in keys if key.startswith(KEYS.jobs)]
     hashes: list[dict[str, str]] = []
@@ -128,6 +134,7 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
         counters={name: int(value) for name, value in _pairs(counters).items()},
         census=await provider.census(),
         predictions=await provider.predictions(),
+        commands=commands,
         events=events_in(log.read_text(errors="replace").splitlines()),
     )
 

@@ -8,18 +8,20 @@ from tests.soak.deployment import MAX_CONCURRENT_TASKS, MAX_USER_TASKS, QUEUES
 from tests.soak.run import Run
 from tests.soak.verdict import Verdict
 from tests.soak.waits import Waits
+from tests.soak.watching import Watched
 
 WIDTH = 22
 NAMES = ("p50", "p95", "max")
 
 
-def lines(run: Run, verdict: Verdict, tallies: Tallies, waits: Waits) -> Iterator[str]:
+def lines(run: Run, verdict: Verdict, tallies: Tallies, waits: Waits, watched: Watched) -> Iterator[str]:
     """Yields the lines of the report."""
     yield ""
     yield from _row_by_row(_sets(run, verdict))
     yield ""
     yield from _row_by_row(_counts(run, tallies))
     yield from _row_by_row({"innocent waits": _waits(waits)})
+    yield from _row_by_row(_polls(run, watched))
     yield ""
     yield f"{'answers':{WIDTH}}{_listed(run.answers)}"
     yield f"{'waited for':{WIDTH}}{_listed(run.reasons)}"
@@ -40,8 +42,23 @@ def comparison(without: Waits, with_guilty: Waits) -> Iterator[str]:
 
 
 def _waits(waits: Waits) -> str:
-    figures = ", ".join(f"{name} {wait:.2f} s" for name, wait in zip(NAMES, waits.row, strict=True))
-    return f"{figures} of {len(waits.sorted)} innocent jobs"
+    return f"{_figures(waits)} of {len(waits.sorted)} innocent jobs"
+
+
+def _figures(waits: Waits) -> str:
+    return ", ".join(f"{name} {wait:.2f} s" for name, wait in zip(NAMES, waits.row, strict=True))
+
+
+def _polls(run: Run, watched: Watched) -> dict[str, str]:
+    """The commands and questions are those of the whole run: what it costs without pollers is to be taken off."""
+    commands, asked, pollers = run.evidence.commands, run.evidence.census.asked, run.options.pollers
+    share = f"; {commands / pollers:.0f} and {asked / pollers:.1f} a poller" if pollers else ""
+    return {
+        "polls": f"{watched.polls} of {watched.jobs} jobs by {pollers} pollers and the jobs' users: "
+        f"{watched.not_modified} answered 304, {watched.refused} 503, {watched.lost} lost",
+        "ends seen": f"{_figures(watched.delays)} after {len(watched.delays.sorted)} ends",
+        "cost": f"{commands} commands, {asked} questions to the provider{share}",
+    }
 
 
 def _sets(run: Run, verdict: Verdict) -> dict[str, str]:

@@ -19,7 +19,9 @@ from tests.soak.evidence import Evidence, Provider, Store, gather
 from tests.soak.fleet import Fleet
 from tests.soak.guilty import Guilty
 from tests.soak.nemesis import Nemesis
-from tests.soak.workload import workload
+from tests.soak.pollers import Crowd
+from tests.soak.sightings import Sighting
+from tests.soak.workload import Work, workload
 
 PROVIDER_LATENCY = (0.01, 0.1)  # s for each message, each way; long enough for a kill to interrupt a call
 TICKERS = 3
@@ -33,7 +35,7 @@ MAX_LOST = 3
 class Options:
     """How long jobs are submitted, how many a second, from which seed, to how many instances; and where those log.
 
-    ``has_guilty``: whether the guilty parties are there too.
+    ``has_guilty``: whether the guilty parties are there too. ``pollers``: how many clients watch the users' jobs too.
     """
 
     seconds: float
@@ -42,6 +44,7 @@ class Options:
     instances: int
     logs: Path
     has_guilty: bool = True
+    pollers: int = 0
 
 
 @dataclass
@@ -58,12 +61,14 @@ class Run:
     elapsed: float
     settled_after: float | None  # s from the end of all faults until no job was live; None: took too long
     settle_limit: float
+    sightings: list[Sighting]
+    healed_at: float  # s of the monotonic clock
 
 
 class Soak:
     """The parts of a run while it lasts."""
 
-    def __init__(self, options: Options, fleet: Fleet, desk: Desk) -> None:
+    def __init__(self, options: Options, fleet: Fleet, desk: Desk, crowd: Crowd) -> None:
         self.pursuits: list[Pursuit] = []
         self.is_calm = False
         self._options = options
@@ -73,10 +78,12 @@ class Soak:
         self._tasks: list[asyncio.Task[None]] = []
         self._others: list[asyncio.Task[None]] = []
         self._guilty = Guilty(options.seed, desk)
+        self._crowd = crowd
 
     async def run(self) -> Run:
         """Submits and breaks for ``seconds``, heals, and waits until every job is over."""
         assert self._fleet.provider is not None
+        self._desk.on_accepted = self._show
         nemesis = Nemesis(self._options.seed, self._fleet)
         await nemesis.start()
         self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
@@ -85,6 +92,8 @@ class Soak:
             self._tasks.append(asyncio.create_task(self._be_guilty()))
         await self._submit_everything()
         await nemesis.heal()
+        healed_at = time.monotonic()
+        self._tasks.append(asyncio.create_task(self._crowd.finish()))
         self.is_calm = self._guilty.is_over = True
         limit = settle_seconds(MAX_LOST)
         store, provider = Store(self._fleet.store.port), Provider(self._fleet.provider.port)
@@ -98,7 +107,8 @@ class Soak:
         observed = [*(each.observed for each in self.pursuits), *self._guilty.observed]
         return Run(
             self._options, observed, evidence, nemesis, self._desk.answers, self._desk.surprises, self._desk.reasons,
-            time.monotonic() - self._began, settled_after, limit,
+            time.monotonic() - self._began, settled_after, limit, [*self._desk.sightings, *self._crowd.sightings()],
+            healed_at,
         )  # fmt: skip
 
     async def stop(self) -> None:
@@ -106,6 +116,10 @@ class Soak:
         for task in (*self._tasks, *self._others):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._others, return_exceptions=True)
+
+    def _show(self, work: Work) -> None:
+        """Names an accepted job to the pollers."""
+        self._crowd.name(work.job_id, work.body["metadata"]["work"])
 
     async def _be_guilty(self) -> None:
         """Lets the guilty parties submit for as long as the innocent ones, and then cancel what is left."""
@@ -170,7 +184,7 @@ async def soak(options: Options) -> Run:
 @asynccontextmanager
 async def _grounds(options: Options) -> AsyncIterator[Soak]:
     fleet = Fleet(options.logs)
-    front = Door(fleet.ports)
+    front, crowd = Door(fleet.ports), Crowd(options.pollers, options.logs)
     provider_door = Door(lambda: [fleet.provider.port] if fleet.provider else [], PROVIDER_LATENCY)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=2)
     try:
@@ -180,12 +194,14 @@ async def _grounds(options: Options) -> AsyncIterator[Soak]:
         store_url = f"http://127.0.0.1:{fleet.store.port}"
         variables = environment(store_url, provider_door.url, front.url, secret)
         await fleet.start_instances(options.instances, variables)
+        await crowd.start(front.url)
         async with httpx.AsyncClient(base_url=front.url, timeout=TIMEOUT, limits=limits, trust_env=False) as client:
-            grounds = Soak(options, fleet, Desk(client))
+            grounds = Soak(options, fleet, Desk(client), crowd)
             try:
                 yield grounds
             finally:
                 await grounds.stop()
     finally:
+        await crowd.stop()
         await asyncio.gather(front.close(), provider_door.close())
         await fleet.stop()

@@ -25,7 +25,7 @@ def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing_with_and_w
     tmp_path: Path,
 ) -> None:
     command = [sys.executable, "-m", "tests.soak", "--seconds", "60", "--jobs-per-second", "3", "--seed", str(SEED)]
-    command += ["--logs", str(tmp_path)]
+    command += ["--logs", str(tmp_path), "--pollers", "40"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.startswith(f"seed {SEED}:")
@@ -35,6 +35,7 @@ def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing_with_and_w
         assert number_of("acknowledged", report) == number_of("ok", report) >= 100
         for name in ("lost", "unexpected", "duplicated", "wrong"):
             assert number_of(name, report) == 0
+        assert number_of("polls", report) >= 500
         for name in ("recovered", "adopted", "missed", "resubmitted", "instances"):
             assert number_of(name, report) >= 1
     guilty = re.search(
