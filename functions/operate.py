@@ -58,6 +58,20 @@ async def jobs(request: Request) -> JSONResponse:
     return JSONResponse(page)
 
 
+@router.get("/jobs/{job_id}")
+async def job(request: Request, job_id: str) -> JSONResponse:
+    """200 with all that is kept of the job of any API key, except for its input and its output."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        return JSONResponse(await call.runtime.inspection.job(job_id))
+
+
+@router.get("/jobs/{job_id}/input")
+async def job_input(request: Request, job_id: str) -> JSONResponse:
+    """200 with what the job was submitted with. It is private to the job's user, so the log says that it was read."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        return JSONResponse(await call.runtime.inspection.input(job_id))
+
+
 @router.post("/cancel")
 async def cancel(request: Request) -> JSONResponse:
     """200 with what became of the jobs of this call; a ``next_cursor`` means that more are left."""

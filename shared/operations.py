@@ -31,6 +31,7 @@ from shared.documents.answers import (
 )
 from shared.documents.batch import BatchDocument
 from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
+from shared.documents.inspection import InputDocument, InspectedJob
 from shared.documents.job import JobDocument, JobsPage, LettersPage, OwnedJobsPage
 from shared.documents.operating import (
     BulkReport,
@@ -172,6 +173,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/operate/limits", {200: LimitsDocument}, ASKED, roles=OF_OPERATOR),
     Operation("PATCH", "/api/operate/limits", {200: LimitsDocument}, GIVEN, roles=OF_OPERATOR, body=LimitsChange),
     Operation("GET", "/api/operate/jobs", {200: OwnedJobsPage}, GIVEN, roles=OF_OPERATOR, query=AnyJobsQuery),
+    Operation(
+        "GET", "/api/operate/jobs/{job_id}", {200: InspectedJob}, (*ASKED, errors.JobNotFound), roles=OF_OPERATOR
+    ),
+    Operation(
+        "GET", "/api/operate/jobs/{job_id}/input", {200: InputDocument}, (*ASKED, errors.JobNotFound),
+        roles=OF_OPERATOR,
+    ),
     Operation("POST", "/api/operate/cancel", {200: BulkReport}, GIVEN, roles=OF_OPERATOR, body=CancelOrder),
     Operation("POST", "/api/operate/purge", {200: BulkReport}, GIVEN, roles=OF_OPERATOR, body=PurgeOrder),
     Operation(

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from shared.jobs.clearing import Clearing
     from shared.jobs.erasure import Erasure
     from shared.jobs.health import HealthCheck
+    from shared.jobs.inspection import Inspection
     from shared.jobs.limits import Limits
     from shared.jobs.listing import Listing
     from shared.jobs.redrive import Redrive
@@ -217,15 +218,15 @@ class Runtime:
         from shared.jobs.bulk import Bulk
 
         return Bulk(
-            self.overview,
-            self.history,
-            self.cancellation,
-            self.erasure,
-            self.dispatcher,
-            self.cache,
-            self._cursors,
+            self.overview, self.history, self.cancellation, self.erasure, self.dispatcher, self.cache, self._cursors,
             self.settings,
-        )
+        )  # fmt: skip
+
+    @functools.cached_property
+    def inspection(self) -> "Inspection":
+        from shared.jobs.inspection import Inspection
+
+        return Inspection(self.records, self.history)
 
     @functools.cached_property
     def hook_addresses(self) -> "HookAddresses":

@@ -107,7 +107,7 @@ class OwnedJob(JobSummary):
 
 
 class DeadLetter(_Listed):
-    """A line of ``GET /api/operate/dead-letters``; ``key`` names the application's API key."""
+    """A line of ``GET /api/operate/dead-letters``, or a part of ``.../jobs/{id}``; ``key`` names the API key."""
 
     error: JobError | None
     links: JobLinks

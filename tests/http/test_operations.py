@@ -161,6 +161,8 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     for path in ("cancel", "purge"):
         bulk = await client.post(f"/api/operate/{path}", json={"all": True, "dry_run": True}, headers=OPERATOR)
         assert bulk.json()["next_cursor"] is None
+    for path in (f"jobs/{lost}", f"jobs/{lost}/input"):
+        assert (await client.get(f"/api/operate/{path}", headers=OPERATOR)).json()["user_id"] == "bob"
     dead = await submitted(client)
     await ended(world, client, dead, "failed")
     await world.raw("ZADD", world.runtime.queue.keys.dead, str(world.clock.now()), dead)
