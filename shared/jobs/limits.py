@@ -41,13 +41,13 @@ class UserLimit(BaseModel):
     concurrency: Concurrency | None
 
 
-class ModelCircuit(BaseModel):
-    """The circuits of a model at a provider: that for all users, and those for single ones."""
+class Probed(BaseModel):
+    """A provider's pause, or with a model its circuits: that for all users, and those for single ones."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     provider: Annotated[str, Field(max_length=32)]
-    model: Model
+    model: Model | None = None
 
 
 class LimitsChange(BaseModel):
@@ -60,7 +60,9 @@ class LimitsChange(BaseModel):
     providers: Annotated[dict[str, Concurrency | None], Field(max_length=8)] = Field(default_factory=dict)
     users: Annotated[list[UserLimit], Field(max_length=20)] = Field(default_factory=list)
     resume: Annotated[list[str], Field(max_length=8)] = Field(default_factory=list)  # providers paused by refusals
-    probe: Annotated[list[ModelCircuit], Field(max_length=20)] = Field(default_factory=list)  # open circuits
+    probe: Annotated[list[Probed], Field(max_length=20)] = Field(
+        default_factory=list
+    )  # paused providers, open circuits
 
 
 class UserLimitsQuery(BaseModel):
@@ -95,20 +97,22 @@ class Limits:
         standing = await self._controls.set_gates(gates)
         return self.shown(standing.standing, standing.pauses)
 
-    async def _half_open(self, wanted: Sequence[ModelCircuit]) -> dict[str, int]:
-        """Returns the gates of these open circuits as over since now, so that one job of each probes its model.
+    async def _half_open(self, wanted: Sequence[Probed]) -> dict[str, int]:
+        """Returns the gates of these pauses and circuits as over since now, so that one job tries each.
 
-        InvalidRequest for a model without a circuit. One call more.
+        InvalidRequest for what is neither paused nor open. One call more.
         """
         if not wanted:
             return {}
         standing, now = (await self._controls.set_gates({})).standing, self._clock.now()
         over: dict[str, int] = {}
-        for circuit in wanted:
-            gate = f"~o{NUMBERS[circuit.provider]}:{run_of(circuit.model)}"
+        for probed in wanted:
+            number, model = NUMBERS[probed.provider], probed.model
+            gate = f"~p{number}" if model is None else f"~o{number}:{run_of(model)}"
             found = [name for name in standing if name.partition("|")[0] == gate]
             if not found:
-                raise InvalidRequest("There is no open circuit of this model at this provider.", field="probe")
+                what = "pause of this provider" if model is None else "open circuit of this model at this provider"
+                raise InvalidRequest(f"There is no {what}.", field="probe")
             over |= {name: min(standing[name], now) for name in found}  # mutant: over circuit
         return over
 
@@ -131,7 +135,7 @@ class Limits:
             ("queues", "queue", change.queues, tuple(queues)),
             ("providers", "provider", change.providers, providers),
             ("resume", "provider", change.resume, providers),
-            ("probe", "provider", [circuit.provider for circuit in change.probe], providers),
+            ("probe", "provider", [probed.provider for probed in change.probe], providers),
             ("users", "API key", limited, tuple(self._settings.callers)),
         ):
             if not set(names) <= set(known):

@@ -116,6 +116,27 @@ async def test_a_pause_is_shown_with_its_reason_and_lifted(world: World, client:
     assert (await world.runtime.records.read(other)).state == "running"
 
 
+async def test_a_pause_is_probed_early_by_one_job_and_stands_if_the_provider_still_refuses(
+    any_store: RunningServer | None, clock: ManualClock
+) -> None:
+    async with make_world(any_store, clock, dispatch_on_submit=False) as world, http_client(**OPERATOR) as client:
+        world.provider.outcomes = [Throttled("provider_auth", 60, 403)] * 2
+        await world.enqueue("ada", model="acme/ada")
+        await world.runtime.dispatcher.run(Budget(60))
+        others = [await world.enqueue(user, model=f"acme/{user}") for user in ("bob", "carl", "dora")]
+        provider = {"provider": "replicate"}
+        await patch(client, probe=[provider])
+        shown = (await patch(client))["providers"]["replicate"]
+        assert len(world.provider.created) == 2 and shown["paused_until"] > iso(world.manual.true_now)
+        assert shown["pause"]["refusals"] == 2
+        await patch(client, probe=[provider])
+        assert (await patch(client))["providers"]["replicate"]["pause"] is None
+        states = [(await world.runtime.records.read(job)).state for job in others]
+        assert sorted(states) == ["delayed", "running", "running"]
+        answer = await client.patch(LIMITS, json={"probe": [provider]})
+        assert (answer.status_code, answer.json()["field"]) == (422, "probe")
+
+
 async def test_an_open_circuit_is_probed_early_by_one_job_and_a_success_closes_it(
     any_store: RunningServer | None, clock: ManualClock
 ) -> None:
@@ -166,6 +187,7 @@ async def test_a_limit_that_is_not_named_stays(client: httpx.AsyncClient) -> Non
         ({"queues": {"nowhere": 1}}, "queues"),
         ({"providers": {"unknown": 1}}, "providers"),
         ({"resume": ["unknown"]}, "resume"),
+        ({"probe": [{"provider": "replicate"}]}, "probe"),
         ({"probe": [{"provider": "unknown", "model": "acme/video"}]}, "probe"),
         ({"probe": [{"provider": "replicate", "model": "acme/video"}]}, "probe"),
         ({"probe": [{"provider": "replicate", "model": "no model"}]}, "probe[0].model"),
