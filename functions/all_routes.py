@@ -14,6 +14,7 @@ with composing():
         process_queue,
         status,
         submit,
+        tokens,
         uploads,
         users,
         verification,
@@ -21,7 +22,8 @@ with composing():
     )
 
 FUNCTIONS = (
-    submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users, verification,
+    submit, status, jobs, batches, process_queue, webhook, health, operate, hooks, uploads, files, users, tokens,
+    verification,
 )  # fmt: skip
 ROUTERS = tuple(function.router for function in FUNCTIONS)
 NEEDS = Needs(

@@ -14,7 +14,7 @@ from shared.documents.answers import CanceledBatch, RetriedBatch
 from shared.documents.cutting import cut_page, has_room
 from shared.hooks.delivery_log import BatchRedelivery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
-from shared.requests.reading import read_idempotency_key, read_model, read_number, read_optional_model
+from shared.requests.reading import read_idempotency_key, read_number, read_optional_model
 from shared.requests.router import Router
 from shared.warming import Needs
 
@@ -30,8 +30,10 @@ async def create(request: Request) -> JSONResponse:
     """202 with the batch, the same one for the same Idempotency-Key. Admits all its jobs, or none."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
         key = read_idempotency_key(request)
-        wanted = await read_model(request, MAX_BODY, BatchRequest)
-        batch = await call.runtime.batches.create(call.owner, wanted, key, call.budget)
+        wanted = await call.read(MAX_BODY, BatchRequest)
+        call.require_allowed(wanted.models(), wanted.provider)
+        name, user = call.caller.name, call.caller.user
+        batch = await call.runtime.batches.create(name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = batch["id"]
     return JSONResponse(batch, 202, headers={"Location": call.runtime.settings.location(batch["links"]["status"])})
 
@@ -42,7 +44,8 @@ async def status(request: Request, batch_id: str) -> Response:
     async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
         first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
-        body = await call.runtime.batches.view(call.owner, batch_id, first, count)
+        name, user = call.caller.name, call.caller.user
+        body = await call.runtime.batches.view(name, batch_id, first, count, by_user=user)
     if not has_room(body):
         body = cut_page(json.loads(body))
     return Response(body, media_type="application/json")
@@ -52,7 +55,8 @@ async def status(request: Request, batch_id: str) -> Response:
 async def cancel(request: Request, batch_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while some of its jobs still run; 409 ``already_terminal``."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.CANCEL, about=batch_id) as call:
-        word = await call.runtime.batches.cancel(call.owner, batch_id, call.budget)
+        name, user = call.caller.name, call.caller.user
+        word = await call.runtime.batches.cancel(name, batch_id, call.budget, by_user=user)
     body: CanceledBatch = {"id": batch_id, "result": word}
     return JSONResponse(body, STATUS_OF[word])
 

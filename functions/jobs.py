@@ -30,7 +30,8 @@ STATUS_OF = {"canceled": 200, "cancel_requested": 202, "already_terminal": 409}
 async def jobs(request: Request) -> JSONResponse:
     """200 with a page of the caller's jobs, newest first, and ``next_cursor``, which is null on the last page."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
-        return JSONResponse(await call.runtime.listing.jobs(call.owner, read_query(request, JobsQuery)))
+        query, user = read_query(request, JobsQuery), call.caller.user
+        return JSONResponse(await call.runtime.listing.jobs(call.caller.name, query, by_user=user))
 
 
 @router.delete("/api/jobs/{job_id}")
@@ -65,7 +66,7 @@ async def result(request: Request, job_id: str) -> Response:
     async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
         number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
         start = read_number(request, "from", 0, 0, MAX_FROM)
-        remembered = await call.runtime.statuses.view(call.owner, job_id)
+        remembered = await call.runtime.statuses.view(call.caller.name, job_id, by_user=call.caller.user)
         is_open = call.runtime.settings.allow_loopback
     found = result_of(remembered.value, number, allow_loopback=is_open)
     if "from" in request.query_params:
@@ -81,7 +82,8 @@ async def result(request: Request, job_id: str) -> Response:
 async def cancel(request: Request, job_id: str) -> JSONResponse:
     """200 ``canceled``; 202 ``cancel_requested`` while the job still runs; 409 ``already_terminal``."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.CANCEL, about=job_id) as call:
-        canceled = await call.runtime.cancellation.cancel(call.owner, job_id, call.budget)
+        name, user = call.caller.name, call.caller.user
+        canceled = await call.runtime.cancellation.cancel(name, job_id, call.budget, by_user=user)
     call.runtime.statuses.forget(job_id)
     body: CanceledJob = {"id": job_id, "result": canceled.word, "links": links(job_id)}
     if canceled.outcome:

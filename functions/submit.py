@@ -8,7 +8,7 @@ from shared.access.caller import Role
 from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.jobs.request import SubmitRequest
-from shared.requests.reading import read_idempotency_key, read_model
+from shared.requests.reading import read_idempotency_key
 from shared.requests.router import Router
 from shared.warming import Needs
 
@@ -22,9 +22,15 @@ async def submit(request: Request) -> JSONResponse:
     """202 with the job, its links and its position; the same job for the same Idempotency-Key."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
         key = read_idempotency_key(request)
-        submission = await read_model(request, MAX_BODY, SubmitRequest)
-        job = await call.runtime.admission.submit(call.owner, submission, key, call.budget)
+        wanted = await call.read(MAX_BODY, SubmitRequest)
+        call.require_allowed([wanted.model], wanted.provider)
+        if wanted.token:
+            call.caller.require(Scope.READ, {})
+        admission, user = call.runtime.admission, call.caller.user
+        job = await admission.submit(call.caller.name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = job["id"]
+        if wanted.token:
+            job = call.runtime.issuing.with_token(call.caller, wanted, job)
     return JSONResponse(job, 202, headers={"Location": call.runtime.settings.location(job["links"]["status"])})
 
 

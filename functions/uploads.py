@@ -8,7 +8,6 @@ from shared.access.caller import Role
 from shared.access.scope import Scope
 from shared.application import create_app, create_handler
 from shared.jobs.uploads import UploadRequest, prepare_upload
-from shared.requests.reading import read_model
 from shared.requests.router import Router
 from shared.warming import Needs
 
@@ -21,8 +20,8 @@ router = Router()
 async def create(request: Request) -> JSONResponse:
     """201 with a URL to PUT the file, and one to pass to a model; 409 if this deployment keeps no files."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
-        wanted = await read_model(request, MAX_BODY, UploadRequest)
-        body = prepare_upload(call.runtime.bucket, call.owner, wanted, call.runtime.clock.now())
+        wanted = await call.read(MAX_BODY, UploadRequest)
+        body = prepare_upload(call.runtime.bucket, call.caller.name, wanted, call.runtime.clock.now())
     return JSONResponse(body, 201)
 
 

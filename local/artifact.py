@@ -40,13 +40,19 @@ class BuildFailed(Exception):
 
 
 def build(
-    arch: str = "x86_64", *, root: Path = ROOT, media: bool = False, mail: bool = False, bytecode: bool = True
+    arch: str = "x86_64",
+    *,
+    root: Path = ROOT,
+    media: bool = False,
+    mail: bool = False,
+    jwt: bool = False,
+    bytecode: bool = True,
 ) -> Path:
     """Builds the package of the project at ``root`` and returns its path; raises BuildFailed or NoInterpreter."""
     target = root / "build" / f"sluice-{arch}.zip"
     with tempfile.TemporaryDirectory(prefix="sluice-artifact-") as scratch:
         staged = Path(scratch) / "task"
-        install(staged, arch, root, media=media, mail=mail)
+        install(staged, arch, root, media=media, mail=mail, jwt=jwt)
         strip(staged)
         copy_sources(root, staged)
         if bytecode:
@@ -59,12 +65,12 @@ def build(
     return target
 
 
-def install(target: Path, arch: str, root: Path, *, media: bool = False, mail: bool = False) -> None:
+def install(target: Path, arch: str, root: Path, *, media: bool = False, mail: bool = False, jwt: bool = False) -> None:
     """Puts the wheels that the requirements pin for Lambda's Python and this machine type into ``target``."""
     machine = MACHINES[arch]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in GLIBCS] + [f"manylinux2014_{machine}"]
-    lists = ["requirements.txt", *(["requirements-media.txt"] if media else [])]
-    lists += ["requirements-mail.txt"] if mail else []
+    optional = {"requirements-media.txt": media, "requirements-mail.txt": mail, "requirements-jwt.txt": jwt}
+    lists = ["requirements.txt", *(name for name, is_wanted in optional.items() if is_wanted)]
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
         *("--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={VERSION}"),
@@ -137,9 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--arch", choices=sorted(MACHINES), default="x86_64", help="machine type (default: x86_64)")
     parser.add_argument("--media", action="store_true", help="add requirements-media.txt, which makes thumbnails")
     parser.add_argument("--mail", action="store_true", help="add requirements-mail.txt, which SMTP_URL needs")
+    parser.add_argument("--jwt", action="store_true", help="add requirements-jwt.txt, for public keys of JWTs")
     chosen = parser.parse_args(arguments)
     try:
-        made = build(chosen.arch, media=chosen.media, mail=chosen.mail)
+        made = build(chosen.arch, media=chosen.media, mail=chosen.mail, jwt=chosen.jwt)
     except (BuildFailed, NoInterpreter) as error:
         print(f"artifact: {error}", file=sys.stderr)
         return 1

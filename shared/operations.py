@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from shared import errors
 from shared.access.caller import Role
-from shared.access.errors import CrossSite, NotPermitted, ScopeMissing
+from shared.access.errors import CrossSite, KeysUnavailable, NotPermitted, ScopeMissing, TokenRefused
 from shared.access.scope import Scope
 from shared.config.limits import MAX_JOBS
 from shared.documents.answers import (
@@ -22,12 +22,14 @@ from shared.documents.answers import (
     ChangedJob,
     ErasedUser,
     HooksDocument,
+    IssuedToken,
     JobOutput,
     OutputPiece,
     PreparedUpload,
     Receipt,
     RedriveReceipt,
     RetriedBatch,
+    TokenReceipt,
 )
 from shared.documents.batch import BatchDocument
 from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
@@ -59,6 +61,7 @@ from shared.jobs.redrive import RedriveOrder
 from shared.jobs.request import JobChange, SubmitRequest
 from shared.jobs.results import MAX_FILE, MAX_FROM
 from shared.jobs.settlement import Settlement
+from shared.jobs.tokens import TokenRequest
 from shared.jobs.uploads import UploadRequest
 from shared.mail import errors as of_mail
 from shared.verification import errors as of_codes
@@ -68,7 +71,7 @@ Refusals = tuple[type[Problem], ...]
 
 STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
 # of an operation that needs a caller
-CALLED: Refusals = (errors.Unauthenticated, CrossSite, ScopeMissing, NotPermitted)
+CALLED: Refusals = (errors.Unauthenticated, CrossSite, ScopeMissing, NotPermitted, TokenRefused, KeysUnavailable)
 ASKED: Refusals = (*CALLED, *STORE)  # and the store
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
@@ -100,7 +103,8 @@ class Operation:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/api/submit", {202: Receipt}, (*GIVEN, *NO_ROOM, *HOOKED), scope=Scope.SUBMIT, body=SubmitRequest
+        "POST", "/api/submit", {202: Receipt | TokenReceipt}, (*GIVEN, *NO_ROOM, *HOOKED),
+        scope=Scope.SUBMIT, body=SubmitRequest,
     ),
     Operation(
         "GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound),
@@ -222,6 +226,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT", "/api/files/{key:path}", {200: None},
         (errors.InvalidRequest, errors.LinkRefused, errors.StorageUnavailable),
         roles=(Role.LINK,),
+    ),
+    Operation(
+        "POST", "/api/tokens", {201: IssuedToken}, (errors.InvalidRequest, *CALLED),
+        scope=Scope.MANAGE, body=TokenRequest,
     ),
     Operation(
         "DELETE", "/api/users", {200: ErasedUser}, (*GIVEN, errors.StorageUnavailable),

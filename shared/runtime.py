@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 
-from shared.access.caller import Caller, Role
+from shared.access.caller import Role
+from shared.access.credentials import Credentials
 from shared.access.scope import Scope
 from shared.budget import Budget
 from shared.cache import Cache
@@ -23,7 +24,6 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
-from shared.errors import Unauthenticated
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Overview, Records
@@ -38,7 +38,8 @@ from shared.outbox.worker import OutboxWorker
 from shared.providers.base import Provider
 from shared.providers.loading import Providers
 from shared.proxies import drop_unreadable
-from shared.requests.auth import WRONG_KEY, authenticate
+from shared.requests.auth import authenticate
+from shared.requests.authorized import Authorized
 from shared.startup import cautions, load_settings
 from shared.storage.bucket import Bucket
 from shared.store import Store, open_store
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from shared.jobs.redrive import Redrive
     from shared.jobs.settlement import Settlements
     from shared.jobs.status import Statuses
+    from shared.jobs.tokens import Issuing
     from shared.storage.source import Client as SourceClient
     from shared.verification.verification import Verification
 
@@ -118,6 +120,7 @@ class Runtime:
         self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock, endpoint)
         self.outbox_worker = OutboxWorker(self.outbox, self.storing, self.deliveries, configured, clock)
         self.cache = Cache(256)
+        self.credentials = Credentials(configured, clock)
         self._cursors = Cursors(configured)
 
     # What follows is made, and its module loaded, at its first use: no function uses all of it.
@@ -181,7 +184,7 @@ class Runtime:
     def cancellation(self) -> "Cancellation":
         from shared.jobs.cancellation import Cancellation
 
-        return Cancellation(self.queue, self.reconciler, self.dispatcher)
+        return Cancellation(self.queue, self.records, self.reconciler, self.dispatcher)
 
     @functools.cached_property
     def health(self) -> "HealthCheck":
@@ -254,9 +257,11 @@ class Runtime:
             return
         await self.hook_addresses.check(url, owner)
 
-    async def issued(self, credential: str) -> Caller:
-        """Returns the caller of a credential that is none of API_KEYS; its form says which kind it is."""
-        raise Unauthenticated(WRONG_KEY)
+    @functools.cached_property
+    def issuing(self) -> "Issuing":
+        from shared.jobs.tokens import Issuing
+
+        return Issuing(self.credentials.tokens.minted, self.settings, self.clock)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -292,37 +297,28 @@ def forget() -> None:
     _of_loop.clear()
 
 
-class Call:
+class Call(Authorized):
     """One call of a function: its caller, its runtime, its time budget and its follow-ups.
 
     Entering it authenticates the caller, and checks that the credential allows the operation. Leaving it does the
     follow-ups that scripts reported: shared/outbox/scope.py.
     """
 
-    caller: Caller
     follow_ups: FollowUpScope
 
     def __init__(self, request: Request, roles: Sequence[Role], scope: Scope, about: str) -> None:
         self.runtime = current()
         self.budget = Budget.of_function(self.runtime.settings)
-        self._request = request
+        super().__init__(request, self.runtime.settings)
         self._roles = roles
         self._scope = scope
         self._about = about
 
-    @property
-    def owner(self) -> str:
-        """The name of the caller's API key, which owns the jobs that the caller submits.
-
-        For operations that need MANAGE, since no token of a user has that scope.
-        """
-        if self.caller.user is not None:
-            raise RuntimeError("a user reaches less than all that the API key owns")
-        return self.caller.name
-
     async def __aenter__(self) -> "Call":
         sluice = self.runtime
-        self.caller = await authenticate(self._request, self._roles, sluice.settings, sluice.clock.now(), sluice.issued)
+        self.caller = await authenticate(
+            self._request, self._roles, sluice.settings, sluice.clock.now(), sluice.credentials.caller_of
+        )
         if self.caller.role is Role.APPLICATION:
             self.caller.require(self._scope, self._request.path_params)
         is_waited_for = self.caller.role is not Role.PROVIDER

@@ -63,6 +63,7 @@ def load_settings() -> Settings:
             *provider_faults(settings),
             *store_faults(settings),
             *mail_faults(settings),
+            *key_faults(settings),
             *faults_of_proxies(os.environ, bucket_host=_bucket_host(settings)),
         ]
         if not faults:
@@ -136,3 +137,18 @@ def provider_faults(settings: Settings) -> list[str]:
     from shared.providers.loading import provider_class  # here, because most deployments need no such module
 
     return [fault for name in others for fault in provider_class(name).faults(settings)]
+
+
+def key_faults(settings: Settings) -> list[str]:
+    """Returns why the public keys of JWTs cannot be used; most deployments have none, and do not load the library."""
+    name = "JWT_PUBLIC_KEY" if settings.jwt_public_key else "JWT_JWKS_URL" if settings.jwt_jwks_url else ""
+    if not name:
+        return []
+    if find_spec("cryptography") is None:
+        return [f"{name} needs a library: pip install -r requirements-jwt.txt"]
+    if not settings.jwt_public_key:
+        return []
+    from shared.access.verification import MIN_RSA, key_of_pem
+
+    kinds = f"RSA with {MIN_RSA} bits or more, EC on P-256 or Ed25519"
+    return [] if key_of_pem(settings.jwt_public_key) else [f"JWT_PUBLIC_KEY must be a public key in PEM: {kinds}"]

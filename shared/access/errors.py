@@ -1,9 +1,11 @@
-"""Errors of a caller with a right credential, who may not do what the request asks for.
+"""Errors of credentials: one that is not valid, and one that does not allow what the request asks for.
+
+    401  TokenRefused
 
 403  ScopeMissing, with WWW-Authenticate; NotPermitted
 """
 
-from shared.errors import FixedProblem, Problem
+from shared.errors import FixedProblem, Problem, Unauthenticated
 
 
 class CrossSite(FixedProblem):
@@ -37,3 +39,24 @@ class NotPermitted(Problem):
     code = "not_permitted"
     http_status = 403
     title = "The credential does not allow this"
+
+
+class TokenRefused(Unauthenticated):
+    """The credential has the form of a JWT, and is not valid here and now."""
+
+    code = "invalid_token"
+    title = "The token is not valid"
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", error="invalid_token"'}
+
+
+class KeysUnavailable(FixedProblem):
+    """The issuer's key set cannot be read, and no key is known that could verify the token."""
+
+    code = "token_keys_unavailable"
+    http_status = 503
+    title = "The issuer's keys are not available"
+    retryable = True
+    reason = "The keys that verify tokens of this issuer cannot be read."
+    wait = 10

@@ -13,11 +13,13 @@ from shared.config.qstash import QStashSettings
 from shared.config.shares import ShareSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
+from shared.config.tokens import TokenSettings
 
 
 class Settings(
     StoreSettings,
     HookSettings,
+    TokenSettings,
     ProviderSettings,
     ShareSettings,
     OrderSettings,

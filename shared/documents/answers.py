@@ -21,6 +21,26 @@ class Receipt(TypedDict):
     links: JobLinks
 
 
+class JobToken(TypedDict):
+    """A token that reads one job, until it expires."""
+
+    token: str
+    expires_at: str
+
+
+class IssuedToken(JobToken):
+    """``POST /api/tokens``: a token for one user."""
+
+    user_id: str
+    scopes: list[str]
+
+
+class TokenReceipt(Receipt):
+    """``POST /api/submit`` with ``"token": true``."""
+
+    token: JobToken
+
+
 class RedriveReceipt(Receipt):
     """``POST /api/jobs/{id}/retry``: the new job for a failed one."""
 

@@ -36,9 +36,20 @@ class Admission:
         self._check_hook = check_hook
         self.new_incarnation = new_incarnation
 
-    async def submit(self, caller: str, request: SubmitRequest, idempotency_key: str | None, budget: Budget) -> Receipt:
-        """Accepts a job and returns its receipt; the same job for the same key and body."""
-        job_id = self._job_id(caller, idempotency_key)
+    async def submit(
+        self,
+        caller: str,
+        request: SubmitRequest,
+        idempotency_key: str | None,
+        budget: Budget,
+        *,
+        by_user: str | None = None,
+    ) -> Receipt:
+        """Accepts a job and returns its receipt; the same job for the same key and body.
+
+        ``by_user`` is the user who submits with a token: the keys of each user are apart.
+        """
+        job_id = self._job_id(caller, idempotency_key, by_user)
         # Not in admit: a redrive repeats an accepted request, and each delivery checks the host again anyway.
         if request.hook_url is not None:
             try:
@@ -151,7 +162,7 @@ class Admission:
             "links": links(job_id),
         }
 
-    def _job_id(self, caller: str, idempotency_key: str | None) -> str:
+    def _job_id(self, caller: str, idempotency_key: str | None, by_user: str | None) -> str:
         if idempotency_key is None:
             return f"job_{secrets.token_hex(16)}"
-        return job_id_for(self._settings.signing_key, caller, idempotency_key)
+        return job_id_for(self._settings.signing_key, caller, idempotency_key, by_user)

@@ -78,6 +78,10 @@ class BatchRequest(BaseModel):
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
+    def models(self) -> set[str]:
+        """Returns all models that its jobs name."""
+        return {model for model in (self.model, *(job.model for job in self.jobs)) if model is not None}
+
     def request_of(self, job: BatchJob) -> SubmitRequest:
         """Returns the request that submits this job alone; InvalidRequest if it has no model."""
         model = job.model or self.model
@@ -138,14 +142,23 @@ class Batches:
         self._dispatched_at = 0
 
     async def create(
-        self, caller: str, request: BatchRequest, idempotency_key: str | None, budget: Budget
+        self,
+        caller: str,
+        request: BatchRequest,
+        idempotency_key: str | None,
+        budget: Budget,
+        *,
+        by_user: str | None = None,
     ) -> BatchDocument:
-        """Accepts a batch of any size in one call; returns the same batch for the same key and body."""
+        """Accepts a batch of any size in one call; returns the same batch for the same key and body.
+
+        ``by_user`` is the user who submits with a token: the keys of each user are apart.
+        """
         request_of_all = [request.request_of(job) for job in request.jobs]
         queue = queue_for(self._settings, request.queue, request.provider)
         batch_id = f"bat_{secrets.token_hex(16)}"
         if idempotency_key is not None:
-            batch_id = batch_id_for(self._settings.signing_key, caller, idempotency_key)
+            batch_id = batch_id_for(self._settings.signing_key, caller, idempotency_key, by_user)
         if request.hook_url is not None:
             try:
                 await self._check_hook(request.hook_url, caller)
@@ -182,8 +195,13 @@ class Batches:
             return False
         return True
 
-    async def view(self, caller: str, batch_id: str, first: int = 0, count: int = 0) -> bytes:
-        """Returns the caller's batch as JSON; raises BatchNotFound if it is unknown or another owner's."""
+    async def view(
+        self, caller: str, batch_id: str, first: int = 0, count: int = 0, *, by_user: str | None = None
+    ) -> bytes:
+        """Returns the caller's batch as JSON; raises BatchNotFound if it is unknown or another owner's.
+
+        ``by_user`` reads with a token: another user's batch is not found either.
+        """
         if not is_job_id(batch_id):
             raise BatchNotFound
         key = f"batch:{batch_id}:{first}:{count}"
@@ -191,14 +209,14 @@ class Batches:
             key,
             self._settings.status_cache_ttl,
             lambda: self._load(batch_id, first, count),
-            lambda view: len(view[1]),
+            lambda view: len(view[2]),
         )
-        owner, body = remembered.value
-        if owner != caller:
+        owner, user, body = remembered.value
+        if owner != caller or by_user not in (None, user):  # mutant: batch of another user
             raise BatchNotFound
         return body
 
-    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, bytes]:
+    async def _load(self, batch_id: str, first: int, count: int) -> tuple[str, str, bytes]:
         batch = await self._queue.read(batch_id, first, count)
         now = self._clock.now()
         # Polls move a batch on without any schedule, as they do for a single job.
@@ -215,11 +233,16 @@ class Batches:
 
         document = batch_document(batch, url_of, gone_before=gone_before(self._settings, now))
         # Written as ASCII, because a provider's output may hold lone surrogates, which UTF-8 cannot encode.
-        return batch.owner, json.dumps(document, separators=(",", ":")).encode()
+        return batch.owner, batch.user, json.dumps(document, separators=(",", ":")).encode()
 
-    async def cancel(self, caller: str, batch_id: str, budget: Budget) -> CancelWord:
-        """Cancels the jobs that have not ended: 'canceled', 'cancel_requested' if some run, or 'already_terminal'."""
+    async def cancel(self, caller: str, batch_id: str, budget: Budget, *, by_user: str | None = None) -> CancelWord:
+        """Cancels the jobs that have not ended: 'canceled', 'cancel_requested' if some run, or 'already_terminal'.
+
+        ``by_user`` cancels with a token, which costs one read more: another user's batch is not found.
+        """
         if not is_job_id(batch_id):
+            raise BatchNotFound
+        if by_user is not None and (await self._queue.read(batch_id)).user != by_user:  # mutant: batch to cancel
             raise BatchNotFound
         word = await self.ask_for_end(caller, batch_id)
         if word != "already_terminal":

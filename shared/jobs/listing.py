@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.access.errors import NotPermitted
 from shared.config.settings import Settings
 from shared.documents.delivery import UndeliveredPage
 from shared.documents.job import JobsPage, LettersPage, OwnedJobsPage, dead_letter, job_summary, owned_job
@@ -149,8 +150,15 @@ class Listing:
         self._deliveries = deliveries
         self._cursors = cursors
 
-    async def jobs(self, caller: str, query: JobsQuery) -> JobsPage:
-        """Returns a page of the caller's jobs, newest first."""
+    async def jobs(self, caller: str, query: JobsQuery, *, by_user: str | None = None) -> JobsPage:
+        """Returns a page of the caller's jobs, newest first; those of the user who lists ``by_user``, with a token.
+
+        Raises NotPermitted if that user asks for another one's.
+        """
+        if by_user is not None:
+            if query.user_id not in ("", by_user):  # mutant: list of another user
+                raise NotPermitted("The token says otherwise.", field="user_id")
+            query = query.model_copy(update={"user_id": by_user})
         walk = ("jobs", caller, query.walk())
         page = await self._history.jobs(
             caller,

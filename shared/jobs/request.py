@@ -6,10 +6,11 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any
-from unicodedata import bidirectional, category
+from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.access.user import Id as Id
 from shared.config.hooks import Event
 from shared.config.order import Tier
 from shared.config.providers import NUMBERS, REGISTRY
@@ -30,23 +31,13 @@ MODEL = re.compile(
     r"|[0-9a-f]{64}"
 )
 MAX_METADATA = 20
-CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories; the last two are line and paragraph separators
-OVERRIDES = ("LRO", "RLO")  # Unicode's bidirectional classes; reading.py refuses lone surrogates in any text
 LINE_BREAKS = "\n\r\t\v\f\x85"
 # Of a URL, for an owner: raises InvalidRequest for one that a hook must not have, and LookupFailed.
 HookCheck = Callable[[str, str], Awaitable[None]]
 
 
-def _name(value: str) -> str:
-    """Accepts what people write in any script: joiners, marks, emoji, and spaces of every kind and place."""
-    # An override shows the text behind it backwards, so that one id looks like another.
-    if any(category(c) in CONTROLS or bidirectional(c) in OVERRIDES for c in value):  # mutant: characters of a name
-        raise ValueError("must not hold control characters, line breaks or direction overrides")
-    return value
-
-
 def _text(value: str) -> str:
-    """Accepts the same, and paragraphs."""
+    """Accepts what a user's id may hold, and paragraphs."""
     if any(category(c) == "Cc" and c not in LINE_BREAKS for c in value):  # mutant: characters of a text
         raise ValueError("must not hold control characters other than line breaks and tabs")
     return value
@@ -85,7 +76,6 @@ def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
 
 
 Model = Annotated[str, Field(max_length=200), AfterValidator(_model)]
-Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_name)]
 MetadataText = Annotated[str, Field(max_length=500), AfterValidator(_text)]
 
 
@@ -113,10 +103,12 @@ class SubmitRequest(BaseModel):
     # None: the API key's own events if there is no hook_url, else all except job.processing
     hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
     metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
+    token: bool = False  # of the answer; no part of the job
 
     def fingerprint(self) -> str:
         """Returns a digest that is the same for every spelling of the same request."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        asked = self.model_dump(exclude={"token"})
+        canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     def score_and_cost(self, settings: Settings, now: int) -> tuple[int, str]:

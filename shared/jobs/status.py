@@ -37,6 +37,9 @@ LONG_WAIT = 60  # times WAITING_CHECK_INTERVAL; the index may have lost a job th
 NOT_WAITING = re.compile(r'W/"n(\d{1,9})\.(\d{1,9})-')
 
 
+Hinter = tuple[str, str | None]  # the owner, and the user if one asks with a token
+
+
 def _to_json(document: JobDocument) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -49,6 +52,7 @@ class StatusView:
     """
 
     owner: str
+    user: str
     body: bytes
     etag: str
     is_final: bool
@@ -115,10 +119,13 @@ class Statuses:
         self._dispatched_at = 0
         self._seen: OrderedDict[str, Seen] = OrderedDict()
 
-    async def view(self, caller: str, job_id: str, known_etag: str = "") -> Remembered[StatusView]:
+    async def view(
+        self, caller: str, job_id: str, known_etag: str = "", *, by_user: str | None = None
+    ) -> Remembered[StatusView]:
         """Returns the caller's job as it is now; raises JobNotFound if it is unknown or another owner's.
 
-        ``known_etag`` is the tag of an earlier view: it says whether the job was waiting then.
+        ``known_etag`` is the tag of an earlier view: it says whether the job was waiting then. ``by_user`` reads with a
+        token: another user's job is not found either.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -126,9 +133,11 @@ class Statuses:
         # Also of an ended job for this time only: another process may delete it, and its id may be used again.
         ttl = self._settings.status_cache_ttl
         remembered = await self._cache.remember(
-            job_id, ttl, lambda: self._load(job_id, caller, hint), lambda view: len(view.body)
+            job_id, ttl, lambda: self._load(job_id, (caller, by_user), hint), lambda view: len(view.body)
         )
         if remembered.value.owner != caller:  # mutant: owner
+            raise JobNotFound
+        if by_user not in (None, remembered.value.user):  # mutant: job of another user
             raise JobNotFound
         return remembered
 
@@ -144,12 +153,12 @@ class Statuses:
         else:
             self._forget_place(job_id)
 
-    async def _load(self, job_id: str, caller: str, hint: Outlook | None) -> StatusView:
-        job, outlook = await self._read(job_id, caller, hint)
+    async def _load(self, job_id: str, hinter: Hinter, hint: Outlook | None) -> StatusView:
+        job, outlook = await self._read(job_id, hinter, hint)
         try:
             if await self._repair(job, outlook):
                 self._forget_place(job_id)
-                job, outlook = await self._read(job_id, caller, hint)
+                job, outlook = await self._read(job_id, hinter, hint)
         except StoreError as error:
             log.warning("repair_failed", job=job_id, code=error.code)
         now = self._clock.now()
@@ -166,13 +175,13 @@ class Statuses:
         tag = hashlib.sha256(lasting).hexdigest()[:24]
         is_final = job.is_terminal and not job.is_storing
         kind = "w" if job.is_waiting else f"n{outlook.p50}.{outlook.p90}"
-        return StatusView(job.owner, body, f'W/"{kind}-{tag}"', is_final, self._pause(job, outlook))
+        return StatusView(job.owner, job.user, body, f'W/"{kind}-{tag}"', is_final, self._pause(job, outlook))
 
     def _pause(self, job: JobRecord, outlook: Outlook) -> float:
         now, is_reported = self._clock.now(), self._reconciler.webhooks.are_expected(provider_in(job.lane))
         return pause_of(job, outlook, self._settings, now, is_reported=is_reported)
 
-    async def _read(self, job_id: str, caller: str, hint: Outlook | None) -> tuple[JobRecord, Outlook]:
+    async def _read(self, job_id: str, hinter: Hinter, hint: Outlook | None) -> tuple[JobRecord, Outlook]:
         """Reads the job in one call: by one command if it does not wait, or if its place was read a moment ago."""
         seen, now = self._seen.get(job_id), self._clock.now()
         if hint or (seen and seen.is_good(now)):
@@ -181,8 +190,9 @@ class Statuses:
                 return job, seen.outlook
             if job.is_terminal:
                 return job, Outlook()
-            # The view is kept for all callers, so only the owner's own hint counts.
-            if hint and not job.is_waiting and job.owner == caller:  # mutant: hint of a stranger
+            # The view is kept for all callers, so only a hint of the owner's, or of the job's user, counts.
+            is_own = hinter in ((job.owner, None), (job.owner, job.user))  # mutant: hint of a stranger
+            if hint and not job.is_waiting and is_own:
                 return job, hint
         try:
             job, outlook = await self._records.explain(job_id)

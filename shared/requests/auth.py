@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from shared.access.caller import Caller, Role
+from shared.access.credentials import WRONG_KEY
 from shared.access.errors import CrossSite
 from shared.access.scope import ALL
 from shared.config.settings import Settings
@@ -18,7 +19,6 @@ from shared.errors import Unauthenticated
 from shared.requests.reading import read_body
 from shared.signing import qstash
 
-WRONG_KEY = "The API key is not valid."
 QSTASH_PATH = "/api/process-queue"
 MAX_SIGNED_BODY = 64 * 1024  # bytes, of a call that QStash signed
 

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NoReturn, TypeVar
 
@@ -44,10 +44,15 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def read_model(request: Request, limit: int, model: type[Model]) -> Model:
-    """Returns the request's JSON object as a model; InvalidRequest names the first invalid field."""
+async def read_model(
+    request: Request, limit: int, model: type[Model], complete: Callable[[Json], Json] = lambda given: given
+) -> Model:
+    """Returns the request's JSON object as a model; InvalidRequest names the first invalid field.
+
+    ``complete`` may add to the document, or refuse it, before it is checked.
+    """
     _require_json(request)
-    return checked(model, parse_json(_unpacked(request, await read_body(request, limit), limit)))
+    return checked(model, complete(parse_json(_unpacked(request, await read_body(request, limit), limit))))
 
 
 async def read_optional_model(request: Request, limit: int, model: type[Model]) -> Model:

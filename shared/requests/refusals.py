@@ -11,7 +11,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.types import Scope
 
-from shared.access.errors import CrossSite
+from shared.access.errors import CrossSite, TokenRefused
 from shared.errors import LinkRefused, Problem, Unauthenticated
 from shared.log import log
 from shared.requests.callers import caller_of, network_of
@@ -72,6 +72,8 @@ def _kind_of(path: str, error: Problem) -> str | None:
         return "file_link"
     if isinstance(error, CrossSite):
         return "cross_site"
+    if isinstance(error, TokenRefused):
+        return "token"
     if isinstance(error, Unauthenticated):
         return next((kind for start, kind in KINDS.items() if path.startswith(start)), "api_key")
     return None

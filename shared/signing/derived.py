@@ -20,14 +20,17 @@ def nonce_is_valid(given: str, signing_secret: str, provider: str, job_id: str, 
     return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
-def job_id_for(signing_secret: str, caller: str, idempotency_key: str) -> str:
-    """Returns the id of the job that this caller submits with this key: the same each time."""
-    return "job_" + _derived(signing_secret, "job", caller, idempotency_key)
+def job_id_for(signing_secret: str, caller: str, idempotency_key: str, user: str | None = None) -> str:
+    """Returns the id of the job that this caller submits with this key: the same each time.
+
+    A ``user`` who submits with a token has keys of their own: those of two users, and of the application, never meet.
+    """
+    return "job_" + _derived(signing_secret, "job", caller, idempotency_key, *_of_user(user))
 
 
-def batch_id_for(signing_secret: str, caller: str, idempotency_key: str) -> str:
-    """Returns the id of the batch that this caller submits with this key."""
-    return "bat_" + _derived(signing_secret, "batch", caller, idempotency_key)
+def batch_id_for(signing_secret: str, caller: str, idempotency_key: str, user: str | None = None) -> str:
+    """Returns the id of the batch that this caller, or this user of the caller, submits with this key."""
+    return "bat_" + _derived(signing_secret, "batch", caller, idempotency_key, *_of_user(user))
 
 
 def redriven_id(signing_secret: str, job_id: str, incarnation: str) -> str:
@@ -51,6 +54,11 @@ def file_tag(signing_secret: str, method: str, key: str, expires: int, *conditio
     The conditions are what else the URL requires, in a fixed order: an upload's type and size, for example.
     """
     return _derived(signing_secret, "file", method, key, str(expires), *conditions)
+
+
+def token_key(signing_secret: str) -> bytes:
+    """Returns the key that signs tokens of users, and nothing else."""
+    return hmac.new(signing_secret.encode(), b"sluice: tokens of users", hashlib.sha256).digest()
 
 
 def address_tag(signing_secret: str, address: str) -> str:
@@ -81,6 +89,10 @@ def proof_key(signing_secret: str, owner: str) -> str:
 def number_for(signing_secret: str, *parts: str) -> int:
     """Returns a number of 128 bits for these parts."""
     return int(_derived(signing_secret, *parts), 16)
+
+
+def _of_user(user: str | None) -> tuple[str, ...]:
+    return () if user is None else (user,)  # mutant: keys of users
 
 
 def _derived(secret: str, *parts: str) -> str:

@@ -34,7 +34,7 @@ def copy_project(target: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("functions", "shared"):
         shutil.copytree(ROOT / name, target / name, ignore=ignored)
-    lists = ("requirements.txt", "requirements-media.txt", "requirements-mail.txt")
+    lists = ("requirements.txt", "requirements-media.txt", "requirements-mail.txt", "requirements-jwt.txt")
     for name in (*lists, "serverless.yml", "serverless-one.yml"):
         shutil.copyfile(ROOT / name, target / name)
     for name in PLANTED:

@@ -87,6 +87,7 @@ async def test_every_operation_answers_what_it_announces() -> None:
         await move_files(client)
         await verify_an_address(client, post)
         await operate(world, client)
+        assert (await client.post("/api/tokens", json={"user_id": "ada"})).status_code == 201
         assert (await client.delete("/api/users?user_id=ada")).json()["live"] == 0
     assert {(operation.method, operation.path) for operation in OPERATIONS} - contract.answered == set()
 

@@ -63,7 +63,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{REFUSED}an_old_url_with_a_forged_signature_is_no_alarm_while_others_verify",
     ),
     python(
-        "a name may turn the text behind it around", "shared/jobs/request.py",
+        "a name may turn the text behind it around", "shared/access/user.py",
         "characters of a name", "", f"{TEXTS}a_name_with_a_control_or_an_override_is_refused",
         part=" or bidirectional(c) in OVERRIDES",
     ),

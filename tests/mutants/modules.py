@@ -146,7 +146,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a stranger's ETag says how long runs take", "shared/jobs/status.py",
-        "hint of a stranger", "if hint and not job.is_waiting:",
+        "hint of a stranger", "is_own = True",
         f"{WATCHING}a_strangers_etag_says_nothing_to_the_owner",
     ),
     python(

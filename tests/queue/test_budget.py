@@ -10,6 +10,7 @@ from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
+from tests.access.issuing import user_of
 from tests.costs import COSTS
 from tests.http.calls import webhook_url
 from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
@@ -199,6 +200,22 @@ async def _statistics(bench: Bench) -> None:
     assert (await bench.client.get("/api/process-queue", headers=PROCESSOR)).status_code == 200
 
 
+async def _token(bench: Bench) -> None:
+    await user_of(bench.client)
+
+
+async def _poll_with_token(bench: Bench) -> None:
+    ada, job_id = await user_of(bench.client), await bench.submit()
+    bench.count()
+    assert (await bench.client.get(f"/api/status/{job_id}", headers=ada)).status_code == 200
+
+
+async def _cancel_with_token(bench: Bench) -> None:
+    ada, job_id = await user_of(bench.client), await bench.submit()
+    bench.count()
+    assert (await bench.client.post(f"/api/jobs/{job_id}/cancel", headers=ada)).status_code == 200
+
+
 async def _health(bench: Bench) -> None:
     assert (await bench.client.get("/api/health")).status_code == 200
 
@@ -214,6 +231,9 @@ OPERATIONS: dict[str, Operation] = {
     "poll that asks the provider": _poll_overdue,
     "statistics of two queues and two API keys": _statistics,
     "health": _health,
+    "token for a user": _token,
+    "poll of a waiting job with a user's token": _poll_with_token,
+    "cancel of a waiting job with a user's token": _cancel_with_token,
 }
 
 

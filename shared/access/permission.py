@@ -1,0 +1,43 @@
+"""What a credential allows of a body: a token says who the user is, and the body may not say otherwise."""
+
+from collections.abc import Collection, Iterable
+
+from shared.access.caller import Caller
+from shared.access.errors import NotPermitted
+from shared.config.order import TIERS
+from shared.json_value import Json
+
+# What decides where events go, and which user is first: an application's choice and never a user's.
+OF_THE_APPLICATION = ("hook_url", "hook_events", "priority")
+
+
+def as_user(caller: Caller, given: Json, fields: Collection[str]) -> Json:
+    """Returns the body of this caller, with what a user's token says; ``fields`` are those that the body may have.
+
+    A whole key's body stays as it is. Raises NotPermitted if a user's body says something else than the token, or sets
+    what only the application may set.
+    """
+    if caller.user is None or not isinstance(given, dict):
+        return given
+    fixed = {"user_id": caller.user, "tier": caller.tier or TIERS[0]}
+    said = {name: value for name, value in fixed.items() if name in fields}
+    for name, value in said.items():
+        if given.get(name, value) != value:  # mutant: what a body says
+            raise NotPermitted("The token says otherwise.", field=name)
+    for name in OF_THE_APPLICATION:
+        if name in fields and given.get(name) is not None:  # mutant: of the application
+            raise NotPermitted("Only the application may set this.", field=name)
+    return {**given, **said}
+
+
+def require_allowed(caller: Caller, models: Iterable[str], provider: str) -> None:
+    """Returns if the credential allows these models and this provider; NotPermitted names the field."""
+    if caller.models is not None and not all(_is_listed(model, caller.models) for model in models):  # mutant: models
+        raise NotPermitted("The credential does not allow this model.", field="model")
+    if caller.providers is not None and provider not in caller.providers:  # mutant: providers
+        raise NotPermitted("The credential does not allow this provider.", field="provider")
+
+
+def _is_listed(model: str, allowed: Collection[str]) -> bool:
+    """Whether the list has the model, or the model of which this is a version."""
+    return model in allowed or model.partition(":")[0] in allowed
