@@ -22,6 +22,7 @@ from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
 from shared.log import log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
+from shared.requests.cors import allow_origins, headers_of_bug
 from shared.requests.refusals import Refusals
 from shared.requests.router import Router
 from shared.startup import SettingsError
@@ -60,6 +61,7 @@ def equip(app: App, *routers: Router) -> App:
     seconds = min(MAX_BODY_TIME, settings.function_max_duration / 3)
     app.add_middleware(BoundedBodies, seconds=seconds, max_upload=settings.upload_max_bytes)
     app.add_middleware(HeadAsGet)
+    allow_origins(app, settings.origins)
     app.add_middleware(CommonHeaders, is_https=_is_https(settings))
     app.state.refusals = Refusals(lambda: settings.signing_key)
     app.add_exception_handler(Problem, _answer_problem)
@@ -154,5 +156,7 @@ async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
         "retryable": True,
     }
     # Starlette answers bugs outside of all other layers.
-    common = headers_for(request.scope, is_https=_is_https(runtime.settings()))
-    return JSONResponse(document, 500, headers=dict(common), media_type=PROBLEM_JSON)
+    settings = runtime.settings()
+    common = headers_for(request.scope, is_https=_is_https(settings))
+    headers = {**common, **headers_of_bug(request, settings.origins)}
+    return JSONResponse(document, 500, headers=headers, media_type=PROBLEM_JSON)

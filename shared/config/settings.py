@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.config.browsers import BrowserSettings
 from shared.config.hooks import HookSettings
 from shared.config.mail import MailSettings
 from shared.config.order import OrderSettings
@@ -26,6 +27,7 @@ class Settings(
     StorageSettings,
     QStashSettings,
     MailSettings,
+    BrowserSettings,
 ):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 

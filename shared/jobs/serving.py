@@ -20,7 +20,9 @@ from shared.storage.links import disposition
 RANGE = re.compile(r"bytes=([0-9]{0,40})-([0-9]{0,40})", re.IGNORECASE)
 MAX_AGE = 3600  # s that a browser may keep a file
 # A file that is opened runs no script and has no origin. Films and pictures still show.
-SANDBOX = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+SANDBOX = (
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+)
 
 
 @dataclass(frozen=True)

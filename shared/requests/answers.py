@@ -11,6 +11,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "referrer-policy": "no-referrer",  # a signed URL must not reach the next page
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",  # for browsers that do not read frame-ancestors
 }
 HSTS = {"strict-transport-security": "max-age=31536000"}  # a year, the least that browsers' lists ask for
 SERVES_HEAD = "/api/files/"  # its route has a HEAD of its own, since a URL is signed for one method
