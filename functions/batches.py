@@ -41,11 +41,11 @@ async def create(request: Request) -> JSONResponse:
 @router.get("/api/batches/{batch_id}")
 async def status(request: Request, batch_id: str) -> Response:
     """200 with the batch; ``?first=0&count=50`` adds the results of these jobs, in their order."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
+    async with runtime.call(request, Role.OPERATOR, Role.APPLICATION, scope=Scope.READ) as call:
         first = read_number(request, "first", 0, 0, MAX_JOBS - 1)
         count = read_number(request, "count", 0, 0, MAX_RESULTS)
-        name, user = call.caller.name, call.caller.user
-        body = await call.runtime.batches.view(name, batch_id, first, count, by_user=user)
+        user = call.caller.user
+        body = await call.runtime.batches.view(call.reader, batch_id, first, count, by_user=user)
     if not has_room(body):
         body = cut_page(json.loads(body))
     return Response(body, media_type="application/json")
@@ -73,8 +73,8 @@ async def retry(request: Request, batch_id: str) -> JSONResponse:
 @router.get("/api/batches/{batch_id}/deliveries")
 async def deliveries(request: Request, batch_id: str) -> JSONResponse:
     """200 with an event for each end of the batch, and all tries to deliver it."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
-        return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
+    async with runtime.call(request, Role.OPERATOR, Role.APPLICATION, scope=Scope.MANAGE) as call:
+        return JSONResponse(await call.runtime.delivery_log.of_batch(call.reader, batch_id))
 
 
 @router.post("/api/batches/{batch_id}/redeliver")

@@ -63,10 +63,10 @@ async def result(request: Request, job_id: str) -> Response:
     303 leads there if the platform has no room for it, and 409 says that the output has changed between two pieces.
     It costs as much as a poll, and shares its cache.
     """
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
+    async with runtime.call(request, Role.OPERATOR, Role.APPLICATION, scope=Scope.READ) as call:
         number = read_number(request, "file", 0, 0, MAX_FILE) if "file" in request.query_params else None
         start = read_number(request, "from", 0, 0, MAX_FROM)
-        remembered = await call.runtime.statuses.view(call.caller.name, job_id, by_user=call.caller.user)
+        remembered = await call.runtime.statuses.view(call.reader, job_id, by_user=call.caller.user)
         is_open = call.runtime.settings.allow_loopback
     found = result_of(remembered.value, number, allow_loopback=is_open)
     if "from" in request.query_params:
@@ -108,8 +108,8 @@ async def change(request: Request, job_id: str) -> JSONResponse:
 @router.get("/api/jobs/{job_id}/deliveries")
 async def deliveries(request: Request, job_id: str) -> JSONResponse:
     """200 with each event of the job, and all tries to deliver it."""
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
-        return JSONResponse(await call.runtime.delivery_log.of_job(call.owner, job_id))
+    async with runtime.call(request, Role.OPERATOR, Role.APPLICATION, scope=Scope.MANAGE) as call:
+        return JSONResponse(await call.runtime.delivery_log.of_job(call.reader, job_id))
 
 
 @router.post("/api/jobs/{job_id}/redeliver")

@@ -21,8 +21,8 @@ router = Router()
 async def status(request: Request, job_id: str) -> Response:
     """200 with the job, or 304 if the caller's ETag still matches; headers say how long the answer is good."""
     known_etag = request.headers.get("if-none-match", "")
-    async with runtime.call(request, Role.APPLICATION, scope=Scope.READ) as call:
-        remembered = await call.runtime.statuses.view(call.caller.name, job_id, known_etag, by_user=call.caller.user)
+    async with runtime.call(request, Role.OPERATOR, Role.APPLICATION, scope=Scope.READ) as call:
+        remembered = await call.runtime.statuses.view(call.reader, job_id, known_etag, by_user=call.caller.user)
     view, good_for = remembered.value, call.runtime.statuses.left(remembered)
     headers = {"ETag": view.etag, "Cache-Control": f"private, max-age={math.floor(good_for)}", "Vary": "Authorization"}
     if not view.is_final:

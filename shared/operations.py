@@ -78,6 +78,7 @@ NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQu
 
 HOOKED: Refusals = (errors.IdempotencyConflict, errors.LookupFailed)  # of one that takes a key and a hook
 OF_OPERATOR = (Role.OPERATOR,)
+READERS = (Role.OPERATOR, Role.APPLICATION)  # of what any owner has, and of what one has
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound),
-        scope=Scope.READ,
+        roles=READERS, scope=Scope.READ,
     ),
     Operation("GET", "/api/jobs", {200: JobsPage}, GIVEN, scope=Scope.READ, query=JobsQuery),
     Operation(
@@ -124,7 +125,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/api/jobs/{job_id}/result", {200: JobOutput | OutputPiece, 303: None},
         (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile, errors.OutputChanged),
-        scope=Scope.READ, numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
+        roles=READERS, scope=Scope.READ, numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/cancel", {200: CanceledJob, 202: CanceledJob, 409: CanceledJob},
@@ -137,7 +138,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/jobs/{job_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.JobNotFound),
-        scope=Scope.MANAGE,
+        roles=READERS, scope=Scope.MANAGE,
     ),
     Operation(
         "POST", "/api/jobs/{job_id}/redeliver", {200: DeliveriesDocument},
@@ -148,7 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/batches/{batch_id}", {200: BatchDocument}, (*GIVEN, errors.BatchNotFound),
-        scope=Scope.READ, numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
+        roles=READERS, scope=Scope.READ, numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/cancel", {200: CanceledBatch, 202: CanceledBatch, 409: CanceledBatch},
@@ -161,7 +162,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/batches/{batch_id}/deliveries", {200: DeliveriesDocument}, (*ASKED, errors.BatchNotFound),
-        scope=Scope.MANAGE,
+        roles=READERS, scope=Scope.MANAGE,
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/redeliver", {200: DeliveriesDocument},

@@ -9,6 +9,13 @@ from pydantic import SecretStr
 from shared.config.credentials import MIN_SECRET, fault_of_key, placeholder_in_keys, text_of
 from shared.config.environment import EnvironmentSettings
 
+EVERY_OWNER = "*"  # in place of an owner's name: an operator, who reads what each owner has; no API key has this name
+
+
+def may_read(caller: str, owner: str | None) -> bool:
+    """Returns whether the caller, an owner or EVERY_OWNER, may read what this owner has; None has nothing."""
+    return owner is not None and caller in (owner, EVERY_OWNER)  # mutant: reader
+
 
 class AccessSettings(EnvironmentSettings):
     """The keys of callers, of the operator and of the scheduler."""

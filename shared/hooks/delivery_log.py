@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.clock import iso
+from shared.config.access import may_read
 from shared.config.settings import Settings
 from shared.documents.delivery import (
     DeliveriesDocument,
@@ -87,13 +88,13 @@ class DeliveryLog:
 
     async def _job(self, caller: str, job_id: str) -> dict[str, str]:
         fields = await self._outbox.read(job_id, JOB_EVENTS, FIELDS) if is_job_id(job_id) else {}
-        if fields.get("owner") != caller:
+        if not may_read(caller, fields.get("owner")):
             raise JobNotFound
         return fields
 
     async def _batch(self, caller: str, batch_id: str) -> dict[str, str]:
         fields = await self._outbox.read(batch_id, (BATCH,), FIELDS) if is_job_id(batch_id) else {}
-        if fields.get("owner") != caller:
+        if not may_read(caller, fields.get("owner")):
             raise BatchNotFound
         return fields
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock
+from shared.config.access import may_read
 from shared.config.hooks import Event
 from shared.config.limits import MAX_JOBS
 from shared.config.order import Tier
@@ -212,7 +213,7 @@ class Batches:
             lambda view: len(view[2]),
         )
         owner, user, body = remembered.value
-        if owner != caller or by_user not in (None, user):  # mutant: batch of another user
+        if not may_read(caller, owner) or by_user not in (None, user):  # mutant: batch of another user
             raise BatchNotFound
         return body
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from shared.budget import Budget
 from shared.cache import Cache, Remembered
 from shared.clock import Clock
+from shared.config.access import may_read
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.reconciler import Reconciler
@@ -135,7 +136,7 @@ class Statuses:
         remembered = await self._cache.remember(
             job_id, ttl, lambda: self._load(job_id, (caller, by_user), hint), lambda view: len(view.body)
         )
-        if remembered.value.owner != caller:  # mutant: owner
+        if not may_read(caller, remembered.value.owner):  # mutant: owner
             raise JobNotFound
         if by_user not in (None, remembered.value.user):  # mutant: job of another user
             raise JobNotFound

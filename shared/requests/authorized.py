@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 
-from shared.access.caller import Caller
+from shared.access.caller import Caller, Role
 from shared.access.permission import as_user, require_allowed
+from shared.config.access import EVERY_OWNER
 from shared.config.settings import Settings
 from shared.requests.reading import Model, read_model
 
@@ -28,6 +29,11 @@ class Authorized:
         if self.caller.user is not None:
             raise RuntimeError("a user reaches less than all that the API key owns")
         return self.caller.name
+
+    @property
+    def reader(self) -> str:
+        """Whose jobs and batches the caller may read: those of its API key; EVERY_OWNER for an operator."""
+        return EVERY_OWNER if self.caller.role is Role.OPERATOR else self.caller.name
 
     async def read(self, limit: int, model: type[Model]) -> Model:
         """Returns the request's JSON object as a model, with what a user's token says; see read_model and as_user."""

@@ -48,9 +48,9 @@ SCHEDULERS = {"QUEUE_PROCESSOR_TOKEN", "CRON_SECRET", "QSTASH_CURRENT_SIGNING_KE
 # The secrets of each function, besides the store's token, and API_KEYS, whose names the limits count.
 SECRETS_OF = {
     "submit": STARTS_JOBS | {"JWT_SECRET"},
-    "status": STARTS_JOBS | {"JWT_SECRET"},
-    "jobs": STARTS_JOBS | {"JWT_SECRET"},
-    "batches": STARTS_JOBS | {"JWT_SECRET"},
+    "status": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
+    "jobs": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
+    "batches": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
     "hooks": {"SIGNING_SECRET", "HOOKS"},
     "uploads": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY", "JWT_SECRET"},
     "tokens": {"SIGNING_SECRET"},

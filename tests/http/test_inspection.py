@@ -7,10 +7,12 @@ import pytest
 
 from shared.budget import Budget
 from shared.clock import iso
+from shared.config.access import EVERY_OWNER
 from shared.providers.base import Unknown
 from tests.http.calls import problem
+from tests.http.history import end
 from tests.logs import all_logs
-from tests.world import AUTH, OPERATOR, World, http_client
+from tests.world import AUTH, OPERATOR, OTHER_AUTH, World, http_client, settings_for
 
 JOBS = "/api/operate/jobs"
 
@@ -106,3 +108,42 @@ async def test_each_read_is_one_call_and_one_command(valkey_world: World) -> Non
             world.server.reset_bill()
             assert (await client.get(path)).status_code == 200
             assert (world.server.bill().calls, world.server.bill().billed) == (1, 1)
+
+
+async def test_the_operator_reads_the_status_result_deliveries_and_batch_of_every_key(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    job_id = await world.enqueue("ada", owner="other", start=True)
+    await world.runtime.queue.record(job_id, 1, f"p-{job_id}")
+    await end(world, job_id, output={"text": "x"})
+    async with http_client(**OTHER_AUTH) as owner:
+        body = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}]}
+        batch = (await owner.post("/api/batches", json=body)).json()["id"]
+        for path in (f"status/{job_id}", f"jobs/{job_id}/result", f"jobs/{job_id}/deliveries"):
+            assert (await client.get(f"/api/{path}")).json() == (await owner.get(f"/api/{path}")).json()
+        for path in (f"batches/{batch}?count=1", f"batches/{batch}/deliveries"):
+            assert (await client.get(f"/api/{path}")).json() == (await owner.get(f"/api/{path}")).json()
+        etag = (await owner.get(f"/api/status/{job_id}")).headers["etag"]
+        answer = await client.get(f"/api/status/{job_id}", headers={"If-None-Match": etag})
+        assert answer.status_code == 304
+
+
+async def test_a_strangers_read_after_the_operators_finds_nothing(world: World, client: httpx.AsyncClient) -> None:
+    """Both go through one cache."""
+    job_id = await world.enqueue("ada", owner="other")
+    assert (await client.get(f"/api/status/{job_id}")).status_code == 200
+    async with http_client(**AUTH) as stranger:
+        for path in (f"status/{job_id}", f"jobs/{job_id}/result", f"jobs/{job_id}/deliveries"):
+            problem(await stranger.get(f"/api/{path}"), 404, "job_not_found")
+
+
+@pytest.mark.parametrize("path", ["status/{}", "jobs/{}/result", "jobs/{}/deliveries"])
+async def test_the_operator_finds_no_job_that_there_is_not(world: World, client: httpx.AsyncClient, path: str) -> None:
+    problem(await client.get(f"/api/{path.format('unknown')}"), 404, "job_not_found")
+    batch = path.replace("status", "batches").replace("jobs", "batches").replace("/result", "")
+    problem(await client.get(f"/api/{batch.format('unknown')}"), 404, "batch_not_found")
+
+
+def test_no_api_key_can_have_the_name_of_every_owner() -> None:
+    with pytest.raises(ValueError, match="names of letters, digits"):
+        settings_for(None, api_keys=f"{EVERY_OWNER}:a-key-that-is-long-enough-for-this")

@@ -32,6 +32,12 @@ MUTANTS = (
         f"{BULK}what_waits_is_cancelled_before_what_runs_so_that_no_job_starts_in_its_place[memory]",
     ),
     python(
+        "each application reads what every owner has", "shared/config/access.py",
+        "reader", "True",
+        "tests/http/test_inspection.py::test_a_strangers_read_after_the_operators_finds_nothing[memory]",
+        part="owner is not None and caller in (owner, EVERY_OWNER)",
+    ),
+    python(
         "a page that was not finished counts as done", "shared/jobs/bulk.py",
         "unfinished page", "",
         f"{BULK}a_purge_stops_at_a_storage_that_does_not_answer_and_keeps_the_job",
