@@ -32,10 +32,12 @@ async def create(request: Request) -> JSONResponse:
         key = read_idempotency_key(request)
         wanted = await call.read(MAX_BODY, BatchRequest)
         call.require_allowed(wanted.models(), wanted.provider)
+        left = await call.runtime.rates.submit(call.caller.name, wanted.user_id, len(wanted.jobs))
         name, user = call.caller.name, call.caller.user
         batch = await call.runtime.batches.create(name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = batch["id"]
-    return JSONResponse(batch, 202, headers={"Location": call.runtime.settings.location(batch["links"]["status"])})
+    location = call.runtime.settings.location(batch["links"]["status"])
+    return JSONResponse(batch, 202, headers={"Location": location, **left})
 
 
 @router.get("/api/batches/{batch_id}")
@@ -87,6 +89,6 @@ async def redeliver(request: Request, batch_id: str) -> JSONResponse:
     return JSONResponse(await call.runtime.delivery_log.of_batch(call.owner, batch_id))
 
 
-NEEDS = Needs(("batches",), ("batch_create", "batch_read"))
+NEEDS = Needs(("rates", "batches"), ("batch_create", "batch_read"))
 app = create_app(router)
 handler = create_handler(app, NEEDS)

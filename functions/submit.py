@@ -26,14 +26,16 @@ async def submit(request: Request) -> JSONResponse:
         call.require_allowed([wanted.model], wanted.provider)
         if wanted.token:
             call.caller.require(Scope.READ, {})
+        left = await call.runtime.rates.submit(call.caller.name, wanted.user_id)
         admission, user = call.runtime.admission, call.caller.user
         job = await admission.submit(call.caller.name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = job["id"]
         if wanted.token:
             job = call.runtime.issuing.with_token(call.caller, wanted, job)
-    return JSONResponse(job, 202, headers={"Location": call.runtime.settings.location(job["links"]["status"])})
+    location = call.runtime.settings.location(job["links"]["status"])
+    return JSONResponse(job, 202, headers={"Location": location, **left})
 
 
-NEEDS = Needs(("admission",), ("enqueue", "record"), calls_providers=True)
+NEEDS = Needs(("rates", "admission"), ("enqueue", "record"), calls_providers=True)
 app = create_app(router)
 handler = create_handler(app, NEEDS)

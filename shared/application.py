@@ -18,10 +18,11 @@ from shared import runtime
 from shared.aws import UNROUTED, register_after_restore, seed, without_stage
 from shared.config.settings import Settings
 from shared.documents.problem import ProblemDocument, problem_document
-from shared.errors import PROBLEM_JSON, Problem, StoreScriptError
+from shared.errors import PROBLEM_JSON, Problem, StoreScriptError, Unauthenticated
 from shared.log import log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
+from shared.requests.callers import caller_of, network_of
 from shared.requests.cors import allow_origins, headers_of_bug
 from shared.requests.refusals import Refusals
 from shared.requests.router import Router
@@ -110,6 +111,8 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, StoreScriptError):
         log.error("store_script_error", text=error.text[:300])
     request.app.state.refusals.note(request, error)
+    if isinstance(error, Unauthenticated) and error.is_guess:  # mutant: failures alone
+        error = await runtime.current().rates.failed(network_of(caller_of(request.scope))) or error
     headers, language = error.headers(), "en"
     if error.translations:
         language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))

@@ -70,6 +70,7 @@ class Unauthenticated(Problem):
     code = "unauthenticated"
     http_status = 401
     title = "Authentication is required"
+    is_guess: ClassVar[bool] = True  # whether it counts against the caller's address, see rates/rates.py
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", Basic realm="sluice"'}

@@ -64,6 +64,7 @@ from shared.jobs.settlement import Settlement
 from shared.jobs.tokens import TokenRequest
 from shared.jobs.uploads import UploadRequest
 from shared.mail import errors as of_mail
+from shared.rates.errors import RateLimited
 from shared.verification import errors as of_codes
 from shared.verification.request import BlockedChange, BlockedQuery, CodeCheck, CodeRequest
 
@@ -71,7 +72,9 @@ Refusals = tuple[type[Problem], ...]
 
 STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
 # of an operation that needs a caller
-CALLED: Refusals = (errors.Unauthenticated, CrossSite, ScopeMissing, NotPermitted, TokenRefused, KeysUnavailable)
+CALLED: Refusals = (
+    errors.Unauthenticated, RateLimited, CrossSite, ScopeMissing, NotPermitted, TokenRefused, KeysUnavailable,
+)  # fmt: skip
 ASKED: Refusals = (*CALLED, *STORE)  # and the store
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)

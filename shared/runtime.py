@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from shared.jobs.settlement import Settlements
     from shared.jobs.status import Statuses
     from shared.jobs.tokens import Issuing
+    from shared.rates.rates import Rates
     from shared.storage.source import Client as SourceClient
     from shared.verification.verification import Verification
 
@@ -87,16 +88,10 @@ class Runtime:
     """
 
     def __init__(
-        self,
-        configured: Settings,
-        store: Store,
-        clock: Clock,
-        *,
-        providers: Mapping[str, Provider] | None = None,
-        bucket: Bucket | None = None,
-        source: "SourceClient | None" = None,
-        endpoint: EndpointClient | None = None,
-    ) -> None:
+        self, configured: Settings, store: Store, clock: Clock, *,
+        providers: Mapping[str, Provider] | None = None, bucket: Bucket | None = None,
+        source: "SourceClient | None" = None, endpoint: EndpointClient | None = None,
+    ) -> None:  # fmt: skip
         self.settings = configured
         self.store = store
         self.clock = clock
@@ -206,6 +201,12 @@ class Runtime:
         from shared.jobs.redrive import Redrive
 
         return Redrive(self.history, self.admission, self.batches, self.dispatcher, self._cursors, self.settings)
+
+    @functools.cached_property
+    def rates(self) -> "Rates":
+        from shared.rates.rates import Rates
+
+        return Rates(self.store, self.settings, self.clock)
 
     @functools.cached_property
     def erasure(self) -> "Erasure":

@@ -51,6 +51,12 @@ class TokenRefused(Unauthenticated):
         return {**super().headers(), "WWW-Authenticate": 'Bearer realm="sluice", error="invalid_token"'}
 
 
+class TokenExpired(TokenRefused):
+    """The token is over, and its signature proves whom it was made for."""
+
+    is_guess = False  # mutant: no guess
+
+
 class KeysUnavailable(FixedProblem):
     """The issuer's key set cannot be read, and no key is known that could verify the token."""
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from shared.access.errors import TokenRefused
+from shared.access.errors import TokenExpired, TokenRefused
 from shared.frozen import dataclass
 from shared.json_value import Json
 
@@ -59,7 +59,7 @@ def require_valid_now(claims: Mapping[str, Json], now: int, tolerance: float = 0
     if not (_is_moment(ends) and _is_moment(begins) and _is_moment(issued)):  # mutant: no end
         raise TokenRefused("The token does not say when it expires.")
     if now / 1000 >= float(str(ends)) + tolerance:
-        raise TokenRefused("The token has expired.")
+        raise TokenExpired("The token has expired.")
     if now / 1000 < max(float(str(begins)), float(str(issued))) - tolerance:
         raise TokenRefused("The token is not valid yet.")
 

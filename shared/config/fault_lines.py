@@ -26,6 +26,11 @@ FORMS = {
     "provider_concurrency": "predictions at once by provider: replicate:20,wavespeed:3",
     "tier_weights": "whole weights of 1 to 99 by tier: free:1,premium:2,pro:4",
     "key_weights": "whole weights of 1 to 99 by API key: web:1,batch:2",
+    **dict.fromkeys(
+        ("submit_rate_per_user", "submit_rate_per_key", "failed_auth_rate"),
+        "a whole number up to 999999 in each second, minute, hour or day: 10/minute",
+    ),
+    "verification_client_rate": "a whole number up to 999999 in each second, minute, hour or day, or off: 60/hour",
     "queue_prefix": "at most 64 letters, digits and the signs : _ . -",
 }
 

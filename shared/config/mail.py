@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from shared.addresses import LOOPBACK
 from shared.config.credentials import text_of
 from shared.config.environment import EnvironmentSettings
+from shared.config.rates import Rate, RateOrOff, read_rate
 from shared.frozen import dataclass
 from shared.mailboxes import Mailbox, read_entry, read_mailbox
 
@@ -53,8 +54,7 @@ class MailSettings(EnvironmentSettings):
     resend_api_key: SecretStr | None = None  # used unless SMTP_URL is set
     mail_from: str | None = Field(None, max_length=500)  # Acme <no-reply@acme.dev>
     verification_blocked: str = ""  # addresses and domains that get no code, separated by commas
-    # Calls of one client address in an hour; 0: no limit
-    verification_client_limit: int = Field(60, ge=0, le=1_000_000)
+    verification_client_rate: RateOrOff = "60/hour"  # sends and checks of one client address
 
     @functools.cached_property
     def smtp_server(self) -> SmtpServer | None:
@@ -86,6 +86,12 @@ class MailSettings(EnvironmentSettings):
             raise ValueError("must be one address, such as Acme <no-reply@acme.dev>")
         ((name, address),) = found
         return Sender(name, read_mailbox(address))
+
+    @functools.cached_property
+    def rate_of_clients(self) -> Rate | None:
+        """VERIFICATION_CLIENT_RATE; None for no limit."""
+        text = self.verification_client_rate
+        return None if text == "off" else read_rate(text)
 
     @functools.cached_property
     def blocked_names(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from shared.config.mail import MailSettings
 from shared.config.order import OrderSettings
 from shared.config.providers import ProviderSettings
 from shared.config.qstash import QStashSettings
+from shared.config.rates import RateSettings
 from shared.config.shares import ShareSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
@@ -28,6 +29,7 @@ class Settings(
     QStashSettings,
     MailSettings,
     BrowserSettings,
+    RateSettings,
 ):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 

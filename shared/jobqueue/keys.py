@@ -34,6 +34,7 @@ HELD = "k:"
 ACTIVE = "w:"
 CODES = "v:"
 CODE_CLIENTS = "c:"
+RATES = "l:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
@@ -201,6 +202,10 @@ class Keys:
     def code_client(self, owner: str, client: str) -> str:
         """STRING: how often a client address has asked for codes or tried some; by the client address' tag."""
         return f"{self.root}{CODE_CLIENTS}{owner}:{client}"
+
+    def rates(self, name: str) -> str:
+        """HASH: what is left of a rate; the limiter puts a colon and the API key, the user or the address behind it."""
+        return self.root + RATES + name
 
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""

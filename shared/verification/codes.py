@@ -6,15 +6,20 @@ The store never holds a code or an address of those who get one: both are keyed 
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from shared.clock import Clock
+from shared.config.settings import Settings
 from shared.errors import StoreError, StoreUncertain
 from shared.frozen import dataclass
 from shared.jobqueue.answers import Forms
 from shared.jobqueue.replies import Done, Late, Reply
 from shared.jobqueue.scripted import Scripted
+from shared.rates.refused import Refused
 from shared.signing.derived import client_tag, code_tag, email_tag
+from shared.store import Store
 from shared.verification.errors import AddressBlocked, VerificationLimited
 
 VERBS = ("code_send", "code_release", "code_check", "code_block")
@@ -90,22 +95,29 @@ class Codes(Scripted):
     folder: ClassVar[Path | None] = FOLDER
     forms: ClassVar[Forms] = FORMS
 
+    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+        super().__init__(store, settings, clock)
+        self._limited_clients = Refused(clock)
+
     async def send(self, owner: str, address: str, client: str, names: Sequence[str]) -> Sending:
         """Makes a code for the address, in place of the one before.
 
         ``names`` are the address and its domains, as the list of the blocked may have them. Raises AddressBlocked or
         VerificationLimited; nothing is written then.
         """
+        keys = self._keys(owner, address, client)
+        self._look_for_refusal(keys)
         code = f"{secrets.randbelow(1_000_000):06}"
         token = secrets.token_hex(8)
         try:
             reply = await self._run(
                 "code_send",
                 Reply,
-                **self._keys(owner, address, client),
+                **keys,
                 token=token,
                 tag=code_tag(self._settings.signing_key, owner, address, code),
                 client_limit=self._client_limit(client),
+                client_span=self._client_span,
                 names=names,
             )
         except StoreUncertain:
@@ -117,26 +129,32 @@ class Codes(Scripted):
             case Made():
                 return Sending(token, code, reply)
             case Limited():
-                raise VerificationLimited(reply.by, reply.wait)
+                raise self._limited(reply, keys)
             case _:
                 raise AddressBlocked
 
     async def release(self, owner: str, address: str, client: str, token: str, *, is_counted: bool) -> None:
         """Takes the code of a sending back. ``is_counted``: the call still counts for its client."""
-        await self._run("code_release", Done, **self._keys(owner, address, client), token=token, is_counted=is_counted)
+        keys = self._keys(owner, address, client)
+        await self._run("code_release", Done, **keys, token=token, client_span=self._client_span, is_counted=is_counted)
+        if not is_counted:
+            self._limited_clients.forget(keys["client"])  # mutant: room for a client
 
     async def check(self, owner: str, address: str, client: str, code: str) -> bool:
         """Tries a code; True once for the right one. Raises VerificationLimited; then no try was used."""
+        keys = self._keys(owner, address, client)
+        self._look_for_refusal(keys)
         reply = await self._run(
             "code_check",
             Reply,
-            **self._keys(owner, address, client),
+            **keys,
             token=secrets.token_hex(8),
             tag=code_tag(self._settings.signing_key, owner, address, code),
             client_limit=self._client_limit(client),
+            client_span=self._client_span,
         )
         if isinstance(reply, Limited):
-            raise VerificationLimited(reply.by, reply.wait)
+            raise self._limited(reply, keys)
         return isinstance(reply, Tried) and reply.word == "right"
 
     async def block(self, entries: Mapping[str, bool]) -> int:
@@ -159,5 +177,21 @@ class Codes(Scripted):
         }
 
     def _client_limit(self, client: str) -> int:
+        rate = self._settings.rate_of_clients
         # Callers without an address would share one count.
-        return self._settings.verification_client_limit if client else 0
+        return rate.count if rate is not None and client else 0
+
+    @property
+    def _client_span(self) -> timedelta:
+        rate = self._settings.rate_of_clients
+        return timedelta(seconds=rate.seconds if rate is not None else 1)
+
+    def _look_for_refusal(self, keys: Mapping[str, str]) -> None:
+        """Raises VerificationLimited for a client that this process knows to be refused."""
+        if wait := self._limited_clients.wait(keys["client"]):  # mutant: known client
+            raise VerificationLimited("client", wait, self._settings.rate_of_clients)
+
+    def _limited(self, reply: Limited, keys: Mapping[str, str]) -> VerificationLimited:
+        if reply.by == "client":
+            self._limited_clients.note(keys["client"], reply.wait)
+        return VerificationLimited(reply.by, reply.wait, self._settings.rate_of_clients)

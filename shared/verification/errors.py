@@ -1,6 +1,8 @@
 """The errors of verification codes, as callers get them."""
 
+from shared.config.rates import Rate
 from shared.errors import FixedProblem, Problem
+from shared.rates.quota import Quota, fields_of
 
 
 class AddressBlocked(FixedProblem):
@@ -31,10 +33,15 @@ class VerificationLimited(Problem):
     title = "Too many verification calls"
     retryable = True
 
-    def __init__(self, by: str, wait: int) -> None:
+    def __init__(self, by: str, wait: int, rate: Rate | None = None) -> None:
         details = {
             "gap": "This address got a code less than a minute ago.",
             "day": "This address got ten codes within a day.",
         }
         many = "This client address has called too often. An application that calls for its users sends client_address."
         super().__init__(details.get(by, many), field="email" if by in details else None, retry_after=wait)
+        # The header names the rate of the client address alone; those of an e-mail address are fixed.
+        self._quotas = [Quota("client", rate, 0, wait, is_refused=True)] if by == "client" and rate else []
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | fields_of(self._quotas)

@@ -22,6 +22,7 @@ from tests.mutants import (
     outbox,
     overview,
     pushback,
+    rates,
     scripts,
     stopped,
     transport,
@@ -32,7 +33,7 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, overview, pushback,
+    access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, overview, pushback, rates,
     scripts, stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)

@@ -159,7 +159,7 @@ async def test_a_release_is_of_its_own_code_alone(world: World, codes: Codes) ->
 
 @pytest.mark.parametrize("is_counted", [True, False])
 async def test_a_release_may_leave_the_call_counted_for_its_client(clock: ManualClock, is_counted: bool) -> None:
-    async with make_world(None, clock, verification_client_limit=1) as world:
+    async with make_world(None, clock, verification_client_rate="1/hour") as world:
         codes = Codes(world.runtime.store, world.runtime.settings, world.clock)
         await codes.release("app", EMAIL, CLIENT, (await send(codes)).token, is_counted=is_counted)
         if is_counted:
@@ -167,6 +167,35 @@ async def test_a_release_may_leave_the_call_counted_for_its_client(clock: Manual
                 await send(codes)
         else:
             await send(codes)
+
+
+async def test_a_client_that_a_process_has_refused_costs_no_call_until_its_window_ends(
+    valkey: RunningServer, clock: ManualClock
+) -> None:
+    async with make_world(valkey, clock, verification_client_rate="1/minute") as world:
+        codes = Codes(world.runtime.store, world.runtime.settings, world.clock)
+        await check(codes, "000000")
+        for _ in range(2):
+            with pytest.raises(VerificationLimited):
+                await check(codes, "000000")
+        valkey.reset_bill()
+        for call in (lambda: check(codes, "000000"), lambda: send(codes)):
+            with pytest.raises(VerificationLimited):
+                await call()
+        assert valkey.bill().calls == 0
+        world.manual.advance(60)
+        assert not await check(codes, "000000")
+        assert valkey.bill().calls == 1
+
+
+async def test_a_release_lets_a_refused_client_in_again(clock: ManualClock) -> None:
+    async with make_world(None, clock, verification_client_rate="1/hour") as world:
+        codes = Codes(world.runtime.store, world.runtime.settings, world.clock)
+        sending = await send(codes)
+        with pytest.raises(VerificationLimited):
+            await check(codes, "000000")
+        await codes.release("app", EMAIL, CLIENT, sending.token, is_counted=False)
+        assert not await check(codes, "000000")
 
 
 @pytest.mark.parametrize("stop_at", [1, 2])
@@ -262,7 +291,7 @@ async def test_known_and_unknown_addresses_cost_the_same_calls_and_commands(valk
 
 @pytest.mark.parametrize("tries", [50, pytest.param(5000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)])])
 async def test_concurrent_guesses_never_exceed_five_evaluations_of_a_code(valkey: RunningServer, tries: int) -> None:
-    async with make_world(valkey, SystemClock(), verification_client_limit=0, **PATIENT) as world:
+    async with make_world(valkey, SystemClock(), verification_client_rate="off", **PATIENT) as world:
         codes = Codes(world.runtime.store, world.runtime.settings, world.clock)
         made = await send(codes)
         answers = await at_once(tries, lambda number: check(codes, wrong(made.code, 1 + number)))
@@ -274,7 +303,7 @@ async def test_concurrent_guesses_never_exceed_five_evaluations_of_a_code(valkey
 
 @pytest.mark.parametrize("tries", [50, pytest.param(5000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)])])
 async def test_a_code_is_right_for_one_of_many_concurrent_checks(valkey: RunningServer, tries: int) -> None:
-    async with make_world(valkey, SystemClock(), verification_client_limit=0, **PATIENT) as world:
+    async with make_world(valkey, SystemClock(), verification_client_rate="off", **PATIENT) as world:
         codes = Codes(world.runtime.store, world.runtime.settings, world.clock)
         made = await send(codes)
         answers = await at_once(tries, lambda _: check(codes, made.code))

@@ -179,7 +179,7 @@ async def test_an_address_gets_one_code_a_minute_and_ten_a_day(
 
 
 async def test_the_calls_of_a_client_address_are_limited(clock: ManualClock, post: Post) -> None:
-    changes: dict[str, Any] = {"smtp_url": post.url, "mail_from": SENDER, "verification_client_limit": 3}
+    changes: dict[str, Any] = {"smtp_url": post.url, "mail_from": SENDER, "verification_client_rate": "3/hour"}
     async with make_world(None, clock, **changes) as world, http_client(**AUTH) as client:
         there = {"client_address": "2001:4860::1"}
         for number in range(2):
@@ -188,6 +188,8 @@ async def test_the_calls_of_a_client_address_are_limited(clock: ManualClock, pos
         answer = await check(client, post.code(), "user1@example.com", **there)
         assert problem(answer, 429, "verification_limited")["detail"].endswith("sends client_address.")
         assert answer.headers["retry-after"] == "3600"
+        assert answer.headers["ratelimit-policy"] == '"client";q=3;w=3600'
+        assert answer.headers["ratelimit"] == '"client";r=0;t=3600'
         problem(await send(client, "user3@example.com", **there), 429, "verification_limited")
         assert (await send(client, "user4@example.com", client_address="2001:4860:0:1::1")).status_code == 202
         # The try that was refused has used up none.
@@ -199,7 +201,7 @@ async def test_the_calls_of_a_client_address_are_limited(clock: ManualClock, pos
 async def test_without_client_address_the_callers_own_counts(clock: ManualClock, post: Post) -> None:
     from functions.index import app
 
-    changes: dict[str, Any] = {"smtp_url": post.url, "mail_from": SENDER, "verification_client_limit": 1}
+    changes: dict[str, Any] = {"smtp_url": post.url, "mail_from": SENDER, "verification_client_rate": "1/hour"}
     async with make_world(None, clock, **changes):
         for address, expected in (("93.184.215.14", 202), ("93.184.215.14", 429), ("93.184.215.15", 202)):
             transport = httpx.ASGITransport(app=app, client=(address, 1))

@@ -1,7 +1,7 @@
 -- code_check: tries a code for its address once; a right one is right only this time.
 -- With: codes
 -- KEYS: codes, client
--- ARGV: lease_now: moment?, token: name, tag: name, client_limit: count
+-- ARGV: lease_now: moment?, token: name, tag: name, client_limit: count, client_span: milliseconds
 -- Returns: {right} | {wrong} | {limited, by: name, wait: count}
 -- wrong: also if the address has no code, if it is too old, was used, or was tried too often. Each of these costs the
 -- same commands, so that neither answer nor price shows whether an address is known.
@@ -27,7 +27,7 @@ local wait = wait_of_client(calls, time)
 if wait then return { 'limited', 'client', wait } end
 if not is_open() then
   count_call(calls)
-  write_parts_of(key.client, CLIENT, calls, CLIENT_SPAN)
+  write_calls(calls)
   return { 'wrong' }
 end
 local is_right = record.tag == arg.tag

@@ -1,7 +1,7 @@
 -- code_release: takes back a code whose mail was not sent; its address has again what it had before.
 -- With: codes
 -- KEYS: codes, client
--- ARGV: lease_now: moment?, token: name, is_counted: flag
+-- ARGV: lease_now: moment?, token: name, client_span: milliseconds, is_counted: flag
 -- Returns: {set} | {stale}
 -- stale: the address has another code by now, or this one was taken back before.
 -- is_counted: whether the call still counts for its client address.
@@ -24,6 +24,6 @@ write_parts_of(key.codes, ADDRESS, {
 local count = tonumber(calls.count) or 0
 if arg.is_counted == '0' and count > 0 then
   calls.count = text(count - 1)
-  write_parts_of(key.client, CLIENT, calls, CLIENT_SPAN)
+  write_calls(calls)
 end
 return { 'set' }

@@ -2,7 +2,7 @@
 -- With: codes
 -- KEYS: codes, client, blocked
 -- ARGV: lease_now: moment?, sent_at: moment, patience: milliseconds, token: name, tag: name, client_limit: count,
---       names: names...
+--       client_span: milliseconds, names: names...
 -- Returns: {made, expires_at: moment, again_at: moment} | {limited, by: name, wait: count} | {blocked} |
 --       {late, late_at: moment}
 -- names: the address, and the domains that it belongs to; blocked: one of them is in the list.

@@ -2,7 +2,6 @@
 -- live: a script that stops half-way leaves no record without an end.
 local CODE_GAP = 60000 -- ms between two codes for one address
 local MAX_CODES = 10 -- for one address in a day
-local CLIENT_SPAN = 3600000 -- ms in which the calls of a client address are counted
 
 -- token: of the call that made the code. tag: the code, keyed and hashed. tries: tokens of the calls that tried it.
 -- used_by: the token of the one that was right. sent: when codes were sent, oldest first. before_*: the code before.
@@ -47,7 +46,7 @@ end
 local function read_calls(time)
   local calls = read_parts(key.client, CLIENT)
   local began = tonumber(calls.began) or 0
-  if began + CLIENT_SPAN <= time then return { began = text(time), count = '0', last = calls.last } end
+  if began + tonumber(arg.client_span) <= time then return { began = text(time), count = '0', last = calls.last } end
   return calls
 end
 
@@ -55,13 +54,16 @@ end
 local function wait_of_client(calls, time)
   local most = tonumber(arg.client_limit)
   if most == 0 or (tonumber(calls.count) or 0) < most then return nil end -- mutant: client limit
-  return text(math.ceil((tonumber(calls.began) + CLIENT_SPAN - time) / 1000))
+  return text(math.ceil((tonumber(calls.began) + tonumber(arg.client_span) - time) / 1000))
 end
+
+-- Writes the calls of the client address.
+local function write_calls(calls) write_parts_of(key.client, CLIENT, calls, tonumber(arg.client_span)) end
 
 -- Counts a call of the client address.
 local function count_call(calls)
   calls.count, calls.last = text((tonumber(calls.count) or 0) + 1), arg.token
-  write_parts_of(key.client, CLIENT, calls, CLIENT_SPAN)
+  write_calls(calls)
 end
 
 -- The moments of a list that are at most a day old.

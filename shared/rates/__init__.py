@@ -1,0 +1,1 @@
+"""Rate limits: how often an API key, a user or a client address may do something."""
