@@ -100,7 +100,8 @@ def test_nothing_of_one_user_appears_to_another(calls: list[Call]) -> None:
 
 
 @pytest.mark.exhaustive
-@settings(PATIENT, max_examples=200)
+@pytest.mark.timeout(300)
+@settings(PATIENT, max_examples=60)
 @given(CALLS)
 def test_nothing_of_one_user_appears_to_another_in_many_more_calls(calls: list[Call]) -> None:
     asyncio.run(ask_as_bob(calls))
