@@ -9,7 +9,7 @@ from datetime import timedelta
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.config.timing import SUBMIT_MARGIN
-from shared.errors import StoreUncertain
+from shared.errors import StoreError, StoreUncertain
 from shared.jobqueue.attempts import Attempts, Ticket
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Ended, Rehomed
@@ -72,14 +72,16 @@ class JobQueue(Attempts):
 
     async def claim(self, want: int, *, tick: bool = False) -> Claim:
         """Takes up to ``want`` jobs to submit now, and up to as many overdue ones to look at."""
-        ticket = self._unanswered_ticket() or self._new_ticket()
+        earlier = self._unanswered_ticket()
+        ticket = earlier or self._new_ticket()
         try:
             claim = await self._run(
                 "claim", Claim,
                 token=ticket.token, mark=ticket.mark, ticket_age=self._age(ticket), want=want, is_tick=tick,
             )  # fmt: skip
-        except StoreUncertain:
-            self._unanswered.append(ticket)
+        except StoreError as error:
+            if earlier or isinstance(error, StoreUncertain):  # mutant: failed repeat
+                self._unanswered.append(ticket)
             raise
         return self._taken(claim, ticket)
 
@@ -114,8 +116,9 @@ class JobQueue(Attempts):
                 foreign=foreign, incarnation=incarnation, ticket=ticket, want=want,
                 expects=self._expects or earlier is not None,
             )  # fmt: skip
-        except StoreUncertain:
-            self._unanswered.append(ticket)
+        except StoreError as error:
+            if earlier or isinstance(error, StoreUncertain):  # mutant: failed repeat of an end
+                self._unanswered.append(ticket)
             raise
         if earlier and ended.claimed is None:
             self._unanswered.append(earlier)  # this call has not claimed

@@ -2,7 +2,8 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.budget import Budget
 from shared.clock import ManualClock
-from shared.errors import StoreScriptError, StoreUncertain
+from shared.errors import StoreError, StoreScriptError, StoreUncertain
 from shared.jobqueue import Claim, Ended
 from shared.jobqueue.attempts import Ticket
 from shared.providers.base import Prediction
@@ -174,6 +175,39 @@ async def test_jobs_of_a_lost_answer_are_found_as_long_as_they_can_be_submitted(
             assert ids(await queue.claim(1)) == [lost]
         else:
             assert started(await queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)) == [(lost, 1)]
+
+
+@pytest.mark.parametrize("fault", ["quota", "script"])
+@pytest.mark.parametrize("by", ["claim", "end"])
+async def test_jobs_of_a_lost_answer_outlast_a_repeat_that_fails(
+    valkey: RunningServer, clock: ManualClock, fault: str, by: str
+) -> None:
+    async with make_world(valkey, clock, max_concurrent_tasks=2) as world:
+        queue, job, lost = world.runtime.queue, await run_one(world), await world.enqueue("bob")
+        valkey.inject("apply_then_drop", times=2, match="EVAL")
+        with pytest.raises(StoreUncertain):
+            await queue.claim(1)
+        with failing(world, fault), pytest.raises(StoreError):
+            if by == "claim":
+                await queue.claim(1)
+            else:
+                await queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+        assert ids(await queue.claim(1)) == [lost]
+
+
+@contextmanager
+def failing(world: World, fault: str) -> Iterator[None]:
+    """The next script is refused, or ends with an error."""
+    server, index = world.server, world.runtime.queue.keys.index
+    assert server is not None
+    if fault == "quota":
+        server.inject("quota", match="EVAL")
+        yield
+        return
+    server.ask("RENAME", index, "kept")
+    server.ask("SET", index, "no index")
+    yield
+    server.ask("RENAME", "kept", index)
 
 
 async def test_an_end_stands_although_its_claim_fails(world: World) -> None:
