@@ -7,9 +7,10 @@ caller bounds what is under way.
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -17,6 +18,7 @@ import h11
 from shared.store.connection import Answer, Connection
 
 STAGGER = 0.25  # s that one address is tried before the next is tried too: RFC 8305, "Happy Eyeballs"
+Try: TypeAlias = asyncio.Task[tuple[asyncio.Transport, Connection]]
 
 
 class NotSent(Exception):
@@ -58,10 +60,14 @@ class Wire:
 
     async def _connection(self) -> Connection:
         while self._idle:
-            kept = self._idle.pop()
-            if await kept.is_usable():
+            kept, is_usable = self._idle.pop(), False
+            try:
+                is_usable = await kept.is_usable()
+            finally:
+                if not is_usable:
+                    kept.abort()  # mutant: unusable connection
+            if is_usable:
                 return kept
-            kept.abort()
         return await self._opened()
 
     async def _opened(self) -> Connection:
@@ -70,17 +76,46 @@ class Wire:
             if not host:
                 raise ValueError("no host")
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    Connection, host, port, ssl=self._tls, happy_eyeballs_delay=STAGGER
-                )
+                return await self._first_to(host, port)
         except (OSError, ValueError) as error:  # ValueError: no port, or no name that can be looked up
             raise NotSent(type(error).__name__) from error
-        return connection
+
+    async def _first_to(self, host: str, port: int) -> Connection:
+        """Returns the first connection to any of the host's addresses.
+
+        asyncio's own race leaves a socket open if it is cancelled when it was just won.
+        """
+        loop, name = asyncio.get_running_loop(), host if self._tls else None
+        addresses = [info[4][:2] for info in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        tries: list[Try] = []
+        won: Try | None = None
+        try:
+            while True:
+                if addresses:
+                    connect = loop.create_connection(Connection, *addresses.pop(0), ssl=self._tls, server_hostname=name)
+                    tries.append(loop.create_task(connect))
+                under_way = [each for each in tries if not each.done()]
+                if under_way:
+                    patience = STAGGER if addresses else None
+                    await asyncio.wait(under_way, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                won = next((each for each in tries if each.done() and not each.exception()), None)
+                if won or not (addresses or under_way):
+                    return (won or tries[-1]).result()[1]
+        finally:
+            for each in tries:
+                if each is not won:
+                    each.cancel()
+                    each.add_done_callback(_drop)
 
     async def aclose(self) -> None:
         """Closes the connections."""
         while self._idle:
             self._idle.pop().abort()
+
+
+def _drop(late: Try) -> None:
+    if not late.cancelled() and not late.exception():
+        late.result()[1].abort()  # mutant: late connection
 
 
 def _dumped(document: Any) -> bytes:

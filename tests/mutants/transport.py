@@ -38,6 +38,25 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{WIRE}a_status_that_a_proxy_may_have_said_ends_its_connection",
     ),
     python(
+        "a repeat that fails gives the jobs of a lost answer up", "shared/jobqueue/queue.py", "failed repeat",
+        "if isinstance(error, StoreUncertain):",
+        "tests/queue/test_handover.py::test_jobs_of_a_lost_answer_outlast_a_repeat_that_fails",
+    ),
+    python(
+        "an end that fails gives the jobs of a lost answer up", "shared/jobqueue/queue.py", "failed repeat of an end",
+        "if isinstance(error, StoreUncertain):",
+        "tests/queue/test_handover.py::test_jobs_of_a_lost_answer_outlast_a_repeat_that_fails",
+    ),
+    python(
+        "a connection that came too late is left open", "shared/store/wire.py", "late connection", "pass",
+        f"{WIRE}a_connect_that_is_cancelled_at_any_moment_leaves_no_socket_open",
+    ),
+    python(
+        "a call that is cancelled at its look leaves its connection", "shared/store/wire.py", "unusable connection",
+        "pass",
+        f"{WIRE}a_call_that_is_cancelled_while_it_looks_at_a_kept_connection_closes_it",
+    ),
+    python(
         "a script is sent whole for ever", "shared/store/scripts.py", "an hour", "if False:",
         "tests/queue/test_script_digests.py"
         "::test_a_script_that_is_sent_whole_is_tried_by_its_digest_again_after_an_hour",
