@@ -1,6 +1,7 @@
 """Fault enumeration: one deployment simulated in this process, in which any I/O can fail.
 
 plan              which I/O fails, and how
+cutter            a server that breaks exchanges between the store's own HTTP client and a real store
 process           one short-lived function: its I/O, its crash, its freezes
 engines           the stores that run the real scripts, and a cheap snapshot of their data
 store             a process's way to the store, with RestStore's own repeat

@@ -7,11 +7,15 @@ from fakeredis._helpers import SimpleError
 from fakeredis.model import Hash, is_write_command
 
 from local.rest_server.running import RunningServer
+from shared.config.settings import Settings
 from shared.errors import StoreScriptError
 from shared.jobqueue.keys import ARCHIVES, PAUSES, RUNS, Keys
 from shared.store import Store
 from shared.store.memory import MemoryStore
 from shared.store.rest import RestStore
+from shared.store.scripts import Scripts
+from tests.faults.cutter import Cut, Cutter
+from tests.faults.plan import Fault
 from tests.invariants import State
 from tests.world import settings_for
 
@@ -27,6 +31,8 @@ return cjson.encode(all)
 """
 
 REFUSED = "ERR DB capacity quota exceeded. Threshold: 268435456 bytes, Usage: 268979370 bytes."
+NEVER = 3600.0  # s of real time; only the plan decides what times out here
+HURRY = 0.05  # s of real time; the cutter applies what is late before its repeat
 LIFETIME = "86400"  # s; longer than any run, like the real ones
 
 
@@ -214,6 +220,55 @@ class ServerEngine(_Loading):
                 pairs = {member: float(score) for member, score in pairs.items()}
             _sort_in(state, self._keys, name, held if kind == "string" else pairs, expires)
         return state
+
+
+class WireEngine(ServerEngine):
+    """The same, with a cutter between the client and the server."""
+
+    def __init__(self, server: RunningServer, prefix: str, cutter: Cutter) -> None:
+        super().__init__(server, prefix)
+        self._cutter = cutter
+        self._wire = Impatient(settings_for(server, upstash_redis_rest_url=cutter.url))
+
+    async def send(self, loss: Fault | None, *command: str) -> Any:
+        """Runs one command as RestStore does, while the exchange breaks as the fault says."""
+        if loss is None:
+            return await self._wire.execute(*command)
+        order = Cut(
+            loss.kind, json.dumps(command[2:], ensure_ascii=False, separators=(",", ":"))[1:].encode(), loss.tries
+        )
+        if loss.kind.startswith("noscript"):
+            self._server.ask("SCRIPT", "FLUSH")
+            self._wire._scripts = Scripts()  # else it would soon send this script whole
+        requests = self._cutter.requests
+        await self._cutter.order(order)
+        self._wire.is_in_a_hurry = loss.kind == "slow"
+        try:
+            return await self._wire.execute(*command)
+        finally:
+            is_unknown = loss.kind.startswith("noscript") and command[0] == "EVAL"
+            has_struck = order.struck or (is_unknown and self._cutter.requests >= requests + 2)
+            assert has_struck or command[0] != "EVAL", f"{loss.kind} broke no exchange"
+            await self._cutter.order(None)
+            self._wire.is_in_a_hurry = False
+
+    async def close(self) -> None:
+        await self._wire.close()
+        await super().close()
+
+
+class Impatient(RestStore):
+    """RestStore on a busy machine: a try has a deadline only if the plan lets it pass."""
+
+    is_in_a_hurry = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._total_timeout = NEVER
+
+    async def _once(self, command: list[str]) -> Any:
+        self._try_timeout = HURRY if self.is_in_a_hurry else NEVER
+        return await super()._once(command)
 
 
 def _decoded(reply: Any) -> Any:

@@ -10,18 +10,29 @@ stale_repeat  applied, frozen past the lease, lost, and repeated    made, frozen
 stop          a script ends at one of its commands; those before    never
               it are kept
 
+The other kinds break one HTTP exchange with the store; see cutter.py. With ``tries`` 2, the repeat is broken too.
+
 before: the command was not applied, or the call not received. after: it was, and only the answer is lost.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["crash", "timeout", "silence", "pause", "long_pause", "stale_repeat", "stop"]
+Kind = Literal[
+    "crash", "timeout", "silence", "pause", "long_pause", "stale_repeat", "stop",
+    "unsent", "half_sent", "unanswered", "cut_in_head", "cut_in_body", "idle", "noscript", "noscript_lost",
+    "proxy_302", "proxy_502", "proxy_lost", "slow",
+]  # fmt: skip
 When = Literal["before", "after"]
 
 KINDS: tuple[Kind, ...] = ("crash", "timeout", "silence", "pause", "long_pause", "stale_repeat")
 WHENS: tuple[When, ...] = ("before", "after")
-LOSES_ANSWER = ("timeout", "silence", "stale_repeat", "stop")
+CUTS: tuple[Kind, ...] = (
+    "unsent", "half_sent", "unanswered", "cut_in_head", "cut_in_body", "idle", "noscript", "noscript_lost",
+    "proxy_302", "proxy_502", "proxy_lost", "slow",
+)  # fmt: skip
+CUTS_TWICE: tuple[Kind, ...] = ("unsent", "unanswered")  # neither the call nor its repeat was applied, or both were
+LOSES_ANSWER = ("timeout", "silence", "stale_repeat", "stop", *CUTS)
 FREEZES = ("pause", "long_pause")
 
 
@@ -37,11 +48,12 @@ class Fault:
     when: When
     kind: Kind
     command: int = 0  # the one at which a script stops
+    tries: int = 1  # HTTP exchanges that break
 
     def __str__(self) -> str:
         if self.kind == "stop":
             return f"stop at command {self.command} of I/O {self.number}"
-        return f"{self.kind} {self.when} I/O {self.number}"
+        return f"{self.kind} {self.when} I/O {self.number}{' twice' if self.tries > 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,11 @@ class FaultPlan:
     def has_stopped_a_script(self) -> bool:
         """Whether a script was stopped, so that its data may contradict each other for a while."""
         return any(fault.kind == "stop" for fault in self.struck)
+
+    @property
+    def has_refused_a_call(self) -> bool:
+        """Whether a proxy refused a call of the store, which then was surely not applied."""
+        return any(fault.kind == "proxy_302" for fault in self.struck)
 
     @property
     def is_over(self) -> bool:
@@ -112,6 +129,12 @@ def is_store(point: str) -> bool:
 def faults_at(number: int, point: str, kinds: tuple[Kind, ...] = KINDS) -> list[Fault]:
     """Returns all faults worth trying at this I/O."""
     return [Fault(number, when, kind) for kind in kinds for when in WHENS if is_of_use(point, when, kind)]
+
+
+def cuts_at(number: int) -> list[Fault]:
+    """Returns the faults of the HTTP exchange of an I/O with the store."""
+    once = [Fault(number, "after", kind) for kind in CUTS]
+    return once + [Fault(number, "after", kind, tries=2) for kind in CUTS_TWICE]
 
 
 def stops_at(number: int, path: Path) -> list[Fault]:

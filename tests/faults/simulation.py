@@ -16,6 +16,7 @@ from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.config.settings import Settings
 from shared.dispatch.tick import SWEEP_EVERY
+from shared.errors import StoreUnavailable
 from shared.outbox.scope import Scope
 from shared.runtime import Runtime
 from shared.storage import layout
@@ -337,7 +338,10 @@ class Simulation:
     async def _result(self, process: Process, task: "asyncio.Task[Any]") -> Any:
         if await process.bury() and not process.is_dead:
             self.complain(f"a {process.name} ended and left work behind")
+        refusals = (*REFUSALS, StoreUnavailable) if self.plan.has_refused_a_call else REFUSALS
         for trouble in unexpected_errors():
+            if trouble.endswith(" StoreUnavailable") and self.plan.has_refused_a_call:
+                continue
             self.complain(f"a {process.name} went on after {trouble}")
         error = task.exception()
         while isinstance(error, BaseExceptionGroup):  # from concurrent tasks
@@ -348,7 +352,7 @@ class Simulation:
             self.complain(f"the crash of a {process.name} ended as {error!r}")
         elif error is None:
             return task.result()
-        elif not isinstance(error, (Crash, *REFUSALS)):
+        elif not isinstance(error, (Crash, *refusals)):
             self.complain(f"a {process.name} ended with {error!r} {getattr(error, 'text', '')}")
         return None
 

@@ -7,11 +7,9 @@ from shared.jobqueue.script import VERBS, script
 from shared.store.refusals import StoreInterrupted
 from shared.store.rest import RestStore
 from shared.turnstile import Turnstile
-from tests.faults.engines import Engine, MemoryEngine
+from tests.faults.engines import NEVER, Engine, MemoryEngine, WireEngine
 from tests.faults.plan import Path
 from tests.faults.process import Passage, Process
-
-NEVER = 3600.0  # s of real time; only the plan decides what times out here
 
 
 class FaultyStore:
@@ -29,6 +27,8 @@ class FaultyStore:
         verb = self._verbs.get(command[1], command[0]) if command[0] == "EVAL" else command[0]
 
         async def sent(passage: Passage) -> Any:
+            if isinstance(self._engine, WireEngine):
+                return await self._engine.send(passage.loss, *command)
             answer = await Call(self._engine, process, passage).execute(*command)
             if command[0] == "EVAL" and isinstance(self._engine, MemoryEngine):
                 path = Path(verb, tuple(self._engine.commands), tuple(self._engine.writes()))
