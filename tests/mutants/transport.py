@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, python
 
 WIRE = "tests/queue/test_wire.py::test_"
+CONNECTS = "tests/queue/test_connects.py::test_"
 TURNSTILE = "tests/queue/test_turnstile.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -49,12 +50,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a connection that came too late is left open", "shared/store/wire.py", "late connection", "pass",
-        f"{WIRE}a_connect_that_is_cancelled_at_any_moment_leaves_no_socket_open",
+        f"{CONNECTS}a_connect_that_is_cancelled_at_any_moment_leaves_no_socket_open",
     ),
     python(
         "a call that is cancelled at its look leaves its connection", "shared/store/wire.py", "unusable connection",
         "pass",
-        f"{WIRE}a_call_that_is_cancelled_while_it_looks_at_a_kept_connection_closes_it",
+        f"{CONNECTS}a_call_that_is_cancelled_while_it_looks_at_a_kept_connection_closes_it",
     ),
     python(
         "a script is sent whole for ever", "shared/store/scripts.py", "an hour", "if False:",
