@@ -12,7 +12,7 @@ from cryptography import x509
 
 from shared.store import wire
 from tests.hooks.authority import Authority
-from tests.queue.test_wire import OK, Reader, Server, Writer, client_of, post
+from tests.queue.answering import OK, Reader, Server, Writer, client_of, post
 
 
 @pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])

@@ -2,84 +2,19 @@
 
 import asyncio
 import socket
-import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, cast
 
 import pytest
 from cryptography import x509
 
 from shared.connection import trouble_of
 from shared.store import connection
-from shared.store.connection import Answer, AnswerLost
+from shared.store.connection import AnswerLost
 from shared.store.wire import NotSent, Wire
 from shared.tls import tls_context
 from tests.hooks.authority import Authority
-
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
-OK = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\nUpstash-Sync-Token: t1\r\n\r\n{"result":1}'
-
-
-class Server:
-    """Answers the n-th request of all connections with the n-th of ``answers``, and the last of these ever after."""
-
-    def __init__(self, *answers: bytes, closes: bool = False) -> None:
-        self._answers = list(answers)
-        self._closes = closes
-        self.connections = 0
-        self.requests: list[bytes] = []
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        self.connections += 1
-        while (request := await _request(reader)) is not None:
-            self.requests.append(request)
-            writer.write(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
-            if self._closes:
-                break
-
-
-async def _request(reader: Reader) -> bytes | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-    return head + await reader.readexactly(length)
-
-
-@asynccontextmanager
-async def client_of(
-    serve: Callable[[Reader, Writer], Awaitable[None]],
-    tls: ssl.SSLContext | None = None,
-    trust: ssl.SSLContext | None = None,
-) -> AsyncIterator[Wire]:
-    tasks: list[asyncio.Task[None]] = []
-
-    async def noted(reader: Reader, writer: Writer) -> None:
-        tasks.append(cast("asyncio.Task[None]", asyncio.current_task()))
-        try:
-            await serve(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(noted, "127.0.0.1", 0, ssl=tls)
-    scheme = "https" if tls else "http"
-    client = Wire(f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}", trust, 1.0)
-    yield client
-    await client.aclose()
-    server.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)
-
-
-async def post(client: Wire, command: Any = ("PING",)) -> Answer:
-    return await client.post("http://127.0.0.1/", headers={"Authorization": "Bearer t"}, json=list(command))
+from tests.queue.answering import OK, Reader, Server, Writer, client_of, post, request_of
 
 
 async def test_requests_follow_each_other_on_one_connection() -> None:
@@ -149,7 +84,7 @@ async def test_a_close_that_came_while_the_process_was_frozen_is_seen() -> None:
     closed = asyncio.Event()
 
     async def serve(reader: Reader, writer: Writer) -> None:
-        await _request(reader)
+        await request_of(reader)
         writer.write(OK)
         await writer.drain()
         closed.set()
@@ -170,7 +105,7 @@ async def test_what_comes_between_two_requests_is_no_answer_to_the_next(pause: f
 
     async def serve(reader: Reader, writer: Writer) -> None:
         server.connections += 1
-        while await _request(reader) is not None:
+        while await request_of(reader) is not None:
             writer.write(OK)
             await asyncio.sleep(pause)
             writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
@@ -214,7 +149,7 @@ async def test_a_socket_that_stays_readable_is_not_used_again(monkeypatch: pytes
     spoken = asyncio.Event()
 
     async def serve(reader: Reader, writer: Writer) -> None:
-        await _request(reader)
+        await request_of(reader)
         writer.write(OK)
         await spoken.wait()
         writer.write(OK)
@@ -230,7 +165,7 @@ async def test_a_socket_that_stays_readable_is_not_used_again(monkeypatch: pytes
 
 async def test_an_error_in_the_middle_of_an_answer_loses_it() -> None:
     async def reset(reader: Reader, writer: Writer) -> None:
-        await _request(reader)
+        await request_of(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n{")
         await writer.drain()
         await asyncio.sleep(0.05)
@@ -280,7 +215,7 @@ async def test_a_large_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_a_request_that_is_given_up_leaves_no_connection_for_the_next_one() -> None:
     async def hang(reader: Reader, writer: Writer) -> None:
-        await _request(reader)
+        await request_of(reader)
         await asyncio.sleep(60)
 
     async with client_of(hang) as client:
