@@ -30,7 +30,7 @@ async def create(request: Request) -> JSONResponse:
     """202 with the batch, the same one for the same Idempotency-Key. Admits all its jobs, or none."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
         key = read_idempotency_key(request)
-        wanted = await call.read(MAX_BODY, BatchRequest)
+        wanted = (await call.read(MAX_BODY, BatchRequest)).completed(call.caller.defaults)
         call.require_allowed(wanted.models(), wanted.provider)
         left = await call.runtime.rates.submit(call.caller.name, wanted.user_id, len(wanted.jobs))
         name, user = call.caller.name, call.caller.user

@@ -21,7 +21,8 @@ async def hooks(request: Request) -> JSONResponse:
     """200 with the caller's default URL, its default events, and each secret that signs its events."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         settings = call.runtime.settings
-        options = settings.hooks.get(call.owner, HookOptions())
+        defaults = call.caller.defaults
+        options = (defaults and defaults.hook) or settings.hooks.get(call.owner, HookOptions())
     body: HooksDocument = {
         "url": options.url,
         "events": list(options.events),

@@ -8,13 +8,15 @@ from shared.access.caller import Role
 from shared.application import create_app, create_handler
 from shared.errors import JobNotFound
 from shared.jobqueue.record import is_job_id
+from shared.jobs.audit_trail import AuditQuery
 from shared.jobs.bulk import CancelOrder, PurgeOrder
 from shared.jobs.clearing import RoomOrder
+from shared.jobs.issued_keys import KeyChange, KeysQuery, NewKey, Rotation
 from shared.jobs.limits import LimitsChange, UserLimitsQuery
 from shared.jobs.listing import AnyJobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
-from shared.requests.reading import read_model, read_query
+from shared.requests.reading import read_model, read_optional_model, read_query
 from shared.requests.router import Router
 from shared.verification.request import BlockedChange, BlockedQuery
 from shared.warming import Needs
@@ -37,7 +39,8 @@ async def change_limits(request: Request) -> JSONResponse:
     """200 with all limits after the change; starts the jobs that may start now."""
     async with runtime.call(request, Role.OPERATOR) as call:
         change = await read_model(request, MAX_BODY, LimitsChange)
-        shown = await call.runtime.limits.change(change)
+        async with call.audited("limits.change", *change.named()):
+            shown = await call.runtime.limits.change(change)
         await call.runtime.dispatcher.run(call.budget)
     return JSONResponse(shown)
 
@@ -69,7 +72,9 @@ async def job(request: Request, job_id: str) -> JSONResponse:
 async def job_input(request: Request, job_id: str) -> JSONResponse:
     """200 with what the job was submitted with. It is private to the job's user, so the log says that it was read."""
     async with runtime.call(request, Role.OPERATOR) as call:
-        return JSONResponse(await call.runtime.inspection.input(job_id))
+        async with call.audited("input.read", job_id):
+            found = await call.runtime.inspection.input(job_id)
+    return JSONResponse(found)
 
 
 @router.post("/cancel")
@@ -77,7 +82,9 @@ async def cancel(request: Request) -> JSONResponse:
     """200 with what became of the jobs of this call; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, CancelOrder)
-        report = await call.runtime.bulk.cancel(order, call.budget)
+        async with call.audited("jobs.try" if order.dry_run else "jobs.cancel") as act:
+            report = await call.runtime.bulk.cancel(order, call.budget)
+            act.about += order.named(report["counts"])
     return JSONResponse(report)
 
 
@@ -86,7 +93,9 @@ async def purge(request: Request) -> JSONResponse:
     """200 with how many ended jobs this call has deleted; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, PurgeOrder)
-        report = await call.runtime.bulk.purge(order, call.budget)
+        async with call.audited("jobs.try" if order.dry_run else "jobs.purge") as act:
+            report = await call.runtime.bulk.purge(order, call.budget)
+            act.about += order.named(report["counts"])
     return JSONResponse(report)
 
 
@@ -102,8 +111,9 @@ async def dead_letters(request: Request) -> JSONResponse:
 async def drop_dead_letter(request: Request, job_id: str) -> Response:
     """204 once the job is no longer a dead letter; it stays until it expires. 404 if it was none."""
     async with runtime.call(request, Role.OPERATOR) as call:
-        if not is_job_id(job_id) or not await call.runtime.history.drop_letter(job_id):
-            raise JobNotFound
+        async with call.audited("dead-letter.drop", job_id):
+            if not is_job_id(job_id) or not await call.runtime.history.drop_letter(job_id):
+                raise JobNotFound
     return Response(status_code=204)
 
 
@@ -112,7 +122,9 @@ async def redrive(request: Request) -> JSONResponse:
     """200 with the new jobs for failed ones; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, RedriveOrder)
-        report = await call.runtime.redrive.run(order, call.budget)
+        async with call.audited("dead-letters.try" if order.dry_run else "dead-letters.redrive") as act:
+            report = await call.runtime.redrive.run(order, call.budget)
+            act.about += [job["id"] for job in report["redriven"]]
         for job in report["redriven"]:
             call.runtime.statuses.forget(job["id"])
     return JSONResponse(report)
@@ -123,7 +135,8 @@ async def settle(request: Request, job_id: str) -> JSONResponse:
     """200 with the job after its unknown submission was settled as made or as not made; 409 if it is not unknown."""
     async with runtime.call(request, Role.OPERATOR) as call:
         settlement = await read_model(request, MAX_BODY, Settlement)
-        settled = await call.runtime.settlements.settle(job_id, settlement, call.budget)
+        async with call.audited("job.settle", job_id):
+            settled = await call.runtime.settlements.settle(job_id, settlement, call.budget)
         call.runtime.statuses.forget(job_id)
     return JSONResponse(settled)
 
@@ -133,7 +146,9 @@ async def make_room(request: Request) -> JSONResponse:
     """200 after records of ended jobs were deleted, with plain commands; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, RoomOrder)
-        made = await call.runtime.clearing.run(order, call.budget)
+        async with call.audited("room.make") as act:
+            made = await call.runtime.clearing.run(order, call.budget)
+            act.about.append(f"{made['deleted']} jobs")
     return JSONResponse(made)
 
 
@@ -159,8 +174,74 @@ async def change_blocked(request: Request) -> JSONResponse:
     """200 with how many are blocked after addresses and domains were added and removed."""
     async with runtime.call(request, Role.OPERATOR) as call:
         change = await read_model(request, MAX_BODY, BlockedChange)
-        counted = await call.runtime.verification.block(change)
+        async with call.audited("addresses.block", f"{len(change.add)} added", f"{len(change.remove)} removed"):
+            counted = await call.runtime.verification.block(change)
     return JSONResponse(counted)
+
+
+@router.post("/keys")
+async def create_key(request: Request) -> JSONResponse:
+    """201 with a new API key and its secret, which no other answer has."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        wanted = await read_model(request, MAX_BODY, NewKey)
+        async with call.audited("key.create") as act:
+            made = await call.runtime.keys.issued.create(wanted)
+            act.about += [made["id"], wanted.owner]
+    return JSONResponse(made, 201)
+
+
+@router.get("/keys")
+async def keys(request: Request) -> JSONResponse:
+    """200 with some of the API keys, without their secrets, and ``next_cursor``, which is null on the last page."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        page = await call.runtime.keys.issued.page(read_query(request, KeysQuery))
+    return JSONResponse(page)
+
+
+@router.get("/keys/{key_id}")
+async def key(request: Request, key_id: str) -> JSONResponse:
+    """200 with an API key, without its secret."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        shown = await call.runtime.keys.issued.read(key_id)
+    return JSONResponse(shown)
+
+
+@router.patch("/keys/{key_id}")
+async def change_key(request: Request, key_id: str) -> JSONResponse:
+    """200 with an API key after the change; 409 if it has ended."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        change = await read_model(request, MAX_BODY, KeyChange)
+        async with call.audited("key.change", key_id, *sorted(change.model_fields_set)):
+            shown = await call.runtime.keys.issued.change(key_id, change)
+    return JSONResponse(shown)
+
+
+@router.post("/keys/{key_id}/rotate")
+async def rotate_key(request: Request, key_id: str) -> JSONResponse:
+    """201 with a new API key for an old one, which ends after the overlap; 409 if it has ended or was rotated."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        rotation = await read_optional_model(request, MAX_BODY, Rotation)
+        async with call.audited("key.rotate", key_id) as act:
+            made = await call.runtime.keys.issued.rotate(key_id, rotation)
+            act.about.append(made["id"])
+    return JSONResponse(made, 201)
+
+
+@router.post("/keys/{key_id}/revoke")
+async def revoke_key(request: Request, key_id: str) -> JSONResponse:
+    """200 with an API key after it was revoked; processes that have seen it refuse it ten seconds later at most."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        async with call.audited("key.revoke", key_id):
+            shown = await call.runtime.keys.issued.revoke(key_id)
+    return JSONResponse(shown)
+
+
+@router.get("/audit")
+async def audit(request: Request) -> JSONResponse:
+    """200 with some of the audit's entries, the newest first, and ``next_cursor``, which is null on the last page."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        page = await call.runtime.keys.audit.page(read_query(request, AuditQuery))
+    return JSONResponse(page)
 
 
 NEEDS = Needs(("limits",), ("stats",))

@@ -22,7 +22,7 @@ async def submit(request: Request) -> JSONResponse:
     """202 with the job, its links and its position; the same job for the same Idempotency-Key."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.SUBMIT) as call:
         key = read_idempotency_key(request)
-        wanted = await call.read(MAX_BODY, SubmitRequest)
+        wanted = (await call.read(MAX_BODY, SubmitRequest)).completed(call.caller.defaults)
         call.require_allowed([wanted.model], wanted.provider)
         if wanted.token:
             call.caller.require(Scope.READ, {})

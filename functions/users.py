@@ -10,6 +10,7 @@ from shared.application import create_app, create_handler
 from shared.jobs.erasure import ErasureQuery
 from shared.requests.reading import read_query
 from shared.requests.router import Router
+from shared.signing.derived import user_tag
 from shared.warming import Needs
 
 router = Router()
@@ -20,9 +21,11 @@ async def erase(request: Request) -> JSONResponse:
     """200 with how much this call has deleted and what stays; repeat it until ``is_complete``."""
     async with runtime.call(request, Role.APPLICATION, scope=Scope.MANAGE) as call:
         query = read_query(request, ErasureQuery)
-        report = await call.runtime.erasure.erase_user(
-            call.owner, query.user_id, call.budget, cancel=query.cancel == "true"
-        )
+        # The audit outlives the erasure, so it holds a hash of the user's id.
+        async with call.audited("user.erase", user_tag(call.runtime.settings.signing_key, call.owner, query.user_id)):
+            report = await call.runtime.erasure.erase_user(
+                call.owner, query.user_id, call.budget, cancel=query.cancel == "true"
+            )
     return JSONResponse(report)
 
 

@@ -12,7 +12,15 @@ from pydantic import BaseModel
 
 from shared import errors
 from shared.access.caller import Role
-from shared.access.errors import CrossSite, KeysUnavailable, NotPermitted, ScopeMissing, TokenRefused
+from shared.access.errors import (
+    CrossSite,
+    KeyEnded,
+    KeyNotFound,
+    KeysUnavailable,
+    NotPermitted,
+    ScopeMissing,
+    TokenRefused,
+)
 from shared.access.scope import Scope
 from shared.config.limits import MAX_JOBS
 from shared.documents.answers import (
@@ -35,6 +43,7 @@ from shared.documents.batch import BatchDocument
 from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
 from shared.documents.inspection import InputDocument, InspectedJob
 from shared.documents.job import JobDocument, JobsPage, LettersPage, OwnedJobsPage
+from shared.documents.keys import AuditPage, KeyDocument, KeysPage, MadeKey
 from shared.documents.operating import (
     BulkReport,
     Health,
@@ -51,10 +60,12 @@ from shared.documents.verification import BlockedCount, BlockedPage, ProofKey, S
 from shared.errors import Problem
 from shared.frozen import dataclass
 from shared.hooks.delivery_log import BatchRedelivery, JobRedelivery
+from shared.jobs.audit_trail import AuditQuery
 from shared.jobs.batches import MAX_RESULTS, BatchRequest
 from shared.jobs.bulk import CancelOrder, PurgeOrder
 from shared.jobs.clearing import RoomOrder
 from shared.jobs.erasure import ErasureQuery
+from shared.jobs.issued_keys import KeyChange, KeysQuery, NewKey, Rotation
 from shared.jobs.limits import LimitsChange, UserLimitsQuery
 from shared.jobs.listing import AnyJobsQuery, JobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
@@ -71,11 +82,10 @@ from shared.verification.request import BlockedChange, BlockedQuery, CodeCheck, 
 Refusals = tuple[type[Problem], ...]
 
 STORE: Refusals = (errors.StoreUnavailable, errors.StoreRefused, errors.StoreUncertain, errors.StoreScriptError)
-# of an operation that needs a caller
 CALLED: Refusals = (
     errors.Unauthenticated, RateLimited, CrossSite, ScopeMissing, NotPermitted, TokenRefused, KeysUnavailable,
 )  # fmt: skip
-ASKED: Refusals = (*CALLED, *STORE)  # and the store
+ASKED: Refusals = (*CALLED, *STORE)  # of an operation that needs a caller: the store may have the caller's key
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
 NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
 
@@ -211,10 +221,27 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/api/operate/undelivered", {200: UndeliveredPage}, GIVEN,
         roles=OF_OPERATOR, query=UndeliveredQuery,
     ),
-    Operation("GET", "/api/hooks", {200: HooksDocument}, CALLED, scope=Scope.MANAGE),
+    Operation(
+        "POST", "/api/operate/keys", {201: MadeKey}, (*GIVEN, errors.LookupFailed), roles=OF_OPERATOR, body=NewKey
+    ),
+    Operation("GET", "/api/operate/keys", {200: KeysPage}, GIVEN, roles=OF_OPERATOR, query=KeysQuery),
+    Operation("GET", "/api/operate/keys/{key_id}", {200: KeyDocument}, (*ASKED, KeyNotFound), roles=OF_OPERATOR),
+    Operation(
+        "PATCH", "/api/operate/keys/{key_id}", {200: KeyDocument},
+        (*GIVEN, errors.LookupFailed, KeyNotFound, KeyEnded), roles=OF_OPERATOR, body=KeyChange,
+    ),
+    Operation(
+        "POST", "/api/operate/keys/{key_id}/rotate", {201: MadeKey}, (*GIVEN, KeyNotFound, KeyEnded),
+        roles=OF_OPERATOR, body=Rotation,
+    ),
+    Operation(
+        "POST", "/api/operate/keys/{key_id}/revoke", {200: KeyDocument}, (*ASKED, KeyNotFound), roles=OF_OPERATOR
+    ),
+    Operation("GET", "/api/operate/audit", {200: AuditPage}, GIVEN, roles=OF_OPERATOR, query=AuditQuery),
+    Operation("GET", "/api/hooks", {200: HooksDocument}, ASKED, scope=Scope.MANAGE),
     Operation(
         "POST", "/api/uploads", {201: PreparedUpload},
-        (errors.InvalidRequest, *CALLED, errors.NoStorage), scope=Scope.SUBMIT, body=UploadRequest,
+        (*GIVEN, errors.NoStorage), scope=Scope.SUBMIT, body=UploadRequest,
     ),
     Operation(
         "GET", "/api/files/{key:path}", {200: None, 206: None, 304: None},

@@ -6,8 +6,8 @@ read the certificates. A client belongs to the loop that built it, so a new loop
 
 import asyncio
 import functools
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -26,21 +26,31 @@ from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
-from shared.jobqueue import BatchQueue, Controls, FollowUps, History, JobQueue, Leftovers, Outbox, Overview, Records
+from shared.jobqueue import (
+    ApiKeys,
+    Audit,
+    BatchQueue,
+    Controls,
+    FollowUps,
+    History,
+    JobQueue,
+    Outbox,
+    Overview,
+    Records,
+)  # fmt: skip
 from shared.jobqueue.numbering import NumberedStore
 from shared.jobs.cursors import Cursors
 from shared.jobs.webhook_alarm import WebhookAlarm
-from shared.log import configure_logs, log
 from shared.mailboxes import is_mailto
+from shared.operating import OperatorServices
 from shared.outbox.scope import Scope as FollowUpScope
 from shared.outbox.storing import Storing
 from shared.outbox.worker import OutboxWorker
 from shared.providers.base import Provider
 from shared.providers.loading import Providers
-from shared.proxies import drop_unreadable
 from shared.requests.auth import authenticate
 from shared.requests.authorized import Authorized
-from shared.startup import cautions, load_settings
+from shared.startup import settings as settings
 from shared.storage.bucket import Bucket
 from shared.store import Store, open_store
 
@@ -49,17 +59,14 @@ if TYPE_CHECKING:
     from shared.hooks.address import HookAddresses
     from shared.hooks.delivery_log import DeliveryLog
     from shared.jobs.admission import Admission
+    from shared.jobs.audit_trail import Act
     from shared.jobs.batches import Batches
-    from shared.jobs.bulk import Bulk
     from shared.jobs.cancellation import Cancellation
-    from shared.jobs.clearing import Clearing
     from shared.jobs.erasure import Erasure
     from shared.jobs.health import HealthCheck
-    from shared.jobs.inspection import Inspection
-    from shared.jobs.limits import Limits
+    from shared.jobs.key_services import KeyServices
     from shared.jobs.listing import Listing
     from shared.jobs.redrive import Redrive
-    from shared.jobs.settlement import Settlements
     from shared.jobs.status import Statuses
     from shared.jobs.tokens import Issuing
     from shared.rates.rates import Rates
@@ -67,20 +74,7 @@ if TYPE_CHECKING:
     from shared.verification.verification import Verification
 
 
-@functools.cache
-def settings() -> Settings:
-    """Returns the deployment's settings. SettingsError stops the import of each function."""
-    loaded = load_settings()
-    configure_logs(loaded.log_level, is_final=not loaded.is_development)
-    if dropped := drop_unreadable(os.environ):
-        log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
-    for caution in cautions(loaded):
-        log.warning(caution.event, consequence=caution.consequence)
-    log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)
-    return loaded
-
-
-class Runtime:
+class Runtime(OperatorServices):
     """The verbs that functions call, on one event loop.
 
     Tests and benches replace what it calls outside: ``providers`` by name, the ``bucket``, the client that fetches
@@ -115,7 +109,7 @@ class Runtime:
         self.deliveries = Deliveries(self.outbox, self.bucket, configured, clock, endpoint)
         self.outbox_worker = OutboxWorker(self.outbox, self.storing, self.deliveries, configured, clock)
         self.cache = Cache(256)
-        self.credentials = Credentials(configured, clock)
+        self.credentials = Credentials(configured, clock, lambda: self.keys.ring)
         self._cursors = Cursors(configured)
 
     # What follows is made, and its module loaded, at its first use: no function uses all of it.
@@ -155,25 +149,7 @@ class Runtime:
     def listing(self) -> "Listing":
         from shared.jobs.listing import Listing
 
-        return Listing(self.history, self.overview, self.delivery_log, self._cursors, self.settings)
-
-    @functools.cached_property
-    def limits(self) -> "Limits":
-        from shared.jobs.limits import Limits
-
-        return Limits(self.controls, self.overview, self.settings, self.clock)
-
-    @functools.cached_property
-    def clearing(self) -> "Clearing":
-        from shared.jobs.clearing import Clearing
-
-        return Clearing(Leftovers(self.store, self.settings, self.clock), self.clock)
-
-    @functools.cached_property
-    def settlements(self) -> "Settlements":
-        from shared.jobs.settlement import Settlements
-
-        return Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
+        return Listing(self.history, self.overview, self.delivery_log, self._cursors, self.keys.owners)
 
     @functools.cached_property
     def cancellation(self) -> "Cancellation":
@@ -200,7 +176,9 @@ class Runtime:
     def redrive(self) -> "Redrive":
         from shared.jobs.redrive import Redrive
 
-        return Redrive(self.history, self.admission, self.batches, self.dispatcher, self._cursors, self.settings)
+        return Redrive(
+            self.history, self.admission, self.batches, self.dispatcher, self._cursors, self.keys.owners, self.settings
+        )
 
     @functools.cached_property
     def rates(self) -> "Rates":
@@ -216,21 +194,6 @@ class Runtime:
             self.history, self.cancellation, self.batches, self.dispatcher, self.bucket, self.cache,
             self.settings, self.clock,
         )  # fmt: skip
-
-    @functools.cached_property
-    def bulk(self) -> "Bulk":
-        from shared.jobs.bulk import Bulk
-
-        return Bulk(
-            self.overview, self.history, self.cancellation, self.erasure, self.dispatcher, self.cache, self._cursors,
-            self.settings,
-        )  # fmt: skip
-
-    @functools.cached_property
-    def inspection(self) -> "Inspection":
-        from shared.jobs.inspection import Inspection
-
-        return Inspection(self.records, self.history)
 
     @functools.cached_property
     def hook_addresses(self) -> "HookAddresses":
@@ -263,6 +226,13 @@ class Runtime:
         from shared.jobs.tokens import Issuing
 
         return Issuing(self.credentials.tokens.minted, self.settings, self.clock)
+
+    @functools.cached_property
+    def keys(self) -> "KeyServices":
+        from shared.jobs.key_services import KeyServices
+
+        given = (self.store, self.settings, self.clock)
+        return KeyServices(ApiKeys(*given), Audit(*given), self.settings, self.clock, self._check_hook)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -314,6 +284,10 @@ class Call(Authorized):
         self._roles = roles
         self._scope = scope
         self._about = about
+
+    def audited(self, what: str, *about: str) -> "AbstractAsyncContextManager[Act]":
+        """Returns a block whose outcome the audit notes: what this caller does, about which ids."""
+        return self.runtime.keys.audit.noting(self.caller.shown, what, *about)
 
     async def __aenter__(self) -> "Call":
         sluice = self.runtime

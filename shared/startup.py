@@ -1,5 +1,6 @@
 """Reads a deployment's settings and refuses to start with faulty ones."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from shared.config.fault_lines import line_of_json, lines_of
 from shared.config.settings import Settings
 from shared.config.store import faults_of_tcp
 from shared.env_file import ENV_FILE, misspelt, variables
-from shared.proxies import faults_of_proxies
+from shared.log import configure_logs, log
+from shared.proxies import drop_unreadable, faults_of_proxies
 
 UNREAD = (
     f"{ENV_FILE} was not read: only development reads it, and the environment itself must say so:"
@@ -152,3 +154,16 @@ def key_faults(settings: Settings) -> list[str]:
 
     kinds = f"RSA with {MIN_RSA} bits or more, EC on P-256 or Ed25519"
     return [] if key_of_pem(settings.jwt_public_key) else [f"JWT_PUBLIC_KEY must be a public key in PEM: {kinds}"]
+
+
+@functools.cache
+def settings() -> Settings:
+    """Returns the deployment's settings. SettingsError stops the import of each function."""
+    loaded = load_settings()
+    configure_logs(loaded.log_level, is_final=not loaded.is_development)
+    if dropped := drop_unreadable(os.environ):
+        log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
+    for caution in cautions(loaded):
+        log.warning(caution.event, consequence=caution.consequence)
+    log.info(f"start storage_mode={loaded.storage_mode}", environment=loaded.environment, prefix=loaded.prefix)
+    return loaded

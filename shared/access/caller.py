@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from shared.access.errors import NotPermitted, ScopeMissing
 from shared.access.scope import Scope
 from shared.errors import BatchNotFound, JobNotFound
 from shared.frozen import dataclass
 
+if TYPE_CHECKING:
+    from shared.access.key_defaults import KeyDefaults
+
 
 class Role(Enum):
     """Who may call an operation."""
 
     APPLICATION = auto()  # an API key, as Bearer token or as the password of HTTP Basic; or a token of one user
-    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token; without that setting no call has this role
+    OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token, or a key of the store with the scope `operate`
     SCHEDULER = auto()  # QUEUE_PROCESSOR_TOKEN as Bearer token
     CRON = auto()  # CRON_SECRET as Bearer token: Vercel's cron
     QSTASH = auto()  # a signature over the address and the body
@@ -28,7 +32,7 @@ class Caller:
 
     ``name`` is that of the API key, which owns the jobs. ``user`` is the only user for whom a token is good; None for
     a whole key. A None in ``tier``, ``models`` or ``providers`` restricts nothing. ``only`` is the id of the single
-    job or batch that a token is good for.
+    job or batch that a token is good for. A key of the store has a ``key_id``, and ``defaults``.
     """
 
     role: Role
@@ -39,6 +43,15 @@ class Caller:
     models: frozenset[str] | None = None
     providers: frozenset[str] | None = None
     only: str = ""
+    key_id: str = ""
+    defaults: "KeyDefaults | None" = None
+
+    @property
+    def shown(self) -> str:
+        """What the audit calls this caller; no part of a secret."""
+        if self.key_id:
+            return f"key {self.key_id} of {self.name}"
+        return "operator" if self.role is Role.OPERATOR else self.name
 
     def require(self, scope: Scope, place: Mapping[str, str]) -> None:
         """Returns if the credential allows an operation that needs this scope, at this place; reads no store.

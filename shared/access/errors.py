@@ -3,9 +3,11 @@
     401  TokenRefused
 
 403  ScopeMissing, with WWW-Authenticate; NotPermitted
+404  KeyNotFound
+409  KeyEnded
 """
 
-from shared.errors import FixedProblem, Problem, Unauthenticated
+from shared.errors import FixedProblem, Problem, StateConflict, Unauthenticated
 
 
 class CrossSite(FixedProblem):
@@ -66,3 +68,20 @@ class KeysUnavailable(FixedProblem):
     retryable = True
     reason = "The keys that verify tokens of this issuer cannot be read."
     wait = 10
+
+
+class KeyNotFound(FixedProblem):
+    """The store has no API key with this id."""
+
+    code = "key_not_found"
+    http_status = 404
+    title = "No such API key"
+    reason = "There is no API key with this id. A key of API_KEYS has none."
+
+
+class KeyEnded(StateConflict):
+    """The API key is revoked, has expired, or was rotated before."""
+
+    code = "key_ended"
+    title = "The API key has ended"
+    reason = "The API key is revoked, has expired, or was replaced by another."

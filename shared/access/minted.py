@@ -45,6 +45,7 @@ class MintedTokens:
             "models": None if caller.models is None else [*sorted(caller.models)],
             "providers": None if caller.providers is None else [*sorted(caller.providers)],
             "only": caller.only or None,
+            "key_id": caller.key_id or None,
         }
         claims |= {name: value for name, value in restrictions.items() if value is not None}
         token = jwt.encode(claims, token_key(self._settings.signing_key), HMAC, headers={"typ": TYPE})
@@ -63,12 +64,19 @@ class MintedTokens:
 def _caller(claims: Mapping[str, Json]) -> Caller:
     """Returns the caller of these claims, which a signature of this deployment proves."""
     user, tier, only = claims["sub"], claims.get("tier"), claims.get("only", "")
+    key_id = claims.get("key_id", "")
     try:
         scopes = frozenset(map(Scope, str(claims["scope"]).split()))
         name = claims["key"]
     except (KeyError, ValueError):
         raise TokenRefused(UNREADABLE) from None
-    if not (is_user_id(user) and isinstance(name, str) and isinstance(only, str) and scopes <= OF_USERS):
+    if not (
+        is_user_id(user)
+        and isinstance(name, str)
+        and isinstance(only, str)
+        and isinstance(key_id, str)
+        and scopes <= OF_USERS
+    ):
         raise TokenRefused(UNREADABLE)
     return Caller(
         Role.APPLICATION,
@@ -79,6 +87,7 @@ def _caller(claims: Mapping[str, Json]) -> Caller:
         models=_names(claims.get("models")),
         providers=_names(claims.get("providers")),
         only=only,
+        key_id=key_id,
     )
 
 

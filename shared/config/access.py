@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Iterable
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from shared.config.credentials import MIN_SECRET, fault_of_key, placeholder_in_keys, text_of
 from shared.config.environment import EnvironmentSettings
@@ -25,6 +25,7 @@ class AccessSettings(EnvironmentSettings):
     queue_processor_token: SecretStr | None = None
     operator_token: SecretStr | None = None  # may pause, limit and redrive; without it these calls are refused
     cron_secret: SecretStr | None = None  # Vercel wants 16 characters or more
+    audit_entries: int = Field(0, ge=0, le=100_000)  # that the store keeps, about 200 bytes each; 0: the log only
 
     @property
     def signing_key(self) -> str:

@@ -17,11 +17,21 @@ DEFAULT_PORT = {"https": 443, "http": 80}
 
 
 def subscription(
-    settings: Settings, owner: str, url: str | None, events: Sequence[Event] | None, *, of_batch: bool = False
+    settings: Settings,
+    owner: str,
+    url: str | None,
+    events: Sequence[Event] | None,
+    *,
+    of_batch: bool = False,
+    of_key: HookOptions | None = None,
 ) -> dict[str, str]:
-    """Returns the fields of a job, or with ``of_batch`` of a batch, that hold its hook and the events it receives."""
-    taken = {} if url else {"hook_default": DEFAULT_HOOK if events is None else DEFAULT_URL}
-    return _hook(settings, owner, url, events, of_batch=of_batch) | taken
+    """Returns the fields of a job, or with ``of_batch`` of a batch, that hold its hook and the events it receives.
+
+    ``of_key`` is the default hook of a key of the store. A job keeps it as its own: an operator's redrive has no key.
+    """
+    taken = {} if url or of_key else {"hook_default": DEFAULT_HOOK if events is None else DEFAULT_URL}
+    default = of_key or settings.hooks.get(owner, HookOptions())  # mutant: hook of a key
+    return _hook(owner, default, url, events, of_batch=of_batch) | taken
 
 
 def default_place(settings: Settings, owner: str) -> dict[str, str]:
@@ -30,9 +40,8 @@ def default_place(settings: Settings, owner: str) -> dict[str, str]:
 
 
 def _hook(
-    settings: Settings, owner: str, url: str | None, events: Sequence[Event] | None, *, of_batch: bool
+    owner: str, default: HookOptions, url: str | None, events: Sequence[Event] | None, *, of_batch: bool
 ) -> dict[str, str]:
-    default = settings.hooks.get(owner, HookOptions())
     address = url or default.url
     if address and is_mailto(address):
         # What an application alone can use is no news for a user.

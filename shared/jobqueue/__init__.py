@@ -3,6 +3,8 @@
 Owns every key of the queue. It never talks to a provider: what an end leaves to do, it returns as follow-ups.
 """
 
+from shared.jobqueue.api_keys import ApiKeys, StoredKey
+from shared.jobqueue.audit import Audit, AuditEntry
 from shared.jobqueue.batching import BatchQueue
 from shared.jobqueue.controls import Controls
 from shared.jobqueue.follow_ups import Collector, FollowUp, FollowUps
@@ -17,6 +19,9 @@ from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, K
 
 __all__ = [
     "Admitted",
+    "ApiKeys",
+    "Audit",
+    "AuditEntry",
     "BatchQueue",
     "Canceled",
     "Claim",
@@ -46,5 +51,6 @@ __all__ = [
     "Recorded",
     "Records",
     "Stats",
+    "StoredKey",
     "Tried",
 ]  # fmt: skip

@@ -107,6 +107,7 @@ FORMS: Forms = {
     "outbox_undelivered": (Undelivered,),
     "outbox_restore": (Done,),
     "outbox_release": (Released,),
+    "key_put": (Done,),
 }
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {

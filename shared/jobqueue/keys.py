@@ -18,6 +18,8 @@ UNDELIVERED = "y"
 LOST = "sl"
 QUEUE_NAMES = "qn"
 BLOCKED = "vb"
+API_KEYS = "ak"
+AUDIT = "au"
 # Of each there are many.
 JOBS = "j:"
 USERS = "u:"
@@ -61,7 +63,7 @@ class Keys:
         return {
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
             "undelivered": self.undelivered, "lost": self.lost, "root": self.root, "jobs": self.jobs,
-            "predictions": self.predictions, "blocked": self.blocked,
+            "predictions": self.predictions, "blocked": self.blocked, "api_keys": self.api_keys,
         }  # fmt: skip
 
     def checked(self, name: str, key: object) -> str:
@@ -116,6 +118,16 @@ class Keys:
     def blocked(self) -> str:
         """ZSET: e-mail addresses and domains that get no verification code, each with the score 0."""
         return self.root + BLOCKED
+
+    @property
+    def api_keys(self) -> str:
+        """HASH: the API keys that the operator has made, without their secrets; see api_keys.py."""
+        return self.root + API_KEYS
+
+    @property
+    def audit(self) -> str:
+        """STREAM: who did what as an operator, or erased a user; see audit.py."""
+        return self.root + AUDIT
 
     @property
     def jobs(self) -> str:

@@ -42,7 +42,7 @@ VERBS = (
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "browse", "user_limits", "redrive", "delete", "trim", "erase", "forget_gone",
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",
-    "outbox_restore", "outbox_release",
+    "outbox_restore", "outbox_release", "key_put",
 )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Batches: up to 200 jobs of one user with one progress ("5/10"); they count as one live task."""
 
-import hashlib
 import json
 import secrets
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from shared.jobs.request import (
     Id,
     MetadataText,
     Model,
+    SentRequest,
     SubmitRequest,
     new_incarnation,
     queue_for,
@@ -57,10 +57,8 @@ class BatchJob(BaseModel):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(SentRequest):
     """The body of ``POST /api/batches``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     user_id: Id
     jobs: Annotated[list[BatchJob], Field(min_length=1, max_length=MAX_JOBS)]
@@ -74,11 +72,6 @@ class BatchRequest(BaseModel):
     hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
-    def fingerprint(self) -> str:
-        """Returns a digest that is the same for every spelling of the same request."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
-
     def models(self) -> set[str]:
         """Returns all models that its jobs name."""
         return {model for model in (self.model, *(job.model for job in self.jobs)) if model is not None}
@@ -88,7 +81,7 @@ class BatchRequest(BaseModel):
         model = job.model or self.model
         if model is None:
             raise InvalidRequest("Each job needs a model, its own or the batch's.", field="model")
-        return SubmitRequest(
+        single = SubmitRequest(
             model=model,
             input=job.input,
             user_id=self.user_id,
@@ -101,6 +94,8 @@ class BatchRequest(BaseModel):
             hook_url=self.hook_url,
             hook_events=self.hook_events or [],
         )
+        single._key_hook = self._key_hook
+        return single
 
     def fields(self, settings: Settings, owner: str, cost: str, now: int) -> dict[str, str]:
         """Returns the batch's first fields in the store."""
@@ -113,7 +108,7 @@ class BatchRequest(BaseModel):
             "queue": self.queue,
             "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
             "cost": cost,
-            **subscription(settings, owner, self.hook_url, self.hook_events, of_batch=True),
+            **subscription(settings, owner, self.hook_url, self.hook_events, of_batch=True, of_key=self._key_hook),
         }
 
 

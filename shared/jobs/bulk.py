@@ -5,7 +5,7 @@ that are left: what has ended is not cancelled again, and what is deleted is not
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
@@ -24,8 +24,8 @@ from shared.jobs.cancellation import Cancellation
 from shared.jobs.cursors import Cursors
 from shared.jobs.erasure import Erasure
 from shared.jobs.listing import MAX_AT_ONCE, AnyJobs, Cursor, Limit
+from shared.jobs.owners import Owners
 from shared.jobs.redrive import JobId
-from shared.jobs.request import require_key
 from shared.log import log
 from shared.together import together
 
@@ -59,6 +59,11 @@ class _Order(BaseModel):
     dry_run: bool = False
     limit: Limit = MAX_AT_ONCE
     cursor: Cursor | None = None
+
+    def named(self, counts: Mapping[str, int]) -> list[str]:
+        """Returns what became of how many jobs, and which were meant, for the audit."""
+        wanted = "all" if self.filter is None else self.filter.model_dump_json(exclude_defaults=True)
+        return [*(f"{count} {word}" for word, count in counts.items()), *(self.ids or [wanted])]
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -109,6 +114,7 @@ class Bulk:
         dispatcher: Dispatcher,
         cache: Cache,
         cursors: Cursors,
+        owners: Owners,
         settings: Settings,
     ) -> None:
         self._overview = overview
@@ -118,6 +124,7 @@ class Bulk:
         self._dispatcher = dispatcher
         self._cache = cache
         self._cursors = cursors
+        self._owners = owners
         self._settings = settings
 
     async def cancel(self, order: CancelOrder, budget: Budget) -> BulkReport:
@@ -152,7 +159,7 @@ class Bulk:
         self, verb: str, order: CancelOrder | PurgeOrder, wanted: CancelFilter | PurgeFilter, change: Change,
         budget: Budget,
     ) -> BulkReport:  # fmt: skip
-        require_key(self._settings, wanted.key, field="filter")
+        await self._owners.require(wanted.key, field="filter")
         walk, done = (verb, wanted.walk()), _Done()
         start = self._cursors.read(order.cursor, *walk) or PageStart(0, "")
         following: PageStart | None = start

@@ -24,6 +24,7 @@ from shared.documents.operating import (
 from shared.errors import InvalidRequest
 from shared.jobqueue import Controls, Overview, ProviderPause
 from shared.jobqueue.keys import run_of
+from shared.jobs.owners import Owners
 from shared.jobs.request import Id, Model, unknown
 from shared.log import log
 
@@ -64,6 +65,15 @@ class LimitsChange(BaseModel):
         default_factory=list
     )  # paused providers, open circuits
 
+    def named(self) -> list[str]:
+        """Returns each limit that the change names, with its new value, for the audit."""
+        named = (("queue", self.queues), ("provider", self.providers))
+        limits = [f"{kind} {name} {value}" for kind, values in named for name, value in values.items()]
+        limits += [f"user {user.key}:{user.user_id} {user.concurrency}" for user in self.users]
+        limits += [f"resume {name}" for name in self.resume]
+        limits += [f"probe {circuit.provider}:{circuit.model}" for circuit in self.probe]
+        return [f"system {self.system}", *limits] if "system" in self.model_fields_set else limits
+
 
 class UserLimitsQuery(BaseModel):
     """The query of ``GET /api/operate/user-limits``: where an earlier call stopped."""
@@ -76,16 +86,19 @@ class UserLimitsQuery(BaseModel):
 class Limits:
     """Reads and changes live limits."""
 
-    def __init__(self, controls: Controls, overview: Overview, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, controls: Controls, overview: Overview, owners: Owners, settings: Settings, clock: Clock
+    ) -> None:
         self._controls = controls
         self._overview = overview
+        self._owners = owners
         self._settings = settings
         self._clock = clock
 
     async def change(self, change: LimitsChange) -> LimitsDocument:
         """Applies the change and returns all limits. InvalidRequest names the field of what is unknown."""
         numbers = {queue.name: queue.number for queue in self._settings.queue_list}
-        self._require_known(change, numbers)
+        await self._require_known(change, numbers)
         gates = {"=s": change.system} if "system" in change.model_fields_set else {}
         gates |= {f"=q{numbers[name]}": value for name, value in change.queues.items()}
         gates |= {f"=p{NUMBERS[name]}": value for name, value in change.providers.items()}
@@ -128,18 +141,19 @@ class Limits:
         configured = self._settings.max_user_tasks
         return {"users": users, "configured": configured, "next_cursor": None if cursor == "0" else cursor}
 
-    def _require_known(self, change: LimitsChange, queues: Iterable[str]) -> None:
+    async def _require_known(self, change: LimitsChange, queues: Iterable[str]) -> None:
         """Raises InvalidRequest for the first unknown name. Null also lifts the limit of a user whose key is gone."""
-        providers, limited = self._settings.provider_names, [u.key for u in change.users if u.concurrency is not None]
+        providers = self._settings.provider_names
         for field, kind, names, known in (
             ("queues", "queue", change.queues, tuple(queues)),
             ("providers", "provider", change.providers, providers),
             ("resume", "provider", change.resume, providers),
             ("probe", "provider", [probed.provider for probed in change.probe], providers),
-            ("users", "API key", limited, tuple(self._settings.callers)),
         ):
             if not set(names) <= set(known):
                 raise unknown(kind, known, field=field)
+        limited = [user.key for user in change.users if user.concurrency is not None]
+        await self._owners.require(*limited, field="users")
 
     def shown(self, gates: dict[str, int], pauses: Sequence[ProviderPause]) -> LimitsDocument:
         """Returns each limit in force and the configured one, the paused providers, and the open circuits."""

@@ -11,7 +11,6 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.access.errors import NotPermitted
-from shared.config.settings import Settings
 from shared.documents.delivery import UndeliveredPage
 from shared.documents.job import JobsPage, LettersPage, OwnedJobsPage, dead_letter, job_summary, owned_job
 from shared.hooks.delivery_log import DeliveryLog
@@ -20,7 +19,8 @@ from shared.jobqueue.history import MAX_MOMENT, Letters
 from shared.jobqueue.overview import Wanted
 from shared.jobqueue.state import Status
 from shared.jobs.cursors import Cursors
-from shared.jobs.request import Id, require_key
+from shared.jobs.owners import Owners
+from shared.jobs.request import Id
 
 MAX_AT_ONCE = 100
 MAX_CURSOR = 2000
@@ -28,7 +28,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def _moment(value: object) -> int:
+def moment_of(value: object) -> int:
     """Returns the ms since the epoch of an RFC 3339 time, limited to what a score can hold."""
     try:
         if not isinstance(value, str) or not TIME.fullmatch(value.upper()):
@@ -48,8 +48,9 @@ def _count(value: object) -> int:
 
 Name = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-Moment = Annotated[int, BeforeValidator(_moment)]
+Moment = Annotated[int, BeforeValidator(moment_of)]
 Limit = Annotated[int, Field(ge=1, le=MAX_AT_ONCE)]
+QueryLimit = Annotated[Limit, BeforeValidator(_count)]
 Cursor = Annotated[str, Field(min_length=1, max_length=MAX_CURSOR)]
 
 
@@ -73,7 +74,7 @@ class JobsQuery(Filter):
     batch_id: Name = ""
     created_after: Moment = 0
     created_before: Moment = MAX_MOMENT + 1
-    limit: Annotated[Limit, BeforeValidator(_count)] = 20
+    limit: QueryLimit = 20
     cursor: Cursor | None = None
 
 
@@ -92,7 +93,7 @@ class LetterFilter(Filter):
 class LettersQuery(LetterFilter):
     """The query of ``GET /api/operate/dead-letters``."""
 
-    limit: Annotated[Limit, BeforeValidator(_count)] = 20
+    limit: QueryLimit = 20
     cursor: Cursor | None = None
 
 
@@ -142,11 +143,11 @@ class Listing:
     """Answers lists; see History for what a page costs."""
 
     def __init__(
-        self, history: History, overview: Overview, deliveries: DeliveryLog, cursors: Cursors, settings: Settings
+        self, history: History, overview: Overview, deliveries: DeliveryLog, cursors: Cursors, owners: Owners
     ) -> None:
         self._history = history
         self._overview = overview
-        self._settings = settings
+        self._owners = owners
         self._deliveries = deliveries
         self._cursors = cursors
 
@@ -177,7 +178,7 @@ class Listing:
 
     async def of_all_keys(self, query: AnyJobsQuery) -> OwnedJobsPage:
         """Returns a page of all applications' jobs. InvalidRequest for an API key that the deployment does not have."""
-        require_key(self._settings, query.key)
+        await self._owners.require(query.key, field="key")
         walk = ("all jobs", query.walk())
         start = self._cursors.read(query.cursor, *walk)
         page = await self._overview.jobs(query.for_status(query.status), start, query.limit)
@@ -188,7 +189,7 @@ class Listing:
 
     async def letters(self, query: LettersQuery) -> LettersPage:
         """Returns a page of all applications' dead letters, the latest first."""
-        require_key(self._settings, query.key)
+        await self._owners.require(query.key, field="key")
         start = self._cursors.read(query.cursor, *letters_walk(query))
         page = await letters_page(self._history, query, start, query.limit)
         letters = [dead_letter(job) for job in page.jobs]

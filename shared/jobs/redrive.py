@@ -32,7 +32,8 @@ from shared.jobs.admission import Admission
 from shared.jobs.batches import Batches
 from shared.jobs.cursors import Cursors
 from shared.jobs.listing import MAX_AT_ONCE, Cursor, LetterFilter, Limit, letters_page, letters_walk
-from shared.jobs.request import SubmitRequest, require_key
+from shared.jobs.owners import Owners
+from shared.jobs.request import SubmitRequest
 from shared.json_value import read_object
 from shared.log import log
 from shared.signing.derived import redriven_id
@@ -83,6 +84,7 @@ class Redrive:
         batches: Batches,
         dispatcher: Dispatcher,
         cursors: Cursors,
+        owners: Owners,
         settings: Settings,
     ) -> None:
         self._history = history
@@ -90,6 +92,7 @@ class Redrive:
         self._batches = batches
         self._dispatcher = dispatcher
         self._cursors = cursors
+        self._owners = owners
         self._settings = settings
 
     async def retry(self, caller: str, job_id: str, budget: Budget) -> RedriveReceipt:
@@ -112,7 +115,7 @@ class Redrive:
         commands. It stops early, with a cursor, if the queue is full or the function's time is over. May be repeated.
         """
         if order.filter is not None:
-            require_key(self._settings, order.filter.key, field="filter")
+            await self._owners.require(order.filter.key, field="filter")
         start = self._cursors.read(order.cursor, *order.walk) or order.beginning
         found, following = await self._found(order, start)
         report: RedriveReport = {

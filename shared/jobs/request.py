@@ -5,13 +5,14 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from unicodedata import category
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
+from shared.access.key_defaults import KeyDefaults
 from shared.access.user import Id as Id
-from shared.config.hooks import Event
+from shared.config.hooks import Event, HookOptions
 from shared.config.order import Tier
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.queues import Queue
@@ -59,12 +60,6 @@ def unknown(kind: str, known: Iterable[str], *, field: str) -> InvalidRequest:
     return InvalidRequest(f"There is no such {kind}. There are: {', '.join(known)}.", field=field)
 
 
-def require_key(settings: Settings, name: str, *, field: str = "key") -> None:
-    """Raises InvalidRequest for a name that no API key has; '' stands for all keys."""
-    if name and name not in settings.callers:
-        raise unknown("API key", settings.callers, field=field)
-
-
 def queue_for(settings: Settings, queue: str, provider: str | None) -> Queue:
     """Returns the queue; InvalidRequest if this deployment does not have the queue or the provider."""
     found = next((q for q in settings.queue_list if q.name == queue), None)
@@ -87,10 +82,33 @@ class JobChange(BaseModel):
     priority: Annotated[int, Field(ge=1, le=5)]
 
 
-class SubmitRequest(BaseModel):
-    """The body of ``POST /api/submit``."""
+class SentRequest(BaseModel):
+    """What the bodies of a submitted job and of a batch have in common."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    _sent_as: str = PrivateAttr("")  # its fingerprint as it was sent; '' while nothing was added
+    _key_hook: HookOptions | None = PrivateAttr(None)  # the default hook of its API key, if the store has that
+
+    def fingerprint(self) -> str:
+        """Returns a digest that is the same for every spelling of the same request, whatever its key adds."""
+        asked = self.model_dump(exclude={"token"})  # a token of the answer is no part of the job
+        canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return self._sent_as or hashlib.sha256(canonical.encode()).hexdigest()[:32]  # mutant: sent as
+
+    def completed(self, defaults: KeyDefaults | None) -> Self:
+        """Returns the request with what the defaults of its API key add; the same request without any."""
+        if defaults is None:
+            return self
+        absent = {name: getattr(defaults, name) for name in ("tier", "queue") if name not in self.model_fields_set}
+        added = {name: value for name, value in absent.items() if value is not None}
+        completed = self.model_copy(update=added)
+        completed._sent_as, completed._key_hook = self.fingerprint(), defaults.hook
+        return completed
+
+
+class SubmitRequest(SentRequest):
+    """The body of ``POST /api/submit``."""
 
     model: Model
     input: dict[str, Any]
@@ -103,13 +121,7 @@ class SubmitRequest(BaseModel):
     # None: the API key's own events if there is no hook_url, else all except job.processing
     hook_events: Annotated[list[Event], Field(max_length=8)] | None = None
     metadata: Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
-    token: bool = False  # of the answer; no part of the job
-
-    def fingerprint(self) -> str:
-        """Returns a digest that is the same for every spelling of the same request."""
-        asked = self.model_dump(exclude={"token"})
-        canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+    token: bool = False  # of the answer
 
     def score_and_cost(self, settings: Settings, now: int) -> tuple[int, str]:
         """Returns the job's score, and its cost for the user under the fair policy; see jobqueue/priority.py."""
@@ -147,5 +159,5 @@ class SubmitRequest(BaseModel):
             "priority": str(self.priority or settings.default_priority),
             "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
             "created_at": str(now),
-            **subscription(settings, owner, self.hook_url, self.hook_events),
+            **subscription(settings, owner, self.hook_url, self.hook_events, of_key=self._key_hook),
         }

@@ -63,6 +63,7 @@ class Issuing:
             frozenset(wanted.models) if wanted.models else caller.models,
             frozenset(wanted.providers) if wanted.providers else caller.providers,
             wanted.job_id or wanted.batch_id or "",
+            caller.key_id,
         )
         token, expires_at = self._signed(user, wanted.minutes * 60)
         log.info("token_issued", owner=caller.name, user=user.user, scopes=sorted(scopes), only=user.only)
@@ -72,7 +73,9 @@ class Issuing:
         """Returns the receipt with a token that reads this job: until an hour after its end at the latest, or a day."""
         queue = queue_for(self._settings, wanted.queue, wanted.provider)
         seconds = round(queue.ttl + queue.deadline * queue.max_attempts) + 3600
-        reader = Caller(Role.APPLICATION, caller.name, wanted.user_id, frozenset({Scope.READ}), only=job["id"])
+        reader = Caller(
+            Role.APPLICATION, caller.name, wanted.user_id, frozenset({Scope.READ}), only=job["id"], key_id=caller.key_id
+        )
         token, expires_at = self._signed(reader, min(seconds, MAX_MINUTES * 60))
         return {**job, "token": {"token": token, "expires_at": expires_at}}
 

@@ -6,18 +6,20 @@ Each operation names the roles that may call it, and the scope that an applicati
 import base64
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from pydantic import SecretStr
 from starlette.requests import Request
 
 from shared.access.caller import Caller, Role
 from shared.access.credentials import WRONG_KEY
-from shared.access.errors import CrossSite
-from shared.access.scope import ALL
+from shared.access.errors import CrossSite, ScopeMissing
+from shared.access.scope import ALL, Scope
 from shared.config.settings import Settings
 from shared.errors import Unauthenticated
 from shared.requests.reading import read_body
 from shared.signing import qstash
+from shared.signing.api_keys import looks_like_key
 
 QSTASH_PATH = "/api/process-queue"
 MAX_SIGNED_BODY = 64 * 1024  # bytes, of a call that QStash signed
@@ -36,6 +38,10 @@ async def authenticate(request: Request, roles: Sequence[Role], settings: Settin
             return await _application(request, settings, issued)
         if _bears(request, _token_of(role, settings)):
             return Caller(role)
+        if role is Role.OPERATOR and looks_like_key(key := _bearer(request)):
+            is_open = Role.APPLICATION in roles
+            caller = await (_application(request, settings, issued) if is_open else issued(key))
+            return _operator(caller, is_open=is_open)
     signature = request.headers.get(qstash.HEADER, "")
     if Role.QSTASH in roles and signature and settings.qstash_keys:
         url = f"{(settings.public_base_url or '').rstrip('/')}{QSTASH_PATH}"
@@ -47,6 +53,15 @@ async def authenticate(request: Request, roles: Sequence[Role], settings: Settin
         raise Unauthenticated("Send the queue processor's token as Bearer token.")
     others = " or the queue processor's" if Role.SCHEDULER in roles else ""
     raise Unauthenticated(f"Send the operator's{others} token as Bearer token.")
+
+
+def _operator(caller: Caller, *, is_open: bool) -> Caller:
+    """Returns an application with the scope `operate` as the operator; ``is_open``: one without it may call too."""
+    if Scope.OPERATE in caller.scopes:
+        return replace(caller, role=Role.OPERATOR)
+    if not is_open:  # mutant: operate
+        raise ScopeMissing(Scope.OPERATE)
+    return caller
 
 
 def _token_of(role: Role, settings: Settings) -> SecretStr | None:
@@ -106,10 +121,15 @@ def _decoded(credentials: str) -> str:
 
 def _bears(request: Request, token: SecretStr | None) -> bool:
     """Whether the request carries this token as Bearer token; never true without a token to compare with."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if token is None or not token.get_secret_value() or scheme.lower() != "bearer":
+    if token is None or not token.get_secret_value():
         return False
-    return _same(credentials.strip(), token.get_secret_value())
+    return _same(_bearer(request), token.get_secret_value())
+
+
+def _bearer(request: Request) -> str:
+    """Returns the Bearer credential that the request carries; '' without one."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
 
 
 def _same(given: str, expected: str) -> bool:

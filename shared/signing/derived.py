@@ -86,6 +86,11 @@ def proof_key(signing_secret: str, owner: str) -> str:
     return _digest(signing_secret, "proof", owner)
 
 
+def user_tag(signing_secret: str, owner: str, user: str) -> str:
+    """Returns what stands for a user in the audit: the same each time, and no way back to the user's id."""
+    return "user_" + _derived(signing_secret, "user", owner, user)[:16]
+
+
 def number_for(signing_secret: str, *parts: str) -> int:
     """Returns a number of 128 bits for these parts."""
     return int(_derived(signing_secret, *parts), 16)

@@ -39,6 +39,7 @@ def test_every_key_is_in_the_table() -> None:
     keys = Keys("p")
     names = {
         keys.index, keys.stats, keys.dead, keys.outbox, keys.undelivered, keys.lost, keys.queue_names,
+        keys.api_keys, keys.audit,
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
         keys.held("<owner>"), keys.active("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),
@@ -46,7 +47,7 @@ def test_every_key_is_in_the_table() -> None:
             keys.rates("<rate>") + ":<name>",
         keys.root + PAUSES + "<provider>", keys.root + PAUSES + "halts",
     }  # fmt: skip
-    table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING) \|", section("The store"), re.M))
+    table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING|STREAM) \|", section("The store"), re.M))
     # Only a script knows the key of a model's runs.
     assert {key.removeprefix("p:") for key in names} == table - {"m:<provider>:<model>"}
 

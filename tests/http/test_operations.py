@@ -88,6 +88,7 @@ async def test_every_operation_answers_what_it_announces() -> None:
         await verify_an_address(client, post)
         await operate(world, client)
         assert (await client.post("/api/tokens", json={"user_id": "ada"})).status_code == 201
+        await change_keys(client)
         assert (await client.delete("/api/users?user_id=ada")).json()["live"] == 0
     assert {(operation.method, operation.path) for operation in OPERATIONS} - contract.answered == set()
 
@@ -172,6 +173,17 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     report = (await client.post("/api/operate/dead-letters/redrive", json=order, headers=OPERATOR)).json()
     assert (len(report["redriven"]), len(report["skipped"])) == (1, 1)
     assert (await client.delete(f"/api/operate/dead-letters/{dead}", headers=OPERATOR)).status_code == 204
+
+
+async def change_keys(client: httpx.AsyncClient) -> None:
+    """Makes an API key, looks at it, and ends it."""
+    keys = "/api/operate/keys"
+    made = (await client.post(keys, json={"owner": "shop"}, headers=OPERATOR)).json()
+    for path in (keys, f"{keys}/{made['id']}", "/api/operate/audit"):
+        assert (await client.get(path, headers=OPERATOR)).status_code == 200, path
+    assert (await client.patch(f"{keys}/{made['id']}", json={"label": "x"}, headers=OPERATOR)).status_code == 200
+    assert (await client.post(f"{keys}/{made['id']}/rotate", headers=OPERATOR)).status_code == 201
+    assert (await client.post(f"{keys}/{made['id']}/revoke", headers=OPERATOR)).json()["state"] == "revoked"
 
 
 NUMBERED = [(operation, name) for operation in OPERATIONS for name in operation.numbers]

@@ -25,7 +25,13 @@ async def caller(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-VALUES = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "key:path": "x"}  # of nothing that exists
+VALUES = {
+    "job_id": "job_1",
+    "key_id": "0",
+    "batch_id": "bat_1",
+    "provider": "replicate",
+    "key:path": "x",
+}  # of nothing that exists
 OF_ROLES = {Role.APPLICATION: "an application", Role.OPERATOR: "the operator", Role.SCHEDULER: "the scheduler"}
 ANY_SCOPE = [(operation, scope) for operation in OPERATIONS for scope in Scope if operation.scope]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.mutants import (
     access,
+    api_keys,
     edge,
     erasure,
     health,
@@ -33,8 +34,8 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, overview, pushback, rates,
-    scripts, stopped, transport, verification,
+    access, api_keys, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, overview, pushback,
+    rates, scripts, stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

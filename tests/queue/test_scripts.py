@@ -19,6 +19,7 @@ from shared.jobqueue.lua import statements, with_names_replaced, without_comment
 from shared.jobqueue.replies import Reply
 from shared.jobqueue.script import FOLDER, LIBRARIES, VERBS, Script, script
 from shared.jobqueue.scripted import Scripted
+from shared.jobs.issued_keys import NewKey
 from shared.verification import codes
 from tests.lua.bytecode import globals_of
 from tests.world import World
@@ -197,6 +198,7 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await controls.set_gates({"=s": 1})
     await controls.limit_user("app", "ada", 1)
     await controls.reprioritize(job, "app", 5)
+    await world.runtime.keys.issued.create(NewKey(owner="app"))
     await world.runtime.records.explain(job)
     await world.runtime.records.stats()
     await world.runtime.records.health()

@@ -1,0 +1,87 @@
+"""Who did what: a line in the log for each act, and an entry in the store's stream where AUDIT_ENTRIES is set."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.clock import iso
+from shared.config.settings import Settings
+from shared.documents.keys import AuditEntryDocument, AuditPage
+from shared.errors import Problem, StoreError
+from shared.jobqueue import Audit, AuditEntry
+from shared.jobs.listing import QueryLimit
+from shared.log import log
+
+MAX_ABOUT = 20  # ids of one entry
+DONE = "done"
+
+
+class AuditQuery(BaseModel):
+    """The query of ``GET /api/operate/audit``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    limit: QueryLimit = 20
+    cursor: Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,15}$")] | None = None
+
+
+class Act:
+    """One act of a caller: what it is about, and what became of it."""
+
+    def __init__(self, what: str, about: Sequence[str]) -> None:
+        self.what = what
+        self.about = [*about]
+        self.outcome = DONE
+
+
+class AuditTrail:
+    """Writes and shows entries."""
+
+    def __init__(self, audit: Audit, settings: Settings) -> None:
+        self._audit = audit
+        self._most = settings.audit_entries
+
+    @asynccontextmanager
+    async def noting(self, by: str, what: str, *about: str) -> AsyncIterator[Act]:
+        """Notes the act when the block ends. If the block raises a problem, its code is the outcome."""
+        act = Act(what, about)
+        try:
+            yield act
+        except Problem as problem:
+            act.outcome = problem.code
+            await self._note(by, act)
+            raise
+        await self._note(by, act)
+
+    async def _note(self, by: str, act: Act) -> None:
+        """Writes the log's line, and then the entry: a store that refuses the entry loses no answer."""
+        about = act.about[:MAX_ABOUT]
+        log.warning("audit", by=by, what=act.what, about=about, outcome=act.outcome)
+        if not self._most:
+            return
+        fields = {"id": secrets.token_hex(8), "by": by, "what": act.what, "about": "\n".join(about)}
+        try:
+            await self._audit.append(fields | {"outcome": act.outcome}, self._most)
+        except StoreError as error:
+            log.error("audit_not_stored", what=act.what, code=error.code)
+
+    async def page(self, query: AuditQuery) -> AuditPage:
+        """Returns a page of entries, the newest first."""
+        found = await self._audit.page(query.cursor, query.limit)
+        following = found[-1].place if len(found) == query.limit else None
+        return {"entries": [_document(entry) for entry in found], "kept": self._most, "next_cursor": following}
+
+
+def _document(entry: AuditEntry) -> AuditEntryDocument:
+    fields = entry.fields
+    return {
+        "id": fields.get("id", ""),
+        "at": iso(int(entry.place.partition("-")[0])),
+        "by": fields.get("by", ""),
+        "what": fields.get("what", ""),
+        "about": [one for one in fields.get("about", "").split("\n") if one],
+        "outcome": fields.get("outcome", ""),
+    }

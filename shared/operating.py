@@ -1,0 +1,84 @@
+"""The part of the runtime that only operators' calls need: each service is made, its module loaded, at first use."""
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.cache import Cache
+    from shared.clock import Clock
+    from shared.config.settings import Settings
+    from shared.dispatch.dispatcher import Dispatcher
+    from shared.dispatch.reconciler import Reconciler
+    from shared.jobqueue import Controls, History, JobQueue, Overview, Records
+    from shared.jobs.bulk import Bulk
+    from shared.jobs.cancellation import Cancellation
+    from shared.jobs.clearing import Clearing
+    from shared.jobs.cursors import Cursors
+    from shared.jobs.erasure import Erasure
+    from shared.jobs.inspection import Inspection
+    from shared.jobs.key_services import KeyServices
+    from shared.jobs.limits import Limits
+    from shared.jobs.settlement import Settlements
+    from shared.store import Store
+
+
+class OperatorServices:
+    """Base of the runtime, which has the attributes that are declared here."""
+
+    store: "Store"
+    settings: "Settings"
+    clock: "Clock"
+    cache: "Cache"
+    _cursors: "Cursors"
+    queue: "JobQueue"
+    records: "Records"
+    controls: "Controls"
+    history: "History"
+    overview: "Overview"
+    reconciler: "Reconciler"
+    dispatcher: "Dispatcher"
+
+    if TYPE_CHECKING:
+
+        @functools.cached_property
+        def keys(self) -> KeyServices: ...
+
+        @functools.cached_property
+        def cancellation(self) -> Cancellation: ...
+
+        @functools.cached_property
+        def erasure(self) -> Erasure: ...
+
+    @functools.cached_property
+    def limits(self) -> "Limits":
+        from shared.jobs.limits import Limits
+
+        return Limits(self.controls, self.overview, self.keys.owners, self.settings, self.clock)
+
+    @functools.cached_property
+    def clearing(self) -> "Clearing":
+        from shared.jobqueue import Leftovers
+        from shared.jobs.clearing import Clearing
+
+        return Clearing(Leftovers(self.store, self.settings, self.clock), self.clock)
+
+    @functools.cached_property
+    def settlements(self) -> "Settlements":
+        from shared.jobs.settlement import Settlements
+
+        return Settlements(self.queue, self.records, self.reconciler, self.dispatcher)
+
+    @functools.cached_property
+    def bulk(self) -> "Bulk":
+        from shared.jobs.bulk import Bulk
+
+        return Bulk(
+            self.overview, self.history, self.cancellation, self.erasure, self.dispatcher, self.cache,
+            self._cursors, self.keys.owners, self.settings,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def inspection(self) -> "Inspection":
+        from shared.jobs.inspection import Inspection
+
+        return Inspection(self.records, self.history)
