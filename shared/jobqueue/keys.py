@@ -36,7 +36,7 @@ HELD = "k:"
 ACTIVE = "w:"
 CODES = "v:"
 CODE_CLIENTS = "c:"
-RATES = "l:"
+RATES = "rl:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
