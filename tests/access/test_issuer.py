@@ -44,6 +44,7 @@ UNPROVED = {
     "tier of no text": issued(tier=["pro"]),
     "critical header": signed(CLAIMS, {"crit": ["exp"]}),
     "empty critical header": signed(CLAIMS, {"crit": []}),
+    "critical header that the library knows": signed(CLAIMS, {"crit": ["b64"], "b64": True}),
     "unencoded payload": signed(CLAIMS, {"b64": False}),
     "type of an id token for others": signed(CLAIMS, {"typ": "logout+jwt"}),
     "type of ours": signed(CLAIMS, {"typ": "sluice+jwt"}),

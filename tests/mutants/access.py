@@ -54,7 +54,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a critical header is passed over", "shared/access/forms.py", "critical headers", "if False:",
-        f"{ISSUED}a_jwt_that_proves_no_user_is_refused[empty critical header]",
+        f"{ISSUED}a_jwt_that_proves_no_user_is_refused[critical header that the library knows]",
     ),
     python(
         "an end of any type is one", "shared/access/forms.py", "no end", "if False:",
