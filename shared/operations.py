@@ -270,7 +270,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/api/verification/send", {202: SentCode},
         (
             *GIVEN, of_codes.AddressBlocked, of_codes.VerificationLimited, of_mail.NoMail, of_mail.MailRefused,
-            of_mail.MailUnavailable, of_mail.MailUncertain,
+            of_mail.MailDeferred, of_mail.MailUnavailable, of_mail.MailUncertain,
         ),
         scope=Scope.MANAGE, body=CodeRequest,
     ),

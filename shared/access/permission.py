@@ -1,14 +1,14 @@
 """What a credential allows of a body: a token says who the user is, and the body may not say otherwise."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from shared.access.caller import Caller
 from shared.access.errors import NotPermitted
 from shared.config.order import TIERS
 from shared.json_value import Json
 
-# What decides where events go, and which user is first: an application's choice and never a user's.
-OF_THE_APPLICATION = ("hook_url", "hook_events", "priority")
+# Where events go, which user is first, and how long a page may read: an application's choice and never a user's.
+OF_THE_APPLICATION = ("hook_url", "hook_events", "priority", "token")
 
 
 def as_user(caller: Caller, given: Json, fields: Collection[str]) -> Json:
@@ -24,10 +24,18 @@ def as_user(caller: Caller, given: Json, fields: Collection[str]) -> Json:
     for name, value in said.items():
         if given.get(name, value) != value:  # mutant: what a body says
             raise NotPermitted("The token says otherwise.", field=name)
-    for name in OF_THE_APPLICATION:
-        if name in fields and given.get(name) is not None:  # mutant: of the application
-            raise NotPermitted("Only the application may set this.", field=name)
+    _require_none_of_the_application(given)
+    jobs = given.get("jobs")
+    for number, job in enumerate(jobs if isinstance(jobs, list) else ()):
+        if isinstance(job, dict):
+            _require_none_of_the_application(job, f"jobs.{number}.")  # mutant: of the application in a batch
     return {**given, **said}
+
+
+def _require_none_of_the_application(given: Mapping[str, Json], place: str = "") -> None:
+    for name in OF_THE_APPLICATION:
+        if given.get(name) not in (None, False):  # mutant: of the application
+            raise NotPermitted("Only the application may set this.", field=f"{place}{name}")
 
 
 def require_allowed(caller: Caller, models: Iterable[str], provider: str) -> None:

@@ -13,6 +13,7 @@ from shared.config.credentials import text_of
 from shared.config.order import TIERS
 from shared.config.settings import Settings
 
+UNKNOWN = "This deployment accepts no such token."
 TOLERANCE = 30  # s by which the issuer's clock may differ
 TYPES = ("", "jwt", "at+jwt", "application/at+jwt")  # of an issuer's token for an API (RFC 9068, section 4)
 
@@ -43,9 +44,12 @@ class Tokens:
 
     async def _of_issuer(self, token: str, header: Header) -> Caller:
         s = self._settings
+        # Before its key is asked for: what can never be accepted must not use up the question of a minute.
+        if header.type.lower() not in TYPES:  # mutant: type of a token
+            raise TokenRefused(UNKNOWN)
         key = self._key or (await self._key_set.key(header.key_id) if self._key_set else None)
-        if key is None or header.type.lower() not in TYPES:  # mutant: type of a token
-            raise TokenRefused("This deployment accepts no such token.")
+        if key is None:
+            raise TokenRefused(UNKNOWN)
         claims = verified(token, header, key, issuer=s.jwt_issuer, audience=s.jwt_audience)
         require_valid_now(claims, self._clock.now(), TOLERANCE)
         user, tier = claims["sub"], claims.get(s.jwt_tier_claim)

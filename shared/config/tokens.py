@@ -38,8 +38,15 @@ class TokenSettings(AccessSettings):
             problems += self._faults_of_issuer(given[0])
         if self.jwt_secret is not None and len(text_of(self.jwt_secret)) < MIN_HMAC:
             problems.append(f"JWT_SECRET must have {MIN_HMAC} characters or more")
-        secrets = {"SIGNING_SECRET": self.signing_secret, "OPERATOR_TOKEN": self.operator_token}
-        same = [name for name, secret in secrets.items() if secret is not None and secret == self.jwt_secret]
+        others = {
+            "SIGNING_SECRET": self.signing_secret,
+            "OPERATOR_TOKEN": self.operator_token,
+            "QUEUE_PROCESSOR_TOKEN": self.queue_processor_token,
+            "CRON_SECRET": self.cron_secret,
+        }
+        same = [name for name, secret in others.items() if secret is not None and secret == self.jwt_secret]
+        if self.jwt_secret is not None and text_of(self.jwt_secret) in self.callers.values():
+            same.append("each key of API_KEYS")
         return problems + [f"JWT_SECRET and {name} must differ" for name in same] + super().faults()
 
     def _faults_of_issuer(self, given: str) -> list[str]:

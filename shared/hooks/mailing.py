@@ -87,12 +87,10 @@ class Mailing:
         try:
             async with asyncio.timeout(self._settings.hook_timeout):
                 await self._opened.send(mail)
-        except MailRefused:
-            return None, "mail_refused"
-        except MailUnavailable:
-            return None, "mail_unavailable"
-        except (MailUncertain, TimeoutError):
-            return None, "mail_uncertain"
+        except (MailRefused, MailUnavailable, MailUncertain) as error:
+            return None, error.code
+        except TimeoutError:
+            return None, MailUncertain.code
         return SENT, None
 
     async def close(self) -> None:

@@ -1,7 +1,11 @@
 """Cursors: where the next page of a list starts, as callers send it back.
 
-A cursor holds the end of its page. It is signed for one walk: of this caller, in this deployment, with these filters.
-It reveals nothing about other callers' jobs.
+A cursor holds the end of its page, which may be an entry of another user: a page walks past them. So it is hidden, by
+bytes that depend on its tag. The tag signs it for one walk: of this caller, in this deployment, with these filters.
+
+    tag, 32 characters | base64url of `ms.bound`, XOR with what the tag gives
+
+The tag is a keyed digest of all that is hidden, so equal bytes hide equal cursors alone. (RFC 5297 is built so.)
 """
 
 import base64
@@ -10,7 +14,7 @@ import hmac
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest
 from shared.jobqueue import PageStart
-from shared.signing.derived import page_tag
+from shared.signing.derived import page_pad, page_tag
 
 TAG = 32  # characters
 
@@ -25,15 +29,29 @@ class Cursors:
         """Returns the cursor for this start of a page; None for None."""
         if start is None:
             return None
-        text = base64.urlsafe_b64encode(f"{start.ms}.{start.bound}".encode()).decode().rstrip("=")
-        return page_tag(self._settings.signing_key, text, *walk) + text
+        text = f"{start.ms}.{start.bound}"
+        tag = page_tag(self._settings.signing_key, text, *walk)
+        return tag + base64.urlsafe_b64encode(self._hidden(tag, text.encode())).decode().rstrip("=")
 
     def read(self, cursor: str | None, *walk: str) -> PageStart | None:
         """Returns the start of the page; InvalidRequest for a cursor that was not written for this walk."""
         if cursor is None:
             return None
-        signature, text, key = cursor[:TAG], cursor[TAG:], self._settings.signing_key
-        if not cursor.isascii() or not hmac.compare_digest(signature, page_tag(key, text, *walk)):
+        tag, text = cursor[:TAG], self._shown(cursor)
+        if not hmac.compare_digest(tag.encode(), page_tag(self._settings.signing_key, text, *walk).encode()):
             raise InvalidRequest("must come from an answer to the same request", field="cursor")
-        ms, _, bound = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(".")
+        ms, _, bound = text.partition(".")
         return PageStart(int(ms), bound)
+
+    def _shown(self, cursor: str) -> str:
+        """Returns what a cursor holds; '' for what is none, which no tag signs."""
+        try:
+            hidden = base64.b64decode(cursor[TAG:] + "=" * (-len(cursor[TAG:]) % 4), b"-_", validate=True)
+            return self._hidden(cursor[:TAG], hidden).decode()
+        except ValueError:
+            return ""
+
+    def _hidden(self, tag: str, text: bytes) -> bytes:
+        """Returns the text hidden, or the hidden text as it was."""
+        pad = page_pad(self._settings.signing_key, tag, len(text))  # mutant: hidden cursor
+        return bytes(a ^ b for a, b in zip(text, pad, strict=True))

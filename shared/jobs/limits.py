@@ -7,7 +7,7 @@ until the operator lifts it with null; then the configured limit applies again.
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
@@ -61,9 +61,8 @@ class LimitsChange(BaseModel):
     providers: Annotated[dict[str, Concurrency | None], Field(max_length=8)] = Field(default_factory=dict)
     users: Annotated[list[UserLimit], Field(max_length=20)] = Field(default_factory=list)
     resume: Annotated[list[str], Field(max_length=8)] = Field(default_factory=list)  # providers paused by refusals
-    probe: Annotated[list[Probed], Field(max_length=20)] = Field(
-        default_factory=list
-    )  # paused providers, open circuits
+    # Paused providers, and open circuits
+    probe: Annotated[list[Probed], Field(max_length=20)] = Field(default_factory=list)
 
     def named(self) -> list[str]:
         """Returns each limit that the change names, with its new value, for the audit."""
@@ -75,12 +74,19 @@ class LimitsChange(BaseModel):
         return [f"system {self.system}", *limits] if "system" in self.model_fields_set else limits
 
 
+def _scan_cursor(value: str) -> str:
+    """Returns a cursor that the store's SCAN takes: 64 bits."""
+    if int(value) >= 2**64:
+        raise ValueError("must come from an answer to the same request")
+    return value
+
+
 class UserLimitsQuery(BaseModel):
     """The query of ``GET /api/operate/user-limits``: where an earlier call stopped."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    cursor: Annotated[str, Field(pattern=r"^\d{1,20}$")] = "0"
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), AfterValidator(_scan_cursor)] = "0"
 
 
 class Limits:

@@ -18,7 +18,7 @@ from shared.jobs.request import Id, Model, SubmitRequest, queue_for, unknown
 from shared.log import log
 
 MAX_MINUTES = 1440  # a day
-JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+JobId = Annotated[str, Field(pattern=r"^(job|bat)_[A-Za-z0-9_-]{1,60}$")]
 Name = Annotated[str, Field(max_length=32)]
 
 
@@ -70,7 +70,7 @@ class Issuing:
         return {"token": token, "expires_at": expires_at, "user_id": wanted.user_id, "scopes": sorted(wanted.scopes)}
 
     def with_token(self, caller: Caller, wanted: SubmitRequest, job: Receipt) -> TokenReceipt:
-        """Returns the receipt with a token that reads this job: until an hour after its end at the latest, or a day."""
+        """Returns the receipt with a token that reads it until an hour after it must have ended, a day at most."""
         queue = queue_for(self._settings, wanted.queue, wanted.provider)
         seconds = round(queue.ttl + queue.deadline * queue.max_attempts) + 3600
         reader = Caller(

@@ -32,6 +32,14 @@ class MailUnavailable(FixedProblem):
     wait = 10
 
 
+class MailDeferred(MailUnavailable):
+    """The mail server takes no mail for this mailbox right now: it is full, or busy; surely not sent."""
+
+    code = "mail_deferred"
+    reason = "The mailbox does not take mail right now. The try does not count."
+    wait = 60
+
+
 class MailUncertain(FixedProblem):
     """The mail was handed over, and no answer came back; it may arrive."""
 

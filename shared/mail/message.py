@@ -22,7 +22,10 @@ class Mailer(Protocol):
     """A way that mails go."""
 
     async def send(self, mail: Mail) -> None:
-        """Hands the mail over. Raises MailRefused or MailUnavailable (surely not sent), or MailUncertain."""
+        """Hands the mail over. Raises MailRefused or MailUnavailable (surely not sent), or MailUncertain.
+
+        MailDeferred, a MailUnavailable, is about the mailbox alone.
+        """
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -10,13 +10,16 @@ from pydantic import SecretStr
 
 from shared.config.mail import Sender
 from shared.log import log
-from shared.mail.errors import MailUnavailable, MailUncertain
+from shared.mail.errors import MailDeferred, MailUnavailable, MailUncertain
 from shared.mail.message import Mail
 from shared.tls import tls_context
 
 URL = "https://api.resend.com/emails"
 TIMEOUT = 10.0  # s for both tries
 TRY_TIMEOUT = 4.5  # s
+# Something in the mail is wrong. It may be the sender, so the recipient is not refused for good; and it may be the
+# recipient, so other mails do not wait.
+BAD_MAIL = (400, 422)
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 REPEATED = "concurrent_idempotent_requests"  # 409: the first try is still at work
 
@@ -63,7 +66,9 @@ class ResendMailer:
             return self._lost(reason, answer.status_code, is_first)
         _report(reason, answer.status_code)
         # A refusal of the repeat says nothing of the first try.
-        raise (MailUnavailable if is_first else MailUncertain)
+        if not is_first:
+            raise MailUncertain
+        raise (MailDeferred if answer.status_code in BAD_MAIL else MailUnavailable)
 
     @staticmethod
     def _lost(reason: str, status: int | None, is_first: bool) -> bool:

@@ -15,13 +15,15 @@ import aiosmtplib
 
 from shared.config.mail import Sender, SmtpServer
 from shared.log import log
-from shared.mail.errors import MailRefused, MailUnavailable, MailUncertain
+from shared.mail.errors import MailDeferred, MailRefused, MailUnavailable, MailUncertain
 from shared.mail.message import Mail
 from shared.tls import tls_context
 
 TIMEOUT = 10.0  # s for all of it
 QUIT_TIMEOUT = 1.0  # s; the mail is the server's by then
-NO_MAILBOX = (550, 551, 553)  # RFC 5321, section 4.2.3; any other code is the server's own trouble
+# RFC 5321, section 4.2.3; any other code is the server's own trouble
+NO_MAILBOX = (550, 551, 553)
+BUSY_MAILBOX = (450, 452, 552)
 FAILURES = (aiosmtplib.SMTPException, OSError, ValueError)  # TimeoutError is an OSError, and so are those of TLS
 
 
@@ -61,7 +63,9 @@ class SmtpMailer:
                 await client.rcpt(mail.to.address)
         except aiosmtplib.SMTPRecipientRefused as error:
             _report(error)
-            raise (MailRefused if error.code in NO_MAILBOX else MailUnavailable) from None
+            if error.code in NO_MAILBOX:
+                raise MailRefused from None
+            raise (MailDeferred if error.code in BUSY_MAILBOX else MailUnavailable) from None  # mutant: busy mailbox
         except FAILURES as error:
             _report(error)
             raise MailUnavailable from None

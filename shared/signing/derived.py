@@ -48,6 +48,12 @@ def page_tag(signing_secret: str, *parts: str) -> str:
     return _derived(signing_secret, "page", *parts)
 
 
+def page_pad(signing_secret: str, tag: str, size: int) -> bytes:
+    """Returns the bytes that hide what a cursor of this tag holds, and show it again: they depend on all of it."""
+    seed = _digest(signing_secret, "page pad", tag)
+    return hashlib.shake_256(seed.encode()).digest(size)
+
+
 def file_tag(signing_secret: str, method: str, key: str, expires: int, *conditions: str) -> str:
     """Returns the tag of a URL of this deployment's file route: it allows ``method`` on a key until ``expires`` (s).
 

@@ -27,6 +27,8 @@ UNPROVED = {
     "exp of text": issued(exp=str(NOW + 900)),
     "exp of no number": signed(json.dumps(CLAIMS).replace(str(NOW + 900), "NaN").encode()),
     "exp is true": issued(exp=True),
+    "exp beyond any float": issued(exp=10**400),
+    "nbf beyond any float": issued(nbf=10**400),
     "expired": issued(exp=NOW - 31),
     "not yet": issued(nbf=NOW + 31),
     "of the future": issued(iat=NOW + 31),

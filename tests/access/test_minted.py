@@ -68,7 +68,7 @@ async def test_another_users_job_is_answered_like_one_that_does_not_exist(
     [
         ({"user_id": "bob"}, "user_id"), ({"user_id": None}, "user_id"), ({"tier": "pro"}, "tier"),
         ({"hook_url": "https://example.com/"}, "hook_url"), ({"hook_events": ["job.failed"]}, "hook_events"),
-        ({"priority": 5}, "priority"),
+        ({"priority": 5}, "priority"), ({"token": True}, "token"),
     ],
 )  # fmt: skip
 async def test_a_body_that_says_otherwise_is_refused(
@@ -76,12 +76,23 @@ async def test_a_body_that_says_otherwise_is_refused(
 ) -> None:
     ada = await user_of(client)
     for path, body in (("/api/submit", OF_ADA), ("/api/batches", BATCH)):
+        if path == "/api/batches" and field == "token":
+            continue
         refused = problem(await client.post(path, json=body | changes, headers=ada), 403, "not_permitted")
         assert refused["field"] == field
     if field == "user_id":
         upload = {"content_type": "image/png", "size": 5} | changes
         problem(await client.post("/api/uploads", json=upload, headers=ada), 403, "not_permitted")
     assert (await client.get("/api/jobs", headers=AUTH)).json()["jobs"] == []
+
+
+async def test_a_job_of_a_batch_says_no_more_than_the_token(client: httpx.AsyncClient) -> None:
+    ada, jobs = await user_of(client), [{"input": {}}, {"input": {}, "priority": 1}]
+    refused = await client.post("/api/batches", json={"model": "acme/video", "jobs": jobs}, headers=ada)
+    assert problem(refused, 403, "not_permitted")["field"] == "jobs.1.priority"
+    odd: Any
+    for odd in ("jobs", ["job"], [None], {}):
+        problem(await client.post("/api/batches", json={"jobs": odd}, headers=ada), 422, "invalid_request")
 
 
 async def test_a_query_that_says_otherwise_is_refused(client: httpx.AsyncClient) -> None:
@@ -120,7 +131,7 @@ async def test_idempotency_keys_of_two_users_and_of_their_application_never_meet
     ids = {}
     for user, headers in bodies.items():
         first = await client.post("/api/submit", json=OF_ADA, headers=headers | key)
-        again = await client.post("/api/submit", json=OF_ADA | {"token": True}, headers=headers | key)
+        again = await client.post("/api/submit", json=OF_ADA | {"token": False}, headers=headers | key)
         assert first.status_code == again.status_code == 202 and first.json()["id"] == again.json()["id"]
         ids[user] = first.json()["id"]
     ids["app"] = (await client.post("/api/submit", json=BODY, headers=AUTH | key)).json()["id"]
@@ -132,18 +143,14 @@ async def test_idempotency_keys_of_two_users_and_of_their_application_never_meet
 
 
 async def test_a_submit_may_answer_with_a_token_that_reads_its_job_and_nothing_else(client: httpx.AsyncClient) -> None:
-    for headers, body in ((AUTH, BODY), (await user_of(client, "bob"), OF_ADA)):
-        receipt = (await client.post("/api/submit", json=body | {"token": True}, headers=headers)).json()
-        reader = bearer(receipt["token"]["token"])
-        assert (await client.get(f"/api/status/{receipt['id']}", headers=reader)).status_code == 200
-        problem(await client.post(f"/api/jobs/{receipt['id']}/cancel", headers=reader), 403, "scope_missing")
-        other = (await client.post("/api/submit", json=body, headers=headers)).json()
-        assert "token" not in other
-        problem(await client.get(f"/api/status/{other['id']}", headers=reader), 404, "job_not_found")
-        problem(await client.get("/api/jobs", headers=reader), 403, "not_permitted")
-    writer = await user_of(client, scopes=["submit"])
-    problem(await client.post("/api/submit", json=OF_ADA | {"token": True}, headers=writer), 403, "scope_missing")
-    assert len((await client.get("/api/jobs", headers=AUTH)).json()["jobs"]) == 4
+    receipt = (await client.post("/api/submit", json=BODY | {"token": True}, headers=AUTH)).json()
+    reader = bearer(receipt["token"]["token"])
+    assert (await client.get(f"/api/status/{receipt['id']}", headers=reader)).status_code == 200
+    problem(await client.post(f"/api/jobs/{receipt['id']}/cancel", headers=reader), 403, "scope_missing")
+    other = (await client.post("/api/submit", json=BODY, headers=AUTH)).json()
+    assert "token" not in other
+    problem(await client.get(f"/api/status/{other['id']}", headers=reader), 404, "job_not_found")
+    problem(await client.get("/api/jobs", headers=reader), 403, "not_permitted")
 
 
 async def test_a_token_of_one_job_is_for_its_user_too(client: httpx.AsyncClient) -> None:

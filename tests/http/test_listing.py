@@ -1,20 +1,23 @@
 """Lists of jobs through HTTP: filters, pages and cursors."""
 
+import base64
 import json
 from dataclasses import replace
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from shared.clock import iso
+from shared.errors import InvalidRequest
 from shared.jobqueue import PageStart
 from shared.jobqueue.constants import BAND, HISTORY
 from shared.jobqueue.script import script
+from shared.jobs.cursors import Cursors
 from tests.http.calls import BODY, problem
 from tests.http.history import end, fill, listed
-from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client
+from tests.world import AUTH, OTHER_AUTH, PROCESSOR, World, http_client, settings_for
 
 
 async def test_a_list_shows_the_callers_jobs_in_every_state_newest_first(
@@ -114,6 +117,33 @@ async def test_more_entries_of_one_moment_than_a_page_walks_past_do_not_stop_the
     assert await listed(client, user_id="ada", limit=1) == ["after", "same2", "same1", "before"]
     reply = await world.runtime.history.jobs("app", user="ada", limit=2)
     assert reply.following is None or "crowd" not in reply.following.bound or owner == "app"
+
+
+async def test_a_cursor_shows_nothing_of_the_entries_that_its_page_walked_past(world: World) -> None:
+    """A page of a user ends among others' entries, whose users' names are often addresses of people."""
+    score = str(HISTORY * BAND + world.clock.now())
+    members = [part for n in range(1200) for part in (score, f"@app:victim@example.com|x{n:04}")]
+    await world.raw("ZADD", world.runtime.history.keys.index, *members)
+    walk = ("jobs", "app", "")
+    page = await world.runtime.history.jobs("app", user="ada", limit=5)
+    cursors = world.runtime.listing._cursors
+    cursor = cursors.write(page.following, *walk)
+    assert page.following is not None and cursor is not None and "victim" in page.following.bound
+    held = base64.urlsafe_b64decode(cursor[32:] + "=" * (-len(cursor[32:]) % 4))
+    assert b"victim" not in held and b"." not in held[:14], "neither whose entry it is, nor when it was made"
+    assert cursors.read(cursor, *walk) == page.following
+
+
+@settings(deadline=None)
+@given(ms=st.integers(0, 10**14), bound=st.text(max_size=300), place=st.integers(0, 400), other=st.characters())
+def test_a_cursor_that_was_changed_is_none(ms: int, bound: str, place: int, other: str) -> None:
+    cursors, start = Cursors(settings_for(None)), PageStart(ms, bound)
+    cursor = cursors.write(start, "walk")
+    assert cursor is not None and cursors.read(cursor, "walk") == start
+    place = min(place, len(cursor) - 2)  # some bits of the last character stand for nothing
+    assume(cursor[place] != other)
+    with pytest.raises(InvalidRequest):
+        cursors.read(cursor[:place] + other + cursor[place + 1 :], "walk")
 
 
 async def test_a_walk_goes_on_among_many_of_one_moment_after_its_last_job_is_gone(world: World) -> None:

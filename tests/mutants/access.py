@@ -29,8 +29,18 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{MINTED}a_token_ends_in_time_and_with_its_key",
     ),
     python(
-        "a token of any type is one", "shared/access/tokens.py", "type of a token", "if key is None:",
+        "a token of any type is one", "shared/access/tokens.py", "type of a token", "if False:",
         f"{ISSUED}a_jwt_that_proves_no_user_is_refused[type of an id token for others]",
+    ),
+    python(
+        "a cursor shows whose entry its page walked past", "shared/jobs/cursors.py",
+        "hidden cursor", "pad = bytes(len(text))",
+        "tests/http/test_listing.py::test_a_cursor_shows_nothing_of_the_entries_that_its_page_walked_past[memory]",
+    ),
+    python(
+        "a job of a batch chooses its priority", "shared/access/permission.py",
+        "of the application in a batch", "pass",
+        f"{MINTED}a_job_of_a_batch_says_no_more_than_the_token",
     ),
     python(
         "a body chooses its user", "shared/access/permission.py", "what a body says", "if False:",

@@ -50,6 +50,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "a release takes back the code of another call", "code_release", "release of another code", "",
         f"{CODES}a_release_is_of_its_own_code_alone[memory]",
     ),
+    lua(
+        "guesses before a mail has failed are free", "code_release",
+        "guesses before the mail", "sent[#sent] = nil",
+        f"{CODES}a_code_that_was_tried_before_its_mail_failed_counts_as_sent[memory]",
+    ),
     python(
         "a code that was maybe made and never sent stays", "shared/verification/codes.py", "uncertain code", "pass",
         "tests/verification/test_trouble.py::test_a_send_whose_answers_are_all_lost_takes_its_code_back",

@@ -1,4 +1,5 @@
--- code_release: takes back a code whose mail was not sent; its address has again what it had before.
+-- code_release: takes back a code whose mail was not sent; its address has again what it had before. A code that was
+-- tried meanwhile counts as sent: its mailbox has no mail, so the tries are guesses, and each code brings a few.
 -- With: codes
 -- KEYS: codes, client
 -- ARGV: lease_now: moment?, token: name, client_span: milliseconds, is_counted: flag
@@ -8,7 +9,7 @@
 local record, calls = read_parts(key.codes, ADDRESS), read_calls(lease_time(arg.lease_now))
 if record.token ~= arg.token then return { 'stale' } end -- mutant: release of another code
 local sent = listed(record.sent)
-sent[#sent] = nil
+if record.tries == '' then sent[#sent] = nil end -- mutant: guesses before the mail
 write_parts_of(key.codes, ADDRESS, {
   token = '',
   tag = record.before_tag,
