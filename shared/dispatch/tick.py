@@ -8,6 +8,8 @@ path notices that for a job that is never polled. In the remaining time, it drop
 STORAGE_RETENTION.
 """
 
+import asyncio
+
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -17,7 +19,6 @@ from shared.log import log
 from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
 from shared.storage.retention import Retention
-from shared.together import together
 
 SWEEP_EVERY = 900.0  # s; if ticks are rarer, each of them sweeps
 FORGETS_EVERY = 97 * SWEEP_EVERY  # s, about a day; a prime of sweeps, so that each part of a long walk has its turn
@@ -54,7 +55,11 @@ class Tick:
         async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
             report = await self._dispatcher.run(budget, tick=True, max_rounds=1)
             # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.
-            await together(self._dispatch_on(budget, report), self._work_off(budget, report))
+            # And neither ends the other: a cancelled create may have made a prediction.
+            works = (self._dispatch_on(budget, report), self._work_off(budget, report))
+            for failed in await asyncio.gather(*works, return_exceptions=True):
+                if failed is not None:
+                    raise failed
             await self._second_pass(budget, report)
             await self._sweep_if_due(budget)
         report.followed_up += scope.begun

@@ -1,5 +1,6 @@
 """The verbs that admit, start and end jobs. Each is one script, one call, and safe to send twice."""
 
+import asyncio
 import random
 import secrets
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Ended, Rehomed
 from shared.log import log
 from shared.store import Store
+
+MAYBE_APPLIED = (StoreUncertain, asyncio.CancelledError)  # how a call may end whose jobs were taken all the same
 
 
 class JobQueue(Attempts):
@@ -79,8 +82,8 @@ class JobQueue(Attempts):
                 "claim", Claim,
                 token=ticket.token, mark=ticket.mark, ticket_age=self._age(ticket), want=want, is_tick=tick,
             )  # fmt: skip
-        except StoreError as error:
-            if earlier or isinstance(error, StoreUncertain):  # mutant: failed repeat
+        except (StoreError, asyncio.CancelledError) as error:
+            if earlier or isinstance(error, MAYBE_APPLIED):  # mutant: failed repeat
                 self._unanswered.append(ticket)
             raise
         return self._taken(claim, ticket)
@@ -116,8 +119,8 @@ class JobQueue(Attempts):
                 foreign=foreign, incarnation=incarnation, ticket=ticket, want=want,
                 expects=self._expects or earlier is not None,
             )  # fmt: skip
-        except StoreError as error:
-            if earlier or isinstance(error, StoreUncertain):  # mutant: failed repeat of an end
+        except (StoreError, asyncio.CancelledError) as error:
+            if earlier or isinstance(error, MAYBE_APPLIED):  # mutant: failed repeat of an end
                 self._unanswered.append(ticket)
             raise
         if earlier and ended.claimed is None:

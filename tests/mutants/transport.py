@@ -40,12 +40,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a repeat that fails gives the jobs of a lost answer up", "shared/jobqueue/queue.py", "failed repeat",
-        "if isinstance(error, StoreUncertain):",
+        "if isinstance(error, MAYBE_APPLIED):",
         "tests/queue/test_handover.py::test_jobs_of_a_lost_answer_outlast_a_repeat_that_fails",
     ),
     python(
         "an end that fails gives the jobs of a lost answer up", "shared/jobqueue/queue.py", "failed repeat of an end",
-        "if isinstance(error, StoreUncertain):",
+        "if isinstance(error, MAYBE_APPLIED):",
         "tests/queue/test_handover.py::test_jobs_of_a_lost_answer_outlast_a_repeat_that_fails",
     ),
     python(

@@ -195,6 +195,28 @@ async def test_jobs_of_a_lost_answer_outlast_a_repeat_that_fails(
         assert ids(await queue.claim(1)) == [lost]
 
 
+@pytest.mark.parametrize("by", ["claim", "end"])
+async def test_jobs_of_a_cancelled_call_are_taken_by_the_next_claim(
+    world: World, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    queue, store = world.runtime.queue, world.runtime.store
+    job = await run_one(world) if by == "end" else ""
+    waiting = await world.enqueue("bob")
+    execute = store.execute
+
+    async def cancelled(*command: str) -> Any:
+        await execute(*command)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
+        patch.setattr(store, "execute", cancelled)
+        if by == "claim":
+            await queue.claim(1)
+        else:
+            await queue.finish_and_claim(job, 1, "p1", "completed", DONE, want=1)
+    assert ids(await queue.claim(1)) == [waiting]
+
+
 @contextmanager
 def failing(world: World, fault: str) -> Iterator[None]:
     """The next script is refused, or ends with an error."""
