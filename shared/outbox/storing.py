@@ -200,13 +200,11 @@ class Storing:
 
         key = ""
         try:
-            async with asyncio.timeout(self._time_before_note(budget)):
+            async with asyncio.timeout(self._time_to_look(budget)):
                 if not is_spooled:
                     await fill(spool, self._bucket.read(file["key"]))
                 async with self._examining:
-                    media = await examine(
-                        spool, file["type"], timeout=min(MEDIA_TIMEOUT, self._time_before_note(budget))
-                    )
+                    media = await examine(spool, file["type"], timeout=min(MEDIA_TIMEOUT, self._time_to_look(budget)))
                 _note_media(file, media)
                 if media.thumbnail is None or media.thumbnail_type is None:
                     return []
@@ -223,6 +221,10 @@ class Storing:
 
     def _time_before_note(self, budget: Budget) -> float:
         return max(0.0, budget.left - self._settings.store_total_timeout)
+
+    def _time_to_look(self, budget: Budget) -> float:
+        """Leaves time to remove a thumbnail whose upload has no answer: no caller would do it later."""
+        return max(0.0, self._time_before_note(budget) - TIDY_TIMEOUT)
 
     async def _tidy(self, row: FollowUp, f: dict[str, str], files: list[File], made: list[str], budget: Budget) -> None:
         """Removes copies of this and earlier turns that no file names; these turns can record no more of them.
