@@ -17,7 +17,10 @@ from tests.http.calls import BODY, problem, webhook_url
 from tests.http.serving import connected, head, served
 from tests.world import API_KEY, AUTH, OPERATOR, PROCESSOR, World, http_client
 
-VALUES = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x"}
+VALUES = {
+    "job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x",
+    "key_id": "0" * 12,
+}  # fmt: skip
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"app:{API_KEY}".encode()).decode()}
 FOR_APPLICATIONS = [
     operation

@@ -23,7 +23,10 @@ from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_worl
 
 SECRET = "whsec_" + "QUJD" * 8
 CHUNK = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
-VALUES = {"job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x"}
+VALUES = {
+    "job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x",
+    "key_id": "0" * 12,
+}  # fmt: skip
 WITH_BODIES = [operation for operation in OPERATIONS if operation.method not in ("GET", "HEAD")]
 
 

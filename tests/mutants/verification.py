@@ -56,6 +56,12 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{CODES}a_code_that_was_tried_before_its_mail_failed_counts_as_sent[memory]",
     ),
     python(
+        "a full mailbox is the server's trouble", "shared/mail/smtp.py",
+        "busy mailbox", "raise MailUnavailable from None",
+        "tests/mail/test_mailers.py::test_an_answer_of_the_server_proves_that_nothing_was_sent"
+        "[to_recipient-552 Full-MailDeferred]",
+    ),
+    python(
         "a code that was maybe made and never sent stays", "shared/verification/codes.py", "uncertain code", "pass",
         "tests/verification/test_trouble.py::test_a_send_whose_answers_are_all_lost_takes_its_code_back",
     ),

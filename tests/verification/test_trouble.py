@@ -37,7 +37,7 @@ async def on_valkey(valkey: RunningServer, clock: ManualClock, post: Post) -> As
     ("where", "answer", "status", "code"),
     [
         ("to_recipient", "550 No such user", 422, "mail_refused"),
-        ("to_recipient", "450 Try later", 503, "mail_unavailable"),
+        ("to_recipient", "450 Try later", 503, "mail_deferred"),
         ("to_recipient", "554 Relay denied", 503, "mail_unavailable"),
         ("to_mail", "451 Try later", 503, "mail_unavailable"),
         ("to_mail", "554 Spam", 503, "mail_unavailable"),
