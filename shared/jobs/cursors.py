@@ -17,6 +17,7 @@ from shared.jobqueue import PageStart
 from shared.signing.derived import page_pad, page_tag
 
 TAG = 32  # characters
+PAD, LENGTHS = "\n", 64  # no id has a line break; bytes by which a cursor grows
 
 
 class Cursors:
@@ -30,6 +31,8 @@ class Cursors:
         if start is None:
             return None
         text = f"{start.ms}.{start.bound}"
+        # Its length would show that of a user's id.
+        text += PAD * (-len(text.encode()) % LENGTHS)
         tag = page_tag(self._settings.signing_key, text, *walk)
         return tag + base64.urlsafe_b64encode(self._hidden(tag, text.encode())).decode().rstrip("=")
 
@@ -40,7 +43,7 @@ class Cursors:
         tag, text = cursor[:TAG], self._shown(cursor)
         if not hmac.compare_digest(tag.encode(), page_tag(self._settings.signing_key, text, *walk).encode()):
             raise InvalidRequest("must come from an answer to the same request", field="cursor")
-        ms, _, bound = text.partition(".")
+        ms, _, bound = text.rstrip(PAD).partition(".")
         return PageStart(int(ms), bound)
 
     def _shown(self, cursor: str) -> str:
