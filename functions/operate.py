@@ -82,9 +82,9 @@ async def cancel(request: Request) -> JSONResponse:
     """200 with what became of the jobs of this call; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, CancelOrder)
-        async with call.audited("jobs.try" if order.dry_run else "jobs.cancel") as act:
+        async with call.audited("jobs.try" if order.dry_run else "jobs.cancel", *order.named({})) as act:
             report = await call.runtime.bulk.cancel(order, call.budget)
-            act.about += order.named(report["counts"])
+            act.about = order.named(report["counts"])
     return JSONResponse(report)
 
 
@@ -93,9 +93,9 @@ async def purge(request: Request) -> JSONResponse:
     """200 with how many ended jobs this call has deleted; a ``next_cursor`` means that more are left."""
     async with runtime.call(request, Role.OPERATOR) as call:
         order = await read_model(request, MAX_BODY, PurgeOrder)
-        async with call.audited("jobs.try" if order.dry_run else "jobs.purge") as act:
+        async with call.audited("jobs.try" if order.dry_run else "jobs.purge", *order.named({})) as act:
             report = await call.runtime.bulk.purge(order, call.budget)
-            act.about += order.named(report["counts"])
+            act.about = order.named(report["counts"])
     return JSONResponse(report)
 
 

@@ -259,7 +259,7 @@ OPERATIONS: tuple[Operation, ...] = (
         roles=(Role.LINK,),
     ),
     Operation(
-        "POST", "/api/tokens", {201: IssuedToken}, (errors.InvalidRequest, *CALLED),
+        "POST", "/api/tokens", {201: IssuedToken}, GIVEN,
         scope=Scope.MANAGE, body=TokenRequest,
     ),
     Operation(
@@ -279,7 +279,7 @@ OPERATIONS: tuple[Operation, ...] = (
         (*GIVEN, of_codes.CodeInvalid, of_codes.VerificationLimited),
         scope=Scope.MANAGE, body=CodeCheck,
     ),
-    Operation("GET", "/api/verification/key", {200: ProofKey}, CALLED, scope=Scope.MANAGE),
+    Operation("GET", "/api/verification/key", {200: ProofKey}, ASKED, scope=Scope.MANAGE),
     Operation("GET", "/api/operate/blocked", {200: BlockedPage}, GIVEN, roles=OF_OPERATOR, query=BlockedQuery),
     Operation("PATCH", "/api/operate/blocked", {200: BlockedCount}, GIVEN, roles=OF_OPERATOR, body=BlockedChange),
 )  # fmt: skip

@@ -1,10 +1,10 @@
 """Errors of credentials: one that is not valid, and one that does not allow what the request asks for.
 
-    401  TokenRefused
-
+401  TokenRefused, TokenExpired, TokenEnded; KeyOver
 403  ScopeMissing, with WWW-Authenticate; NotPermitted
 404  KeyNotFound
 409  KeyEnded
+503  KeysUnavailable
 """
 
 from shared.errors import FixedProblem, Problem, StateConflict, Unauthenticated
@@ -57,6 +57,18 @@ class TokenExpired(TokenRefused):
     """The token is over, and its signature proves whom it was made for."""
 
     is_guess = False  # mutant: no guess
+
+
+class TokenEnded(TokenRefused):
+    """The key of the store that minted the token is revoked; its signature proves that it was good."""
+
+    is_guess = False  # mutant: no guess of a token
+
+
+class KeyOver(Unauthenticated):
+    """The key of the store is revoked or has expired, and the caller has all of it."""
+
+    is_guess = False  # mutant: no guess of a key
 
 
 class KeysUnavailable(FixedProblem):

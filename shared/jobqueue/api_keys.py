@@ -1,6 +1,6 @@
 """The API keys that the operator has made. They are one HASH; a key's secret is in none of its fields.
 
-    <id>          a key's record, as JSON text; api_keys.py of shared/jobs has its type
+    <id>          a key's record, as JSON text; key_record.py of shared/jobs has its type
     <id>:used     when the key was last used, in ms; noted now and then
     @<owner>      a key of this owner was made
 

@@ -1,5 +1,6 @@
 """Who did what: a line in the log for each act, and an entry in the store's stream where AUDIT_ENTRIES is set."""
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,8 +15,10 @@ from shared.errors import Problem, StoreError
 from shared.jobqueue import Audit, AuditEntry
 from shared.jobs.listing import QueryLimit
 from shared.log import log
+from shared.signing.api_keys import PREFIX
 
 MAX_ABOUT = 20  # ids of one entry
+MAX_TEXT = 200  # characters of each
 DONE = "done"
 
 
@@ -25,7 +28,7 @@ class AuditQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     limit: QueryLimit = 20
-    cursor: Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,15}$")] | None = None
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$")] | None = None
 
 
 class Act:
@@ -54,11 +57,15 @@ class AuditTrail:
             act.outcome = problem.code
             await self._note(by, act)
             raise
+        except BaseException:  # a bug, or the end of the function: what was done until then stands
+            act.outcome = "internal_error"
+            log.warning("audit", by=by, what=act.what, about=_shown(act), outcome=act.outcome)
+            raise
         await self._note(by, act)
 
     async def _note(self, by: str, act: Act) -> None:
         """Writes the log's line, and then the entry: a store that refuses the entry loses no answer."""
-        about = act.about[:MAX_ABOUT]
+        about = _shown(act)
         log.warning("audit", by=by, what=act.what, about=about, outcome=act.outcome)
         if not self._most:
             return
@@ -73,6 +80,12 @@ class AuditTrail:
         found = await self._audit.page(query.cursor, query.limit)
         following = found[-1].place if len(found) == query.limit else None
         return {"entries": [_document(entry) for entry in found], "kept": self._most, "next_cursor": following}
+
+
+def _shown(act: Act) -> list[str]:
+    """Returns what the act is about, as far as an entry may hold it: after a leak, a path may hold a whole key."""
+    bounded = [" ".join(one[:MAX_TEXT].split()) for one in act.about[:MAX_ABOUT]]
+    return [re.sub(rf"({PREFIX}[a-z0-9]{{0,12}})\S*", r"\1...", one) for one in bounded]  # mutant: key in the audit
 
 
 def _document(entry: AuditEntry) -> AuditEntryDocument:

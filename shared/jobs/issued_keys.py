@@ -1,7 +1,7 @@
 """The API keys of the store, as the operator makes, changes and ends them.
 
 A key's secret is in one answer, and nowhere else. A change is written only over what it was made from. So of two
-changes at the same time each is kept, and a copy that comes late changes nothing.
+changes at the same time each is kept. A copy that comes late changes nothing, unless the record is again as it was.
 """
 
 from collections.abc import Awaitable, Callable
@@ -69,7 +69,14 @@ class KeysQuery(_Body):
     """The query of ``GET /api/operate/keys``."""
 
     limit: QueryLimit = 20
-    cursor: Annotated[str, Field(pattern=r"^\d{1,19}$")] = "0"
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] = "0"
+
+
+def _require_values(wanted: KeyChange) -> None:
+    """Raises InvalidRequest for a null where only a value makes sense."""
+    for name in ("label", "scopes", "defaults"):
+        if name in wanted.model_fields_set and getattr(wanted, name) is None:
+            raise InvalidRequest("must not be null", field=name)
 
 
 class IssuedKeys:
@@ -118,8 +125,9 @@ class IssuedKeys:
             if wanted.defaults is not None:
                 named = {name: getattr(wanted.defaults, name) for name in wanted.defaults.model_fields_set}
                 given["defaults"] = record.defaults.model_copy(update=named)
-            if any(given.get(name, "") is None for name in ("label", "scopes")):
-                raise InvalidRequest("must not be null", field="label" if given.get("label", "") is None else "scopes")
+            _require_values(wanted)
+            if "expires_at" in given and record.replaced_by is not None:  # mutant: end of a rotated key
+                raise InvalidRequest("must stay as the rotation has set it", field="expires_at")
             after = record.model_copy(update=given)
             await self._check(record.owner, given.get("expires_at"), wanted.defaults or KeyDefaults())
             return {key_id: after}

@@ -33,7 +33,7 @@ class KeyRecord(BaseModel):
     def of(cls, stored: StoredKey) -> "KeyRecord":
         """Returns the record of a stored key. Raises StoreScriptError for one that cannot be read."""
         try:
-            return cls.model_validate_json(stored.record)
+            return cls.model_validate_json(stored.record, extra="ignore")  # a later release may have written more
         except ValidationError:
             raise StoreScriptError(f"The record of the API key {stored.id} cannot be read.") from None
 

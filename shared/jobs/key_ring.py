@@ -4,9 +4,11 @@ A key is looked up once in ten seconds in each process, so that a revocation cou
 one call with one command. A key that is made up is refused without it: see signing/api_keys.py.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from shared.access.caller import Caller, Role
+from shared.access.errors import KeyOver, TokenEnded
 from shared.cache import Cache
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -17,7 +19,7 @@ from shared.log import log
 from shared.signing.api_keys import id_of, is_key_of
 
 KNOWN_FOR = 10.0  # s
-MAX_KNOWN = 1024  # keys; also ids whose records are gone
+MAX_KNOWN = 1024  # keys
 USE_NOTED_EVERY = 600_000  # ms
 NOT_VALID = "The API key is not valid."
 
@@ -45,42 +47,52 @@ class KeyRing:
         if key_id is None:
             raise Unauthenticated(NOT_VALID)
         known = await self._known(key_id)
-        if known is None or not is_key_of(credential, known.record.digest):  # mutant: digest of a key
+        if not is_key_of(credential, known.record.digest):  # mutant: digest of a key
             raise Unauthenticated(NOT_VALID)
         record, now = known.record, self._clock.now()
         state = record.state(now)
         if state != "active":
-            raise Unauthenticated(f"The API key {'is' if state == 'revoked' else 'has'} {state}.")
+            raise KeyOver(f"The API key {'is' if state == 'revoked' else 'has'} {state}.")
         if now - known.used_at >= USE_NOTED_EVERY:  # mutant: noted use
             known.used_at = now
             await self._note_use(key_id)
-        defaults = record.defaults
         return Caller(
             Role.APPLICATION,
             record.owner,
             scopes=record.scopes,
-            models=None if defaults.models is None else frozenset(defaults.models),
-            providers=None if defaults.providers is None else frozenset(defaults.providers),
+            models=_set_of(record.defaults.models),
+            providers=_set_of(record.defaults.providers),
             key_id=key_id,
-            defaults=defaults,
+            defaults=record.defaults,
         )
 
     async def completed(self, caller: Caller) -> Caller:
-        """Returns the user of a token with the defaults of the key that minted it, unless that is revoked.
+        """Returns the user of a token with the defaults of the key that minted it, within what the key itself may do.
 
-        A key that has expired or was rotated leaves its tokens, which last for a day at most.
+        Raises TokenEnded once the key is revoked. One that has expired or was rotated leaves its tokens, which last for
+        a day at most.
         """
-        known = await self._known(caller.key_id)
-        if known is None or known.record.revoked_at is not None:  # mutant: token of a revoked key
-            raise Unauthenticated("The API key that this token belongs to is no longer good.")
-        return replace(caller, defaults=known.record.defaults)
+        record = (await self._known(caller.key_id)).record
+        if record.revoked_at is not None:  # mutant: token of a revoked key
+            raise TokenEnded("The API key that this token belongs to is no longer good.")
+        return replace(
+            caller,
+            scopes=caller.scopes & record.scopes,  # mutant: scopes of a narrowed key
+            models=_in_both(caller.models, record.defaults.models),
+            providers=_in_both(caller.providers, record.defaults.providers),
+            defaults=record.defaults,
+        )
 
-    async def _known(self, key_id: str) -> _Known | None:
+    async def _known(self, key_id: str) -> _Known:
+        """Returns the key. Raises Unauthenticated for one that the store does not have."""
         return (await self.cache.remember(key_id, KNOWN_FOR, lambda: self._load(key_id))).value
 
-    async def _load(self, key_id: str) -> _Known | None:
+    async def _load(self, key_id: str) -> _Known:
         stored = await self._keys.read(key_id)
-        return None if stored is None else _Known(KeyRecord.of(stored), stored.used_at)
+        # Not remembered: a replica that lags may not have a new key, and nobody else has one with the right tag.
+        if stored is None:
+            raise Unauthenticated(NOT_VALID)
+        return _Known(KeyRecord.of(stored), stored.used_at)
 
     async def _note_use(self, key_id: str) -> None:
         """Notes the use. A store that refuses it, as a full one does, refuses no caller."""
@@ -88,3 +100,14 @@ class KeyRing:
             await self._keys.note_use(key_id)
         except StoreError as error:
             log.warning("key_use_not_noted", key=key_id, code=error.code)
+
+
+def _set_of(names: Collection[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def _in_both(given: frozenset[str] | None, of_key: Collection[str] | None) -> frozenset[str] | None:
+    """Returns what a token and its key both allow; None allows everything."""
+    if given is None or of_key is None:
+        return _set_of(of_key) if given is None else given
+    return given & frozenset(of_key)  # mutant: models of a narrowed key

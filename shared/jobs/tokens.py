@@ -59,9 +59,10 @@ class Issuing:
             caller.name,
             wanted.user_id,
             scopes,
-            wanted.tier or caller.tier,
-            frozenset(wanted.models) if wanted.models else caller.models,
-            frozenset(wanted.providers) if wanted.providers else caller.providers,
+            wanted.tier or caller.tier or (caller.defaults.tier if caller.defaults else None),
+            # What a key of the store allows is looked up with each request, and need not be in the token.
+            frozenset(wanted.models) if wanted.models else None,
+            frozenset(wanted.providers) if wanted.providers else None,
             wanted.job_id or wanted.batch_id or "",
             caller.key_id,
         )

@@ -4,9 +4,17 @@ from typing import Any
 
 import httpx
 
+from shared.cache import Cache
+from shared.clock import ManualClock
+from shared.runtime import Runtime
 from tests.world import OPERATOR, World
 
 KEYS = "/api/operate/keys"
+
+
+def by_clock(runtime: Runtime, clock: ManualClock) -> None:
+    """Lets the cache of keys go by the clock of the test."""
+    runtime.keys.ring.cache = Cache(1024, clock=lambda: clock.true_now / 1000)
 
 
 async def made_key(client: httpx.AsyncClient, **wanted: Any) -> dict[str, Any]:

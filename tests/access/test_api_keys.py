@@ -9,12 +9,10 @@ import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
-from shared.cache import Cache
 from shared.clock import ManualClock, iso
 from shared.errors import StoreRefused, StoreUnavailable
-from shared.runtime import Runtime
 from shared.signing.api_keys import digest_of_key, id_of, is_key_of, mint
-from tests.access.stored_keys import KEYS, bearer, made_key, operate, stored
+from tests.access.stored_keys import KEYS, bearer, by_clock, made_key, operate, stored
 from tests.http.calls import BODY, problem
 from tests.world import AUTH, OPERATOR, World, http_client, make_world
 
@@ -27,10 +25,6 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     by_clock(world.runtime, world.manual)
     async with http_client() as made:
         yield made
-
-
-def by_clock(runtime: Runtime, clock: ManualClock) -> None:
-    runtime.keys.ring.cache = Cache(1024, clock=lambda: clock.true_now / 1000)
 
 
 async def listed(client: httpx.AsyncClient, made: dict[str, Any]) -> int:
@@ -94,9 +88,8 @@ async def test_a_wrong_key_is_401_and_only_a_known_id_asks_the_store(valkey: Run
             problem(answer, 401, "unauthenticated")
             assert answer.headers["www-authenticate"].startswith("Bearer")
         assert valkey.bill().calls == 0
-        for _ in range(3):
-            answer = await client.get(LIST, headers={"Authorization": f"Bearer {fresh.secret}"})
-            problem(answer, 401, "unauthenticated")
+        answer = await client.get(LIST, headers={"Authorization": f"Bearer {fresh.secret}"})
+        problem(answer, 401, "unauthenticated")
         assert (valkey.bill().calls, valkey.bill().billed) == (1, 1)
 
 
@@ -246,42 +239,6 @@ async def test_without_an_operators_token_a_key_with_the_scope_still_operates(
         world.another_process(operator_token=None)
         assert (await client.get(LIMITS, headers=bearer(made))).status_code == 200
         assert (await client.get(LIMITS, headers=OPERATOR)).status_code == 401
-
-
-async def test_a_user_of_a_key_gets_its_defaults_until_it_is_revoked(world: World, client: httpx.AsyncClient) -> None:
-    url = "https://example.com/hook"
-    made = await made_key(client, defaults={"hook_url": url, "queue": "storyboard", "models": ["acme/video"]})
-    wanted = {"user_id": "ada", "scopes": ["read", "submit"]}
-    token = (await client.post("/api/tokens", json=wanted, headers=bearer(made))).json()["token"]
-    as_ada = {"Authorization": f"Bearer {token}"}
-    job = (await client.post("/api/submit", json=BODY, headers=as_ada)).json()["id"]
-    found = await world.raw("HMGET", world.runtime.queue.keys.job(job), "queue", "hook_url", "owner")
-    assert found == ["storyboard", url, "shop"]
-    other = await client.post("/api/submit", json=BODY | {"model": "acme/other"}, headers=as_ada)
-    problem(other, 403, "not_permitted")
-    await operate(client, "POST", f"/{made['id']}/rotate", overlap=0)
-    world.manual.advance(10)
-    assert (await client.get(f"/api/status/{job}", headers=as_ada)).status_code == 200
-    await operate(client, "POST", f"/{made['id']}/revoke")
-    world.manual.advance(10)
-    assert (await client.get(f"/api/status/{job}", headers=as_ada)).status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("defaults", "body", "field"),
-    [
-        ({"models": ["acme/video"]}, {"model": "acme/other"}, "model"),
-        ({"providers": ["replicate"], "models": ["acme/other"]}, {}, "model"),
-    ],
-)
-async def test_a_key_asks_for_its_models_alone(
-    client: httpx.AsyncClient, defaults: dict[str, Any], body: dict[str, Any], field: str
-) -> None:
-    made = await made_key(client, defaults=defaults)
-    refused = await client.post("/api/submit", json=BODY | body, headers=bearer(made))
-    assert problem(refused, 403, "not_permitted")["field"] == field
-    batch = {"user_id": "ada", "model": "acme/else", "jobs": [{"input": {"prompt": "x"}}]}
-    problem(await client.post("/api/batches", json=batch, headers=bearer(made)), 403, "not_permitted")
 
 
 async def test_a_store_that_is_down_stops_only_keys_that_were_not_seen(

@@ -104,6 +104,29 @@ async def test_an_act_that_is_refused_is_noted_with_its_error(client: httpx.Asyn
     ]
 
 
+async def test_a_key_in_a_path_is_not_noted(world: World, client: httpx.AsyncClient) -> None:
+    """On the day of a leak, a path may hold the whole key in place of its id."""
+    made = await made_key(client)
+    with all_logs() as lines:
+        for path in (made["secret"], f"x{made['secret']}", "a" * 5000, "a%0Ab"):
+            await operate(client, "POST", f"/{path}/revoke")
+    noted = [told(entry)[2] for entry in await entries(client)]
+    assert noted[:3] == [["a b"], ["a" * 200], [f"xsk_live_{made['id']}..."]]
+    assert made["secret"][21:] not in await stored(world) + str(lines)
+
+
+async def test_an_act_that_ends_in_a_bug_is_in_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(world.runtime.bulk, "cancel", broken)
+    async with http_client() as client:
+        with all_logs() as lines:
+            answer = await client.post("/api/operate/cancel", json={"all": True}, headers=OPERATOR)
+    assert answer.status_code == 500
+    assert [line["outcome"] for line in lines if line["event"] == "audit"] == ["internal_error"]
+
+
 async def test_an_erasure_is_noted_without_the_users_id(world: World, client: httpx.AsyncClient) -> None:
     assert (await client.delete("/api/users?user_id=ada", headers=AUTH)).status_code == 200
     tag = user_tag(world.runtime.settings.signing_key, "app", "ada")

@@ -135,7 +135,13 @@ async def test_a_key_that_cannot_be_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"label": None}, "label"), ({"scopes": None}, "scopes"), ({"owner": "x"}, "owner"), ({"scopes": []}, "scopes")],
+    [
+        ({"label": None}, "label"),
+        ({"scopes": None}, "scopes"),
+        ({"owner": "x"}, "owner"),
+        ({"scopes": []}, "scopes"),
+        ({"defaults": None}, "defaults"),
+    ],
 )
 async def test_a_change_that_cannot_be_is_refused_by_name(
     client: httpx.AsyncClient, body: dict[str, Any], field: str
@@ -143,6 +149,14 @@ async def test_a_change_that_cannot_be_is_refused_by_name(
     made = await made_key(client)
     answer = await operate(client, "PATCH", f"/{made['id']}", **body)
     assert problem(answer, 422, "invalid_request")["field"] == field
+
+
+@pytest.mark.parametrize("end", [None, "2099-01-01T00:00:00Z"])
+async def test_the_end_of_a_rotated_key_stays(client: httpx.AsyncClient, end: str | None) -> None:
+    made = await made_key(client)
+    await operate(client, "POST", f"/{made['id']}/rotate", overlap=60)
+    answer = await operate(client, "PATCH", f"/{made['id']}", expires_at=end)
+    assert problem(answer, 422, "invalid_request")["field"] == "expires_at"
 
 
 @pytest.mark.parametrize("overlap", [-1, 10_081, 1.5, "60"])

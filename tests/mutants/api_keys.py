@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, lua, python
 
 KEYS = "tests/access/test_api_keys.py::test_"
+REACH = "tests/access/test_key_reach.py::test_"
 ISSUED = "tests/access/test_issued_keys.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -12,9 +13,8 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{KEYS}a_key_names_itself_and_only_the_deployment_that_made_it_knows_it",
     ),
     python(
-        "any secret proves a known id", "shared/jobs/key_ring.py", "digest of a key", "known is None",
+        "any secret proves a known id", "shared/jobs/key_ring.py", "digest of a key", "if False:",
         f"{KEYS}a_wrong_secret_of_a_known_id_is_401",
-        part="known is None or not is_key_of(credential, known.record.digest)",
     ),
     python(
         "a revoked key stays good", "shared/jobs/key_record.py", "revoked key", "if False:",
@@ -66,11 +66,37 @@ MUTANTS: tuple[Mutant, ...] = (
         part="self._sent_as or ",
     ),
     python(
-        "a token outlives its revoked key", "shared/jobs/key_ring.py", "token of a revoked key", "if known is None:",
-        f"{KEYS}a_user_of_a_key_gets_its_defaults_until_it_is_revoked",
+        "a token outlives its revoked key", "shared/jobs/key_ring.py", "token of a revoked key", "if False:",
+        f"{REACH}a_user_of_a_key_gets_its_defaults_until_it_is_revoked",
+    ),
+    python(
+        "a token keeps the scopes that its key has lost", "shared/jobs/key_ring.py",
+        "scopes of a narrowed key", "scopes=caller.scopes,",
+        f"{REACH}a_token_may_do_no_more_than_its_key_may_now",
+    ),
+    python(
+        "a token keeps the models that its key has lost", "shared/jobs/key_ring.py",
+        "models of a narrowed key", "return given",
+        f"{REACH}a_token_may_do_no_more_than_its_key_may_now",
+    ),
+    python(
+        "a token of a revoked key is a guess", "shared/access/errors.py", "no guess of a token", "is_guess = True",
+        f"{REACH}what_was_good_once_is_no_guess",
+    ),
+    python(
+        "a revoked key is a guess", "shared/access/errors.py", "no guess of a key", "is_guess = True",
+        f"{REACH}what_was_good_once_is_no_guess",
+    ),
+    python(
+        "an entry holds the key of a path", "shared/jobs/audit_trail.py", "key in the audit", "return bounded",
+        "tests/access/test_audit.py::test_a_key_in_a_path_is_not_noted[memory]",
+    ),
+    python(
+        "a rotated key may live on", "shared/jobs/issued_keys.py", "end of a rotated key", "if False:",
+        "tests/access/test_issued_keys.py::test_the_end_of_a_rotated_key_stays[None]",
     ),
     python(
         "a token of a key is not looked up", "shared/access/credentials.py", "token of a key", "return caller",
-        f"{KEYS}a_user_of_a_key_gets_its_defaults_until_it_is_revoked",
+        f"{REACH}a_user_of_a_key_gets_its_defaults_until_it_is_revoked",
     ),
 )  # fmt: skip
