@@ -8,17 +8,17 @@ path notices that for a job that is never polled. In the remaining time, it drop
 STORAGE_RETENTION.
 """
 
-import asyncio
-
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher, Report
+from shared.errors import StoreError
 from shared.jobqueue import History, JobQueue, Records
 from shared.log import log
 from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
 from shared.storage.retention import Retention
+from shared.together import together
 
 SWEEP_EVERY = 900.0  # s; if ticks are rarer, each of them sweeps
 FORGETS_EVERY = 97 * SWEEP_EVERY  # s, about a day; a prime of sweeps, so that each part of a long walk has its turn
@@ -55,11 +55,10 @@ class Tick:
         async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
             report = await self._dispatcher.run(budget, tick=True, max_rounds=1)
             # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.
-            # And neither ends the other: a cancelled create may have made a prediction.
-            works = (self._dispatch_on(budget, report), self._work_off(budget, report))
-            for failed in await asyncio.gather(*works, return_exceptions=True):
-                if failed is not None:
-                    raise failed
+            failures: list[StoreError] = []
+            await together(self._dispatch_on(budget, report), self._work_off(budget, report, failures))
+            if failures:
+                raise failures[0]
             await self._second_pass(budget, report)
             await self._sweep_if_due(budget)
         report.followed_up += scope.begun
@@ -69,9 +68,14 @@ class Tick:
         if report.is_more and not report.throttled:
             report.add(await self._dispatcher.run(budget))
 
-    async def _work_off(self, budget: Budget, report: Report) -> None:
-        if report.follow_ups:
+    async def _work_off(self, budget: Budget, report: Report, failures: list[StoreError]) -> None:
+        """Adds a failure to the list, since raising it would cancel the dispatch: a create may be under way."""
+        if not report.follow_ups:
+            return
+        try:
             report.followed_up += await self._worker.run(budget)
+        except StoreError as error:  # mutant: failure of the outbox
+            failures.append(error)
 
     async def _second_pass(self, budget: Budget, report: Report) -> None:
         """Dispatches a second time, for a schedule that cannot call more often than every minute."""

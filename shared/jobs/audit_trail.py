@@ -20,6 +20,7 @@ from shared.signing.api_keys import PREFIX
 MAX_ABOUT = 20  # ids of one entry
 MAX_TEXT = 200  # characters of each
 DONE = "done"
+BROKEN_OFF = "internal_error"  # by a bug, or the end of the function; what was done until then stands
 
 
 class AuditQuery(BaseModel):
@@ -37,7 +38,7 @@ class Act:
     def __init__(self, what: str, about: Sequence[str]) -> None:
         self.what = what
         self.about = [*about]
-        self.outcome = DONE
+        self.outcome = BROKEN_OFF
 
 
 class AuditTrail:
@@ -55,21 +56,19 @@ class AuditTrail:
             yield act
         except Problem as problem:
             act.outcome = problem.code
-            await self._note(by, act)
             raise
-        except BaseException:  # a bug, or the end of the function: what was done until then stands
-            act.outcome = "internal_error"
+        else:
+            act.outcome = DONE
+        finally:
             log.warning("audit", by=by, what=act.what, about=_shown(act), outcome=act.outcome)
-            raise
-        await self._note(by, act)
+            if act.outcome != BROKEN_OFF:
+                await self._store(by, act)
 
-    async def _note(self, by: str, act: Act) -> None:
-        """Writes the log's line, and then the entry: a store that refuses the entry loses no answer."""
-        about = _shown(act)
-        log.warning("audit", by=by, what=act.what, about=about, outcome=act.outcome)
+    async def _store(self, by: str, act: Act) -> None:
+        """Writes the entry: a store that refuses it loses no answer."""
         if not self._most:
             return
-        fields = {"id": secrets.token_hex(8), "by": by, "what": act.what, "about": "\n".join(about)}
+        fields = {"id": secrets.token_hex(8), "by": by, "what": act.what, "about": "\n".join(_shown(act))}
         try:
             await self._audit.append(fields | {"outcome": act.outcome}, self._most)
         except StoreError as error:

@@ -53,6 +53,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "::test_a_user_whose_jobs_cannot_be_read_holds_up_no_other_and_ends_no_tick[memory]",
     ),
     python(
+        "an outbox that cannot be read cancels creates", "shared/dispatch/tick.py",
+        "failure of the outbox", "except ZeroDivisionError as error:",
+        "tests/queue/test_store_trouble.py::test_an_outbox_that_cannot_be_read_cancels_no_dispatch",
+    ),
+    python(
         "each process sweeps on its own", "shared/dispatch/tick.py",
         "last sweep", "is_recent = False",
         "tests/queue/test_sweep.py::test_processes_that_tick_in_turn_sweep_once_in_a_quarter_of_an_hour",

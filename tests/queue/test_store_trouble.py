@@ -1,13 +1,15 @@
 """A store that is full, loses keys or steps back in time: each job still ends, and frees its slot."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock
+from shared.dispatch.dispatcher import Report
 from shared.dispatch.tick import SWEEP_KEYS
-from shared.errors import StoreRefused
+from shared.errors import StoreRefused, StoreUncertain
 from shared.providers.base import Prediction, Throttled
 from tests.world import World, load_scripts, make_world
 
@@ -159,6 +161,27 @@ async def test_a_lost_submission_is_not_adopted_when_none_or_several_fit(world: 
     world.manual.advance(world.runtime.settings.lease + 1)
     await world.runtime.tick.run()
     assert (await world.runtime.records.read(job_id)).state == "submitting"
+
+
+async def test_an_outbox_that_cannot_be_read_cancels_no_dispatch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancelled create may have made a prediction."""
+    ended, dispatcher = [], world.runtime.dispatcher
+
+    async def dispatching(*_: object, tick: bool = False, **__: object) -> Report:
+        if tick:
+            return Report(follow_ups=1, is_more=True)
+        await asyncio.sleep(0.01)
+        ended.append("dispatch")
+        return Report()
+
+    async def unreadable(_: object) -> int:
+        raise StoreUncertain
+
+    monkeypatch.setattr(dispatcher, "run", dispatching)
+    monkeypatch.setattr(world.runtime.outbox_worker, "run", unreadable)
+    with pytest.raises(StoreUncertain):
+        await world.runtime.tick.run()
+    assert ended == ["dispatch"]
 
 
 async def test_a_job_that_cannot_be_read_ends_and_does_not_block_the_others(world: World) -> None:
