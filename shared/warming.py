@@ -59,7 +59,7 @@ async def _make(needs: Needs) -> None:
     for name in needs.services:
         getattr(sluice, name)
     for verb in needs.verbs:
-        script(verb)
+        script(verb, None)  # as the queue asks for it: without the None, the cache has another entry
     if needs.calls_providers:
         importlib.import_module("httpcore")  # httpx loads it with its first client
         for name in sluice.settings.provider_names:

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from shared.application import create_handler
-from shared.jobqueue.script import VERBS
-from shared.warming import TYPE
+from shared.clock import ManualClock
+from shared.jobqueue.script import VERBS, script
+from shared.warming import TYPE, Needs, _make
 from tests.config.production import GOOD
 from tests.project import ROOT
+from tests.world import make_world
 
 SECONDS = 60  # of a start; it has its own deadline, which is shorter
 # Prints what a start has made: runtimes, assembled scripts and loaded clients.
@@ -65,6 +67,15 @@ async def test_each_function_finds_what_it_needs(tmp_path: Path) -> None:
     verbs = {verb for module in modules for verb in module.NEEDS.verbs}
     runtimes, scripts, clients = started("all_routes", tmp_path, AWS_LAMBDA_FUNCTION_NAME="x")
     assert (runtimes, scripts, clients) == (1, len(verbs), ["httpx", "httpcore", "upstash_redis"])
+
+
+async def test_a_warmed_script_is_the_one_that_the_queue_sends(clock: ManualClock) -> None:
+    async with make_world(None, clock) as world:
+        script.cache_clear()
+        await _make(Needs((), ("stats",)))
+        loaded = script.cache_info().misses
+        await world.runtime.records.stats()
+        assert script.cache_info().misses == loaded == 1
 
 
 @pytest.mark.parametrize("function", ["submit", "all_routes", "index"])
