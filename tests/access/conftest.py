@@ -7,6 +7,7 @@ import pytest
 
 from shared.clock import ManualClock
 from tests.access.issuing import TAKES_JWTS
+from tests.access.stored_keys import by_clock
 from tests.world import World, http_client, make_world
 
 
@@ -18,5 +19,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """The cache of keys goes by the clock of the test."""
+    by_clock(world.runtime, world.manual)
     async with http_client() as made:
         yield made

@@ -30,6 +30,11 @@ def bearer(made: dict[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {made['secret']}"}
 
 
+async def listed(client: httpx.AsyncClient, made: dict[str, Any]) -> int:
+    """The status of a list of jobs that is asked for with the key."""
+    return (await client.get("/api/jobs", headers=bearer(made))).status_code
+
+
 async def operate(client: httpx.AsyncClient, method: str, path: str, **body: Any) -> httpx.Response:
     """The operator's answer to an operation on keys."""
     return await client.request(method, f"{KEYS}{path}", headers=OPERATOR, json=body or None)

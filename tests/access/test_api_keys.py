@@ -2,7 +2,6 @@
 
 import json
 import string
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,24 +11,11 @@ from local.rest_server.running import RunningServer
 from shared.clock import ManualClock, iso
 from shared.errors import StoreRefused, StoreUnavailable
 from shared.signing.api_keys import digest_of_key, id_of, is_key_of, mint
-from tests.access.stored_keys import KEYS, bearer, by_clock, made_key, operate, stored
+from tests.access.stored_keys import KEYS, bearer, by_clock, listed, made_key, operate, stored
 from tests.http.calls import BODY, problem
 from tests.world import AUTH, OPERATOR, World, http_client, make_world
 
 LIST, LIMITS = "/api/jobs", "/api/operate/limits"
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without credentials. The cache of keys goes by the clock of the test."""
-    by_clock(world.runtime, world.manual)
-    async with http_client() as made:
-        yield made
-
-
-async def listed(client: httpx.AsyncClient, made: dict[str, Any]) -> int:
-    """The status of a list of jobs that is asked for with the key."""
-    return (await client.get(LIST, headers=bearer(made))).status_code
 
 
 def test_a_key_names_itself_and_only_the_deployment_that_made_it_knows_it() -> None:

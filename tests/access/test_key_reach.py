@@ -1,31 +1,17 @@
 """What an API key of the store allows, and the tokens that it has minted."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from shared.clock import ManualClock
-from tests.access.stored_keys import bearer, by_clock, made_key, operate
+from tests.access.stored_keys import bearer, by_clock, listed, made_key, operate
 from tests.http.calls import BODY, problem
 from tests.world import World, http_client, make_world
 
 LIST = "/api/jobs"
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without credentials. The cache of keys goes by the clock of the test."""
-    by_clock(world.runtime, world.manual)
-    async with http_client() as made:
-        yield made
-
-
-async def listed(client: httpx.AsyncClient, made: dict[str, Any]) -> int:
-    """The status of a list of jobs that is asked for with the key."""
-    return (await client.get(LIST, headers=bearer(made))).status_code
 
 
 async def test_a_user_of_a_key_gets_its_defaults_until_it_is_revoked(world: World, client: httpx.AsyncClient) -> None:

@@ -9,11 +9,11 @@ from shared.jobqueue.constants import BAND, HISTORY
 from tests.world import World
 
 
-async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
+async def listed(client: httpx.AsyncClient, path: str = "/api/jobs", **query: Any) -> list[str]:
     """The ids on all pages, to the last one."""
     found: list[str] = []
     for _ in range(200):
-        answer = await client.get("/api/jobs", params=query)
+        answer = await client.get(path, params=query)
         assert answer.status_code == 200, answer.text
         found += [job["id"] for job in answer.json()["jobs"]]
         query["cursor"] = answer.json()["next_cursor"]

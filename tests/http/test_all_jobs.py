@@ -1,6 +1,6 @@
 """The operator lists the jobs of all API keys by what they are and where they are."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from shared.clock import ManualClock, iso
 from shared.jobqueue import JobFilter
 from shared.jobqueue.constants import BAND, HISTORY
 from shared.jobqueue.history import MAX_MOMENT
+from tests.http import history
 from tests.http.calls import problem
 from tests.http.history import end, fill
 from tests.world import OPERATOR, World, http_client, make_world
@@ -37,17 +38,9 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
-    """The ids on all pages."""
-    found: list[str] = []
-    for _ in range(100):
-        answer = await client.get(JOBS, params=query)
-        assert answer.status_code == 200, answer.text
-        found += [job["id"] for job in answer.json()["jobs"]]
-        query["cursor"] = answer.json()["next_cursor"]
-        if query["cursor"] is None:
-            return found
-    raise AssertionError("the pages come to no end")
+def listed(client: httpx.AsyncClient, **query: Any) -> Awaitable[list[str]]:
+    """The ids on all pages of the operator's list."""
+    return history.listed(client, JOBS, **query)
 
 
 async def put(world: World, user: str, **changes: Any) -> str:
