@@ -137,7 +137,7 @@ def preferred(accepted: str, offered: tuple[str, ...]) -> str:
 
 
 async def _answer_http(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)  # noqa: S101 (the handler is registered for it)
     code = CODES.get(error.status_code, "http_error")
     document: ProblemDocument = {
         "type": f"urn:sluice:problem:{code}",

@@ -141,7 +141,7 @@ class Attempts(Scripted):
             detail=detail,
             retryable=retryable,
             once=once,
-            jitter=random.random(),  # noqa: S311
+            jitter=random.random(),  # noqa: S311 (no secret)
             entry=self._entry(attempt, code, detail, prediction),
             circuit_failures=self._settings.circuit_failures if speaks_of_model(code) else 0,
         )
@@ -202,7 +202,7 @@ class Attempts(Scripted):
             entry=self._entry(attempt, "provider_down" if proof else "submission_unknown", "", ""),
             proof=proof,
             took=timedelta(seconds=took),
-            jitter=random.random(),  # noqa: S311
+            jitter=random.random(),  # noqa: S311 (no secret)
         )
 
     async def trip(self, job_id: str, attempt: int, *, incarnation: str = "", look_in: float | None = None) -> None:

@@ -130,7 +130,7 @@ class Outbox(Scripted):
             entry=tried.entry or None,
             was_failing=row.is_probe,
             pause=None if tried.pause is None else timedelta(milliseconds=tried.pause),
-            jitter=random.random(),  # noqa: S311
+            jitter=random.random(),  # noqa: S311 (no secret)
             lane_ttl=LANE_TTL,
         )
         if reply.word == "lost":

@@ -50,7 +50,7 @@ def start_a_process() -> bool:
 
 
 def start_a_program() -> bool:
-    os.execv(sys.executable, [sys.executable, "-c", "print('{\"width\": 999999}')"])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-c", "print('{\"width\": 999999}')"])  # noqa: S606 (an attack)
 
 
 def leave_the_session() -> bool:
