@@ -8,6 +8,7 @@ from shared.budget import Budget
 from shared.clock import Clock
 from shared.documents.operating import RoomMade
 from shared.jobqueue import Leftovers
+from shared.jobs.cursors import ScanCursor
 from shared.log import log
 
 MARGIN = 5.0  # s that must be left to begin another step
@@ -20,7 +21,7 @@ class RoomOrder(BaseModel):
 
     ended_for: Annotated[int, Field(ge=60, le=10_000_000)] = 3600  # s
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    cursor: Annotated[str, Field(pattern=r"^\d{1,20}$")] = "0"
+    cursor: ScanCursor = "0"
 
 
 class Clearing:

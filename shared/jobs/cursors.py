@@ -6,10 +6,16 @@ bytes that depend on its tag. The tag signs it for one walk: of this caller, in 
     tag, 32 characters | base64url of `ms.bound`, XOR with what the tag gives
 
 The tag is a keyed digest of all that is hidden, so equal bytes hide equal cursors alone. (RFC 5297 is built so.)
+
+Where a walk follows the store's own scan, its cursor is the store's: ScanCursor.
 """
 
 import base64
 import hmac
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
 
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest
@@ -17,7 +23,19 @@ from shared.jobqueue import PageStart
 from shared.signing.derived import page_pad, page_tag
 
 TAG = 32  # characters
+OF_SCAN = "[0-9]{1,20}"
+FOREIGN = "must come from an answer to the same request"
 PAD, LENGTHS = "\n", 64  # no id has a line break; bytes by which a cursor grows
+
+
+def _of_scan(value: str) -> str:
+    """Returns a cursor that the store's SCAN takes: 64 bits (Redis, "SCAN", "Calling SCAN with a corrupted cursor")."""
+    if not re.fullmatch(OF_SCAN, value) or int(value) >= 2**64:
+        raise ValueError(FOREIGN)
+    return value
+
+
+ScanCursor = Annotated[str, AfterValidator(_of_scan), WithJsonSchema({"type": "string", "pattern": f"^{OF_SCAN}$"})]
 
 
 class Cursors:
@@ -42,7 +60,7 @@ class Cursors:
             return None
         tag, text = cursor[:TAG], self._shown(cursor)
         if not hmac.compare_digest(tag.encode(), page_tag(self._settings.signing_key, text, *walk).encode()):
-            raise InvalidRequest("must come from an answer to the same request", field="cursor")
+            raise InvalidRequest(FOREIGN, field="cursor")
         ms, _, bound = text.rstrip(PAD).partition(".")
         return PageStart(int(ms), bound)
 

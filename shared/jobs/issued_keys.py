@@ -18,6 +18,7 @@ from shared.documents.keys import KeyDocument, KeysPage, MadeKey
 from shared.errors import InvalidRequest, StoreUncertain
 from shared.hooks.event import secrets_of
 from shared.jobqueue import ApiKeys, StoredKey
+from shared.jobs.cursors import ScanCursor
 from shared.jobs.key_record import KeyRecord
 from shared.jobs.listing import QueryLimit, moment_of
 from shared.jobs.request import HookCheck, MetadataText, queue_for, unknown
@@ -69,7 +70,7 @@ class KeysQuery(_Body):
     """The query of ``GET /api/operate/keys``."""
 
     limit: QueryLimit = 20
-    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] = "0"
+    cursor: ScanCursor = "0"
 
 
 def _require_values(wanted: KeyChange) -> None:

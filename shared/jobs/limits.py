@@ -7,7 +7,7 @@ until the operator lifts it with null; then the configured limit applies again.
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
@@ -24,6 +24,7 @@ from shared.documents.operating import (
 from shared.errors import InvalidRequest
 from shared.jobqueue import Controls, Overview, ProviderPause
 from shared.jobqueue.keys import run_of
+from shared.jobs.cursors import ScanCursor
 from shared.jobs.owners import Owners
 from shared.jobs.request import Id, Model, unknown
 from shared.log import log
@@ -74,19 +75,12 @@ class LimitsChange(BaseModel):
         return [f"system {self.system}", *limits] if "system" in self.model_fields_set else limits
 
 
-def _scan_cursor(value: str) -> str:
-    """Returns a cursor that the store's SCAN takes: 64 bits."""
-    if int(value) >= 2**64:
-        raise ValueError("must come from an answer to the same request")
-    return value
-
-
 class UserLimitsQuery(BaseModel):
     """The query of ``GET /api/operate/user-limits``: where an earlier call stopped."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), AfterValidator(_scan_cursor)] = "0"
+    cursor: ScanCursor = "0"
 
 
 class Limits:

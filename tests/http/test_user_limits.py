@@ -7,7 +7,6 @@ import pytest
 
 from shared.jobqueue import overview
 from shared.jobs import limits
-from tests.http.calls import problem
 from tests.world import OPERATOR, World, http_client
 
 PATH, LIMITS = "/api/operate/user-limits", "/api/operate/limits"
@@ -73,8 +72,3 @@ async def test_a_call_walks_past_a_bounded_part_of_the_store(
         await client.get(PATH)
         assert world.server.bill().calls <= 4
         assert await limits_of(client) == {("app", "ada"): 5}
-
-
-@pytest.mark.parametrize("cursor", ["x", "-1", "1" * 21, str(2**64), "\u0663", ""])
-async def test_a_cursor_that_cannot_be_is_refused(world: World, client: httpx.AsyncClient, cursor: str) -> None:
-    assert problem(await client.get(PATH, params={"cursor": cursor}), 422, "invalid_request")["field"] == "cursor"
