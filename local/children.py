@@ -13,7 +13,8 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 STOP_DEADLINE_SECONDS = 5.0
 LINES_IN_ERRORS = 20
-TROUBLE = re.compile(r'"trouble": "([^"]+)"')
+# In a line for people, and in one of JSON
+TROUBLE = re.compile(r"""\btrouble(?:=|": )(?:'([^']+)'|"([^"]+)")""")
 
 # Reads until the stack closes the pipe, however it ends, then stops the child: `kill -9` on the stack orphans none.
 GUARD = 'read -r _; kill "$0"; for _ in 1 2 3 4 5; do kill -0 "$0" || exit; sleep 1; done; kill -9 "$0"'
@@ -64,7 +65,7 @@ class Child:
     @property
     def trouble(self) -> str:
         """Why its last failed connection failed, by its own log; '' if none did."""
-        found = [words.group(1) for line in list(self._last) if (words := TROUBLE.search(line))]
+        found = [words.group(1) or words.group(2) for line in list(self._last) if (words := TROUBLE.search(line))]
         return found[-1] if found else ""
 
     def last_output(self) -> str:

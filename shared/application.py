@@ -110,9 +110,12 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 (the handler is registered for it)
     if isinstance(error, StoreScriptError):
         log.error("store_script_error", text=error.text[:300])
-    request.app.state.refusals.note(request, error)
+    refusals: Refusals = request.app.state.refusals
+    refusals.note(request, error)
     if isinstance(error, Unauthenticated) and error.is_guess:  # mutant: failures alone
-        error = await runtime.current().rates.failed(network_of(caller_of(request.scope))) or error
+        limited = await runtime.current().rates.failed(network_of(caller_of(request.scope)))
+        if limited is not None:
+            refusals.note(request, error := limited)
     headers, language = error.headers(), "en"
     if error.translations:
         language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))

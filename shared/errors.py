@@ -18,39 +18,12 @@ No message holds a secret, a token, a signed URL or what the caller sent.
 
 from typing import ClassVar
 
+from shared.problem import FixedProblem as FixedProblem
+from shared.problem import Problem as Problem
+
 PROBLEM_JSON = "application/problem+json"
+UNKNOWN_FIELD = "This field is not known."
 UNANSWERED = "The store did not answer in time; the request may have been applied."
-
-
-class Problem(Exception):
-    """Base of all errors that reach a caller."""
-
-    code: ClassVar[str]
-    http_status: int
-    title: ClassVar[str]
-    retryable: ClassVar[bool] = False
-    translations: dict[str, tuple[str, str]]  # title and detail by language; any other language gets English
-
-    def __init__(self, detail: str, *, field: str | None = None, retry_after: int | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.field = field
-        self.retry_after = retry_after
-        self.translations = {}
-
-    def headers(self) -> dict[str, str]:
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-
-
-class FixedProblem(Problem):
-    """Base of errors whose text never differs."""
-
-    reason: ClassVar[str]
-    at: ClassVar[str | None] = None  # the field
-    wait: ClassVar[int | None] = None  # s
-
-    def __init__(self) -> None:
-        super().__init__(self.reason, field=self.at, retry_after=self.wait)
 
 
 class InvalidRequest(Problem):
@@ -306,6 +279,11 @@ class StoreError(Problem):
     refusal = ""  # the limit that the store names, for the operator; see store/refusals.py
     trouble = ""  # why it could not be reached, for the operator: it names the host
 
+    @property
+    def cause(self) -> str:
+        """The limit that was met, or what kept it from being reached, or the name of the error."""
+        return self.refusal or self.trouble or super().cause
+
 
 class StoreUnavailable(StoreError):
     """Surely not applied: the request never reached the store."""
@@ -340,3 +318,4 @@ class StoreScriptError(StoreError):
     def __init__(self, text: str) -> None:
         super().__init__("The store answered with an error.", retry_after=5)
         self.text = text
+        self.because(text[:300])

@@ -1,19 +1,49 @@
-"""Logs: one JSON line per event, on standard output.
+"""Logs: one JSON line per event, on standard output; in development, lines for people.
 
 Events name things by id. They never hold a prompt, an input, an output, a token or a URL with a query. structlog
-escapes what a caller chose (a user id, for example), so one event is always one line.
+escapes what a caller chose (a user id, for example), so one event is always one line. Only an exception has more lines,
+and only in development.
 """
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
+GAP = 10.0  # s between two lines of the same kind
+MAX_KINDS = 1000  # that are told apart; the oldest make room
 
-def configure_logs(level: str, *, is_final: bool = False) -> None:
-    """Sets the lowest level that is written; may be called again.
+
+class Repeats:
+    """Bounds lines that come again and again: of a kind, the first is written at once, and then one each GAP.
+
+    For what a caller can cause at will. Each process counts for itself.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[tuple[str, ...], tuple[float, int]] = {}  # when the last line was written, and how many since
+
+    def count(self, *kind: str) -> int:
+        """Counts one more of this kind; returns how many the line stands for, or 0 if none is to be written."""
+        now = self._clock()
+        written_at, unwritten = self._kinds.get(kind, (now - GAP, 0))
+        if now - written_at < GAP:  # mutant: bounded repeats
+            self._kinds[kind] = written_at, unwritten + 1
+            return 0
+        self._kinds.pop(kind, None)
+        if len(self._kinds) >= MAX_KINDS:  # mutant: bounded kinds
+            del self._kinds[next(iter(self._kinds))]
+        self._kinds[kind] = now, 0
+        return unwritten + 1
+
+
+def configure_logs(level: str, *, is_final: bool = False, is_for_people: bool = False) -> None:
+    """Sets the lowest level that is written, and the form of lines; may be called again.
 
     If it is final, the logger is made once and not for each line. Tests change their logs, so for them it is not.
     """
@@ -22,9 +52,7 @@ def configure_logs(level: str, *, is_final: bool = False) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            *(_for_people() if is_for_people else _for_machines()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
@@ -32,3 +60,22 @@ def configure_logs(level: str, *, is_final: bool = False) -> None:
     )
     # httpx logs every URL at INFO, and a URL may carry a webhook's nonce.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _for_machines() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+
+
+def _for_people() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(),
+            repr_native_str=True,  # else a text of a caller could begin a line
+            exception_formatter=structlog.dev.plain_traceback,  # rich would draw the variables, and so the inputs
+        ),
+    ]

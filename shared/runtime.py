@@ -294,6 +294,7 @@ class Call(Authorized):
         self.caller = await authenticate(
             self._request, self._roles, sluice.settings, sluice.clock.now(), sluice.credentials.caller_of
         )
+        self._request.state.caller = self.caller  # for the log, if the call is refused
         if self.caller.role is Role.APPLICATION:
             self.caller.require(self._scope, self._request.path_params)
         is_waited_for = self.caller.role is not Role.PROVIDER

@@ -160,7 +160,8 @@ def key_faults(settings: Settings) -> list[str]:
 def settings() -> Settings:
     """Returns the deployment's settings. SettingsError stops the import of each function."""
     loaded = load_settings()
-    configure_logs(loaded.log_level, is_final=not loaded.is_development)
+    is_for_people = loaded.environment == "development"
+    configure_logs(loaded.log_level, is_final=not loaded.is_development, is_for_people=is_for_people)
     if dropped := drop_unreadable(os.environ):
         log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
     for caution in cautions(loaded):

@@ -7,6 +7,7 @@ key unknown                     ──▶ ask again, at most once a minute; the 
 
 import asyncio
 import json
+from urllib.parse import urlsplit
 
 from shared.access.errors import KeysUnavailable, TokenRefused
 from shared.access.verification import Key, keys_of_set
@@ -31,6 +32,7 @@ class KeySet:
         self._fresh_until = 0.0  # ms
         self._next_question_at = 0.0  # ms
         self._is_down = False
+        self._cause = ""
         self._asking = asyncio.Lock()
 
     async def key(self, key_id: str) -> Key:
@@ -46,7 +48,7 @@ class KeySet:
         if found is not None:
             return found
         if self._is_down:
-            raise KeysUnavailable
+            raise KeysUnavailable().because(self._cause)
         raise TokenRefused("The token is signed with a key that its issuer does not publish.")
 
     def _known(self, key_id: str) -> Key | None:
@@ -63,7 +65,8 @@ class KeySet:
             self._fresh_until = self._clock.now() + FRESH * 1000
         except (EgressRefused, *TOO_SLOW, *UNREACHABLE, RecursionError) as error:
             self._is_down = True
-            log.error("jwks_unavailable", error=type(error).__name__, known=len(self._keys))
+            self._cause = f"{urlsplit(self._url).hostname}: {type(error).__name__}"
+            log.error("jwks_unavailable", cause=self._cause, error=type(error).__name__, known=len(self._keys))
         gap = GAP if self._keys or not self._is_down else FIRST_GAP
         self._next_question_at = self._clock.now() + gap * 1000
 

@@ -219,6 +219,16 @@ class Dispatcher:
                     )
                     retry_after *= self._settings.timing_scale  # the provider did not ask for this time
                 delay = retry_after * (1 + random.random() / 4)  # noqa: S311 (jitter)
+                log.warning(
+                    "provider_refused",
+                    provider=job.provider,
+                    code=code,
+                    status=status,
+                    seconds=round(delay),
+                    job=job.id,
+                    model=job.model,
+                    is_pause=code != "provider_down",
+                )
                 # A refusal may concern all jobs, so it pauses the provider. An unreachable one pauses nothing.
                 snoozed = await self._queue.snooze(
                     job.id,
@@ -232,7 +242,7 @@ class Dispatcher:
                 return snoozed.frees_slot
             case Unknown(detail):
                 # The slot stays taken, because the job may be running at the provider.
-                log.error("submission_unknown", job=job.id, attempt=job.attempt, detail=detail)
+                log.error("submission_unknown", job=job.id, attempt=job.attempt, provider=job.provider, detail=detail)
                 has_list = REGISTRY[NUMBERS[job.provider]].has_list
                 # By then a proxy that still held the request has given it up too.
                 look_in = self._settings.provider_timeout if has_list else None

@@ -16,6 +16,7 @@ SENTENCES: dict[Reason, str] = {
     "address": "must name a public host, and by its name, not its address",
     "unresolved": "must name a host that can be found",
 }
+SHOWN_LABELS = 2  # of a hook's host; the first ones may name a customer, or be as good as a password
 REMEMBERED_HOSTS = 256
 REMEMBERED_FOR = 60.0  # s
 
@@ -36,8 +37,13 @@ async def check_hook_url(url: str, guard: Guard, owner: str = "") -> None:
             await guard.addresses_of(parsed)
     except EgressRefused as refused:
         if refused.reason == "lookup":
-            raise LookupFailed from None
+            raise LookupFailed().because(f"{domain_of(parsed.host)}: {refused.reason}") from None
         raise InvalidRequest(SENTENCES.get(refused.reason, "cannot be called"), field="hook_url") from None
+
+
+def domain_of(host: str) -> str:
+    """Returns as much of a host as the log may show."""
+    return ".".join(host.split(".")[-SHOWN_LABELS:])
 
 
 class HookAddresses:

@@ -18,6 +18,7 @@ from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.outbox import Lane
 from shared.jobqueue.record import JobRecord
+from shared.json_value import Json
 from shared.log import log
 from shared.mailboxes import is_mailto
 from shared.signing.derived import event_id_for
@@ -92,7 +93,7 @@ class Deliveries:
         prepared = self._prepared(row, f)
         tried = prepared if isinstance(prepared, Tried) else await self._try(row, f, tries, prepared)
         await self._outbox.note(row, lane, f["hook_tag"], tries, tried, incarnation=incarnation)
-        log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word)
+        log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word, **_reason(tried))
         if tried.word in ("failed", "disabled"):
             log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
         return tried.pause is None
@@ -208,6 +209,14 @@ class Deliveries:
             await self._mailing.close()
         if self._opened is not None:
             await self._opened.aclose()
+
+
+def _reason(tried: Tried) -> dict[str, Json]:
+    """What the log says of a try that failed: the status or the error, and whether its host is left alone."""
+    if tried.word in ("delivered", "held"):
+        return {}
+    entry = json.loads(tried.entry)
+    return {"status": entry["status"], "error": entry["error"], "is_host_left": tried.pause is not None}
 
 
 def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str = "", error: str | None = None) -> str:

@@ -65,4 +65,4 @@ class NumberedStore:
             await self._store.execute("SET", self._key, ",".join(self._names))
         except StoreError as error:
             # A full store takes no list, and jobs must end in it all the same. The next process tries again.
-            log.warning("queues_not_noted", code=error.code)
+            log.warning("queues_not_noted", code=error.code, cause=error.cause)

@@ -137,7 +137,7 @@ class Admission:
         try:
             await self._queue.snooze(job_id, 1, delay=0, code="answer_lost", token=token, incarnation=incarnation)
         except StoreError as error:
-            log.warning("put_back_failed", job=job_id, code=error.code)
+            log.warning("put_back_failed", job=job_id, code=error.code, cause=error.cause)
 
     async def _receipt_of(self, receipt: Receipt) -> Receipt:
         """Returns the receipt with the job's status now, or as waiting for a retry if the store does not say."""

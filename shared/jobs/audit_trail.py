@@ -72,7 +72,7 @@ class AuditTrail:
         try:
             await self._audit.append(fields | {"outcome": act.outcome}, self._most)
         except StoreError as error:
-            log.error("audit_not_stored", what=act.what, code=error.code)
+            log.error("audit_not_stored", what=act.what, code=error.code, cause=error.cause)
 
     async def page(self, query: AuditQuery) -> AuditPage:
         """Returns a page of entries, the newest first."""

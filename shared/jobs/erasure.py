@@ -101,8 +101,8 @@ class Erasure:
             try:
                 async with asyncio.timeout(budget.left - self._settings.store_total_timeout):
                     await self._empty(folder, Erased())
-            except (StorageError, TimeoutError):
-                raise StorageUnavailable from None
+            except (StorageError, TimeoutError) as error:
+                raise StorageUnavailable().because(str(error) or error) from None
             await self._history.delete(job_id, caller)
         self._cache.forget(job_id)
 
@@ -277,8 +277,8 @@ class Erasure:
                         await together(*(self._empty(folder, erased) for folder in some))
         except TimeoutError:
             return False
-        except StorageError:
-            raise StorageUnavailable from None
+        except StorageError as error:
+            raise StorageUnavailable().because(str(error)) from None
         return True
 
     async def _empty(self, folder: str, erased: Erased) -> None:

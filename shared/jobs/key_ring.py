@@ -99,7 +99,7 @@ class KeyRing:
         try:
             await self._keys.note_use(key_id)
         except StoreError as error:
-            log.warning("key_use_not_noted", key=key_id, code=error.code)
+            log.warning("key_use_not_noted", key=key_id, code=error.code, cause=error.cause)
 
 
 def _set_of(names: Collection[str] | None) -> frozenset[str] | None:

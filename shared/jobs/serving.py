@@ -51,8 +51,8 @@ async def piece_of(bucket: Bucket, key: str, query: Mapping[str, str], asked: Ma
 
     try:
         size = await bucket.size(key)
-    except StorageError:
-        raise StorageUnavailable from None
+    except StorageError as error:
+        raise StorageUnavailable().because(str(error)) from None
     if size is None:
         raise NoSuchFile
     age = max(0, min(int(query["expires"]) - now // 1000, MAX_AGE))
@@ -87,8 +87,8 @@ async def open_piece(bucket: Bucket, key: str, piece: Piece) -> AsyncIterator[by
     blocks = bucket.read(key, piece.start, piece.end)
     try:
         first = await anext(blocks, b"")
-    except StorageError:
-        raise StorageUnavailable from None
+    except StorageError as error:
+        raise StorageUnavailable().because(str(error)) from None
 
     async def all_blocks() -> AsyncIterator[bytes]:
         yield first
@@ -102,8 +102,8 @@ async def save_upload(bucket: Bucket, key: str, blocks: AsyncIterator[bytes], co
     """Stores an upload of ``size`` bytes; stores nothing of one with more or fewer, and raises InvalidRequest."""
     try:
         await bucket.save(key, _exactly(blocks, size), content_type)
-    except StorageError:
-        raise StorageUnavailable from None
+    except StorageError as error:
+        raise StorageUnavailable().because(str(error)) from None
 
 
 def read_upload_size(content_type: str, length: str | None, most: int) -> int:

@@ -161,7 +161,7 @@ class Statuses:
                 self._forget_place(job_id)
                 job, outlook = await self._read(job_id, hinter, hint)
         except StoreError as error:
-            log.warning("repair_failed", job=job_id, code=error.code)
+            log.warning("repair_failed", job=job_id, code=error.code, cause=error.cause)
         now = self._clock.now()
         explained = explain(job, outlook, self._settings, now)
 

@@ -44,7 +44,7 @@ class WebhookAlarm:
         try:
             await self._controls.note_refused_webhook()
         except StoreError as error:
-            log.warning("webhook_alarm_failed", code=error.code)
+            log.warning("webhook_alarm_failed", code=error.code, cause=error.cause)
 
     async def end(self, provider: str) -> None:
         """Ends the alarm, because the provider's secret has verified a webhook. Costs a command only if it has rung."""
@@ -54,6 +54,6 @@ class WebhookAlarm:
         try:
             await self._controls.forget_refused_webhook()
         except StoreError as error:
-            log.warning("webhook_alarm_failed", code=error.code)
+            log.warning("webhook_alarm_failed", code=error.code, cause=error.cause)
         else:
             self._rung.discard(provider)

@@ -14,7 +14,8 @@ from shared.mail.errors import MailDeferred, MailUnavailable, MailUncertain
 from shared.mail.message import Mail
 from shared.tls import tls_context
 
-URL = "https://api.resend.com/emails"
+HOST = "api.resend.com"
+URL = f"https://{HOST}/emails"
 TIMEOUT = 10.0  # s for both tries
 TRY_TIMEOUT = 4.5  # s
 # Something in the mail is wrong. It may be the sender, so the recipient is not refused for good; and it may be the
@@ -39,8 +40,7 @@ class ResendMailer:
                 if not await self._try(mail, is_first=True):
                     await self._try(mail, is_first=False)  # mutant: one repeat of a mail
         except TimeoutError:
-            _report("timeout", None)
-            raise MailUncertain from None
+            raise MailUncertain().because(_report("timeout", None)) from None
 
     async def _try(self, mail: Mail, *, is_first: bool) -> bool:
         """Returns True once Resend has the mail, and False if a second try may tell."""
@@ -55,8 +55,8 @@ class ResendMailer:
         try:
             answer = await self._client.post(URL, json=body, headers={"Idempotency-Key": mail.id})
         except NEVER_SENT as error:
-            _report(type(error).__name__, None)
-            raise (MailUnavailable if is_first else MailUncertain) from None
+            cause = _report(type(error).__name__, None)
+            raise (MailUnavailable if is_first else MailUncertain)().because(cause) from None
         except httpx.HTTPError as error:
             return self._lost(type(error).__name__, None, is_first)
         if answer.is_success:
@@ -64,18 +64,17 @@ class ResendMailer:
         reason = _name_of(answer)
         if answer.status_code >= 500 or reason == REPEATED:
             return self._lost(reason, answer.status_code, is_first)
-        _report(reason, answer.status_code)
+        cause = _report(reason, answer.status_code)
         # A refusal of the repeat says nothing of the first try.
         if not is_first:
-            raise MailUncertain
-        raise (MailDeferred if answer.status_code in BAD_MAIL else MailUnavailable)
+            raise MailUncertain().because(cause)
+        raise (MailDeferred if answer.status_code in BAD_MAIL else MailUnavailable)().because(cause)
 
     @staticmethod
     def _lost(reason: str, status: int | None, is_first: bool) -> bool:
         if is_first:
             return False
-        _report(reason, status)
-        raise MailUncertain
+        raise MailUncertain().because(_report(reason, status))
 
     @property
     def _client(self) -> httpx.AsyncClient:
@@ -103,5 +102,7 @@ def _name_of(answer: httpx.Response) -> str:
     return name[:64] if isinstance(name, str) else ""
 
 
-def _report(reason: str, status: int | None) -> None:
-    log.error("mail_failed", through="resend", reason=reason, status=status)
+def _report(reason: str, status: int | None) -> str:
+    """Logs and returns why."""
+    log.error("mail_failed", through="resend", host=HOST, reason=reason, status=status)
+    return f"{HOST}: {reason}" + (f" {status}" if status else "")

@@ -62,13 +62,13 @@ class SmtpMailer:
                 await client.mail(self._sender.mailbox.address)
                 await client.rcpt(mail.to.address)
         except aiosmtplib.SMTPRecipientRefused as error:
-            _report(error)
+            cause = self._report(error)
             if error.code in NO_MAILBOX:
-                raise MailRefused from None
-            raise (MailDeferred if error.code in BUSY_MAILBOX else MailUnavailable) from None  # mutant: busy mailbox
+                raise MailRefused().because(cause) from None
+            kind = MailDeferred if error.code in BUSY_MAILBOX else MailUnavailable  # mutant: busy mailbox
+            raise kind().because(cause) from None
         except FAILURES as error:
-            _report(error)
-            raise MailUnavailable from None
+            raise MailUnavailable().because(self._report(error)) from None
 
     async def _hand_over(self, client: aiosmtplib.SMTP, mail: Mail, until: float) -> None:
         message = self._message(mail)
@@ -76,11 +76,15 @@ class SmtpMailer:
             async with asyncio.timeout_at(until):
                 await client.data(message)
         except aiosmtplib.SMTPResponseException as error:
-            _report(error)
-            raise MailUnavailable from None
+            raise MailUnavailable().because(self._report(error)) from None
         except FAILURES as error:
-            _report(error)
-            raise MailUncertain from None  # mutant: no answer to a mail
+            raise MailUncertain().because(self._report(error)) from None  # mutant: no answer to a mail
+
+    def _report(self, error: Exception) -> str:
+        """Logs and returns why; a server's own words may hold the address, so they are left out."""
+        reason, status, host = type(error).__name__, getattr(error, "code", None), self._server.host
+        log.error("mail_failed", through="smtp", host=host, reason=reason, status=status)
+        return f"{host}: {reason}" + (f" {status}" if status else "")
 
     def _message(self, mail: Mail) -> bytes:
         message = EmailMessage(policy=SMTP_POLICY)
@@ -96,8 +100,3 @@ class SmtpMailer:
 
     async def close(self) -> None:
         """Does nothing: no connection is kept."""
-
-
-def _report(error: Exception) -> None:
-    """Logs why; a server's own words may hold the address, so they are left out."""
-    log.error("mail_failed", through="smtp", reason=type(error).__name__, status=getattr(error, "code", None))

@@ -80,7 +80,7 @@ class Scope:
             if self._collector.is_more or (self._looks and self._worker.may_look()):
                 await self._worker.run(self.budget)
         except StoreError as error:
-            log.warning("outbox_left", code=error.code)
+            log.warning("outbox_left", code=error.code, cause=error.cause)
         await self._all_done()
 
     def _begin(self, row: FollowUp) -> None:

@@ -116,7 +116,7 @@ class OutboxWorker:
         try:
             log.info("follow_ups_given_back", count=await self._queue.release(left))
         except StoreError as error:
-            log.warning("follow_ups_stay_leased", code=error.code)
+            log.warning("follow_ups_stay_leased", code=error.code, cause=error.cause)
 
     @property
     def _needs(self) -> float:

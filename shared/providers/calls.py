@@ -17,7 +17,7 @@ from shared.clock import SystemClock, read_retry_after
 from shared.connection import trouble_of
 from shared.frozen import dataclass
 from shared.json_value import Json
-from shared.log import log
+from shared.log import Repeats, log
 from shared.providers.base import (
     Accepted,
     Prediction,
@@ -95,6 +95,7 @@ class Calls:
         self._base_url = base_url.rstrip("/") + "/"
         self._key = key
         self._timeout = timeout
+        self._repeats = Repeats()
         self._turns = Turnstile(MAX_UNDER_WAY, MAX_WAITING)
         self._turns_of_creates = Turnstile(MAX_UNDER_WAY, MAX_WAITING)
 
@@ -187,10 +188,14 @@ class Calls:
             raise ProviderUnavailable(type(error).__name__) from None
 
     def _report(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
-        log.warning("provider_unreachable", provider=self._provider, trouble=trouble_of(error, self._base_url))
+        self._report_trouble(trouble_of(error, self._base_url))
 
     def _report_crowd(self) -> None:
-        log.warning("provider_unreachable", provider=self._provider, trouble="too many calls of this process wait")
+        self._report_trouble("too many calls of this process wait")
+
+    def _report_trouble(self, trouble: str) -> None:
+        if count := self._repeats.count(trouble):  # polls ask too
+            log.warning("provider_unreachable", provider=self._provider, trouble=trouble, count=count)
 
     async def close(self) -> None:
         for name in ("_client", "_creator"):

@@ -78,7 +78,7 @@ class Rates:
             try:
                 quota = await self._client.take(who, 1)
             except StoreError as error:
-                log.warning("failure_not_counted", code=error.code)
+                log.warning("failure_not_counted", code=error.code, cause=error.cause)
                 return None
             finally:
                 self._counting -= 1

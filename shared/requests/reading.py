@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from shared.errors import InvalidRequest
+from shared.errors import UNKNOWN_FIELD, InvalidRequest
 from shared.json_value import Json
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -196,7 +196,7 @@ def _invalid(error: ValidationError) -> InvalidRequest:
     fault = error.errors(include_url=False, include_input=False)[0]
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        message = "This field is not known."
+        message = UNKNOWN_FIELD
     if fault["type"] in ("model_type", "dict_type"):
         message = "must be an object" if fault["loc"] else "The body must be a JSON object."
     if fault["type"] == "too_long":

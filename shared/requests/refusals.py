@@ -1,7 +1,10 @@
-"""Logs refused calls: counted and sampled, so that a flood costs a bounded log, and no command of the store.
+"""Logs refused calls with their reason: counted, so that a flood costs a bounded log, and no command of the store.
 
-Within a minute, an address is logged at its 1st, 10th, 100th ... refusal of a kind, and so is a kind over all
-addresses from the 100th on. A line has the counts until then. Each process counts for itself.
+what proves no caller    within a minute, an address is logged at its 1st, 10th, 100th ... refusal of a kind, and so is
+                         a kind over all addresses from the 100th on. A line has the counts until then
+all other refusals       for each caller, call and code one line in ten seconds, with its count
+
+Each process counts for itself.
 """
 
 import time
@@ -12,8 +15,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from shared.access.errors import CrossSite, TokenRefused
-from shared.errors import LinkRefused, Problem, Unauthenticated
-from shared.log import log
+from shared.errors import UNKNOWN_FIELD, LinkRefused, Problem, Unauthenticated
+from shared.log import Repeats, log
 from shared.requests.callers import caller_of, network_of
 from shared.signing.derived import address_tag
 
@@ -21,6 +24,7 @@ WINDOW = 60.0  # s
 MAX_LINES = 20  # a window, for single addresses
 MAX_ADDRESSES = 1000  # that a window distinguishes; the rest count together
 OTHERS = "others"
+REFUSED = (401, 403, 429)  # a warning; what else is refused is a mistake in the request, and no news for the operator
 KINDS = {"/api/webhook/": "webhook", "/api/operate/": "operator_token", "/api/process-queue": "scheduler_token"}
 
 
@@ -37,11 +41,13 @@ class Refusals:
         self._lines = 0
         self._by_address: Counter[tuple[str, str]] = Counter()
         self._by_kind: Counter[str] = Counter()
+        self._repeats = Repeats(clock)
 
     def note(self, request: Request, error: Problem) -> None:
-        """Counts the error if it refuses the caller, and logs it if its turn has come."""
+        """Counts the error, and logs it if its turn has come."""
         kind = _kind_of(request.url.path, error)
         if kind is None:
+            self._note_call(request, error)
             return
         if self._clock() >= self._until:
             self._begin()
@@ -51,9 +57,24 @@ class Refusals:
         count, total = self._by_address[kind, address], self._by_kind[kind]
         if _is_power_of_ten(count) and self._lines < MAX_LINES:  # mutant: bounded lines
             self._lines += 1
-            log.warning("refused", kind=kind, address=address, count=count, total=total)
+            log.warning("refused", kind=kind, address=address, count=count, total=total, **_said(error))
         elif total >= 100 and _is_power_of_ten(total):
-            log.warning("refused", kind=kind, address="", count=total, total=total)
+            log.warning("refused", kind=kind, address="", count=total, total=total, **_said(error))
+
+    def _note_call(self, request: Request, error: Problem) -> None:
+        caller, call = _caller_in(request), _call_in(request)
+        count = self._repeats.count(error.code, caller, call)
+        if not count:
+            return
+        said = {**_said(error), "status": error.http_status, "caller": caller, "call": call, "count": count}
+        if error.field is not None and error.detail != UNKNOWN_FIELD:  # such a field is a text of the caller
+            said["field"] = error.field
+        if error.http_status >= 500:
+            log.warning("unavailable", **said)
+        elif error.http_status in REFUSED:
+            log.warning("refused", **said)
+        else:
+            log.info("refused", **said)
 
     def _begin(self) -> None:
         self._until = self._clock() + WINDOW
@@ -65,6 +86,22 @@ class Refusals:
         tag = address_tag(self._signing_key(), network_of(caller_of(scope)))
         is_new = (kind, tag) not in self._by_address
         return OTHERS if is_new and len(self._by_address) >= MAX_ADDRESSES else tag
+
+
+def _said(error: Problem) -> dict[str, str]:
+    """What the log says of the reason."""
+    return {"code": error.code, "reason": error.detail, **({"cause": error.cause} if error.cause else {})}
+
+
+def _caller_in(request: Request) -> str:
+    """The API key that proved the caller, or the role; '' if the call is refused before that."""
+    caller = getattr(request.state, "caller", None)
+    return "" if caller is None else caller.shown or caller.role.name.lower()
+
+
+def _call_in(request: Request) -> str:
+    """The operation, without the ids in its path."""
+    return f"{request.method} {getattr(request.scope.get('endpoint'), 'path', '')}".rstrip()
 
 
 def _kind_of(path: str, error: Problem) -> str | None:

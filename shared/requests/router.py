@@ -57,7 +57,7 @@ class Router:
 
     def _adding(self, method: str, path: str) -> Callable[[Decorated], Decorated]:
         def add(function: Decorated) -> Decorated:
-            self._resources.setdefault(self._prefix + path, _Resource()).functions[method] = function
+            self._resources.setdefault(self._prefix + path, _Resource(self._prefix + path)).functions[method] = function
             return function
 
         return add
@@ -66,7 +66,8 @@ class Router:
 class _Resource:
     """The functions of one path, by method, as an ASGI application."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        self.path = path
         self.functions: dict[str, Function] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -59,7 +59,7 @@ class Role:
             if (self._kept is None or not self._kept.last(FRESH_FOR)) and not self._has_just_failed():
                 self._renew()
             if self._kept is None or not self._kept.last(0):
-                raise StorageUnavailable
+                raise StorageUnavailable().because("Lambda does not give the keys of the role")
             return self._kept
 
     def _has_just_failed(self) -> bool:

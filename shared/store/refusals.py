@@ -81,5 +81,5 @@ def classify(text: str, *, is_trouble: bool = False) -> StoreError:
             error.refusal = refusal.name
             return error
     if is_trouble and not is_in_script:  # mutant: trouble
-        return StoreUncertain()
+        return StoreUncertain().because("the store answered with an error status")
     return StoreScriptError(text)

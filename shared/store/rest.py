@@ -16,7 +16,7 @@ from upstash_redis.errors import UpstashError
 from shared.config.settings import Settings
 from shared.connection import trouble_of
 from shared.errors import StoreError, StoreScriptError, StoreUnavailable, StoreUncertain
-from shared.log import log
+from shared.log import Repeats, log
 from shared.store import goes_first
 from shared.store.client import NotTheStore, Trouble, open_client
 from shared.store.connection import AnswerLost
@@ -47,6 +47,7 @@ class RestStore:
         self._url = settings.upstash_redis_rest_url or ""
         self._redis = open_client(settings)
         self._scripts = Scripts()
+        self._repeats = Repeats()
         self._turnstile = Turnstile(MAX_UNDER_WAY, MAX_WAITING)
         self._try_timeout = settings.store_try_timeout
         self._total_timeout = settings.store_total_timeout
@@ -65,10 +66,11 @@ class RestStore:
         except Crowded:
             error: StoreError = StoreUnavailable("Too many calls wait for the store.", retry_after=2)
         except TimeoutError:
-            error = StoreUncertain()
+            error = StoreUncertain().because(f"no answer within {self._total_timeout:g} s")
         except StoreError as failed:
             error = failed
-        log.error("store_failed", code=error.code, command=command[0], **_reason(error))
+        if count := self._repeats.count(error.code, error.cause):
+            log.error("store_failed", code=error.code, command=command[0], count=count, **_reason(error))
         raise error from None
 
     async def _tried(self, command: list[str]) -> Any:
@@ -76,16 +78,17 @@ class RestStore:
             return await self._once(command)
         except StoreInterrupted:
             raise  # it would be refused again
-        except StoreUncertain:
-            log.warning("store_repeat", command=command[0])
-            return await self._again(command)  # mutant: one repeat
+        except StoreUncertain as lost:
+            log.warning("store_repeat", command=command[0], cause=lost.cause)
+            return await self._again(command, lost)  # mutant: one repeat
 
-    async def _again(self, command: list[str]) -> Any:
+    async def _again(self, command: list[str], lost: StoreUncertain) -> Any:
         try:
             return await self._once(command)
         except StoreUnavailable:
+            # This try was surely not applied, but the first one may be.
             # mutant: first try may have been applied
-            raise StoreUncertain from None  # this try was surely not applied, but the first one may be
+            raise StoreUncertain().because(lost.cause) from None
 
     async def _once(self, command: list[str]) -> Any:
         try:
@@ -104,8 +107,8 @@ class RestStore:
             raise classify(str(error)) from None
         except Trouble as trouble:
             raise classify(str(trouble), is_trouble=True) from None
-        except NO_ANSWER:
-            raise StoreUncertain from None
+        except NO_ANSWER as error:
+            raise StoreUncertain().because(f"{urlsplit(self._url).hostname}: {type(error).__name__}") from None
 
     async def close(self) -> None:
         await self._redis.close()
@@ -115,5 +118,6 @@ def _reason(error: StoreError) -> dict[str, str]:
     """What the log says of an error: its reason, and the limit that was met."""
     if isinstance(error, StoreScriptError):
         return {"reason": error.text[:300]}
-    more = {"refusal": error.refusal, "trouble": error.trouble}
+    named = error.refusal or error.trouble
+    more = {"refusal": error.refusal, "trouble": error.trouble, "cause": "" if named else error.cause}
     return {"reason": error.detail, **{name: text for name, text in more.items() if text}}

@@ -86,7 +86,7 @@ class Verification:
             await self._codes.release(owner, to.identity, client, sending.token, is_counted=is_counted)
         except StoreError as error:
             # The code is known to nobody, and its address waits a minute for the next one.
-            log.warning("code_not_released", code=error.code)
+            log.warning("code_not_released", code=error.code, cause=error.cause)
 
     async def close(self) -> None:
         """Closes the connections of the mailer."""

@@ -23,12 +23,15 @@ from shared.providers.failures import ERROR_CLASSES, KNOWN_CLASSES
 from shared.providers.wavespeed import WaveSpeedSettings
 from shared.storage.files import MAX_FILES, FileError, MediaError
 from shared.verification import errors as of_codes
+from tests.log_events import events
 from tests.project import ROOT
 
 DOCS = ROOT / "docs"
 API, HOOKS, LIMITS = (
     (DOCS / page).read_text() for page in ("api.md", "results-and-hooks.md", "limits.md")
 )  # fmt: skip
+LEVELS = {"Errors": {"error", "exception"}, "Warnings": {"warning"}, "What is done": {"info", "debug"}}
+CHOSEN_LATER = {"tick"}  # its level depends on what it did
 # Times that follow from this one are shown as they are then.
 FUNCTION_OF_60_S = {"function_max_duration": 60.0, "timing_scale": 1.0}
 
@@ -128,11 +131,18 @@ def test_the_events_table_is_every_event() -> None:
     assert names(section(HOOKS, "### Events")) == set(get_args(Event))
 
 
-def test_the_log_table_is_every_error_that_is_logged() -> None:
-    sources = "\n".join(path.read_text() for room in ("functions", "shared") for path in (ROOT / room).rglob("*.py"))
-    logged = set(re.findall(r"log\.(?:error|exception)\(\s*\"(\w+)\"", sources))
-    table = section((DOCS / "operating.md").read_text(), "## What to watch").split("| event |", 1)[1]
-    assert len(logged) > 15 and names("| event |" + table) == logged
+def test_the_log_has_the_events_that_operating_lists_and_no_others() -> None:
+    """A new event needs a row in the table of its level; the row says what happened, and what to do."""
+    page = section((DOCS / "operating.md").read_text(), "## The log")
+    written = events()
+    assert len(written) > 80
+    for heading, levels in LEVELS.items():
+        at_level = {name for name, at in written.items() if at & levels}
+        listed = names(section(page, f"### {heading}"))
+        for start in [name for name in at_level if name.endswith("_")]:  # the rest of the name is a verb
+            at_level = (at_level - {start}) | {name for name in listed if name.startswith(start)}
+        assert at_level - listed == set(), heading
+        assert listed - at_level <= CHOSEN_LATER, heading
 
 
 def test_every_counter_has_a_row() -> None:

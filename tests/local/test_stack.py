@@ -160,9 +160,8 @@ def test_a_job_its_file_and_the_api_key_outlive_a_restart(tmp_path: Path) -> Non
         film = httpx.get(result, headers=authorization(stack), follow_redirects=True).content
     assert found.json()["user_id"] == "ada"
     assert file["state"] == "stored" and hashlib.sha256(film).hexdigest() == file["sha256"]
-    assert '"event": "submitted"' not in (tmp_path / "logs" / "functions.log").read_text(), (
-        "each start begins a new log"
-    )
+    logged = (tmp_path / "logs" / "functions.log").read_text()
+    assert '"event": "submitted"' not in logged, "each start begins a new log"
 
 
 @pytest.mark.exhaustive

@@ -16,6 +16,7 @@ from tests.mutants import (
     health,
     isolation,
     lives,
+    logs,
     mail,
     media,
     modules,
@@ -34,8 +35,8 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, api_keys, edge, erasure, health, isolation, lives, mail, media, modules, order, outbox, overview, pushback,
-    rates, scripts, stopped, transport, verification,
+    access, api_keys, edge, erasure, health, isolation, lives, logs, mail, media, modules, order, outbox, overview,
+    pushback, rates, scripts, stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

@@ -12,9 +12,9 @@ UNREAD_INPUT = (
 )
 AGAIN_TWICE = """\
 try:
-    return await self._again(command)
-except StoreUncertain:
-    return await self._again(command)"""
+    return await self._again(command, lost)
+except StoreUncertain as twice:
+    return await self._again(command, twice)"""
 CREATED_AGAIN = """\
 try:
     response = await self._creator.post(path, json=body, headers=headers)

