@@ -121,8 +121,8 @@ OPERATIONS: tuple[Operation, ...] = (
         scope=Scope.SUBMIT, body=SubmitRequest,
     ),
     Operation(
-        "GET", "/api/status/{job_id}", {200: JobDocument, 304: None}, (*ASKED, errors.JobNotFound),
-        roles=READERS, scope=Scope.READ,
+        "GET", "/api/status/{job_id}", {200: JobDocument, 304: None},
+        (*ASKED, errors.JobNotFound, errors.StorageUnavailable), roles=READERS, scope=Scope.READ,
     ),
     Operation("GET", "/api/jobs", {200: JobsPage}, GIVEN, scope=Scope.READ, query=JobsQuery),
     Operation(
@@ -137,7 +137,10 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/jobs/{job_id}/result", {200: JobOutput | OutputPiece, 303: None},
-        (*GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile, errors.OutputChanged),
+        (
+            *GIVEN, errors.JobNotFound, errors.NotCompleted, errors.NoSuchFile, errors.OutputChanged,
+            errors.StorageUnavailable,
+        ),
         roles=READERS, scope=Scope.READ, numbers={"file": (0, MAX_FILE), "from": (0, MAX_FROM)},
     ),
     Operation(
@@ -161,8 +164,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/api/batches", {202: BatchDocument}, (*GIVEN, *NO_ROOM, *HOOKED), scope=Scope.SUBMIT, body=BatchRequest
     ),
     Operation(
-        "GET", "/api/batches/{batch_id}", {200: BatchDocument}, (*GIVEN, errors.BatchNotFound),
-        roles=READERS, scope=Scope.READ, numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
+        "GET", "/api/batches/{batch_id}", {200: BatchDocument},
+        (*GIVEN, errors.BatchNotFound, errors.StorageUnavailable), roles=READERS, scope=Scope.READ, numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/cancel", {200: CanceledBatch, 202: CanceledBatch, 409: CanceledBatch},
@@ -241,7 +244,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/hooks", {200: HooksDocument}, ASKED, scope=Scope.MANAGE),
     Operation(
         "POST", "/api/uploads", {201: PreparedUpload},
-        (*GIVEN, errors.NoStorage), scope=Scope.SUBMIT, body=UploadRequest,
+        (*GIVEN, errors.NoStorage, errors.StorageUnavailable), scope=Scope.SUBMIT, body=UploadRequest,
     ),
     Operation(
         "GET", "/api/files/{key:path}", {200: None, 206: None, 304: None},

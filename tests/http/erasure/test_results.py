@@ -1,7 +1,11 @@
 """The result of a job over HTTP."""
 
 import httpx
+import pytest
 
+from shared.errors import StorageUnavailable
+from shared.operations import OPERATIONS
+from shared.storage.bucket import Bucket
 from tests.http.calls import problem
 from tests.http.erasure.jobs import FILM, document, stored
 from tests.receiver import Receiver
@@ -33,3 +37,25 @@ async def test_only_our_own_copies_may_be_paths(world: World, client: httpx.Asyn
     other = await stored(world, "/api/files/results/x")
     answer = await client.get(f"/api/jobs/{other}/result")
     assert (answer.status_code, answer.json()) == (200, {"output": "/api/files/results/x"})
+
+
+async def test_urls_that_cannot_be_signed_are_a_503_that_each_such_call_announces(
+    world: World, client: httpx.AsyncClient, source: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys of a role come from an address, which may not answer."""
+    job_id = await stored(world, source.url("/a"))
+    batch = {"user_id": "bob", "model": "acme/video", "jobs": [{"input": {}}]}
+    batch_id = (await client.post("/api/batches", json=batch)).json()["id"]
+
+    def unsigned(*_: object, **__: object) -> str:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(Bucket, "url", unsigned)
+    for path in (f"/api/status/{job_id}", f"/api/jobs/{job_id}/result"):
+        answer = await client.get(path)
+        assert problem(answer, 503, "storage_unavailable")["retryable"] is True and answer.headers["retry-after"]
+    upload = {"user_id": "ada", "content_type": "image/png", "size": 5}
+    problem(await client.post("/api/uploads", json=upload), 503, "storage_unavailable")
+    assert (await client.get(f"/api/batches/{batch_id}")).status_code == 200  # none of its jobs has a file yet
+    of_batches = next(one for one in OPERATIONS if (one.method, one.path) == ("GET", "/api/batches/{batch_id}"))
+    assert StorageUnavailable in of_batches.refuses_with
