@@ -27,6 +27,7 @@ class Post:
     to_mail: str = ACCEPTED
     is_silent: bool = False  # it takes a mail and never answers
     is_gone: bool = False  # it takes a mail and hangs up
+    password: bytes = b"pass:word"
     has_mail: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -62,7 +63,7 @@ class Post:
     ) -> AuthResult:
         assert isinstance(data, LoginPassword)
         self.logins.append((data.login.decode(), data.password.decode()))
-        return AuthResult(success=data.password == b"pass:word")
+        return AuthResult(success=data.password == self.password, handled=False)  # a refusal is the server's
 
 
 def text_of(mail: EmailMessage, kind: str = "plain") -> str:
@@ -80,7 +81,7 @@ def code_in(mail: EmailMessage) -> str:
 
 @asynccontextmanager
 async def post_office(tls: ssl.SSLContext | None = None, *, wants_login: bool = False) -> AsyncIterator[Post]:
-    """Runs the server in this loop. With ``tls`` it wants STARTTLS; ``wants_login``: the password is ``pass:word``."""
+    """Runs the server in this loop. With ``tls`` it wants STARTTLS; ``wants_login``: the password is the post's."""
     post, loop = Post(), asyncio.get_running_loop()
     made: list[SMTP] = []
 

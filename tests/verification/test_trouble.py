@@ -161,5 +161,5 @@ async def test_a_login_is_made_before_the_mail_and_its_password_is_in_no_log(clo
                 async with make_world(None, clock, smtp_url=url, mail_from=SENDER), http_client(**AUTH) as client:
                     answer = await send(client)
                     assert answer.status_code == status and "CANARY" not in answer.text
-    assert post.logins == [("ada@acme.dev", "pass:word"), ("ada@acme.dev", "CANARY")]
+    assert set(post.logins) == {("ada@acme.dev", "pass:word"), ("ada@acme.dev", "CANARY")}
     assert "mail_failed" in str(lines) and "CANARY" not in str(lines)
