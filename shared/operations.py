@@ -165,7 +165,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/batches/{batch_id}", {200: BatchDocument},
-        (*GIVEN, errors.BatchNotFound, errors.StorageUnavailable), roles=READERS, scope=Scope.READ, numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
+        (*GIVEN, errors.BatchNotFound, errors.StorageUnavailable), roles=READERS, scope=Scope.READ,
+        numbers={"first": (0, MAX_JOBS - 1), "count": (0, MAX_RESULTS)},
     ),
     Operation(
         "POST", "/api/batches/{batch_id}/cancel", {200: CanceledBatch, 202: CanceledBatch, 409: CanceledBatch},
