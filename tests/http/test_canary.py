@@ -19,7 +19,7 @@ from shared.signing.webhooks import sign
 from tests.access.issuing import AUDIENCE, ISSUER, bearer
 from tests.buckets import S3
 from tests.deployment import poll_until_terminal, running_deployment
-from tests.http import test_qstash as qstash
+from tests.http import qstash
 from tests.http.canaries import (
     API_KEY,
     ERROR,

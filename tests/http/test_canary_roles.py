@@ -1,6 +1,5 @@
 """Secrets that take the place of others: keys of a role, the token of the address that has them, and Resend's key."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
 from shared.mail.resend import URL
 from tests.buckets import S3
-from tests.files import test_role
+from tests.files.role import Address
 from tests.http.canaries import PROMPT, SECRETS, Witness, all_secrets, contents, found_in
 from tests.logs import all_logs
 from tests.threads import running
@@ -56,15 +55,13 @@ async def test_keys_of_a_role_turn_up_nowhere_but_for_the_session_in_a_signed_ur
 
 
 async def test_the_token_of_the_address_that_has_a_roles_keys_turns_up_nowhere(
-    valkey: RunningServer, s3: S3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    valkey: RunningServer, s3: S3, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(test_role, "TOKEN", TOKEN)
     for status, expected in ((200, 201), (500, 503), (403, 503)):
-        address = test_role.Address()
+        address = Address(TOKEN)
         address.status = status
         asked = {"aws_container_credentials_full_uri": address.uri, "aws_container_authorization_token": TOKEN}
-        with contextlib.ExitStack() as serving:
-            serving.enter_context(running(address.server))
+        with running(address.server):
             async with watched(valkey, s3, caplog, **asked) as witness:
                 assert (await witness.call("POST", "/api/uploads", json=UPLOAD)).status_code == expected
         assert address.asked > 0
