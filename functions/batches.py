@@ -32,7 +32,7 @@ async def create(request: Request) -> JSONResponse:
         key = read_idempotency_key(request)
         wanted = (await call.read(MAX_BODY, BatchRequest)).completed(call.caller.defaults)
         call.require_allowed(wanted.models(), wanted.provider)
-        left = await call.runtime.rates.submit(call.caller.name, wanted.user_id, len(wanted.jobs))
+        left = await call.count_submits(wanted.user_id, len(wanted.jobs))
         name, user = call.caller.name, call.caller.user
         batch = await call.runtime.batches.create(name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = batch["id"]

@@ -26,7 +26,7 @@ async def submit(request: Request) -> JSONResponse:
         call.require_allowed([wanted.model], wanted.provider)
         if wanted.token:
             call.caller.require(Scope.READ, {})
-        left = await call.runtime.rates.submit(call.caller.name, wanted.user_id)
+        left = await call.count_submits(wanted.user_id)
         admission, user = call.runtime.admission, call.caller.user
         job = await admission.submit(call.caller.name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = job["id"]

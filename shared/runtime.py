@@ -289,6 +289,11 @@ class Call(Authorized):
         """Returns a block whose outcome the audit notes: what this caller does, about which ids."""
         return self.runtime.keys.audit.noting(self.caller.shown, what, *about)
 
+    async def count_submits(self, user: str, jobs: int = 1) -> dict[str, str]:
+        """Counts jobs that this caller submits for a user; see Rates.submit."""
+        caller = self.caller
+        return await self.runtime.rates.submit(caller.name, user, jobs, key_id=caller.key_id, rate=caller.submit_rate)
+
     async def __aenter__(self) -> "Call":
         sluice = self.runtime
         self.caller = await authenticate(

@@ -51,7 +51,14 @@ class Caller:
         """What the audit calls this caller; no part of a secret."""
         if self.key_id:
             return f"key {self.key_id} of {self.name}"
-        return "operator" if self.role is Role.OPERATOR else self.name
+        # An API key may be called "operator".
+        return "operator" if self.role is Role.OPERATOR else f"key {self.name}"
+
+    @property
+    def submit_rate(self) -> str | None:
+        """The rate of the key's own, such as ``10/minute``; None: as the settings say."""
+        limits = self.defaults.limits if self.defaults else None
+        return limits.submit_rate if limits else None
 
     def require(self, scope: Scope, place: Mapping[str, str]) -> None:
         """Returns if the credential allows an operation that needs this scope, at this place; reads no store.

@@ -18,12 +18,20 @@ class BatchQueue(Scripted):
     """Creates, reads, cancels and retries batches; their jobs move like all others."""
 
     async def create(
-        self, batch_id: str, fingerprint: str, batch: Pairs, common: Pairs, jobs: Sequence[tuple[int, Pairs]], cost: str
+        self,
+        batch_id: str,
+        fingerprint: str,
+        batch: Pairs,
+        common: Pairs,
+        jobs: Sequence[tuple[int, Pairs]],
+        cost: str,
+        *,
+        max_waiting: int | None = None,
     ) -> Created:
         """Admits the jobs, each given as its score and the fields it does not share.
 
-        All or none are admitted. Raises IdempotencyConflict, UserLimitReached, UserQueueFull, KeyQueueFull or
-        QueueFull.
+        All or none are admitted. ``max_waiting`` takes the place of MAX_KEY_QUEUED. Raises IdempotencyConflict,
+        UserLimitReached, UserQueueFull, KeyQueueFull or QueueFull.
         """
         parts = [_flat(batch), _flat(common)]
         parts += [[f"{batch_id}_{n}", str(score), *_flat(own)] for n, (score, own) in enumerate(jobs)]
@@ -44,6 +52,7 @@ class BatchQueue(Scripted):
             expire_at=int(common["expire_at"]),
             widths=[len(part) for part in parts],
             fields=[piece for part in parts for piece in part],
+            **({} if max_waiting is None else {"key_queued": max_waiting}),
         )
 
     async def read(self, batch_id: str, first: int = 0, count: int = 0) -> BatchRecord:

@@ -39,16 +39,22 @@ class JobQueue(Attempts):
         token: str = "",
         cost: str = "",
         user_queued: int | None = None,
+        max_waiting: int | None = None,
     ) -> Admitted:
         """Admits the job whose first fields are given; see SubmitRequest.fields.
 
         A new ``token`` for each call separates a repeat of this call from another call with the same id. With a
         ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have,
-        whatever the shares of the user and the key; None: as the settings say. Raises IdempotencyConflict,
+        whatever the shares of the user and the key; None: as the settings say. ``max_waiting`` takes the place of
+        MAX_KEY_QUEUED, and the field ``key_tasks`` that of MAX_KEY_TASKS. Raises IdempotencyConflict,
         UserLimitReached, UserQueueFull, KeyQueueFull or QueueFull; nothing is written then.
         """
         # An operator's redrive is bound by no share.
         shares: dict[str, int | None] = {} if user_queued is None else {"key_queued": None, "user_waiting": None}
+        if max_waiting is not None:
+            shares["key_queued"] = max_waiting
+        if "key_tasks" in fields:
+            shares["key_tasks"] = int(fields["key_tasks"])
         return await self._run(
             "enqueue",
             Admitted,

@@ -14,7 +14,7 @@ READ_FIELDS = (
     "snoozes", "prediction", "progress", "created_at", "submitted_at", "started_at", "ended_at", "due_at", "overdue_at",
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
     "expire_at", "max_attempts", "history", "batch", "incarnation", "lost", "missed", "adopt_until",
-    "retry_of", "redriven_as", "files", "storing", "notified_at", "kept_at", "refusals",
+    "retry_of", "redriven_as", "files", "storing", "notified_at", "kept_at", "refusals", "key_tasks",
 )  # fmt: skip
 # What a list shows of a job; and what the operator sees of a dead letter.
 SUMMARY_FIELDS = (
@@ -77,6 +77,7 @@ class JobRecord:
         self.is_cancel_requested: Final = text("cancel_requested") == "1"
         self.is_lost: Final = self.state is JobState.SUBMITTING and text("lost", "0") == text("attempt")
         self.snooze_code: Final = text("snooze_code", "")
+        self.key_tasks: Final = text("key_tasks", "")
         self.refusals: Final = int(text("refusals", "0"))  # by its provider, since it last took the job
         self.is_storing: Final = text("storing") == "1"  # it has ended, and its files are still being copied
         # When

@@ -96,7 +96,15 @@ class Admission:
         token = secrets.token_hex(8)
         try:
             admitted = await self._queue.enqueue(
-                job_id, fingerprint, fields, score=score, cost=cost, start=start, token=token, user_queued=user_queued
+                job_id,
+                fingerprint,
+                fields,
+                score=score,
+                cost=cost,
+                start=start,
+                token=token,
+                user_queued=user_queued,
+                max_waiting=request.max_waiting,
             )
         except StoreUncertain:
             if start:

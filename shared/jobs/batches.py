@@ -94,7 +94,7 @@ class BatchRequest(SentRequest):
             hook_url=self.hook_url,
             hook_events=self.hook_events or [],
         )
-        single._key_hook = self._key_hook
+        single._key_hook, single._key_limits = self._key_hook, self._key_limits
         return single
 
     def fields(self, settings: Settings, owner: str, cost: str, now: int) -> dict[str, str]:
@@ -178,7 +178,10 @@ class Batches:
         fields = request.fields(self._settings, caller, cost, now)
         # One for all jobs of the batch, also those of a retry: none of them is deleted without the batch.
         common["incarnation"] = fields["incarnation"] = self.new_incarnation()
-        word = (await self._queue.create(batch_id, request.fingerprint(), fields, common, jobs, cost)).word
+        created = await self._queue.create(
+            batch_id, request.fingerprint(), fields, common, jobs, cost, max_waiting=request.max_waiting
+        )
+        word = created.word
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:
             await self._dispatch(budget)

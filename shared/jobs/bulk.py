@@ -73,6 +73,8 @@ class _Order(BaseModel):
             raise ValueError("must hold a filter with a field; for all jobs use all")
         if self.ids is not None and self.cursor is not None:
             raise ValueError("must hold no cursor with ids: a repeat skips what is done")
+        if self.ids is not None and "limit" in self.model_fields_set:
+            raise ValueError("must hold no limit with ids: all of them have their turn")
         return self
 
 

@@ -118,7 +118,8 @@ def waiting(job: JobRecord, outlook: Outlook, settings: Settings, now: int) -> t
             if code:
                 reason = f"circuit open: {job.model}" if code == "circuit_open" else f"{code}{_refused(job)}, {reason}"
             if code == "key_limit":
-                return f"API key limit of {settings.key_tasks or settings.max_concurrent_tasks} jobs at once", None
+                allowed = job.key_tasks or settings.key_tasks or settings.max_concurrent_tasks
+                return f"API key limit of {allowed} jobs at once", None
             return reason, Wait(fixed=max(0, due_at - now))
         case JobState.QUEUED:
             return _queued(job, outlook, settings, now)

@@ -10,7 +10,7 @@ from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from shared.access.key_defaults import KeyDefaults
+from shared.access.key_defaults import KeyDefaults, KeyLimits
 from shared.access.user import Id as Id
 from shared.config.hooks import Event, HookOptions
 from shared.config.order import Tier
@@ -89,6 +89,7 @@ class SentRequest(BaseModel):
 
     _sent_as: str = PrivateAttr("")  # its fingerprint as it was sent; '' while nothing was added
     _key_hook: HookOptions | None = PrivateAttr(None)  # the default hook of its API key, if the store has that
+    _key_limits: KeyLimits | None = PrivateAttr(None)
 
     def fingerprint(self) -> str:
         """Returns a digest that is the same for every spelling of the same request, whatever its key adds."""
@@ -104,7 +105,18 @@ class SentRequest(BaseModel):
         added = {name: value for name, value in absent.items() if value is not None}
         completed = self.model_copy(update=added)
         completed._sent_as, completed._key_hook = self.fingerprint(), defaults.hook
+        completed._key_limits = defaults.limits
         return completed
+
+    @property
+    def max_waiting(self) -> int | None:
+        """How many jobs of its owner may wait, by its API key; None as the settings say."""
+        return self._key_limits.max_waiting if self._key_limits else None
+
+    @property
+    def max_running(self) -> int | None:
+        """How many jobs of its owner may run while this one starts, by its API key; None as the settings say."""
+        return self._key_limits.max_running if self._key_limits else None
 
 
 class SubmitRequest(SentRequest):
@@ -159,5 +171,6 @@ class SubmitRequest(SentRequest):
             "priority": str(self.priority or settings.default_priority),
             "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
             "created_at": str(now),
+            **({"key_tasks": str(self.max_running)} if self.max_running else {}),
             **subscription(settings, owner, self.hook_url, self.hook_events, of_key=self._key_hook),
         }

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from shared.clock import Clock
-from shared.config.rates import Rate
+from shared.config.rates import Rate, read_rate
 from shared.config.settings import Settings
 from shared.errors import InvalidRequest, StoreError
 from shared.jobqueue.keys import Keys
@@ -30,23 +30,36 @@ class Rates:
         self._user = self._limit("user", settings.rate_per_user)
         self._key = self._limit("key", settings.rate_per_key)
         self._client = self._limit("client", settings.rate_of_failures)
+        self._own: dict[str, Limit] = {}  # of API keys with a rate of their own, by their rate
         self._counting = 0
 
     def _limit(self, name: str, rate: Rate | None) -> "Limit | None":
-        if rate is None:
-            return None
+        return None if rate is None else self._counted(name, rate, name)
+
+    def _counted(self, name: str, rate: Rate, kept_as: str) -> "Limit":
         from shared.rates.limit import Limit
 
-        return Limit(name, rate, self._store, self._keys.rates(name), self._clock)
+        return Limit(name, rate, self._store, self._keys.rates(kept_as), self._clock)
 
-    async def submit(self, owner: str, user: str, jobs: int = 1) -> dict[str, str]:
+    def _limit_of_key(self, owner: str, key_id: str, rate: str | None) -> "tuple[Limit | None, str]":
+        """Returns what counts the submits of an API key, and under which name."""
+        if rate is None:
+            return self._key, owner
+        if rate not in self._own:
+            # An owner may be called as another key's id, so the two are kept apart.
+            self._own[rate] = self._counted("key", read_rate(rate), "own")
+        return self._own[rate], key_id  # mutant: own rate
+
+    async def submit(
+        self, owner: str, user: str, jobs: int = 1, *, key_id: str = "", rate: str | None = None
+    ) -> dict[str, str]:
         """Counts so many jobs of a key's user, and returns the header fields that say what is left.
 
-        Raises RateLimited, and InvalidRequest for more jobs than one window allows. Raises StoreError too: a job is
-        not admitted uncounted.
+        ``rate`` is the key's own, in place of SUBMIT_RATE_PER_KEY, and counts that key alone. Raises RateLimited, and
+        InvalidRequest for more jobs than one window allows. Raises StoreError too: a job is not admitted uncounted.
         """
         # The user's first, and one after the other: what a user is refused must take nothing of their key.
-        callers = ((self._user, f"{owner}:{user}"), (self._key, owner))  # mutant: user first
+        callers = ((self._user, f"{owner}:{user}"), self._limit_of_key(owner, key_id, rate))  # mutant: user first
         wanted = [(limit, who) for limit, who in callers if limit is not None]
         for limit, who in wanted:
             if jobs > limit.rate.count:

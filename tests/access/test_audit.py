@@ -131,7 +131,7 @@ async def test_an_erasure_is_noted_without_the_users_id(world: World, client: ht
     assert (await client.delete("/api/users?user_id=ada", headers=AUTH)).status_code == 200
     tag = user_tag(world.runtime.settings.signing_key, "app", "ada")
     (entry,) = await entries(client)
-    assert told(entry) == ("app", "user.erase", [tag], "done")
+    assert told(entry) == ("key app", "user.erase", [tag], "done")
 
 
 async def test_pages_go_on_where_they_ended_and_the_oldest_entries_go(client: httpx.AsyncClient) -> None:

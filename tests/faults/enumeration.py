@@ -22,9 +22,10 @@ def faults_of(points: list[str]) -> list[Fault]:
     return [fault for fault in faults if points[fault.number - 1] != "submit store:enqueue" or fault.kind not in LATE]
 
 
-def stops_of(plan: FaultPlan, tried: set[Path]) -> list[Fault]:
-    """Returns the stops of the run's scripts on paths that were not tried yet, and notes these as tried."""
-    stops = []
+def stops_of(plan: FaultPlan) -> list[Fault]:
+    """Returns the stops of the run's scripts, of each path once."""
+    stops: list[Fault] = []
+    tried: set[Path] = set()
     for number, path in plan.paths.items():
         if path not in tried:
             tried.add(path)
@@ -40,10 +41,10 @@ async def every_fault(exploration: Exploration, max_failures: int = 10_000) -> N
             await exploration.disturb(base, fault)
 
 
-async def every_stop(exploration: Exploration, tried: set[Path], max_failures: int = 10_000) -> None:
-    """Stops each script on a path that was not tried yet at each of its writes, until ``max_failures`` runs failed."""
+async def every_stop(exploration: Exploration, max_failures: int = 10_000) -> None:
+    """Stops each script on each of its paths at each of its writes, until ``max_failures`` runs failed."""
     base = await exploration.base()
-    for fault in stops_of(base.plan, tried):
+    for fault in stops_of(base.plan):
         if len(exploration.failures) < max_failures:
             await exploration.disturb(base, fault)
 

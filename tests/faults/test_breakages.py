@@ -25,7 +25,7 @@ async def assert_is_noticed(breakage: str, memory: MemoryEngine, patched: pytest
     patched.setattr("shared.jobqueue.script.FOLDER", folder)
     script.cache_clear()
     exploration = Exploration(scenario, mode, memory)
-    await every_stop(exploration, set(), max_failures=1)
+    await every_stop(exploration, max_failures=1)
     await every_fault(exploration, max_failures=1)
     assert exploration.failures, breakage
 

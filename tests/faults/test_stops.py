@@ -4,7 +4,7 @@ The store refuses one command of one script; those before it are kept. Its calle
 lost answer. Until the traces are gone, data may contradict each other. Then every invariant holds, and until then no
 job is lost, started twice or changed after its end.
 
-Each different path of a verb, which is the sequence of its commands, is stopped at each of its writes.
+In each scenario, each path of a verb, which is the sequence of its commands, is stopped at each of its writes.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from tests.faults.enumeration import every_stop, report
 from tests.faults.exploration import Exploration
 from tests.faults.modes import MODES, RUNS
 from tests.faults.outbox_scenarios import OUTBOX_SCENARIOS
-from tests.faults.plan import Path, stops_at
+from tests.faults.plan import stops_at
 from tests.faults.scenario import WEBHOOK_MODES, Scenario, WebhookMode
 from tests.faults.scenarios import SCENARIOS
 
@@ -27,18 +27,12 @@ NEVER_STOPPED = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tried() -> set[Path]:
-    """The paths that a scenario before has tried."""
-    return set()
-
-
 @pytest.mark.parametrize(("scenario", "mode"), RUNS)
 async def test_a_script_that_stops_at_any_command_is_survived(
-    scenario: Scenario, mode: WebhookMode, memory: MemoryEngine, tried: set[Path]
+    scenario: Scenario, mode: WebhookMode, memory: MemoryEngine
 ) -> None:
     exploration = Exploration(scenario, mode, memory)
-    await every_stop(exploration, tried)
+    await every_stop(exploration)
     report(exploration)
 
 

@@ -212,6 +212,7 @@ async def test_one_call_reads_a_bounded_number_of_pages(
         ({"ids": ["a"], "cursor": "x"}, None), ({"all": True, "cursor": "x"}, "cursor"), ({"all": 1}, "all"),
         ({"filter": {"key": "nobody"}}, "filter"), ({"filter": {"owner": "app"}}, "filter"),
         ({"filter": {"status": "lost"}}, "filter"), ({"all": True, "limit": 101}, "limit"),
+        ({"ids": ["job_1"], "limit": 1}, None),
         ({"filter": {"created_before": "soon"}}, "filter"),
     ],
 )  # fmt: skip

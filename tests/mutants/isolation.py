@@ -25,6 +25,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SHARES}a_key_has_no_more_slots_than_it_may_and_the_others_start_behind_its_jobs[memory]",
     ),
     lua(
+        "a claim knows no limit of a key's own", "shares",
+        "slots of an own limit", "local allowed = tonumber(arg.key_tasks)",
+        "tests/access/test_key_limits.py::test_no_more_jobs_of_a_key_run_than_its_own_limit_allows",
+    ),
+    lua(
         "a submit gives one API key all slots", "shares",
         "slots of a key at submit", "return false",
         f"{SHARES}a_submit_of_a_key_with_all_its_slots_waits[memory]",

@@ -11,8 +11,14 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SUBMIT}a_users_refusals_take_nothing_of_the_key_and_of_other_users[memory]",
     ),
     python(
+        "a key's own rate counts all keys of its owner", "shared/rates/rates.py", "own rate",
+        "return self._own[rate], owner",
+        "tests/access/test_key_limits.py::"
+        "test_two_keys_of_an_owner_with_the_same_rate_are_counted_apart",
+    ),
+    python(
         "a rate of a user takes of their key first", "shared/rates/rates.py", "user first",
-        'callers = ((self._key, owner), (self._user, f"{owner}:{user}"))',
+        'callers = (self._limit_of_key(owner, key_id, rate), (self._user, f"{owner}:{user}"))',
         f"{SUBMIT}a_users_refusals_take_nothing_of_the_key_and_of_other_users[memory]",
     ),
     python(

@@ -1,5 +1,8 @@
 """What a script that stopped half-way has left is never started, and comes to its end."""
 
+import pytest
+
+from shared.errors import StoreUncertain
 from shared.jobqueue.constants import BAND, DELAYED, READY
 from tests.queue.jobs import ids, run_one
 from tests.world import World
@@ -63,3 +66,34 @@ async def test_a_running_job_among_the_ready_ones_is_asked_about_and_not_started
     assert ids(await world.runtime.queue.claim(1)) == []
     world.manual.advance(1)
     assert [overdue.id for overdue in (await world.runtime.queue.claim(1)).overdue] == [job]
+
+
+async def test_a_cancelled_submission_among_the_ready_jobs_is_not_made_again(world: World) -> None:
+    queue, job = world.runtime.queue, await world.enqueue()
+    await set_fields(world, job, state="submitting", attempt="1", lease_until="1", adopt_until="1", submitted_at="1")
+    assert (await queue.cancel(job, "app")).word == "cancel_requested"
+    assert ids(await queue.claim(1)) == []
+    world.manual.advance(1)
+    assert [overdue.id for overdue in (await queue.claim(1)).overdue] == [job]
+    assert (await queue.rescue(job, 1)).word == "finished"
+    assert (await world.runtime.records.read(job)).outcome == "canceled"
+
+
+async def test_a_repeated_claim_passes_over_what_was_cancelled_meanwhile(valkey_world: World) -> None:
+    world, queue = valkey_world, valkey_world.runtime.queue
+    assert world.server is not None
+    canceled, other = await world.enqueue(), await world.enqueue("bob")
+    world.server.inject("apply_then_drop", times=2, match="EVAL")
+    with pytest.raises(StoreUncertain):
+        await queue.claim(2)
+    assert (await queue.cancel(canceled, "app")).word == "cancel_requested"
+    assert ids(await queue.claim(2)) == [other]
+
+
+async def test_a_repeated_end_makes_no_dead_letter_of_a_job_that_was_redriven(world: World) -> None:
+    queue, job = world.runtime.queue, await world.enqueue(start=True)
+    await queue.fail(job, 1, "p1", code="invalid_input", detail="", retryable=True)
+    await set_fields(world, job, state="done", outcome="failed", ended_at="1", error_retryable="1")
+    await world.runtime.history.note_redriven(job, "job_new")
+    assert (await queue.expire(job)).outcome == "failed"
+    assert await world.raw("ZCARD", queue.keys.dead) == 0

@@ -125,7 +125,9 @@ local function replay(slots)
   local rows = {}
   for _, row in ipairs(slots) do
     local f = read(job_key(row.id), unpack(START))
-    if f.state == 'submitting' then add(rows, start_row(row.id, f.attempt, f, f.probe or '')) end
+    if f.state == 'submitting' and f.cancel_requested ~= '1' then -- mutant: replay of a cancelled job
+      add(rows, start_row(row.id, f.attempt, f, f.probe or ''))
+    end
   end
   return answer_nothing(rows, 0, '')
 end
@@ -351,6 +353,7 @@ local function start(head, room, job, f, circuits)
     attempt = attempt,
     probe = probe,
     adopt_until = text(lease_until + tonumber(f.adoption)),
+    key_tasks = f.key_tasks,
     amid = flag(is_any_shut(head.gates, time, f.share)),
   })
   room.all = room.all - 1
@@ -360,6 +363,12 @@ local function start(head, room, job, f, circuits)
   plan.virtual_time = math.max(plan.virtual_time, job.score)
   move(job.id, score_of(job.lane, lease_until))
   add_share(plan.moves, job.id, f.share, true) -- mutant: share of a slot
+end
+
+-- Whether a candidate belongs to a slot, from which the provider is asked first: it runs, or its submission was to be
+-- cancelled. Only a script that stopped can leave it among the jobs that wait.
+local function is_to_be_asked_for(f)
+  return f.state == 'running' or (f.state == 'submitting' and f.cancel_requested == '1') -- mutant: cancelled submission
 end
 
 -- Starts a candidate, unless it was lost, has waited too long, its model's circuit is open, or its API key has all its
@@ -374,9 +383,8 @@ local function consider(head, room, job)
     lose(job.id)
   elseif f.state == 'done' then -- mutant: over
     add(expired, job.id)
-  elseif f.state == 'running' then
-    -- It is at the provider, which is asked first.
-    move(job.id, slot_score('running', job.lane, time))
+  elseif is_to_be_asked_for(f) then
+    move(job.id, slot_score(f.state, job.lane, time))
     add_share(plan.moves, job.id, f.share, true)
   elseif tonumber(f.expire_at) <= time then -- mutant: expired
     add(expired, job.id)
@@ -426,7 +434,7 @@ local function write()
       submitted_at = arg.now,
       progress = '',
       probe = job.probe,
-      bounded = bounded(),
+      bounded = bounded(job.key_tasks),
       amid = job.amid,
     })
   end

@@ -28,6 +28,7 @@ local ENDING = {
   'outcome',
   'error_code',
   'error_retryable',
+  'redriven_as',
   unpack(HOOK),
 }
 
@@ -198,7 +199,7 @@ end
 local function repeat_end(id, f)
   redis.call('EXPIRE', job_key(id), kept_for(true))
   local may_be_dead = f.error_retryable == '1' or f.error_code == 'provider_refused'
-  if f.outcome == 'failed' and may_be_dead then bury(id) end
+  if f.outcome == 'failed' and may_be_dead and not f.redriven_as then bury(id) end -- mutant: redriven meanwhile
   if f.batch then note_again(id, f) end
 end
 

@@ -21,6 +21,8 @@ local START = { -- what must be read of a job to start it
   'error_code',
   'heirs',
   'snooze_code',
+  'cancel_requested',
+  'key_tasks',
 }
 local probed = {} -- the gates that have their probe
 local prober = {} -- the jobs that are to be the probes of providers, by number, and of circuits, by gate

@@ -41,8 +41,9 @@ local function refuse_share(share, count, user, tasks)
   return refuse_user(share, count, user, tasks) or refuse_key(share, count)
 end
 
--- What a job that starts notes for its end: 1 if other jobs of its key may be held until then.
-local function bounded() return flag(arg.key_tasks ~= '') end
+-- What a job that starts notes for its end: 1 if other jobs of its key may be held until then. `own` is how many slots
+-- its own key gives, if that says so; nil if it does not.
+local function bounded(own) return flag(own or arg.key_tasks ~= '') end
 
 -- Whether an API key has all the slots that it may have.
 local function has_all_slots(share)
@@ -64,13 +65,15 @@ local function read_key_slots()
   return slots
 end
 
--- Whether the API key of a job has all the slots that it may have. If not, `count` adds one.
+-- Whether the API key of a job has all the slots that it may have, by what it said at the submit, or by the deployment.
+-- If not, `count` adds one.
 local function is_to_be_held(f, count)
-  if arg.key_tasks == '' or not f.share then return false end
+  local allowed = tonumber(f.key_tasks or arg.key_tasks) -- mutant: slots of an own limit
+  if not allowed or not f.share then return false end
   key_slots = key_slots or read_key_slots()
   local number = math.floor(tonumber(f.share) / USERS_OF_KEY)
   local taken = key_slots[number] or 0
-  if taken >= tonumber(arg.key_tasks) then return true end -- mutant: slots of a key
+  if taken >= allowed then return true end -- mutant: slots of a key
   key_slots[number] = taken + count
   return false
 end
