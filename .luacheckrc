@@ -1,13 +1,14 @@
 -- Scripts are not modules: the loader sends each verb behind the libraries that its header names after `With:`. So
 -- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
 local QUEUE, CODES = 'shared/jobqueue/scripts/', 'shared/verification/scripts/'
+local STATISTICS = 'shared/statistics/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
   'prelude', 'keys', 'lost', 'room', 'pauses', 'halts', 'users', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
-  'ending', 'retry', 'walk', 'codes',
+  'entries', 'ending', 'retry', 'walk', 'codes',
 }
 local FOLDERS = {}
-for _, folder in ipairs({QUEUE, CODES}) do
+for _, folder in ipairs({QUEUE, CODES, STATISTICS}) do
   for file in require('lfs').dir(folder) do
     local name = file:match('^(.*)%.lua$')
     if name then FOLDERS[name] = folder end

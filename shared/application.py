@@ -33,6 +33,7 @@ from shared.warming import Needs, warm_on_lambda
 MAX_BODY_TIME = 20.0
 Handler = Callable[[dict[str, Any], Any], Any]
 App = TypeVar("App", bound=Starlette)
+ADMISSIONS = ("/api/submit", "/api/batches")
 MAX_LANGUAGES = 16  # of a header that are read
 _compositions: list[bool] = []  # those whose imports go on
 # Starlette's own refusals, before any function is called.
@@ -116,11 +117,20 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
         limited = await runtime.current().rates.failed(network_of(caller_of(request.scope)))
         if limited is not None:
             refusals.note(request, error := limited)
+    if request.method == "POST" and request.url.path in ADMISSIONS:
+        await _count_refusal(error)
     headers, language = error.headers(), "en"
     if error.translations:
         language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))
         headers |= {"Content-Language": language, "Vary": "Accept-Language"}
     return JSONResponse(problem_document(error, language), error.http_status, headers=headers, media_type=PROBLEM_JSON)
+
+
+async def _count_refusal(error: Problem) -> None:
+    """Counts a refused admission by its code, where statistics are kept."""
+    if sending := runtime.current().sending:
+        sending.tally.count(f"refused.{error.code}", is_urgent=True)
+        await sending.send_if_due()
 
 
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:

@@ -9,9 +9,12 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.frozen import dataclass
+
+if TYPE_CHECKING:
+    from shared.tally import Tally
 
 Value = TypeVar("Value")
 
@@ -35,8 +38,10 @@ def _unweighed(_: object) -> int:
 class Cache:
     """Holds at most ``size`` values of ``max_bytes`` in all, dropping the least recently used.
 
-    Belongs to one event loop.
+    Belongs to one event loop. A ``tally`` counts how often a value was there, and how often it was loaded.
     """
+
+    tally: "Tally | None" = None
 
     def __init__(
         self, size: int = 1024, *, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic
@@ -63,14 +68,20 @@ class Cache:
         known = self._values.get(key)
         if known is not None and known.good_until > self._clock():
             self._values.move_to_end(key)
+            self._count("cache.hits")
             return known
         running = self._loads.get(key)
+        self._count("cache.loads" if running is None else "cache.hits")
         if running is None:
             running = asyncio.ensure_future(self._load(key, ttl, load, weigh))
             self._loads[key] = running
             running.add_done_callback(lambda task: self._forget_load(key, task))
         # Shielded: if one caller is cancelled, the load goes on for the others.
         return await asyncio.shield(running)
+
+    def _count(self, name: str) -> None:
+        if self.tally is not None:
+            self.tally.count(name)
 
     def forget(self, key: str) -> None:
         """Drops the value. A load under way still answers its waiting callers, and its value is not kept."""

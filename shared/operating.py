@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from shared.jobs.key_services import KeyServices
     from shared.jobs.limits import Limits
     from shared.jobs.settlement import Settlements
+    from shared.statistics.folding import Folding
+    from shared.statistics.sending import Sending
+    from shared.statistics.statistics import Statistics
     from shared.store import Store
 
 
@@ -30,6 +33,7 @@ class OperatorServices:
     clock: "Clock"
     cache: "Cache"
     _cursors: "Cursors"
+    sending: "Sending | None"
     queue: "JobQueue"
     records: "Records"
     controls: "Controls"
@@ -48,6 +52,18 @@ class OperatorServices:
 
         @functools.cached_property
         def erasure(self) -> Erasure: ...
+
+    @functools.cached_property
+    def folding(self) -> "Folding":
+        from shared.statistics.folding import Folding
+
+        return Folding(self.store, self.settings, self.clock)
+
+    @functools.cached_property
+    def statistics(self) -> "Statistics":
+        from shared.statistics.statistics import Statistics
+
+        return Statistics(self.folding, self.sending, self.store, self.settings, self.clock)
 
     @functools.cached_property
     def limits(self) -> "Limits":

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from shared.jobs.status import Statuses
     from shared.jobs.tokens import Issuing
     from shared.rates.rates import Rates
+    from shared.statistics.sending import Sending
     from shared.storage.source import Client as SourceClient
     from shared.verification.verification import Verification
 
@@ -111,6 +112,16 @@ class Runtime(OperatorServices):
         self.cache = Cache(256)
         self.credentials = Credentials(configured, clock, lambda: self.keys.ring)
         self._cursors = Cursors(configured)
+        self.sending = self._counting() if configured.statistics else None
+
+    def _counting(self) -> "Sending":
+        """Has this process count what costs no command; returns what sends it."""
+        from shared.statistics.sending import Sending
+        from shared.tally import Tally
+
+        tally = Tally(self.clock)
+        self.providers.tally = self.cache.tally = self.storing.tally = self.deliveries.tally = tally
+        return Sending(tally, self.store, self.queue.keys, self.clock)
 
     # What follows is made, and its module loaded, at its first use: no function uses all of it.
 
@@ -137,6 +148,7 @@ class Runtime(OperatorServices):
         return Tick(
             self.queue, self.records, self.history, self.dispatcher, self.outbox_worker,
             Retention(self.bucket, self.settings, self.clock), self.settings, self.clock,
+            self.folding.sweep if self.settings.statistics else None,
         )  # fmt: skip
 
     @functools.cached_property
@@ -313,6 +325,8 @@ class Call(Authorized):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.follow_ups.__aexit__(kind, error, trace)
+        if self.runtime.sending is not None:
+            await self.runtime.sending.send_if_due()
 
 
 def call(request: Request, *roles: Role, scope: Scope = Scope.MANAGE, about: str = "") -> Call:

@@ -13,6 +13,7 @@ from shared.config.providers import ProviderSettings
 from shared.config.qstash import QStashSettings
 from shared.config.rates import RateSettings
 from shared.config.shares import ShareSettings
+from shared.config.statistics import StatisticsSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
 from shared.config.tokens import TokenSettings
@@ -30,6 +31,7 @@ class Settings(
     MailSettings,
     BrowserSettings,
     RateSettings,
+    StatisticsSettings,
 ):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 

@@ -1,12 +1,14 @@
 """One bounded scheduled run: it does the work that lost webhooks and ended functions have left undone.
 
 Every tick dispatches: it starts ready jobs, and checks overdue ones. Once in SWEEP_EVERY seconds, a tick also trims
-the history (1 call, 3 billed commands). The store has the moment of the last sweep, so the schedule's minute does not
-matter; a process asks for it (1 command) only when it has not done so for SWEEP_EVERY. The sweep then walks on through
-the users' sets, to find jobs that the index or a set has lost. An eviction or a failover can lose them, and no other
-path notices that for a job that is never polled. In the remaining time, it drops files that are older than
-STORAGE_RETENTION.
+the history (1 call, 3 billed commands), and has the statistics summed if there are any. The store has the moment of the
+last sweep, so the schedule's minute does not matter; a process asks for it (1 command) only when it has not done so for
+SWEEP_EVERY. The sweep then walks on through the users' sets, to find jobs that the index or a set has lost. An eviction
+or a failover can lose them, and no other path notices that for a job that is never polled. In the remaining time, it
+drops files that are older than STORAGE_RETENTION.
 """
+
+from collections.abc import Awaitable, Callable
 
 from shared.budget import Budget
 from shared.clock import Clock
@@ -38,7 +40,9 @@ class Tick:
         retention: Retention,
         settings: Settings,
         clock: Clock,
+        fold: Callable[[Budget, bool], Awaitable[None]] | None = None,
     ) -> None:
+        self._fold = fold
         self._queue = queue
         self._records = records
         self._history = history
@@ -113,6 +117,8 @@ class Tick:
 
         A later sweep does the rest.
         """
+        if self._fold is not None:
+            await self._fold(budget, forgets)
         await self._trim(budget)
         walked = await self._records.walk(SWEEP_KEYS, cursor)
         for user in walked.users:

@@ -27,6 +27,7 @@ from shared.storage.files import gone_before
 
 if TYPE_CHECKING:
     from shared.hooks.mailing import Mailing
+    from shared.tally import Tally
 
 # s before each try (Standard Webhooks, specification: "Deliverability and reliability"): ten tries in three days.
 LADDER = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -59,7 +60,12 @@ class Client(Protocol):
 
 
 class Deliveries:
-    """Sends the outbox's events to their owners, with a guarded client by default. Belongs to one event loop."""
+    """Sends the outbox's events to their owners, with a guarded client by default. Belongs to one event loop.
+
+    A ``tally`` counts the tries by what came of them, and the time from what happened until its delivery.
+    """
+
+    tally: "Tally | None" = None
 
     def __init__(
         self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock, client: Client | None = None
@@ -93,16 +99,25 @@ class Deliveries:
         prepared = self._prepared(row, f)
         tried = prepared if isinstance(prepared, Tried) else await self._try(row, f, tries, prepared)
         await self._outbox.note(row, lane, f["hook_tag"], tries, tried, incarnation=incarnation)
+        self._count(tried, f)
         log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word, **_reason(tried))
         if tried.word in ("failed", "disabled"):
             log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
         return tried.pause is None
 
+    def _count(self, tried: Tried, f: Mapping[str, str]) -> None:
+        if self.tally is None:
+            return
+        self.tally.count(f"deliveries.{tried.word}")
+        if tried.word == "delivered":
+            happened_at, now = _happened_at(f), self._clock.now()
+            series = f"{f['queue']}|{f['provider']}|{f['model']}" if "model" in f else ""
+            self.tally.time("tell", now - (happened_at or now), series=series)
+
     def _prepared(self, row: FollowUp, f: Mapping[str, str]) -> bytes | Tried:
         """Returns the event's body. Returns its end instead if it is too old, or if its job cannot be read."""
         now = self._clock.now()
-        happened_at = int(f.get("kept_at") or f.get("ended_at") or f.get("started_at") or now)
-        if now > happened_at + GIVEN_UP_AFTER * 1000 and not row.is_asked_for:
+        if now > (_happened_at(f) or now) + GIVEN_UP_AFTER * 1000 and not row.is_asked_for:
             return Tried("failed", 0, _entry(now, error="too_late"))
         try:
             return self._body(row, f)
@@ -217,6 +232,11 @@ def _reason(tried: Tried) -> dict[str, Json]:
         return {}
     entry = json.loads(tried.entry)
     return {"status": entry["status"], "error": entry["error"], "is_host_left": tried.pause is not None}
+
+
+def _happened_at(f: Mapping[str, str]) -> int:
+    """Returns when what an event is about has happened (ms); 0 if that is not known."""
+    return int(f.get("kept_at") or f.get("ended_at") or f.get("started_at") or 0)
 
 
 def _entry(at: int, *, status: int | None = None, duration: int = 0, answer: str = "", error: str | None = None) -> str:

@@ -48,6 +48,9 @@ LONG_OVERDUE = 43_200_000  # ms; rows of a failing host that have waited so long
 FIRST_BACKOFF = 5000  # ms for which a host gets nothing after its first failure; doubled with each further one
 MAX_BACKOFF = 900_000  # ms
 
+# Statistics; see shared/statistics
+MAX_UNSUMMED = 50_000  # entries of the stream, about 5 MB; a tick sums them each quarter of an hour at least
+
 # Verification codes; see verification/scripts
 CODE_LIFE = 600_000  # ms
 CODE_TRIES = 5  # of one code, right or wrong

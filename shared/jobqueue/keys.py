@@ -20,6 +20,8 @@ QUEUE_NAMES = "qn"
 BLOCKED = "vb"
 API_KEYS = "ak"
 AUDIT = "au"
+ENTRIES = "se"
+SUMS = "ss"
 # Of each there are many.
 JOBS = "j:"
 USERS = "u:"
@@ -64,6 +66,7 @@ class Keys:
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
             "undelivered": self.undelivered, "lost": self.lost, "root": self.root, "jobs": self.jobs,
             "predictions": self.predictions, "blocked": self.blocked, "api_keys": self.api_keys,
+            "entries": self.entries, "sums": self.sums,
         }  # fmt: skip
 
     def checked(self, name: str, key: object) -> str:
@@ -128,6 +131,16 @@ class Keys:
     def audit(self) -> str:
         """STREAM: who did what as an operator, or erased a user; see audit.py."""
         return self.root + AUDIT
+
+    @property
+    def entries(self) -> str:
+        """STREAM: what the statistics have not summed yet; see entries.lua."""
+        return self.root + ENTRIES
+
+    @property
+    def sums(self) -> str:
+        """HASH: the statistics by minute, by hour, and of all time; see shared/statistics."""
+        return self.root + SUMS
 
     @property
     def jobs(self) -> str:

@@ -34,7 +34,7 @@ FOLDER = Path(__file__).parent / "scripts"
 # Each may use those before it.
 LIBRARIES = (
     "prelude", "keys", "lost", "room", "pauses", "halts", "users", "tags", "shares", "runs", "probes", "seats",
-    "yielding", "outbox", "ending", "retry", "walk",
+    "yielding", "outbox", "entries", "ending", "retry", "walk",
 )  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",

@@ -45,6 +45,7 @@ class Terms:
         self.user_waiting = s.user_waiting
         # Where users may queue more than they may run, each end looks for the next of its user.
         self.heirs = s.user_queued > s.max_user_tasks
+        self.statistics = s.statistics
         self.is_fair = s.priority_policy == "fair"
         # Which policy's scores may be above those of another, and above what a score is another's: see is_foreign.
         self.scale = "" if s.priority_policy == "offset" else s.priority_policy

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from shared.egress import GuardedClient
     from shared.media.media import Media
     from shared.storage.source import Client, CopyFailed
+    from shared.tally import Tally
 
 FIELDS = (
     "owner", "user", "provider", "ended_at", "files", "storing", "turn", "incarnation", "hook_lane", "notified_at",
+    "queue", "model",
 )  # fmt: skip
 MEDIA = ("video/", "image/", "audio/")
 EXTENSIONS = {"image/jpeg": "jpg", "image/webp": "webp"}
@@ -42,7 +44,12 @@ FIRST_RETRY, LAST_RETRY = 10.0, 300.0  # s
 
 
 class Storing:
-    """Copies a provider's files to the deployment's storage. Fetches with a guarded client by default."""
+    """Copies a provider's files to the deployment's storage. Fetches with a guarded client by default.
+
+    A ``tally`` counts the copies, their bytes, and the time from a job's end until its last file was stored.
+    """
+
+    tally: "Tally | None" = None
 
     def __init__(
         self, outbox: Outbox, bucket: Bucket, settings: Settings, clock: Clock, source: "Client | None" = None
@@ -112,17 +119,20 @@ class Storing:
             "files_noted", job=row.id, turn=row.turn, stored=states.count("stored"), pending=states.count("pending")
         )
         stored = states.count("stored")
-        given_up = len(states) - stored
-        return await self._outbox.keep(
+        is_kept = await self._outbox.keep(
             row.id,
             row.turn,
             write_files(files),
             retry_at=retry_at,
             is_news=is_news,
             stored=stored,
-            given_up=given_up,
+            given_up=len(states) - stored,
             incarnation=f.get("incarnation", ""),
         )
+        if self.tally is not None and is_kept and retry_at is None:
+            series = f"{f['queue']}|{f['provider']}|{f['model']}"
+            self.tally.time("store", self._clock.now() - int(f["ended_at"]), series=series)
+        return is_kept
 
     async def _copy(self, row: FollowUp, f: dict[str, str], file: File, n: int, budget: Budget) -> list[str]:
         """Copies one file and updates its record; returns the keys that it wrote, or may have written."""
@@ -150,7 +160,10 @@ class Storing:
             except CopyFailed as failure:
                 log.warning("copy_failed", job=row.id, file=n, code=failure.code, retryable=failure.retryable)
                 _note_failure(file, failure)
+                self._count(f"copies.{failure.code}")
                 return []
+            self._count("copies.stored")
+            self._count("copied_bytes", copied.size)
             file.pop("error", None)
             file |= {
                 "state": "stored",
@@ -160,6 +173,10 @@ class Storing:
                 "sha256": copied.sha256,
             }
             return [copied.key, *await self._look_into(file, spool, folder, n, row, budget)]
+
+    def _count(self, name: str, number: int = 1) -> None:
+        if self.tally is not None:
+            self.tally.count(name, number)
 
     async def _look_into(
         self,

@@ -2,15 +2,20 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.providers.base import Provider
 
+if TYPE_CHECKING:
+    from shared.tally import Tally
+
 
 class Providers:
-    """Loads the deployment's providers by name, except the given ones."""
+    """Loads the deployment's providers by name, except the given ones. With a ``tally``, their calls are counted."""
+
+    tally: "Tally | None" = None
 
     def __init__(self, settings: Settings, given: Mapping[str, Provider] | None = None) -> None:
         self._settings = settings
@@ -20,7 +25,12 @@ class Providers:
         """Returns the provider, also one that new jobs may no longer name; KeyError if it is not registered."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
-        return self._loaded[name]
+        return self._loaded[name] if self.tally is None else self._counted(name, self.tally)
+
+    def _counted(self, name: str, tally: "Tally") -> Provider:
+        from shared.providers.counted import Counted
+
+        return Counted(name, self._loaded[name], tally)
 
     def _load(self, name: str) -> Provider:
         return provider_class(name)(self._settings)

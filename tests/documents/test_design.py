@@ -14,7 +14,7 @@ DESIGN = (ROOT / "DESIGN.md").read_text()
 # What every room may use, as the section "Rooms" says.
 GROUND = {
     *("config", "signing", "addresses", "mailboxes", "egress", "connection", "tls", "turnstile", "proxies"),
-    *("budget", "together", "clock", "problem", "errors", "log", "json_value", "frozen"),
+    *("budget", "together", "clock", "problem", "errors", "log", "json_value", "frozen", "sums", "tally"),
 }
 # A cell without a test says why there is none.
 EXCUSE = re.compile(r"later|no replica")
@@ -39,7 +39,7 @@ def test_every_key_is_in_the_table() -> None:
     keys = Keys("p")
     names = {
         keys.index, keys.stats, keys.dead, keys.outbox, keys.undelivered, keys.lost, keys.queue_names,
-        keys.api_keys, keys.audit,
+        keys.api_keys, keys.audit, keys.entries, keys.sums,
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
         keys.held("<owner>"), keys.active("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),

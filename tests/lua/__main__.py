@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.jobqueue.script import FOLDER
+from shared.statistics import folding
 from shared.verification import codes
 from tests.lua.portable import faults_of
 from tests.project import ROOT
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / "build" / "tools" / "stylua"
-FILES = sorted(path for folder in (FOLDER, codes.FOLDER) for path in folder.glob("*.lua"))
+FILES = sorted(path for folder in (FOLDER, codes.FOLDER, folding.FOLDER) for path in folder.glob("*.lua"))
 SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES]
 INSTALL_DEADLINE = 300.0  # s
 DEADLINE = 60.0  # s

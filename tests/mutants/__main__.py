@@ -26,6 +26,7 @@ from tests.mutants import (
     pushback,
     rates,
     scripts,
+    statistics,
     stopped,
     transport,
     verification,
@@ -36,7 +37,7 @@ from tests.mutants.workshop import Verdict, Workshop
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
     access, api_keys, edge, erasure, health, isolation, lives, logs, mail, media, modules, order, outbox, overview,
-    pushback, rates, scripts, stopped, transport, verification,
+    pushback, rates, scripts, statistics, stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

@@ -20,14 +20,19 @@ from shared.jobqueue.replies import Reply
 from shared.jobqueue.script import FOLDER, LIBRARIES, VERBS, Script, script
 from shared.jobqueue.scripted import Scripted
 from shared.jobs.issued_keys import NewKey
+from shared.statistics import folding
 from shared.verification import codes
 from tests.lua.bytecode import globals_of
 from tests.world import World
 
-# Verification codes have scripts of their own.
-FOLDERS = dict.fromkeys((*VERBS, *LIBRARIES), FOLDER) | dict.fromkeys((*codes.VERBS, *codes.LIBRARIES), codes.FOLDER)
-ALL_VERBS, ALL_LIBRARIES = (*VERBS, *codes.VERBS), (*LIBRARIES, *codes.LIBRARIES)
-ALL_FORMS = {**FORMS, **codes.FORMS}
+# Verification codes and statistics have scripts of their own.
+FOLDERS = (
+    dict.fromkeys((*VERBS, *LIBRARIES), FOLDER)
+    | dict.fromkeys((*codes.VERBS, *codes.LIBRARIES), codes.FOLDER)
+    | dict.fromkeys(folding.VERBS, folding.FOLDER)
+)
+ALL_VERBS, ALL_LIBRARIES = (*VERBS, *codes.VERBS, *folding.VERBS), (*LIBRARIES, *codes.LIBRARIES)
+ALL_FORMS = {**FORMS, **codes.FORMS, **folding.FORMS}
 
 
 def body(verb: str) -> str:
@@ -41,6 +46,7 @@ def called(verb: str) -> Script:
 def test_every_script_file_is_a_verb_and_every_verb_has_one() -> None:
     assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, *LIBRARIES}
     assert {path.stem for path in codes.FOLDER.glob("*.lua")} == {*codes.VERBS, *codes.LIBRARIES}
+    assert {path.stem for path in folding.FOLDER.glob("*.lua")} == {*folding.VERBS}
 
 
 @pytest.mark.parametrize("verb", ALL_VERBS)

@@ -1,7 +1,7 @@
 -- batch_cancel: ends the waiting jobs of a batch and asks for the end of those at a provider.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, batch, stats, root
--- ARGV: batch_id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
+-- ARGV: batch_id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count, statistics: flag
 -- Returns: {not_found} | {already_terminal} | {canceled, ended: count, requested: count, follow: text}
 local b = read(key.batch, 'owner', 'ended_at', 'cancel_token')
 if b.owner ~= arg.owner then return { 'not_found' } end

@@ -1,12 +1,13 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user: its best jobs are ready as far
 -- as the user has seats, and the others wait in the user's backlog. A repeat adds the jobs that a script has left out
 -- which stopped half-way.
--- With: keys, room, users, tags, shares
+-- With: keys, room, users, tags, shares, entries
 -- KEYS: index, batch, user, root, batch_queue, active
 -- ARGV: batch_id: name, fingerprint: name, now: moment, lease_now: moment?, sent_at: moment, patience: milliseconds,
 --       user_limit: count, user_queued: count, queue_size: count, key_queued: count?, user_waiting: count?,
 --       share: number, cost: count?, key_weight: count?,
---       weights: numbers, heirs: flag, lane: count, expire_at: moment, widths: numbers, fields: names...
+--       weights: numbers, heirs: flag, statistics: flag, lane: count, expire_at: moment, widths: numbers,
+--       fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count} | {late, late_at: moment}
@@ -83,7 +84,7 @@ local function seat_best(jobs, count)
   end
 end
 
--- Writes the record of a job.
+-- Writes the record of a job. Returns its model.
 local function write_job(job, common)
   local fields = {
     state = job.is_ready and 'queued' or 'backlog',
@@ -98,6 +99,7 @@ local function write_job(job, common)
   local more = { unpack(common) }
   add(more, unpack(job.own, 3))
   write_fields(job_key(job.id), fields, more)
+  return from_pairs(more).model
 end
 
 -- The scores and members that the index, the user's set and the batch's queue get, and the score of the first job that
@@ -173,9 +175,11 @@ local function write(jobs, tag, batch_fields, common, is_rest)
   redis.call('ZADD', key.user, unpack(members))
   redis.call('ZADD', key.index, unpack(moves)) -- mutant: index first
   write_fields(key.batch, { fingerprint = arg.fingerprint }, batch_fields)
+  local models = {}
   for _, job in ipairs(jobs) do
-    write_job(job, common)
+    add(models, write_job(job, common))
   end
+  note_admitted(lane, models)
 end
 
 -- The batch's jobs that are to be written, with a seat as far as the user has any; and the tag of the last one.

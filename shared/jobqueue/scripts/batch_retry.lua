@@ -1,10 +1,10 @@
 -- batch_retry: makes a new job for each job of a batch that failed. Ended jobs stay as they are, and the new ones take
 -- their places; they are no longer dead letters. A batch that had ended lives again, as one task of its user.
--- With: keys, room, users, tags, shares, seats
+-- With: keys, room, users, tags, shares, seats, entries
 -- KEYS: index, batch, stats, root, batch_queue, user, active
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
 --       canceled_too: flag, priority_unit: count?, cost: count?, key_weight: count?, weights: numbers,
---       queue_size: count, key_queued: count?, user_waiting: count?, share: number, hook: pairs...
+--       queue_size: count, key_queued: count?, user_waiting: count?, share: number, statistics: flag, hook: pairs...
 -- Returns: {not_found} | {retried, count: count} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
 --       {queue_full, waiting: count}
@@ -163,6 +163,19 @@ local function write_copy(copy)
   redis.call('HDEL', key.batch, 's' .. copy.number)
 end
 
+-- Writes all new jobs, which are as good as admitted.
+local function write_copies(copies)
+  local models, lane = {}, nil
+  for _, copy in ipairs(copies) do
+    write_copy(copy)
+    if not copy.is_made then
+      lane = tonumber(copy.kept.lane)
+      add(models, copy.kept.model)
+    end
+  end
+  note_admitted(lane, models)
+end
+
 -- Lets a batch that had ended live again.
 local function reopen(b, round)
   if b.ended_at then note_last_end(b) end
@@ -192,9 +205,7 @@ local function write(user, b, copies, is_rest)
   end
   write_places(copies)
   reopen(b, round)
-  for _, copy in ipairs(copies) do
-    write_copy(copy)
-  end
+  write_copies(copies)
   expect_heirs(user)
   promote(key.user) -- mutant: promotion
   drop_letters(copies) -- mutant: dead letters

@@ -1,7 +1,7 @@
 -- cancel: ends a waiting job at once; asks for the end of one that is at the provider.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, job, stats, root
--- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count
+-- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count, statistics: flag
 -- Returns: {not_found} | {canceled, follow: text} | {already_terminal, outcome: name} |
 --       {cancel_requested, attempt: count, prediction: text, provider: provider, incarnation: text}
 local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_token', unpack(ENDING))

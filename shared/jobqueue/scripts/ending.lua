@@ -1,4 +1,4 @@
--- What the end of a job sets off. A verb that uses this names index, stats, root, now, ttl and user_limit.
+-- What the end of a job sets off. A verb that uses this names index, stats, root, now, ttl, user_limit and statistics.
 
 -- What a verb must have read of a job to end it.
 local ENDING = {
@@ -27,6 +27,9 @@ local ENDING = {
   'refusals',
   'outcome',
   'error_code',
+  'created_at',
+  'snoozes',
+  'rescues',
   'error_retryable',
   'redriven_as',
   unpack(HOOK),
@@ -159,6 +162,7 @@ local function end_itself(id, f, outcome, fields, more)
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
+  note_end(f, outcome, fields.error_code)
   refund(f)
   if outcome ~= 'completed' then
     settle_probe(f, more.is_accepted)

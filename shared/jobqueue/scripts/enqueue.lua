@@ -1,13 +1,13 @@
 -- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
--- With: keys, room, users, tags, shares, runs, seats, yielding
+-- With: keys, room, users, tags, shares, runs, seats, yielding, entries
 -- KEYS: index, job, user, stats, root, active
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, sent_at: moment,
 --       patience: milliseconds, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
 --       key_queued: count?, key_tasks: count?, user_waiting: count?, share: number, expire_at: moment, model: name,
---       cost: count?, key_weight: count?, weights: numbers, heirs: flag, fields: pairs...
+--       cost: count?, key_weight: count?, weights: numbers, heirs: flag, statistics: flag, fields: pairs...
 -- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
 --       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
 --       {user_limit, live: count, allowed: count} | {user_queue_full, waiting: count, allowed: count} |
@@ -153,6 +153,7 @@ local function write(fields, index_score, set_score, moves, members)
   redis.call('ZADD', key.user, set_score, id, unpack(members))
   redis.call('ZADD', key.index, index_score, id, unpack(moves)) -- mutant: index first
   write_fields(key.job, fields, rest.fields)
+  note_admitted(lane, { arg.model })
 end
 
 -- Starts the job at once: it gets a slot, and the caller submits it.

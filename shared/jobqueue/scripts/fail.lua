@@ -1,10 +1,10 @@
 -- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left and
 -- the next one could begin in time, and makes it a dead letter otherwise. Any other failure ends the job.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending, retry
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending, retry
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, ttl: seconds, code: text,
 --       detail: text, retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,
---       user_limit: count, entry: json, circuit_failures: count, circuit_pause: milliseconds
+--       user_limit: count, statistics: flag, entry: json, circuit_failures: count, circuit_pause: milliseconds
 -- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {replaced} |
 --       {unknown}
 -- replaced: as for finish.

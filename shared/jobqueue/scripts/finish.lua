@@ -1,10 +1,10 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- Calls: claim
 -- KEYS: index, job, stats, root, outbox, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
---       prediction_ttl: seconds, user_limit: count, store_lease: milliseconds?, foreign: count,
+--       prediction_ttl: seconds, user_limit: count, statistics: flag, store_lease: milliseconds?, foreign: count,
 --       want: count?, expects: flag, token: name?, mark: count?, lease_now: moment?, sent_at: moment,
 --       patience: milliseconds, ticket_age: milliseconds?, lease: milliseconds, slot_limit: count,
 --       queue_limits: numbers,

@@ -1,8 +1,8 @@
 -- rehome: makes the index, a user's set and the user's batches say of each job what its record says, after any of them
 -- lost something or a script stopped half-way. Then it gives the free seats away.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, stats, root, user
--- ARGV: now: moment, user_limit: count, ttl: seconds, ceiling: count?, whole: flag, ids: names...
+-- ARGV: now: moment, user_limit: count, statistics: flag, ttl: seconds, ceiling: count?, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, rescored: count, follow: text}
 -- whole: 1 to look at all members of the set, or the first 1,000; else only at `ids`, which the set may have lost too.
 -- rescored: how many jobs had a score of another policy. They wait from now on by the time of their submission.

@@ -1,10 +1,10 @@
 -- rescue: decides about a submission whose outcome is unknown. A webhook or the provider's list may still bring its
 -- prediction, until one of these is so: two complete lists did not have it, the operator says that it was not made, or
 -- its adoption window is closed. Then it counts as a used attempt.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending, retry
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending, retry
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, lease_now: moment?, ttl: seconds,
---       max_rescues: count, user_limit: count, entry: json, proof: text, took: milliseconds,
+--       max_rescues: count, user_limit: count, statistics: flag, entry: json, proof: text, took: milliseconds,
 --       list_gap: milliseconds, jitter: fraction, retry_bonus: count, prediction_ttl: seconds
 -- Returns: {waiting, adopt_until: moment} | {delayed, due_at: moment} | {requeued} |
 --       {finished, outcome: name, follow: text} | {stale}

@@ -1,9 +1,9 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt. A job that alone is refused
 -- again and again ends.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, ending
+-- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, status: count,
---       ttl: seconds, token: text, user_limit: count, pause: flag
+--       ttl: seconds, token: text, user_limit: count, statistics: flag, pause: flag
 -- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale}
 -- token, unless empty: only if the attempt was begun by the call with this token.
 -- pause: 1 if the provider has refused the job and so takes nothing for `delay` ms; then another job is the probe.

@@ -1,0 +1,49 @@
+"""Mutants of the statistics."""
+
+from tests.mutants.edit import Edit
+from tests.mutants.mutant import Mutant, lua, python
+
+FOLD = "shared/statistics/scripts/fold.lua"
+FOLDING = "tests/statistics/test_folding.py::test_"
+
+
+def fold(name: str, anchor: str, after: str, test: str, part: str = "") -> Mutant:
+    """A mutant of the script that writes the sums; see Edit."""
+    return Mutant(name, (Edit(FOLD, anchor, after, part),), (f"{FOLDING}{test}[memory]",))
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    lua(
+        "entries are written without the setting", "entries", "statistics off", "if #models == 0 then return end",
+        f"{FOLDING}without_the_setting_nothing_is_written_and_nothing_is_read",
+    ),
+    fold(
+        "a fold overwrites another one", "another fold", "",
+        "a_fold_between_the_reads_of_another_one_makes_it_begin_again",
+    ),
+    fold(
+        "a repeated fold writes its sums again", "summed twice",
+        "redis.call('HSET', key.sums, 'mark', arg.mark, 'repeats', mark, unpack(rest.fields))",
+        "a_repeated_fold_script_changes_nothing",
+    ),
+    fold(
+        "summed entries stay in the stream", "entries dropped", "",
+        "a_sweep_folds_once_enough_waits",
+    ),
+    python(
+        "a sweep folds a single entry", "shared/statistics/folding.py", "few entries", "if False:",
+        f"{FOLDING}a_sweep_folds_once_enough_waits[memory]",
+    ),
+    python(
+        "entries that a fold has left in the stream count again", "shared/statistics/folding.py", "summed before",
+        "if True:", f"{FOLDING}a_fold_that_stops_before_it_drops_its_entries_counts_them_once[memory]",
+    ),
+    python(
+        "refusals wait as long as all else", "shared/statistics/sending.py", "refusals soon", "is_urgent = False",
+        "tests/statistics/test_sending.py::test_refusals_count_by_their_reason_a_minute_later[memory]",
+    ),
+    python(
+        "what a process sends twice counts twice", "shared/statistics/ledger.py", "sums of a process once", "if False:",
+        "tests/statistics/test_sending.py::test_what_is_sent_twice_counts_once[memory]",
+    ),
+)  # fmt: skip

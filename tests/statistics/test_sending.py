@@ -1,0 +1,131 @@
+"""What a process counts itself arrives once, seldom, and at a bounded price."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from local.rest_server.running import RunningServer
+from shared.clock import ManualClock
+from shared.errors import StoreUncertain
+from shared.providers.base import Rejected, Throttled, Unknown
+from shared.statistics.sending import AFTER, URGENT_AFTER
+from shared.statistics.statistics import Statistics
+from shared.sums import Amounts, histogram
+from shared.tally import MAX_MINUTES, Tally
+from tests.world import AUTH, OPERATOR, World, http_client, make_world
+
+BODY = {"model": "acme/video", "input": {"prompt": "a lighthouse"}, "user_id": "ada"}
+
+
+@pytest.fixture
+async def world(any_store: RunningServer | None, clock: ManualClock) -> Any:
+    async with make_world(any_store, clock, statistics=True, max_user_tasks=2, queue_max_retries=0) as made:
+        yield made
+
+
+async def of_processes(world: World) -> Amounts:
+    """What has arrived; a read by an operator would first send what its own process has."""
+    another = Statistics(world.runtime.folding, None, world.runtime.store, world.runtime.settings, world.clock)
+    return (await another.totals()).sums.of.get("", {})
+
+
+async def submit(client: httpx.AsyncClient, **changes: Any) -> int:
+    return (await client.post("/api/submit", json=BODY | changes)).status_code
+
+
+async def test_refusals_count_by_their_reason_a_minute_later(world: World) -> None:
+    async with http_client(**AUTH) as client:
+        assert [await submit(client) for _ in range(4)] == [202, 202, 429, 429]
+        assert await submit(client, model="") == 422
+        assert await of_processes(world) == {}
+        world.manual.advance(URGENT_AFTER / 1000)
+        assert await submit(client) == 429  # counts after what this call has sent
+        amounts = await of_processes(world)
+    assert {name: number for name, number in amounts.items() if name.startswith("refused")} == {
+        "refused.user_limit_reached": 2,
+        "refused.invalid_request": 1,
+    }
+
+
+async def test_calls_of_providers_and_looks_into_the_cache_count_a_quarter_of_an_hour_later(world: World) -> None:
+    world.provider.outcomes += [Rejected("invalid_input", "no"), Unknown("lost")]
+    async with http_client(**AUTH) as client:
+        for user in ("ada", "bob", "eve"):
+            assert await submit(client, user_id=user) in (202, 422)
+        assert (await client.get("/api/health")).status_code == 200
+        assert (await client.get("/api/health")).status_code == 200
+        world.manual.advance(AFTER / 1000 - 1)
+        await client.get("/api/operate/limits", headers=OPERATOR)
+        assert await of_processes(world) == {}
+        world.manual.advance(1)
+        await client.get("/api/operate/limits", headers=OPERATOR)
+        amounts = await of_processes(world)
+    assert amounts["calls.replicate.create.accepted"] == 1
+    assert amounts["calls.replicate.create.rejected"] == 1
+    assert amounts["calls.replicate.create.unknown"] == 1
+    assert (amounts["cache.loads"], amounts["cache.hits"]) == (1, 1)
+
+
+async def test_what_is_sent_twice_counts_once(world: World) -> None:
+    sending = world.runtime.sending
+    assert sending is not None
+    sending.tally.count("refused.queue_full", 3)
+    execute, sent = world.runtime.store.execute, 0
+
+    async def losing(*command: str) -> Any:
+        nonlocal sent
+        answer = await execute(*command)
+        if command[0] == "XADD":
+            sent += 1
+            if sent == 1:
+                raise StoreUncertain
+        return answer
+
+    world.runtime.store.execute = losing  # type: ignore[method-assign]
+    await sending.send()
+    sending.tally.count("refused.queue_full", 4)
+    await sending.send()
+    assert sent == 3
+    assert await of_processes(world) == {"refused.queue_full": 7}
+
+
+async def test_a_process_that_sends_nothing_for_long_keeps_a_bounded_number_of_minutes(clock: ManualClock) -> None:
+    tally = Tally(clock)
+    for _ in range(3 * MAX_MINUTES):
+        tally.count("refused.queue_full")
+        clock.advance(60)
+    sent = tally.take()
+    assert sent is not None and len(sent.parts) == MAX_MINUTES
+    assert sum(part.sums.of[""]["refused.queue_full"] for part in sent.parts) == 3 * MAX_MINUTES
+    assert tally.take() is sent
+    tally.confirm()
+    assert tally.take() is None
+
+
+async def test_a_time_of_a_process_has_its_series(world: World) -> None:
+    sending = world.runtime.sending
+    assert sending is not None
+    sending.tally.time("store", 2500, series="video|replicate|acme/video")
+    await sending.send()
+    sums = (await world.runtime.statistics.totals()).sums.of
+    assert histogram(sums["video|replicate|acme/video"], "store").total_ms == 2500
+
+
+async def test_a_flood_of_refusals_costs_one_command_a_minute(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, statistics=True) as world, http_client(**AUTH) as client:
+        await client.get("/api/operate/limits", headers=OPERATOR)
+        valkey.reset_bill()
+        for _ in range(120):
+            assert await submit(client, model="") == 422
+            world.manual.advance(1)
+        assert valkey.bill().billed <= 2
+
+
+async def test_a_throttled_call_counts_as_such(world: World) -> None:
+    world.provider.outcomes += [Throttled("rate_limited", 10.0, 429)]
+    async with http_client(**AUTH) as client:
+        assert await submit(client) == 202
+    assert world.runtime.sending is not None
+    await world.runtime.sending.send()
+    assert (await of_processes(world))["calls.replicate.create.throttled"] == 1
