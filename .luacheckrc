@@ -1,14 +1,14 @@
 -- Scripts are not modules: the loader sends each verb behind the libraries that its header names after `With:`. So
 -- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
 local QUEUE, CODES = 'shared/jobqueue/scripts/', 'shared/verification/scripts/'
-local STATISTICS = 'shared/statistics/scripts/'
+local STATISTICS, DOCTOR = 'shared/statistics/scripts/', 'shared/doctor/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
-  'prelude', 'keys', 'lost', 'room', 'pauses', 'halts', 'users', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
-  'entries', 'ending', 'retry', 'walk', 'codes',
+  'prelude', 'keys', 'lost', 'room', 'pauses', 'halts', 'users', 'places', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
+  'entries', 'ending', 'retry', 'walk', 'codes', 'faults', 'batches', 'lanes',
 }
 local FOLDERS = {}
-for _, folder in ipairs({QUEUE, CODES, STATISTICS}) do
+for _, folder in ipairs({QUEUE, CODES, STATISTICS, DOCTOR}) do
   for file in require('lfs').dir(folder) do
     local name = file:match('^(.*)%.lua$')
     if name then FOLDERS[name] = folder end

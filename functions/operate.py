@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 from shared import runtime
 from shared.access.caller import Role
 from shared.application import create_app, create_handler
+from shared.doctor.order import DoctorOrder, DoctorQuery
 from shared.errors import JobNotFound
 from shared.jobqueue.record import is_job_id
 from shared.jobs.audit_trail import AuditQuery
@@ -234,6 +235,25 @@ async def revoke_key(request: Request, key_id: str) -> JSONResponse:
         async with call.audited("key.revoke", key_id):
             shown = await call.runtime.keys.issued.revoke(key_id)
     return JSONResponse(shown)
+
+
+@router.get("/doctor")
+async def doctor(request: Request) -> JSONResponse:
+    """200 with what is wrong with this deployment and its jobs; a ``next_cursor`` means that more jobs are left."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        report = await call.runtime.doctor.run(read_query(request, DoctorQuery), call.budget)
+    return JSONResponse(report)
+
+
+@router.post("/doctor")
+async def call_doctor(request: Request) -> JSONResponse:
+    """200 as for GET; with ``fix`` after what is safe to heal was healed."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        order = await read_model(request, MAX_BODY, DoctorOrder)
+        async with call.audited("doctor.fix" if order.fix else "doctor.look") as act:
+            report = await call.runtime.doctor.run(order, call.budget, fix=order.fix)
+            act.about.append(f"{report['healed']} of {report['found']} healed")
+    return JSONResponse(report)
 
 
 @router.get("/audit")

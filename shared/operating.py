@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from shared.config.settings import Settings
     from shared.dispatch.dispatcher import Dispatcher
     from shared.dispatch.reconciler import Reconciler
-    from shared.jobqueue import Controls, History, JobQueue, Overview, Records
+    from shared.doctor.doctor import Doctor
+    from shared.jobqueue import Controls, History, JobQueue, Outbox, Overview, Records
     from shared.jobs.bulk import Bulk
     from shared.jobs.cancellation import Cancellation
     from shared.jobs.clearing import Clearing
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from shared.jobs.key_services import KeyServices
     from shared.jobs.limits import Limits
     from shared.jobs.settlement import Settlements
+    from shared.outbox.worker import OutboxWorker
     from shared.statistics.folding import Folding
     from shared.statistics.sending import Sending
     from shared.statistics.statistics import Statistics
@@ -41,6 +43,8 @@ class OperatorServices:
     overview: "Overview"
     reconciler: "Reconciler"
     dispatcher: "Dispatcher"
+    outbox: "Outbox"
+    outbox_worker: "OutboxWorker"
 
     if TYPE_CHECKING:
 
@@ -98,3 +102,14 @@ class OperatorServices:
         from shared.jobs.inspection import Inspection
 
         return Inspection(self.records, self.history)
+
+    @functools.cached_property
+    def doctor(self) -> "Doctor":
+        from shared.doctor.doctor import Doctor
+        from shared.doctor.queue_check import QueueCheck
+
+        queue = QueueCheck(
+            self.store, self.queue, self.controls, self.outbox, self.dispatcher, self.outbox_worker, self.settings,
+            self.clock,
+        )  # fmt: skip
+        return Doctor((), queue)

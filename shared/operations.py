@@ -23,6 +23,7 @@ from shared.access.errors import (
 )
 from shared.access.scope import Scope
 from shared.config.limits import MAX_JOBS
+from shared.doctor.order import DoctorOrder, DoctorQuery
 from shared.documents.answers import (
     AppliedWebhook,
     CanceledBatch,
@@ -41,6 +42,7 @@ from shared.documents.answers import (
 )
 from shared.documents.batch import BatchDocument
 from shared.documents.delivery import DeliveriesDocument, UndeliveredPage
+from shared.documents.doctor import DoctorReport
 from shared.documents.inspection import InputDocument, InspectedJob
 from shared.documents.job import JobDocument, JobsPage, LettersPage, OwnedJobsPage
 from shared.documents.keys import AuditPage, KeyDocument, KeysPage, MadeKey
@@ -241,6 +243,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/api/operate/keys/{key_id}/revoke", {200: KeyDocument}, (*ASKED, KeyNotFound), roles=OF_OPERATOR
     ),
+    Operation("GET", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, query=DoctorQuery),
+    Operation("POST", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, body=DoctorOrder),
     Operation("GET", "/api/operate/audit", {200: AuditPage}, GIVEN, roles=OF_OPERATOR, query=AuditQuery),
     Operation("GET", "/api/hooks", {200: HooksDocument}, ASKED, scope=Scope.MANAGE),
     Operation(

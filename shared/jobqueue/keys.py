@@ -200,6 +200,11 @@ class Keys:
         """HASH: what refusals have shown of a provider, given by its number; see pauses.lua."""
         return f"{self.root}{PAUSES}{provider}"
 
+    @property
+    def halts(self) -> str:
+        """HASH: by gate, when the operator's pauses began and ended; see halts.lua."""
+        return f"{self.root}{PAUSES}halts"
+
     def archive(self, owner: str, user: str) -> str:
         """ZSET: ids of the user's jobs that the history no longer lists, by when they were submitted."""
         return f"{self.root}{ARCHIVES}{owner}:{user}"

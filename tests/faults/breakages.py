@@ -118,7 +118,7 @@ BREAKAGES: dict[str, tuple[Edit, Scenario, WebhookMode]] = {
         "ok",
     ),
     "a sweep overlooks a job at a wrong place of the index": (
-        script_edit("rehome", "place in the index", "return true"),
+        script_edit("places", "place in the index", "return true"),
         LIMITED,
         "ok",
     ),

@@ -160,6 +160,8 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     assert (await client.post("/api/operate/make-room", json={}, headers=OPERATOR)).json()["deleted"] == 0
     for path in ("jobs", "user-limits"):
         assert (await client.get(f"/api/operate/{path}", headers=OPERATOR)).status_code == 200, path
+    assert (await client.get("/api/operate/doctor", headers=OPERATOR)).status_code == 200
+    assert (await client.post("/api/operate/doctor", json={"fix": True}, headers=OPERATOR)).json()["healed"] == 0
     for path in ("cancel", "purge"):
         bulk = await client.post(f"/api/operate/{path}", json={"all": True, "dry_run": True}, headers=OPERATOR)
         assert bulk.json()["next_cursor"] is None

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.doctor import examiner
 from shared.jobqueue.script import FOLDER
 from shared.statistics import folding
 from shared.verification import codes
@@ -18,7 +19,8 @@ from tests.project import ROOT
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / "build" / "tools" / "stylua"
-FILES = sorted(path for folder in (FOLDER, codes.FOLDER, folding.FOLDER) for path in folder.glob("*.lua"))
+FOLDERS = (FOLDER, codes.FOLDER, folding.FOLDER, examiner.FOLDER)
+FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.lua"))
 SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES]
 INSTALL_DEADLINE = 300.0  # s
 DEADLINE = 60.0  # s

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.mutants import (
     access,
     api_keys,
+    doctor,
     edge,
     erasure,
     health,
@@ -36,8 +37,8 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, api_keys, edge, erasure, health, isolation, lives, logs, mail, media, modules, order, outbox, overview,
-    pushback, rates, scripts, statistics, stopped, transport, verification,
+    access, api_keys, doctor, edge, erasure, health, isolation, lives, logs, mail, media, modules, order, outbox,
+    overview, pushback, rates, scripts, statistics, stopped, transport, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

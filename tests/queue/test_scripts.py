@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.doctor import examiner
 from shared.errors import StoreScriptError
 from shared.jobqueue import FollowUp, JobFilter, PageStart, Tried, constants, keys
 from shared.jobqueue.answers import FORMS, ROWS, reply_to
@@ -25,14 +26,17 @@ from shared.verification import codes
 from tests.lua.bytecode import globals_of
 from tests.world import World
 
-# Verification codes and statistics have scripts of their own.
-FOLDERS = (
-    dict.fromkeys((*VERBS, *LIBRARIES), FOLDER)
-    | dict.fromkeys((*codes.VERBS, *codes.LIBRARIES), codes.FOLDER)
-    | dict.fromkeys(folding.VERBS, folding.FOLDER)
+# Verification codes, statistics and the doctor have scripts of their own.
+OTHERS: tuple[tuple[Path, tuple[str, ...], tuple[str, ...]], ...] = (
+    (codes.FOLDER, codes.VERBS, codes.LIBRARIES),
+    (folding.FOLDER, folding.VERBS, ()),
+    (examiner.FOLDER, examiner.VERBS, examiner.LIBRARIES),
 )
-ALL_VERBS, ALL_LIBRARIES = (*VERBS, *codes.VERBS, *folding.VERBS), (*LIBRARIES, *codes.LIBRARIES)
-ALL_FORMS = {**FORMS, **codes.FORMS, **folding.FORMS}
+FOLDERS = dict.fromkeys((*VERBS, *LIBRARIES), FOLDER)
+FOLDERS |= {name: folder for folder, verbs, libraries in OTHERS for name in (*verbs, *libraries)}
+ALL_VERBS = (*VERBS, *(verb for _, verbs, _ in OTHERS for verb in verbs))
+ALL_LIBRARIES = (*LIBRARIES, *(library for _, _, libraries in OTHERS for library in libraries))
+ALL_FORMS = {**FORMS, **codes.FORMS, **folding.FORMS, **examiner.FORMS}
 
 
 def body(verb: str) -> str:
@@ -45,8 +49,8 @@ def called(verb: str) -> Script:
 
 def test_every_script_file_is_a_verb_and_every_verb_has_one() -> None:
     assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, *LIBRARIES}
-    assert {path.stem for path in codes.FOLDER.glob("*.lua")} == {*codes.VERBS, *codes.LIBRARIES}
-    assert {path.stem for path in folding.FOLDER.glob("*.lua")} == {*folding.VERBS}
+    for folder, verbs, libraries in OTHERS:
+        assert {path.stem for path in folder.glob("*.lua")} == {*verbs, *libraries}
 
 
 @pytest.mark.parametrize("verb", ALL_VERBS)

@@ -1,6 +1,6 @@
 -- rehome: makes the index, a user's set and the user's batches say of each job what its record says, after any of them
 -- lost something or a script stopped half-way. Then it gives the free seats away.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, lost, room, pauses, users, places, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, statistics: flag, ttl: seconds, ceiling: count?, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, rescored: count, follow: text}
@@ -89,23 +89,8 @@ local function note_dead(id, f)
   if batch then add(gone, { id = id, batch = batch, number = number }) end
 end
 
--- The scores that a job of this state has in the index and in its user's set.
-local function scores_of(f)
-  local lane, score = tonumber(f.lane), tonumber(f.score)
-  if f.state == 'queued' then return score_of(READY + lane, score), seat_score(score) end
-  if f.state == 'delayed' then return score_of(DELAYED, tonumber(f.due_at)), seat_score(score) end
-  if f.state == 'backlog' then return score_of(BACKLOG, score), text(score) end
-  -- A job that may be at the provider keeps its slot, and is the first that a claim hands out.
-  return slot_score(f.state, lane, tonumber(arg.now)), seat_score(score)
-end
-
 -- Whether the index has a job where its record says.
-local function is_indexed(id, f, expected)
-  local score = redis.call('ZSCORE', key.index, id)
-  if not score then return false end
-  if is_at_provider(f.state) then return band_of(tonumber(score)) == tonumber(f.lane) end
-  return tonumber(score) == tonumber(expected) -- mutant: place in the index
-end
+local function is_indexed(id, f, expected) return is_in_place(redis.call('ZSCORE', key.index, id), f, expected) end
 
 -- Whether the user's set has a job with the score that its record says. The waiting jobs of a batch have no
 -- member, nor has a job that left its seat.

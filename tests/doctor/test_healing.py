@@ -1,0 +1,171 @@
+"""What a heal must not do, and what it does a second time; cursors, limits and the audit of the doctor's call."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.clock import ManualClock
+from shared.doctor.examiner import Examiner
+from shared.jobqueue.constants import BAND, LIMIT_SPAN, SPECIAL
+from tests.doctor.plants import (
+    hash_without_index,
+    index_entry_without_hash,
+    leaked_slot,
+    ttl_on_a_live_job,
+)
+from tests.doctor.ward import admit, contradictions, fix, found_in, look, snapshot
+from tests.hooks.outbox import ended, lane_of
+from tests.http.calls import problem
+from tests.receiver import receiver
+from tests.world import OPERATOR, World, http_client, make_world
+
+HOUR = 3_600_000
+
+
+def examiner_of(world: World) -> Examiner:
+    return Examiner(world.runtime.store, world.runtime.settings, world.clock)
+
+
+async def test_a_mend_leaves_alone_what_has_no_fault(world: World) -> None:
+    ward, examiner = await admit(world), examiner_of(world)
+    before = await snapshot(world)
+    for job in before.jobs:
+        assert await examiner.mend_job(job) == 0
+    assert await examiner.mend_job("job_unknown") == 0
+    assert await examiner.mend_batch(ward.batch) == await examiner.mend_batch("bat_unknown") == 0
+    assert await examiner.mend_lane(ward.lane) == await examiner.mend_lane("app:unknown") == 0
+    # What is only late is for a worker.
+    await world.raw("ZADD", world.runtime.queue.keys.outbox, "1000", ward.lane)
+    assert await examiner.mend_lane(ward.lane) == 0
+    after = await snapshot(world)
+    assert {**vars(after), "outbox": before.outbox} == vars(before)
+
+
+async def test_only_automatic_pauses_beyond_their_bound_are_ended(world: World) -> None:
+    examiner, now, index = examiner_of(world), world.clock.now(), world.runtime.queue.keys.index
+    gates = {"~p0": now + 100_000, "~o0:acme/video": now + 365 * 24 * HOUR, "=s": now + 365 * 24 * HOUR, "~v": now * 2}
+    for gate, value in gates.items():
+        await world.raw("ZADD", index, str(value - BAND), gate)
+    assert await examiner.mend_gates([*gates, "~p7"]) == 1
+    scores = {gate: int(float(await world.raw("ZSCORE", index, gate))) + BAND for gate in gates}
+    assert scores == gates | {"~o0:acme/video": now}
+    assert await examiner.mend_gates([*gates]) == 0
+
+
+async def test_what_only_one_of_two_looks_sees_is_no_finding(
+    world: World, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call that a script's stop has interrupted repeats it between the two."""
+    ward, keys = await admit(world), world.runtime.queue.keys
+    await ttl_on_a_live_job(world, ward)
+    await world.raw("ZREM", keys.index, f"!{ward.running}", f"%{ward.running}")
+    waited = []
+
+    async def sleep(_: ManualClock, seconds: float) -> None:
+        waited.append(seconds)
+        await world.raw("PERSIST", keys.job(ward.running))
+
+    monkeypatch.setattr(ManualClock, "sleep", sleep)
+    assert found_in(await look(operator)) == {("unaccompanied", ward.running)}
+    assert waited == [2.0]
+
+
+async def test_a_system_in_order_is_looked_at_once(
+    world: World, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await admit(world)
+    monkeypatch.setattr(ManualClock, "sleep", None)
+    assert (await fix(operator))["status"] == "well"
+
+
+async def test_several_faults_at_once_are_healed_in_one_call(world: World, operator: httpx.AsyncClient) -> None:
+    ward = await admit(world)
+    planted = {
+        *await leaked_slot(world, ward),
+        *await index_entry_without_hash(world, ward),
+        *await hash_without_index(world, ward),
+    }
+    fixed = await fix(operator)
+    assert found_in(fixed) == planted and fixed["healed"] == len(planted)
+    assert found_in(await look(operator)) == set() and await contradictions(world) == []
+
+
+async def test_a_call_walks_no_further_than_its_limit_and_the_next_one_goes_on(
+    valkey: Any, clock: ManualClock, operator: httpx.AsyncClient
+) -> None:
+    async with make_world(valkey, clock, max_user_tasks=1, max_user_queued=600) as world:
+        jobs = [await world.enqueue("ada") for _ in range(600)]
+        await world.raw("PERSIST", world.runtime.queue.keys.job(jobs[0]))
+        await world.raw("EXPIRE", world.runtime.queue.keys.job(jobs[-1]), "3600")
+        report = await fix(operator, limit=400)
+        calls, found = 1, found_in(report)
+        while report["next_cursor"] is not None:
+            assert report["stopped_by"] == "limit"
+            report = await fix(operator, limit=400, cursor=report["next_cursor"])
+            calls, found = calls + 1, found | found_in(report)
+        assert found == {("ttl_on_live", jobs[-1])} and 3 <= calls <= 10
+
+
+async def test_a_lane_that_no_call_claims_is_delivered(any_store: Any, clock: ManualClock) -> None:
+    async with make_world(any_store, clock, allow_loopback=True) as world, receiver() as owner:
+        job, keys = await ended(world, hook_url=owner.url()), world.runtime.queue.keys
+        world.follow_ups()
+        lane, long_ago = await lane_of(world, job), str(clock.now() - 86_400_000)
+        for zset, member in ((keys.outbox, lane), (keys.lane_rows(lane), f"completed|{job}")):
+            await world.raw("ZADD", zset, long_ago, member)
+        async with http_client(**OPERATOR) as operator:
+            fixed = await fix(operator)
+            assert found_in(fixed) == {("late_lane", lane)} and fixed["healed"] == 1
+        assert len(owner.received) == 1
+
+
+async def test_the_audit_has_each_call_that_may_heal(
+    valkey: Any, clock: ManualClock, operator: httpx.AsyncClient
+) -> None:
+    async with make_world(valkey, clock, audit_entries=100) as world:
+        await ttl_on_a_live_job(world, await admit(world))
+        await look(operator)
+        await fix(operator, fix=False)
+        await fix(operator)
+        entries = (await operator.get("/api/operate/audit")).json()["entries"]
+    assert [(entry["what"], entry["about"]) for entry in entries] == [
+        ("doctor.fix", ["1 of 1 healed"]),
+        ("doctor.look", ["0 of 1 healed"]),
+    ]
+
+
+BAD_ORDERS = ({"cursor": "index.x"}, {"cursor": f"keys.{2**64}"}, {"limit": 0}, {"only": "all"})
+
+
+@pytest.mark.parametrize("order", BAD_ORDERS, ids=str)
+async def test_an_order_that_is_none_is_refused(
+    order: dict[str, Any], world: World, operator: httpx.AsyncClient
+) -> None:
+    (field,) = order
+    answer = await operator.post("/api/operate/doctor", json=order)
+    assert problem(answer, 422, "invalid_request")["field"] == field
+    answer = await operator.get("/api/operate/doctor", params=order)
+    assert problem(answer, 422, "invalid_request")["field"] == field
+
+
+async def test_what_no_heal_is_safe_for_is_only_found(world: World, operator: httpx.AsyncClient) -> None:
+    keys, now = world.runtime.queue.keys, world.clock.now()
+    await world.raw("SET", f"{keys.root}mystery", "1")
+    await world.raw("SET", keys.job_of_prediction("p1"), "job_1:1:")
+    await world.raw("ZADD", keys.batch_queue("bat_gone"), "-1", "bat_gone_0")
+    await operator.patch("/api/operate/limits", json={"system": 0})
+    world.manual.advance(2 * 86_400)
+    fixed = await fix(operator)
+    assert found_in(fixed) == {
+        ("unknown_key", "mystery"), ("key_without_ttl", "o:p1"), ("no_batch", "bat_gone"), ("long_pause", "=s"),
+    }  # fmt: skip
+    assert {found["healed"] for found in fixed["checks"][0]["findings"]} == {None}
+    assert world.clock.now() > now and await world.raw("EXISTS", f"{keys.root}mystery") == 1
+
+
+async def test_a_users_own_limit_counts_for_free_seats(world: World, operator: httpx.AsyncClient) -> None:
+    await admit(world)
+    keys = world.runtime.queue.keys
+    await world.raw("ZADD", keys.user("app", "ada"), str(SPECIAL + 3 + 0 * LIMIT_SPAN), "=")
+    assert found_in(await look(operator)) == {("free_seats", "app:ada")}
