@@ -1,8 +1,9 @@
 """What a month costs: ``python -m bench.cost --jobs-per-day 500 --job-seconds 60 --poll-every 2 --tick 60``.
 
-Commands come from DESIGN.md's table "What an operation costs", which a test counts; prices from bench/prices.toml. The
-ordinary path is counted at its most expensive: every job waits in the queue before it starts. Its owner polls it from
-its start to its end, each so many s or as ``Retry-After`` asks; one process answers these polls.
+Commands come from DESIGN.md's table "What an operation costs", which a test counts. Prices are in
+shared/usage/prices.toml.
+The ordinary path is counted at its most expensive: every job waits in the queue before it starts. Its owner polls it
+from its start to its end, each so many s or as ``Retry-After`` asks; one process answers these polls.
 """
 
 import argparse
@@ -15,11 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import pricing
 from bench.environment import ROOT
-from bench.pricing import DAYS, Plan, Prices
 from bench.watching import Watched, watch
 from shared.config.settings import Settings
+from shared.usage import prices as pricing
+from shared.usage.counting import PERIOD
+from shared.usage.prices import DAYS, Plan, Prices
 
 DESIGN = ROOT / "DESIGN.md"
 ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \| (\d+) \|", re.M)
@@ -79,6 +81,7 @@ class Load:
     memory: float = MEMORY
     cached: int = 0  # polls that a process answers from its cache
     questions: int = 0  # polls that ask the provider
+    is_counted: bool = False  # COUNT_COMMANDS
 
 
 def budget(text: str) -> dict[str, Operation]:
@@ -109,15 +112,19 @@ class Bill:
     @property
     def idle(self) -> float:
         """Commands of a month without jobs: ticks, and their sweep every quarter of an hour."""
-        sweep = self._costs["trim of the history"] + WALK
+        sweep = self._with_count(self._costs["trim of the history"] + WALK)
         ticks = DAY / self.load.tick
         sweeps = ticks / max(1, round(SWEEP_EVERY / self.load.tick))
-        return DAYS * (ticks * self._costs["empty tick, heartbeat included"].commands + sweeps * sweep.commands)
+        return DAYS * (ticks * self._with_count(self._costs["empty tick, heartbeat included"]) + sweeps * sweep)
+
+    def _with_count(self, operation: Operation) -> float:
+        """Returns the commands of an operation, with what the own count adds if it is switched on."""
+        return operation.commands + (operation.calls / PERIOD if self.load.is_counted else 0)
 
     @property
     def commands(self) -> float:
         """Commands of a month."""
-        return self.idle + DAYS * self.load.jobs * self.job().commands
+        return self.idle + DAYS * self.load.jobs * self._with_count(self.job())
 
     @property
     def invocations(self) -> float:
@@ -182,12 +189,12 @@ class Bill:
     def max_free_jobs(self) -> int:
         """How many jobs a day the free plan carries."""
         left = (self.free.commands or math.inf) - self.idle
-        by_commands = math.floor(left / DAYS / self.job().commands)
+        by_commands = math.floor(left / DAYS / self._with_count(self.job()))
         return max(0, min(by_commands, self._held(self.free), self._carried(self.free)))
 
     def cheaper_from(self, plan: Plan) -> int | None:
         """Returns from how many jobs a day a fixed plan is cheaper than pay as you go; None if it cannot hold them."""
-        per_job = DAYS * self.prices.commands(self.job().commands)
+        per_job = DAYS * self.prices.commands(self._with_count(self.job()))
         # The first GB stored is free, so up to there the bill is its commands; above, storage only adds to it.
         jobs = max(0, math.floor((plan.amount - self.prices.commands(self.idle)) / per_job) + 1)
         return jobs if jobs <= self._held(plan) else None
@@ -260,7 +267,7 @@ def lines(bill: Bill) -> list[str]:
     else:
         plan, jobs = fixed
         printed.append(f"Fixed plan   {plan.name}, ${plan.amount:g} a month, is cheaper from {jobs:,} jobs a day")
-    printed.append(f"Prices of {bill.prices.date.isoformat()}, with their sources in bench/prices.toml.")
+    printed.append(f"Prices of {bill.prices.date.isoformat()}, with their sources in shared/usage/prices.toml.")
     return printed
 
 
@@ -274,6 +281,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tick", type=_at_least(1), default=60, help="s between two scheduled calls (default 60)")
     parser.add_argument("--with-files", action="store_true", help="each job has a file, which is stored")
     parser.add_argument("--with-hooks", action="store_true", help="each job has a hook, which gets one event")
+    parser.add_argument("--counted", action="store_true", help="with COUNT_COMMANDS, which costs a little itself")
     parser.add_argument("--job-bytes", type=int, default=JOB_BYTES, help=f"of a job in the store (default {JOB_BYTES})")
     parser.add_argument("--seconds", type=_at_least(0), default=SECONDS, help=f"of an invocation (default {SECONDS:g})")
     parser.add_argument("--prices", type=Path, default=pricing.FILE, help="another price file")
@@ -307,6 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.seconds,
         cached=watched.polls - watched.reached,
         questions=watched.questions,
+        is_counted=options.counted,
     )
     bill = Bill(load, budget(DESIGN.read_text()), pricing.load(options.prices))
     print(json.dumps(as_json(bill), indent=1) if options.json else "\n".join(lines(bill)))

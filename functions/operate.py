@@ -19,6 +19,7 @@ from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
 from shared.requests.reading import read_model, read_optional_model, read_query
 from shared.requests.router import Router
+from shared.usage.report import UsageQuery
 from shared.verification.request import BlockedChange, BlockedQuery
 from shared.warming import Needs
 
@@ -254,6 +255,14 @@ async def call_doctor(request: Request) -> JSONResponse:
             report = await call.runtime.doctor.run(order, call.budget, fix=order.fix)
             act.about.append(f"{report['healed']} of {report['found']} healed")
     return JSONResponse(report)
+
+
+@router.get("/usage")
+async def usage(request: Request) -> JSONResponse:
+    """200 with the counted commands of the last months, what the present one will have, and the bill."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        shown = await call.runtime.usage_report.view(read_query(request, UsageQuery))
+    return JSONResponse(shown)
 
 
 @router.get("/audit")

@@ -1,7 +1,8 @@
 """`python -m local.artifact`: builds the package that AWS Lambda runs, `build/sluice-<arch>.zip`.
 
 It holds `functions/`, `shared/` and their dependencies, with bytecode. The same sources make the same zip, byte for
-byte. It holds the modules and scripts of these two packages and the wheels that requirements.txt pins, nothing else.
+byte. It holds the modules, scripts and prices of these two packages and the wheels that requirements.txt pins, nothing
+else.
 
 Lambda's file system is read-only, so a module without bytecode is compiled again at every cold start. So is one whose
 bytecode checks the source's time, since no installer keeps that time. Hence unchecked hashes.
@@ -21,7 +22,7 @@ from local.children import ROOT
 from local.interpreter import VERSION, NoInterpreter, find
 
 PACKAGES = ("functions", "shared")
-SUFFIXES = (".py", ".lua")
+SUFFIXES = (".py", ".lua", ".toml")
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}  # Lambda's name and the wheels'
 # Minor versions of the glibc that a wheel may need: Lambda's Python 3.12 runs on Amazon Linux 2023, which has 2.34.
 GLIBCS = range(34, 16, -1)
@@ -91,7 +92,7 @@ def strip(folder: Path) -> None:
 
 
 def copy_sources(root: Path, target: Path) -> None:
-    """Adds the modules and scripts of functions/ and shared/, and no other file of these folders."""
+    """Adds the modules, scripts and prices of functions/ and shared/, and no other file of these folders."""
     for source in sources(root):
         copy = target / source.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from shared.statistics.sending import Sending
     from shared.statistics.statistics import Statistics
     from shared.store import Store
+    from shared.usage.report import UsageReport
+    from shared.usage.usage import Usage
 
 
 class OperatorServices:
@@ -74,6 +76,18 @@ class OperatorServices:
         from shared.jobs.limits import Limits
 
         return Limits(self.controls, self.overview, self.keys.owners, self.settings, self.clock)
+
+    @functools.cached_property
+    def usage(self) -> "Usage":
+        from shared.usage.usage import Usage
+
+        return Usage(self.store, self.settings, self.clock)
+
+    @functools.cached_property
+    def usage_report(self) -> "UsageReport":
+        from shared.usage.report import UsageReport
+
+        return UsageReport(self.usage, is_counting=self.settings.count_commands)
 
     @functools.cached_property
     def clearing(self) -> "Clearing":

@@ -58,6 +58,7 @@ from shared.documents.operating import (
     Unavailable,
     UserLimitsPage,
 )
+from shared.documents.usage import UsageDocument
 from shared.documents.verification import BlockedCount, BlockedPage, ProofKey, SentCode, VerifiedAddress
 from shared.errors import Problem
 from shared.frozen import dataclass
@@ -78,6 +79,7 @@ from shared.jobs.tokens import TokenRequest
 from shared.jobs.uploads import UploadRequest
 from shared.mail import errors as of_mail
 from shared.rates.errors import RateLimited
+from shared.usage.report import UsageQuery
 from shared.verification import errors as of_codes
 from shared.verification.request import BlockedChange, BlockedQuery, CodeCheck, CodeRequest
 
@@ -245,6 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, query=DoctorQuery),
     Operation("POST", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, body=DoctorOrder),
+    Operation("GET", "/api/operate/usage", {200: UsageDocument}, GIVEN, roles=OF_OPERATOR, query=UsageQuery),
     Operation("GET", "/api/operate/audit", {200: AuditPage}, GIVEN, roles=OF_OPERATOR, query=AuditQuery),
     Operation("GET", "/api/hooks", {200: HooksDocument}, ASKED, scope=Scope.MANAGE),
     Operation(

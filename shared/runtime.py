@@ -53,6 +53,7 @@ from shared.requests.authorized import Authorized
 from shared.startup import settings as settings
 from shared.storage.bucket import Bucket
 from shared.store import Store, open_store
+from shared.usage import counted
 
 if TYPE_CHECKING:
     from shared.dispatch.tick import Tick
@@ -265,8 +266,9 @@ def current() -> Runtime:
     loop = asyncio.get_running_loop()
     runtime = _of_loop.get(loop)
     if runtime is None:
-        configured = settings()
-        runtime = _of_loop[loop] = Runtime(configured, NumberedStore(open_store(configured), configured), SystemClock())
+        configured, clock = settings(), SystemClock()
+        store = NumberedStore(counted(open_store(configured), configured, clock), configured)
+        runtime = _of_loop[loop] = Runtime(configured, store, clock)
     return runtime
 
 

@@ -35,6 +35,7 @@ from shared.providers.base import (
 )
 from shared.runtime import Runtime
 from shared.store import open_store
+from shared.usage import counted
 
 API_KEY = "key-of-the-app-in-tests"
 AUTH = {"Authorization": f"Bearer {API_KEY}"}
@@ -242,7 +243,8 @@ async def make_world(
         server.flush()
     settings = settings_for(server, **changes)
     provider = ObedientProvider()
-    made = Runtime(settings, open_store(settings), clock, providers={"replicate": provider} | dict(brings or {}))
+    store = counted(open_store(settings), settings, clock)
+    made = Runtime(settings, store, clock, providers={"replicate": provider} | dict(brings or {}))
     made.hook_addresses = HookAddresses(Guard(settings.allow_loopback, resolver=resolve_in_tests))
     runtime.install(made)
     try:

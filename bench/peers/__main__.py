@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench import pricing, report
+from bench import report
 from bench.peers.catalogue import PEERS, SLUICE
 from bench.peers.monitor import is_explained
 from bench.peers.scenario import Plan, Row, measure
 from bench.peers.table import COUNTS, PROMISES, as_json, counts, notes, ordered, promises
+from shared.usage import prices as pricing
 
 NAMES = [peer.name for peer in (SLUICE, *PEERS)]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.peers.scenario import Phase, Plan, Row
-from bench.pricing import DAYS, Prices
+from shared.usage.prices import DAYS, Prices
 
 COUNTS = (
     *("queue", "version", "paced job, outer + inner", "job of a burst", "round trips, paced / burst"),
@@ -64,7 +64,8 @@ def notes(plan: Plan, prices: Prices) -> list[str]:
         "others hold connections and block on them, so they cannot run over Upstash's REST API, and their workers "
         "are processes that must run all the time; their cost is not in the table.",
         f"Prices: ${prices.amounts['upstash.commands']:.2f} for 100,000 commands, Upstash pay as you go, "
-        f"{prices.date.isoformat()} (bench/prices.toml), paced jobs, {DAYS} days, the free 500,000 not deducted.",
+        f"{prices.date.isoformat()} (shared/usage/prices.toml), paced jobs, {DAYS} days, "
+        "the free 500,000 not deducted.",
         "The promises are from each queue's documentation and source, for its defaults; they are not measured.",
     ]
 

@@ -17,6 +17,7 @@ from shared.config.statistics import StatisticsSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
 from shared.config.tokens import TokenSettings
+from shared.config.usage import UsageSettings
 
 
 class Settings(
@@ -32,6 +33,7 @@ class Settings(
     BrowserSettings,
     RateSettings,
     StatisticsSettings,
+    UsageSettings,
 ):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 

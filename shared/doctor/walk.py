@@ -24,7 +24,16 @@ FEW = 20  # users, batches or delivery lanes in one call
 OF_COMPANIONS = ("!", "%")  # the alarm and the share of a job; see prelude.lua
 NO_JOBS = (*OF_COMPANIONS, "@", "~", "=")
 # Keys that every script which writes them gives a time to live
-EXPIRING = (keys.PREDICTIONS, keys.HOSTS, keys.ARCHIVES, keys.ERASURES, keys.CODES, keys.CODE_CLIENTS, keys.RATES)
+EXPIRING = (
+    keys.PREDICTIONS,
+    keys.HOSTS,
+    keys.ARCHIVES,
+    keys.ERASURES,
+    keys.CODES,
+    keys.CODE_CLIENTS,
+    keys.RATES,
+    keys.COMMANDS,
+)
 Look = Callable[[Sequence[str]], Awaitable[list[Suspect]]]
 LETTERS = tuple(value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str))
 

@@ -39,6 +39,7 @@ ACTIVE = "w:"
 CODES = "v:"
 CODE_CLIENTS = "c:"
 RATES = "rl:"
+COMMANDS = "cc:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
@@ -236,6 +237,10 @@ class Keys:
     def rates(self, name: str) -> str:
         """HASH: what is left of a rate; the limiter puts a colon and the API key, the user or the address behind it."""
         return self.root + RATES + name
+
+    def commands(self, month: str) -> str:
+        """HASH: how many billed commands were counted in a month, by day and operation; see usage/counting.py."""
+        return self.root + COMMANDS + month
 
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""

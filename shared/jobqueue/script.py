@@ -55,6 +55,9 @@ CONSTANTS = [
 ]
 
 
+_verbs: dict[str, str] = {}  # by the text that is sent
+
+
 class UnknownName(ValueError):
     """A script uses a key or an argument that its header does not name."""
 
@@ -85,7 +88,13 @@ def script(verb: str, folder: Path | None = None) -> Script:
     text = without_indentation(with_names_replaced(program, numbers))
     own = frozenset(numbers.used)
     text = without_indentation(with_names_replaced(called, numbers)) + text
+    _verbs[text] = verb
     return Script(verb, text, header.keys, header.arguments, header.returns, header.rows, own)
+
+
+def verb_of(text: str) -> str:
+    """The verb whose script has this text, as it is sent; '' for a text that this process has not assembled."""
+    return _verbs.get(text, "")
 
 
 def _program(verb: str, folder: Path | None) -> str:

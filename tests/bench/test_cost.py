@@ -7,12 +7,13 @@ import tomllib
 
 import pytest
 
-from bench import cost, pricing
+from bench import cost
 from bench.cost import AT_ONCE, DESIGN, WALK, Bill, Load, Operation, budget
 from bench.watching import Watched, watch
 from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
 from shared.config.settings import Settings
+from shared.usage import prices as pricing
 from tests.project import ROOT
 from tests.world import make_world
 
@@ -200,7 +201,7 @@ def test_it_prints_its_result_in_words_and_in_json(capsys: pytest.CaptureFixture
         assert f"\n{word}" in printed
     for word in ("Upstash", "Lambda", "Vercel", "Free tier", "Fixed plan"):
         assert f"\n{word}" in printed
-    assert "enough" in printed and "bench/prices.toml" in printed
+    assert "enough" in printed and "shared/usage/prices.toml" in printed
     assert cost.main([*arguments, "--with-files", "--with-hooks", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["load"]["files"] and document["load"]["hooks"]

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from bench import pricing
 from bench.cost import AT_ONCE, DESIGN, Bill, Load, budget
 from bench.environment import ROOT
 from bench.peers.catalogue import NODE_SOURCE, PEERS, SLUICE, Peer
@@ -23,6 +22,7 @@ from bench.peers.running import Child, PeerFailed
 from bench.peers.scenario import DAY, TICK, Phase, Plan, Row, measure
 from bench.peers.table import COUNTS, PROMISES, as_json, counts, notes, ordered, promises
 from local.rest_server.engine import Engine
+from shared.usage import prices as pricing
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_it_has_all_modules_and_scripts_and_no_other_file_of_the_project(
         path.relative_to(project).as_posix()
         for package in ("functions", "shared")
         for path in (project / package).rglob("*")
-        if path.suffix in (".py", ".lua")
+        if path.suffix in (".py", ".lua", ".toml")
     }
     assert ours == wanted - planted
     assert "shared/jobqueue/scripts/claim.lua" in ours and "functions/submit.py" in ours

@@ -91,7 +91,7 @@ def test_the_canaries_would_be_found(output: Output) -> None:
 
 def test_the_bundle_has_every_file_that_a_function_needs(bundle: Bundle) -> None:
     wanted = {str(path.relative_to(ROOT)) for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*")}
-    wanted = {name for name in wanted if name.endswith((".py", ".lua"))}
+    wanted = {name for name in wanted if name.endswith((".py", ".lua", ".toml"))}
     assert any(name.endswith(".lua") for name in wanted)
     assert wanted <= set(bundle.files)
     installed = {name.split("/")[1] for name in bundle.files if name.endswith(".dist-info/METADATA")}

@@ -145,6 +145,7 @@ UNTYPED = {
     "shared/store/__init__.py:Store.execute": "Redis answers a command with anything; its caller knows with what",
     "shared/jobqueue/numbering.py:NumberedStore.execute": "as Store.execute",
     "shared/store/memory.py:MemoryStore.execute": "as Store.execute",
+    "shared/usage/counting.py:CountedStore.execute": "as Store.execute",
     "shared/store/rest.py:RestStore.execute": "as Store.execute",
     "shared/store/scripts.py:Scripts.send": "as Store.execute",
     "shared/store/client.py:HttpClient.post": "what httpx's own method takes and answers",

@@ -30,6 +30,7 @@ from tests.mutants import (
     statistics,
     stopped,
     transport,
+    usage,
     verification,
 )  # fmt: skip
 from tests.mutants.mutant import Mutant
@@ -38,7 +39,7 @@ from tests.mutants.workshop import Verdict, Workshop
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
     access, api_keys, doctor, edge, erasure, health, isolation, lives, logs, mail, media, modules, order, outbox,
-    overview, pushback, rates, scripts, statistics, stopped, transport, verification,
+    overview, pushback, rates, scripts, statistics, stopped, transport, usage, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

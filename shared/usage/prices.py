@@ -1,4 +1,4 @@
-"""The price file, bench/prices.toml: each number with its source and the date when it was read."""
+"""The price file, prices.toml: each number with its source and the date when it was read."""
 
 import datetime
 import tomllib
