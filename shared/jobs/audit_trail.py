@@ -6,21 +6,33 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 
 from shared.clock import iso
 from shared.config.settings import Settings
 from shared.documents.keys import AuditEntryDocument, AuditPage
 from shared.errors import Problem, StoreError
 from shared.jobqueue import Audit, AuditEntry
+from shared.jobs.cursors import FOREIGN
 from shared.jobs.listing import QueryLimit
 from shared.log import log
 from shared.signing.api_keys import PREFIX
 
 MAX_ABOUT = 20  # ids of one entry
 MAX_TEXT = 200  # characters of each
+PLACE = "[0-9]{1,15}-[0-9]{1,15}"
 DONE = "done"
 BROKEN_OFF = "internal_error"  # by a bug, or the end of the function; what was done until then stands
+
+
+def _place(value: str) -> str:
+    """Returns the place of an entry in the stream; before 0-0 there is none, and the store refuses to look there."""
+    if not re.fullmatch(PLACE, value) or not value.strip("0-"):
+        raise ValueError(FOREIGN)
+    return value
+
+
+Place = Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": f"^{PLACE}$"})]
 
 
 class AuditQuery(BaseModel):
@@ -29,7 +41,7 @@ class AuditQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     limit: QueryLimit = 20
-    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$")] | None = None
+    cursor: Place | None = None
 
 
 class Act:

@@ -11,7 +11,7 @@ from tests.world import AUTH, OPERATOR, World, http_client
 WALKS = [one for one in OPERATIONS if "cursor" in getattr(one.body or one.query, "model_fields", {})]
 BAD = [
     "", "x", "-1", "+1", " 1", "1.5", "1e3", "0x10", "\u0663", "1\n", "\u0000", "1" * 21, str(2**64), str(10**20 - 1),
-    "9" * 3000, "1-", "-", "9" * 16 + "-0", "0-1-2", "%s", "*", "0\r\nDEL x",
+    "9" * 3000, "1-", "-", "9" * 16 + "-0", "0-1-2", "0-0", "000-00", "%s", "*", "0\r\nDEL x",
 ]  # fmt: skip
 FROM_SCAN = ("/api/operate/user-limits", "/api/operate/keys", "/api/operate/make-room")
 SENT_ON = [one for one in WALKS if one.path in FROM_SCAN]
