@@ -1,10 +1,16 @@
 """Which web pages may call this deployment with a token."""
 
 import functools
+import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from shared.config.addresses import is_loopback_url
 from shared.config.environment import EnvironmentSettings
+
+# A label as browsers send it: the address bar's other letters are xn-- there (URL Standard, "host parsing").
+LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # as a last label it makes the host an IPv4 address
 
 
 class BrowserSettings(EnvironmentSettings):
@@ -36,11 +42,30 @@ def _fault_of(origin: str, is_development: bool) -> str:
     except ValueError:
         return "is no origin"
     usual = {"https": 443, "http": 80}.get(parts.scheme)
-    if usual is None or not host or not origin.isascii() or "*" in host:
+    if usual is None or not host or "*" in host:
         return "must be https://host or https://host:port, without a wildcard"
+    if fault := _fault_of_host(parts.netloc, host, port):
+        return fault
     address = f"[{host}]" if ":" in host else host
     if origin != f"{parts.scheme}://{address}{'' if port in (None, usual) else f':{port}'}":
         return "must be https://host or https://host:port, in lower case, without path and slash"
     if parts.scheme == "http" and not is_development and not is_loopback_url(origin):
         return "must be https, since a token would travel without encryption"
     return ""
+
+
+def _fault_of_host(written: str, host: str, port: int | None) -> str:
+    if "@" in written:
+        return "must hold no user name and no password"
+    if not written.isascii():
+        return "must have its host as browsers send it, which begins with xn-- for letters beyond ASCII"
+    return "" if _is_host(host) and port != 0 else "names a host or a port that cannot be"
+
+
+def _is_host(host: str) -> bool:
+    """Whether this is a name or an address, as a browser writes it."""
+    try:
+        return ip_address(host).compressed == host and "%" not in host
+    except ValueError:
+        labels = host.split(".")
+        return len(host) <= 253 and all(map(LABEL.fullmatch, labels)) and not NUMBER.fullmatch(labels[-1])

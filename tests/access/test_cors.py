@@ -112,6 +112,14 @@ async def test_a_deployment_without_origins_answers_as_before(world: World) -> N
         "*", "null", "https://*.acme.dev", "https://app.acme.dev/", "https://app.acme.dev/a", "https://App.acme.dev",
         "https://app.acme.dev:443", "app.acme.dev", "http://app.acme.dev", "https://a:b@app.acme.dev", "https://",
         "ftp://app.acme.dev", "https://app.acme.dev:x", "https://app.acme.dev?x", "https://[::1",
+        "https://app acme.dev", "https://app\tacme.dev", "https://app\n.acme.dev", "https://\u00e4cme.dev", "https://acme.dev\u3002",
+        "https://a@app.acme.dev", "https://@app.acme.dev", "https://app.acme.dev:", "https://app.acme.dev:0",
+        "https://app.acme.dev:70000", "https://app.acme.dev:08443", "https://app..acme.dev", "https://.acme.dev",
+        "https://app.acme.dev.", "https://-acme.dev", "https://acme-.dev", "https://app%2eacme.dev", "https://<app>.acme.dev",
+        "https://app.acme.dev;x", "https://app.acme.dev#", "https://app.acme.dev\\x", "https://300.1.1.1", "https://127.1",
+        "https://0x7f.0.0.1", "https://2130706433", "https://[0:0:0:0:0:0:0:1]", "https://[fe80::1%25eth0]",
+        "https://" + "a" * 64 + ".dev", "https://" + "a." * 127 + "dev", "https:///app.acme.dev", "https:app.acme.dev",
+        "file://", "chrome-extension://abc", "https://?.acme.dev",
     ],
 )  # fmt: skip
 def test_what_is_no_origin_stops_the_start(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,5 +128,6 @@ def test_what_is_no_origin_stops_the_start(origin: str, monkeypatch: pytest.Monk
     made = BrowserSettings(sluice_env="production", cors_origins=f"https://app.acme.dev:8443,{origin}")
     (line,) = made.faults()
     assert line.startswith("CORS_ORIGINS: entry 2 ") and "acme" not in line
+    assert BrowserSettings(cors_origins="https://xn--cme-pla.dev,https://10.0.0.1,https://a_b.acme.dev").faults() == []
     assert BrowserSettings(cors_origins="https://app.acme.dev:8443,http://localhost:3000,http://[::1]:5").faults() == []
     assert Settings.model_fields["cors_origins"].default == ""
