@@ -4,7 +4,8 @@ A key's secret is in one answer, and nowhere else. A change is written only over
 changes at the same time each is kept. A copy that comes late changes nothing, unless the record is again as it was.
 """
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -27,6 +28,7 @@ from shared.signing.api_keys import ID, digest_of_key, mint
 MAX_TRIES = 5  # while other changes of the key come at the same time
 MINUTE = 60_000  # ms
 MAX_OVERLAP = 7 * 24 * 60  # minutes
+MAX_LIFE = 100 * 366 * 24 * 60 * MINUTE  # ms
 
 
 def _expiry(value: object) -> int | None:
@@ -78,6 +80,14 @@ def _require_values(wanted: KeyChange) -> None:
     for name in ("label", "scopes", "defaults"):
         if name in wanted.model_fields_set and getattr(wanted, name) is None:
             raise InvalidRequest("must not be null", field=name)
+
+
+def _fault_of_list(names: Sequence[str]) -> str:
+    """What is wrong with a list of models or providers; '' for nothing. Stored keys are not judged again."""
+    # A name that no request can have would only look like a restriction.
+    if not all(re.fullmatch("[!-~]+", name) for name in names):
+        return "must hold names of visible ASCII characters, without spaces"
+    return "must name each entry once" if len(set(names)) < len(names) else ""
 
 
 class IssuedKeys:
@@ -206,8 +216,13 @@ class IssuedKeys:
     async def _check(self, owner: str, expires_at: int | None, defaults: KeyDefaults) -> None:
         if expires_at is not None and expires_at <= self._clock.now():
             raise InvalidRequest("must be in the future", field="expires_at")
+        if expires_at is not None and expires_at > self._clock.now() + MAX_LIFE:
+            raise InvalidRequest("must be within 100 years; leave it out for a key without an end", field="expires_at")
         if defaults.queue is not None:
             queue_for(self._settings, defaults.queue, None)
+        for name, listed in (("models", defaults.models or ()), ("providers", defaults.providers or ())):
+            if fault := _fault_of_list(listed):
+                raise InvalidRequest(fault, field=f"defaults.{name}")
         if not set(defaults.providers or ()) <= set(self._settings.provider_names):
             raise unknown("provider", self._settings.provider_names, field="defaults.providers")
         if defaults.hook_url is not None:
