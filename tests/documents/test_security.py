@@ -1,4 +1,4 @@
-"""No rule of ruff's about security is switched off without a reason beside it, or without need."""
+"""The page about security names tests that exist; no rule of ruff's about security is off without reason and need."""
 
 import io
 import re
@@ -16,6 +16,14 @@ from tests.project import ROOT
 FOLDERS = ("functions", "shared", "local", "bench", "tests")
 PYPROJECT = ROOT / "pyproject.toml"
 RUFF = tomllib.loads(PYPROJECT.read_text())["tool"]["ruff"]["lint"]
+PAGE = (ROOT / "docs" / "security.md").read_text()
+OWASP = (  # OWASP API Security Top 10, 2023
+    "API1 Broken object level authorization", "API2 Broken authentication",
+    "API3 Broken object property level authorization", "API4 Unrestricted resource consumption",
+    "API5 Broken function level authorization", "API6 Unrestricted access to sensitive business flows",
+    "API7 Server side request forgery", "API8 Security misconfiguration", "API9 Improper inventory management",
+    "API10 Unsafe consumption of APIs",
+)  # fmt: skip
 IGNORED = [(files, rule) for files, rules in RUFF["per-file-ignores"].items() for rule in rules]
 
 
@@ -64,3 +72,27 @@ def judged_alone(folder: str) -> set[str]:
 @pytest.mark.parametrize(("files", "rule"), IGNORED)
 def test_each_rule_that_is_switched_off_is_needed(files: str, rule: str) -> None:
     assert rule in judged_alone(files.removesuffix("/*"))
+
+
+def rows(text: str, first: str) -> list[list[str]]:
+    """The rows of a table whose first cell begins so, as cells."""
+    found = re.findall(r"^\| (.*) \|$", text, re.M)
+    return [cells for row in found if (cells := row.split(" | "))[0].startswith(first)]
+
+
+@pytest.mark.parametrize("entry", OWASP)
+def test_each_entry_of_the_list_names_its_tests_and_what_is_not_covered(entry: str) -> None:
+    number = entry.split()[0]
+    (covered, remains) = (row for row in rows(PAGE, number) if row[0].split()[0] == number)
+    assert covered[0] == entry and len(covered) == 3 and NAMED.search(covered[2])
+    assert remains[0] == number and len(remains) == 2
+
+
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+
+
+def test_each_test_that_the_page_names_exists() -> None:
+    named = NAMED.findall(PAGE)
+    assert len(named) > 20
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.M), f"{path}::{name}"
