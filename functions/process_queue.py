@@ -17,6 +17,7 @@ from shared.jobqueue import Stats
 from shared.log import log
 from shared.requests.router import Router
 from shared.runtime import Runtime
+from shared.telemetry import flushing
 from shared.warming import Needs
 
 router = Router()
@@ -93,7 +94,13 @@ def _of_keys(stats: Stats, s: Settings) -> dict[str, KeyDocument]:
 
 
 async def _scheduled() -> TickReport:
-    return await tick(runtime.current())
+    try:
+        return await tick(runtime.current())
+    except Exception as error:
+        log.exception("tick_failed", error=type(error).__name__)  # Lambda counts it as well
+        raise
+    finally:
+        await flushing.flush()
 
 
 def with_schedule(http: Handler) -> Handler:

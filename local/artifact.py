@@ -47,13 +47,16 @@ def build(
     media: bool = False,
     mail: bool = False,
     jwt: bool = False,
+    sentry: bool = False,
+    tracing: bool = False,
     bytecode: bool = True,
 ) -> Path:
     """Builds the package of the project at ``root`` and returns its path; raises BuildFailed or NoInterpreter."""
     target = root / "build" / f"sluice-{arch}.zip"
     with tempfile.TemporaryDirectory(prefix="sluice-artifact-") as scratch:
         staged = Path(scratch) / "task"
-        install(staged, arch, root, media=media, mail=mail, jwt=jwt)
+        wanted = {"media": media, "mail": mail, "jwt": jwt, "sentry": sentry, "tracing": tracing}
+        install(staged, arch, root, [name for name, is_wanted in wanted.items() if is_wanted])
         strip(staged)
         copy_sources(root, staged)
         if bytecode:
@@ -66,12 +69,11 @@ def build(
     return target
 
 
-def install(target: Path, arch: str, root: Path, *, media: bool = False, mail: bool = False, jwt: bool = False) -> None:
+def install(target: Path, arch: str, root: Path, optional: Sequence[str] = ()) -> None:
     """Puts the wheels that the requirements pin for Lambda's Python and this machine type into ``target``."""
     machine = MACHINES[arch]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in GLIBCS] + [f"manylinux2014_{machine}"]
-    optional = {"requirements-media.txt": media, "requirements-mail.txt": mail, "requirements-jwt.txt": jwt}
-    lists = ["requirements.txt", *(name for name, is_wanted in optional.items() if is_wanted)]
+    lists = ["requirements.txt", *(f"requirements-{name}.txt" for name in optional)]
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
         *("--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={VERSION}"),
@@ -145,9 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", action="store_true", help="add requirements-media.txt, which makes thumbnails")
     parser.add_argument("--mail", action="store_true", help="add requirements-mail.txt, which SMTP_URL needs")
     parser.add_argument("--jwt", action="store_true", help="add requirements-jwt.txt, for public keys of JWTs")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("--sentry", action="store_true", help="add requirements-sentry.txt, which SENTRY_DSN needs")
+    parser.add_argument("--tracing", action="store_true", help="add requirements-tracing.txt, for OpenTelemetry")
+    chosen = vars(parser.parse_args(arguments))
     try:
-        made = build(chosen.arch, media=chosen.media, mail=chosen.mail, jwt=chosen.jwt)
+        made = build(chosen.pop("arch"), **chosen)
     except (BuildFailed, NoInterpreter) as error:
         print(f"artifact: {error}", file=sys.stderr)
         return 1

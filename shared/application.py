@@ -27,6 +27,7 @@ from shared.requests.cors import allow_origins, headers_of_bug
 from shared.requests.refusals import Refusals
 from shared.requests.router import Router
 from shared.startup import SettingsError
+from shared.telemetry import flushing
 from shared.warming import Needs, warm_on_lambda
 
 # s; a third of a function, so that what follows has time for its calls
@@ -65,6 +66,8 @@ def equip(app: App, *routers: Router) -> App:
     app.add_middleware(HeadAsGet)
     allow_origins(app, settings.origins)
     app.add_middleware(CommonHeaders, is_https=_is_https(settings))
+    if flushing.is_needed():
+        app.add_middleware(flushing.Flushed)
     app.state.refusals = Refusals(lambda: settings.signing_key)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -164,6 +167,7 @@ async def _answer_http(_: Request, error: Exception) -> JSONResponse:
 
 async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
     log.error("bug", error=type(error).__name__, exc_info=error)
+    await flushing.flush()  # Starlette answers it outside of all layers
     document: ProblemDocument = {
         "type": "urn:sluice:problem:internal_error",
         "title": "Internal error",

@@ -8,11 +8,15 @@ and only in development.
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 import structlog
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+# What this call was asked for: its method and its path without ids; '' outside of a call
+operation: ContextVar[str] = ContextVar("operation", default="")
 
 GAP = 10.0  # s between two lines of the same kind
 MAX_KINDS = 1000  # that are told apart; the oldest make room
@@ -42,8 +46,14 @@ class Repeats:
         return unwritten + 1
 
 
-def configure_logs(level: str, *, is_final: bool = False, is_for_people: bool = False) -> None:
-    """Sets the lowest level that is written, and the form of lines; may be called again.
+def configure_logs(
+    level: str,
+    *,
+    is_final: bool = False,
+    is_for_people: bool = False,
+    readers: Sequence[structlog.typing.Processor] = (),
+) -> None:
+    """Sets the lowest level that is written, and the form of lines; may be called again. ``readers`` see each line too.
 
     If it is final, the logger is made once and not for each line. Tests change their logs, so for them it is not.
     """
@@ -52,6 +62,7 @@ def configure_logs(level: str, *, is_final: bool = False, is_for_people: bool = 
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            *readers,
             *(_for_people() if is_for_people else _for_machines()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),

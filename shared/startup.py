@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
+from structlog.typing import Processor
 
 from shared.config.environment import is_on_a_platform
 from shared.config.fault_lines import line_of_json, lines_of
@@ -66,6 +67,7 @@ def load_settings() -> Settings:
             *store_faults(settings),
             *mail_faults(settings),
             *key_faults(settings),
+            *telemetry_faults(settings),
             *faults_of_proxies(os.environ, bucket_host=_bucket_host(settings)),
         ]
         if not faults:
@@ -156,12 +158,35 @@ def key_faults(settings: Settings) -> list[str]:
     return [] if key_of_pem(settings.jwt_public_key) else [f"JWT_PUBLIC_KEY must be a public key in PEM: {kinds}"]
 
 
+def telemetry_faults(settings: Settings) -> list[str]:
+    """Returns why nothing could be sent: the libraries are no packages that every deployment has."""
+    if settings.sentry_dsn is not None and find_spec("sentry_sdk") is None:
+        return ["SENTRY_DSN needs a library: pip install -r requirements-sentry.txt"]
+    return []
+
+
+def _readers(settings: Settings) -> list[Processor]:
+    """Returns what else sees the lines of the log; most deployments have nothing, and load nothing."""
+    if settings.sentry_dsn is None:
+        return []
+    from shared.telemetry import flushing
+    from shared.telemetry.reports import Reports
+
+    reports = Reports(settings)
+    flushing.add(reports)
+    return [reports]
+
+
 @functools.cache
 def settings() -> Settings:
     """Returns the deployment's settings. SettingsError stops the import of each function."""
     loaded = load_settings()
-    is_for_people = loaded.environment == "development"
-    configure_logs(loaded.log_level, is_final=not loaded.is_development, is_for_people=is_for_people)
+    configure_logs(
+        loaded.log_level,
+        is_final=not loaded.is_development,
+        is_for_people=loaded.environment == "development",
+        readers=_readers(loaded),
+    )
     if dropped := drop_unreadable(os.environ):
         log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
     for caution in cautions(loaded):

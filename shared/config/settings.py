@@ -16,6 +16,7 @@ from shared.config.shares import ShareSettings
 from shared.config.statistics import StatisticsSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
+from shared.config.telemetry import TelemetrySettings
 from shared.config.tokens import TokenSettings
 from shared.config.usage import UsageSettings
 
@@ -34,6 +35,7 @@ class Settings(
     RateSettings,
     StatisticsSettings,
     UsageSettings,
+    TelemetrySettings,
 ):
     """The configuration of one deployment; also holds what its groups inherit: access, hosting, queues, limits, timing.
 

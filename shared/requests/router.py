@@ -13,6 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from shared.log import operation
+
 Function = Callable[..., Awaitable[Response]]
 Decorated = TypeVar("Decorated", bound=Function)
 
@@ -75,6 +77,7 @@ class _Resource:
         if function is None:
             raise HTTPException(405, headers={"Allow": ", ".join(self._allowed())})
         parameters: dict[str, Any] = scope["path_params"]
+        operation.set(f"{scope['method']} {self.path}")
         response = await function(Request(scope, receive, send), **parameters)
         await response(scope, receive, send)
 
