@@ -21,6 +21,7 @@ from shared.jobs.request import SubmitRequest
 from shared.mail import errors as of_mail
 from shared.providers.failures import ERROR_CLASSES, KNOWN_CLASSES
 from shared.providers.wavespeed import WaveSpeedSettings
+from shared.rates import errors as of_rates
 from shared.storage.files import MAX_FILES, FileError, MediaError
 from shared.verification import errors as of_codes
 from tests.log_events import events
@@ -103,7 +104,7 @@ def problems(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
 
 
 def test_the_errors_table_is_every_error() -> None:
-    assert of_mail and of_codes, "loaded, so that their errors are known"
+    assert of_mail and of_codes and of_rates, "loaded, so that their errors are known"
     shown = [(row[0].strip("`"), row[1], row[3]) for row in rows(section(API, "## Errors")) if row[0].startswith("`")]
     expected = {(code, str(status), "no") for status, code in CODES.items()} | {("internal_error", "500", "yes")}
     expected |= {(InvalidRequest.code, "400, 408, 411, 413, 415, 422", "no"), ("not_completed", "409", "yes or no")}
