@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.statistics.folding import Folding
     from shared.statistics.sending import Sending
     from shared.statistics.statistics import Statistics
+    from shared.storage.bucket import Bucket
     from shared.store import Store
     from shared.usage.report import UsageReport
     from shared.usage.usage import Usage
@@ -40,6 +41,7 @@ class OperatorServices:
     sending: "Sending | None"
     queue: "JobQueue"
     records: "Records"
+    bucket: "Bucket"
     controls: "Controls"
     history: "History"
     overview: "Overview"
@@ -119,11 +121,18 @@ class OperatorServices:
 
     @functools.cached_property
     def doctor(self) -> "Doctor":
+        from shared.doctor.deployment import ScheduleCheck, SettingsCheck, StorageCheck, WebhookCheck
         from shared.doctor.doctor import Doctor
         from shared.doctor.queue_check import QueueCheck
+        from shared.doctor.trials import ScriptCheck, StoreCheck
 
-        queue = QueueCheck(
-            self.store, self.queue, self.controls, self.outbox, self.dispatcher, self.outbox_worker, self.settings,
-            self.clock,
+        store, settings, clock = self.store, self.settings, self.clock
+        checks = (
+            SettingsCheck(settings), StoreCheck(store, self.records, settings, clock),
+            ScriptCheck(store, settings, clock), ScheduleCheck(self.records, settings, clock),
+            WebhookCheck(settings, clock), StorageCheck(self.bucket, settings, clock),
         )  # fmt: skip
-        return Doctor((), queue)
+        queue = QueueCheck(
+            store, self.queue, self.controls, self.outbox, self.dispatcher, self.outbox_worker, settings, clock
+        )
+        return Doctor(checks, queue)

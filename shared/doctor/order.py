@@ -17,7 +17,7 @@ def _of_walk(value: str) -> str:
 
 Cursor = Annotated[str, AfterValidator(_of_walk), WithJsonSchema({"type": "string", "pattern": f"^{OF_WALK}$"})]
 
-Name = Literal["queue"]
+Name = Literal["settings", "store", "scripts", "schedule", "webhook", "storage", "queue"]
 
 
 class DoctorQuery(BaseModel):

@@ -160,5 +160,5 @@ def _members(entries: Sequence[str] | Sequence[tuple[str, float]]) -> list[str]:
 
 def letter_of(name: str) -> str | None:
     """The letters of keys.py that a name begins with, or is; None if this deployment has no such key."""
-    beginning = name[: name.index(":") + 1] if ":" in name else name
-    return beginning if beginning in LETTERS else None
+    letter, colon, _ = name.partition(":")
+    return next((beginning for beginning in (letter + colon, letter) if beginning in LETTERS), None)

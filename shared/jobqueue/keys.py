@@ -40,12 +40,14 @@ CODES = "v:"
 CODE_CLIENTS = "c:"
 RATES = "rl:"
 COMMANDS = "cc:"
+TRIALS = "tr:"
 
 # What a key begins with, by the name that scripts' headers have for it
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
     "job": (JOBS,), "user": (USERS,), "job_of_prediction": (PREDICTIONS,), "batch": (BATCHES,),
     "batch_queue": (BATCH_QUEUES,), "lane_rows": (LANE_ROWS,), "lane_state": (HOSTS,), "holder": (JOBS, BATCHES),
-    "erasure": (ERASURES,), "archive": (ARCHIVES,), "active": (ACTIVE,), "codes": (CODES,), "client": (CODE_CLIENTS,),
+    "erasure": (ERASURES,), "archive": (ARCHIVES,), "active": (ACTIVE,), "codes": (CODES,),
+    "client": (CODE_CLIENTS,), "trial": (TRIALS,),
 }  # fmt: skip
 
 
@@ -241,6 +243,10 @@ class Keys:
     def commands(self, month: str) -> str:
         """HASH: how many billed commands were counted in a month, by day and operation; see usage/counting.py."""
         return self.root + COMMANDS + month
+
+    def trial(self, name: str) -> str:
+        """ZSET: what the doctor tries on this store; a minute later it is gone."""
+        return f"{self.root}{TRIALS}{name}"
 
     def lane_state(self, lane: str) -> str:
         """HASH: how a host has failed lately, and which URLs of it are gone."""

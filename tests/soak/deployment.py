@@ -8,6 +8,7 @@ API_KEY = "key-of-the-app-in-the-soak"
 FLOODER = "studio"  # the name of a second API key, which floods
 FLOOD_KEY = "key-of-the-studio-in-the-soak"
 PROCESSOR_TOKEN = "processor-token-in-the-soak"
+OPERATOR_TOKEN = "operator-token-in-the-soak"
 SIGNING_SECRET = "signing-secret-in-the-soak"
 STORE_TOKEN = "store-token-in-the-soak"
 PROVIDER_TOKEN = "r8_token_in_the_soak"
@@ -63,6 +64,7 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
         "PUBLIC_BASE_URL": front,
         "API_KEYS": f"{OWNER}:{API_KEY},{FLOODER}:{FLOOD_KEY}",
         "QUEUE_PROCESSOR_TOKEN": PROCESSOR_TOKEN,
+        "OPERATOR_TOKEN": OPERATOR_TOKEN,
         "SIGNING_SECRET": SIGNING_SECRET,
         "LOG_LEVEL": "WARNING",
         "PRIORITY_POLICY": "fair",  # under offset, what a flood has submitted first goes first

@@ -13,7 +13,7 @@ import httpx
 
 from local.simulator.running import new_webhook_secret
 from tests.soak.client import TIMEOUT, Desk, Observed, Pursuit
-from tests.soak.deployment import PROCESSOR_TOKEN, TIMES, environment, settle_seconds
+from tests.soak.deployment import OPERATOR_TOKEN, PROCESSOR_TOKEN, TIMES, environment, settle_seconds
 from tests.soak.door import Door
 from tests.soak.evidence import Evidence, Provider, Store, gather
 from tests.soak.fleet import Fleet
@@ -25,6 +25,7 @@ from tests.soak.workload import Work, workload
 
 PROVIDER_LATENCY = (0.01, 0.1)  # s for each message, each way; long enough for a kill to interrupt a call
 TICKERS = 3
+DOCTOR_EVERY = 10.0  # s
 PROGRESS_EVERY = 15.0  # s
 # The submission under way when all is healed may be lost, and two more that the workload itself loses: workload.py's
 # twins share their create calls.
@@ -88,6 +89,7 @@ class Soak:
         await nemesis.start()
         self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
         self._others.append(asyncio.create_task(self._report_for_ever(nemesis)))
+        self._others.append(asyncio.create_task(self._heal_for_ever()))
         if self._options.has_guilty:
             self._tasks.append(asyncio.create_task(self._be_guilty()))
         await self._submit_everything()
@@ -164,6 +166,19 @@ class Soak:
         while True:
             await asyncio.sleep(chance.uniform(0.2, 2 * TIMES["TICK_PERIOD"]))
             await self._desk.call("tick", "POST", "/api/process-queue", headers=headers)
+
+    async def _heal_for_ever(self) -> None:
+        """Lets the doctor heal. What it finds is a surprise: no kill and no lost answer may leave a fault for long."""
+        headers, cursor = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}, None
+        while True:
+            await asyncio.sleep(DOCTOR_EVERY)
+            order = {"fix": True, "only": "queue"} | ({"cursor": cursor} if cursor else {})
+            answer = await self._desk.call("doctor", "POST", "/api/operate/doctor", headers=headers, json=order)
+            report = answer.json() if answer is not None and answer.status_code == 200 else {"checks": []}
+            cursor = report.get("next_cursor")
+            for finding in (found for check in report["checks"] for found in check["findings"]):
+                said = f"{finding['code']} of {finding['subject']}, {finding['evidence']}"
+                self._desk.surprises[f"the doctor found {said}"] += 1
 
     async def _report_for_ever(self, nemesis: Nemesis) -> None:
         while True:

@@ -36,6 +36,8 @@ def test_a_minute_of_kills_and_lost_answers_loses_and_doubles_nothing_with_and_w
         for name in ("lost", "unexpected", "duplicated", "wrong"):
             assert number_of(name, report) == 0
         assert number_of("polls", report) >= 500
+        answered = re.search(r"^answers .*?(\d+) doctor 200", report, re.M)
+        assert answered and int(answered.group(1)) >= 3, report
         for name in ("recovered", "adopted", "missed", "resubmitted", "instances"):
             assert number_of(name, report) >= 1
     guilty = re.search(
