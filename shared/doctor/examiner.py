@@ -133,7 +133,7 @@ class Examiner(Scripted):
         return (await self._run("mend_gates", Mended, gates=gates, max_gate=self.bounds.max_gate)).mended
 
     async def trial(self) -> dict[str, str]:
-        """Tries on this store what the scripts rely on, and leaves nothing; 17 billed commands."""
+        """Tries on this store what the scripts rely on, and leaves nothing; 15 billed commands."""
         return (await self._run("trial", Seen, trial=self.keys.trial(secrets.token_hex(8)))).seen
 
 

@@ -44,7 +44,7 @@ def test_every_key_is_in_the_table() -> None:
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
         keys.held("<owner>"), keys.active("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),
         keys.codes("<owner>", "<address>"), keys.code_client("<owner>", "<client>"), keys.blocked,
-            keys.rates("<rate>") + ":<name>",
+            keys.rates("<rate>") + ":<name>", keys.trial("<name>"),
         keys.root + PAUSES + "<provider>", keys.root + PAUSES + "halts",
     }  # fmt: skip
     table = set(re.findall(r"^\| `([^`]+)` \| (?:ZSET|HASH|STRING|STREAM) \|", section("The store"), re.M))

@@ -13,7 +13,7 @@ local function note(name, value) add(seen, name, value) end
 -- What a command that must fail answers; the script goes on.
 local function failure(...)
   local answer = redis.pcall(...)
-  return type(answer) == 'table' and answer.err or 'no error'
+  return answer and answer.err or 'no error'
 end
 
 -- Numbers beyond the digits that Lua prints, in and out of the store.
@@ -42,7 +42,7 @@ end
 local function try_many()
   local parts = {}
   for i = 1, MANY do
-    add(parts, text(i), 'm' .. text(i))
+    add(parts, text(i), 'member' .. text(i))
   end
   redis.call('ZADD', key.trial, unpack(parts))
   note('many', text(redis.call('ZCARD', key.trial)))
@@ -53,8 +53,8 @@ note('time', time[1] .. '.' .. time[2])
 try_numbers()
 try_options()
 try_many()
-note('error', failure('HGET', key.trial, 'x'))
+note('error', failure('HGET', key.trial, 'field'))
 local info = redis.pcall('INFO')
-note('info', type(info) == 'string' and info or '')
+note('info', info.err and '' or info)
 redis.call('DEL', key.trial)
 return { seen }
