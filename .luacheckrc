@@ -2,13 +2,14 @@
 -- luacheck reads here which names a file finds in front of itself, as globals; from a file it does not name, nothing.
 local QUEUE, CODES = 'shared/jobqueue/scripts/', 'shared/verification/scripts/'
 local STATISTICS, DOCTOR = 'shared/statistics/scripts/', 'shared/doctor/scripts/'
+local ALERTS = 'shared/alerts/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
-  'prelude', 'keys', 'lost', 'room', 'pauses', 'halts', 'users', 'places', 'tags', 'shares', 'runs', 'probes', 'seats', 'yielding', 'outbox',
-  'entries', 'ending', 'retry', 'walk', 'codes', 'faults', 'batches', 'lanes',
+  'prelude', 'keys', 'lost', 'room', 'startable', 'pauses', 'halts', 'users', 'places', 'tags', 'shares', 'runs', 'probes',
+  'seats', 'yielding', 'outbox', 'entries', 'ending', 'retry', 'walk', 'codes', 'faults', 'batches', 'lanes',
 }
 local FOLDERS = {}
-for _, folder in ipairs({QUEUE, CODES, STATISTICS, DOCTOR}) do
+for _, folder in ipairs({QUEUE, CODES, STATISTICS, DOCTOR, ALERTS}) do
   for file in require('lfs').dir(folder) do
     local name = file:match('^(.*)%.lua$')
     if name then FOLDERS[name] = folder end

@@ -36,6 +36,7 @@ async def create(request: Request) -> JSONResponse:
         name, user = call.caller.name, call.caller.user
         batch = await call.runtime.batches.create(name, wanted, key, call.budget, by_user=user)
         call.follow_ups.about = batch["id"]
+        await call.runtime.watch_schedule(call.budget)
     location = call.runtime.settings.location(batch["links"]["status"])
     return JSONResponse(batch, 202, headers={"Location": location, **left})
 

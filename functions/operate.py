@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 
 from shared import runtime
 from shared.access.caller import Role
+from shared.alerts.order import SilenceOrder
 from shared.application import create_app, create_handler
 from shared.doctor.order import DoctorOrder, DoctorQuery
 from shared.errors import JobNotFound
@@ -271,6 +272,33 @@ async def audit(request: Request) -> JSONResponse:
     async with runtime.call(request, Role.OPERATOR) as call:
         page = await call.runtime.keys.audit.page(read_query(request, AuditQuery))
     return JSONResponse(page)
+
+
+@router.get("/alerts")
+async def alerts(request: Request) -> JSONResponse:
+    """200 with the alerts that stand, the silences, and who is told."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        return JSONResponse(await call.runtime.alert_board.view())
+
+
+@router.post("/alerts/silences")
+async def silence(request: Request) -> JSONResponse:
+    """201 with a new silence: its alert is not told until it ends."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        order = await read_model(request, MAX_BODY, SilenceOrder)
+        async with call.audited("alert.silence", order.alert, f"{order.minutes} minutes") as act:
+            made = await call.runtime.alert_board.silence(order)
+            act.about.append(made["id"])
+    return JSONResponse(made, 201)
+
+
+@router.delete("/alerts/silences/{silence_id}")
+async def lift_silence(request: Request, silence_id: str) -> Response:
+    """204 once the silence has ended; 404 if there was none."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        async with call.audited("alert.lift", silence_id):
+            await call.runtime.alert_board.lift(silence_id)
+    return Response(status_code=204)
 
 
 NEEDS = Needs(("limits",), ("stats",))

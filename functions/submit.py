@@ -32,6 +32,7 @@ async def submit(request: Request) -> JSONResponse:
         call.follow_ups.about = job["id"]
         if wanted.token:
             job = call.runtime.issuing.with_token(call.caller, wanted, job)
+        await call.runtime.watch_schedule(call.budget)
     location = call.runtime.settings.location(job["links"]["status"])
     return JSONResponse(job, 202, headers={"Location": location, **left})
 

@@ -48,6 +48,7 @@ class Environment:
         made = {
             "SLUICE_ENV": "development",
             "PUBLIC_BASE_URL": f"http://{HOST}:{ports['functions']}",
+            "ALERT_LOG": "true",
             **IMPATIENCE,
             **local_secrets(None if self._configuration.fresh else self._configuration.data_dir / "local.env"),
         }

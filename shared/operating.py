@@ -4,6 +4,7 @@ import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shared.alerts.board import Board
     from shared.cache import Cache
     from shared.clock import Clock
     from shared.config.settings import Settings
@@ -72,6 +73,13 @@ class OperatorServices:
         from shared.statistics.statistics import Statistics
 
         return Statistics(self.folding, self.sending, self.store, self.settings, self.clock)
+
+    @functools.cached_property
+    def alert_board(self) -> "Board":
+        from shared.alerts.alert_store import AlertStore
+        from shared.alerts.board import Board
+
+        return Board(AlertStore(self.store, self.settings, self.clock), self.settings, self.clock)
 
     @functools.cached_property
     def limits(self) -> "Limits":

@@ -22,8 +22,11 @@ from shared.access.errors import (
     TokenRefused,
 )
 from shared.access.scope import Scope
+from shared.alerts import errors as of_alerts
+from shared.alerts.order import SilenceOrder
 from shared.config.limits import MAX_JOBS
 from shared.doctor.order import DoctorOrder, DoctorQuery
+from shared.documents.alerts import AlertsDocument, SilenceDocument
 from shared.documents.answers import (
     AppliedWebhook,
     CanceledBatch,
@@ -249,6 +252,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, body=DoctorOrder),
     Operation("GET", "/api/operate/usage", {200: UsageDocument}, GIVEN, roles=OF_OPERATOR, query=UsageQuery),
     Operation("GET", "/api/operate/audit", {200: AuditPage}, GIVEN, roles=OF_OPERATOR, query=AuditQuery),
+    Operation("GET", "/api/operate/alerts", {200: AlertsDocument}, ASKED, roles=OF_OPERATOR),
+    Operation(
+        "POST", "/api/operate/alerts/silences", {201: SilenceDocument}, (*GIVEN, of_alerts.TooManySilences),
+        roles=OF_OPERATOR, body=SilenceOrder,
+    ),
+    Operation(
+        "DELETE", "/api/operate/alerts/silences/{silence_id}", {204: None}, (*ASKED, of_alerts.SilenceNotFound),
+        roles=OF_OPERATOR,
+    ),
     Operation("GET", "/api/hooks", {200: HooksDocument}, ASKED, scope=Scope.MANAGE),
     Operation(
         "POST", "/api/uploads", {201: PreparedUpload},

@@ -11,6 +11,7 @@ SETTINGS = {
     "STATUS_CACHE_TTL": "1",
     "STATUS_CHECK_INTERVAL": "1",
     "FIRST_CHECK_AFTER": "1",
+    "ALERT_LOG": "false",  # the bill that it shows is that of the jobs
 }
 TICK_SECONDS = 1.0
 

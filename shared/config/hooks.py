@@ -37,7 +37,7 @@ class HookSettings(AccessSettings):
             problems.append("ALLOW_LOOPBACK is for development: it lets callers reach this machine")
         problems += self.unknown_names("HOOKS", self.hooks)
         urls = [options.url for options in self.hooks.values() if options.url is not None]
-        if not all(_is_deliverable(url, allow_loopback=self.allow_loopback) for url in urls):
+        if not all(is_deliverable(url, allow_loopback=self.allow_loopback) for url in urls):
             problems.append("HOOKS: a url must be https, of a host by its name, without port and credentials")
         secrets = [secret.get_secret_value() for options in self.hooks.values() for secret in options.secrets]
         if not all(_is_usable(secret) for secret in secrets):
@@ -45,8 +45,8 @@ class HookSettings(AccessSettings):
         return problems + super().faults()
 
 
-def _is_deliverable(url: str, *, allow_loopback: bool) -> bool:
-    """Whether a delivery to the URL may be tried at all; each try then checks the addresses of its host."""
+def is_deliverable(url: str, *, allow_loopback: bool) -> bool:
+    """Whether a request to the URL may be tried at all; each try then checks the addresses of its host."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.config.alerts import AlertSettings
 from shared.config.browsers import BrowserSettings
 from shared.config.hooks import HookSettings
 from shared.config.mail import MailSettings
@@ -23,6 +24,7 @@ from shared.config.usage import UsageSettings
 
 class Settings(
     StoreSettings,
+    AlertSettings,
     HookSettings,
     TokenSettings,
     ProviderSettings,

@@ -8,7 +8,7 @@ or a failover can lose them, and no other path notices that for a job that is ne
 drops files that are older than STORAGE_RETENTION.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from shared.budget import Budget
 from shared.clock import Clock
@@ -41,7 +41,10 @@ class Tick:
         settings: Settings,
         clock: Clock,
         fold: Callable[[Budget, bool], Awaitable[None]] | None = None,
+        look: Callable[[Budget], Coroutine[object, object, None]] | None = None,
     ) -> None:
+        """``look`` is for alerts. It runs beside the rest, delays nothing, and raises nothing but a cancellation."""
+        self._look = look
         self._fold = fold
         self._queue = queue
         self._records = records
@@ -58,15 +61,19 @@ class Tick:
         budget = Budget(self._settings.tick_budget)
         async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
             report = await self._dispatcher.run(budget, tick=True, max_rounds=1)
-            # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.
-            failures: list[StoreError] = []
-            await together(self._dispatch_on(budget, report), self._work_off(budget, report, failures))
-            if failures:
-                raise failures[0]
-            await self._second_pass(budget, report)
-            await self._sweep_if_due(budget)
+            looks = [self._look(budget)] if self._look else []  # mutant: looks beside the rest
+            await together(self._go_on(budget, report), *looks)
         report.followed_up += scope.begun
         return report
+
+    async def _go_on(self, budget: Budget, report: Report) -> None:
+        # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.
+        failures: list[StoreError] = []
+        await together(self._dispatch_on(budget, report), self._work_off(budget, report, failures))
+        if failures:
+            raise failures[0]
+        await self._second_pass(budget, report)
+        await self._sweep_if_due(budget)
 
     async def _dispatch_on(self, budget: Budget, report: Report) -> None:
         if report.is_more and not report.throttled:

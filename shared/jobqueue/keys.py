@@ -22,6 +22,7 @@ API_KEYS = "ak"
 AUDIT = "au"
 ENTRIES = "se"
 SUMS = "ss"
+ALERTS_STATE = "al"
 # Of each there are many.
 JOBS = "j:"
 USERS = "u:"
@@ -69,7 +70,7 @@ class Keys:
             "index": self.index, "stats": self.stats, "dead": self.dead, "outbox": self.outbox,
             "undelivered": self.undelivered, "lost": self.lost, "root": self.root, "jobs": self.jobs,
             "predictions": self.predictions, "blocked": self.blocked, "api_keys": self.api_keys,
-            "entries": self.entries, "sums": self.sums,
+            "entries": self.entries, "sums": self.sums, "alerts": self.alerts,
         }  # fmt: skip
 
     def checked(self, name: str, key: object) -> str:
@@ -144,6 +145,11 @@ class Keys:
     def sums(self) -> str:
         """HASH: the statistics by minute, by hour, and of all time; see shared/statistics."""
         return self.root + SUMS
+
+    @property
+    def alerts(self) -> str:
+        """HASH: which alerts stand, and what was told of them; see alert_store.py in shared/alerts."""
+        return self.root + ALERTS_STATE
 
     @property
     def jobs(self) -> str:

@@ -33,8 +33,8 @@ from shared.jobqueue.lua import (
 FOLDER = Path(__file__).parent / "scripts"
 # Each may use those before it.
 LIBRARIES = (
-    "prelude", "keys", "lost", "room", "pauses", "halts", "users", "places", "tags", "shares", "runs", "probes",
-    "seats", "yielding", "outbox", "entries", "ending", "retry", "walk",
+    "prelude", "keys", "lost", "room", "startable", "pauses", "halts", "users", "places", "tags", "shares", "runs",
+    "probes", "seats", "yielding", "outbox", "entries", "ending", "retry", "walk",
 )  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",

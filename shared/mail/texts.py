@@ -1,5 +1,6 @@
 """The texts of mails, in each language, as plain text and as HTML. What comes from outside is escaped in HTML."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Literal
 
@@ -88,6 +89,18 @@ def end_mail(language: Language, event: str, title: str, link: str) -> Written:
         paragraphs.append(PARAGRAPH.format(f'<a href="{escape(link)}">{escape(link)}</a>'))
     lang = CODE_TEXTS[language].lang
     html = PAGE.format(lang=lang, subject=escape(subject), paragraphs="\n".join(paragraphs))
+    return Written(subject, "\n\n".join(lines) + "\n", html)
+
+
+def notice_mail(subject: str, parts: Sequence[tuple[str, str, str]]) -> Written:
+    """Returns a mail to the operator. Each part is a lead, a text and a link; '' for one that it lacks."""
+    lines = ["\n".join(filter(None, part)) for part in parts]
+    paragraphs = [
+        PARAGRAPH.format("<br>".join(f"<strong>{escape(line)}</strong>" if n == 0 and line else escape(line)
+                                     for n, line in enumerate(part) if line))
+        for part in parts
+    ]  # fmt: skip
+    html = PAGE.format(lang="en", subject=escape(subject), paragraphs="\n".join(paragraphs))
     return Written(subject, "\n\n".join(lines) + "\n", html)
 
 

@@ -1,5 +1,6 @@
 """Ids and tags derived from SIGNING_SECRET: the same each time, never stored, and others cannot guess them."""
 
+import base64
 import hashlib
 import hmac
 
@@ -95,6 +96,12 @@ def proof_key(signing_secret: str, owner: str) -> str:
 def user_tag(signing_secret: str, owner: str, user: str) -> str:
     """Returns what stands for a user in the audit: the same each time, and no way back to the user's id."""
     return "user_" + _derived(signing_secret, "user", owner, user)[:16]
+
+
+def alert_secret(signing_secret: str) -> str:
+    """Returns the secret that signs alerts: ``whsec_`` and base64, as Standard Webhooks has it."""
+    key = hmac.new(signing_secret.encode(), b"sluice: alerts", hashlib.sha256).digest()
+    return "whsec_" + base64.b64encode(key).decode()
 
 
 def number_for(signing_secret: str, *parts: str) -> int:

@@ -41,25 +41,26 @@ LEFT_OUT = {
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "set by EKS",
 }
 MAIL = {"SMTP_URL", "RESEND_API_KEY"}
+ALERTS = {"SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "ALERT_WEBHOOK_URL", "ALERT_EMAIL"}
 STARTS_JOBS = MAIL | {
     "SIGNING_SECRET", "HOOKS", "STORAGE_SECRET_ACCESS_KEY", "REPLICATE_API_TOKEN", "WAVESPEED_API_KEY",
 }  # fmt: skip
 SCHEDULERS = {"QUEUE_PROCESSOR_TOKEN", "CRON_SECRET", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"}
 # The secrets of each function, besides the store's token, Sentry's address, and API_KEYS, whose names the limits count.
 SECRETS_OF = {
-    "submit": STARTS_JOBS | {"JWT_SECRET"},
+    "submit": STARTS_JOBS | ALERTS | {"JWT_SECRET"},
     "status": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
     "jobs": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
-    "batches": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
+    "batches": STARTS_JOBS | ALERTS | {"JWT_SECRET", "OPERATOR_TOKEN"},
     "hooks": {"SIGNING_SECRET", "HOOKS"},
     "uploads": {"SIGNING_SECRET", "STORAGE_SECRET_ACCESS_KEY", "JWT_SECRET"},
     "tokens": {"SIGNING_SECRET"},
     "files": set(),
     "users": STARTS_JOBS,
     "verification": {"SIGNING_SECRET"} | MAIL,
-    "operate": STARTS_JOBS | {"OPERATOR_TOKEN"},
-    "processQueue": STARTS_JOBS | SCHEDULERS | {"OPERATOR_TOKEN"},
-    "tick": STARTS_JOBS,
+    "operate": STARTS_JOBS | ALERTS | {"OPERATOR_TOKEN"},
+    "processQueue": STARTS_JOBS | ALERTS | SCHEDULERS | {"OPERATOR_TOKEN"},
+    "tick": STARTS_JOBS | ALERTS,
     "webhook": STARTS_JOBS | {"REPLICATE_WEBHOOK_SECRET", "WAVESPEED_WEBHOOK_SECRET"},
     "health": set(),
 }
@@ -83,6 +84,10 @@ EVERYTHING = GOOD | {
     "HOOKS": '{"web": {"url": "https://acme.dev/hook"}}',
     "SMTP_URL": "smtps://acme:b7a6c5d4e3f2@smtp.acme.dev",
     "RESEND_API_KEY": "re_a7b6c5d4e3f2a1b0",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/a7b6c5d4",
+    "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/1/a7b6c5d4",
+    "ALERT_WEBHOOK_URL": "https://acme.dev/alerts",
+    "ALERT_EMAIL": "ops@acme.dev",
     "MAIL_FROM": "Acme <no-reply@acme.dev>",
 }
 
@@ -147,7 +152,8 @@ def test_each_function_gets_only_the_secrets_that_it_uses() -> None:
     """Also each secret is in the table of this test, so that a new one is decided upon."""
     assert set(SECRETS_OF) == set(FUNCTIONS)
     fields = {**Settings.model_fields, **WaveSpeedSettings.model_fields}
-    secrets = {name.upper() for name, field in fields.items() if "Secret" in str(field.annotation)} | {"HOOKS"}
+    secrets = {name.upper() for name, field in fields.items() if "Secret" in str(field.annotation)}
+    secrets |= {"HOOKS", "ALERT_EMAIL"}  # the second one needs the way of mails, which is secret
     of_all = {"UPSTASH_REDIS_REST_TOKEN", "API_KEYS", "SENTRY_DSN"}
     assert secrets == set().union(*SECRETS_OF.values()) | of_all | (secrets & set(LEFT_OUT))
     for function in FUNCTIONS:

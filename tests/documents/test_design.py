@@ -39,7 +39,7 @@ def test_every_key_is_in_the_table() -> None:
     keys = Keys("p")
     names = {
         keys.index, keys.stats, keys.dead, keys.outbox, keys.undelivered, keys.lost, keys.queue_names,
-        keys.api_keys, keys.audit, keys.entries, keys.sums, keys.commands("<month>"),
+        keys.api_keys, keys.audit, keys.entries, keys.sums, keys.commands("<month>"), keys.alerts,
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
         keys.held("<owner>"), keys.active("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),

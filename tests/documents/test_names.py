@@ -7,6 +7,7 @@ import pytest
 
 from shared.env_file import setting_names
 from tests.documents.console import PAGES, README, name
+from tests.documents.headings import anchors
 from tests.project import ROOT
 
 NAMES = ("DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -27,12 +28,6 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         found = (path.parent / file).resolve() if file else path
         assert found.is_relative_to(ROOT) and found.exists(), target
         assert not anchor or anchor in anchors(found), target
-
-
-def anchors(path: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a document."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", [README, *PAGES], ids=name)

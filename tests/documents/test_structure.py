@@ -135,6 +135,7 @@ UNTYPED = {
     "shared/aws.py:without_stage": "an event of API Gateway, which Mangum reads",
     "shared/egress.py:GuardedClient.build_request": "passes on what httpx's own method takes",
     "shared/hooks/delivery.py:Client.stream": "what httpx's own method answers",
+    "shared/alerts/receivers.py:Client.stream": "what httpx's own method answers",
     "shared/storage/source.py:Client.stream": "what httpx's own method answers",
     "shared/jobqueue/kinds.py:Kind.fits": "asks values of every type whether they are of the kind",
     "shared/jobqueue/kinds.py:Kind.write": "the values of one kind only, which fits() has let pass",

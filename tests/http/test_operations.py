@@ -149,7 +149,7 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     """Calls each operation of the scheduler and the operator."""
     assert (await client.get("/api/health")).json()["status"] == "ok"
     assert (await client.post("/api/process-queue", headers=PROCESSOR)).status_code == 200
-    for path in ("process-queue", "operate/limits", "operate/undelivered"):
+    for path in ("process-queue", "operate/limits", "operate/undelivered", "operate/alerts"):
         assert (await client.get(f"/api/{path}", headers=OPERATOR)).status_code == 200, path
     world.provider.outcomes = [UnknownOutcome("status 503")] * 5
     lost = await submitted(client, user_id="bob")
@@ -157,6 +157,9 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     world.provider.outcomes = []
     settled = await client.post(f"/api/operate/jobs/{lost}/settle", json={"outcome": "not_made"}, headers=OPERATOR)
     assert settled.json()["status"] == "pending"
+    silences, order = "/api/operate/alerts/silences", {"alert": "all", "minutes": 1, "reason": "a test"}
+    made = (await client.post(silences, json=order, headers=OPERATOR)).json()
+    assert (await client.delete(f"{silences}/{made['id']}", headers=OPERATOR)).status_code == 204
     assert (await client.post("/api/operate/make-room", json={}, headers=OPERATOR)).json()["deleted"] == 0
     for path in ("jobs", "user-limits"):
         assert (await client.get(f"/api/operate/{path}", headers=OPERATOR)).status_code == 200, path
@@ -171,8 +174,8 @@ async def operate(world: World, client: httpx.AsyncClient) -> None:
     await ended(world, client, dead, "failed")
     await world.raw("ZADD", world.runtime.queue.keys.dead, str(world.clock.now()), dead)
     (letter,) = (await client.get("/api/operate/dead-letters", headers=OPERATOR)).json()["dead_letters"]
-    order = {"ids": [letter["id"], "unknown"], "dry_run": True}
-    report = (await client.post("/api/operate/dead-letters/redrive", json=order, headers=OPERATOR)).json()
+    redriven = {"ids": [letter["id"], "unknown"], "dry_run": True}
+    report = (await client.post("/api/operate/dead-letters/redrive", json=redriven, headers=OPERATOR)).json()
     assert (len(report["redriven"]), len(report["skipped"])) == (1, 1)
     assert (await client.delete(f"/api/operate/dead-letters/{dead}", headers=OPERATOR)).status_code == 204
 

@@ -28,6 +28,7 @@ async def caller(world: World) -> AsyncIterator[httpx.AsyncClient]:
 VALUES = {
     "job_id": "job_1",
     "key_id": "0",
+    "silence_id": "sil_1",
     "batch_id": "bat_1",
     "provider": "replicate",
     "key:path": "x",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.alerts import alert_store
 from shared.doctor import examiner
 from shared.jobqueue.script import FOLDER
 from shared.statistics import folding
@@ -19,7 +20,7 @@ from tests.project import ROOT
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / "build" / "tools" / "stylua"
-FOLDERS = (FOLDER, codes.FOLDER, folding.FOLDER, examiner.FOLDER)
+FOLDERS = (FOLDER, codes.FOLDER, folding.FOLDER, examiner.FOLDER, alert_store.FOLDER)
 FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.lua"))
 SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES]
 INSTALL_DEADLINE = 300.0  # s

@@ -24,7 +24,7 @@ def warnings_of(root: Path) -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for room in ("jobqueue", "verification", "statistics", "doctor"):
+    for room in ("jobqueue", "verification", "statistics", "doctor", "alerts"):
         shutil.copytree(ROOT / "shared" / room / "scripts", tmp_path / "shared" / room / "scripts")
     shutil.copy(ROOT / ".luacheckrc", tmp_path)
     for shared in ("constants.py", "keys.py"):

@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant, lua, python
 
 MUTANTS: tuple[Mutant, ...] = (
     lua(
-        "health takes a job behind an open circuit for one that could start", "health",
+        "health takes a job behind an open circuit for one that could start", "startable",
         "could start", "",
         "tests/http/test_health.py::test_open_circuits_are_counted_and_their_jobs_could_not_start[memory]",
     ),

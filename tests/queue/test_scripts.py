@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from local.rest_server.running import RunningServer
+from shared.alerts import alert_store
 from shared.doctor import examiner
 from shared.errors import StoreScriptError
 from shared.jobqueue import FollowUp, JobFilter, PageStart, Tried, constants, keys
@@ -26,17 +27,18 @@ from shared.verification import codes
 from tests.lua.bytecode import globals_of
 from tests.world import World
 
-# Verification codes, statistics and the doctor have scripts of their own.
+# Verification codes, statistics, the doctor and alerts have scripts of their own.
 OTHERS: tuple[tuple[Path, tuple[str, ...], tuple[str, ...]], ...] = (
     (codes.FOLDER, codes.VERBS, codes.LIBRARIES),
     (folding.FOLDER, folding.VERBS, ()),
     (examiner.FOLDER, examiner.VERBS, examiner.LIBRARIES),
+    (alert_store.FOLDER, alert_store.VERBS, ()),
 )
 FOLDERS = dict.fromkeys((*VERBS, *LIBRARIES), FOLDER)
 FOLDERS |= {name: folder for folder, verbs, libraries in OTHERS for name in (*verbs, *libraries)}
 ALL_VERBS = (*VERBS, *(verb for _, verbs, _ in OTHERS for verb in verbs))
 ALL_LIBRARIES = (*LIBRARIES, *(library for _, _, libraries in OTHERS for library in libraries))
-ALL_FORMS = {**FORMS, **codes.FORMS, **folding.FORMS, **examiner.FORMS}
+ALL_FORMS = {**FORMS, **codes.FORMS, **folding.FORMS, **examiner.FORMS, **alert_store.FORMS}
 
 
 def body(verb: str) -> str:

@@ -1,0 +1,130 @@
+"""What stands, and what was told of it. The store keeps it as one JSON text, so that one write changes all of it."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from shared.alerts.catalogue import Severity
+from shared.config.alerts import AlertName
+
+ChangeWord = Literal["fired", "more", "reminder", "recovered"]
+MAX_NAMES = 10  # of an alert, that are kept
+MAX_NAME = 120  # characters
+
+
+class Alert(TypedDict):
+    """An alert that stands, or whose finding has not lasted long enough. Times in ms; 0: not yet.
+
+    ``clear_at``: since when there is no finding. ``told``: of which subjects.
+    """
+
+    key: str
+    name: AlertName
+    about: str
+    severity: Severity
+    begun_at: int
+    fired_at: int
+    told_at: int
+    clear_at: int
+    text: str
+    figures: dict[str, float]
+    names: list[str]
+    mark: str
+    told: list[str]
+
+
+class Change(TypedDict):
+    """What a notice says of one alert."""
+
+    word: ChangeWord
+    key: str
+    name: AlertName
+    severity: Severity
+    since: int
+    text: str
+    figures: dict[str, float]
+    names: list[str]
+
+
+class Notice(TypedDict):
+    """Changes that are told together. ``left``: which receivers lack it, with how often each was tried, and when next.
+
+    ``id`` is the same at each try.
+    """
+
+    id: str
+    at: int
+    changes: list[Change]
+    left: dict[str, list[int]]
+
+
+class Count(TypedDict):
+    """A counter as it was seen last, and its growths of the last hour by when they were seen."""
+
+    last: int
+    grown: list[list[int]]
+
+
+@dataclass
+class State:
+    """All of it. ``notices`` are still to be sent; ``sent_at`` has when those of the last hour were made."""
+
+    began_at: int = 0
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    sent_at: list[int] = field(default_factory=list)
+    counts: dict[str, Count] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str) -> "State":
+        """Returns what the text holds; a new state for '' and for a text that cannot be read."""
+        try:
+            kept = json.loads(text or "{}")
+            return cls(**{name: kept[name] for name in cls.__dataclass_fields__ if name in kept})
+        except (ValueError, TypeError, KeyError):
+            return cls()
+
+    def written(self) -> str:
+        """Returns it as text, with a mark that makes the text unlike all before."""
+        return json.dumps({"mark": secrets.token_hex(6), **vars(self)}, separators=(",", ":"))
+
+    def is_like(self, text: str) -> bool:
+        """Whether the text holds the same."""
+        return bool(text) and vars(State.read(text)) == vars(self)
+
+    @property
+    def fired(self) -> list[Alert]:
+        """The alerts that stand, the longest first."""
+        return sorted((alert for alert in self.alerts.values() if alert["fired_at"]), key=lambda a: a["fired_at"])
+
+
+def change_of(word: ChangeWord, alert: Alert) -> Change:
+    """Returns what a notice says of an alert now."""
+    return {
+        "word": word,
+        "key": alert["key"],
+        "name": alert["name"],
+        "severity": alert["severity"],
+        "since": alert["begun_at"],
+        "text": alert["text"],
+        "figures": alert["figures"],
+        "names": alert["names"],
+    }
+
+
+def bounded(names: Sequence[str]) -> list[str]:
+    """Returns names as they are kept: so many of them, each so long, in one line."""
+    return [" ".join(name.split())[:MAX_NAME] for name in names[:MAX_NAMES]]
+
+
+def counted(state: State, name: str, value: int, now: int, within: int) -> int:
+    """Returns by how much a counter has grown in the last ``within`` ms, and notes it."""
+    count = state.counts.setdefault(name, {"last": value, "grown": []})
+    grown = [pair for pair in count["grown"] if now - pair[0] < within]
+    # A store that was set back has less than before: then it is counted from there on.
+    if value > count["last"]:
+        grown.append([now, value - count["last"]])
+    state.counts[name] = {"last": value, "grown": grown}
+    return sum(number for _, number in grown)
