@@ -39,8 +39,8 @@ from tests.mutants.workshop import Verdict, Workshop
 
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
-    access, alerts, api_keys, doctor, edge, erasure, health, isolation, lives, logs, mail, media, modules, order, outbox,
-    overview, pushback, rates, scripts, statistics, stopped, transport, usage, verification,
+    access, alerts, api_keys, doctor, edge, erasure, health, isolation, lives, logs, mail, media, modules, order,
+    outbox, overview, pushback, rates, scripts, statistics, stopped, transport, usage, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 
