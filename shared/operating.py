@@ -1,10 +1,12 @@
-"""The part of the runtime that only operators' calls need: each service is made, its module loaded, at first use."""
+"""The part of the runtime that serves operators, with alerts: each service is made, its module loaded, at first use."""
 
 import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shared.alerts.alerts import Alerts
     from shared.alerts.board import Board
+    from shared.budget import Budget
     from shared.cache import Cache
     from shared.clock import Clock
     from shared.config.settings import Settings
@@ -73,6 +75,19 @@ class OperatorServices:
         from shared.statistics.statistics import Statistics
 
         return Statistics(self.folding, self.sending, self.store, self.settings, self.clock)
+
+    @functools.cached_property
+    def alerts(self) -> "Alerts":
+        """Alerts. Built only in a deployment that has receivers."""
+        from shared.alerts.alert_store import AlertStore
+        from shared.alerts.alerts import Alerts
+
+        return Alerts(AlertStore(self.store, self.settings, self.clock), self.settings, self.clock)
+
+    async def watch_schedule(self, budget: "Budget") -> None:
+        """Tells that no tick comes, if that is so and anyone is told of alerts; costs nothing otherwise."""
+        if self.settings.has_alerts:
+            await self.alerts.watch_schedule(budget)
 
     @functools.cached_property
     def alert_board(self) -> "Board":

@@ -56,7 +56,6 @@ from shared.store import Store, open_store
 from shared.usage import counted
 
 if TYPE_CHECKING:
-    from shared.alerts.alerts import Alerts
     from shared.dispatch.tick import Tick
     from shared.hooks.address import HookAddresses
     from shared.hooks.delivery_log import DeliveryLog
@@ -153,19 +152,6 @@ class Runtime(OperatorServices):
             self.folding.sweep if self.settings.statistics else None,
             self.alerts.run if self.settings.has_alerts else None,
         )  # fmt: skip
-
-    @functools.cached_property
-    def alerts(self) -> "Alerts":
-        """Alerts. Built only in a deployment that has receivers."""
-        from shared.alerts.alert_store import AlertStore
-        from shared.alerts.alerts import Alerts
-
-        return Alerts(AlertStore(self.store, self.settings, self.clock), self.settings, self.clock)
-
-    async def watch_schedule(self, budget: Budget) -> None:
-        """Tells that no tick comes, if that is so and anyone is told of alerts; costs nothing otherwise."""
-        if self.settings.has_alerts:
-            await self.alerts.watch_schedule(budget)
 
     @functools.cached_property
     def delivery_log(self) -> "DeliveryLog":
