@@ -22,7 +22,7 @@ from shared.errors import PROBLEM_JSON, Problem, StoreScriptError, Unauthenticat
 from shared.log import log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
-from shared.requests.callers import caller_of, network_of
+from shared.requests.callers import address_of, network_of
 from shared.requests.cors import allow_origins, headers_of_bug
 from shared.requests.refusals import Refusals
 from shared.requests.router import Router
@@ -68,7 +68,7 @@ def equip(app: App, *routers: Router) -> App:
     app.add_middleware(CommonHeaders, is_https=_is_https(settings))
     if flushing.is_needed():
         app.add_middleware(flushing.Flushed)
-    app.state.refusals = Refusals(lambda: settings.signing_key)
+    app.state.refusals = Refusals(lambda: settings.signing_key, proxies=settings.proxy_networks)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
@@ -117,7 +117,9 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     refusals: Refusals = request.app.state.refusals
     refusals.note(request, error)
     if isinstance(error, Unauthenticated) and error.is_guess:  # mutant: failures alone
-        limited = await runtime.current().rates.failed(network_of(caller_of(request.scope)))
+        sluice = runtime.current()
+        address = address_of(request.scope, sluice.settings.proxy_networks)
+        limited = await sluice.rates.failed(network_of(address))
         if limited is not None:
             refusals.note(request, error := limited)
     if request.method == "POST" and request.url.path in ADMISSIONS:

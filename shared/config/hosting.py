@@ -1,5 +1,7 @@
 """What depends on where the functions run."""
 
+import functools
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -9,6 +11,8 @@ from shared.config.environment import EnvironmentSettings
 
 BYPASS = "x-vercel-protection-bypass"  # Vercel, "Protection Bypass for Automation": header or query parameter
 
+Network = IPv4Network | IPv6Network
+
 
 class HostingSettings(EnvironmentSettings):
     """How the deployment is reached, and what its platform allows."""
@@ -16,6 +20,8 @@ class HostingSettings(EnvironmentSettings):
     public_base_url: str | None = None
     # Set by Vercel where deployments are protected; without it their providers' webhooks get 401
     vercel_automation_bypass_secret: SecretStr | None = None
+    # 10.0.0.0/8[,...]: of proxies in front, whose X-Forwarded-For is believed; Vercel and Lambda need none
+    trusted_proxies: str = ""
     dispatch_on_submit: bool = True
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -29,5 +35,18 @@ class HostingSettings(EnvironmentSettings):
         """Returns this path as callers reach it: PUBLIC_BASE_URL may have a path, as with a named stage on AWS."""
         return f"{urlsplit(self.public_base_url or '').path.rstrip('/')}{path}"
 
+    @functools.cached_property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The networks of TRUSTED_PROXIES. Raises ValueError for what is none."""
+        entries = filter(None, map(str.strip, self.trusted_proxies.split(",")))
+        return tuple(ip_network(entry) for entry in entries)
+
     def faults(self) -> list[str]:
-        return [*self._unreachable("public_base_url"), *super().faults()]
+        return [*self._unreachable("public_base_url"), *self._faults_of_proxies(), *super().faults()]
+
+    def _faults_of_proxies(self) -> list[str]:
+        try:
+            is_all = any(network.prefixlen == 0 for network in self.proxy_networks)
+        except ValueError:  # its message quotes the entry
+            return ["TRUSTED_PROXIES must hold networks, such as 10.0.0.0/8 or 10.0.0.7, separated by commas"]
+        return ["TRUSTED_PROXIES is every address: each caller could name its own"] if is_all else []

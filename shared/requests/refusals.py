@@ -9,15 +9,16 @@ Each process counts for itself.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 from shared.access.errors import CrossSite, TokenRefused
+from shared.config.hosting import Network
 from shared.errors import UNKNOWN_FIELD, LinkRefused, Problem, Unauthenticated
 from shared.log import Repeats, log
-from shared.requests.callers import caller_of, network_of
+from shared.requests.callers import address_of, network_of
 from shared.signing.derived import address_tag
 
 WINDOW = 60.0  # s
@@ -34,8 +35,14 @@ class Refusals:
     ``signing_key`` is read at the first refusal: on Lambda, a function that signs and refuses nothing has none.
     """
 
-    def __init__(self, signing_key: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        signing_key: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+        proxies: Sequence[Network] = (),
+    ) -> None:
         self._signing_key = signing_key
+        self._proxies = proxies
         self._clock = clock
         self._until = 0.0
         self._lines = 0
@@ -83,7 +90,7 @@ class Refusals:
         self._by_kind.clear()
 
     def _address(self, scope: Scope, kind: str) -> str:
-        tag = address_tag(self._signing_key(), network_of(caller_of(scope)))
+        tag = address_tag(self._signing_key(), network_of(address_of(scope, self._proxies)))
         is_new = (kind, tag) not in self._by_address
         return OTHERS if is_new and len(self._by_address) >= MAX_ADDRESSES else tag
 

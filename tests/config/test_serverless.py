@@ -27,6 +27,7 @@ LEFT_OUT = {
     "USE_REDIS_FOR_TASKS": "false is refused on Lambda",
     "ALLOW_LOOPBACK": "true is refused outside development",
     "TIMING_SCALE": "for tests",
+    "TRUSTED_PROXIES": "API Gateway says whose connection it is",
     "VERCEL_AUTOMATION_BYPASS_SECRET": "of Vercel",
     "QSTASH_TOKEN": "only `make schedule` uses it",
     "QSTASH_URL": "only `make schedule` uses it",

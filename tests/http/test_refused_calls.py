@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -14,10 +15,11 @@ from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from shared.clock import SystemClock
+from shared.config.hosting import HostingSettings
 from shared.jobs.webhook_alarm import QUIET, TRUSTED_FOR, WebhookAlarm
 from shared.providers.replicate_api import Replicate
 from shared.requests import refusals
-from shared.requests.callers import caller_of, network_of
+from shared.requests.callers import address_of, network_of
 from shared.requests.refusals import MAX_LINES, WINDOW, Refusals
 from shared.signing.webhooks import sign
 from tests.http.calls import BODY, webhook_url
@@ -128,19 +130,43 @@ async def test_no_more_addresses_are_distinguished_than_the_bound(
     assert [line["address"] for line in refused(lines)][3] == "others"
 
 
+PROXIES = [ip_network(text) for text in ("10.0.0.0/16", "fd00::/8")]
+
+
 @pytest.mark.parametrize(
     ("client", "forwarded", "expected"),
     [
         (("93.184.215.14", 1), b"8.8.8.8", "93.184.215.14"),
+        (("10.9.0.7", 1), b"8.8.8.8", "10.9.0.7"),
+        (("127.0.0.1", 1), b"8.8.8.8", "127.0.0.1"),
         (("10.0.0.7", 1), b"1.2.3.4, 8.8.8.8", "8.8.8.8"),
-        (("127.0.0.1", 1), b"", "127.0.0.1"),
+        (("::ffff:10.0.0.7", 1), b"1.2.3.4, 8.8.8.8", "8.8.8.8"),
+        (("10.0.0.7", 1), b"1.2.3.4, 8.8.8.8,10.0.0.9 , fd00::1", "8.8.8.8"),
+        (("10.0.0.7", 1), b"1.2.3.4, unknown", "unknown"),
+        (("10.0.0.7", 1), b"10.0.0.9", "10.0.0.7"),
+        (("10.0.0.7", 1), b" , ", "10.0.0.7"),
+        (("10.0.0.7", 1), None, "10.0.0.7"),
         (None, b"8.8.8.8", "8.8.8.8"),
         (None, None, ""),
     ],
 )
-def test_a_caller_is_whom_the_nearest_proxy_names(client: Any, forwarded: bytes | None, expected: str) -> None:
+def test_a_caller_is_whom_the_nearest_trusted_proxy_names(client: Any, forwarded: bytes | None, expected: str) -> None:
     headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded)]
-    assert caller_of({"client": client, "headers": headers}) == expected
+    assert address_of({"client": client, "headers": headers}, PROXIES) == expected
+    connected = client[0] if client else ""
+    assert address_of({"client": client, "headers": headers}, ()) == connected, "no proxy is trusted unless it is named"
+
+
+def test_lines_of_a_header_are_one_list() -> None:
+    headers = [(b"x-forwarded-for", b"1.2.3.4, 8.8.8.8"), (b"x-forwarded-for", b"10.0.0.9")]
+    assert address_of({"client": ("10.0.0.7", 1), "headers": headers}, PROXIES) == "8.8.8.8"
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.7/8", "proxy.acme.dev", "10.0.0.0/33", "*", "0.0.0.0/0", "::/0"])
+def test_what_is_no_network_of_proxies_stops_the_start(entry: str) -> None:
+    (line,) = HostingSettings(trusted_proxies=f"10.0.0.0/8, {entry}").faults()
+    assert line.startswith("TRUSTED_PROXIES ") and entry not in line
+    assert HostingSettings(trusted_proxies="10.0.0.0/8, fd00::/8,192.168.1.1,").faults() == []
 
 
 @pytest.mark.parametrize("platform", ["vercel", "lambda"])
@@ -150,12 +176,12 @@ def test_a_caller_is_whom_its_platform_names(platform: str, monkeypatch: pytest.
     if platform == "vercel":
         monkeypatch.setenv("VERCEL", "1")
         scope = {"client": ("10.0.0.7", 1), "headers": [*headers, (b"x-vercel-forwarded-for", b"93.184.215.14")]}
-        assert caller_of(scope) == "93.184.215.14"
-        assert caller_of({"client": ("10.0.0.7", 1), "headers": headers}) == ""
+        assert address_of(scope, PROXIES) == "93.184.215.14"
+        assert address_of({"client": ("10.0.0.7", 1), "headers": headers}, PROXIES) == ""
     else:
         # In a private network a function of AWS has callers of private addresses.
         scope = {"client": ("10.0.0.7", 1), "headers": [*headers, (b"x-vercel-forwarded-for", b"1.2.3.4")]}
-        assert caller_of({**scope, "aws.event": {}}) == "10.0.0.7"
+        assert address_of({**scope, "aws.event": {}}, PROXIES) == "10.0.0.7"
 
 
 def test_an_ipv6_caller_is_known_by_its_network() -> None:

@@ -127,6 +127,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a header that a caller writes names their address on Lambda", "shared/requests/callers.py",
-        "source of the event", "if is_public(connected):", f"{CALLERS}[lambda]",
+        "source of the event", "if is_direct:", f"{CALLERS}[lambda]",
+    ),
+    python(
+        "an entry of a proxy is taken for the caller", "shared/requests/callers.py", "trusted proxy", "if True:",
+        "tests/http/test_refused_calls.py::test_a_caller_is_whom_the_nearest_trusted_proxy_names",
     ),
 )  # fmt: skip
