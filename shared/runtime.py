@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 
+from shared import tracing
 from shared.access.caller import Role
 from shared.access.credentials import Credentials
 from shared.access.scope import Scope
@@ -313,6 +314,7 @@ class Call(Authorized):
 
     async def __aenter__(self) -> "Call":
         sluice = self.runtime
+        tracing.note_caller(self._request.headers)
         self.caller = await authenticate(
             self._request, self._roles, sluice.settings, sluice.clock.now(), sluice.credentials.caller_of
         )

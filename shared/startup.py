@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from structlog.typing import Processor
 
+from shared import tracing
 from shared.config.environment import is_on_a_platform
 from shared.config.fault_lines import line_of_json, lines_of
 from shared.config.settings import Settings
@@ -162,7 +163,21 @@ def telemetry_faults(settings: Settings) -> list[str]:
     """Returns why nothing could be sent: the libraries are no packages that every deployment has."""
     if settings.sentry_dsn is not None and find_spec("sentry_sdk") is None:
         return ["SENTRY_DSN needs a library: pip install -r requirements-sentry.txt"]
+    if settings.otel_exporter_otlp_endpoint and find_spec("opentelemetry.exporter") is None:
+        return ["OTEL_EXPORTER_OTLP_ENDPOINT needs libraries: pip install -r requirements-tracing.txt"]
     return []
+
+
+def _trace(settings: Settings) -> None:
+    """Makes this process trace, if a collector is named."""
+    if not settings.otel_exporter_otlp_endpoint:
+        return
+    from shared.telemetry import flushing
+    from shared.telemetry.spans import Spans
+
+    spans = Spans(settings)
+    flushing.add(spans.kept)
+    tracing.use(spans)
 
 
 def _readers(settings: Settings) -> list[Processor]:
@@ -187,6 +202,7 @@ def settings() -> Settings:
         is_for_people=loaded.environment == "development",
         readers=_readers(loaded),
     )
+    _trace(loaded)
     if dropped := drop_unreadable(os.environ):
         log.warning("no_proxy_shortened", dropped=dropped, consequence="calls to these go through the proxy")
     for caution in cautions(loaded):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from shared import tracing
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.providers import NUMBERS, REGISTRY
@@ -15,6 +16,7 @@ from shared.config.timing import SUBMIT_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
 from shared.dispatch.reconciler import Reconciler
+from shared.dispatch.traces import attributes_of, attributes_of_outcome, trace_claims
 from shared.jobqueue import Claim, Claimed, Ended, JobQueue, Overdue
 from shared.json_value import read_object
 from shared.log import log
@@ -84,7 +86,9 @@ class Dispatcher:
         while report.rounds < max_rounds and not report.throttled:
             if claimed is None and not self.want(budget):
                 break
+            began_at = tracing.clock() if claimed is None else None
             claim, claimed = claimed or await self._queue.claim(self._most, tick=tick and report.rounds == 0), None
+            trace_claims(claim, began_at)
             report.rounds += 1
             report.started += len(claim.started)
             report.looked_at += len(claim.overdue)
@@ -161,7 +165,10 @@ class Dispatcher:
             # An unreadable record would be claimed again and again; no create call was sent for it.
             detail = "The stored job cannot be read."
             return await self._fail(job, "unreadable", detail)
-        outcome = await provider.create(submission, self._settings.provider_timeout)
+        about = {"http.request.method": "POST", **attributes_of(job)}
+        with tracing.step("create", "client", job.id, job.incarnation, about) as span:
+            outcome = await provider.create(submission, self._settings.provider_timeout)
+            span.set(attributes_of_outcome(outcome))
         log.info(
             "submission",
             job=job.id,

@@ -13,6 +13,7 @@ from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
+from shared.dispatch.traces import traced_end
 from shared.dispatch.webhooks import Webhooks
 from shared.errors import InvalidRequest, JobNotFound, NotUnknown
 from shared.jobqueue import Ended, JobQueue, Overdue, Records
@@ -48,15 +49,9 @@ class Reconciler:
     """Applies predictions to jobs, and checks overdue jobs."""
 
     def __init__(
-        self,
-        queue: JobQueue,
-        records: Records,
-        providers: Providers,
-        durations: Durations,
-        bucket: Bucket,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
+        self, queue: JobQueue, records: Records, providers: Providers, durations: Durations, bucket: Bucket,
+        settings: Settings, clock: Clock,
+    ) -> None:  # fmt: skip
         self._queue = queue
         self._records = records
         self._providers = providers
@@ -67,6 +62,7 @@ class Reconciler:
         self.webhooks = Webhooks(settings, clock)
         self._lease = timedelta(seconds=settings.lease)
 
+    @traced_end
     async def apply(
         self,
         job_id: str,

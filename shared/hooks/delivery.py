@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shared import tracing
 from shared.clock import Clock, read_retry_after
 from shared.config.limits import MAX_JOBS
 from shared.config.settings import Settings
 from shared.documents.event import batch_event, job_event
-from shared.hooks.event import NotedTry, event_body, headers
+from shared.hooks.event import NotedTry, attributes_of_answer, event_body, headers, traced
 from shared.jobqueue import FollowUp, Outbox, Tried
 from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.outbox import Lane
@@ -131,12 +132,17 @@ class Deliveries:
         now, began = self._clock.now(), time.monotonic()
         event_id = event_id_for(self._settings.signing_key, row.id, f.get("incarnation", ""), row.event)
         sent = headers(self._settings, f["owner"], event_id, now, body)
-        if is_mailto(f["hook_url"]):
-            answer, retry_after = "", 0.0
-            status, error = await self._mailing.send(event_id, row.event, f["hook_url"], f.get("metadata", ""))
-        else:
-            with looked_up_for(f["owner"]):
-                status, answer, retry_after, error = await self._post(f["hook_url"], body, sent)
+        incarnation = f.get("incarnation", "")
+        about: tracing.Attributes = {"http.request.method": "POST", "sluice.event": row.event, "sluice.try": tries + 1}
+        with tracing.step("deliver", "client", row.id, incarnation, about) as span:
+            if is_mailto(f["hook_url"]):
+                answer, retry_after = "", 0.0
+                status, error = await self._mailing.send(event_id, row.event, f["hook_url"], f.get("metadata", ""))
+            else:
+                trace = span.traceparent or tracing.trace_of(incarnation)
+                with looked_up_for(f["owner"]):
+                    status, answer, retry_after, error = await self._post(f["hook_url"], body, traced(sent, trace))
+            span.set(attributes_of_answer(status, error))
         duration = round((time.monotonic() - began) * 1000)
         entry = _entry(now, status=status, duration=duration, answer=answer, error=error)
         if status is not None and 200 <= status < 300:  # mutant: success

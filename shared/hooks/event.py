@@ -55,6 +55,18 @@ def headers(settings: Settings, owner: str, event_id: str, now: int, body: bytes
     }
 
 
+def traced(sent: Mapping[str, str], traceparent: str) -> Mapping[str, str]:
+    """Returns the headers with the job's trace, if it carries one (W3C Trace Context)."""
+    return {**sent, "traceparent": traceparent} if traceparent else sent
+
+
+def attributes_of_answer(status: int | None, error: str | None) -> dict[str, str | int]:
+    """Returns what the span of a try says of the endpoint's answer."""
+    failed = error or (str(status) if status is not None and status >= 400 else "")
+    known: dict[str, str | int] = {} if status is None else {"http.response.status_code": status}
+    return {**known, "error.type": failed} if failed else known
+
+
 def secrets_of(settings: Settings, owner: str) -> tuple[str, ...]:
     """Returns the secrets that sign for an API key: those in HOOKS, or one derived from SIGNING_SECRET."""
     named = settings.hooks.get(owner, HookOptions()).secrets

@@ -2,6 +2,7 @@
 
 import secrets
 
+from shared import tracing
 from shared.budget import Budget
 from shared.clock import Clock, iso
 from shared.config.settings import Settings
@@ -92,24 +93,20 @@ class Admission:
             # The id is derived from the failed job's, so it is the same request, even if it is written differently.
             fields["retry_of"] = fingerprint = retry_of
         score, cost = request.score_and_cost(self._settings, now)
-        fields["incarnation"] = self.new_incarnation()
         token = secrets.token_hex(8)
-        try:
-            admitted = await self._queue.enqueue(
-                job_id,
-                fingerprint,
-                fields,
-                score=score,
-                cost=cost,
-                start=start,
-                token=token,
-                user_queued=user_queued,
-                max_waiting=request.max_waiting,
-            )
-        except StoreUncertain:
-            if start:
-                await self._put_back(job_id, token, fields["incarnation"])
-            raise
+        about = {"gen_ai.request.model": request.model, "gen_ai.provider.name": fields["provider"]}
+        with tracing.submitting("submit", queue.name, job_id, about) as span:
+            fields["incarnation"] = tracing.carried(self.new_incarnation(), span)
+            try:
+                admitted = await self._queue.enqueue(
+                    job_id, fingerprint, fields, score=score, cost=cost, start=start, token=token,
+                    user_queued=user_queued, max_waiting=request.max_waiting,
+                )  # fmt: skip
+            except StoreUncertain:
+                if start:
+                    await self._put_back(job_id, token, fields["incarnation"])
+                raise
+            span.set({"sluice.word": admitted.word})
         log.info("submitted", job=job_id, owner=caller, user=request.user_id, queue=queue.name, word=admitted.word)
         if admitted.word == "duplicate":
             return await self.receipt(job_id)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared import tracing
 from shared.budget import Budget
 from shared.cache import Cache
 from shared.clock import Clock
@@ -177,11 +178,14 @@ class Batches:
         ]
         fields = request.fields(self._settings, caller, cost, now)
         # One for all jobs of the batch, also those of a retry: none of them is deleted without the batch.
-        common["incarnation"] = fields["incarnation"] = self.new_incarnation()
-        created = await self._queue.create(
-            batch_id, request.fingerprint(), fields, common, jobs, cost, max_waiting=request.max_waiting
-        )
-        word = created.word
+        about = {"messaging.batch.message_count": len(jobs)}
+        with tracing.submitting("submit batch", queue.name, batch_id, about) as span:
+            common["incarnation"] = fields["incarnation"] = tracing.carried(self.new_incarnation(), span)
+            created = await self._queue.create(
+                batch_id, request.fingerprint(), fields, common, jobs, cost, max_waiting=request.max_waiting
+            )
+            word = created.word
+            span.set({"sluice.word": word})
         log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
         if self._settings.dispatch_on_submit:
             await self._dispatch(budget)

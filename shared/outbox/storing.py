@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared import tracing
 from shared.budget import Budget
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -69,7 +70,8 @@ class Storing:
             f = await self._outbox.read(row.id, ("completed",), FIELDS)
             if f.get("storing") != "1" or f.get("turn") != str(row.turn):
                 return
-            await self._store(row, f, budget)
+            with tracing.step("copy", "client", row.id, f.get("incarnation", ""), {"sluice.turn": row.turn}):
+                await self._store(row, f, budget)
 
     async def _store(self, row: FollowUp, f: dict[str, str], budget: Budget) -> None:
         files, ended_at = read_files(f.get("files")), int(f["ended_at"])

@@ -47,7 +47,8 @@ STARTS_JOBS = MAIL | {
     "SIGNING_SECRET", "HOOKS", "STORAGE_SECRET_ACCESS_KEY", "REPLICATE_API_TOKEN", "WAVESPEED_API_KEY",
 }  # fmt: skip
 SCHEDULERS = {"QUEUE_PROCESSOR_TOKEN", "CRON_SECRET", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"}
-# The secrets of each function, besides the store's token, Sentry's address, and API_KEYS, whose names the limits count.
+# The secrets of each function, besides the store's token, what Sentry and a collector need, and API_KEYS, whose
+# names the limits count.
 SECRETS_OF = {
     "submit": STARTS_JOBS | ALERTS | {"JWT_SECRET"},
     "status": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
@@ -68,6 +69,7 @@ SECRETS_OF = {
 EVERYTHING = GOOD | {
     "OPERATOR_TOKEN": "d6e5f4a3b2c1d0e9f8a7",
     "SENTRY_DSN": "https://0123456789abcdef@sentry.example/1",
+    "OTEL_EXPORTER_OTLP_HEADERS": "x-key=0123456789abcdef",
     "CRON_SECRET": "e7f6a5b4c3d2e1f0a9b8",
     "QSTASH_CURRENT_SIGNING_KEY": "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
     "QSTASH_NEXT_SIGNING_KEY": "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs",
@@ -155,7 +157,7 @@ def test_each_function_gets_only_the_secrets_that_it_uses() -> None:
     fields = {**Settings.model_fields, **WaveSpeedSettings.model_fields}
     secrets = {name.upper() for name, field in fields.items() if "Secret" in str(field.annotation)}
     secrets |= {"HOOKS", "ALERT_EMAIL"}  # the second one needs the way of mails, which is secret
-    of_all = {"UPSTASH_REDIS_REST_TOKEN", "API_KEYS", "SENTRY_DSN"}
+    of_all = {"UPSTASH_REDIS_REST_TOKEN", "API_KEYS", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_HEADERS"}
     assert secrets == set().union(*SECRETS_OF.values()) | of_all | (secrets & set(LEFT_OUT))
     for function in FUNCTIONS:
         given = deployed(function, EVERYTHING)

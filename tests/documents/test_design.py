@@ -14,7 +14,7 @@ DESIGN = (ROOT / "DESIGN.md").read_text()
 # What every room may use, as the section "Rooms" says.
 GROUND = {
     *("config", "signing", "addresses", "mailboxes", "egress", "connection", "tls", "turnstile", "proxies"),
-    *("budget", "together", "clock", "problem", "errors", "log", "json_value", "frozen", "sums", "tally"),
+    *("budget", "together", "clock", "tracing", "problem", "errors", "log", "json_value", "frozen", "sums", "tally"),
 }
 # A cell without a test says why there is none.
 EXCUSE = re.compile(r"later|no replica")

@@ -56,6 +56,7 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "qstash_next_signing_key": (marked("qstash-next"),),
     "vercel_automation_bypass_secret": (marked("bypass"),),
     "sentry_dsn": (marked("sentry"),),
+    "otel_exporter_otlp_headers": (marked("collector"),),
 }
 # What callers and providers send. It belongs into some answers, and into no log, header or name of a key.
 PROMPT, NOTE, ERROR = marked("prompt"), marked("note"), marked("error")
@@ -69,6 +70,8 @@ def value_of(name: str, url: str = "") -> str:
             return f"app:{texts[0]},other:{texts[1]}"
         case "smtp_url":
             return url.replace("://", f"://post:{texts[0]}@")
+        case "otel_exporter_otlp_headers":
+            return f"x-key={texts[0]}"
         case "sentry_dsn":
             return f"http://{texts[0]}@127.0.0.1:9/1"  # nothing listens there
         case "hooks":

@@ -1,0 +1,210 @@
+"""One trace over a job's whole life, from the caller's to its endpoint; and what a collector's trouble costs."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from local.rest_server.running import RunningServer
+from local.simulator.running import RunningSimulator
+from shared import tracing
+from shared.clock import SystemClock
+from shared.telemetry import flushing
+from shared.telemetry.spans import MAX_KEPT, Spans
+from tests.deployment import Deployment, poll_until_terminal, running_deployment
+from tests.http.calls import BODY
+from tests.receiver import Received, receiver
+from tests.telemetry.collector import Collector, collecting
+from tests.world import AUTH, World, http_client, make_world, settings_for
+
+MARK = secrets.token_hex(6)
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
+STEPS = {"submit", "claim", "create", "finish", "copy", "deliver"}
+
+
+def spans_at(collector: Collector) -> list[Any]:
+    """The spans that have come, with the name of their service."""
+    found = []
+    for path, body in collector.taken:
+        assert path == "/v1/traces"
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            named = {item.key: item.value.string_value for item in resource.resource.attributes}
+            assert named["service.name"] == "sluice" and named["deployment.environment.name"] == "test"
+            found += [span for scope in resource.scope_spans for span in scope.spans]
+    return found
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    return {item.key: item.value.string_value or item.value.int_value for item in span.attributes}
+
+
+@contextmanager
+def tracing_to(collector: Collector, **changes: Any) -> Iterator[Spans]:
+    """Traces what this process does, until the block ends."""
+    spans = Spans(settings_for(None, otel_exporter_otlp_endpoint=collector.url, **changes))
+    flushing.add(spans.kept)
+    tracing.use(spans)
+    try:
+        yield spans
+    finally:
+        tracing.use(None)
+        flushing.remove(spans.kept)
+
+
+async def live(deployment: Deployment) -> tuple[str, Received]:
+    """Lets a job live: one process takes it, the other one starts and ends it. Returns its id and its event."""
+    processor = {"Authorization": "Bearer processor-token-in-tests"}
+    async with receiver() as endpoint, httpx.AsyncClient(timeout=60, headers=AUTH) as client:
+        simulate = {"seconds": 0.1, "start_delay": 0}
+        body = {"model": "acme/video", "input": {"prompt": MARK, "simulate": simulate}, "user_id": "ada"}
+        body["hook_url"] = endpoint.url()
+        answer = await client.post(deployment.url(1, "/api/submit"), json=body, headers={"traceparent": SAMPLED})
+        await client.post(deployment.url(0, "/api/process-queue"), headers=processor)
+        await poll_until_terminal(client, deployment.urls[0], answer.json()["id"])
+        until = time.monotonic() + 15
+        while not endpoint.received and time.monotonic() < until:
+            await client.post(deployment.url(0, "/api/process-queue"), headers=processor)
+        return answer.json()["id"], endpoint.received[-1]
+
+
+async def test_one_trace_spans_a_jobs_whole_life_over_two_processes(
+    valkey: RunningServer, simulator: RunningSimulator, tmp_path: Any
+) -> None:
+    with collecting() as collector:
+        given = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={MARK}-header",
+            "STORAGE_URL": f"file://{tmp_path}",
+            "ALLOW_LOOPBACK": "true",
+            "DISPATCH_ON_SUBMIT": "false",
+            "OPERATOR_TOKEN": f"{MARK}-operator-token",
+        }
+        with running_deployment(valkey, simulator, given, instances=2) as deployment:
+            job, sent = await live(deployment)
+        spans = spans_at(collector)
+    by_name = {span.name.split(" ")[0]: span for span in spans}
+    assert set(by_name) == STEPS
+    assert {span.trace_id.hex() for span in spans} == {TRACE}
+    submit = by_name.pop("submit")
+    assert submit.parent_span_id.hex() == PARENT
+    assert {span.parent_span_id for span in by_name.values()} == {submit.span_id}
+    assert {attributes(span)["messaging.message.id"] for span in spans} == {job}
+    assert attributes(by_name["create"])["gen_ai.provider.name"] == "replicate"
+    assert attributes(by_name["deliver"])["http.response.status_code"] == 204
+    assert sent.headers["traceparent"] == f"00-{TRACE}-{by_name['deliver'].span_id.hex()}-01"
+    assert MARK not in collector.text
+
+
+async def test_a_caller_without_a_trace_gets_one_and_a_retry_stays_in_it(valkey_world: World) -> None:
+    with collecting() as collector, tracing_to(collector):
+        async with http_client(**AUTH) as client:
+            job = (await client.post("/api/submit", json=BODY)).json()["id"]
+        await flushing.flush()
+        spans = spans_at(collector)
+    carried = tracing.trace_of(await valkey_world.incarnation_of(job))
+    (submit,) = [span for span in spans if span.name.startswith("submit")]
+    assert carried[:-2] == f"00-{submit.trace_id.hex()}-{submit.span_id.hex()}-" and int(carried[-2:]) & 1
+    assert {span.trace_id for span in spans} == {submit.trace_id} and not submit.parent_span_id
+
+
+async def test_what_a_caller_does_not_sample_is_not_exported_and_still_handed_on(valkey_world: World) -> None:
+    with collecting() as collector, tracing_to(collector):
+        async with http_client(**AUTH, traceparent=UNSAMPLED) as client:
+            job = (await client.post("/api/submit", json=BODY)).json()["id"]
+        await flushing.flush()
+        assert collector.taken == []
+    carried = tracing.trace_of(await valkey_world.incarnation_of(job))
+    assert carried.startswith(f"00-{TRACE}-") and carried.endswith("-00")
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "00-0", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f"{SAMPLED}-x"]
+)
+async def test_a_traceparent_that_is_none_begins_a_trace_of_its_own(valkey_world: World, sent: str) -> None:
+    with collecting() as collector, tracing_to(collector):
+        async with http_client(**AUTH, traceparent=sent) as client:
+            job = (await client.post("/api/submit", json=BODY)).json()["id"]
+    carried = tracing.trace_of(await valkey_world.incarnation_of(job))
+    assert tracing.FORM.fullmatch(carried) and TRACE not in carried
+
+
+async def test_the_jobs_of_a_batch_share_a_trace(valkey_world: World) -> None:
+    batch = {"user_id": "ada", "model": "acme/video", "jobs": [{"input": {}}, {"input": {}}]}
+    with collecting() as collector, tracing_to(collector):
+        async with http_client(**AUTH, traceparent=SAMPLED) as client:
+            assert (await client.post("/api/batches", json=batch)).status_code == 202
+        await flushing.flush()
+        spans = spans_at(collector)
+    assert {span.trace_id.hex() for span in spans} == {TRACE}
+    assert sorted(span.name for span in spans) == ["claim", "claim", "create", "create", "submit batch storyboard"]
+
+
+async def test_a_submit_without_a_collector_carries_no_trace_and_costs_the_same_commands(valkey: RunningServer) -> None:
+    bills = []
+    for is_on in (False, True):
+        with collecting() as collector:
+            async with make_world(valkey, SystemClock()) as world, http_client(**AUTH, traceparent=SAMPLED) as client:
+                await client.post("/api/submit", json=BODY)  # loads the scripts
+                valkey.reset_bill()
+                if is_on:
+                    with tracing_to(collector):
+                        job = (await client.post("/api/submit", json=BODY)).json()["id"]
+                else:
+                    job = (await client.post("/api/submit", json=BODY)).json()["id"]
+                bills.append((valkey.bill().calls, valkey.bill().billed))
+                assert bool(tracing.trace_of(await world.incarnation_of(job))) is is_on
+    assert bills[0] == bills[1]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["hangs", "is gone"])
+async def test_a_collector_in_trouble_delays_no_job_and_keeps_a_bounded_number_of_spans(is_there: bool) -> None:
+    with collecting(hangs=True) as collector:
+        where = {} if is_there else {"otel_exporter_otlp_endpoint": "http://127.0.0.1:1"}
+        async with make_world(None, SystemClock()), http_client(**AUTH) as client:
+            spans = Spans(settings_for(None, **{"otel_exporter_otlp_endpoint": collector.url, **where}))
+            flushing.add(spans.kept)
+            tracing.use(spans)
+            try:
+                began = time.monotonic()
+                for n in range(20):
+                    assert (await client.post("/api/submit", json=BODY | {"user_id": f"user-{n}"})).status_code == 202
+                taken = time.monotonic() - began
+                await flushing.flush()
+                await flushing.flush()
+                waited = time.monotonic() - began - taken
+                for _ in range(2 * MAX_KEPT):
+                    with tracing.submitting("submit", "video", "job_1", {}):
+                        pass
+            finally:
+                tracing.use(None)
+                flushing.remove(spans.kept)
+    assert taken < 3 and waited < flushing.PATIENCE + 0.5
+    assert len(spans.kept._spans) <= MAX_KEPT
+
+
+def test_a_span_has_no_text_of_an_error() -> None:
+    with collecting() as collector, tracing_to(collector) as spans:
+        with pytest.raises(ValueError, match=MARK), tracing.submitting("submit", "video", "job_1", {}):
+            raise ValueError(MARK)
+        spans.kept.flush(2)
+        (span,) = spans_at(collector)
+    assert attributes(span)["error.type"] == "ValueError" and span.status.code == 2
+    assert MARK not in collector.text and not span.events
+
+
+def test_headers_of_the_collector_are_read_and_a_wrong_setting_is_named() -> None:
+    made = settings_for(None, otel_exporter_otlp_headers="X-Key=a%20b, y=1")
+    assert made.otlp_headers == {"x-key": "a b", "y": "1"}
+    for name, value in {
+        "otel_exporter_otlp_endpoint": f"collector:4318/{MARK}",
+        "otel_exporter_otlp_headers": f"{MARK} {MARK}",
+    }.items():
+        with pytest.raises(ValueError, match=name.upper()) as fault:
+            settings_for(None, **{name: value})
+        assert MARK not in str(fault.value)
