@@ -20,7 +20,7 @@ class Outlet(Protocol):
     def is_empty(self) -> bool: ...
 
     def flush(self, seconds: float) -> None:
-        """Blocks until all is sent, or the time is over. Raises nothing."""
+        """Has all sent, and blocks until it is or the time is over. Raises nothing."""
 
 
 _outlets: list[Outlet] = []
@@ -44,11 +44,15 @@ def is_needed() -> bool:
 
 
 async def flush() -> None:
-    """Waits until all outlets are empty, for at most PATIENCE."""
+    """Waits until all outlets are empty, for at most PATIENCE. One that rests sends too, and is not waited for."""
     now = time.monotonic()
-    full = [outlet for outlet in _outlets if not outlet.is_empty and _rests_until.get(outlet, now) <= now]
-    await asyncio.gather(*(asyncio.to_thread(outlet.flush, PATIENCE) for outlet in full))
+    full = [outlet for outlet in _outlets if not outlet.is_empty]
+    waited = [outlet for outlet in full if _rests_until.get(outlet, now) <= now]
     for outlet in full:
+        if outlet not in waited:
+            outlet.flush(0)
+    await asyncio.gather(*(asyncio.to_thread(outlet.flush, PATIENCE) for outlet in waited))
+    for outlet in waited:
         if not outlet.is_empty:
             _rests_until[outlet] = time.monotonic() + REST  # mutant: no patience left
 

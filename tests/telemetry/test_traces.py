@@ -87,6 +87,10 @@ async def test_one_trace_spans_a_jobs_whole_life_over_two_processes(
         }
         with running_deployment(valkey, simulator, given, instances=2) as deployment:
             job, sent = await live(deployment)
+            until = time.monotonic() + 20
+            while len({span.name for span in spans_at(collector)}) < len(STEPS) and time.monotonic() < until:
+                async with httpx.AsyncClient(timeout=60) as client:  # its answer has them exported, if they were late
+                    await client.get(deployment.url(0, "/api/health"))
         spans = spans_at(collector)
     by_name = {span.name.split(" ")[0]: span for span in spans}
     assert set(by_name) == STEPS
