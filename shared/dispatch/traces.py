@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from shared import tracing
 from shared.jobqueue import Claim, Claimed, Ended
@@ -41,7 +41,7 @@ def trace_claims(claim: Claim, began_at: int | None) -> None:
             pass
 
 
-def traced_end(apply: Callable[P, Coroutine[Any, Any, Ended]]) -> Callable[P, Coroutine[Any, Any, Ended]]:
+def traced_end(apply: Callable[P, Coroutine[object, object, Ended]]) -> Callable[P, Coroutine[object, object, Ended]]:
     """Makes the span in which Reconciler.apply records a run's end. A run that goes on has none."""
 
     @functools.wraps(apply)

@@ -117,10 +117,8 @@ class Storing:
             if f.get("hook_lane") and "notified_at" not in f and all(map(_has_come_or_failed, files)):
                 is_news = now >= news_at  # mutant: news
                 retry_at = retry_at if is_news else min(retry_at, news_at)
-        log.info(
-            "files_noted", job=row.id, turn=row.turn, stored=states.count("stored"), pending=states.count("pending")
-        )
-        stored = states.count("stored")
+        stored, pending = states.count("stored"), states.count("pending")
+        log.info("files_noted", job=row.id, turn=row.turn, stored=stored, pending=pending)
         is_kept = await self._outbox.keep(
             row.id,
             row.turn,
