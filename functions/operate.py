@@ -18,6 +18,7 @@ from shared.jobs.limits import LimitsChange, UserLimitsQuery
 from shared.jobs.listing import AnyJobsQuery, LettersQuery, UndeliveredQuery
 from shared.jobs.redrive import RedriveOrder
 from shared.jobs.settlement import Settlement
+from shared.jobs.survey import StatisticsQuery
 from shared.requests.reading import read_model, read_optional_model, read_query
 from shared.requests.router import Router
 from shared.usage.report import UsageQuery
@@ -264,6 +265,14 @@ async def usage(request: Request) -> JSONResponse:
     async with runtime.call(request, Role.OPERATOR) as call:
         shown = await call.runtime.usage_report.view(read_query(request, UsageQuery))
     return JSONResponse(shown)
+
+
+@router.get("/statistics")
+async def statistics(request: Request) -> JSONResponse:
+    """200 with the sums of a time, its steps and groups, and the queue as it is now."""
+    async with runtime.call(request, Role.OPERATOR) as call:
+        document = await call.runtime.survey.of(read_query(request, StatisticsQuery))
+    return JSONResponse(document)
 
 
 @router.get("/audit")

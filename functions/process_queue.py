@@ -10,10 +10,7 @@ from starlette.responses import JSONResponse
 from shared import runtime
 from shared.access.caller import Role
 from shared.application import Handler, create_app, create_handler
-from shared.clock import iso
-from shared.config.settings import Settings
-from shared.documents.operating import KeyDocument, Statistics, TickReport
-from shared.jobqueue import Stats
+from shared.documents.operating import TickReport
 from shared.log import log
 from shared.requests.router import Router
 from shared.runtime import Runtime
@@ -55,42 +52,7 @@ async def statistics(request: Request) -> JSONResponse:
     async with runtime.call(request, Role.CRON, Role.OPERATOR, Role.SCHEDULER) as call:
         if call.caller.role is Role.CRON:
             return JSONResponse(await tick(call.runtime))
-        return JSONResponse(await _statistics(call.runtime))
-
-
-async def _statistics(sluice: Runtime) -> Statistics:
-    stats = await sluice.records.stats()
-    now = sluice.clock.now()
-    return {
-        "queues": {
-            q.name: {"running": q.running, "ready": q.ready, "concurrency": q.concurrency} for q in stats.queues
-        },
-        "keys": _of_keys(stats, sluice.settings),
-        "running": sum(q.running for q in stats.queues),
-        "max_running": sluice.settings.max_concurrent_tasks,
-        "delayed": stats.delayed,
-        "backlog": stats.backlog,
-        "dead": stats.dead,
-        "counters": {name: value for name, value in sorted(stats.counters.items()) if not name.endswith("_at")},
-        "unknown": stats.unknown,
-        "unknown_jobs": [{"id": job_id, "submitted_at": str(iso(at))} for job_id, at in stats.lost.items()],
-        "last_tick_age_seconds": None if stats.tick_at is None else max(0, (now - stats.tick_at) // 1000),
-        "limits": sluice.limits.shown(stats.gates, stats.pauses),
-        "storage_mode": sluice.settings.storage_mode,
-    }
-
-
-def _of_keys(stats: Stats, s: Settings) -> dict[str, KeyDocument]:
-    max_running, max_waiting = s.key_tasks or s.max_concurrent_tasks, s.key_queued or s.max_queue_size
-    return {
-        key.name: {
-            "running": key.running,
-            "max_running": max_running,
-            "waiting": key.waiting,
-            "max_waiting": max_waiting,
-        }
-        for key in stats.keys
-    }
+        return JSONResponse(await call.runtime.survey.now())
 
 
 async def _scheduled() -> TickReport:

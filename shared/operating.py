@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.jobs.key_services import KeyServices
     from shared.jobs.limits import Limits
     from shared.jobs.settlement import Settlements
+    from shared.jobs.survey import Survey
     from shared.outbox.worker import OutboxWorker
     from shared.statistics.folding import Folding
     from shared.statistics.sending import Sending
@@ -95,6 +96,10 @@ class OperatorServices:
         from shared.alerts.board import Board
 
         return Board(AlertStore(self.store, self.settings, self.clock), self.settings, self.clock)
+    def survey(self) -> "Survey":
+        from shared.jobs.survey import Survey
+
+        return Survey(self.records, self.statistics, self.limits, self.settings, self.clock)
 
     @functools.cached_property
     def limits(self) -> "Limits":

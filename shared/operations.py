@@ -61,6 +61,7 @@ from shared.documents.operating import (
     Unavailable,
     UserLimitsPage,
 )
+from shared.documents.statistics import StatisticsDocument
 from shared.documents.usage import UsageDocument
 from shared.documents.verification import BlockedCount, BlockedPage, ProofKey, SentCode, VerifiedAddress
 from shared.errors import Problem
@@ -78,6 +79,7 @@ from shared.jobs.redrive import RedriveOrder
 from shared.jobs.request import JobChange, SubmitRequest
 from shared.jobs.results import MAX_FILE, MAX_FROM
 from shared.jobs.settlement import Settlement
+from shared.jobs.survey import StatisticsQuery
 from shared.jobs.tokens import TokenRequest
 from shared.jobs.uploads import UploadRequest
 from shared.mail import errors as of_mail
@@ -199,6 +201,9 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("POST", "/api/webhook/{provider}", {200: AppliedWebhook}, GIVEN, roles=(Role.PROVIDER,)),
     Operation("GET", "/api/health", {200: Health, 503: Unavailable}, (), roles=(Role.ANYONE,)),
+    Operation(
+        "GET", "/api/operate/statistics", {200: StatisticsDocument}, GIVEN, roles=OF_OPERATOR, query=StatisticsQuery
+    ),
     Operation("GET", "/api/operate/limits", {200: LimitsDocument}, ASKED, roles=OF_OPERATOR),
     Operation("PATCH", "/api/operate/limits", {200: LimitsDocument}, GIVEN, roles=OF_OPERATOR, body=LimitsChange),
     Operation("GET", "/api/operate/jobs", {200: OwnedJobsPage}, GIVEN, roles=OF_OPERATOR, query=AnyJobsQuery),

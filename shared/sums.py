@@ -15,6 +15,11 @@ BOUNDS = (
     0.25, 0.5, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900,
     1800, 3600, 7200, 14400, 28800, 86400,
 )  # fmt: skip
+# Counters of the store's own that the sums have too: each gains when something happens that is not an end.
+EVENTS = (
+    "retried", "snoozed", "unknown", "reported", "adopted", "missed", "rescued", "settled", "doubled", "replaced",
+    "missing", "batches", "files_stored", "files_given_up", "files_foreign", "undelivered",
+)  # fmt: skip
 Amounts = dict[str, int]
 
 

@@ -115,9 +115,40 @@ class SettledJob(TypedDict):
     prediction: str | None
 
 
+class Times(TypedDict):
+    """How many were timed, and the seconds that half, 95 and 99 of a hundred stayed below; null without any."""
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class JobCounts(TypedDict):
+    """What jobs did. ``submitted`` counts accepted jobs and refused calls; groups have no refusals.
+
+    ``started`` counts submissions to providers, once their job has ended. ``success_rate`` is the completed part of
+    those that completed or failed; null without any.
+    """
+
+    submitted: int
+    accepted: int
+    refused: dict[str, int]
+    started: int
+    completed: int
+    failed: dict[str, int]
+    canceled: int
+    success_rate: float | None
+    wait: Times
+    run: Times
+    store: Times
+    tell: Times
+
+
 class Statistics(TypedDict):
     """``GET /api/process-queue``. ``counters`` count all jobs since the store was empty.
 
+    With STATISTICS, ``recent`` is the last hour and the minutes of this one, and ``counters`` has ``refused``.
     ``keys`` is empty where there is one API key: then its jobs are all jobs.
     ``unknown`` counts the submissions whose outcome is unknown; ``unknown_jobs`` has up to 100 of them, oldest first.
     """
@@ -135,6 +166,8 @@ class Statistics(TypedDict):
     last_tick_age_seconds: int | None
     limits: LimitsDocument
     storage_mode: str
+    oldest_startable_age_seconds: NotRequired[int | None]
+    recent: NotRequired[JobCounts]
 
 
 class TickReport(TypedDict):

@@ -20,7 +20,7 @@ from shared.jobqueue.scripted import Scripted
 from shared.log import log
 from shared.statistics.ledger import Batch, Ledger, place_of
 from shared.statistics.models import OTHER
-from shared.sums import Sums
+from shared.sums import EVENTS, Sums
 
 VERBS = ("fold",)
 FOLDER = Path(__file__).parent / "scripts"
@@ -36,11 +36,6 @@ HOURS_KEPT = 90 * 24
 MAX_CLEANED = 2880  # minutes that one fold removes, and their hours; a script's unpack takes 4,000
 KEPT_FOR = timedelta(days=91)
 LEDGER, ALL = "ledger", "all"  # fields of the sums
-# Counters of the store's own that are events; the ends and the submissions are entries.
-EVENTS = (
-    "retried", "snoozed", "unknown", "reported", "adopted", "missed", "rescued", "settled", "doubled", "replaced",
-    "missing", "batches", "files_stored", "files_given_up", "files_foreign", "undelivered",
-)  # fmt: skip
 
 
 def names_at(at: int, now: int) -> list[str]:
