@@ -26,8 +26,8 @@ FALSE = ("0", "false", "f", "no", "n", "off")
 NEVER_PLACEHOLDERS = ("AWS_", "STORAGE_")
 REAL_PREFIX = "sluice:development:replicate"
 DEVELOPMENT = ("development", "test")
-# A developer watches and waits, so these are shorter than a deployment's.
-IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000"}
+# A developer watches and waits, so the times are shorter than a deployment's.
+IMPATIENCE = {"FIRST_CHECK_AFTER": "1", "QUEUE_RETRY_DELAY": "5000", "STATISTICS": "true"}
 
 
 class Environment:

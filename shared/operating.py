@@ -96,6 +96,8 @@ class OperatorServices:
         from shared.alerts.board import Board
 
         return Board(AlertStore(self.store, self.settings, self.clock), self.settings, self.clock)
+
+    @functools.cached_property
     def survey(self) -> "Survey":
         from shared.jobs.survey import Survey
 

@@ -118,7 +118,7 @@ async def valkey_world(valkey: RunningServer, clock: ManualClock) -> AsyncIterat
 
 
 # Rooms whose tests are about more than the scripts: `make test` runs them on one store, CI on all three.
-WITH_ANY_STORE = ("http", "hooks", "files", "doctor")
+WITH_ANY_STORE = ("http", "hooks", "files", "doctor", "statistics")
 SEED = random.SystemRandom().randrange(1_000_000)
 LEFT_OUT = pytest.StashKey[int]()
 HAS_SAMPLED = pytest.StashKey[bool]()

@@ -46,7 +46,7 @@ def names_at(at: int, now: int) -> list[str]:
 
 
 class Folding(Scripted):
-    """Folds. One fold is up to five calls and 9 billed commands, or 1 if there is nothing to sum."""
+    """Folds. One fold is up to five calls and 10 billed commands, or 1 if there is nothing to sum."""
 
     folder: ClassVar[Path | None] = FOLDER
     forms: ClassVar[Forms] = FORMS

@@ -50,7 +50,7 @@ class Statistics:
     async def catch_up(self) -> None:
         """Sends what this process has counted, and sums what waits.
 
-        One command if nothing does, else 9 for each thousand entries.
+        One command if nothing does, else 10 for each thousand entries.
         """
         if self._sending is not None:
             await self._sending.send()

@@ -39,6 +39,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "if True:", f"{FOLDING}a_fold_that_stops_before_it_drops_its_entries_counts_them_once[memory]",
     ),
     python(
+        "minutes are looked for that are gone", "shared/jobs/survey.py", "minutes of a day", "if False:",
+        "tests/statistics/test_survey.py::test_a_query_that_cannot_be_answered_names_the_field[query5-step]",
+    ),
+    python(
         "refusals wait as long as all else", "shared/statistics/sending.py", "refusals soon", "is_urgent = False",
         "tests/statistics/test_sending.py::test_refusals_count_by_their_reason_a_minute_later[memory]",
     ),

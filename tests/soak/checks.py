@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shared.sums import parts
 from tests.soak.deployment import CLEAN_COUNTERS
 from tests.soak.evidence import OVER, Evidence
 
@@ -80,6 +81,7 @@ def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
     """Yields each reason why the run is not valid, as a sentence."""
     yield from _unclean(evidence)
     yield from _false_counters(evidence)
+    yield from false_sums(evidence)
     running = [each["id"] for each in evidence.predictions if each["status"] not in OVER]
     if running:
         yield f"{len(running)} predictions still run, but no job is live"
@@ -96,6 +98,25 @@ def objections(evidence: Evidence, tallies: Tallies) -> Iterator[str]:
     for name in ("adopted", "missed", "resubmitted"):
         if not getattr(tallies, name):
             yield f"no job was {name}: the run does not prove that path"
+
+
+def false_sums(evidence: Evidence) -> Iterator[str]:
+    """Yields where the deployment's own statistics are not what its jobs say; no script stopped, so nothing is lost."""
+    jobs, sums = list(evidence.jobs.values()), evidence.sums.grouped("").get("", {})
+    expected = Counter({"accepted": len(jobs)})
+    for fields in jobs:
+        outcome = fields.get("outcome", "")
+        expected[f"failed.{fields.get('error_code')}" if outcome == "failed" else outcome] += 1
+        expected["started"] += int(fields.get("attempt", "0"))
+        expected["put_off"] += int(fields.get("snoozes", "0"))
+        expected["given_up"] += int(fields.get("rescues", "0"))
+    found = {name: number for name, number in sums.items() if name in expected or name.startswith("failed.")}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name, 0) != expected[name]:
+            yield f"the statistics have {name} {found.get(name, 0)} times instead of {expected[name]}"
+    ended = sums.get("completed", 0) + sums.get("canceled", 0) + sum(parts(sums, "failed").values())
+    if sums.get("accepted", 0) != ended + evidence.live:
+        yield f"of {sums.get('accepted', 0)} accepted jobs {ended} have ended and {evidence.live} are live"
 
 
 def _unclean(evidence: Evidence) -> Iterator[str]:

@@ -74,6 +74,7 @@ EXPECTED = {
     "cancel": (200, 202, 409, 503),
     "tick": (200, 503),
     "doctor": (200, 503),
+    "statistics": (200, 503),
     "flood": (202, 429, 503),
     "end of the guilty": (200, 202, 404, 409, 503),
 }

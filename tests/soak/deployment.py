@@ -66,6 +66,7 @@ def environment(store: str, provider: str, front: str, webhook_secret: str) -> d
         "QUEUE_PROCESSOR_TOKEN": PROCESSOR_TOKEN,
         "OPERATOR_TOKEN": OPERATOR_TOKEN,
         "SIGNING_SECRET": SIGNING_SECRET,
+        "STATISTICS": "true",
         "LOG_LEVEL": "WARNING",
         "PRIORITY_POLICY": "fair",  # under offset, what a flood has submitted first goes first
         "MAX_CONCURRENT_TASKS": str(MAX_CONCURRENT_TASKS),

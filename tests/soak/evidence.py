@@ -11,9 +11,16 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from local.simulator.census import Census
+from local.simulator.running import new_webhook_secret
+from shared.clock import SystemClock
+from shared.config.settings import Settings
 from shared.jobqueue.constants import ALARMS, BAND, HISTORY
 from shared.jobqueue.keys import RUNS, Keys
-from tests.soak.deployment import PREFIX, PROVIDER_TOKEN, STORE_TOKEN
+from shared.statistics.folding import Folding
+from shared.statistics.statistics import Statistics
+from shared.store import open_store
+from shared.sums import Sums
+from tests.soak.deployment import PREFIX, PROVIDER_TOKEN, STORE_TOKEN, environment
 
 KEYS = Keys(PREFIX)
 LIVE = ["ZCOUNT", KEYS.index, "0", f"({ALARMS * BAND:.0f}"]
@@ -28,9 +35,8 @@ class Store:
 
     def __init__(self, port: int) -> None:
         headers = {"Authorization": f"Bearer {STORE_TOKEN}"}
-        self._client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=PATIENCE, trust_env=False
-        )
+        self.url = f"http://127.0.0.1:{port}"
+        self._client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False)
 
     async def ask(self, *commands: Sequence[str]) -> list[Any]:
         """Returns the commands' results, in order."""
@@ -96,6 +102,7 @@ class Evidence:
     census: Census
     predictions: list[dict[str, Any]]
     commands: int  # billed during the run
+    sums: Sums  # the deployment's own statistics
     events: Counter[str] = field(default_factory=Counter)
 
     def by_attempt(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -108,8 +115,9 @@ class Evidence:
 
 
 async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
-    """Reads all the evidence once."""
+    """Reads all the evidence once, after what the statistics have not summed yet was summed."""
     commands = await store.billed()
+    sums = await sums_of(store)
     keys = await store.keys()
     jobs = [key for key in keys if key.startswith(KEYS.jobs)]
     hashes: list[dict[str, str]] = []
@@ -135,8 +143,21 @@ async def gather(store: Store, provider: Provider, log: Path) -> Evidence:
         census=await provider.census(),
         predictions=await provider.predictions(),
         commands=commands,
+        sums=sums,
         events=events_in(log.read_text(errors="replace").splitlines()),
     )
+
+
+async def sums_of(store: Store) -> Sums:
+    """Returns the deployment's statistics of all time, as its own code sums and reads them."""
+    variables = environment(store.url, "http://127.0.0.1", "http://127.0.0.1", new_webhook_secret())
+    settings = Settings(**{name.lower(): value for name, value in variables.items()})
+    rest, clock = open_store(settings), SystemClock()
+    try:
+        folding = Folding(rest, settings, clock)
+        return (await Statistics(folding, None, rest, settings, clock).totals()).sums
+    finally:
+        await rest.close()
 
 
 def records(evidence: Evidence, job_ids: Iterable[str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ PROVIDER_LATENCY = (0.01, 0.1)  # s for each message, each way; long enough for 
 TICKERS = 3
 DOCTOR_EVERY = 10.0  # s
 PROGRESS_EVERY = 15.0  # s
+STATISTICS_EVERY = 0.5  # s
 # The submission under way when all is healed may be lost, and two more that the workload itself loses: workload.py's
 # twins share their create calls.
 MAX_LOST = 3
@@ -90,6 +91,7 @@ class Soak:
         self._others = [asyncio.create_task(self._tick_for_ever(number)) for number in range(TICKERS)]
         self._others.append(asyncio.create_task(self._report_for_ever(nemesis)))
         self._others.append(asyncio.create_task(self._heal_for_ever()))
+        self._others.append(asyncio.create_task(self._read_statistics_for_ever()))
         if self._options.has_guilty:
             self._tasks.append(asyncio.create_task(self._be_guilty()))
         await self._submit_everything()
@@ -179,6 +181,12 @@ class Soak:
             for finding in (found for check in report["checks"] for found in check["findings"]):
                 said = f"{finding['code']} of {finding['subject']}, {finding['evidence']}"
                 self._desk.surprises[f"the doctor found {said}"] += 1
+    async def _read_statistics_for_ever(self) -> None:
+        """Reads the statistics all the time, so that instances are killed in the middle of a fold."""
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+        while True:
+            await asyncio.sleep(STATISTICS_EVERY)
+            await self._desk.call("statistics", "GET", "/api/operate/statistics", headers=headers)
 
     async def _report_for_ever(self, nemesis: Nemesis) -> None:
         while True:

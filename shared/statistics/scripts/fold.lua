@@ -13,6 +13,7 @@ if not is_repeat and mark ~= arg.seen then return { 'stale' } end -- mutant: ano
 if not is_repeat then redis.call('HSET', key.sums, 'mark', arg.mark, unpack(rest.fields)) end -- mutant: summed twice
 redis.call('XTRIM', key.entries, 'MINID', arg.first_left) -- mutant: entries dropped
 redis.call('EXPIRE', key.sums, arg.ttl)
+redis.call('EXPIRE', key.entries, arg.ttl) -- also while it is empty
 local old = {}
 for name in string.gmatch(arg.old, '[^,]+') do
   add(old, name)
