@@ -17,6 +17,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "entries are written without the setting", "entries", "statistics off", "if #models == 0 then return end",
         f"{FOLDING}without_the_setting_nothing_is_written_and_nothing_is_read",
     ),
+    lua(
+        "a snooze that ends its job is not in its entry", "entries", "last snooze",
+        "local snoozes, rescues = f.snoozes or '0', f.rescues or '0'",
+        f"{FOLDING}a_snooze_and_a_rescue_that_end_their_job_count_too[memory]",
+    ),
     fold(
         "a fold overwrites another one", "another fold", "",
         "a_fold_between_the_reads_of_another_one_makes_it_begin_again",

@@ -204,6 +204,22 @@ async def test_events_are_counted_by_what_the_stores_counters_gain(world: World)
     assert (await total(world, ""))["snoozed"] == 1
 
 
+async def test_a_snooze_and_a_rescue_that_end_their_job_count_too(world: World) -> None:
+    queue = world.runtime.queue
+    job_id = await world.enqueue()
+    (started,) = (await queue.claim(1)).started
+    await queue.cancel(job_id, "app")
+    await queue.snooze(job_id, started.attempt, delay=10, code="unreachable")
+    assert (await total(world))["put_off"] == 1
+    lost = await world.enqueue()
+    (started,) = (await queue.claim(1)).started
+    await queue.cancel(lost, "app")
+    world.manual.advance(10_000)
+    await queue.rescue(lost, started.attempt)
+    amounts = await total(world)
+    assert (amounts["given_up"], amounts["canceled"]) == (1, 2)
+
+
 async def test_without_the_setting_nothing_is_written_and_nothing_is_read(clock: ManualClock) -> None:
     async with make_world(None, clock) as world:
         await run_job(world)

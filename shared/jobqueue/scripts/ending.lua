@@ -162,7 +162,7 @@ local function end_itself(id, f, outcome, fields, more)
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
   count_end(f, outcome)
-  note_end(f, outcome, fields.error_code)
+  note_end(f, outcome, fields)
   refund(f)
   if outcome ~= 'completed' then
     settle_probe(f, more.is_accepted)

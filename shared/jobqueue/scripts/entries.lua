@@ -22,10 +22,12 @@ local function note_admitted(lane, models)
   append(unpack(parts))
 end
 
--- Notes a job's end, from what was read of it; `code` is its error's. It comes directly after the record says `done`.
-local function note_end(f, outcome, code)
+-- Notes a job's end, from what was read of it and what its end has written. It comes directly after the record says
+-- `done`.
+local function note_end(f, outcome, fields)
   if arg.statistics == '0' then return end
+  local snoozes, rescues = fields.snoozes or f.snoozes or '0', fields.rescues or f.rescues or '0' -- mutant: last snooze
   local times = (f.created_at or '') .. '|' .. (f.submitted_at or '')
-  local counts = f.attempt .. '|' .. (f.snoozes or '0') .. '|' .. (f.rescues or '0')
-  append('e', table.concat({ 'ended', arg.now, f.lane, outcome, code or '', times, counts, f.model }, '|'))
+  local counts = f.attempt .. '|' .. snoozes .. '|' .. rescues
+  append('e', table.concat({ 'ended', arg.now, f.lane, outcome, fields.error_code or '', times, counts, f.model }, '|'))
 end
