@@ -13,7 +13,7 @@ from shared.jobqueue.script import script
 from shared.statistics.folding import FOLDER, Folding
 from shared.sums import Sums
 from tests.faults.engines import MemoryEngine
-from tests.statistics.test_folding import run_job
+from tests.statistics.jobs import run_job
 from tests.world import World, make_world
 
 ROUNDS = 20

@@ -12,27 +12,10 @@ from shared.statistics import folding
 from shared.statistics.folding import HOUR, MINUTE, Folding
 from shared.statistics.models import MAX_MODELS
 from shared.sums import Amounts, histogram
+from tests.statistics.jobs import run_job
 from tests.world import AUTH, World, http_client, make_world
 
 SERIES = "video|replicate|acme/video"
-
-
-async def run_job(
-    world: World, *, waits: float = 3, runs: float = 20, outcome: str = "completed", **changes: Any
-) -> str:
-    """A job that waits and runs for so many s."""
-    job_id = await world.enqueue(**changes)
-    world.manual.advance(waits)
-    (started,) = (await world.runtime.queue.claim(1)).started
-    await world.runtime.queue.record(job_id, started.attempt, f"p-{job_id}")
-    world.manual.advance(runs)
-    if outcome == "failed":
-        await world.runtime.queue.fail(
-            job_id, started.attempt, f"p-{job_id}", code="invalid_input", detail="no", retryable=False
-        )
-    else:
-        await world.runtime.queue.finish(job_id, started.attempt, f"p-{job_id}", outcome, {})
-    return job_id
 
 
 async def total(world: World, series: str = SERIES) -> Amounts:

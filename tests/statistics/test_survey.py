@@ -9,7 +9,7 @@ import pytest
 from local.rest_server.running import RunningServer
 from shared.clock import ManualClock, iso
 from shared.statistics.folding import HOUR, MINUTE
-from tests.statistics.test_folding import run_job
+from tests.statistics.jobs import run_job
 from tests.world import AUTH, OPERATOR, World, http_client, make_world
 
 PATH = "/api/operate/statistics"
