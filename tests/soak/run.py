@@ -181,6 +181,7 @@ class Soak:
             for finding in (found for check in report["checks"] for found in check["findings"]):
                 said = f"{finding['code']} of {finding['subject']}, {finding['evidence']}"
                 self._desk.surprises[f"the doctor found {said}"] += 1
+
     async def _read_statistics_for_ever(self) -> None:
         """Reads the statistics all the time, so that instances are killed in the middle of a fold."""
         headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
