@@ -184,7 +184,13 @@ async def change_keys(client: httpx.AsyncClient) -> None:
     """Makes an API key, looks at it, and ends it."""
     keys = "/api/operate/keys"
     made = (await client.post(keys, json={"owner": "shop"}, headers=OPERATOR)).json()
-    for path in (keys, f"{keys}/{made['id']}", "/api/operate/audit", "/api/operate/usage"):
+    for path in (
+        keys,
+        f"{keys}/{made['id']}",
+        "/api/operate/audit",
+        "/api/operate/usage",
+        "/api/operate/statistics?by=model",
+    ):
         assert (await client.get(path, headers=OPERATOR)).status_code == 200, path
     assert (await client.patch(f"{keys}/{made['id']}", json={"label": "x"}, headers=OPERATOR)).status_code == 200
     assert (await client.post(f"{keys}/{made['id']}/rotate", headers=OPERATOR)).status_code == 201
