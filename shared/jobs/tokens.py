@@ -67,7 +67,13 @@ class Issuing:
             caller.key_id,
         )
         token, expires_at = self._signed(user, wanted.minutes * 60)
-        log.info("token_issued", owner=caller.name, user=user.user, scopes=sorted(scopes), only=user.only)
+        log.info(
+            "token_issued",
+            owner=caller.name,
+            user=user.user,
+            scopes=[str(scope) for scope in sorted(scopes)],
+            only=user.only,
+        )
         return {"token": token, "expires_at": expires_at, "user_id": wanted.user_id, "scopes": sorted(wanted.scopes)}
 
     def with_token(self, caller: Caller, wanted: SubmitRequest, job: Receipt) -> TokenReceipt:

@@ -63,7 +63,10 @@ class Rates:
         wanted = [(limit, who) for limit, who in callers if limit is not None]
         for limit, who in wanted:
             if jobs > limit.rate.count:
-                raise InvalidRequest(f"The rate limit allows {limit.rate} jobs, and so many at once.", field="jobs")
+                raise InvalidRequest(
+                    f"At most {limit.rate.count} jobs are allowed each {limit.rate.unit}, so no batch may have more.",
+                    field="jobs",
+                )
             if refused := limit.known_refusal(who, jobs):
                 raise RateLimited(refused)
         taken = []

@@ -1,6 +1,7 @@
 """A page of another origin in a real Chromium: it submits, polls and cancels with a token, if its origin is listed."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,12 +16,13 @@ from shared.application import create_app
 from shared.clock import SystemClock
 from tests.access.issuing import user_of
 from tests.http.serving import HOST, served
+from tests.project import ROOT
 from tests.world import http_client, make_world, settings_for
 
 pytestmark = pytest.mark.deploy
 
 CHROMIUM = shutil.which("chromium")  # Debian's package; .ci/run installs it
-# What a product's page does: docs/access.md has the same.
+# What a product's page does, with more said of each answer.
 PROGRAM = """
 async ({api, token}) => {
   const call = (method, path, body) => fetch(api + path, {
@@ -103,6 +105,34 @@ async def test_a_page_of_a_listed_origin_submits_polls_and_cancels(monkeypatch: 
             async with opened(other) as page:
                 refused = await page.evaluate(f"(given) => ({PROGRAM})(given).then(() => 'read', (e) => e.name)", given)
             assert refused == "TypeError" and watched.calls == [("OPTIONS", "/api/submit")]
+
+
+async def test_the_page_of_the_guide_renews_its_token_and_shows_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first token has ended. The job ends while the page polls."""
+    from functions.index import ROUTERS
+
+    found = re.search(r"```js\n(.*?)```", (ROOT / "docs/access.md").read_text(), re.S)
+    assert found is not None and CHROMIUM is not None
+    async with make_world(None, SystemClock()) as world, http_client() as backend, site() as product:
+        monkeypatch.setattr(runtime, "settings", lambda: settings_for(None, cors_origins=product))
+        headers = await user_of(backend)
+        tokens = ["ended", headers["Authorization"].removeprefix("Bearer ")]
+
+        async def finish() -> None:
+            while not world.provider.created:
+                await asyncio.sleep(0.05)
+            job_id = world.provider.created[0].job_id
+            while not (ran := await world.runtime.records.read(job_id)).prediction:
+                await asyncio.sleep(0.05)
+            done = {"output": "1"}
+            await world.runtime.queue.finish(job_id, 1, ran.prediction, "completed", done, incarnation=ran.incarnation)
+
+        async with served(create_app(*ROUTERS)) as port, opened(product) as page:
+            await page.route("**/my/backend/token", lambda route: route.fulfill(json={"token": tokens.pop(0)}))
+            program = found[1].replace("https://sluice.acme.dev", f"http://{HOST}:{port}")
+            shown = page.evaluate(f"async () => {{ {program}; return job; }}")
+            job, _ = await asyncio.gather(shown, finish())
+        assert (job["status"], tokens) == ("completed", [])
 
 
 def _check(done: dict[str, Any]) -> None:
