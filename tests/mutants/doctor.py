@@ -60,6 +60,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "lane_missing_from_the_outbox"),
     lua("a late lane is overlooked", "lanes", "late lane", "", "a_lane_that_no_call_claims_is_delivered"),
     planted("a live job keeps its ttl", "mend_job", "persist", "ttl_on_live = function() end,", "ttl_on_a_live_job"),
+    planted("a lost event gets no lane", "mend_job", "lane of an event", "", "stuck_delivery"),
     lua(
         "a lane that is only late is put off no longer", "mend_lane", "stuck lane",
         "if not fault then return 0 end", "a_mend_leaves_alone_what_has_no_fault",

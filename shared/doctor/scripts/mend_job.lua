@@ -20,9 +20,12 @@ local heals = {
   unwatched_slot = function(f) redis.call('ZADD', key.index, (scores_of(f)), arg.id) end,
   not_in_batch = function(f) redis.call('ZADD', batch_queue_key(f.batch), queue_score(f), arg.id) end,
   unlisted = function(f) redis.call('ZADD', lost_key(), f.submitted_at, lost_member(arg.id, f)) end,
+  -- The lane first: it is dropped if no event follows, and then the event is still found.
   lost_event = function(f, event)
+    local free_at = tonumber(redis.call('HGET', host_key(f.hook_lane), 'until') or '0')
+    local due = text(math.max(tonumber(arg.now), free_at))
+    redis.call('ZADD', key.outbox, 'LT', due, f.hook_lane) -- mutant: lane of an event
     redis.call('ZADD', rows_key(f.hook_lane), arg.now, event .. '|' .. arg.id)
-    schedule_lane(f.hook_lane)
   end,
 }
 
