@@ -5,7 +5,7 @@ local STATISTICS, DOCTOR = 'shared/statistics/scripts/', 'shared/doctor/scripts/
 local ALERTS = 'shared/alerts/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
-  'prelude', 'keys', 'lost', 'room', 'startable', 'pauses', 'halts', 'users', 'places', 'tags', 'shares', 'runs', 'probes',
+  'prelude', 'keys', 'spending', 'lost', 'room', 'startable', 'pauses', 'halts', 'users', 'places', 'tags', 'shares', 'runs', 'probes',
   'seats', 'yielding', 'outbox', 'entries', 'ending', 'retry', 'walk', 'codes', 'faults', 'batches', 'lanes',
 }
 local FOLDERS = {}

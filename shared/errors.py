@@ -7,7 +7,7 @@
            BelongsToBatch, AlreadyRedriven, NoStorage
     416  RangeRefused, with Content-Range
     422  IdempotencyConflict; InvalidRequest, which names the field only, and may be 400, 408, 411, 413 or 415
-    429  UserLimitReached, UserQueueFull, KeyQueueFull, with Retry-After
+    429  UserLimitReached, UserQueueFull, KeyQueueFull, BudgetExceeded, with Retry-After
     503  QueueFull, LookupFailed, StorageUnavailable and StoreError, with Retry-After
            StoreUnavailable: surely not applied; StoreRefused: the store's quota, capacity, read-only or wrong token
            StoreUncertain: maybe applied
@@ -237,6 +237,20 @@ class KeyQueueFull(Problem):
     http_status = 429
     title = "The API key has as many waiting jobs as allowed"
     retryable = True
+
+
+class BudgetExceeded(Problem):
+    """What the job may cost is more than a budget has left, of the user or of the deployment."""
+
+    code = "budget_exceeded"
+    http_status = 429
+    title = "A budget has no room for this"
+    retryable = True
+
+    def __init__(self, whose: str, period: str, retry_after: int) -> None:
+        owner = "this user" if whose == "user" else "this deployment"
+        detail = f"What this may cost is more than the budget of {owner} has left for the {period}."
+        super().__init__(detail, field="user_id" if whose == "user" else None, retry_after=retry_after)
 
 
 class QueueFull(Problem):

@@ -96,7 +96,9 @@ CALLED: Refusals = (
 )  # fmt: skip
 ASKED: Refusals = (*CALLED, *STORE)  # of an operation that needs a caller: the store may have the caller's key
 GIVEN: Refusals = (errors.InvalidRequest, *ASKED)  # of an operation that also reads a body or a query
-NO_ROOM: Refusals = (errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull)
+NO_ROOM: Refusals = (
+    errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull, errors.BudgetExceeded,
+)  # fmt: skip
 
 HOOKED: Refusals = (errors.IdempotencyConflict, errors.LookupFailed)  # of one that takes a key and a hook
 OF_OPERATOR = (Role.OPERATOR,)

@@ -38,6 +38,7 @@ from shared.jobqueue import (
     Outbox,
     Overview,
     Records,
+    Spending,
 )  # fmt: skip
 from shared.jobqueue.numbering import NumberedStore
 from shared.jobs.cursors import Cursors
@@ -105,6 +106,7 @@ class Runtime(OperatorServices):
         )
         self.dispatcher = Dispatcher(self.queue, self.providers, self.reconciler, durations, configured, clock)
         self.history = History(store, configured, clock)
+        self.spending = Spending(store, configured, clock)
         self.overview = Overview(store, configured, clock)
         self.batch_queue = BatchQueue(store, configured, clock, follow_ups)
         self.outbox = Outbox(store, configured, clock, follow_ups)
@@ -149,7 +151,7 @@ class Runtime(OperatorServices):
 
         return Tick(
             self.queue, self.records, self.history, self.dispatcher, self.outbox_worker,
-            Retention(self.bucket, self.settings, self.clock), self.settings, self.clock,
+            Retention(self.bucket, self.settings, self.clock), self.spending, self.settings, self.clock,
             self.folding.sweep if self.settings.statistics else None,
             self.alerts.run if self.settings.has_alerts else None,
         )  # fmt: skip

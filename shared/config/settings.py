@@ -14,6 +14,7 @@ from shared.config.providers import ProviderSettings
 from shared.config.qstash import QStashSettings
 from shared.config.rates import RateSettings
 from shared.config.shares import ShareSettings
+from shared.config.spending import SpendingSettings
 from shared.config.statistics import StatisticsSettings
 from shared.config.storage import StorageSettings
 from shared.config.store import StoreSettings
@@ -35,6 +36,7 @@ class Settings(
     MailSettings,
     BrowserSettings,
     RateSettings,
+    SpendingSettings,
     StatisticsSettings,
     UsageSettings,
     TelemetrySettings,

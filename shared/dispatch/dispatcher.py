@@ -13,6 +13,7 @@ from shared.clock import Clock
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.config.timing import SUBMIT_MARGIN
+from shared.dispatch.bills import FREE
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
 from shared.dispatch.reconciler import Reconciler
@@ -265,6 +266,7 @@ class Dispatcher:
             code=code,
             detail=detail,
             retryable=False,
+            bill=FREE,
             once=once,
             incarnation=job.incarnation,
         )

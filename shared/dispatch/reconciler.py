@@ -11,6 +11,7 @@ from shared.clock import Clock
 from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.config.timing import CLOCK_MARGIN
+from shared.dispatch.bills import bill_of
 from shared.dispatch.durations import Durations
 from shared.dispatch.mark import mark_of
 from shared.dispatch.traces import traced_end
@@ -78,6 +79,7 @@ class Reconciler:
         The call that frees the slot claims up to as many jobs as ``want`` then says, for the caller, who has to start
         them; see Dispatcher.follow.
         """
+        bill = bill_of(self._settings, prediction)
         match prediction.status:
             case "running":
                 return await self._run_goes_on(job_id, attempt, provider, prediction, incarnation)
@@ -85,11 +87,11 @@ class Reconciler:
                 code, retryable = classify_failure(prediction.error)
                 ended = await self._queue.fail(
                     job_id, attempt, prediction.id,
-                    code=code, detail=prediction.error, retryable=retryable, incarnation=incarnation,
+                    code=code, detail=prediction.error, retryable=retryable, incarnation=incarnation, bill=bill,
                 )  # fmt: skip
             case "canceled":
                 ended = await self._queue.finish_and_claim(
-                    job_id, attempt, prediction.id, "canceled", {}, incarnation=incarnation, want=want()
+                    job_id, attempt, prediction.id, "canceled", {}, bill=bill, incarnation=incarnation, want=want()
                 )
             case "unreadable":
                 ended = await self._give_up(job_id, attempt, provider, prediction.id, incarnation)
@@ -139,7 +141,7 @@ class Reconciler:
     ) -> Ended:
         if prediction.model and prediction.seconds is not None:
             self._durations.learn(prediction.model, prediction.seconds)
-        began = self._clock.now()
+        began, bill = self._clock.now(), bill_of(self._settings, prediction)
         if (staged := await self._staged(job_id, incarnation, prediction, began)) is None:
             return NOTHING  # its next poll or tick asks again, as long as the provider has the output
         output = json.dumps(staged.output, separators=(",", ":"))
@@ -147,14 +149,14 @@ class Reconciler:
             detail = "The provider had deleted the result before it could be fetched."
             return await self._queue.fail(
                 job_id, attempt, prediction.id,
-                code="result_expired", detail=detail, retryable=False, incarnation=incarnation,
+                code="result_expired", detail=detail, retryable=False, incarnation=incarnation, bill=bill,
             )  # fmt: skip
         if len(output.encode()) > MAX_OUTPUT:
             log.error("output_too_large", job=job_id, attempt=attempt, bytes=len(output))
             detail = f"The result has more than {MAX_OUTPUT} bytes; the provider still has it as {prediction.id}."
             return await self._queue.fail(
                 job_id, attempt, prediction.id,
-                code="output_too_large", detail=detail, retryable=False, incarnation=incarnation,
+                code="output_too_large", detail=detail, retryable=False, incarnation=incarnation, bill=bill,
             )  # fmt: skip
         fields = {"output": output}
         has_storage = bool(self._settings.storage_scheme)
@@ -166,7 +168,7 @@ class Reconciler:
         ended_at = began if staged.files else None
         ended = await self._queue.finish_and_claim(
             job_id, attempt, prediction.id, "completed", fields,
-            foreign=foreign, ended_at=ended_at, incarnation=incarnation, want=want(),
+            bill=bill, foreign=foreign, ended_at=ended_at, incarnation=incarnation, want=want(),
         )  # fmt: skip
         if foreign and ended.word == "finished":
             hosts = sorted({urlsplit(file["url"]).hostname or "" for file in files})

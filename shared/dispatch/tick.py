@@ -15,7 +15,8 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher, Report
 from shared.errors import StoreError
-from shared.jobqueue import History, JobQueue, Records
+from shared.jobqueue import History, JobQueue, Records, Spending
+from shared.jobqueue.periods import month_of
 from shared.log import log
 from shared.outbox.scope import Scope
 from shared.outbox.worker import OutboxWorker
@@ -24,6 +25,7 @@ from shared.together import together
 
 SWEEP_EVERY = 900.0  # s; if ticks are rarer, each of them sweeps
 FORGETS_EVERY = 97 * SWEEP_EVERY  # s, about a day; a prime of sweeps, so that each part of a long walk has its turn
+LONGEST_WAIT = 30 * 86_400_000  # ms; a job of the month before last has ended, see queue_ttl
 SWEEP_KEYS = 1000  # keys of the store that one sweep walks past; only users' sets cost more commands
 
 
@@ -38,6 +40,7 @@ class Tick:
         dispatcher: Dispatcher,
         worker: OutboxWorker,
         retention: Retention,
+        spending: Spending,
         settings: Settings,
         clock: Clock,
         fold: Callable[[Budget, bool], Awaitable[None]] | None = None,
@@ -52,6 +55,7 @@ class Tick:
         self._dispatcher = dispatcher
         self._worker = worker
         self._retention = retention
+        self._spending = spending
         self._settings = settings
         self._clock = clock
         self._swept_at = 0  # ms; the last sweep that this process knows of
@@ -139,7 +143,20 @@ class Tick:
                 log.error("lane_restored", lane=lane)
         if forgets and budget.left >= self._settings.store_total_timeout:
             await self._records.forget_runs(walked.models)
+        await self._reclaim(budget)
         await self._retention.sweep(budget)
+
+    async def _reclaim(self, budget: Budget) -> None:
+        """Releases reservations of this month and the last whose jobs are gone, as far as the time allows."""
+        now = self._clock.now()
+        months = {month_of(now - LONGEST_WAIT), month_of(now)} if self._settings.budget_limits else set()
+        for month in sorted(months):
+            while budget.left >= 2 * self._settings.store_total_timeout:
+                reclaimed, is_more = await self._spending.reclaim(month)
+                if reclaimed:
+                    log.error("reservations_reclaimed", count=reclaimed)
+                if not is_more:
+                    break
 
     async def _rehome(self, user: str) -> None:
         """Puts back what the store has lost of a user's jobs; an error is logged, so it ends no sweep."""

@@ -16,6 +16,7 @@ from shared.jobqueue.queue import JobQueue
 from shared.jobqueue.reads import Facts, Outlook, ProviderPause, QueueCounts, Stats
 from shared.jobqueue.records import Records
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Claimed, Ended, Kept, Overdue, Recorded
+from shared.jobqueue.spending import Spending, Spent
 
 __all__ = [
     "Admitted",
@@ -50,6 +51,8 @@ __all__ = [
     "QueueCounts",
     "Recorded",
     "Records",
+    "Spending",
+    "Spent",
     "Stats",
     "StoredKey",
     "Tried",

@@ -51,6 +51,7 @@ from shared.jobqueue.replies import (
     Late,
     OutboxClaim,
     Overdue,
+    Reclaimed,
     Recorded,
     Refusal,
     Rehomed,
@@ -108,6 +109,7 @@ FORMS: Forms = {
     "outbox_restore": (Done,),
     "outbox_release": (Released,),
     "key_put": (Done,),
+    "reclaim": (Reclaimed,),
 }
 # By the name of a list in a header: what its rows are
 ROWS: dict[str, type[Reply]] = {

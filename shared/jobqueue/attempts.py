@@ -73,6 +73,7 @@ class Attempts(Scripted):
         outcome: str,
         fields: Mapping[str, str],
         *,
+        bill: str = "",
         foreign: int = 0,
         ended_at: int | None = None,
         incarnation: str = "",
@@ -81,6 +82,8 @@ class Attempts(Scripted):
         expects: bool = False,
     ) -> Ended:
         """Ends the job with ``outcome`` completed or canceled; what the store's state says may win over it.
+
+        ``bill`` is what the run has cost; see shared/dispatch/bills.py. '': what is not known, and so the most.
 
         With a ``ticket``, the same call claims ``want`` jobs if any wait; see JobQueue.finish_and_claim.
 
@@ -97,6 +100,7 @@ class Attempts(Scripted):
             incarnation=incarnation,
             prediction=prediction,
             outcome=outcome,
+            bill=bill,
             store_lease=timedelta(seconds=self._settings.lease) if "files" in fields and not foreign else None,
             foreign=foreign,
             fields=fields,
@@ -121,12 +125,14 @@ class Attempts(Scripted):
         code: str,
         detail: str,
         retryable: bool,
+        bill: str = "",
         once: bool = False,
         incarnation: str = "",
     ) -> Ended:
         """Ends a failed attempt: the job waits for its next one, or ends failed.
 
-        With ``once``, the job's first failure with this code is tried again, and the second one ends the job.
+        ``bill`` is as for ``finish``. With ``once``, the job's first failure with this code is tried again, and the
+        second one ends the job.
         """
         return await self._run(
             "fail",
@@ -140,6 +146,7 @@ class Attempts(Scripted):
             code=code,
             detail=detail,
             retryable=retryable,
+            bill=bill,
             once=once,
             jitter=random.random(),  # noqa: S311 (no secret)
             entry=self._entry(attempt, code, detail, prediction),

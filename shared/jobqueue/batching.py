@@ -8,6 +8,7 @@ from shared.jobqueue.batch import BatchRecord
 from shared.jobqueue.reads import BatchRead
 from shared.jobqueue.replies import BatchCanceled, Created, Refusal, Retried
 from shared.jobqueue.scripted import Scripted
+from shared.jobqueue.spending import bound_of, ledger_of
 from shared.jobqueue.state import CancelWord
 from shared.signing.shares import share_of
 
@@ -47,6 +48,8 @@ class BatchQueue(Scripted):
             cost=int(cost) if cost else None,
             active=self.keys.active(common["owner"]),
             key_weight=self._settings.key_weight(common["owner"]),
+            ledger=ledger_of(self._settings, common["owner"], common["user"], int(common["created_at"])),
+            bounds=[bound_of({**common, **own}) for _, own in jobs],
             lane=int(common["lane"]),
             share=int(common["share"]),
             expire_at=int(common["expire_at"]),
@@ -126,6 +129,7 @@ class BatchQueue(Scripted):
             active=self.keys.active(owner),
             key_weight=self._settings.key_weight(owner),
             share=share_of(self._settings.signing_key, owner, user),
+            ledger=ledger_of(self._settings, owner, user, self._clock.now()),
             hook=hook or {},
             **raised,
         )

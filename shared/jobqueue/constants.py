@@ -48,6 +48,8 @@ LONG_OVERDUE = 43_200_000  # ms; rows of a failing host that have waited so long
 FIRST_BACKOFF = 5000  # ms for which a host gets nothing after its first failure; doubled with each further one
 MAX_BACKOFF = 900_000  # ms
 
+SPENDING_KEPT_FOR = 8_640_000  # s; 100 days: longer than a job of the month lives, see spending.lua
+
 # Statistics; see shared/statistics
 MAX_UNSUMMED = 50_000  # entries of the stream, about 5 MB; a tick sums them each quarter of an hour at least
 

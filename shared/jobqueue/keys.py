@@ -36,6 +36,7 @@ HOSTS = "h:"
 ARCHIVES = "a:"
 ERASURES = "g:"
 HELD = "k:"
+SPENDING = "sp:"
 ACTIVE = "w:"
 CODES = "v:"
 CODE_CLIENTS = "c:"
@@ -233,6 +234,10 @@ class Keys:
     def active(self, owner: str) -> str:
         """ZSET: the users of an API key who have a tag above virtual time, by their share; see tags.lua."""
         return self.root + ACTIVE + owner
+
+    def spending(self, month: str) -> str:
+        """HASH: what the jobs of a month, ``202611``, have cost, and their reservations; see spending.lua."""
+        return self.root + SPENDING + month
 
     def codes(self, owner: str, address: str) -> str:
         """STRING: an e-mail address' verification code, and when it was sent codes; by the address' tag."""

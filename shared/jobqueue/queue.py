@@ -14,6 +14,7 @@ from shared.errors import StoreError, StoreUncertain
 from shared.jobqueue.attempts import Attempts, Ticket
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.replies import Admitted, Canceled, Claim, Ended, Rehomed
+from shared.jobqueue.spending import bound_of, ledger_of
 from shared.log import log
 from shared.store import Store
 
@@ -47,7 +48,7 @@ class JobQueue(Attempts):
         ``cost``, ``score`` is a head start (the fair policy). ``user_queued`` is how many tasks the user may have,
         whatever the shares of the user and the key; None: as the settings say. ``max_waiting`` takes the place of
         MAX_KEY_QUEUED, and the field ``key_tasks`` that of MAX_KEY_TASKS. Raises IdempotencyConflict,
-        UserLimitReached, UserQueueFull, KeyQueueFull or QueueFull; nothing is written then.
+        UserLimitReached, UserQueueFull, KeyQueueFull, QueueFull or BudgetExceeded; nothing is written then.
         """
         # An operator's redrive is bound by no share.
         shares: dict[str, int | None] = {} if user_queued is None else {"key_queued": None, "user_waiting": None}
@@ -75,6 +76,8 @@ class JobQueue(Attempts):
             cost=int(cost) if cost else None,
             active=self.keys.active(fields["owner"]),
             key_weight=self._settings.key_weight(fields["owner"]),
+            ledger=ledger_of(self._settings, fields["owner"], fields["user"], int(fields["created_at"])),
+            bound=bound_of(fields),
             fields=fields,
             **shares,
         )
@@ -103,6 +106,7 @@ class JobQueue(Attempts):
         fields: Mapping[str, str],
         *,
         want: int,
+        bill: str = "",
         foreign: int = 0,
         ended_at: int | None = None,
         incarnation: str = "",
@@ -115,14 +119,14 @@ class JobQueue(Attempts):
         if not want or ended_at is not None:
             return await self.finish(
                 job_id, attempt, prediction, outcome, fields,
-                foreign=foreign, ended_at=ended_at, incarnation=incarnation,
+                bill=bill, foreign=foreign, ended_at=ended_at, incarnation=incarnation,
             )  # fmt: skip
         earlier = self._unanswered_ticket()
         ticket = earlier or self._new_ticket()
         try:
             ended = await self.finish(
                 job_id, attempt, prediction, outcome, fields,
-                foreign=foreign, incarnation=incarnation, ticket=ticket, want=want,
+                bill=bill, foreign=foreign, incarnation=incarnation, ticket=ticket, want=want,
                 expects=self._expects or earlier is not None,
             )  # fmt: skip
         except (StoreError, asyncio.CancelledError) as error:

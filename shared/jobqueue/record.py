@@ -15,6 +15,7 @@ READ_FIELDS = (
     "checked_at", "output", "error_code", "error_detail", "error_retryable", "cancel_requested", "snooze_code", "lane",
     "expire_at", "max_attempts", "history", "batch", "incarnation", "lost", "missed", "adopt_until",
     "retry_of", "redriven_as", "files", "storing", "notified_at", "kept_at", "refusals", "key_tasks",
+    "charged",
 )  # fmt: skip
 # What a list shows of a job; and what the operator sees of a dead letter.
 SUMMARY_FIELDS = (
@@ -97,6 +98,7 @@ class JobRecord:
         # What came of it
         self.output: Final = fields.get("output")
         self.files: Final = read_files(fields.get("files"))
+        self.charged: Final = moment("charged")  # micro-dollars; None before its end, and without a price
         self.error_code: Final = text("error_code", "")
         self.error_detail: Final = text("error_detail", "")
         self.is_error_retryable: Final = text("error_retryable") == "1"

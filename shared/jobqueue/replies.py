@@ -23,13 +23,15 @@ class Refusal(Reply):
 
     words = (
         "not_found", "conflict", "user_limit", "user_queue_full", "key_queue_full", "queue_full", "not_terminal",
-        "belongs_to_batch", "no_event",
+        "belongs_to_batch", "no_event", "budget_exceeded",
     )  # fmt: skip
 
     word: str
     live: int = 0  # the user's tasks
     allowed: int = 0
     waiting: int = 0  # jobs of the user, of the API key, or of all
+    whose: str = ""  # `user` or `all`: whose budget has no room
+    period: str = ""  # `day` or `month`
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,13 @@ class Forgotten(Reply):
     """How many keys a script deleted."""
 
     forgotten: int
+
+
+@dataclass(frozen=True)
+class Reclaimed(Reply):
+    """How many reservations of jobs without a record were released."""
+
+    reclaimed: int
 
 
 @dataclass(frozen=True)

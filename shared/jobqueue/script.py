@@ -33,8 +33,8 @@ from shared.jobqueue.lua import (
 FOLDER = Path(__file__).parent / "scripts"
 # Each may use those before it.
 LIBRARIES = (
-    "prelude", "keys", "lost", "room", "startable", "pauses", "halts", "users", "places", "tags", "shares", "runs",
-    "probes", "seats", "yielding", "outbox", "entries", "ending", "retry", "walk",
+    "prelude", "keys", "spending", "lost", "room", "startable", "pauses", "halts", "users", "places", "tags",
+    "shares", "runs", "probes", "seats", "yielding", "outbox", "entries", "ending", "retry", "walk",
 )  # fmt: skip
 VERBS = (
     "enqueue", "claim", "record", "finish", "fail", "snooze", "cancel", "rescue", "expire", "trip", "check", "progress",
@@ -42,7 +42,7 @@ VERBS = (
     "batch_create", "batch_read", "batch_cancel", "batch_retry",
     "list", "letters", "browse", "user_limits", "redrive", "delete", "trim", "erase", "forget_gone",
     "outbox_claim", "outbox_keep", "outbox_note", "outbox_redeliver", "outbox_undelivered",
-    "outbox_restore", "outbox_release", "key_put",
+    "outbox_restore", "outbox_release", "key_put", "reclaim",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.errors import (
     BelongsToBatch,
+    BudgetExceeded,
     IdempotencyConflict,
     JobNotFound,
     KeyQueueFull,
@@ -25,6 +26,7 @@ from shared.jobqueue.answers import FORMS, Forms, reply_to
 from shared.jobqueue.follow_ups import FollowUps
 from shared.jobqueue.keys import Keys
 from shared.jobqueue.kinds import Value
+from shared.jobqueue.periods import begins_in
 from shared.jobqueue.replies import Refusal, Reply
 from shared.jobqueue.script import Script, script
 from shared.jobqueue.terms import Terms
@@ -115,6 +117,8 @@ class Scripted:
                     f"{refusal.waiting} jobs of this API key wait, and {refusal.allowed} may wait (MAX_KEY_QUEUED)."
                 )
                 return KeyQueueFull(detail, retry_after=30)
+            case "budget_exceeded":
+                return BudgetExceeded(refusal.whose, refusal.period, begins_in(refusal.period, self._clock.now()))
             case "queue_full":
                 detail = f"{refusal.waiting} jobs are waiting, which is all this deployment holds."
                 return QueueFull(detail, retry_after=30)

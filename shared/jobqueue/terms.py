@@ -57,6 +57,7 @@ class Terms:
         self.check_interval = timedelta(seconds=s.check_interval)
         self.circuit_failures = s.circuit_failures
         self.circuit_pause = timedelta(seconds=s.circuit_pause)
+        self.budgets = s.budget_limits
         self.retry_bonus = self._units(s, RETRY_POINTS)
         # None where a priority is a factor and not a head start
         self.priority_unit = None if s.priority_policy == "multiplicative" else self._units(s, POINTS_PER_PRIORITY)

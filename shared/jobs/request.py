@@ -172,5 +172,6 @@ class SubmitRequest(SentRequest):
             "metadata": json.dumps(self.metadata, separators=(",", ":"), ensure_ascii=False),
             "created_at": str(now),
             **({"key_tasks": str(self.max_running)} if self.max_running else {}),
+            **({"price": price.text} if (price := settings.price_of(self.model)) else {}),
             **subscription(settings, owner, self.hook_url, self.hook_events, of_key=self._key_hook),
         }

@@ -37,6 +37,8 @@ class Prediction:
     model: str = ""
     seconds: float | None = None  # how long it took; with WaveSpeed, without the time in its queue
     ended_at: int | None = None  # ms, by the provider's clock, where it reports that
+    metrics: Mapping[str, float] = field(default_factory=dict)  # by which its cost is counted
+    is_free: bool = False  # the provider surely charges nothing for it
 
 
 @dataclass(frozen=True)

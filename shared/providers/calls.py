@@ -57,6 +57,7 @@ MAX_WAITING = 1_000
 WAIT = 0.25  # of a call's time; the rest is for the call itself
 CROWDED_PAUSE = 2.0  # s
 MAX_RUN = 86_400  # s
+MAX_METRIC = 1e9
 BLOCK = 64 * 1024  # bytes
 
 
@@ -320,6 +321,16 @@ def identify(
     if status is None:
         log.warning("provider_status_unknown", provider=provider, prediction=prediction_id)
     return prediction_id, status or "running"
+
+
+def numbers_in(reported: Json) -> dict[str, float]:
+    """Returns the numbers of a provider's metrics by name; without those that no cost can be counted by."""
+    named = reported.items() if isinstance(reported, dict) else ()
+    return {
+        name: float(value)
+        for name, value in named
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_METRIC
+    }
 
 
 def run_time(reported: Json, per_second: int = 1) -> float | None:

@@ -39,6 +39,7 @@ from shared.providers.calls import (
     fields_of,
     identify,
     is_unread,
+    numbers_in,
     refusal_of,
     run_time,
 )
@@ -174,6 +175,8 @@ def prediction_of(document: Json) -> Prediction:
         model=str(body.get("model") or ""),
         seconds=run_time(metrics.get("total_time")) if isinstance(metrics, dict) else None,
         ended_at=_moment(body.get("completed_at")) if status != "running" else None,
+        metrics=numbers_in(metrics),
+        is_free=body.get("status") == "aborted",  # mutant: aborted
     )
 
 

@@ -244,7 +244,7 @@ def prediction_of(document: Json) -> Prediction:
     """Returns the prediction that an answer or a webhook describes; raises ValueError if there is none."""
     task = _task_in(document)
     prediction_id, status = identify(task, STATUSES, WaveSpeed.name)
-    outputs = task.get("outputs")
+    outputs, seconds = task.get("outputs"), _seconds_of(task)
     if is_unread(status, outputs):
         status = "unreadable"
     return Prediction(
@@ -253,7 +253,8 @@ def prediction_of(document: Json) -> Prediction:
         output=outputs if isinstance(outputs, list) and outputs else None,
         error=_error_of(task) if status == "failed" else "",
         model=str(task.get("model") or ""),
-        seconds=_seconds_of(task) if status == "completed" else None,
+        seconds=seconds if status == "completed" else None,
+        metrics={} if seconds is None else {"predict_time": seconds},
     )
 
 

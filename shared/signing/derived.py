@@ -44,6 +44,11 @@ def event_id_for(signing_secret: str, holder: str, incarnation: str, event: str)
     return "evt_" + _derived(signing_secret, "event", holder, incarnation, event)
 
 
+def payer_tag(signing_secret: str, owner: str, user: str) -> str:
+    """Returns the name of the account of a user of an API key: after an erasure, nothing says whose it was."""
+    return _derived(signing_secret, "payer", owner, user)[:16]  # mutant: payer
+
+
 def page_tag(signing_secret: str, *parts: str) -> str:
     """Returns the tag of a page's cursor, which shows that this deployment issued it for this very listing."""
     return _derived(signing_secret, "page", *parts)

@@ -76,6 +76,7 @@ class Books:
                 frozenset((batch, frozenset(held.items())) for batch, held in state.batch_queues.items()),
                 frozenset(state.owners.items()),
                 frozenset(pair for pair in state.stats.items() if pair[0] not in ARBITRARY),
+                frozenset((month, frozenset(fields.items())) for month, fields in state.spending.items()),
                 frozenset(state.lost.items()),
                 frozenset(state.dead.items()),
                 frozenset(state.outbox.items()),

@@ -83,6 +83,7 @@ class _Loading:
                 await self.execute("ZADD", key, *flat)
         hashes = {keys.stats: state.stats}
         hashes |= {keys.job(job_id): fields for job_id, fields in state.jobs.items()}
+        hashes |= {keys.spending(month): fields for month, fields in state.spending.items()}
         hashes |= {keys.batch(batch): fields for batch, fields in state.batches.items()}
         hashes |= {keys.lane_state(lane): fields for lane, fields in state.hosts.items()}
         hashes |= {f"{keys.root}{RUNS}{model}": fields for model, fields in state.models.items()}
@@ -291,7 +292,7 @@ def _sort_in(state: State, keys: Keys, name: str, held: Any, expires: bool) -> N
         (keys.root + PAUSES, "refusals"),
         (keys.batch(""), "batches"), (keys.batch_queue(""), "batch_queues"), (keys.lane_rows(""), "rows"),
         (keys.lane_state(""), "hosts"), (keys.held(""), "held"),
-        (keys.root + ARCHIVES, "archives"), (keys.erasure(""), "erasures"),
+        (keys.root + ARCHIVES, "archives"), (keys.erasure(""), "erasures"), (keys.spending(""), "spending"),
     ):  # fmt: skip
         if name.startswith(beginning):
             rest = name.removeprefix(beginning)

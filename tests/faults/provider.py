@@ -130,7 +130,8 @@ class FakeProvider:
         files = self._world.work(made.job).files
         output = urls(made.id, files) if files else f"the result of {made.id}"
         is_completed = made.status == "completed"
-        return Prediction(made.id, made.status, output=output if is_completed else None, error=error)
+        metrics = {"predict_time": books.creations[made.id].seconds}
+        return Prediction(made.id, made.status, output if is_completed else None, error, metrics=metrics)
 
     def _make(self, submission: Submission, creation: Creation, was_frozen: bool) -> Made:
         books = self._world.books

@@ -1,5 +1,8 @@
 """Who submits, polls and cancels what and when, and what the provider does. outbox_scenarios.py has more."""
 
+from dataclasses import replace
+from typing import Any
+
 from tests.faults.pushback_scenarios import CIRCUIT, OWN_CIRCUIT, PAUSED, REFUSED, REOPENED
 from tests.faults.scenario import FAILS, LOST, UNLUCKY, Batch, Creation, Scenario, Step, Work
 
@@ -336,9 +339,26 @@ LEAVING = Scenario(
     {"max_user_tasks": 1, "max_user_queued": 2, "cancel_after": 60.0},
 )  # fmt: skip
 
+# Each run costs a dollar. A user may spend so many in a month, and all users twice as many.
+PRICED: dict[str, Any] = {"prices": {"default": {"run": 1.0}}, "budgets": {"user": {"month": 20}, "all": {"day": 40}}}
+
+
+def priced(scenario: Scenario, **settings: Any) -> Scenario:
+    """The same with prices and budgets."""
+    return replace(scenario, name=f"priced_{scenario.name}", settings=scenario.settings | PRICED | settings)
+
+
+PRICED_ORDINARY = priced(ORDINARY)
+PRICED_CANCELING = priced(CANCELING)
+PRICED_UNKNOWN = priced(UNKNOWN)
+PRICED_BACKLOG = priced(BACKLOG)
+PRICED_EXPIRING = priced(EXPIRING)
+PRICED_BATCH = priced(BATCH)
+OF_SPENDING = (PRICED_ORDINARY, PRICED_CANCELING, PRICED_UNKNOWN, PRICED_BACKLOG, PRICED_EXPIRING, PRICED_BATCH)
+
 FORMER = (ORDINARY, CANCELING, UNKNOWN, RETRY_UNKNOWN, TWINS, TROUBLED, UNLISTED)
 LATTER = (
     BACKLOG, LIMITED, HELD, HEIRS, RACES, PAUSED, REFUSED, CIRCUIT, OWN_CIRCUIT, REOPENED, EXPIRING, CONTROLLED,
     YIELDED, BATCH, ALL_OR_NOTHING, BATCH_CANCELED, REDRIVEN, LAGGING, PARTIAL, LEAVING, RESUBMITTED,
 )  # fmt: skip
-SCENARIOS = (*FORMER, *LATTER)
+SCENARIOS = (*FORMER, *LATTER, *OF_SPENDING)

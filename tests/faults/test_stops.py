@@ -23,7 +23,7 @@ from tests.faults.scenarios import SCENARIOS
 # writes more than once needs a scenario.
 NEVER_STOPPED = {
     "progress", "explain", "stats", "batch_read", "list", "letters", "browse", "user_limits", "outbox_undelivered",
-    "check", "outbox_restore", "outbox_release", "key_put", "health", "forget_runs", "erase",
+    "check", "outbox_restore", "outbox_release", "key_put", "health", "forget_runs", "erase", "reclaim",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ I10  liveness      every slot has a time of its next check, every waiting job a 
                    faults, every job ends within a computed time
 I11  identity      a submit that is repeated with its key creates no second job
 I12  egress        (tests/hooks/test_egress.py)
+I13  accounts      what is spent is what jobs have reserved and cost; a settled reservation is gone
 
 Call ``check`` after each I/O (it costs some ten microseconds), ``final`` at the end, ``spend`` for each creation.
 After a script was stopped half-way, call ``at_rest`` instead of ``check``, once its traces are gone.
@@ -25,6 +26,7 @@ After a script was stopped half-way, call ``at_rest`` instead of ``check``, once
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from tests.invariants.accounts import accounts, undercharged, unsettled
 from tests.invariants.events import events, undelivered
 from tests.invariants.files import files, referred
 from tests.invariants.gates import gates
@@ -55,6 +57,8 @@ def check(
         *deadlines(after, now, limits),
         *events(before, after, now, limits, outside),
         *files(before, after, now, limits, outside),
+        *accounts(after),
+        *unsettled(after),
     ]
 
 
@@ -69,6 +73,8 @@ def at_rest(state: State, now: int, limits: Limits, outside: Outside) -> list[st
         *unknowns(state),
         *events(state, state, now, limits, outside),
         *files(state, state, now, limits, outside),
+        *accounts(state),
+        *unsettled(state),
     ]
 
 
@@ -93,6 +99,8 @@ def final(
     for job_id in sorted(state.dead):
         if state.jobs[job_id].get("outcome") != "failed":
             found.append(f"I2 {job_id} is a dead letter and {state.jobs[job_id].get('outcome')}")
+    made = list(made)
+    found += undercharged(state, made)
     creations = Counter((p.job, p.incarnation) for p in made)
     failures = Counter((p.job, p.incarnation) for p in made if p.status == "failed")
     # An attempt was given up although its prediction exists: the list had it too late, or a zombie made it.

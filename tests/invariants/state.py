@@ -100,6 +100,7 @@ class State:
     expiring: set[str] = field(default_factory=set)  # jobs and batches with a time to live
     archives: dict[str, dict[str, float]] = field(default_factory=dict)  # jobs behind the history, by owner:user
     erasures: dict[str, str] = field(default_factory=dict)  # until when files may come back, by user's folder
+    spending: dict[str, dict[str, str]] = field(default_factory=dict)  # accounts and reservations, by month
     unknown_keys: list[str] = field(default_factory=list)  # keys that DESIGN does not list
 
     @cached_property

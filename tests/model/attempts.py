@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.jobqueue.constants import ALARMS, DELAYED, READY, SEATED
-from tests.model import outbox, unknown
+from tests.model import outbox, spending, unknown
 from tests.model.call import Call, hash_of
 from tests.model.circuits import count_failure
 from tests.model.claim import claim
@@ -13,6 +13,7 @@ from tests.model.users import end, release_held, reseat, yield_seats
 
 MAX_RESCUES = 3
 MAX_REFUSALS = 5
+MADE_NOTHING: Job = {"bill": "free"}
 
 
 def record(model: Model, call: Call, reply: Any) -> Any:
@@ -68,7 +69,8 @@ def finish(model: Model, call: Call, reply: Any) -> Any:
         model.owners[prediction] = f"{name}:{attempt}:"
         _note_outcomes(model, call, name)
     changes |= {"other": other} if other else {}
-    follow = end(model, name, outcome, now, store_until, attempt == job["attempt"], **changes)
+    is_accepted = attempt == job["attempt"]
+    follow = end(model, name, outcome, now, store_until, is_accepted, attempt, call["bill"], **changes)
     _count_foreign(model, call)
     waiting, claimed = _take_next(model, call, reply, is_expected=call["expects"] == "1")
     return ["finished", outcome, waiting, other, follow, claimed]
@@ -132,11 +134,13 @@ def fail(model: Model, call: Call, reply: Any) -> Any:
     closed: Job = {"closed_attempt": attempt, "error_code": call["code"], "history": (*before, call["code"])}
     may_help = call["code"] not in before if call["once"] == "1" else retryable
     unknown.settle(model, name, "reported")
-    if may_help and used < job["max_attempts"] and not canceled and _is_in_time(job, now, float(call["jitter"])):
+    may_retry = may_help and used < job["max_attempts"] and not canceled
+    may_retry = may_retry and _is_in_time(job, now, float(call["jitter"]))
+    if may_retry and spending.pay_again(model, name, call, call["bill"]):
         answer = ["delayed", _retry(model, name, now, float(call["jitter"]), closed, bool(prediction))]
     else:
         changes: Job = {"prediction": prediction} if prediction else {}
-        changes |= {"is_accepted": bool(prediction), **closed}
+        changes |= {"is_accepted": bool(prediction), "attempt": attempt, "bill": call["bill"], **closed}
         follow = end(model, name, "canceled" if canceled else "failed", now, **changes)
         model.dead |= {name} if retryable and not canceled else set()
         answer = ["finished", job["outcome"], follow]
@@ -276,9 +280,9 @@ def _close(model: Model, call: Call, name: str, used: int) -> Any:
     rescues, attempt = job.get("rescues", 0) + 1, job["attempt"]
     closed: Job = {"closed_attempt": attempt, "rescues": rescues}
     if job.get("cancel_requested") == "1":
-        follow = end(model, name, "canceled", now, **closed)
-    elif rescues >= MAX_RESCUES or used >= job["max_attempts"]:
-        follow = end(model, name, "failed", now, **closed, error_code="submission_unknown")
+        follow = end(model, name, "canceled", now, attempt=attempt, **closed)
+    elif rescues >= MAX_RESCUES or used >= job["max_attempts"] or not spending.pay_again(model, name, call, ""):
+        follow = end(model, name, "failed", now, attempt=attempt, **closed, error_code="submission_unknown")
         model.dead.add(name)
     else:
         job.update(closed, state="queued")
@@ -297,10 +301,10 @@ def _miss(model: Model, call: Call, name: str, used: int) -> Any:
     model.counters["missed" if call["proof"] == "list" else "settled"] += 1
     closed: Job = {"closed_attempt": job["attempt"]}
     if job.get("cancel_requested") == "1":
-        return ["finished", "canceled", end(model, name, "canceled", now, **closed)]
+        return ["finished", "canceled", end(model, name, "canceled", now, **closed, **MADE_NOTHING)]
     closed["error_code"] = "provider_down"
     if used >= job["max_attempts"] or not _is_in_time(job, now, float(call["jitter"])):
-        follow = end(model, name, "failed", now, **closed)
+        follow = end(model, name, "failed", now, **closed, **MADE_NOTHING)
         model.dead.add(name)
         return ["finished", "failed", follow]
     return ["delayed", _retry(model, name, now, float(call["jitter"]), closed)]

@@ -14,6 +14,7 @@ from shared.jobqueue.constants import (
     USERS_OF_KEY,
     WAITING_SHARES,
 )
+from tests.model import spending
 from tests.model.call import Call, hash_of
 from tests.model.circuits import circuits_of
 from tests.model.deployment import provider_of, queue_of
@@ -32,7 +33,13 @@ def enqueue(model: Model, call: Call, reply: Any) -> Any:
     if refused:
         return refused
     submission = Submission(model, call)
-    return submission.start() if submission.may_start() else submission.wait()
+    starts = submission.may_start()
+    if refused := spending.refusal(model, call):
+        return refused
+    answer = submission.start() if starts else submission.wait()
+    if answer[0] in ("started", "queued", "backlog"):
+        spending.reserve(model, call)
+    return answer
 
 
 def _repeated(known: Job, call: Call) -> Any:
@@ -207,5 +214,7 @@ class Submission:
 
 def _job(call: Call, score: int, heirs: str) -> Job:
     fields = hash_of(call.rest)
+    if call["ledger"]:
+        fields["ledger"] = call["ledger"]
     job = {"state": "queued", "attempt": 0, "token": call["token"], "fingerprint": call["fingerprint"], "heirs": heirs}
     return {**job, **fields, **{part: int(fields[part]) for part in NUMBERS if part in fields}, "score": score}

@@ -153,6 +153,8 @@ def compare(view: View, model: Model) -> None:
     assert view.lanes == {lane: rows for lane, rows in model.lanes.items() if rows}
     hosts = {lane: {part: str(v) for part, v in host.items()} for lane, host in model.hosts.items() if host}
     assert view.hosts == hosts, difference(view.hosts, hosts)
+    spent = {month: of_month.fields() for month, of_month in model.spending.items() if of_month.spent}
+    assert view.spending == spent, difference(view.spending, spent)
     assert view.held == {owner: held for owner, held in model.held.items() if held}
     assert view.undelivered == model.undelivered
     assert view.lost == model.lost, difference(view.lost, model.lost)

@@ -48,6 +48,7 @@ class View:
     batches: dict[str, dict[str, str]] = field(default_factory=dict)
     queues: dict[str, dict[str, int]] = field(default_factory=dict)  # the live jobs of each batch
     held: dict[str, dict[str, int]] = field(default_factory=dict)  # jobs that wait for a slot of their API key
+    spending: dict[str, dict[str, str]] = field(default_factory=dict)  # accounts and reservations of each month
 
     @classmethod
     def of(cls, content: Content, prefix: str) -> "View":
@@ -71,6 +72,7 @@ class View:
                 kept: Any = {
                     "j": view.jobs, "u": view.sets, "m": view.runs, "p": view.refusals, "o": view.owners,
                     "x": view.lanes, "h": view.hosts, "b": view.batches, "q": view.queues, "k": view.held,
+                    "sp": view.spending,
                 }[kind]  # fmt: skip
                 kept[name] = value
                 view.has_ttl |= {name: expires} if kind in ("j", "h", "b") else {}
@@ -148,6 +150,7 @@ class Model:
     undelivered: dict[str, int] = field(default_factory=dict)
     held: dict[str, dict[str, int]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    spending: dict[str, Any] = field(default_factory=dict)  # by month; see spending.py
     limits_mark: int = 0  # of the last change of limits
     relaxed: Relaxed = field(default_factory=Relaxed)
 

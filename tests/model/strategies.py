@@ -40,6 +40,11 @@ DEPLOYMENTS = {
         provider_concurrency="wavespeed:3", circuit_failures=0,
     ),
 }  # fmt: skip
+DEPLOYMENTS["priced"] = deployment_of(
+    max_user_tasks=2, max_user_queued=5,
+    prices={"default": {"run": 1.0}, "acme/video": {"run": 0.5, "per": {"predict_time": 0.1}, "at_most": 2.0}},
+    budgets={"user": {"day": 5.0, "month": 30.0}, "all": {"day": 9.0}},
+)  # fmt: skip
 USERS = ["ada", "bob", "eve"]
 MODELS = ["acme/video", "acme/image"]
 

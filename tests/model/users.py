@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.jobqueue.constants import BACKLOG, BAND, READY, SEATED
-from tests.model import outbox
+from tests.model import outbox, spending
 from tests.model.circuits import circuits_of, runs_of
 from tests.model.deployment import provider_of, queue_of
 from tests.model.refusals import settle
@@ -19,14 +19,18 @@ def end(
     now: int,
     store_until: int | None = None,
     is_accepted: bool = False,
+    attempt: int | None = None,
+    bill: str = "",
     **changes: Any,
 ) -> str:
     """Ends a job: it leaves the index, with its alarm, and its user's set, where the next one takes its seat.
 
+    ``attempt`` is the one whose end it is, with its ``bill``; None if none was under way.
     Returns the caller's follow-up: to notify the owner, or first to store the files until a deadline.
     """
     job = model.jobs[name]
     user, was, before = user_of(job), job["state"], dict(job)
+    changes |= spending.charge(model, name, now, attempt, bill)
     model.pop(name)
     model.unseat(user, name)
     job.update(state="done", outcome=outcome, **changes)

@@ -18,7 +18,7 @@ from shared.jobqueue.constants import (
     WAITING_SHARES,
 )
 from shared.signing.shares import shares_of_key
-from tests.model import attempts, outbox, unknown
+from tests.model import attempts, outbox, spending, unknown
 from tests.model.call import Call
 from tests.model.claim import claim
 from tests.model.deployment import queue_of
@@ -245,5 +245,5 @@ MODELLED: dict[str, Callable[[Model, Call, Any], Any]] = {
     "outbox_note": outbox.note, "outbox_redeliver": outbox.redeliver,
     "outbox_restore": outbox.restore,
     "outbox_release": outbox.release,
-    "forget_runs": forget_runs,
+    "forget_runs": forget_runs, "reclaim": spending.reclaim,
 }  # fmt: skip

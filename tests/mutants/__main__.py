@@ -28,6 +28,7 @@ from tests.mutants import (
     pushback,
     rates,
     scripts,
+    spending,
     statistics,
     stopped,
     transport,
@@ -40,7 +41,7 @@ from tests.mutants.workshop import Verdict, Workshop
 AT_ONCE = 2  # cores of a small machine
 PARTS = (
     access, alerts, api_keys, doctor, edge, erasure, health, isolation, lives, logs, mail, media, modules, order,
-    outbox, overview, pushback, rates, scripts, statistics, stopped, transport, usage, verification,
+    outbox, overview, pushback, rates, scripts, spending, statistics, stopped, transport, usage, verification,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 

@@ -234,6 +234,8 @@ async def test_every_verb_is_called_with_what_its_header_names(world: World, mon
     await history.erase("app", "ada", "0" * 32, 60)
     await history.forget_gone("app", "ada", [job])
     await world.runtime.records.forget_runs(["0:acme/video"])
+    await world.raw("HSET", queue.keys.spending("202611"), "=gone", "settled")
+    await world.runtime.spending.reclaim("202611")
     batches, common = (
         world.runtime.batch_queue,
         {"owner": "app", "user": "ada", "created_at": str(world.clock.now()), "lane": "0", "share": "1"},

@@ -1,5 +1,5 @@
 -- batch_cancel: ends the waiting jobs of a batch and asks for the end of those at a provider.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, spending, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, batch, stats, root
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count, statistics: flag
 -- Returns: {not_found} | {already_terminal} | {canceled, ended: count, requested: count, follow: text}

@@ -1,24 +1,27 @@
 -- batch_create: admits all jobs of a batch, or none. The batch is one task of its user: its best jobs are ready as far
 -- as the user has seats, and the others wait in the user's backlog. A repeat adds the jobs that a script has left out
 -- which stopped half-way.
--- With: keys, room, users, tags, shares, entries
+-- With: keys, spending, room, users, tags, shares, entries
 -- KEYS: index, batch, user, root, batch_queue, active
 -- ARGV: batch_id: name, fingerprint: name, now: moment, lease_now: moment?, sent_at: moment, patience: milliseconds,
 --       user_limit: count, user_queued: count, queue_size: count, key_queued: count?, user_waiting: count?,
 --       share: number, cost: count?, key_weight: count?,
---       weights: numbers, heirs: flag, statistics: flag, lane: count, expire_at: moment, widths: numbers,
---       fields: names...
+--       weights: numbers, heirs: flag, statistics: flag, lane: count, expire_at: moment, budgets: numbers,
+--       ledger: text, bounds: numbers, widths: numbers, fields: names...
 -- Returns: {created} | {duplicate} | {conflict} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
---       {queue_full, waiting: count} | {late, late_at: moment}
+--       {queue_full, waiting: count} | {budget_exceeded, whose: name, period: name} |
+--       {late, late_at: moment}
 -- late: its caller has given this call up; nothing was changed.
 -- fields: those of the batch, those that all jobs have in common, then each job's: id, score, and its own.
+-- bounds: what each job may cost; ledger: as for enqueue.
 -- widths: how many parts each of these takes.
 -- cost, key_weight, weights: as for enqueue; the tags of the jobs follow each other.
 local now, lane, widths = tonumber(arg.now), tonumber(arg.lane), numbers(arg.widths)
 local is_fair = arg.cost ~= ''
 local parts, taken = rest.fields, 0
 local cost -- of each job, under the fair policy
+local bounds = numbers(arg.bounds)
 
 -- The next parts of `fields`.
 local function take(width)
@@ -38,7 +41,7 @@ local function take_jobs(first_tag)
       score = math.max(0, tag - score)
       tag = tag + cost
     end
-    jobs[number] = { id = own[1], score = score, number = number, own = own }
+    jobs[number] = { id = own[1], score = score, number = number, own = own, bound = bounds[number + 1] }
   end
   return jobs, tag
 end
@@ -96,6 +99,7 @@ local function write_job(job, common)
     number = text(job.number),
   }
   if is_fair then note_cost(fields, cost) end
+  if arg.ledger ~= '' then fields.ledger = arg.ledger end
   local more = { unpack(common) }
   add(more, unpack(job.own, 3))
   write_fields(job_key(job.id), fields, more)
@@ -204,7 +208,10 @@ if refused then return refused end
 
 local batch_fields, common = take(widths[1]), take(widths[2])
 local jobs, tag, gates = plan_jobs(user, is_rest)
+local reservations, too_dear = plan_reservations(jobs, is_rest)
+if too_dear then return too_dear end
 if #jobs > free_seats(user, jobs) or #user.waiting > 0 then note_heirs(user) end
 if is_fair then note_active(gates, tag, now) end
+reserve(reservations) -- mutant: reserved first
 write(jobs, tag, batch_fields, common, is_rest)
 return { 'created' }

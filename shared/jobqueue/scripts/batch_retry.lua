@@ -1,13 +1,14 @@
 -- batch_retry: makes a new job for each job of a batch that failed. Ended jobs stay as they are, and the new ones take
 -- their places; they are no longer dead letters. A batch that had ended lives again, as one task of its user.
--- With: keys, room, users, tags, shares, seats, entries
+-- With: keys, spending, room, users, tags, shares, seats, entries
 -- KEYS: index, batch, stats, root, batch_queue, user, active
 -- ARGV: batch_id: name, owner: name, token: name, now: moment, user_limit: count, user_queued: count,
 --       canceled_too: flag, priority_unit: count?, cost: count?, key_weight: count?, weights: numbers,
---       queue_size: count, key_queued: count?, user_waiting: count?, share: number, statistics: flag, hook: pairs...
+--       queue_size: count, key_queued: count?, user_waiting: count?, share: number, statistics: flag,
+--       budgets: numbers, ledger: text, hook: pairs...
 -- Returns: {not_found} | {retried, count: count} | {user_limit, live: count, allowed: count} |
 --       {user_queue_full, waiting: count, allowed: count} | {key_queue_full, waiting: count, allowed: count} |
---       {queue_full, waiting: count}
+--       {queue_full, waiting: count} | {budget_exceeded, whose: name, period: name}
 -- canceled_too: also for each job that was canceled.
 -- hook: fields of the API key's default hook of today, for the new jobs that use it.
 -- priority_unit, cost, key_weight, weights: as for reprioritize and enqueue: how the policy makes a score.
@@ -39,6 +40,7 @@ local KEPT = { -- what the new job has from the old one
   'batch',
   'fingerprint',
   'incarnation',
+  'price',
 }
 local now, is_fair = tonumber(arg.now), arg.cost ~= ''
 local cost -- of each new job, under the fair policy
@@ -72,7 +74,7 @@ end
 
 -- What a new job is made of: the record of the job whose place it takes. An earlier call that stopped half-way may have
 -- made the new one: then it is only noted.
-local function read_copy(b, number, made)
+local function read_copy(b, number, made, round)
   local old = b['i' .. number] or arg.batch_id .. '_' .. number
   if made then return { number = number, id = made, old = old, is_made = true } end
   local names = { unpack(OLD) }
@@ -82,16 +84,17 @@ local function read_copy(b, number, made)
     kept[name] = f[name]
   end
   renew_hook(kept)
-  return f.created_at and { number = number, old = old, f = f, kept = kept }
+  local id = arg.batch_id .. '_' .. number .. 'r' .. round
+  return f.created_at and { number = number, id = id, old = old, f = f, kept = kept }
 end
 
 -- The jobs that get a new one: those that failed, and the canceled ones if the caller wants them.
-local function read_copies(b)
+local function read_copies(b, round)
   local copies, live = {}, live_jobs()
   for number = 0, tonumber(b.expected) - 1 do
     local outcome = b['s' .. text(number)]
     local is_wanted = outcome == 'failed' or (outcome == 'canceled' and arg.canceled_too == '1') -- mutant: outcome
-    local copy = is_wanted and read_copy(b, text(number), live[text(number)])
+    local copy = is_wanted and read_copy(b, text(number), live[text(number)], round)
     if copy then add(copies, copy) end
   end
   return copies
@@ -114,13 +117,12 @@ local function new_score(f, waited)
   return tonumber(f.score) + waited
 end
 
--- Gives each new job its id, its times and its score. Returns the tag that their user's next job begins with under the
+-- Gives each new job its times and its score. Returns the tag that their user's next job begins with under the
 -- fair policy.
-local function prepare(copies, round, tag)
+local function prepare(copies, tag)
   for _, copy in ipairs(copies) do
     if not copy.is_made then
       local waited = now - tonumber(copy.f.created_at)
-      copy.id = arg.batch_id .. '_' .. copy.number .. 'r' .. round
       copy.score = is_fair and tag or new_score(copy.f, waited)
       copy.expire_at = tonumber(copy.f.expire_at) + waited
       if is_fair then tag = tag + cost end
@@ -156,6 +158,7 @@ local function write_copy(copy)
     fields.state, fields.attempt, fields.heirs = 'backlog', '0', '1'
     fields.score, fields.created_at, fields.expire_at = text(copy.score), arg.now, text(copy.expire_at)
     fields.share = arg.share
+    if arg.ledger ~= '' and fields.price then fields.ledger = arg.ledger end
     if is_fair then note_cost(fields, cost) end
     write_fields(job_key(copy.id), fields)
   end
@@ -194,11 +197,10 @@ local function drop_letters(copies)
 end
 
 -- Writes places before records, so that a record is never without one. The token is noted last: a repeat does the rest.
-local function write(user, b, copies, is_rest)
+local function write(user, b, copies, round)
   local gates = is_fair and read_head(0, 0).gates or {}
-  local round = text(tonumber(b.rounds or '0') + (is_rest and 0 or 1))
   cost = is_fair and cost_of(user, gates)
-  local tag = prepare(copies, round, begin_tag(user, gates))
+  local tag = prepare(copies, begin_tag(user, gates))
   if is_fair then
     note_active(gates, tag, now)
     redis.call('ZADD', key.user, text(SPECIAL + tag), '~')
@@ -221,14 +223,28 @@ local function refusal(user, count)
   return nil
 end
 
+-- The new jobs that have a price, with what each may cost.
+local function priced(copies)
+  local jobs = {}
+  for _, copy in ipairs(arg.ledger ~= '' and copies or {}) do
+    local price = not copy.is_made and copy.kept.price
+    if price then add(jobs, { id = copy.id, bound = bound_of(price) }) end
+  end
+  return jobs
+end
+
 local b = read_all(key.batch)
 local answer = replay(b)
 if answer then return answer end
-local copies = read_copies(b)
 local is_rest = b.retry_begun == arg.token -- an earlier call with this token has stopped half-way
+local round = text(tonumber(b.rounds or '0') + (is_rest and 0 or 1))
+local copies = read_copies(b, round)
 if #copies == 0 and not is_rest then return { 'retried', '0' } end
 local user = read_user(key.user, tonumber(arg.user_limit))
 local refused = not is_rest and refusal(user, #copies)
 if refused then return refused end
-write(user, b, copies, is_rest)
+local reservations, too_dear = plan_reservations(priced(copies), is_rest)
+if too_dear then return too_dear end
+reserve(reservations) -- mutant: reserved first
+write(user, b, copies, round)
 return { 'retried', text(#copies) }

@@ -1,5 +1,5 @@
 -- cancel: ends a waiting job at once; asks for the end of one that is at the provider.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, spending, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, owner: name, token: name, now: moment, ttl: seconds, user_limit: count, statistics: flag
 -- Returns: {not_found} | {canceled, follow: text} | {already_terminal, outcome: name} |

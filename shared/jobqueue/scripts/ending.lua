@@ -32,6 +32,10 @@ local ENDING = {
   'rescues',
   'error_retryable',
   'redriven_as',
+  'price',
+  'ledger',
+  'paid',
+  'charged',
   unpack(HOOK),
 }
 
@@ -56,7 +60,7 @@ end
 --   1. Its seat is free. This comes first: an engine that takes no growth lets a script grow once it has freed.
 --   2. What will follow has its rows in the outbox, which drops a row whose record says nothing of it.
 --   3. The record says `done`.
---   4. What the end sets off: dead letter, batch, the user's next job.
+--   4. What the end sets off: its cost in the accounts, dead letter, batch, the user's next job.
 --   5. The job leaves the index, and its batch's queue. While a job that has ended is in the index, a claim or a repeat
 --      finds it, and does 4 again; while it is in the queue, a sweep does.
 
@@ -147,9 +151,10 @@ end
 -- Ends a job itself, but for its places in the index and in its batch's queue. With a `store_lease` (ms) its files are
 -- stored first, by the caller, and its owner is notified after that. `note` writes what must be there before the record
 -- says `done`. `is_accepted`: the provider has accepted the current attempt. A success of an earlier one leaves the
--- probe of the current attempt, whose answer is still to come.
+-- probe of the current attempt, whose answer is still to come. A run that has ended has its `attempt` and `bill`.
 local function end_itself(id, f, outcome, fields, more)
   local plan
+  if f.price then charge(f, fields, more.attempt, more.bill) end
   if more.store_lease then
     fields.storing, fields.turn = '1', '1'
   else -- mutant: event after files
@@ -161,6 +166,7 @@ local function end_itself(id, f, outcome, fields, more)
   if more.store_lease then store_files(id, more.store_lease) end
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
+  settle_reservation(id, f, fields.charged)
   count_end(f, outcome)
   note_end(f, outcome, fields)
   refund(f)
@@ -204,6 +210,7 @@ local function repeat_end(id, f)
   redis.call('EXPIRE', job_key(id), kept_for(true))
   local may_be_dead = f.error_retryable == '1' or f.error_code == 'provider_refused'
   if f.outcome == 'failed' and may_be_dead and not f.redriven_as then bury(id) end -- mutant: redriven meanwhile
+  settle_reservation(id, f, f.charged) -- mutant: settlement after a stop
   if f.batch then note_again(id, f) end
 end
 

@@ -1,27 +1,31 @@
 -- enqueue: admits a job once, and starts it at once if the caller wants that and no other job has a better right to the
 -- free slot. A job without a seat goes to its user's backlog, unless it is better than a ready job of the user.
--- With: keys, room, users, tags, shares, runs, seats, yielding, entries
+-- With: keys, spending, room, users, tags, shares, runs, seats, yielding, entries
 -- KEYS: index, job, user, stats, root, active
 -- ARGV: id: name, token: name, fingerprint: name, now: moment, lease_now: moment?, sent_at: moment,
 --       patience: milliseconds, lane: count, score: number,
 --       start: flag, lease: milliseconds, adoption: milliseconds, slot_limit: count, queue_limits: numbers,
 --       provider_limits: numbers, lanes: numbers, user_limit: count, user_queued: count, queue_size: count,
 --       key_queued: count?, key_tasks: count?, user_waiting: count?, share: number, expire_at: moment, model: name,
---       cost: count?, key_weight: count?, weights: numbers, heirs: flag, statistics: flag, fields: pairs...
+--       cost: count?, key_weight: count?, weights: numbers, heirs: flag, statistics: flag, budgets: numbers,
+--       ledger: text, bound: count, fields: pairs...
 -- Returns: {started, attention: flag} | {queued, position: count?, attention: flag} |
 --       {backlog, position: count, attention: flag} | {duplicate} | {conflict} |
 --       {user_limit, live: count, allowed: count} | {user_queue_full, waiting: count, allowed: count} |
---       {key_queue_full, waiting: count, allowed: count} | {queue_full, waiting: count} | {late, late_at: moment}
+--       {key_queue_full, waiting: count, allowed: count} | {queue_full, waiting: count} |
+--       {budget_exceeded, whose: name, period: name} | {late, late_at: moment}
 -- late: its caller has given this call up, as far as the store's clock is known; nothing was changed.
 -- attention: 1 if a claim would move something: a free slot for a better job, an overdue slot.
 -- cost: if not empty, `score` is a head start in grants, and the fair policy's tag is made here.
 -- key_weight: of its API key, if keys have weights; `weights` are those of the tiers.
+-- bound: what the job may cost; `ledger`: which accounts reserve it, '' without budgets; see spending.lua.
 -- heirs: 1 if jobs of the user may wait for its seat, so that its end has to look for them.
 local id, now, lane = arg.id, tonumber(arg.now), tonumber(arg.lane)
 local provider, lanes = provider_of(lane), numbers(arg.lanes)
 local is_fair = arg.cost ~= ''
 local heirs = arg.heirs -- of the job
 local cost -- of the job, under the fair policy
+local reservations -- of this job
 local limits = {
   slots = tonumber(arg.slot_limit),
   queues = numbers(arg.queue_limits),
@@ -149,6 +153,8 @@ local function write(fields, index_score, set_score, moves, members)
   add_share(moves, id, arg.share, fields.state == 'submitting')
   fields.token, fields.fingerprint = arg.token, arg.fingerprint
   if is_fair then note_cost(fields, cost) end
+  if arg.ledger ~= '' then fields.ledger = arg.ledger end
+  reserve(reservations) -- mutant: reserved first
   add(moves, score_of(ALARMS, tonumber(arg.expire_at)), alarm_of(id), score_of(HISTORY, now), history_of(key.user, id))
   redis.call('ZADD', key.user, set_score, id, unpack(members))
   redis.call('ZADD', key.index, index_score, id, unpack(moves)) -- mutant: index first
@@ -326,6 +332,8 @@ local view = look_around(head, room, score)
 local time = time_to_start(head, room, user, view)
 local known_time = time or passed_moment(head, limits) -- mutant: passed moment
 if is_late_copy(known_time) then return { 'late', text(known_time) } end
+reservations, refusal = plan_reservations({ { id = id, bound = tonumber(arg.bound) } })
+if refusal then return refusal end
 if time then
   note_active(head.gates, next_tag, now)
   start(head, score, members, time)

@@ -1,6 +1,6 @@
 -- expire: ends a job that has waited longer than its queue allows, as a dead letter. Of a job that is over but still in
 -- the index it does what the script that ended it has left undone.
--- With: keys, lost, room, pauses, halts, users, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, spending, lost, room, pauses, halts, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, now: moment, lease_now: moment?, ttl: seconds, user_limit: count, statistics: flag
 -- Returns: {finished, outcome: name, follow: text} | {stale}

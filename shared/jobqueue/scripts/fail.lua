@@ -1,13 +1,15 @@
 -- fail: ends an attempt that failed. A retryable failure puts the job back, with a delay, while attempts are left and
 -- the next one could begin in time, and makes it a dead letter otherwise. Any other failure ends the job.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending, retry
+-- With: keys, spending, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending, retry
 -- KEYS: index, job, stats, root, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, now: moment, ttl: seconds, code: text,
---       detail: text, retryable: flag, once: flag, jitter: fraction, retry_bonus: count, prediction_ttl: seconds,
---       user_limit: count, statistics: flag, entry: json, circuit_failures: count, circuit_pause: milliseconds
+--       detail: text, retryable: flag, bill: text, once: flag, jitter: fraction, retry_bonus: count,
+--       prediction_ttl: seconds, user_limit: count, statistics: flag, budgets: numbers, entry: json,
+--       circuit_failures: count, circuit_pause: milliseconds
 -- Returns: {delayed, due_at: moment} | {finished, outcome: name, follow: text} | {already} | {stale} | {replaced} |
 --       {unknown}
 -- replaced: as for finish.
+-- bill: what the run has cost; see cost_of_run.
 -- entry: what the job's history keeps of this attempt.
 -- once: the job's first failure with this code is tried again, and no other.
 -- circuit_failures: so many failures in a row open the model's circuit, for circuit_pause ms at first; 0 if this
@@ -99,7 +101,7 @@ local function note_failure()
   if known then count_failure(f, known, now, tonumber(arg.circuit_failures), tonumber(arg.circuit_pause)) end
 end
 
-if may_retry() then
+if may_retry() and pay_again(arg.id, f, fields, arg.bill) then
   note_prediction()
   local due_at = retry(f, fields, is_accepted)
   note_failure()
@@ -110,6 +112,8 @@ if arg.prediction ~= '' then fields.prediction = arg.prediction end
 end_job(arg.id, f, outcome, fields, {
   note = note_prediction,
   is_accepted = is_accepted,
+  attempt = arg.attempt,
+  bill = arg.bill,
   is_dead = outcome == 'failed' and arg.retryable == '1',
 })
 note_failure()

@@ -1,10 +1,11 @@
 -- finish: ends a job with what the provider reports, once. A success counts from whichever attempt it comes first; a
 -- failure or cancellation only from the current attempt's prediction.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, spending, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- Calls: claim
 -- KEYS: index, job, stats, root, outbox, job_of_prediction
 -- ARGV: id: name, attempt: count, incarnation: text, prediction: text, outcome: name, now: moment, ttl: seconds,
 --       prediction_ttl: seconds, user_limit: count, statistics: flag, store_lease: milliseconds?, foreign: count,
+--       bill: text,
 --       want: count?, expects: flag, token: name?, mark: count?, lease_now: moment?, sent_at: moment,
 --       patience: milliseconds, ticket_age: milliseconds?, lease: milliseconds, slot_limit: count,
 --       queue_limits: numbers,
@@ -26,6 +27,7 @@
 -- replaced: the job was deleted, and its id belongs to another one now.
 -- follow: what this caller has to do now.
 -- store_lease: ms, if there are files to store.
+-- bill: what the run has cost; see cost_of_run.
 -- foreign: how many files are not stored, since they are of no known host.
 local f = read(key.job, 'attempt', 'incarnation', 'prediction', 'cancel_requested', 'other', unpack(ENDING))
 local attempt, recorded = tonumber(arg.attempt), f.prediction or ''
@@ -118,7 +120,13 @@ local function note_prediction()
 end
 
 local is_accepted = arg.attempt == f.attempt
-end_job(arg.id, f, outcome, fields, { store_lease = store_lease, note = note_prediction, is_accepted = is_accepted })
+end_job(arg.id, f, outcome, fields, {
+  store_lease = store_lease,
+  note = note_prediction,
+  is_accepted = is_accepted,
+  attempt = arg.attempt,
+  bill = arg.bill,
+})
 if arg.foreign ~= '0' then redis.call('HINCRBY', key.stats, 'files_foreign', arg.foreign) end -- mutant: foreign
 local waiting, claimed = take_next(arg.expects == '1')
 return { 'finished', outcome, waiting, other, follow(), claimed }

@@ -1,6 +1,6 @@
 -- rehome: makes the index, a user's set and the user's batches say of each job what its record says, after any of them
 -- lost something or a script stopped half-way. Then it gives the free seats away.
--- With: keys, lost, room, pauses, users, places, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, spending, lost, room, pauses, users, places, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, stats, root, user
 -- ARGV: now: moment, user_limit: count, statistics: flag, ttl: seconds, ceiling: count?, whole: flag, ids: names...
 -- Returns: {checked, rehomed: count, missing: count, rescored: count, follow: text}
@@ -144,12 +144,6 @@ local function look_at(id)
   end
 end
 
--- Writes a job's new score, also where it waits for a slot of its API key.
-local function write_score(id, f)
-  redis.call('HSET', job_key(id), 'score', f.score)
-  if f.snooze_code == 'key_limit' then redis.call('ZADD', held_key(f.owner), 'XX', f.score, id) end -- mutant: held
-end
-
 -- Puts a job back where it belongs.
 local function put_back(home)
   local f, in_backlog = home.f, home.f.state == 'backlog'
@@ -172,13 +166,6 @@ local function put_back(home)
   elseif not has_left_seat(f) then
     redis.call('ZADD', key.user, home.set_score, home.id)
   end
-end
-
--- Ranks a batch by its first waiting job, unless its marker allows for that.
-local function put_marker(marker, score)
-  local queue = batch_queue_key(string.sub(marker, 2))
-  local first = redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  if first and (score < 0 or score > tonumber(first)) then redis.call('ZADD', key.user, first, marker) end
 end
 
 -- Removes what was lost with its record, or is over, from the user's set and from the index.
@@ -204,35 +191,49 @@ local function settle_gone(job, owner, name)
   end_batch(f)
 end
 
--- Adds to a counter, unless it is nothing.
-local function count(name, number)
-  if number > 0 then redis.call('HINCRBY', key.stats, name, number) end
+-- Writes all that was found, and counts it. Returns how many jobs were lost.
+local function write_all()
+  -- Writes a job's new score, also where it waits for a slot of its API key.
+  local function write_score(id, f)
+    redis.call('HSET', job_key(id), 'score', f.score)
+    if f.snooze_code == 'key_limit' then redis.call('ZADD', held_key(f.owner), 'XX', f.score, id) end -- mutant: held
+  end
+  -- Ranks a batch by its first waiting job, unless its marker allows for that.
+  local function put_marker(marker, score)
+    local queue = batch_queue_key(string.sub(marker, 2))
+    local first = redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    if first and (score < 0 or score > tonumber(first)) then redis.call('ZADD', key.user, first, marker) end
+  end
+  local function count(name, number)
+    if number > 0 then redis.call('HINCRBY', key.stats, name, number) end
+  end
+  for _, home in ipairs(homes) do
+    if home.is_rescored then write_score(home.id, home.f) end -- mutant: new score
+    put_back(home)
+  end
+  for marker, score in pairs(markers) do
+    put_marker(marker, score)
+  end
+  for _, job in ipairs(ended) do
+    repeat_end(job.id, job.f)
+    follow_end(job.id, job.f, job.f.outcome)
+  end
+  remove_lost()
+  local owner, name = string.match(string.sub(key.user, #key.root + 3), '^([^:]*):(.*)$')
+  for _, job in ipairs(gone) do
+    settle_gone(job, owner, name)
+  end
+  for _, batch in ipairs(empty) do
+    if redis.call('EXISTS', batch_key(batch)) == 1 then end_batch({ batch = batch, owner = owner, user = name }) end
+  end
+  count('rehomed', #homes - rescored)
+  count('rescored', rescored)
+  return #homes - rescored
 end
 
 for _, id in ipairs(ids_to_check()) do
   look_at(id)
 end
-for _, home in ipairs(homes) do
-  if home.is_rescored then write_score(home.id, home.f) end -- mutant: new score
-  put_back(home)
-end
-for marker, score in pairs(markers) do
-  put_marker(marker, score)
-end
-for _, job in ipairs(ended) do
-  repeat_end(job.id, job.f)
-  follow_end(job.id, job.f, job.f.outcome)
-end
-remove_lost()
-local owner, name = string.match(string.sub(key.user, #key.root + 3), '^([^:]*):(.*)$')
-for _, job in ipairs(gone) do
-  settle_gone(job, owner, name)
-end
-for _, batch in ipairs(empty) do
-  if redis.call('EXISTS', batch_key(batch)) == 1 then end_batch({ batch = batch, owner = owner, user = name }) end
-end
-local rehomed = #homes - rescored
-count('rehomed', rehomed)
-count('rescored', rescored)
+local rehomed = write_all()
 promote(key.user, yield_seats(key.user))
 return { 'checked', text(rehomed), text(#lost), text(rescored), follow() }

@@ -1,10 +1,11 @@
 -- rescue: decides about a submission whose outcome is unknown. A webhook or the provider's list may still bring its
 -- prediction, until one of these is so: two complete lists did not have it, the operator says that it was not made, or
 -- its adoption window is closed. Then it counts as a used attempt.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending, retry
+-- With: keys, spending, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending, retry
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, lease_now: moment?, ttl: seconds,
---       max_rescues: count, user_limit: count, statistics: flag, entry: json, proof: text, took: milliseconds,
+--       max_rescues: count, user_limit: count, statistics: flag, budgets: numbers, entry: json, proof: text,
+--       took: milliseconds,
 --       list_gap: milliseconds, jitter: fraction, retry_bonus: count, prediction_ttl: seconds
 -- Returns: {waiting, adopt_until: moment} | {delayed, due_at: moment} | {requeued} |
 --       {finished, outcome: name, follow: text} | {stale}
@@ -72,9 +73,9 @@ local function wait(time)
   return { 'waiting', f.adopt_until }
 end
 
--- Ends the job, which gets no other attempt.
-local function end_with(outcome, fields)
-  end_job(arg.id, f, outcome, fields, { is_dead = outcome == 'failed' })
+-- Ends the job, which gets no other attempt. What its last one may have made may have been paid for.
+local function end_with(outcome, fields, bill)
+  end_job(arg.id, f, outcome, fields, { is_dead = outcome == 'failed', attempt = arg.attempt, bill = bill })
   return { 'finished', outcome, follow() }
 end
 
@@ -98,22 +99,24 @@ end
 local function close(fields)
   local rescues = tonumber(f.rescues or '0') + 1
   fields.rescues = text(rescues)
-  if f.cancel_requested == '1' then return end_with('canceled', fields) end
-  if rescues >= tonumber(arg.max_rescues) or used_attempts(f) >= tonumber(f.max_attempts) then -- mutant: gives up
+  if f.cancel_requested == '1' then return end_with('canceled', fields, '') end
+  local has_rescues = rescues < tonumber(arg.max_rescues)
+  local may_go_on = has_rescues and used_attempts(f) < tonumber(f.max_attempts) -- mutant: gives up
+  if not (may_go_on and pay_again(arg.id, f, fields, '')) then
     fields.error_code, fields.error_retryable = 'submission_unknown', '1'
     fields.error_detail = 'It is unknown whether the provider took the job.'
-    return end_with('failed', fields)
+    return end_with('failed', fields, '')
   end
   return requeue(fields)
 end
 
 -- Ends the attempt, which has made nothing: it has failed like any other.
 local function miss(fields)
-  if f.cancel_requested == '1' then return end_with('canceled', fields) end
+  if f.cancel_requested == '1' then return end_with('canceled', fields, 'free') end
   fields.error_code, fields.error_retryable = 'provider_down', '1'
   fields.error_detail = 'The provider gave no answer and has not taken the job.'
-  if used_attempts(f) >= tonumber(f.max_attempts) then return end_with('failed', fields) end -- mutant: misses
-  if not is_in_time(f) then return end_with('failed', fields) end
+  if used_attempts(f) >= tonumber(f.max_attempts) then return end_with('failed', fields, 'free') end -- mutant: misses
+  if not is_in_time(f) then return end_with('failed', fields, 'free') end
   return { 'delayed', retry(f, fields) }
 end
 

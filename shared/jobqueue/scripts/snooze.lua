@@ -1,6 +1,6 @@
 -- snooze: puts back a job whose submission surely did not happen; it uses up no attempt. A job that alone is refused
 -- again and again ends.
--- With: keys, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
+-- With: keys, spending, lost, room, pauses, users, tags, shares, runs, seats, yielding, outbox, entries, ending
 -- KEYS: index, job, stats, root
 -- ARGV: id: name, attempt: count, incarnation: text, now: moment, delay: milliseconds, code: text, status: count,
 --       ttl: seconds, token: text, user_limit: count, statistics: flag, pause: flag
