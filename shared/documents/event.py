@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 from shared.clock import iso
 from shared.documents.batch import CountsDocument, counts_document
 from shared.documents.file import FileDocument, UrlOf
-from shared.documents.job import JobLinks, StoredError, error_document, job_result, links
+from shared.documents.job import JobLinks, StoredError, cost_of, error_document, job_result, links
 from shared.jobqueue.batch import OUTCOMES, BatchRecord, batch_status, counts_of
 from shared.jobqueue.record import JobRecord
 from shared.jobqueue.state import Status
@@ -15,7 +15,7 @@ from shared.json_value import Json
 
 
 class JobEvent(TypedDict):
-    """The data of a job's event; an end adds ``output`` and ``files``, a failure adds ``error``."""
+    """The data of a job's event; an end adds ``cost`` (US dollars), ``output`` and ``files``, a failure ``error``."""
 
     id: str
     status: str
@@ -27,6 +27,7 @@ class JobEvent(TypedDict):
     created_at: str
     ended_at: str | None
     links: JobLinks
+    cost: NotRequired[float | None]
     output: NotRequired[Json]
     files: NotRequired[list[FileDocument]]
     error: NotRequired[StoredError]
@@ -69,7 +70,7 @@ def job_event(job: JobRecord, event: str, url_of: UrlOf, *, gone_before: int) ->
     }
     if is_end:
         result = job_result(job, url_of, gone_before=gone_before)
-        data |= {"output": result["output"], "files": result["files"]}
+        data |= {"cost": cost_of(job), "output": result["output"], "files": result["files"]}
     if event == "failed":
         data["error"] = error_document(job.error_code, job.error_detail)
     return data

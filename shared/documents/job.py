@@ -4,6 +4,7 @@ import json
 from typing import Literal, NotRequired, TypedDict
 
 from shared.clock import iso
+from shared.config.spending import MICROS
 from shared.documents.file import FileDocument, ResultDocument, UrlOf, result_document
 from shared.jobqueue.record import JobRecord
 from shared.jobqueue.state import JobState, Status
@@ -72,6 +73,7 @@ class JobDocument(TypedDict):
     output_link: NotRequired[str]  # in place of an output for which the platform's answer has no room
     files: list[FileDocument]
     error: JobError | None
+    cost: float | None
     failed_attempts: list[FailedAttemptDocument]
     metadata: dict[str, str]
     links: JobLinks
@@ -165,10 +167,16 @@ def job_document(job: JobRecord, explained: Explanation, url_of: UrlOf, *, gone_
         "ended_at": iso(job.ended_at),
         **job_result(job, url_of, gone_before=gone_before),
         "error": _error(job),
+        "cost": cost_of(job),
         "failed_attempts": _failed_attempts(job),
         "metadata": json.loads(job.metadata),
         "links": links(job.id),
     }
+
+
+def cost_of(job: JobRecord) -> float | None:
+    """Returns what the job's runs have cost, in US dollars; None before its end, and without a price."""
+    return None if job.charged is None else job.charged / MICROS
 
 
 def job_result(job: JobRecord, url_of: UrlOf, *, gone_before: int) -> ResultDocument:

@@ -42,7 +42,7 @@ GIVEN_UP_AFTER = 388_800.0  # s; four and a half days, enough for all tries unle
 JOB_FIELDS = (
     "owner", "user", "queue", "provider", "model", "metadata", "state", "outcome", "attempt", "snoozes", "started_at",
     "created_at", "ended_at", "notified_at", "kept_at", "output", "files", "storing", "error_code", "error_detail",
-    "error_retryable", "batch", "incarnation", "hook_url", "hook_lane", "hook_tag",
+    "error_retryable", "batch", "incarnation", "charged", "hook_url", "hook_lane", "hook_tag",
 )  # fmt: skip
 BATCH_FIELDS = (
     "owner", "user", "queue", "metadata", "expected", "created_at", "ended_at", "rounds", "policy", "incarnation",
