@@ -42,6 +42,7 @@ def test_every_key_is_in_the_table() -> None:
         keys.api_keys, keys.audit, keys.entries, keys.sums, keys.commands("<month>"), keys.alerts,
         keys.job("<id>"), keys.user("<owner>", "<user>"), keys.batch("<batch>"), keys.batch_queue("<batch>"),
         keys.job_of_prediction("<prediction>"), keys.lane_rows("<lane>"), keys.lane_state("<lane>"),
+        keys.spending("<month>"),
         keys.held("<owner>"), keys.active("<owner>"), keys.archive("<owner>", "<user>"), keys.erasure("<folder>"),
         keys.codes("<owner>", "<address>"), keys.code_client("<owner>", "<client>"), keys.blocked,
             keys.rates("<rate>") + ":<name>", keys.trial("<name>"),
