@@ -4,6 +4,7 @@ from typing import Any
 
 from shared.errors import StoreUncertain
 from shared.jobqueue.script import VERBS, script
+from shared.log import Repeats
 from shared.store.refusals import StoreInterrupted
 from shared.store.rest import RestStore
 from shared.turnstile import Turnstile
@@ -46,7 +47,7 @@ class Call(RestStore):
 
     def __init__(self, engine: Engine, process: Process, passage: Passage) -> None:
         self._try_timeout = self._total_timeout = NEVER
-        self._turnstile = Turnstile(1, 0)
+        self._turnstile, self._repeats = Turnstile(1, 0), Repeats()
         self._engine = engine
         self._process = process
         self._loss = passage.loss
