@@ -103,3 +103,17 @@ async def receiving(server: RunningServer | None = None, **changes: Any) -> Asyn
         clock = ManualClock(SystemClock().now())
         async with make_world(server, clock, **{"allow_loopback": True, **urls, **changes}) as world:
             yield world, place
+
+
+async def in_trouble(world: World, name: str = "acme/bad") -> None:
+    """One look is enough for an alert about this model."""
+    job = await world.enqueue(start=True, model="acme/bad")
+    await world.runtime.queue.snooze(job, 1, delay=3600, code="billing", pause=True, status=402)
+    pauses = f"{world.runtime.queue.keys.root}p:0"
+    since = await world.raw("HGET", pauses, "since")
+    await world.raw("HSET", pauses, f"model:{name}", since)
+    world.manual.advance(120)
+
+
+async def look(world: World) -> None:
+    await world.runtime.alerts.run(Budget(50))

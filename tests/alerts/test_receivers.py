@@ -7,30 +7,15 @@ import pytest
 
 from shared.alerts.standing import Change, Notice
 from shared.alerts.texts import in_code
-from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.signing.derived import alert_secret
-from tests.alerts.looking import receiving
+from tests.alerts.looking import in_trouble, look, receiving
 from tests.logs import all_logs
 from tests.post import post_office, text_of
 from tests.receiver import Answer, Received
-from tests.world import World, make_world
+from tests.world import make_world
 
 NASTY = "@everyone <!channel> <@U123> [x](https://evil.test) `*_~|>#\n\x00 " + "x" * 300
-
-
-async def in_trouble(world: World, name: str = "acme/bad") -> None:
-    """One look is enough for an alert about this model."""
-    job = await world.enqueue(start=True, model="acme/bad")
-    await world.runtime.queue.snooze(job, 1, delay=3600, code="billing", pause=True, status=402)
-    pauses = f"{world.runtime.queue.keys.root}p:0"
-    since = await world.raw("HGET", pauses, "since")
-    await world.raw("HSET", pauses, f"model:{name}", since)
-    world.manual.advance(120)
-
-
-async def look(world: World) -> None:
-    await world.runtime.alerts.run(Budget(50))
 
 
 async def test_each_receiver_gets_an_alert_in_its_own_form() -> None:

@@ -57,6 +57,9 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "vercel_automation_bypass_secret": (marked("bypass"),),
     "sentry_dsn": (marked("sentry"),),
     "otel_exporter_otlp_headers": (marked("collector"),),
+    "slack_webhook_url": (marked("slack"),),
+    "discord_webhook_url": (marked("discord"),),
+    "alert_webhook_url": (marked("alerts"),),
 }
 # What callers and providers send. It belongs into some answers, and into no log, header or name of a key.
 PROMPT, NOTE, ERROR = marked("prompt"), marked("note"), marked("error")
@@ -74,6 +77,8 @@ def value_of(name: str, url: str = "") -> str:
             return f"x-key={texts[0]}"
         case "sentry_dsn":
             return f"http://{texts[0]}@127.0.0.1:9/1"  # nothing listens there
+        case "slack_webhook_url" | "discord_webhook_url" | "alert_webhook_url":
+            return f"{url if url.startswith('http') else 'https://hooks.acme.dev'}/{texts[0]}"
         case "hooks":
             return json.dumps({"app": {"url": url, "secrets": texts}})
         case _:

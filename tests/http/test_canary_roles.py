@@ -9,14 +9,16 @@ import pytest
 import respx
 
 from local.rest_server.running import RunningServer
-from shared.clock import SystemClock
+from shared.clock import ManualClock, SystemClock
 from shared.mail.resend import URL
+from tests.alerts.looking import in_trouble, look
 from tests.buckets import S3
 from tests.files.role import Address
-from tests.http.canaries import PROMPT, SECRETS, Witness, all_secrets, contents, found_in
+from tests.http.canaries import PROMPT, SECRETS, Witness, all_secrets, contents, found_in, value_of
 from tests.logs import all_logs
+from tests.receiver import receiver
 from tests.threads import running
-from tests.world import AUTH, http_client, make_world
+from tests.world import AUTH, OPERATOR, http_client, make_world
 
 RESEND, TOKEN = SECRETS["resend_api_key"][0], SECRETS["aws_container_authorization_token"][0]
 ROLE = {
@@ -33,8 +35,7 @@ async def watched(
 ) -> AsyncIterator[Witness]:
     """A witness of a deployment; afterwards no log line, no answer and nothing in the store may hold a canary."""
     bucket = {"storage_url": f"s3://{s3.bucket()}/kept", "storage_endpoint": s3.endpoint}
-    caplog.set_level("DEBUG", "httpx")
-    caplog.set_level("DEBUG", "asyncio")
+    caplog.set_level("INFO")
     texts = all_secrets() | {"prompt": PROMPT}
     with all_logs() as logged:
         async with make_world(store, SystemClock(), **bucket, **changes), http_client(**AUTH) as client:
@@ -82,3 +83,30 @@ async def test_resends_key_turns_up_nowhere_though_its_answers_repeat_it(
         answer = await witness.call("POST", "/api/verification/send", json={"email": "bob@example.com"})
         assert answer.status_code == 503
     assert mail.calls[0].request.headers["Authorization"] == f"Bearer {RESEND}"
+
+
+ALERTED = ("slack_webhook_url", "discord_webhook_url", "alert_webhook_url")
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+async def test_addresses_of_alerts_turn_up_nowhere_also_if_their_hosts_answer_with_them(
+    valkey: RunningServer, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """httpx would log each URL at INFO, which Lambda shows where its log level is INFO."""
+    caplog.set_level("INFO")
+    texts = all_secrets()
+    async with receiver() as place:
+        urls = {name: value_of(name, place.url("/alerts")) for name in ALERTED}
+        place.answers = lambda request: (status, {"X-Said": request.path}, request.path.encode())
+        clock = ManualClock(SystemClock().now())
+        with all_logs() as logged:
+            async with make_world(valkey, clock, allow_loopback=True, **urls) as world, http_client() as client:
+                witness = Witness(client, "")
+                await in_trouble(world)
+                await look(world)
+                await witness.call("GET", "/api/operate/alerts", headers=OPERATOR)
+                await witness.call("GET", "/api/health")
+            assert found_in(contents(valkey), texts) == set()
+    assert found_in(repr([request.path for request in place.received]), texts) == {f"{name} 0" for name in ALERTED}
+    assert witness.leaks(texts) == set()
+    assert found_in(repr(logged) + caplog.text, texts) == set()
