@@ -34,8 +34,8 @@ def copy_project(target: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("functions", "shared"):
         shutil.copytree(ROOT / name, target / name, ignore=ignored)
-    lists = ("requirements.txt", "requirements-media.txt", "requirements-mail.txt", "requirements-jwt.txt")
-    for name in (*lists, "serverless.yml", "serverless-one.yml"):
+    optional = (f"requirements-{name}.txt" for name in ("media", "mail", "jwt", "sentry", "tracing"))
+    for name in ("requirements.txt", *optional, "serverless.yml", "serverless-one.yml"):
         shutil.copyfile(ROOT / name, target / name)
     for name in PLANTED:
         (target / name).parent.mkdir(parents=True, exist_ok=True)

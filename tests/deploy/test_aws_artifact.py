@@ -24,7 +24,8 @@ NEEDS_MORE = (
     "shared.store.memory",
     "shared.media.",
     "shared.mail.smtp",
-)  # need fakeredis, a development package; requirements-media.txt; requirements-mail.txt
+    "shared.telemetry.spans",
+)  # need fakeredis, a development package; requirements-media.txt; requirements-mail.txt; requirements-tracing.txt
 
 
 def entries(package: Path) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from bench import fairness, isolation
 from bench.trouble import troubles
+from shared.alerts import errors as of_alerts
 from shared.application import CODES
 from shared.config.hooks import Event
 from shared.config.limits import MAX_JOBS
@@ -104,7 +105,7 @@ def problems(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
 
 
 def test_the_errors_table_is_every_error() -> None:
-    assert of_mail and of_codes and of_rates, "loaded, so that their errors are known"
+    assert of_mail and of_codes and of_rates and of_alerts, "loaded, so that their errors are known"
     shown = [(row[0].strip("`"), row[1], row[3]) for row in rows(section(API, "## Errors")) if row[0].startswith("`")]
     expected = {(code, str(status), "no") for status, code in CODES.items()} | {("internal_error", "500", "yes")}
     expected |= {(InvalidRequest.code, "400, 408, 411, 413, 415, 422", "no"), ("not_completed", "409", "yes or no")}
