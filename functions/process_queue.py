@@ -1,11 +1,11 @@
-"""/api/process-queue: one tick for a scheduler, and the queue's statistics for an operator."""
+"""/api/process-queue: one tick for a scheduler, and the queue's statistics for an operator; /api/metrics too."""
 
 import asyncio
 import time
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from shared import runtime
 from shared.access.caller import Role
@@ -53,6 +53,14 @@ async def statistics(request: Request) -> JSONResponse:
         if call.caller.role is Role.CRON:
             return JSONResponse(await tick(call.runtime))
         return JSONResponse(await call.runtime.survey.now())
+
+
+@router.get("/api/metrics")
+async def metrics(request: Request) -> Response:
+    """200 with the text that Prometheus scrapes; kept for 10 s."""
+    async with runtime.call(request, Role.METRICS, Role.OPERATOR) as call:
+        text = await call.runtime.metrics.text()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _scheduled() -> TickReport:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.jobs.limits import Limits
     from shared.jobs.settlement import Settlements
     from shared.jobs.survey import Survey
+    from shared.metrics.metrics import Metrics
     from shared.outbox.worker import OutboxWorker
     from shared.statistics.folding import Folding
     from shared.statistics.sending import Sending
@@ -120,6 +121,13 @@ class OperatorServices:
         from shared.usage.report import UsageReport
 
         return UsageReport(self.usage, is_counting=self.settings.count_commands)
+
+    @functools.cached_property
+    def metrics(self) -> "Metrics":
+        from shared.metrics.metrics import Metrics
+
+        statistics = self.statistics if self.settings.statistics else None
+        return Metrics(self.records, self.limits, self.usage, statistics, self.cache, self.settings, self.clock)
 
     @functools.cached_property
     def clearing(self) -> "Clearing":

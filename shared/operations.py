@@ -201,6 +201,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/api/process-queue", {200: Statistics | TickReport}, ASKED,
         roles=(Role.CRON, Role.OPERATOR, Role.SCHEDULER),
     ),
+    Operation("GET", "/api/metrics", {200: None}, ASKED, roles=(Role.METRICS, Role.OPERATOR)),
     Operation("POST", "/api/webhook/{provider}", {200: AppliedWebhook}, GIVEN, roles=(Role.PROVIDER,)),
     Operation("GET", "/api/health", {200: Health, 503: Unavailable}, (), roles=(Role.ANYONE,)),
     Operation(

@@ -12,6 +12,7 @@ os.environ["MAX_KEY_TASKS"] = "1000"
 os.environ["QUEUE_PROCESSOR_TOKEN"] = "processor-token-in-tests"
 os.environ["CRON_SECRET"] = "cron-secret-in-tests"
 os.environ["OPERATOR_TOKEN"] = "operator-token-in-tests"
+os.environ["METRICS_TOKEN"] = "metrics-token-in-tests"
 os.environ["LOG_LEVEL"] = "ERROR"
 
 import random
@@ -118,7 +119,7 @@ async def valkey_world(valkey: RunningServer, clock: ManualClock) -> AsyncIterat
 
 
 # Rooms whose tests are about more than the scripts: `make test` runs them on one store, CI on all three.
-WITH_ANY_STORE = ("http", "hooks", "files", "doctor", "statistics")
+WITH_ANY_STORE = ("http", "hooks", "files", "doctor", "statistics", "metrics", "usage")
 SEED = random.SystemRandom().randrange(1_000_000)
 LEFT_OUT = pytest.StashKey[int]()
 HAS_SAMPLED = pytest.StashKey[bool]()

@@ -41,6 +41,7 @@ API_KEY = "key-of-the-app-in-tests"
 AUTH = {"Authorization": f"Bearer {API_KEY}"}
 OTHER_AUTH = {"Authorization": "Bearer key-of-another-app-in-tests"}
 OPERATOR = {"Authorization": "Bearer operator-token-in-tests"}
+METRICS = {"Authorization": "Bearer metrics-token-in-tests"}
 PROCESSOR = {"Authorization": "Bearer processor-token-in-tests"}
 
 

@@ -19,6 +19,7 @@ class Role(Enum):
     APPLICATION = auto()  # an API key, as Bearer token or as the password of HTTP Basic; or a token of one user
     OPERATOR = auto()  # OPERATOR_TOKEN as Bearer token, or a key of the store with the scope `operate`
     SCHEDULER = auto()  # QUEUE_PROCESSOR_TOKEN as Bearer token
+    METRICS = auto()  # METRICS_TOKEN as Bearer token: what scrapes the metrics
     CRON = auto()  # CRON_SECRET as Bearer token: Vercel's cron
     QSTASH = auto()  # a signature over the address and the body
     PROVIDER = auto()  # a signature over the body, and a nonce; functions/webhook.py verifies both

@@ -24,6 +24,7 @@ class AccessSettings(EnvironmentSettings):
     signing_secret: SecretStr | None = None  # job ids from idempotency keys, and the nonce in webhook URLs
     queue_processor_token: SecretStr | None = None
     operator_token: SecretStr | None = None  # may pause, limit and redrive; without it these calls are refused
+    metrics_token: SecretStr | None = None  # may read the metrics, and nothing else
     cron_secret: SecretStr | None = None  # Vercel wants 16 characters or more
     audit_entries: int = Field(0, ge=0, le=100_000)  # that the store keeps, about 200 bytes each; 0: the log only
 
@@ -96,6 +97,7 @@ class AccessSettings(EnvironmentSettings):
             "SIGNING_SECRET": self.signing_secret,
             "QUEUE_PROCESSOR_TOKEN": self.queue_processor_token,
             "OPERATOR_TOKEN": self.operator_token,
+            "METRICS_TOKEN": self.metrics_token,
             "CRON_SECRET": self.cron_secret,
         }
         short = [name for name, secret in own.items() if secret is not None and len(text_of(secret)) < MIN_SECRET]

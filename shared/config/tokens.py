@@ -41,6 +41,7 @@ class TokenSettings(AccessSettings):
         others = {
             "SIGNING_SECRET": self.signing_secret,
             "OPERATOR_TOKEN": self.operator_token,
+            "METRICS_TOKEN": self.metrics_token,
             "QUEUE_PROCESSOR_TOKEN": self.queue_processor_token,
             "CRON_SECRET": self.cron_secret,
         }

@@ -68,6 +68,7 @@ def _token_of(role: Role, settings: Settings) -> SecretStr | None:
     tokens = {
         Role.OPERATOR: settings.operator_token,
         Role.SCHEDULER: settings.queue_processor_token,
+        Role.METRICS: settings.metrics_token,
         Role.CRON: settings.cron_secret,
     }
     return tokens.get(role)

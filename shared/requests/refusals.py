@@ -26,7 +26,12 @@ MAX_LINES = 20  # a window, for single addresses
 MAX_ADDRESSES = 1000  # that a window distinguishes; the rest count together
 OTHERS = "others"
 REFUSED = (401, 403, 429)  # a warning; what else is refused is a mistake in the request, and no news for the operator
-KINDS = {"/api/webhook/": "webhook", "/api/operate/": "operator_token", "/api/process-queue": "scheduler_token"}
+KINDS = {
+    "/api/webhook/": "webhook",
+    "/api/operate/": "operator_token",
+    "/api/process-queue": "scheduler_token",
+    "/api/metrics": "metrics_token",
+}
 
 
 class Refusals:

@@ -91,7 +91,9 @@ def test_secrets_of_two_roles_must_differ(environment: pytest.MonkeyPatch, names
     assert shown in faults(environment, **dict.fromkeys(names, "a0b1c2d3e4f5a6b7c8d9"))
 
 
-@pytest.mark.parametrize("name", ["SIGNING_SECRET", "QUEUE_PROCESSOR_TOKEN", "OPERATOR_TOKEN", "CRON_SECRET"])
+@pytest.mark.parametrize(
+    "name", ["SIGNING_SECRET", "QUEUE_PROCESSOR_TOKEN", "OPERATOR_TOKEN", "METRICS_TOKEN", "CRON_SECRET"]
+)
 def test_no_secret_of_the_deployment_is_an_api_key(environment: pytest.MonkeyPatch, name: str) -> None:
     assert faults(environment, **{name: KEY}) == [f"{name} and a key of API_KEYS must differ"]
 

@@ -37,6 +37,7 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "signing_secret": (marked("signing"),),
     "queue_processor_token": (marked("processor"),),
     "operator_token": (marked("operator"),),
+    "metrics_token": (marked("metrics"),),
     "cron_secret": (marked("cron"),),
     "upstash_redis_rest_token": (marked("store"),),
     "replicate_api_token": ("r8_" + marked("replicate"),),

@@ -44,8 +44,8 @@ OPERATOR = bearer(SECRETS["operator_token"][0])
 PROCESSOR = bearer(SECRETS["queue_processor_token"][0])
 CRON = bearer(SECRETS["cron_secret"][0])
 PLAIN = (  # settings of the first deployment; the others hold instead of some of them, see the second test
-    "api_keys", "signing_secret", "queue_processor_token", "operator_token", "cron_secret", "wavespeed_api_key",
-    "wavespeed_webhook_secret", "jwt_secret", "storage_secret_access_key", "qstash_token",
+    "api_keys", "signing_secret", "queue_processor_token", "operator_token", "metrics_token", "cron_secret",
+    "wavespeed_api_key", "wavespeed_webhook_secret", "jwt_secret", "storage_secret_access_key", "qstash_token",
     "qstash_current_signing_key", "qstash_next_signing_key", "vercel_automation_bypass_secret",
 )  # fmt: skip
 TEXTS = {"prompt": PROMPT, "note": NOTE, "error": ERROR}

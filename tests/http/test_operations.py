@@ -189,6 +189,7 @@ async def change_keys(client: httpx.AsyncClient) -> None:
         f"{keys}/{made['id']}",
         "/api/operate/audit",
         "/api/operate/usage",
+        "/api/metrics",
         "/api/operate/statistics?by=model",
     ):
         assert (await client.get(path, headers=OPERATOR)).status_code == 200, path

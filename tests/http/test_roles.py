@@ -12,10 +12,16 @@ from shared.access.scope import Scope
 from shared.operations import OPERATIONS, Operation
 from shared.providers.base import Prediction
 from tests.http.calls import problem, webhook_url
-from tests.world import API_KEY, AUTH, OPERATOR, PROCESSOR, World, http_client
+from tests.world import API_KEY, AUTH, METRICS, OPERATOR, PROCESSOR, World, http_client
 
 OPEN = {"/api/health": 200, "/api/files/x": 404}  # a file needs a signed URL, where this route serves files at all
-ROLES = {"no one": {}, "an application": AUTH, "the operator": OPERATOR, "the scheduler": PROCESSOR}
+ROLES = {
+    "no one": {},
+    "an application": AUTH,
+    "the operator": OPERATOR,
+    "the scheduler": PROCESSOR,
+    "the scraper": METRICS,
+}
 
 
 @pytest.fixture
@@ -33,7 +39,12 @@ VALUES = {
     "provider": "replicate",
     "key:path": "x",
 }  # of nothing that exists
-OF_ROLES = {Role.APPLICATION: "an application", Role.OPERATOR: "the operator", Role.SCHEDULER: "the scheduler"}
+OF_ROLES = {
+    Role.APPLICATION: "an application",
+    Role.OPERATOR: "the operator",
+    Role.SCHEDULER: "the scheduler",
+    Role.METRICS: "the scraper",
+}
 ANY_SCOPE = [(operation, scope) for operation in OPERATIONS for scope in Scope if operation.scope]
 
 

@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from bench.cost import DAY, DESIGN, Bill, Load, budget
 from local.rest_server.running import RunningServer
 from shared import runtime
@@ -56,6 +58,7 @@ async def play_burst(day: Counting) -> None:
             day.world.runtime.cache.forget_all("")  # as if the polls were further apart than a value is kept
 
 
+@pytest.mark.exhaustive  # 6 s
 async def test_the_count_of_a_day_agrees_with_the_bill_and_with_what_make_cost_says(valkey: RunningServer) -> None:
     clock = DayClock()
     async with make_world(valkey, clock, **SETTINGS) as world, http_client() as client:
