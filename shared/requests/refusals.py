@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from starlette.requests import Request
 from starlette.types import Scope
 
+from shared.access.caller import Caller, Role
 from shared.access.errors import CrossSite, TokenRefused
 from shared.config.hosting import Network
 from shared.errors import UNKNOWN_FIELD, LinkRefused, Problem, Unauthenticated
@@ -107,8 +108,10 @@ def _said(error: Problem) -> dict[str, str]:
 
 def _caller_in(request: Request) -> str:
     """The API key that proved the caller, or the role; '' if the call is refused before that."""
-    caller = getattr(request.state, "caller", None)
-    return "" if caller is None else caller.shown or caller.role.name.lower()
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        return ""
+    return caller.name if caller.role is Role.APPLICATION else caller.role.name.lower()
 
 
 def _call_in(request: Request) -> str:

@@ -21,7 +21,15 @@ from shared.budget import Budget
 from shared.clock import SystemClock
 from shared.config.rates import Rate
 from shared.egress import Guard
-from shared.errors import FixedProblem, LookupFailed, Problem, RangeRefused, StoreError, UserLimitReached
+from shared.errors import (
+    BudgetExceeded,
+    FixedProblem,
+    LookupFailed,
+    Problem,
+    RangeRefused,
+    StoreError,
+    UserLimitReached,
+)
 from shared.hooks.address import check_hook_url
 from shared.log import GAP, MAX_KINDS, Repeats
 from shared.providers.base import Throttled
@@ -34,6 +42,7 @@ from tests.world import AUTH, World, http_client, make_world
 RATE = Rate(10, "minute")
 MADE: dict[str, Problem] = {
     "RangeRefused": RangeRefused(10),
+    "BudgetExceeded": BudgetExceeded("user", "day", 9),
     "UserLimitReached": UserLimitReached(3, 3),
     "RateLimited": shared.rates.errors.RateLimited(Quota("user", RATE, 0, 9, is_refused=True)),
     "VerificationLimited": shared.verification.errors.VerificationLimited("day", 9),
