@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.statistics.jobs import run_job
 from tests.world import World, make_world
 
 ROUNDS = 20
+FOLD, FINISH = script("fold", FOLDER).text, script("finish").text
 
 
 class Flaky:
@@ -96,7 +98,7 @@ async def test_a_fold_that_stops_at_any_of_its_commands_counts_each_job_once(clo
             await world.runtime.folding.fold()
             clock.advance(2 * 3600)  # so that the next fold also removes what is old
             await run_job(world)
-            stopping = Folding(Stopping(engine, stop_at), world.runtime.settings, clock)  # type: ignore[arg-type]
+            stopping = Folding(Stopping(engine, FOLD, stop_at), world.runtime.settings, clock)  # type: ignore[arg-type]
             try:
                 await stopping.fold()
             except (StoreUncertain, StoreScriptError):
@@ -106,18 +108,41 @@ async def test_a_fold_that_stops_at_any_of_its_commands_counts_each_job_once(clo
     assert stops >= 5
 
 
-class Stopping:
-    """A store that refuses one command of the script that folds; those before it are kept."""
+async def test_an_end_that_stops_at_any_of_its_commands_has_one_entry_unless_it_stops_before_that(
+    clock: ManualClock,
+) -> None:
+    entries = []
+    for stop_at in range(1, 20):
+        async with make_world(None, clock, statistics=True, max_user_tasks=10) as world:
+            engine, queue = MemoryEngine(world.runtime.settings.prefix), world.runtime.queue
+            world.runtime.store.execute = engine.execute  # type: ignore[method-assign]
+            job_id = await world.enqueue()
+            (started,) = (await queue.claim(1)).started
+            await queue.record(job_id, started.attempt, "p1")
+            world.runtime.store.execute = Stopping(engine, FINISH, stop_at).execute  # type: ignore[method-assign]
+            with suppress(StoreUncertain):
+                await queue.finish(job_id, started.attempt, "p1", "completed", {})
+            world.runtime.store.execute = engine.execute  # type: ignore[method-assign]
+            await queue.finish(job_id, started.attempt, "p1", "completed", {})
+            assert (await world.runtime.records.read(job_id)).status == "completed"
+            entries.append(ends_in((await world.runtime.statistics.totals()).sums)["completed"])
+    # Of all stops, two are between the record and its entry: at its time to live, and at the entry itself.
+    assert entries.count(0) == 2 and entries.count(1) == len(entries) - 2
 
-    def __init__(self, engine: MemoryEngine, stop_at: int) -> None:
+
+class Stopping:
+    """A store that refuses one command of a script; those before it are kept."""
+
+    def __init__(self, engine: MemoryEngine, text: str, stop_at: int) -> None:
         self._engine = engine
+        self._text = text
         self._stop_at = stop_at
 
     async def execute(self, *command: str) -> Any:
-        if command[0] != "EVAL" or command[1] != script("fold", FOLDER).text:
+        if command[0] != "EVAL" or command[1] != self._text:
             return await self._engine.execute(*command)
         try:
             await self._engine.stop_half_way(self._stop_at, *command)
-        except AssertionError:  # it has fewer commands
-            return ["set"]
+        except AssertionError:  # it has fewer commands, and was applied whole
+            raise StoreUncertain from None
         raise StoreUncertain

@@ -167,8 +167,8 @@ local function end_itself(id, f, outcome, fields, more)
   follow_up(post(plan)) -- mutant: event posted
   close_record(id, outcome, fields, more.store_lease or plan)
   settle_reservation(id, f, fields.charged)
-  count_end(f, outcome)
   note_end(f, outcome, fields)
+  count_end(f, outcome)
   refund(f)
   if outcome ~= 'completed' then
     settle_probe(f, more.is_accepted)
