@@ -153,7 +153,7 @@ def key_faults(settings: Settings) -> list[str]:
         return [f"{name} needs a library: pip install -r requirements-jwt.txt"]
     if not settings.jwt_public_key:
         return []
-    from shared.access.verification import MIN_RSA, key_of_pem
+    from shared.access.jwt_keys import MIN_RSA, key_of_pem
 
     kinds = f"RSA with {MIN_RSA} bits or more, EC on P-256 or Ed25519"
     return [] if key_of_pem(settings.jwt_public_key) else [f"JWT_PUBLIC_KEY must be a public key in PEM: {kinds}"]

@@ -10,7 +10,7 @@ import json
 from urllib.parse import urlsplit
 
 from shared.access.errors import KeysUnavailable, TokenRefused
-from shared.access.verification import Key, keys_of_set
+from shared.access.jwt_keys import Key, keys_of_set
 from shared.clock import Clock
 from shared.log import log
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from shared.access.caller import Caller, Role
 from shared.access.errors import NotPermitted, TokenRefused
 from shared.access.forms import MAX_TOKEN, UNREADABLE, Header, require_valid_now
+from shared.access.jwt_keys import HMAC, Key, verified
 from shared.access.scope import OF_USERS, Scope
 from shared.access.user import is_user_id
-from shared.access.verification import HMAC, Key, verified
 from shared.config.settings import Settings
 from shared.json_value import Json
 from shared.signing.derived import token_key

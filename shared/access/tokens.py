@@ -3,11 +3,11 @@
 from shared.access.caller import Caller, Role
 from shared.access.errors import TokenRefused
 from shared.access.forms import Header, read_header, require_valid_now
+from shared.access.jwt_keys import HMAC, Key, key_of_pem, verified
 from shared.access.key_set import KeySet
 from shared.access.minted import TYPE, MintedTokens
 from shared.access.scope import OF_USERS
 from shared.access.user import is_user_id
-from shared.access.verification import HMAC, Key, key_of_pem, verified
 from shared.clock import Clock
 from shared.config.credentials import text_of
 from shared.config.order import TIERS

@@ -198,7 +198,7 @@ async def test_a_key_set_inside_the_network_is_not_asked() -> None:
 def test_a_private_key_is_no_public_key() -> None:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    from shared.access.verification import key_of_pem
+    from shared.access.jwt_keys import key_of_pem
 
     text = private_key("EdDSA").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     assert key_of_pem(text) is None and key_of_pem(pem("RS256 short")) is None and key_of_pem(pem("ES384")) is None
