@@ -83,8 +83,14 @@ class OperatorServices:
         """Alerts. Built only in a deployment that has receivers."""
         from shared.alerts.alert_store import AlertStore
         from shared.alerts.alerts import Alerts
+        from shared.alerts.counts import Counts
 
-        return Alerts(AlertStore(self.store, self.settings, self.clock), self.settings, self.clock)
+        counts = Counts(
+            self.statistics if self.settings.statistics else None,
+            self.usage if self.settings.commands_quota is not None else None,
+        )
+        store = AlertStore(self.store, self.settings, self.clock)
+        return Alerts(store, self.settings, self.clock, counts=counts)
 
     async def watch_schedule(self, budget: "Budget") -> None:
         """Tells that no tick comes, if that is so and anyone is told of alerts; costs nothing otherwise."""

@@ -22,8 +22,9 @@ from collections.abc import Callable
 
 from shared.alerts.alert_store import AlertStore, Looked
 from shared.alerts.changes import HOUR, due, is_held, update
+from shared.alerts.counts import Counts
 from shared.alerts.receivers import Receiver, Sent, receivers, sent_within
-from shared.alerts.rules import HEALED, Seen, findings
+from shared.alerts.rules import HEALED, Ends, Seen, findings
 from shared.alerts.silences import read_silences, silenced
 from shared.alerts.standing import Notice, State, counted
 from shared.budget import Budget
@@ -32,6 +33,7 @@ from shared.config.settings import Settings
 from shared.errors import StoreError
 from shared.log import log
 from shared.together import together
+from shared.usage.usage import Outlook
 
 COUNTERS = ("rescued", "rehomed", "lanes_restored", "undelivered")  # in the order of alert_look's answer
 DEADLINE = 10.0  # s for one look with all that follows
@@ -53,12 +55,14 @@ class Alerts:
         settings: Settings,
         clock: Clock,
         told: dict[str, Receiver] | None = None,
+        counts: Counts | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._settings = settings
         self._clock = clock
         self._receivers = receivers(settings, clock) if told is None else told
+        self._counts = counts or Counts()
         self._timer = timer
         self._looked_at = 0  # ms; the last look of this process
         self._asked_at = 0  # ms; the last question of a submit
@@ -103,8 +107,9 @@ class Alerts:
         if looked is None:
             return
         latency = (self._timer() - began) * 1000
+        ends, outlook = await self._counts.ends(self._clock.now()), await self._counts.outlook()
         state = State.read(looked.known)
-        notice = self._noticed(state, looked, latency)
+        notice = self._noticed(state, looked, latency, ends, outlook)
         kept = looked.known
         if not state.is_like(kept):
             text = state.written()
@@ -117,7 +122,9 @@ class Alerts:
         if await self._send(state):
             await self._store.put("state", kept, state.written())
 
-    def _noticed(self, state: State, looked: Looked, latency: float) -> Notice | None:
+    def _noticed(
+        self, state: State, looked: Looked, latency: float, ends: dict[str, Ends], outlook: Outlook | None
+    ) -> Notice | None:
         """Brings the state up to what was seen; returns the new notice, which the state has too."""
         now = self._clock.now()
         state.began_at = state.began_at or now
@@ -125,7 +132,8 @@ class Alerts:
             name: counted(state, name, value, now, HOUR) for name, value in zip(COUNTERS, looked.counters, strict=True)
         }
         healed = {name: grown[name] for name in HEALED}
-        seen = Seen(looked, now, latency, self._settings, state.began_at, healed, grown["undelivered"])
+        given_up = grown["undelivered"]
+        seen = Seen(looked, now, latency, self._settings, state.began_at, healed, given_up, ends, outlook)
         update(state, findings(seen, {alert["key"] for alert in state.fired}), now, self._settings.alert_period)
         state.sent_at = [at for at in state.sent_at if now - at < HOUR]
         if is_held(now, state):

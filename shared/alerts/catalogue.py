@@ -38,6 +38,8 @@ KINDS: Mapping[AlertName, Kind] = {
     "hooks_failing": Kind("Hooks are not delivered", tells_more=True),
     "slots_healed": Kind("Lost jobs were put back"),
     "store_slow": Kind("The store is slow", holds=2),
+    "failure_rate": Kind("A model fails often", tells_more=True),
+    "commands_near_end": Kind("The month's commands are nearly used up", "critical"),
 }
 
 

@@ -13,9 +13,19 @@ from shared.config.providers import NUMBERS
 from shared.config.settings import Settings
 from shared.frozen import dataclass
 from shared.jobqueue.terms import provider_in
+from shared.usage.usage import Outlook
 
 OF_ACCOUNT = ("billing", "provider_auth")  # refusals that no wait ends
+MIN_ENDS = 10
 REFUSED_FOR = 900_000  # ms; each further webhook that is refused begins them anew
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How many jobs of a model ended, and how many of these for a fault of the model or its provider."""
+
+    all: int
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class Seen:
     began_at: int  # the first look of all
     healed: Mapping[str, int] = field(default_factory=dict)  # by counter
     given_up: int = 0  # events
+    ends: Mapping[str, Ends] = field(default_factory=dict)  # by model
+    outlook: Outlook | None = None
 
     def age(self, moment: int | None) -> int:
         """The s since a moment; 0 for none."""
@@ -170,6 +182,24 @@ def _store_slow(seen: Seen, bound: Bound) -> Iterator[Finding]:
         yield Finding("store_slow", text, {"milliseconds": round(seen.latency)})
 
 
+def _failure_rate(seen: Seen, bound: Bound) -> Iterator[Finding]:
+    # Below so many ends, one user's bad luck would be a rate.
+    rates = {model: 100 * e.failed / e.all for model, e in seen.ends.items() if e.all >= MIN_ENDS}  # mutant: few ends
+    bad = sorted((model for model, rate in rates.items() if rate >= bound("")), key=lambda model: -rates[model])
+    if bad:
+        worst = seen.ends[bad[0]]
+        text = f"In the last hour {worst.failed} of {worst.all} jobs of a model failed by its provider's fault."
+        yield Finding("failure_rate", text, {"percent": round(rates[bad[0]]), "models": len(bad)}, tuple(bad))
+
+
+def _commands_near_end(seen: Seen, bound: Bound) -> Iterator[Finding]:
+    used = seen.outlook.used if seen.outlook is not None else None
+    if seen.outlook is not None and used is not None and 100 * used >= bound(""):
+        text = f"{seen.outlook.commands} commands were counted this month, {100 * used:.0f} % of COMMANDS_QUOTA."
+        figures = {"percent": round(100 * used), "commands": seen.outlook.commands, "forecast": seen.outlook.forecast}
+        yield Finding("commands_near_end", text, figures)
+
+
 WORDS = {
     "rescued": "submissions without an outcome were given up",
     "rehomed": "jobs that the index had lost were put back",
@@ -189,6 +219,8 @@ RULES: Mapping[AlertName, Rule] = {
     "hooks_failing": _hooks_failing,
     "slots_healed": _slots_healed,
     "store_slow": _store_slow,
+    "failure_rate": _failure_rate,
+    "commands_near_end": _commands_near_end,
 }
 
 

@@ -15,6 +15,7 @@ from shared.mailboxes import Mailbox, read_mailbox
 AlertName = Literal[
     "schedule_silent", "jobs_not_started", "oldest_wait", "dead_letters", "provider_refuses", "circuit_open",
     "webhooks_refused", "submissions_unknown", "copy_overdue", "hooks_failing", "slots_healed", "store_slow",
+    "failure_rate", "commands_near_end",
 ]  # fmt: skip
 # From which value on an alert fires; docs/runbook.md has each with its unit.
 THRESHOLDS: Mapping[AlertName, float] = {
@@ -30,6 +31,8 @@ THRESHOLDS: Mapping[AlertName, float] = {
     "hooks_failing": 8,  # failures of a host in a row, or events given up in an hour
     "slots_healed": 3,  # in an hour
     "store_slow": 1000,  # ms
+    "failure_rate": 50,  # percent of a model's ends in the last hour, of ten or more
+    "commands_near_end": 80,  # percent of COMMANDS_QUOTA
 }
 OF_SCHEDULE: tuple[AlertName, ...] = ("schedule_silent", "jobs_not_started")
 LATE_AFTER_PERIODS = 3  # a healthy schedule may miss a run, or begin one late

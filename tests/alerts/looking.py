@@ -9,6 +9,7 @@ from typing import Any
 from local.rest_server.running import RunningServer
 from shared.alerts.alert_store import AlertStore
 from shared.alerts.alerts import Alerts
+from shared.alerts.counts import Counts
 from shared.alerts.receivers import Receiver as Place
 from shared.alerts.receivers import Sent
 from shared.alerts.standing import Notice
@@ -64,7 +65,11 @@ class Looking:
         """The alerts of a further process."""
         sluice = self.world.runtime
         store = AlertStore(sluice.store, sluice.settings, sluice.clock)
-        return Alerts(store, sluice.settings, sluice.clock, self.places, self._timer)
+        given = sluice.settings
+        counts = Counts(
+            sluice.statistics if given.statistics else None, sluice.usage if given.commands_quota is not None else None
+        )
+        return Alerts(store, given, sluice.clock, self.places, counts, self._timer)
 
     def _timer(self) -> float:
         """Passes by the latency between two readings."""

@@ -1,6 +1,7 @@
 """A day in which each trouble happens once: each alert fires once, recovers once, and says the right thing."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -32,6 +33,8 @@ class Day:
             11 * HOUR: self.leave_files, 12 * HOUR: self.store_files,
             13 * HOUR: self.fail_hooks, 14 * HOUR: self.deliver_hooks,
             15 * HOUR: self.heal_slots,
+            16 * HOUR: self.fail_jobs,
+            16 * HOUR + 30: self.use_up_commands, 16 * HOUR + 45: self.forget_commands,
             17 * HOUR: self.refuse_webhooks, 18 * HOUR: self.verify_webhooks,
             18 * HOUR + 30: self.stop_dispatch, 19 * HOUR + 30: self.start_dispatch,
             19 * HOUR + 45: self.pause_all, 21 * HOUR + 15: self.resume_all,
@@ -89,6 +92,19 @@ class Day:
     async def heal_slots(self) -> None:
         await self.world.raw("HINCRBY", self.keys.stats, "rehomed", "4")
 
+    async def fail_jobs(self) -> None:
+        for _ in range(10):
+            job = await self.world.enqueue(start=True, model="acme/bad")
+            await self.world.runtime.queue.fail(job, 1, "p", code="timeout", detail="", retryable=False)
+
+    async def use_up_commands(self) -> None:
+        day = datetime.fromtimestamp(self.world.clock.now() / 1000, UTC)
+        self.month = self.keys.commands(f"{day:%Y-%m}")
+        await self.world.raw("HSET", self.month, f"{day:%d}:claim", "900000")
+
+    async def forget_commands(self) -> None:
+        await self.world.raw("DEL", self.month)
+
     async def refuse_webhooks(self) -> None:
         await self.world.runtime.controls.note_refused_webhook()
 
@@ -141,6 +157,8 @@ TOLD = [
     ("copy_overdue", 690, 730, "Files of a job that ended 30 min ago are not stored yet."),
     ("hooks_failing", 780, 850, "1 failing host of hooks, up to 9 times in a row."),
     ("slots_healed", 900, 970, "In the last hour: 4 jobs that the index had lost were put back."),
+    ("failure_rate", 960, 1030, "In the last hour 10 of 10 jobs of a model failed by its provider's fault."),
+    ("commands_near_end", 990, 1016, "900000 commands were counted this month, 90 % of COMMANDS_QUOTA."),
     ("webhooks_refused", 1020, 1046,
      "Webhooks of a provider were refused, the last one 0 s ago: its secret may be wrong."),
     ("jobs_not_started", 1118, 1180, "A job could have started 8 min ago, and has not."),
@@ -149,11 +167,15 @@ TOLD = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 async def test_in_a_day_each_alert_fires_once_recovers_once_and_says_the_right_thing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: dict[str, list[tuple[str, int, str]]] = {}
-    async with looking() as place:
+    # One trouble at a time: ten failed jobs are neither a circuit nor ten dead letters here.
+    changes = {"circuit_failures": 0, "alert_thresholds": "dead_letters:12", "max_user_tasks": 20}
+    counts = {"statistics": True, "count_commands": True, "commands_quota": 1_000_000}
+    async with looking(**changes, **counts) as place:
         place.world.runtime.alerts = place.alerts
         day = Day(place, monkeypatch)
         steps = day.steps()

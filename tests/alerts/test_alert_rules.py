@@ -1,6 +1,7 @@
 """Each rule, on a real store: what it takes for an alert, and what it says."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -185,6 +186,43 @@ async def test_jobs_that_had_to_be_put_back_are_told(place: Looking) -> None:
     await place.world.raw("HSET", stats, "rescued", "0", "rehomed", "0", "lanes_restored", "0")
     assert await place.look(61) == []
     assert await place.look(11) == ["recovered slots_healed"]
+
+
+@pytest.mark.parametrize(("code", "told"), [("provider_down", ["fired failure_rate"]), ("content_policy", [])])
+async def test_a_model_whose_jobs_fail_often_is_told_unless_users_are_at_fault(code: str, told: list[str]) -> None:
+    changes = {"statistics": True, "circuit_failures": 0, "max_user_tasks": 50, "max_concurrent_tasks": 50}
+    async with looking(**changes, alert_thresholds="dead_letters:off") as place:
+        for number in range(20):
+            model = "acme/bad" if number % 2 else "acme/good"
+            job = await place.world.enqueue(start=True, model=model)
+            if number % 2:
+                await place.world.runtime.queue.fail(job, 1, "p", code=code, detail="", retryable=False)
+            else:
+                await place.world.runtime.queue.finish(job, 1, "p", "completed", {})
+        assert await place.look() == told
+        if told:
+            stands = await last(place, "failure_rate")
+            assert stands["names"] == ["acme/bad"] and stands["figures"] == {"percent": 100, "models": 1}
+            assert str(stands["text"]).startswith("In the last hour 10 of 10 jobs of a model failed")
+
+
+async def test_a_few_failures_are_no_rate() -> None:
+    async with looking(statistics=True, circuit_failures=0, max_user_tasks=50, max_concurrent_tasks=50) as place:
+        for _ in range(9):
+            job = await place.world.enqueue(start=True)
+            await place.world.runtime.queue.fail(job, 1, "p", code="timeout", detail="", retryable=False)
+        assert await place.look() == []
+
+
+async def test_a_quota_of_commands_that_is_nearly_used_up_is_told() -> None:
+    async with looking(count_commands=True, commands_quota=1_000_000) as place:
+        month = place.world.runtime.queue.keys.commands(f"{datetime.fromtimestamp(1_800_000_000, UTC):%Y-%m}")
+        await place.world.raw("HSET", month, "01:claim", "700000")
+        assert await place.look() == []
+        await place.world.raw("HSET", month, "01:claim", "850000")
+        assert await place.look() == ["fired commands_near_end"]
+        text = str((await last(place, "commands_near_end"))["text"])
+        assert text == "850000 commands were counted this month, 85 % of COMMANDS_QUOTA."
 
 
 async def test_a_slow_store_is_told_after_three_looks(place: Looking) -> None:

@@ -87,6 +87,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{RULES}a_figure_next_to_its_threshold_does_not_flap",
     ),
     python(
+        "a few failures are a rate", f"{ROOM}/rules.py", "few ends",
+        "rates = {model: 100 * e.failed / e.all for model, e in seen.ends.items() if e.all}",
+        f"{RULES}a_few_failures_are_no_rate",
+    ),
+    python(
         "a silence never ends", f"{ROOM}/silences.py", "end of a silence", "return [*kept]",
         f"{BOARD}a_silence_keeps_an_alert_from_being_told_until_it_ends",
     ),
