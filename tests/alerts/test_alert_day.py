@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -173,8 +174,8 @@ async def test_in_a_day_each_alert_fires_once_recovers_once_and_says_the_right_t
 ) -> None:
     told: dict[str, list[tuple[str, int, str]]] = {}
     # One trouble at a time: ten failed jobs are neither a circuit nor ten dead letters here.
-    changes = {"circuit_failures": 0, "alert_thresholds": "dead_letters:12", "max_user_tasks": 20}
-    counts = {"statistics": True, "count_commands": True, "commands_quota": 1_000_000}
+    changes: dict[str, Any] = {"circuit_failures": 0, "alert_thresholds": "dead_letters:12", "max_user_tasks": 20}
+    counts: dict[str, Any] = {"statistics": True, "count_commands": True, "commands_quota": 1_000_000}
     async with looking(**changes, **counts) as place:
         place.world.runtime.alerts = place.alerts
         day = Day(place, monkeypatch)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -190,8 +191,8 @@ async def test_jobs_that_had_to_be_put_back_are_told(place: Looking) -> None:
 
 @pytest.mark.parametrize(("code", "told"), [("provider_down", ["fired failure_rate"]), ("content_policy", [])])
 async def test_a_model_whose_jobs_fail_often_is_told_unless_users_are_at_fault(code: str, told: list[str]) -> None:
-    changes = {"statistics": True, "circuit_failures": 0, "max_user_tasks": 50, "max_concurrent_tasks": 50}
-    async with looking(**changes, alert_thresholds="dead_letters:off") as place:
+    changes: dict[str, Any] = {"statistics": True, "circuit_failures": 0, "max_user_tasks": 50}
+    async with looking(**changes, max_concurrent_tasks=50, alert_thresholds="dead_letters:off") as place:
         for number in range(20):
             model = "acme/bad" if number % 2 else "acme/good"
             job = await place.world.enqueue(start=True, model=model)
