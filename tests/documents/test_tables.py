@@ -105,11 +105,7 @@ def problems(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
 
 
 def test_the_errors_table_is_every_error() -> None:
-<<<<<<< HEAD
     assert of_mail and of_codes and of_rates and of_alerts, "loaded, so that their errors are known"
-=======
-    assert of_alerts and of_mail and of_codes and of_rates, "loaded, so that their errors are known"
->>>>>>> 1c6d369 (The log's tables and the canaries know of alerts)
     shown = [(row[0].strip("`"), row[1], row[3]) for row in rows(section(API, "## Errors")) if row[0].startswith("`")]
     expected = {(code, str(status), "no") for status, code in CODES.items()} | {("internal_error", "500", "yes")}
     expected |= {(InvalidRequest.code, "400, 408, 411, 413, 415, 422", "no"), ("not_completed", "409", "yes or no")}
