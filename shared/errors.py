@@ -4,7 +4,7 @@
     403  LinkRefused: a file's signed URL is not valid; others are in shared/access/errors.py
     404  JobNotFound, BatchNotFound, NoSuchEvent, NoSuchFile: the same for what another owner has
     409  StateConflict: NotCompleted, OutputChanged, NotWaiting, NotUnknown, NotFailed, NotTerminal,
-           BelongsToBatch, AlreadyRedriven, NoStorage
+           BelongsToBatch, AlreadyRedriven, NoStorage, ChangedMeanwhile
     416  RangeRefused, with Content-Range
     422  IdempotencyConflict; InvalidRequest, which names the field only, and may be 400, 408, 411, 413 or 415
     429  UserLimitReached, UserQueueFull, KeyQueueFull, BudgetExceeded, with Retry-After
@@ -164,6 +164,16 @@ class AlreadyRedriven(StateConflict):
     code = "already_redriven"
     title = "The job was redriven before"
     reason = "The job was redriven before, and the new job has been deleted since. Submit a new job."
+
+
+class ChangedMeanwhile(StateConflict):
+    """Other calls changed the same thing at the same time, each try anew; nothing of this call was applied."""
+
+    code = "changed_meanwhile"
+    title = "Other calls changed it at the same time"
+    retryable = True
+    reason = "Other calls changed this at the same time, and this one was not applied. Send it again."
+    wait = 1
 
 
 class BelongsToBatch(StateConflict):

@@ -100,7 +100,9 @@ NO_ROOM: Refusals = (
     errors.UserLimitReached, errors.UserQueueFull, errors.KeyQueueFull, errors.QueueFull, errors.BudgetExceeded,
 )  # fmt: skip
 
-HOOKED: Refusals = (errors.IdempotencyConflict, errors.LookupFailed)  # of one that takes a key and a hook
+# Of one that takes a key and a hook.
+HOOKED: Refusals = (errors.IdempotencyConflict, errors.ChangedMeanwhile, errors.LookupFailed)
+OF_KEY: Refusals = (KeyEnded, errors.ChangedMeanwhile)
 OF_OPERATOR = (Role.OPERATOR,)
 READERS = (Role.OPERATOR, Role.APPLICATION)  # of what any owner has, and of what one has
 
@@ -247,14 +249,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/operate/keys/{key_id}", {200: KeyDocument}, (*ASKED, KeyNotFound), roles=OF_OPERATOR),
     Operation(
         "PATCH", "/api/operate/keys/{key_id}", {200: KeyDocument},
-        (*GIVEN, errors.LookupFailed, KeyNotFound, KeyEnded), roles=OF_OPERATOR, body=KeyChange,
+        (*GIVEN, errors.LookupFailed, KeyNotFound, *OF_KEY), roles=OF_OPERATOR, body=KeyChange,
     ),
     Operation(
-        "POST", "/api/operate/keys/{key_id}/rotate", {201: MadeKey}, (*GIVEN, KeyNotFound, KeyEnded),
+        "POST", "/api/operate/keys/{key_id}/rotate", {201: MadeKey}, (*GIVEN, KeyNotFound, *OF_KEY),
         roles=OF_OPERATOR, body=Rotation,
     ),
     Operation(
-        "POST", "/api/operate/keys/{key_id}/revoke", {200: KeyDocument}, (*ASKED, KeyNotFound), roles=OF_OPERATOR
+        "POST", "/api/operate/keys/{key_id}/revoke", {200: KeyDocument},
+        (*ASKED, KeyNotFound, errors.ChangedMeanwhile), roles=OF_OPERATOR,
     ),
     Operation("GET", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, query=DoctorQuery),
     Operation("POST", "/api/operate/doctor", {200: DoctorReport}, GIVEN, roles=OF_OPERATOR, body=DoctorOrder),

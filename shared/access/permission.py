@@ -40,12 +40,12 @@ def _require_none_of_the_application(given: Mapping[str, Json], place: str = "")
 
 def require_allowed(caller: Caller, models: Iterable[str], provider: str) -> None:
     """Returns if the credential allows these models and this provider; NotPermitted names the field."""
-    if caller.models is not None and not all(_is_listed(model, caller.models) for model in models):  # mutant: models
+    if caller.models is not None and not all(is_listed(model, caller.models) for model in models):  # mutant: models
         raise NotPermitted("The credential does not allow this model.", field="model")
     if caller.providers is not None and provider not in caller.providers:  # mutant: providers
         raise NotPermitted("The credential does not allow this provider.", field="provider")
 
 
-def _is_listed(model: str, allowed: Collection[str]) -> bool:
+def is_listed(model: str, allowed: Collection[str]) -> bool:
     """Whether the list has the model, or the model of which this is a version."""
     return model in allowed or model.partition(":")[0] in allowed

@@ -9,12 +9,14 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.documents.answers import Receipt
 from shared.documents.job import links
-from shared.errors import InvalidRequest, JobNotFound, LookupFailed, StoreError, StoreUncertain
+from shared.errors import ChangedMeanwhile, InvalidRequest, JobNotFound, LookupFailed, StoreError, StoreUncertain
 from shared.jobqueue import Claimed, JobQueue, Records
 from shared.jobqueue.state import Status
 from shared.jobs.request import HookCheck, SubmitRequest, new_incarnation, queue_for
 from shared.log import log
 from shared.signing.derived import job_id_for
+
+MAX_TRIES = 2  # while the job of the same key is deleted between two commands
 
 
 class Admission:
@@ -59,7 +61,13 @@ class Admission:
                 # A repeat of an accepted request gets its answer, even if the host has failed since.
                 if idempotency_key is None or not await self._is_known(job_id):
                     raise
-        return await self.admit(job_id, caller, request, budget)
+        for _ in range(MAX_TRIES):  # mutant: deleted meanwhile
+            try:
+                return await self.admit(job_id, caller, request, budget)
+            except JobNotFound:
+                # The script knew the job, and it is deleted since: now the key is free.
+                log.info("deleted_meanwhile", job=job_id)
+        raise ChangedMeanwhile
 
     async def _is_known(self, job_id: str) -> bool:
         try:
@@ -79,7 +87,7 @@ class Admission:
         start: bool = True,
         user_queued: int | None = None,
     ) -> Receipt:
-        """Creates the job with this id if it does not exist.
+        """Creates the job with this id if it does not exist; JobNotFound if it did, and was deleted before it was read.
 
         ``retry_of`` is the failed job that it repeats. Without ``start``, the job waits for a dispatch. ``user_queued``
         is as for JobQueue.enqueue.

@@ -18,7 +18,7 @@ from shared.config.settings import Settings
 from shared.config.timing import COPY_DEADLINE
 from shared.dispatch.dispatcher import Dispatcher
 from shared.documents.batch import BatchDocument, batch_document
-from shared.errors import BatchNotFound, InvalidRequest, LookupFailed
+from shared.errors import BatchNotFound, ChangedMeanwhile, InvalidRequest, LookupFailed
 from shared.hooks.subscription import default_place, subscription
 from shared.jobqueue import BatchQueue
 from shared.jobqueue.batch import BatchRecord, Policy
@@ -43,6 +43,7 @@ from shared.storage.bucket import Bucket
 from shared.storage.files import gone_before
 
 MAX_RESULTS = 50  # per page; each costs a command
+MAX_TRIES = 2  # while the batch of the same key is deleted between two commands
 Metadata = Annotated[dict[Id, MetadataText], Field(max_length=MAX_METADATA)]
 Priority = Annotated[int, Field(ge=1, le=5)]
 
@@ -157,12 +158,7 @@ class Batches:
         if idempotency_key is not None:
             batch_id = batch_id_for(self._settings.signing_key, caller, idempotency_key, by_user)
         if request.hook_url is not None:
-            try:
-                await self._check_hook(request.hook_url, caller)
-            except (InvalidRequest, LookupFailed):
-                # A repeat of an accepted request gets its answer, even if the host has failed since.
-                if idempotency_key is None or not await self._is_known(batch_id):
-                    raise
+            await self._require_hook(caller, request.hook_url, None if idempotency_key is None else batch_id)
         now = self._clock.now()
         all_fields = [single.fields(self._settings, caller, queue, now) for single in request_of_all]
         first, cost = all_fields[0], request_of_all[0].score_and_cost(self._settings, now)[1]
@@ -177,19 +173,34 @@ class Batches:
             for number, (single, fields) in enumerate(zip(request_of_all, all_fields, strict=True))
         ]
         fields = request.fields(self._settings, caller, cost, now)
-        # One for all jobs of the batch, also those of a retry: none of them is deleted without the batch.
-        about = {"messaging.batch.message_count": len(jobs)}
-        with tracing.submitting("submit batch", queue.name, batch_id, about) as span:
-            common["incarnation"] = fields["incarnation"] = tracing.carried(self.new_incarnation(), span)
-            created = await self._queue.create(
-                batch_id, request.fingerprint(), fields, common, jobs, cost, max_waiting=request.max_waiting
-            )
-            word = created.word
-            span.set({"sluice.word": word})
-        log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
-        if self._settings.dispatch_on_submit:
-            await self._dispatch(budget)
-        return batch_document(await self._queue.read(batch_id))
+        for _ in range(MAX_TRIES):  # mutant: batch deleted meanwhile
+            # One for all jobs of the batch, also those of a retry: none of them is deleted without the batch.
+            about = {"messaging.batch.message_count": len(jobs)}
+            with tracing.submitting("submit batch", queue.name, batch_id, about) as span:
+                common["incarnation"] = fields["incarnation"] = tracing.carried(self.new_incarnation(), span)
+                created = await self._queue.create(
+                    batch_id, request.fingerprint(), fields, common, jobs, cost, max_waiting=request.max_waiting
+                )
+                word = created.word
+                span.set({"sluice.word": word})
+            log.info("batch_submitted", batch=batch_id, owner=caller, user=request.user_id, jobs=len(jobs), word=word)
+            if self._settings.dispatch_on_submit:
+                await self._dispatch(budget)
+            try:
+                return batch_document(await self._queue.read(batch_id))
+            except BatchNotFound:
+                if word == "created":  # and deleted by now: another one would run its jobs again
+                    raise
+        raise ChangedMeanwhile
+
+    async def _require_hook(self, caller: str, url: str, repeated: str | None) -> None:
+        """Raises InvalidRequest and LookupFailed; ``repeated`` is the batch that the request may have made before."""
+        try:
+            await self._check_hook(url, caller)
+        except (InvalidRequest, LookupFailed):
+            # A repeat of an accepted request gets its answer, even if the host has failed since.
+            if repeated is None or not await self._is_known(repeated):
+                raise
 
     async def _is_known(self, batch_id: str) -> bool:
         try:

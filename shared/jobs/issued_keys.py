@@ -16,7 +16,7 @@ from shared.access.scope import ALL, Scope
 from shared.clock import Clock
 from shared.config.settings import Settings
 from shared.documents.keys import KeyDocument, KeysPage, MadeKey
-from shared.errors import InvalidRequest, StoreUncertain
+from shared.errors import ChangedMeanwhile, InvalidRequest, StoreUncertain
 from shared.hooks.event import secrets_of
 from shared.jobqueue import ApiKeys, StoredKey
 from shared.jobs.cursors import ScanCursor
@@ -199,7 +199,8 @@ class IssuedKeys:
     ) -> tuple[StoredKey, dict[str, KeyRecord]]:
         """Reads a key and writes what ``change`` makes of it, again if another change came between.
 
-        Returns the key as it was read, and the new records by id. Two calls, and 4 billed commands.
+        Returns the key as it was read, and the new records by id. Each try is two calls, and 4 billed commands. Raises
+        ChangedMeanwhile after too many.
         """
         for _ in range(MAX_TRIES):
             stored = await self._stored(key_id)
@@ -211,7 +212,7 @@ class IssuedKeys:
             first = written.pop(key_id)
             if await self._keys.put(key_id, stored.record, first, record.owner, written):
                 return stored, records
-        raise StoreUncertain
+        raise ChangedMeanwhile
 
     async def _check(self, owner: str, expires_at: int | None, defaults: KeyDefaults) -> None:
         if expires_at is not None and expires_at <= self._clock.now():

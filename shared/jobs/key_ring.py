@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from shared.access.caller import Caller, Role
 from shared.access.errors import KeyOver, TokenEnded
+from shared.access.permission import is_listed
 from shared.cache import Cache
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -107,7 +108,9 @@ def _set_of(names: Collection[str] | None) -> frozenset[str] | None:
 
 
 def _in_both(given: frozenset[str] | None, of_key: Collection[str] | None) -> frozenset[str] | None:
-    """Returns what a token and its key both allow; None allows everything."""
+    """Returns what a token and its key both allow, as a submit would judge it; None allows everything."""
     if given is None or of_key is None:
         return _set_of(of_key) if given is None else given
-    return given & frozenset(of_key)  # mutant: models of a narrowed key
+    # Either list may have a model, and the other one a version of it: then the version is in both.
+    both = {name for name in given if is_listed(name, of_key)} | {name for name in of_key if is_listed(name, given)}
+    return frozenset(both)  # mutant: models of a narrowed key

@@ -179,15 +179,18 @@ class Redrive:
                 return {**await self._admission.receipt(new_id), "retry_of": failed.id}
             except JobNotFound:
                 raise AlreadyRedriven from None
-        receipt = await self._admission.admit(
-            new_id,
-            failed.owner,
-            _request_of(failed),
-            budget,
-            retry_of=failed.id,
-            start=start,
-            user_queued=user_queued,
-        )
+        try:
+            receipt = await self._admission.admit(
+                new_id,
+                failed.owner,
+                _request_of(failed),
+                budget,
+                retry_of=failed.id,
+                start=start,
+                user_queued=user_queued,
+            )
+        except JobNotFound:
+            raise AlreadyRedriven from None
         await self._history.note_redriven(failed.id, new_id)
         return {**receipt, "retry_of": failed.id}
 

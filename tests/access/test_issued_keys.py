@@ -54,6 +54,25 @@ async def test_two_changes_at_once_are_both_kept_and_a_late_copy_changes_nothing
     assert (await operate(client, "GET", f"/{made['id']}")).json() == last
 
 
+async def test_a_change_that_loses_each_race_says_so_and_not_that_the_store_is_silent(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, store, number = await made_key(client, label="a"), world.runtime.store, 0
+    execute = store.execute
+
+    async def crossed(*command: str) -> Any:
+        nonlocal number
+        if command[0] == "EVAL" and (number := number + 1) % 2:
+            assert (await operate(client, "PATCH", f"/{made['id']}", label=f"of {number}")).status_code == 200
+        return await execute(*command)
+
+    monkeypatch.setattr(store, "execute", crossed)
+    lost = problem(await operate(client, "PATCH", f"/{made['id']}", scopes=["read"]), 409, "changed_meanwhile")
+    assert lost["retryable"] and "not applied" in lost["detail"]
+    monkeypatch.undo()
+    assert (await operate(client, "GET", f"/{made['id']}")).json()["scopes"] != ["read"]
+
+
 async def test_users_of_the_owner_of_a_key_can_be_limited(client: httpx.AsyncClient) -> None:
     await made_key(client)
     for owner, status in (("shop", 200), ("sho", 422)):

@@ -51,6 +51,24 @@ async def test_a_token_may_do_no_more_than_its_key_may_now(world: World, client:
     assert (await client.get(LIST, headers=as_ada)).status_code == 200
 
 
+VERSION = f"acme/video:{'0a' * 32}"
+
+
+@pytest.mark.parametrize(("of_key", "of_token"), [("acme/video", VERSION), (VERSION, VERSION), (VERSION, "acme/video")])
+async def test_a_version_that_its_key_and_a_token_both_allow_is_submitted(
+    world: World, client: httpx.AsyncClient, of_key: str, of_token: str
+) -> None:
+    made = await made_key(client)
+    wanted = {"user_id": "ada", "scopes": ["submit"], "models": [of_token]}
+    token = (await client.post("/api/tokens", json=wanted, headers=bearer(made))).json()["token"]
+    await operate(client, "PATCH", f"/{made['id']}", defaults={"models": [of_key]})
+    world.manual.advance(10)
+    for model, status in ((VERSION, 202), ("acme/video", 403), (VERSION.replace("0a", "0b"), 403)):
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await client.post("/api/submit", json=BODY | {"model": model}, headers=headers)
+        assert answer.status_code == status, model
+
+
 async def test_what_was_good_once_is_no_guess(clock: ManualClock) -> None:
     """A page whose token has ended asks for a new one, and its address is not at fault."""
     async with make_world(None, clock, failed_auth_rate="2/minute") as world, http_client() as client:

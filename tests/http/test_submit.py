@@ -31,6 +31,39 @@ async def test_the_same_idempotency_key_gets_the_same_job(world: World, client: 
     assert foreign.json()["id"] != first.json()["id"]
 
 
+@pytest.mark.parametrize("deletions", [1, 2], ids=["once", "twice"])
+async def test_a_submit_that_meets_the_deletion_of_its_job_is_admitted_anew(
+    valkey_world: World, monkeypatch: pytest.MonkeyPatch, deletions: int
+) -> None:
+    """The key names the job when the script looks, and the job is gone when its receipt is read."""
+    world, left = valkey_world, deletions
+    records = world.runtime.records
+    read = records.read
+
+    async def deleted_before(job_id: str) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            await world.raw("DEL", world.runtime.queue.keys.job(job_id))
+            try:
+                return await read(job_id)
+            finally:
+                if left:  # another submit is admitted, and its job is deleted too
+                    assert (await client.post("/api/submit", json=BODY, headers=headers)).status_code == 202
+        return await read(job_id)
+
+    async with http_client() as client:
+        headers = AUTH | {"Idempotency-Key": "order-17"}
+        first = (await client.post("/api/submit", json=BODY, headers=headers)).json()["id"]
+        monkeypatch.setattr(records, "read", deleted_before)
+        again = await client.post("/api/submit", json=BODY, headers=headers)
+        if deletions == 1:
+            assert again.status_code == 202 and again.json()["id"] == first
+            assert (await client.get(f"/api/status/{first}", headers=AUTH)).status_code == 200
+        else:
+            assert problem(again, 409, "changed_meanwhile")["retryable"] is True
+
+
 async def test_basic_auth_with_the_keys_name_works(client: httpx.AsyncClient, world: World) -> None:
     for name, expected in (("app", 202), ("other", 401)):
         token = base64.b64encode(f"{name}:{API_KEY}".encode()).decode()

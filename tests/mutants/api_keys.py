@@ -80,6 +80,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{REACH}a_token_may_do_no_more_than_its_key_may_now",
     ),
     python(
+        "a version of a model that its key allows is lost", "shared/jobs/key_ring.py",
+        "models of a narrowed key", "return given & frozenset(of_key)",
+        f"{REACH}a_version_that_its_key_and_a_token_both_allow_is_submitted",
+    ),
+    python(
         "a token of a revoked key is a guess", "shared/access/errors.py", "no guess of a token", "is_guess = True",
         f"{REACH}what_was_good_once_is_no_guess",
     ),

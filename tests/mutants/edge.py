@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant, lua, python
 
 ANSWERS = "tests/http/test_answers.py::test_"
+SUBMIT = "tests/http/test_submit.py::test_"
 EGRESS = "tests/hooks/test_egress.py::test_"
 GUARD = "tests/hooks/test_guard.py::test_"
 WAITS = "tests/hooks/test_long_waits.py::test_"
@@ -120,6 +121,16 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "a new event of a held URL is sent", "outbox", "held url", "local free_at = tonumber(known[1] or '0')",
         f"{WAITS}a_long_wait_binds_the_url_and_not_its_host",
+    ),
+    python(
+        "a submit is not found as its job is deleted", "shared/jobs/admission.py",
+        "deleted meanwhile", "for _ in range(1):",
+        f"{SUBMIT}a_submit_that_meets_the_deletion_of_its_job_is_admitted_anew[once]",
+    ),
+    python(
+        "a batch is not found as its like is deleted", "shared/jobs/batches.py",
+        "batch deleted meanwhile", "for _ in range(1):",
+        "tests/queue/test_batches.py::test_a_batch_that_meets_the_deletion_of_its_like_is_made_anew[memory]",
     ),
     python(
         "a header that a caller writes names their address on Vercel", "shared/requests/callers.py",
