@@ -180,3 +180,24 @@ async def test_what_each_verb_costs(valkey_world: World) -> None:
             assert (await client.request(method, path)).is_success
             bill = world.server.bill()
             assert (bill.calls, bill.billed) == (calls, billed), path
+
+
+BATCH = {"user_id": "ada", "model": "acme/image", "jobs": [{"input": {"prompt": "a"}}]}
+
+
+async def test_a_batch_that_meets_the_deletion_of_its_like_is_made_anew(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, queue = {"Idempotency-Key": "storyboard-1"}, world.runtime.batches._queue
+    first = (await client.post("/api/batches", json=BATCH, headers=key)).json()
+    read, deletions = queue.read, iter([1])
+
+    async def deleted_before(batch_id: str, *page: int) -> Any:
+        for _ in deletions:
+            await world.raw("DEL", world.runtime.queue.keys.batch(batch_id))
+        return await read(batch_id, *page)
+
+    monkeypatch.setattr(queue, "read", deleted_before)
+    again = await client.post("/api/batches", json=BATCH, headers=key)
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+    assert (await client.get(f"/api/batches/{first['id']}")).status_code == 200

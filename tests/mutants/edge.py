@@ -130,7 +130,7 @@ MUTANTS: tuple[Mutant, ...] = (
     python(
         "a batch is not found as its like is deleted", "shared/jobs/batches.py",
         "batch deleted meanwhile", "for _ in range(1):",
-        "tests/queue/test_batches.py::test_a_batch_that_meets_the_deletion_of_its_like_is_made_anew[memory]",
+        "tests/http/test_ended_jobs.py::test_a_batch_that_meets_the_deletion_of_its_like_is_made_anew[memory]",
     ),
     python(
         "a header that a caller writes names their address on Vercel", "shared/requests/callers.py",

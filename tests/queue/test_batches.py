@@ -206,24 +206,6 @@ async def test_the_same_key_and_body_make_the_same_batch(world: World, client: h
     assert (await world.runtime.records.stats()).backlog == 7
 
 
-async def test_a_batch_that_meets_the_deletion_of_its_like_is_made_anew(
-    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key, queue = {"Idempotency-Key": "storyboard-1"}, world.runtime.batches._queue
-    first = (await client.post("/api/batches", json=body(), headers=key)).json()
-    read, deletions = queue.read, iter([1])
-
-    async def deleted_before(batch_id: str, *page: int) -> Any:
-        for _ in deletions:
-            await world.raw("DEL", world.runtime.queue.keys.batch(batch_id))
-        return await read(batch_id, *page)
-
-    monkeypatch.setattr(queue, "read", deleted_before)
-    again = await client.post("/api/batches", json=body(), headers=key)
-    assert (again.status_code, again.json()["id"]) == (202, first["id"])
-    assert (await client.get(f"/api/batches/{first['id']}")).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
