@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "a job is settled once more", "spending",
         "settled once", "entry = entry or '0:0:'",
-        f"{SPENDING}a_job_reserves_the_most_that_it_may_cost_and_pays_what_its_metrics_say[memory]",
+        f"{STOPS}[priced_ordinary-webhooks_ok]",
     ),
     lua(
         "a settled reservation stays", "spending",
