@@ -92,8 +92,8 @@ async def test_a_fold_between_the_reads_of_another_one_makes_it_begin_again(worl
         nonlocal is_first
         if is_first:
             is_first = False
-            await world.runtime.folding.fold()
             await run_job(world)
+            await world.runtime.folding.fold()
         return await counters()
 
     slow._counters = overtaken  # type: ignore[method-assign]
