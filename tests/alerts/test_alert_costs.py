@@ -40,6 +40,15 @@ async def test_a_look_costs_what_the_table_says(valkey: RunningServer) -> None:
     assert counted == {name: COSTS.get(name) for name in counted}
 
 
+async def test_a_process_pays_little_where_another_has_looked(valkey: RunningServer) -> None:
+    async with looking(valkey) as place:
+        await look(place, valkey)
+        await place.alerts.run(Budget(50))
+        assert count(valkey) == (0, 0)
+        await place.process().run(Budget(50))
+        assert count(valkey) == (1, 2)
+
+
 async def test_submits_ask_for_the_last_tick_once_in_five_minutes(valkey: RunningServer) -> None:
     changes = {"dispatch_on_submit": False, "max_user_tasks": 100}
     async with looking(valkey, **changes) as place, http_client() as client:

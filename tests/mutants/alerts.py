@@ -16,11 +16,11 @@ def lua(name: str, file: str, anchor: str, after: str, *tests: str, part: str = 
 MUTANTS: tuple[Mutant, ...] = (
     lua(
         "each process looks for alerts by itself", "alert_look", "turn", "",
-        f"{COSTS}a_look_costs_what_the_table_says",
+        f"{COSTS}a_process_pays_little_where_another_has_looked",
     ),
     lua(
         "a look for alerts takes no turn", "alert_look", "turn taken", "",
-        f"{COSTS}a_look_costs_what_the_table_says",
+        f"{COSTS}a_process_pays_little_where_another_has_looked",
     ),
     lua(
         "a lane that is about to be delivered counts as failing", "alert_look", "lanes put off", "if true then",
@@ -32,7 +32,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a process asks for the turn at each tick", f"{ROOM}/alerts.py", "looks of a process", "if False:",
-        f"{COSTS}a_look_costs_what_the_table_says",
+        f"{COSTS}a_process_pays_little_where_another_has_looked",
     ),
     python(
         "each submit asks for the last tick", f"{ROOM}/alerts.py", "questions of submits", "if threshold is None:",
