@@ -16,7 +16,7 @@ from shared.jobqueue.record import is_job_id
 from shared.jobs.listing import JobsQuery
 from shared.jobs.request import JobChange
 from shared.jobs.results import MAX_FILE, MAX_FROM, result_of
-from shared.requests.reading import read_model, read_number, read_optional_model, read_query
+from shared.requests.reading import read_model, read_number, read_optional_model, read_parameter, read_query
 from shared.requests.router import Router
 from shared.warming import Needs
 
@@ -70,7 +70,7 @@ async def result(request: Request, job_id: str) -> Response:
         is_open = call.runtime.settings.allow_loopback
     found = result_of(remembered.value, number, allow_loopback=is_open)
     if "from" in request.query_params:
-        return JSONResponse(piece_of(job_id, found.output, start, request.query_params.get("of")))
+        return JSONResponse(piece_of(job_id, found.output, start, read_parameter(request, "of") or None))
     if found.url is not None:
         return RedirectResponse(found.url, 303)
     if not has_room(found.body):

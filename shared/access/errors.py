@@ -11,7 +11,7 @@ from shared.errors import FixedProblem, Problem, StateConflict, Unauthenticated
 
 
 class CrossSite(FixedProblem):
-    """A browser sent the key that it remembers, because a page of another site asked it to."""
+    """A browser sent the key that it remembers, because a page of another origin asked it to."""
 
     code = "cross_site"
     http_status = 403

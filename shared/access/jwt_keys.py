@@ -38,7 +38,8 @@ def verified(token: str, header: Header, key: Key, *, issuer: str, audience: str
 
     if header.algorithm != key.algorithm:  # before the library, which checks it too
         raise TokenRefused("The token is signed with another algorithm.")
-    options: Any = {"require": ["exp", "sub"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+    unchecked = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "sub", "jti")}  # by the library
+    options: Any = {"require": ["exp", "sub"], **unchecked}
     try:
         claims: dict[str, Json] = jwt.decode(
             token, key.value, algorithms=[key.algorithm], issuer=issuer, audience=audience, options=options
@@ -47,8 +48,9 @@ def verified(token: str, header: Header, key: Key, *, issuer: str, audience: str
         raise TokenRefused("The token lacks a claim: exp, sub, iss and aud are required.") from None
     except (jwt.InvalidIssuerError, jwt.InvalidAudienceError):
         raise TokenRefused("The token is of another issuer, or for another audience.") from None
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise TokenRefused("The token's signature is not valid.") from None
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        is_text = isinstance(error, jwt.DecodeError) and not isinstance(error, jwt.InvalidSignatureError)
+        raise TokenRefused(UNREADABLE if is_text else "The token's signature is not valid.") from None
     if not isinstance(claims, dict):
         raise TokenRefused(UNREADABLE)
     return claims

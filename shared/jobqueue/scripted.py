@@ -114,7 +114,7 @@ class Scripted:
                 return UserQueueFull(detail, field="user_id", retry_after=30)
             case "key_queue_full":
                 detail = (
-                    f"{refusal.waiting} jobs of this API key wait, and {refusal.allowed} may wait (MAX_KEY_QUEUED)."
+                    f"{refusal.waiting} jobs of this API key wait, and {refusal.allowed} may wait, which is its limit."
                 )
                 return KeyQueueFull(detail, retry_after=30)
             case "budget_exceeded":

@@ -22,7 +22,7 @@ from shared.jobqueue import ApiKeys, StoredKey
 from shared.jobs.cursors import ScanCursor
 from shared.jobs.key_record import KeyRecord
 from shared.jobs.listing import QueryLimit, moment_of
-from shared.jobs.request import HookCheck, MetadataText, queue_for, unknown
+from shared.jobs.request import MODEL, NO_MODEL, HookCheck, MetadataText, queue_for, unknown
 from shared.signing.api_keys import ID, digest_of_key, mint
 
 MAX_TRIES = 5  # while other changes of the key come at the same time
@@ -88,6 +88,11 @@ def _fault_of_list(names: Sequence[str]) -> str:
     if not all(re.fullmatch("[!-~]+", name) for name in names):
         return "must hold names of visible ASCII characters, without spaces"
     return "must name each entry once" if len(set(names)) < len(names) else ""
+
+
+def _fault_of_models(names: Sequence[str]) -> str:
+    # One that no submit can have permits nothing, such as a wildcard.
+    return _fault_of_list(names) or ("" if all(map(MODEL.fullmatch, names)) else NO_MODEL)
 
 
 class IssuedKeys:
@@ -221,8 +226,12 @@ class IssuedKeys:
             raise InvalidRequest("must be within 100 years; leave it out for a key without an end", field="expires_at")
         if defaults.queue is not None:
             queue_for(self._settings, defaults.queue, None)
-        for name, listed in (("models", defaults.models or ()), ("providers", defaults.providers or ())):
-            if fault := _fault_of_list(listed):
+        faults = {
+            "models": _fault_of_models(defaults.models or ()),
+            "providers": _fault_of_list(defaults.providers or ()),
+        }
+        for name, fault in faults.items():
+            if fault:
                 raise InvalidRequest(fault, field=f"defaults.{name}")
         if not set(defaults.providers or ()) <= set(self._settings.provider_names):
             raise unknown("provider", self._settings.provider_names, field="defaults.providers")

@@ -7,7 +7,7 @@ until the operator lifts it with null; then the configured limit applies again.
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.clock import Clock, iso
 from shared.config.providers import NUMBERS, REGISTRY
@@ -64,6 +64,13 @@ class LimitsChange(BaseModel):
     resume: Annotated[list[str], Field(max_length=8)] = Field(default_factory=list)  # providers paused by refusals
     # Paused providers, and open circuits
     probe: Annotated[list[Probed], Field(max_length=20)] = Field(default_factory=list)
+
+    @field_validator("users")
+    @classmethod
+    def _once(cls, users: list[UserLimit]) -> list[UserLimit]:
+        if len({(user.key, user.user_id) for user in users}) < len(users):
+            raise ValueError("must name each user once")
+        return users
 
     def named(self) -> list[str]:
         """Returns each limit that the change names, with its new value, for the audit."""

@@ -31,6 +31,7 @@ MODEL = re.compile(
     r"|[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}){2,4}"  # WaveSpeed's have more parts
     r"|[0-9a-f]{64}"
 )
+NO_MODEL = "must be owner/name, owner/name:version, a version id or deployments/owner/name"
 MAX_METADATA = 20
 LINE_BREAKS = "\n\r\t\v\f\x85"
 # Of a URL, for an owner: raises InvalidRequest for one that a hook must not have, and LookupFailed.
@@ -46,7 +47,7 @@ def _text(value: str) -> str:
 
 def _model(value: str) -> str:
     if not MODEL.fullmatch(value):
-        raise ValueError("must be owner/name, owner/name:version, a version id or deployments/owner/name")
+        raise ValueError(NO_MODEL)
     return value
 
 

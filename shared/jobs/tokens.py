@@ -74,7 +74,7 @@ class Issuing:
             scopes=[str(scope) for scope in sorted(scopes)],
             only=user.only,
         )
-        return {"token": token, "expires_at": expires_at, "user_id": wanted.user_id, "scopes": sorted(wanted.scopes)}
+        return {"token": token, "expires_at": expires_at, "user_id": wanted.user_id, "scopes": sorted({*wanted.scopes})}
 
     def with_token(self, caller: Caller, wanted: SubmitRequest, job: Receipt) -> TokenReceipt:
         """Returns the receipt with a token that reads it until an hour after it must have ended, a day at most."""

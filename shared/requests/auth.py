@@ -76,16 +76,15 @@ def _token_of(role: Role, settings: Settings) -> SecretStr | None:
 
 async def _application(request: Request, settings: Settings, issued: Issued) -> Caller:
     """Returns the application, or the user of an application, whose credential the request carries."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    scheme, _, credentials = _authorization(request).partition(" ")
     if scheme.lower() == "bearer":
         key = credentials.strip()
         owner = _owner_of_key(key, None, settings)
         return await issued(key) if owner is None else _of_whole_key(owner)
     if scheme.lower() == "basic":
         # A browser sends what it remembers of a person, to any page that asks: a form or a picture of another site.
-        if request.headers.get("sec-fetch-site", "").lower() == "cross-site":  # mutant: cross site
-            if not _follows_a_link(request):
-                raise CrossSite
+        if _is_of_another_page(request, settings) and not _follows_a_link(request):  # mutant: cross site
+            raise CrossSite
         name, _, key = _decoded(credentials.strip()).partition(":")
         owner = _owner_of_key(key, name, settings)
         if owner is None:
@@ -96,6 +95,28 @@ async def _application(request: Request, settings: Settings, issued: Issued) -> 
 
 def _of_whole_key(name: str) -> Caller:
     return Caller(Role.APPLICATION, name, scopes=ALL)
+
+
+def _authorization(request: Request) -> str:
+    """Returns the request's one Authorization header; '' without one. A proxy may read another of two than we do."""
+    given = request.headers.getlist("authorization")
+    if len(given) > 1:  # mutant: two credentials
+        raise Unauthenticated("Send one Authorization header.", field="Authorization")
+    return given[0] if given else ""
+
+
+def _is_of_another_page(request: Request, settings: Settings) -> bool:
+    """Whether a page of another origin made the call. A sibling of this host is one: others may run it."""
+    if request.headers.get("sec-fetch-site", "").lower() in ("cross-site", "same-site"):
+        return True
+    # A browser that does not send the first still says where a form was.
+    host = request.headers.get("host", "")
+    own = {
+        f"https://{host}",
+        f"{request.url.scheme}://{host}",
+        "/".join((settings.public_base_url or "").split("/")[:3]),
+    }
+    return not {*request.headers.getlist("origin")} <= {*own, *settings.origins}  # mutant: origin of a form
 
 
 def _follows_a_link(request: Request) -> bool:
@@ -129,7 +150,7 @@ def _bears(request: Request, token: SecretStr | None) -> bool:
 
 def _bearer(request: Request) -> str:
     """Returns the Bearer credential that the request carries; '' without one."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    scheme, _, credentials = _authorization(request).partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -22,6 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_DEPTH = 8
 MAX_KEY = 255
+MAX_DIGITS = 4000  # Python reads no more than 4300, and reading takes the square of their number
 MAX_MEMBERS = 100  # of a gzip body, one behind the other (RFC 1952, section 2.2); each copies the rest of the body
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -79,15 +80,26 @@ def media_type(request: Request) -> str:
 
 def read_idempotency_key(request: Request) -> str | None:
     """Returns the request's Idempotency-Key, or None."""
-    key = request.headers.get("idempotency-key")
+    given = request.headers.getlist("idempotency-key")
+    if len(given) > 1:
+        raise InvalidRequest("This header is given twice.", field="Idempotency-Key")
+    key = given[0] if given else None
     if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         raise InvalidRequest(f"must be 1 to {MAX_KEY} printable ASCII characters", field="Idempotency-Key")
     return key
 
 
+def read_parameter(request: Request, name: str, default: str = "") -> str:
+    """Returns a parameter of the query; InvalidRequest names one that is given twice."""
+    given = request.query_params.getlist(name)
+    if len(given) > 1:
+        raise InvalidRequest("This parameter is given twice.", field=name)
+    return given[0] if given else default
+
+
 def read_number(request: Request, name: str, default: int, least: int, most: int) -> int:
     """Returns a whole number of the query; InvalidRequest names the parameter."""
-    text = request.query_params.get(name, str(default))
+    text = read_parameter(request, name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
         raise InvalidRequest(f"must be a whole number from {least} to {most}", field=name)
     return int(text)
@@ -111,6 +123,7 @@ def parse_json(body: bytes) -> Json:
             body.decode("utf-8-sig"),
             parse_constant=_refuse,
             parse_float=_finite,
+            parse_int=_whole,
             object_pairs_hook=_once,
         )
     except RecursionError:
@@ -160,6 +173,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise InvalidRequest("Numbers must be finite.", http_status=400)
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise InvalidRequest(f"A number may have at most {MAX_DIGITS} digits.", http_status=400)
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -4,7 +4,7 @@ import re
 from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from shared.mail.texts import Language
 from shared.mailboxes import MAX_ADDRESS, read_entry, read_mailbox
@@ -20,6 +20,8 @@ def _mailbox(text: str) -> str:
 
 def _client_address(text: str) -> str:
     try:
+        if "%" in text:  # a zone means nothing on another machine (RFC 4007, section 6)
+            raise ValueError
         ip_address(text)
     except ValueError:  # its message quotes the text
         raise ValueError("must be an IPv4 or IPv6 address") from None
@@ -65,6 +67,13 @@ class BlockedChange(_Asked):
 
     add: Annotated[list[Entry], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
     remove: Annotated[list[Entry], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
+
+    @field_validator("remove")
+    @classmethod
+    def _not_added_too(cls, remove: list[str], known: ValidationInfo) -> list[str]:
+        if {*remove} & {*known.data.get("add", ())}:
+            raise ValueError("must not name an entry that add names too")
+        return remove
 
 
 class BlockedQuery(BaseModel):

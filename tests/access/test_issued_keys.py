@@ -144,6 +144,8 @@ async def test_a_deployment_without_keys_has_an_empty_page(client: httpx.AsyncCl
         ({"owner": "shop", "defaults": {"models": ["a/b", "a/b\n"]}}, "defaults.models"),
         ({"owner": "shop", "defaults": {"models": ["a/\u0000b"]}}, "defaults.models"),
         ({"owner": "shop", "defaults": {"models": [" a/b"]}}, "defaults.models"),
+        ({"owner": "shop", "defaults": {"models": ["*"]}}, "defaults.models"),
+        ({"owner": "shop", "defaults": {"models": ["acme/video", "acme/video:x"]}}, "defaults.models"),
         ({"owner": "shop", "defaults": {"models": ["\u202ea/b"]}}, "defaults.models"),
         ({"owner": "shop", "defaults": {"models": ["a/b", "c/d", "a/b"]}}, "defaults.models"),
         ({"owner": "shop", "defaults": {"providers": ["replicate", "replicate"]}}, "defaults.providers"),

@@ -45,7 +45,7 @@ async def test_no_more_jobs_of_a_key_wait_than_its_own_limit_allows(world: World
     problem(await client.post("/api/batches", json=batch, headers=bearer(made)), 429, "key_queue_full")
     assert [(await submit(client, made, user)).status_code for user in ("ada", "bob")] == [202, 202]
     document = problem(await submit(client, made, "eve"), 429, "key_queue_full")
-    assert "2 may wait" in document["detail"]
+    assert document["detail"] == "2 jobs of this API key wait, and 2 may wait, which is its limit."
 
 
 async def test_no_more_jobs_of_a_key_run_than_its_own_limit_allows(world: World, client: httpx.AsyncClient) -> None:

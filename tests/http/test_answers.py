@@ -9,13 +9,14 @@ import zlib
 import httpx
 import pytest
 
+from shared.clock import ManualClock
 from shared.errors import PROBLEM_JSON
 from shared.operations import OPERATIONS, Operation
 from shared.providers.base import Prediction
 from shared.requests.answers import HEADERS
 from tests.http.calls import BODY, problem, webhook_url
 from tests.http.serving import connected, head, served
-from tests.world import API_KEY, AUTH, OPERATOR, PROCESSOR, World, http_client
+from tests.world import API_KEY, AUTH, OPERATOR, PROCESSOR, World, http_client, make_world
 
 VALUES = {
     "job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x",
@@ -25,7 +26,9 @@ BASIC = {"Authorization": "Basic " + base64.b64encode(f"app:{API_KEY}".encode())
 FOR_APPLICATIONS = [
     operation
     for operation in OPERATIONS
-    if not operation.path.startswith(("/api/operate/", "/api/webhook/", "/api/files/", "/api/process", "/api/health"))
+    if not operation.path.startswith(
+        ("/api/operate/", "/api/webhook/", "/api/files/", "/api/process", "/api/health", "/api/metrics")
+    )
 ]
 
 
@@ -108,7 +111,7 @@ async def test_a_page_of_another_site_cannot_use_what_a_browser_remembers(
 ) -> None:
     path = path_of(operation)
     async with http_client() as client:
-        for site, is_refused in (("cross-site", True), ("same-origin", False), ("none", False)):
+        for site, is_refused in (("cross-site", True), ("same-site", True), ("same-origin", False), ("none", False)):
             answer = await client.request(operation.method, path, headers=BASIC | {"Sec-Fetch-Site": site})
             is_cross = answer.headers["content-type"] == PROBLEM_JSON and answer.json()["code"] == "cross_site"
             assert is_cross == is_refused and answer.status_code != 401, path
@@ -119,6 +122,29 @@ async def test_a_page_of_another_site_cannot_use_what_a_browser_remembers(
             answer = await client.request(operation.method, path, headers=BASIC | fetched)
             is_link = operation.method == "GET" and place == "document"
             assert (answer.status_code == 403) == (not is_link), (path, mode, place)
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_refused"),
+    [
+        ("https://evil.example", True), ("null", True), ("https://a.sluice.test", True),
+        ("http://sluice.test:81", True),
+        ("https://sluice.test", False), ("http://sluice.test", False), ("https://q.acme.dev", False),
+        ("https://app.acme.dev", False), ("https://app.acme.dev.evil.example", True),
+    ],
+)  # fmt: skip
+async def test_a_form_of_another_origin_cannot_use_what_a_browser_remembers(
+    clock: ManualClock, origin: str, is_refused: bool
+) -> None:
+    """As older browsers send it, without Sec-Fetch-Site."""
+    changes = {"cors_origins": "https://app.acme.dev", "public_base_url": "https://q.acme.dev/stage"}
+    async with make_world(None, clock, **changes) as world, http_client() as client:
+        path = f"/api/jobs/{await world.enqueue()}/cancel"
+        answer = await client.post(path, headers=BASIC | {"Origin": origin})
+        assert (answer.status_code == 403) == is_refused
+        if is_refused:
+            problem(answer, 403, "cross_site")
+            assert (await client.post(path, headers=AUTH | {"Origin": origin})).status_code == 200
 
 
 OUTPUTS = {

@@ -38,6 +38,15 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{ANSWERS}a_page_of_another_site_cannot_use_what_a_browser_remembers[GET /api/jobs]",
     ),
     python(
+        "a form of another origin uses what an old browser remembers", "shared/requests/auth.py",
+        "origin of a form", "return False",
+        f"{ANSWERS}a_form_of_another_origin_cannot_use_what_a_browser_remembers[https://evil.example-True]",
+    ),
+    python(
+        "the first of two credentials counts", "shared/requests/auth.py", "two credentials", "if False:",
+        "tests/http/test_ambiguous.py::test_two_credentials_are_refused[memory]",
+    ),
+    python(
         "a result leads to any address", "shared/jobs/results.py", "result redirect", 'return parts.scheme == "https"',
         f"{ANSWERS}a_result_leads_only_to_public_names_by_https[https://192.168.1.1/reboot]",
     ),
