@@ -242,7 +242,7 @@ async def test_a_threshold_may_be_changed_and_an_alert_switched_off() -> None:
 
 async def test_a_figure_next_to_its_threshold_does_not_flap(place: Looking) -> None:
     told = []
-    for latency in [1.5] * 4 + [0.9, 1.1] * 20 + [0.5] * 10:
+    for latency in [1.5] * 4 + ([0.9] * 8 + [1.1] * 4) * 3 + [0.5] * 10:
         place.latency = latency
         told += await place.look()
     assert told == ["fired store_slow", "recovered store_slow"]

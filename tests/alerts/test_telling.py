@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from shared.alerts.alerts import MAX_TRIES, Alerts
+from shared.alerts.changes import HOUR, is_held
 from shared.alerts.receivers import Sent
+from shared.alerts.standing import State
 from shared.budget import Budget
 from shared.errors import StoreUncertain
 from tests.alerts.looking import Looking, Notebook, looking
@@ -177,6 +179,8 @@ async def test_more_than_ten_notices_an_hour_wait_and_come_together() -> None:
             await (in_trouble(place) if number % 24 < 12 else out_of_trouble(place))
             told += [await place.look(1)]
         assert sum(bool(words) for words in told) <= 10
+    now = 1_800_000_000_000
+    assert is_held(now, State(sent_at=[now - 1] * 10)) and not is_held(now, State(sent_at=[now - HOUR] * 10))
 
 
 async def test_without_a_receiver_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
