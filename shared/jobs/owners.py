@@ -1,8 +1,8 @@
 """The names that own jobs: those in API_KEYS, and the owners of keys of the store."""
 
 from shared.config.settings import Settings
+from shared.errors import InvalidRequest
 from shared.jobqueue import ApiKeys
-from shared.jobs.request import unknown
 
 
 class Owners:
@@ -19,4 +19,7 @@ class Owners:
         """
         for name in set(names).difference(self._settings.callers, {""}):
             if not await self._keys.has_owner(name):
-                raise unknown("API key", self._settings.callers, field=field)
+                known = ", ".join(self._settings.callers)
+                raise InvalidRequest(
+                    f"No API key has this name. API_KEYS has: {known}. The store has others.", field=field
+                )

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -70,7 +70,7 @@ def checked(model: type[Model], given: object) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, model) from None
 
 
 def media_type(request: Request) -> str:
@@ -210,7 +210,7 @@ def _inspect(value: Json, depth: int, field: str | None) -> None:
         _inspect(member, depth + 1, name if depth == 1 else field)
 
 
-def _invalid(error: ValidationError) -> InvalidRequest:
+def _invalid(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
     """Returns the first fault in pydantic's words, which do not quote the input; its context and input are left out."""
     fault = error.errors(include_url=False, include_input=False)[0]
     message = fault["msg"].removeprefix("Value error, ")
@@ -220,22 +220,38 @@ def _invalid(error: ValidationError) -> InvalidRequest:
         message = "must be an object" if fault["loc"] else "The body must be a JSON object."
     if fault["type"] == "too_long":
         message = f"may have at most {fault['ctx']['max_length']} entries"
-    return InvalidRequest(message, field=_name(fault["loc"]))
+    return InvalidRequest(message, field=_name(fault["loc"], model))
 
 
-def _name(location: tuple[int | str, ...]) -> str | None:
-    """Returns the place of the fault, such as ``users[0].key``; None if it is no field.
+def _name(location: tuple[int | str, ...], model: type[BaseModel] | None = None) -> str | None:
+    """Returns the place of the fault, such as ``users[0].key`` or ``filter.status``; None if it is no field.
 
     A name in an object of the caller's own, such as ``metadata``, is the caller's text and left out.
     """
     if not location or not NAME.fullmatch(str(location[0])):
         return None
     place = str(location[0])
+    models = _models_at(place, [] if model is None else [model])
     for before, part in pairwise(location):
         if isinstance(part, int):
             place += f"[{part}]"
-        elif isinstance(before, int) and NAME.fullmatch(part):
+        elif NAME.fullmatch(part) and (isinstance(before, int) or any(part in one.model_fields for one in models)):
             place += f".{part}"
+            models = _models_at(part, models)
         else:
             break
     return place
+
+
+def _models_at(name: str, models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
+    """Returns the models that may stand at this field of one of these models, or in a list there."""
+    fields = [model.model_fields[name] for model in models if name in model.model_fields]
+    return [found for field in fields for found in _models_in(field.annotation)]
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) is dict:  # its keys are the caller's
+        return []
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]

@@ -211,9 +211,9 @@ async def test_one_call_reads_a_bounded_number_of_pages(
         ({}, None), ({"all": True, "ids": ["a"]}, None), ({"filter": {}}, None), ({"ids": []}, "ids"),
         ({"ids": ["a"], "cursor": "x"}, None), ({"all": True, "cursor": "x"}, "cursor"), ({"all": 1}, "all"),
         ({"filter": {"key": "nobody"}}, "filter"), ({"filter": {"owner": "app"}}, "filter"),
-        ({"filter": {"status": "lost"}}, "filter"), ({"all": True, "limit": 101}, "limit"),
+        ({"filter": {"status": "lost"}}, "filter.status"), ({"all": True, "limit": 101}, "limit"),
         ({"ids": ["job_1"], "limit": 1}, None),
-        ({"filter": {"created_before": "soon"}}, "filter"),
+        ({"filter": {"created_before": "soon"}}, "filter.created_before"),
     ],
 )  # fmt: skip
 async def test_an_order_that_cannot_be_is_refused_by_name(path: str, body: dict[str, Any], field: str | None) -> None:
@@ -228,7 +228,7 @@ async def test_an_order_that_cannot_be_is_refused_by_name(path: str, body: dict[
 async def test_only_live_jobs_are_cancelled_and_only_ended_ones_purged(path: str, status: str) -> None:
     async with make_world(None, ManualClock()), http_client(**OPERATOR) as client:
         answer = await client.post(path, json={"filter": {"status": status}})
-        assert problem(answer, 422, "invalid_request")["field"] == "filter"
+        assert problem(answer, 422, "invalid_request")["field"] == "filter.status"
 
 
 async def test_a_bulk_call_costs_its_pages_and_what_each_job_costs_alone(valkey_world: World) -> None:
