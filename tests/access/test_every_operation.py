@@ -96,7 +96,8 @@ def commands(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def asked(client: httpx.AsyncClient, operation: Operation, headers: dict[str, str], **ids: str) -> httpx.Response:
-    values = {"job_id": JOB, "key_id": "0" * 12, "batch_id": BATCH, "provider": "replicate", "key:path": "x"} | ids
+    values = {"job_id": JOB, "key_id": "0" * 12, "batch_id": BATCH, "silence_id": "0" * 16} | ids
+    values |= {"provider": "replicate", "key:path": "x"}
     path = re.sub(r"{([^}]+)}", lambda found: values[found[1]], operation.path)
     body = BODIES.get(operation.path, {}) if operation.method in ("POST", "PATCH") else None
     raw_headers = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -20,7 +20,7 @@ from tests.world import API_KEY, AUTH, OPERATOR, PROCESSOR, World, http_client, 
 
 VALUES = {
     "job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x",
-    "key_id": "0" * 12,
+    "key_id": "0" * 12, "silence_id": "0" * 16,
 }  # fmt: skip
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"app:{API_KEY}".encode()).decode()}
 FOR_APPLICATIONS = [

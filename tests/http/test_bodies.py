@@ -25,7 +25,7 @@ SECRET = "whsec_" + "QUJD" * 8
 CHUNK = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
 VALUES = {
     "job_id": "job_1", "batch_id": "bat_1", "provider": "replicate", "user_id:path": "ada", "key:path": "x",
-    "key_id": "0" * 12,
+    "key_id": "0" * 12, "silence_id": "0" * 16,
 }  # fmt: skip
 WITH_BODIES = [operation for operation in OPERATIONS if operation.method not in ("GET", "HEAD")]
 
