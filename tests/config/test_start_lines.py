@@ -176,10 +176,10 @@ def test_each_caution_is_a_line_of_the_log_and_shows_no_value(tmp_path: Path) ->
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
     )
-    lines = [json.loads(line) for line in ran.stdout.splitlines()]
-    assert [line["event"] for line in lines[:-1]] == ["unknown_setting", "placeholders"]
-    assert lines[0]["consequence"] == "SIGNING_SECRT is no setting; SIGNING_SECRET is"
-    assert "CANARY" not in ran.stdout and "OPERATOR_TOKEN" in lines[1]["consequence"]
+    first, second, *_ = ran.stdout.splitlines()  # as development writes them, for people
+    assert "unknown_setting" in first and "SIGNING_SECRT is no setting; SIGNING_SECRET is" in first
+    assert "placeholders" in second and "OPERATOR_TOKEN" in second
+    assert "CANARY" not in ran.stdout
 
 
 def test_development_starts_with_the_examples_webhook_secret_and_uses_none(
