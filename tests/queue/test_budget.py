@@ -308,3 +308,26 @@ async def test_a_long_queue_makes_no_operation_dearer_than_the_table_says(queued
     queued.world.runtime.cache.forget(job_id)
     await queued.poll(job_id)
     assert queued.count() == COSTS["poll whose place was read a moment ago"] <= (1, 1)
+
+
+async def test_with_all_that_watches_a_job_costs_three_commands_more_at_most(valkey: RunningServer) -> None:
+    """Statistics, the count of commands, alerts, metrics and traces; the ticks' own looks are in the table."""
+    watched: dict[str, Any] = {
+        "statistics": True, "count_commands": True, "commands_quota": 1_000_000, "metrics_token": "m" * 32,
+        "alert_webhook_url": "https://alerts.example/hook",
+    }  # fmt: skip
+    jobs, spent = 40, {}  # of each operation every tenth is counted
+    for name, changes in (("plain", {}), ("watched", watched)):
+        room: dict[str, Any] = {"dispatch_on_submit": False, "max_user_tasks": 1000, "max_queue_size": 5000}
+        async with make_world(valkey, SystemClock(), **room, **changes) as world, http_client() as client:
+            bench = Counting(world, client, valkey)
+            for number in range(1, 11 + jobs):
+                if number == 11:  # before, the store learns the scripts, and each count gets its end
+                    bench.count()
+                job_id = await bench.submit()
+                await bench.dispatch()
+                await bench.webhook(job_id, f"p{number}")
+                await bench.poll(job_id)
+            spent[name] = bench.count()
+    calls, commands = (after - before for before, after in zip(spent["plain"], spent["watched"], strict=True))
+    assert 2 * jobs < commands <= 3 * jobs and calls <= jobs / 5
