@@ -1,5 +1,6 @@
 """Each rule, on a real store: what it takes for an alert, and what it says."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -223,7 +224,8 @@ async def test_a_quota_of_commands_that_is_nearly_used_up_is_told() -> None:
         await place.world.raw("HSET", month, "01:claim", "850000")
         assert await place.look() == ["fired commands_near_end"]
         text = str((await last(place, "commands_near_end"))["text"])
-        assert text == "850000 commands were counted this month, 85 % of COMMANDS_QUOTA."
+        # By chance the sample counts some commands of the look itself.
+        assert re.fullmatch(r"8500\d\d commands were counted this month, 85 % of COMMANDS_QUOTA\.", text)
 
 
 async def test_a_slow_store_is_told_after_three_looks(place: Looking) -> None:
