@@ -254,7 +254,7 @@ def prediction_of(document: Json) -> Prediction:
         error=_error_of(task) if status == "failed" else "",
         model=str(task.get("model") or ""),
         seconds=seconds if status == "completed" else None,
-        metrics={} if seconds is None else {"predict_time": seconds},
+        metrics={} if seconds is None or status == "running" else {"predict_time": seconds},
     )
 
 

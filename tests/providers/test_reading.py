@@ -203,7 +203,9 @@ async def test_a_create_of_wavespeed_whose_answer_names_a_task_is_accepted() -> 
 @respx.mock
 async def test_a_cancelled_prediction_is_known_by_an_answer_that_cannot_be_read(replicate: Replicate) -> None:
     respx.post(f"{BASE}/predictions/p1/cancel").respond(200, content=replicates(nested(1500), b"canceled"))
-    assert await replicate.cancel("p1", 5) == Prediction("p1", "canceled", model="acme/video", seconds=2)
+    assert await replicate.cancel("p1", 5) == Prediction(
+        "p1", "canceled", model="acme/video", seconds=2, metrics={"total_time": 2.0}
+    )
 
 
 def test_a_text_with_many_brackets_is_not_deep() -> None:

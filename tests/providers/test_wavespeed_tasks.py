@@ -48,7 +48,12 @@ async def test_a_finished_task_has_its_outputs_its_model_and_its_seconds(wavespe
     done = task(status="completed", outputs=["https://o.example/1.mp4"], executionTime=2500)
     respx.get(f"{BASE}/predictions/t1/result").respond(200, json=envelope(**done))
     assert await wavespeed.get("t1", 5) == Prediction(
-        "t1", "completed", output=["https://o.example/1.mp4"], model="bytedance/seedance-v1", seconds=2.5
+        "t1",
+        "completed",
+        output=["https://o.example/1.mp4"],
+        model="bytedance/seedance-v1",
+        seconds=2.5,
+        metrics={"predict_time": 2.5},
     )
 
 

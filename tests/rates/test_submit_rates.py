@@ -105,7 +105,7 @@ async def test_each_job_of_a_batch_counts_and_a_batch_is_taken_whole_or_not_at_a
     problem(await submit(client), 429, "rate_limited")
     problem(await submit_batch(client, 2), 429, "rate_limited")
     document = problem(await submit_batch(client, 4, "ben"), 422, "invalid_request")
-    assert document["field"] == "jobs" and "3/minute" in document["detail"]
+    assert document["field"] == "jobs" and "At most 3 jobs" in document["detail"]
 
 
 async def test_a_request_that_is_not_valid_does_not_count_and_a_repeat_does(
