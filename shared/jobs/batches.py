@@ -162,7 +162,7 @@ class Batches:
         now = self._clock.now()
         all_fields = [single.fields(self._settings, caller, queue, now) for single in request_of_all]
         first, cost = all_fields[0], request_of_all[0].score_and_cost(self._settings, now)[1]
-        shared = {name for name in first if all(fields[name] == first[name] for fields in all_fields)}
+        shared = {name for name in first if all(fields.get(name) == first[name] for fields in all_fields)}
         common = {name: first[name] for name in first if name in shared} | {"policy": request.policy}
         jobs = [
             # The number keeps jobs with equal scores in their order.

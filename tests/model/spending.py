@@ -134,9 +134,9 @@ def _refusal(month: Month, account: str, day: int, cost: int, budgets: str, held
     for number, (whose, period, key) in enumerate(
         [(account, "day", day), (account, "month", None), (ALL, "day", day), (ALL, "month", None)]
     ):
-        spent = month.spent.get(whose, Counter())[key] + cost
-        spent -= held[1] if key is None or held[0] == day else 0
-        if limits[number] >= 0 and spent > limits[number]:
+        added = cost - (held[1] if key is None or held[0] == day else 0)
+        spent = month.spent.get(whose, Counter())[key] + added
+        if added > 0 and 0 <= limits[number] < spent:
             return ["budget_exceeded", "all" if whose == ALL else "user", period]
     return None
 

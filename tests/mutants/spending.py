@@ -17,6 +17,16 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SPENDING}the_budget_of_all_refuses_a_user_whose_own_has_room[memory]",
     ),
     lua(
+        "a job cannot be tried again where the budgets were taken away", "spending",
+        "no budgets", "local limit = limits[i]",
+        f"{SPENDING}a_job_that_budgets_admitted_goes_on_where_they_were_taken_away[memory]",
+    ),
+    lua(
+        "a budget refuses what costs nothing", "spending",
+        "growth", "local grows = true",
+        f"{SPENDING}a_job_that_costs_nothing_passes_where_a_budget_is_overdrawn[memory]",
+    ),
+    lua(
         "nothing is reserved", "spending",
         "reservation", "",
         f"{SPENDING}a_canceled_waiting_job_costs_nothing[memory]",

@@ -265,6 +265,61 @@ async def test_200_submits_at_once_never_overdraw_a_budget(valkey: RunningServer
         assert (await spent_by(world))[2:] == [200, 200]
 
 
+async def test_a_job_that_budgets_admitted_goes_on_where_they_were_taken_away(priced: World) -> None:
+    failing, lost = await run_one(priced), await priced.enqueue("bob", start=True)
+    queue = priced.another_process(budgets=None).queue
+    ways: dict[str, Any] = {"code": "timeout", "detail": "", "retryable": True, "bill": "!reported=1"}
+    assert (await queue.fail(failing, 1, "p1", **ways)).word == "delayed"
+    priced.manual.advance(3600)
+    assert (await queue.rescue(lost, 1)).word == "requeued"
+    assert await spent_by(priced) == [60, 60, 120, 120]
+
+
+async def test_a_job_that_costs_nothing_passes_where_a_budget_is_overdrawn(priced: World) -> None:
+    queue = priced.another_process(prices=PRICES | {"acme/own": {}}, budgets={"all": {"day": 0.3}}).queue
+    job_id = await run_one(priced)
+    await queue.finish(job_id, 1, "p1", "completed", {}, bill="!reported=1,predict_time=100.000000")
+    assert (await spent_by(priced))[2] == 105
+    await priced.enqueue(model="acme/own")
+    with pytest.raises(BudgetExceeded):
+        await priced.enqueue(model="acme/cheap")
+
+
+async def test_a_repeat_of_a_retry_that_has_reserved_already_is_not_refused(priced: World) -> None:
+    job_id = await run_one(priced)
+    key = priced.runtime.queue.keys.spending(month_of(priced.clock.now()))
+    entry = (await priced.raw("HGET", key, f"={job_id}")).split(":")
+    # As it is when a script stops after its reservation of the next run, and others spend the rest.
+    accounts = [f"{150 * CENT}|{entry[0]}:{150 * CENT}"] * 2
+    written = f"{entry[0]}:{60 * CENT}:{entry[2]}"
+    await priced.raw("HSET", key, "all", accounts[0], entry[2], accounts[1], f"={job_id}", written)
+    failed = await priced.runtime.queue.fail(
+        job_id, 1, "p1", code="timeout", detail="", retryable=True, bill="!reported=1,!failed=1"
+    )
+    assert failed.word == "delayed" and (await spent_by(priced))[0] == 150
+
+
+@pytest.mark.parametrize("models", [("acme/video", "acme/other"), ("acme/other", "acme/video")])
+async def test_a_batch_may_have_jobs_with_and_without_a_price(
+    any_store: RunningServer | None, clock: ManualClock, models: tuple[str, str]
+) -> None:
+    prices = {"acme/video": PRICES["acme/video"]}
+    async with make_world(any_store, clock, prices=prices) as world:
+        jobs = [{"input": {"prompt": "a lighthouse"}, "model": model} for model in models]
+        request = BatchRequest.model_validate({"user_id": "ada", "jobs": jobs})
+        made = (await world.runtime.batches.create("app", request, None, Budget(0)))["id"]
+        await world.runtime.batch_queue.cancel(made, "app")
+        costs = [await cost_of(world, f"{made}_{n}") for n in range(2)]
+        assert costs == [0 if model == "acme/video" else None for model in models]
+
+
+async def test_a_job_with_accounts_and_no_price_ends_at_no_cost(priced: World) -> None:
+    job_id = await run_one(priced)
+    await priced.raw("HDEL", priced.runtime.queue.keys.job(job_id), "price")
+    assert (await priced.runtime.queue.finish(job_id, 1, "p1", "completed", {})).word == "finished"
+    assert await spent_by(priced) == [0, 0, 0, 0] and await reservations(priced) == []
+
+
 async def test_a_batch_reserves_for_each_of_its_jobs_or_for_none(priced: World) -> None:
     made = await submit_batch(priced, 2)
     assert await spent_by(priced) == [60, 60, 60, 60] and len(await reservations(priced)) == 2

@@ -25,13 +25,15 @@ local function read_spending(ledger, jobs)
   end
   local set = key.root .. SPENDING .. month
   local known = read(set, unpack(names))
-  return { set = set, known = known, payer = payer, all = account(known.all), own = account(known[payer]) }
+  local spending = { set = set, known = known, payer = payer, all = account(known.all), own = account(known[payer]) }
+  spending.added = { month = 0, days = {} } -- by what is planned
+  return spending
 end
 
 -- Moves a job's reservation to another cost: on its own day, or on the one that is given.
 local function move_reservation(spending, job, given_day)
   local function add_cost(day, cost)
-    for _, account in ipairs({ spending.all, spending.own }) do
+    for _, account in ipairs({ spending.all, spending.own, spending.added }) do
       account.month, account.days[day] = account.month + cost, (account.days[day] or 0) + cost
     end
   end
@@ -59,14 +61,17 @@ local function write_spending(spending, jobs)
   write_fields(spending.set, fields)
 end
 
--- The refusal if an account is above its budget on a day, or in its month; else nil.
+-- The refusal if an account grows above its budget on a day, or in its month; else nil.
 local function refuse_budget(spending, day)
-  local limits = numbers(arg.budgets) -- of a user: a day, a month; of all: a day, a month; below zero: none
+  -- Of a user: a day, a month; of all: a day, a month; below zero: none. It is empty where the budgets were taken away.
+  local limits = numbers(arg.budgets)
   local accounts = { spending.own, spending.own, spending.all, spending.all }
   for i, account in ipairs(accounts) do
     local is_of_day = i % 2 == 1
-    local spent = is_of_day and account.days[day] or account.month
-    if limits[i] >= 0 and spent > limits[i] then -- mutant: budget
+    local function amount(of) return is_of_day and of.days[day] or of.month end
+    local limit = limits[i] or -1 -- mutant: no budgets
+    local grows = amount(spending.added) > 0 -- mutant: growth
+    if grows and limit >= 0 and amount(account) > limit then -- mutant: budget
       return { 'budget_exceeded', i <= 2 and 'user' or 'all', is_of_day and 'day' or 'month' }
     end
   end
@@ -146,6 +151,7 @@ end
 -- Puts what an ended job has cost in the place of its reservation, once.
 local function settle_reservation(id, f, charged)
   if not f.ledger then return end
+  charged = charged or '0' -- of a job without a price
   local job = { id = id, bound = tonumber(charged) }
   local spending = read_spending(f.ledger, { job })
   local entry = spending.known['=' .. id]
