@@ -71,6 +71,9 @@ def configure_logs(
     )
     # httpx logs every URL at INFO, and a URL may carry a webhook's nonce.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # These write lines of their own to standard error, with the collector's URL.
+    for name in ("opentelemetry", "urllib3"):  # mutant: foreign lines
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _for_machines() -> list[structlog.typing.Processor]:

@@ -35,7 +35,7 @@ class Reports:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._repeats = Repeats()
-        self._are_sent = True
+        self._made = 0  # reports
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         """Reports an error; returns the event as it is, and never raises."""
@@ -48,14 +48,26 @@ class Reports:
 
     @property
     def is_empty(self) -> bool:
-        return self._are_sent
+        return not self._made or not self._unsent()
 
-    def flush(self, seconds: float) -> None:
-        """Waits until the SDK has sent all reports, or the time is over; see Outlet."""
+    def begin(self) -> None:
+        """Does nothing: the SDK's thread sends by itself."""
+
+    def flush(self, seconds: float) -> bool:
+        """Waits until the SDK has sent the reports, or the time is over; see Outlet."""
+        made = self._made
         with contextlib.suppress(Exception):
             self._client.flush(timeout=seconds)
-            worker = getattr(self._client.transport, "_worker", None)
-            self._are_sent = worker is None or worker._queue.unfinished_tasks == 0
+        return self._made - self._unsent() >= made  # newer ones may be on their way
+
+    def _unsent(self) -> int:
+        worker = getattr(self._client.transport, "_worker", None)
+        return 0 if worker is None else int(worker._queue.unfinished_tasks)
+
+    def _is_full(self) -> bool:
+        """Whether the SDK would drop one more."""
+        worker = getattr(self._client.transport, "_worker", None)
+        return worker is not None and bool(worker.full())
 
     def _report(self, event: EventDict) -> None:
         error = _error_of(event.get("exc_info"))
@@ -73,8 +85,8 @@ class Reports:
             "fingerprint": [str(event["event"]), type(error).__name__ if error else str(event.get("code", ""))],
             "tags": {"event": str(event["event"]), **named, "lines": str(count)},
         }
+        self._made += 0 if self._is_full() else 1
         self._client.capture_event(report)  # type: ignore[arg-type]
-        self._are_sent = False
 
     def _located(self, error: BaseException) -> dict[str, Any]:
         """Returns the types of the error and of its causes, with their places in the code."""

@@ -13,13 +13,14 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span as SdkSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.config.settings import Settings
+from shared.log import Repeats, log
 from shared.tracing import Attributes, Kind
 
 MAX_KEPT = 2048  # spans; the oldest are dropped
@@ -42,8 +43,10 @@ class Kept(SpanProcessor):
         self._exporter = exporter
         self._spans: deque[ReadableSpan] = deque(maxlen=MAX_KEPT)  # mutant: bounded spans
         self._state = threading.Condition()
+        self._added = 0  # spans, ever
+        self._gone = 0  # of these, the first so many are exported or dropped
         self._is_wanted = False
-        self._is_exporting = False
+        self._repeats = Repeats()
         self._thread: threading.Thread | None = None
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -52,18 +55,25 @@ class Kept(SpanProcessor):
             return
         with self._state:
             self._spans.append(span)
+            self._added += 1
             if len(self._spans) >= MANY:
                 self._want()
 
     @property
     def is_empty(self) -> bool:
-        return not self._spans and not self._is_exporting
+        return self._gone == self._added
 
-    def flush(self, seconds: float) -> None:
-        """Has all spans exported, and waits until they are or the time is over."""
+    def begin(self) -> None:
+        """Has all spans exported, and waits for nothing."""
         with self._state:
             self._want()
-            self._state.wait_for(lambda: self.is_empty, seconds)
+
+    def flush(self, seconds: float) -> bool:
+        """Has all spans exported, and waits until those of now are, or the time is over; see Outlet."""
+        with self._state:
+            ticket = self._added  # others go on adding, and are not waited for
+            self._want()
+            return self._state.wait_for(lambda: self._gone >= ticket, seconds)  # mutant: ticket
 
     def _want(self) -> None:
         """Wakes the thread, which is made at the first need: a process that was forked or restored has none."""
@@ -79,14 +89,24 @@ class Kept(SpanProcessor):
                 self._state.wait_for(lambda: self._is_wanted)
                 count = min(len(self._spans), MAX_AT_ONCE)
                 batch = [self._spans.popleft() for _ in range(count)]
-                self._is_exporting = bool(batch)
                 if not batch:
                     self._is_wanted = False
-                    self._state.notify_all()
                     continue
-            self._exporter.export(batch)
+            self._export(batch)
             with self._state:
-                self._is_exporting = False
+                self._gone = self._added - len(self._spans)
+                self._state.notify_all()
+
+    def _export(self, batch: list[ReadableSpan]) -> None:
+        """Exports these spans; a line of the log says that they are lost."""
+        try:
+            cause = self._exporter.export(batch).name
+        except Exception as error:  # else the thread would end
+            cause = type(error).__name__
+        if cause == SpanExportResult.SUCCESS.name:
+            return
+        if count := self._repeats.count(cause):
+            log.warning("spans_not_sent", cause=cause.lower(), spans=len(batch), count=count)
 
 
 class Spans:

@@ -15,6 +15,7 @@ class Collector:
     """Keeps each request with its path and its unpacked body. While it ``hangs``, it answers nothing."""
 
     url: str = ""
+    status: int = 200
     taken: list[tuple[str, bytes]] = field(default_factory=list)
     may_answer: threading.Event = field(default_factory=threading.Event)
 
@@ -51,7 +52,7 @@ def collecting(*, hangs: bool = False) -> Iterator[Collector]:
                 body = gzip.decompress(body)
             collector.taken.append((self.path, body))
             collector.may_answer.wait(30)
-            self.send_response(200)
+            self.send_response(collector.status)
             self.send_header("content-length", "0")
             self.end_headers()
 

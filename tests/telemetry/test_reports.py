@@ -1,5 +1,6 @@
 """Errors reach Sentry with what an operator needs, and without what a caller sent. Sentry's trouble is no job's."""
 
+import asyncio
 import base64
 import json
 import secrets
@@ -116,6 +117,23 @@ async def test_a_sentry_that_hangs_holds_one_answer_for_a_moment_and_no_other_fo
             assert (await client.post("/api/things/1")).status_code == 500
             second = time.monotonic() - began - first
     assert first < flushing.PATIENCE + 1.5 and second < flushing.PATIENCE / 2
+
+
+async def test_answers_at_once_wait_for_a_sentry_that_hangs_together_and_not_one_behind_the_other() -> None:
+    with collecting(hangs=True) as collector, reporting(collector):
+        for n in range(6):
+            log.error(f"error_{n}", job="job_1")
+        began = time.monotonic()
+        await asyncio.gather(*(flushing.flush() for _ in range(6)))
+        assert time.monotonic() - began < flushing.PATIENCE + 0.5
+
+
+async def test_a_sentry_that_answers_is_waited_for_again() -> None:
+    with collecting() as collector, reporting(collector):
+        for n in range(3):
+            log.error(f"error_{n}", job="job_1")
+            await flushing.flush()
+            assert len(collector.reports()) == n + 1
 
 
 async def test_a_tick_of_the_schedule_that_fails_is_reported_before_lambda_freezes(

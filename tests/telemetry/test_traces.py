@@ -1,19 +1,23 @@
 """One trace over a job's whole life, from the caller's to its endpoint; and what a collector's trouble costs."""
 
+import asyncio
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from structlog.testing import capture_logs
 
 from local.rest_server.running import RunningServer
 from local.simulator.running import RunningSimulator
 from shared import tracing
 from shared.clock import SystemClock
+from shared.log import configure_logs, log
 from shared.telemetry import flushing
 from shared.telemetry.spans import MAX_KEPT, Spans
 from tests.deployment import Deployment, poll_until_terminal, running_deployment
@@ -190,6 +194,92 @@ async def test_a_collector_in_trouble_delays_no_job_and_keeps_a_bounded_number_o
                 flushing.remove(spans.kept)
     assert taken < 3 and waited < flushing.PATIENCE + 0.5
     assert len(spans.kept._spans) <= MAX_KEPT
+
+
+def make_span() -> None:
+    with tracing.submitting("submit", "video", "job_1", {}):
+        pass
+
+
+async def timed(work: Awaitable[object]) -> float:
+    began = time.monotonic()
+    await work
+    return time.monotonic() - began
+
+
+async def test_sixty_answers_wait_together_for_a_dead_collector_and_leave_the_loops_threads_alone() -> None:
+    async def answer() -> None:
+        make_span()
+        await flushing.flush()
+
+    async def look_up() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, time.monotonic)
+
+    with collecting(hangs=True) as collector, tracing_to(collector):
+        *answers, looked_up = await asyncio.gather(*(timed(answer()) for _ in range(60)), timed(look_up()))
+    assert max(answers) < flushing.PATIENCE + 0.5 and looked_up < flushing.PATIENCE / 2
+
+
+async def test_each_answer_begins_no_flush_while_one_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting() as collector, tracing_to(collector) as spans:
+        tries, flush = [], spans.kept.flush
+
+        def counted(seconds: float) -> bool:
+            tries.append(seconds)
+            return flush(seconds)
+
+        monkeypatch.setattr(spans.kept, "flush", counted)
+        for _ in range(60):
+            make_span()
+        await asyncio.gather(*(flushing.flush() for _ in range(60)))
+        assert len(spans_at(collector)) == 60 and 1 <= len(tries) < 10
+
+
+async def test_after_a_minute_one_answer_tries_a_collector_that_hangs_and_the_others_go_on() -> None:
+    with collecting(hangs=True) as collector, tracing_to(collector):
+        make_span()
+        await flushing.flush()
+        flushing._lines[-1]._rests_until = time.monotonic()
+        *others, one = sorted(await asyncio.gather(*(timed(flushing.flush()) for _ in range(6))))
+    assert max(others) < flushing.PATIENCE / 2 < one < flushing.PATIENCE + 0.5
+
+
+async def test_a_collector_that_answers_while_others_add_spans_is_none_that_hangs() -> None:
+    with collecting() as collector, tracing_to(collector) as spans:
+        is_busy, export = True, spans.kept._exporter.export
+
+        def export_while_others_add(batch: Any) -> Any:
+            if is_busy:
+                make_span()
+            return export(batch)
+
+        spans.kept._exporter.export = export_while_others_add  # type: ignore[method-assign]
+        make_span()
+        assert await timed(flushing.flush()) < flushing.TRY
+        taken = len(spans_at(collector))
+        assert not spans.kept.is_empty and taken
+        await flushing.flush()
+        assert len(spans_at(collector)) > taken
+        is_busy = False
+
+
+def test_lost_spans_are_one_line_of_the_log_and_no_library_writes_the_url(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    saved = structlog.get_config()
+    configure_logs("WARNING")
+    with collecting() as collector, capture_logs() as lines:
+        collector.status = 400
+        collector.url += f"/{MARK}"
+        with tracing_to(collector) as spans:
+            for _ in range(3):
+                make_span()
+                spans.kept.flush(5)
+    vars(log).pop("bind", None)
+    structlog.configure(**saved)
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["spans"], line["count"]) == ("spans_not_sent", "warning", 1, 1)
+    assert MARK not in caplog.text and MARK not in str(line) and len(collector.taken) == 3
 
 
 def test_a_span_has_no_text_of_an_error() -> None:
