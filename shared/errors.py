@@ -32,9 +32,12 @@ class InvalidRequest(Problem):
     code = "invalid_request"
     title = "The request is not valid"
 
-    def __init__(self, detail: str, *, field: str | None = None, http_status: int = 422) -> None:
+    def __init__(
+        self, detail: str, *, field: str | None = None, http_status: int = 422, is_field_known: bool = True
+    ) -> None:
         super().__init__(detail, field=field)
         self.http_status = http_status
+        self.is_field_known = is_field_known
 
 
 class Unauthenticated(Problem):

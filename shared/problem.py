@@ -10,6 +10,7 @@ class Problem(Exception):
     http_status: int
     title: ClassVar[str]
     retryable: ClassVar[bool] = False
+    is_field_known: bool = True  # False: a name that the caller has made up, which no log may hold
     translations: dict[str, tuple[str, str]]  # title and detail by language; any other language gets English
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after: int | None = None) -> None:

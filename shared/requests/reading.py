@@ -8,7 +8,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import pairwise
 from typing import NoReturn, TypeVar, get_args, get_origin
 
@@ -53,7 +53,9 @@ async def read_model(
     ``complete`` may add to the document, or refuse it, before it is checked.
     """
     _require_json(request)
-    return checked(model, complete(parse_json(_unpacked(request, await read_body(request, limit), limit))))
+    return checked(
+        model, complete(parse_json(_unpacked(request, await read_body(request, limit), limit), model.model_fields))
+    )
 
 
 async def read_optional_model(request: Request, limit: int, model: type[Model]) -> Model:
@@ -62,7 +64,7 @@ async def read_optional_model(request: Request, limit: int, model: type[Model]) 
     if not body:
         return checked(model, {})
     _require_json(request)
-    return checked(model, parse_json(_unpacked(request, body, limit)))
+    return checked(model, parse_json(_unpacked(request, body, limit), model.model_fields))
 
 
 def checked(model: type[Model], given: object) -> Model:
@@ -110,13 +112,17 @@ def read_query(request: Request, model: type[Model]) -> Model:
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
-            raise InvalidRequest("This parameter is given twice.", field=_name((name,)))
+            is_known = name in model.model_fields
+            raise InvalidRequest("This parameter is given twice.", field=_name((name,))[0], is_field_known=is_known)
         given[name] = value
     return checked(model, given)
 
 
-def parse_json(body: bytes) -> Json:
-    """Returns the JSON document in ``body``; InvalidRequest for a value that could not be written as JSON again."""
+def parse_json(body: bytes, names: Collection[str] = ()) -> Json:
+    """Returns the JSON document in ``body``; InvalidRequest for a value that could not be written as JSON again.
+
+    ``names``: the members that it may have; any other name is the caller's text.
+    """
     try:
         document: Json = json.loads(
             # A byte order mark is no part of the text, but some clients send one.
@@ -127,10 +133,10 @@ def parse_json(body: bytes) -> Json:
             object_pairs_hook=_once,
         )
     except RecursionError:
-        raise _too_deep(None) from None
+        raise _too_deep(None, names) from None
     except ValueError:
         raise InvalidRequest("The body is not valid JSON.", http_status=400) from None
-    _inspect(document, 1, None)
+    _inspect(document, 1, None, names)
     return document
 
 
@@ -188,26 +194,28 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return document
 
 
-def _too_deep(field: str | None) -> InvalidRequest:
-    return InvalidRequest(f"The body may be nested at most {MAX_DEPTH} deep.", field=field, http_status=422)
+def _too_deep(field: str | None, names: Collection[str]) -> InvalidRequest:
+    text = f"The body may be nested at most {MAX_DEPTH} deep."
+    return InvalidRequest(text, field=field, is_field_known=field in names)
 
 
-def _inspect(value: Json, depth: int, field: str | None) -> None:
+def _inspect(value: Json, depth: int, field: str | None, names: Collection[str]) -> None:
     """Refuses values nested too deep, and text that UTF-8 cannot encode; ``field`` is the top-level member."""
     if isinstance(value, str):
         if SURROGATE.search(value):
-            raise InvalidRequest("Text must be valid Unicode, without lone surrogates.", field=field)
+            text = "Text must be valid Unicode, without lone surrogates."
+            raise InvalidRequest(text, field=field, is_field_known=field in names)
         return
     if not isinstance(value, dict | list):
         return
     if depth > MAX_DEPTH:
-        raise _too_deep(field)
+        raise _too_deep(field, names)
     members: Iterable[tuple[str | None, Json]]
     members = value.items() if isinstance(value, dict) else ((None, item) for item in value)
     for name, member in members:
         if name is not None:
-            _inspect(name, depth, field)
-        _inspect(member, depth + 1, name if depth == 1 else field)
+            _inspect(name, depth, field, names)
+        _inspect(member, depth + 1, name if depth == 1 else field, names)
 
 
 def _invalid(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
@@ -220,27 +228,33 @@ def _invalid(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
         message = "must be an object" if fault["loc"] else "The body must be a JSON object."
     if fault["type"] == "too_long":
         message = f"may have at most {fault['ctx']['max_length']} entries"
-    return InvalidRequest(message, field=_name(fault["loc"], model))
+    field, is_known = _name(fault["loc"], model)
+    return InvalidRequest(message, field=field, is_field_known=is_known)
 
 
-def _name(location: tuple[int | str, ...], model: type[BaseModel] | None = None) -> str | None:
+def _name(location: tuple[int | str, ...], model: type[BaseModel] | None = None) -> tuple[str | None, bool]:
     """Returns the place of the fault, such as ``users[0].key`` or ``filter.status``; None if it is no field.
 
-    A name in an object of the caller's own, such as ``metadata``, is the caller's text and left out.
+    And whether each name of it is a field's: else it is the caller's text. A name in an object of the caller's own,
+    such as ``metadata``, is left out.
     """
     if not location or not NAME.fullmatch(str(location[0])):
-        return None
+        return None, False
     place = str(location[0])
-    models = _models_at(place, [] if model is None else [model])
+    models = [] if model is None else [model]
+    is_known = any(place in one.model_fields for one in models)
+    models = _models_at(place, models)
     for before, part in pairwise(location):
         if isinstance(part, int):
             place += f"[{part}]"
-        elif NAME.fullmatch(part) and (isinstance(before, int) or any(part in one.model_fields for one in models)):
-            place += f".{part}"
-            models = _models_at(part, models)
-        else:
+            continue
+        is_field = any(part in one.model_fields for one in models)
+        if not NAME.fullmatch(part) or not (is_field or isinstance(before, int)):
             break
-    return place
+        place += f".{part}"
+        is_known = is_known and is_field
+        models = _models_at(part, models)
+    return place, is_known
 
 
 def _models_at(name: str, models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from shared.access.caller import Caller, Role
 from shared.access.errors import CrossSite, TokenRefused
 from shared.config.hosting import Network
-from shared.errors import UNKNOWN_FIELD, LinkRefused, Problem, Unauthenticated
+from shared.errors import LinkRefused, Problem, Unauthenticated
 from shared.log import Repeats, log
 from shared.requests.callers import address_of, network_of
 from shared.signing.derived import address_tag
@@ -25,6 +25,7 @@ from shared.signing.derived import address_tag
 WINDOW = 60.0  # s
 MAX_LINES = 20  # a window, for single addresses
 MAX_ADDRESSES = 1000  # that a window distinguishes; the rest count together
+MAX_FIELD = 100  # characters
 OTHERS = "others"
 REFUSED = (401, 403, 429)  # a warning; what else is refused is a mistake in the request, and no news for the operator
 KINDS = {
@@ -80,8 +81,8 @@ class Refusals:
         if not count:
             return
         said = {**_said(error), "status": error.http_status, "caller": caller, "call": call, "count": count}
-        if error.field is not None and error.detail != UNKNOWN_FIELD:  # such a field is a text of the caller
-            said["field"] = error.field
+        if error.field is not None and error.is_field_known:  # mutant: field of the caller
+            said["field"] = error.field[:MAX_FIELD]
         if error.http_status >= 500:
             log.warning("unavailable", **said)
         elif error.http_status in REFUSED:

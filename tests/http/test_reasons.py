@@ -154,11 +154,41 @@ def test_a_kind_is_written_anew_after_a_while_and_the_kinds_are_bounded() -> Non
     assert len(repeats._kinds) == MAX_KINDS
 
 
-async def test_a_field_that_the_caller_made_up_is_not_logged(valkey_world: World, lines: list[Any]) -> None:
+DEEP: Any = 1
+for _ in range(20):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"made_up": 1},
+        {"made_up": DEEP},
+        {"made_up": "\ud800"},
+        {"metadata": {"made_up": DEEP}},
+        {"made_up" * 500: DEEP},
+    ],
+    ids=["unknown", "deep", "surrogate", "inside", "long"],
+)
+async def test_a_field_that_the_caller_made_up_is_not_logged(
+    valkey_world: World, lines: list[Any], more: dict[str, Any]
+) -> None:
     async with http_client(**AUTH) as client:
-        problem(await client.post("/api/submit", json=BODY | {"made_up": 1}), 422, "invalid_request")
+        sent = AUTH | {"Content-Type": "application/json"}
+        answer = await client.post("/api/submit", content=json.dumps(BODY | more), headers=sent)
+        problem(answer, 422, "invalid_request")
     (line,) = reasons(lines)
-    assert "field" not in line and "made_up" not in json.dumps(line)
+    assert line.get("field") == ("metadata" if "metadata" in more else None) and "made_up" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(("name", "logged"), [("made_up", None), ("limit", "limit")])
+async def test_a_parameter_given_twice_is_logged_if_it_is_a_known_one(
+    valkey_world: World, lines: list[Any], name: str, logged: str | None
+) -> None:
+    async with http_client(**AUTH) as client:
+        problem(await client.get(f"/api/jobs?{name}=1&{name}=2"), 422, "invalid_request")
+    (line,) = reasons(lines)
+    assert line.get("field") == logged and "made_up" not in json.dumps(line)
 
 
 async def test_storage_that_fails_is_named_with_what_failed(lines: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,13 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{REASONS}a_kind_is_written_anew_after_a_while_and_the_kinds_are_bounded",
     ),
     python(
+        "a name that a caller made up is logged",
+        "shared/requests/refusals.py",
+        "field of the caller",
+        "if error.field is not None:",
+        f"{REASONS}a_field_that_the_caller_made_up_is_not_logged[deep]",
+    ),
+    python(
         "a report has the texts of foreign exceptions",
         "shared/telemetry/reports.py",
         "foreign text",

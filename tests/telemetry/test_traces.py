@@ -253,7 +253,7 @@ async def test_a_collector_that_answers_while_others_add_spans_is_none_that_hang
                 make_span()
             return export(batch)
 
-        spans.kept._exporter.export = export_while_others_add  # type: ignore[method-assign]
+        spans.kept._exporter.export = export_while_others_add  # type: ignore[method-assign, assignment]
         make_span()
         assert await timed(flushing.flush()) < flushing.TRY
         taken = len(spans_at(collector))
