@@ -1,6 +1,8 @@
 """What runs of each model cost, and how much may be spent. Money is in US dollars here, and in micro-dollars inside."""
 
 import functools
+import math
+from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,12 +18,19 @@ NONE = -1  # in place of a budget
 Dollars = Annotated[float, Field(ge=0, le=MOST_OF_RUN, allow_inf_nan=False)]
 Amount = Annotated[float, Field(gt=0, le=MOST_OF_MONTH, allow_inf_nan=False)]
 # The names of metrics that a provider reports, such as predict_time or video_output_duration_seconds
-Metric = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+METRIC = r"^[a-z][a-z0-9_]{0,63}$"
+Metric = Annotated[str, Field(pattern=METRIC)]
+SMALLEST = Decimal("0.000001")  # micro-dollars, of what a unit costs
 
 
 def micros(dollars: float) -> int:
-    """Whole micro-dollars."""
-    return round(dollars * MICROS)
+    """Whole micro-dollars, rounded up."""
+    return math.ceil(_exact(dollars))
+
+
+def _exact(dollars: float) -> Decimal:
+    """Micro-dollars of a number as it was written: 0.07 has a little more in binary."""
+    return Decimal(repr(dollars)) * MICROS
 
 
 class Price(BaseModel):
@@ -47,7 +56,8 @@ class Price(BaseModel):
         """The price as a job's record holds it; spending.lua has the form."""
         parts = [f"at_most={self.bound}", f"run={micros(self.run)}"]
         # Not whole: a token may cost less than a micro-dollar.
-        parts += [f"*{name}={dollars * MICROS:.6f}" for name, dollars in sorted(self.per.items())]
+        per = {name: _exact(dollars).quantize(SMALLEST, ROUND_CEILING) for name, dollars in sorted(self.per.items())}
+        parts += [f"*{name}={amount:f}" for name, amount in per.items()]
         return ",".join(parts + ["failed_is_free=1"] * self.failed_is_free)
 
     @model_validator(mode="after")

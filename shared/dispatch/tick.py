@@ -143,20 +143,27 @@ class Tick:
                 log.error("lane_restored", lane=lane)
         if forgets and budget.left >= self._settings.store_total_timeout:
             await self._records.forget_runs(walked.models)
+        await self._retention.sweep(budget)  # mutant: before a long walk
         await self._reclaim(budget)
-        await self._retention.sweep(budget)
 
     async def _reclaim(self, budget: Budget) -> None:
-        """Releases reservations of this month and the last whose jobs are gone, as far as the time allows."""
+        """Releases reservations of this month and the last whose jobs are gone; an error is logged and ends no tick."""
         now = self._clock.now()
         months = {month_of(now - LONGEST_WAIT), month_of(now)} if self._settings.budget_limits else set()
-        for month in sorted(months):
-            while budget.left >= 2 * self._settings.store_total_timeout:
-                reclaimed, is_more = await self._spending.reclaim(month)
-                if reclaimed:
-                    log.error("reservations_reclaimed", count=reclaimed)
-                if not is_more:
-                    break
+        try:
+            for month in sorted(months):
+                await self._reclaim_month(budget, month)
+        except StoreError as error:  # mutant: failure of a walk
+            log.exception("reclaim_failed", error=type(error).__name__)
+
+    async def _reclaim_month(self, budget: Budget, month: str) -> None:
+        """Walks on through the month's reservations, as far as the time allows."""
+        while budget.left >= 2 * self._settings.store_total_timeout:
+            reclaimed, is_more = await self._spending.reclaim(month)
+            if reclaimed:
+                log.error("reservations_reclaimed", count=reclaimed)
+            if not is_more:
+                return
 
     async def _rehome(self, user: str) -> None:
         """Puts back what the store has lost of a user's jobs; an error is logged, so it ends no sweep."""

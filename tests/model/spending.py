@@ -35,6 +35,11 @@ class Month:
         self.move(name, day, cost, account)
         del self.reserved[name]
 
+    def drop_empty(self, account: str) -> None:
+        """A settlement keeps no account that has cost nothing."""
+        if not self.spent[account][None]:
+            del self.spent[account]
+
     def _add(self, day: int, cost: int, account: str) -> None:
         for one in (ALL, account):
             self.spent.setdefault(one, Counter())[None] += cost
@@ -114,6 +119,7 @@ def charge(model: Model, name: str, now: int, attempt: int | None, bill: str) ->
         month.pay(name, cost)
         if not is_same:
             month.forget(account, now)
+        month.drop_empty(account)
     return {"charged": cost}
 
 
@@ -126,6 +132,7 @@ def reclaim(model: Model, call: Call, reply: Any) -> Any:
             month.pay(name, 0)
             if cost:
                 month.forget(account, call.number("now"))
+            month.drop_empty(account)
     return str(gone)
 
 

@@ -3,6 +3,8 @@
 from tests.mutants.mutant import Mutant, lua, python
 
 SPENDING = "tests/queue/test_spending.py::test_"
+BATCHES = "tests/queue/test_spending_batches.py::test_"
+CHANGES = "tests/queue/test_spending_changes.py::test_"
 STOPS = "tests/faults/test_stops.py::test_a_script_that_stops_at_any_command_is_survived"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -19,12 +21,12 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "a job cannot be tried again where the budgets were taken away", "spending",
         "no budgets", "local limit = limits[i]",
-        f"{SPENDING}a_job_that_budgets_admitted_goes_on_where_they_were_taken_away[memory]",
+        f"{CHANGES}a_job_that_budgets_admitted_goes_on_where_they_were_taken_away[memory]",
     ),
     lua(
         "a budget refuses what costs nothing", "spending",
         "growth", "local grows = true",
-        f"{SPENDING}a_job_that_costs_nothing_passes_where_a_budget_is_overdrawn[memory]",
+        f"{CHANGES}a_job_that_costs_nothing_passes_where_a_budget_is_overdrawn[memory]",
     ),
     lua(
         "nothing is reserved", "spending",
@@ -72,6 +74,36 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{SPENDING}a_job_gets_no_retry_that_no_budget_has_room_for[memory]",
     ),
     lua(
+        "an account that has cost nothing stays", "spending",
+        "empty account", "",
+        f"{CHANGES}an_account_whose_jobs_cost_nothing_is_not_kept[memory]",
+    ),
+    lua(
+        "a repeat of a day's first submit lets its month stay for ever", "spending",
+        "repeated day", "local is_again = false",
+        f"{CHANGES}a_repeat_of_a_submit_that_stopped_says_how_long_the_month_is_kept[memory]",
+    ),
+    lua(
+        "a month whose last submit has stopped stays for ever", "reclaim",
+        "reclaimed month", "",
+        f"{CHANGES}a_month_whose_first_submit_stopped_is_forgotten_too[memory]",
+    ),
+    lua(
+        "a job that is deleted before its settlement costs nothing", "delete",
+        "settlement before a deletion", "",
+        f"{CHANGES}a_job_that_is_deleted_before_its_settlement_still_costs[memory]",
+    ),
+    python(
+        "a failed walk over the accounts ends the tick", "shared/dispatch/tick.py",
+        "failure of a walk", "except ZeroDivisionError as error:",
+        f"{CHANGES}a_failed_walk_over_reservations_ends_no_tick_and_keeps_no_file[memory]",
+    ),
+    python(
+        "old files wait for a long walk over the accounts", "shared/dispatch/tick.py",
+        "before a long walk", "",
+        f"{CHANGES}a_failed_walk_over_reservations_ends_no_tick_and_keeps_no_file[memory]",
+    ),
+    lua(
         "an end that was cut short leaves its reservation", "ending",
         "settlement after a stop", "",
         f"{STOPS}[priced_ordinary-webhooks_ok]",
@@ -84,12 +116,12 @@ MUTANTS: tuple[Mutant, ...] = (
     lua(
         "a batch starts without reservations", "batch_create",
         "reserved first", "",
-        f"{SPENDING}a_batch_reserves_for_each_of_its_jobs_or_for_none[memory]",
+        f"{BATCHES}a_batch_reserves_for_each_of_its_jobs_or_for_none[memory]",
     ),
     lua(
         "a retried batch starts without reservations", "batch_retry",
         "reserved first", "",
-        f"{SPENDING}a_retry_of_a_batch_reserves_for_its_new_jobs[memory]",
+        f"{BATCHES}a_retry_of_a_batch_reserves_for_its_new_jobs[memory]",
     ),
     python(
         "an account names its user", "shared/signing/derived.py",

@@ -1,7 +1,6 @@
 """Budgets: what a job costs, and that each reservation is settled once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,57 +12,14 @@ from shared.dispatch.bills import bill_of
 from shared.errors import BudgetExceeded
 from shared.jobqueue.constants import DAY
 from shared.jobqueue.periods import begins_in, month_of
-from shared.jobs.batches import BatchRequest
 from shared.jobs.request import SubmitRequest
 from shared.providers.base import Prediction
 from shared.providers.replicate_api import prediction_of
 from tests.costs import COSTS
 from tests.counting import Counting
 from tests.queue.jobs import ids, run_one
+from tests.queue.priced import CENT, CHANGES, PRICES, cost_of, reservations, spent_by
 from tests.world import World, http_client, make_world, settings_for
-
-CENT = 10_000  # micro-dollars
-PRICES = {
-    "default": {"run": 0.10},
-    "acme/video": {"run": 0.05, "per": {"predict_time": 0.01}, "at_most": 0.30},
-    "acme/lucky": {"run": 0.20, "failed_is_free": True},
-}
-BUDGETS = {"user": {"day": 1.0, "month": 5.0}, "all": {"day": 2.0, "month": 10.0}}
-CHANGES: dict[str, Any] = {"prices": PRICES, "budgets": BUDGETS, "max_user_tasks": 100}
-
-
-@pytest.fixture
-async def priced(any_store: RunningServer | None, clock: ManualClock) -> AsyncIterator[World]:
-    """A deployment with prices and budgets, at noon."""
-    clock.advance((DAY // 2 - clock.now() % DAY) / 1000)
-    async with make_world(any_store, clock, **CHANGES) as made:
-        yield made
-
-
-async def spent_by(world: World, user: str = "ada") -> list[int]:
-    """Cents of a user's day and month, and of the day and month of all."""
-    of_all, of_user = await world.runtime.spending.read("app", user)
-    assert of_user is not None
-    return [amount // CENT for amount in (of_user.day, of_user.month, of_all.day, of_all.month)]
-
-
-async def reservations(world: World) -> list[str]:
-    """The jobs that have one."""
-    fields = await world.raw("HKEYS", world.runtime.queue.keys.spending(month_of(world.clock.now())))
-    return sorted(name[1:] for name in fields if name[0] == "=")
-
-
-async def cost_of(world: World, job_id: str) -> int | None:
-    """Cents that a job has cost."""
-    charged = (await world.runtime.records.read(job_id)).charged
-    return None if charged is None else charged // CENT
-
-
-async def submit_batch(world: World, count: int, key: str | None = None) -> str:
-    """A batch of ada's that waits; its id."""
-    jobs = [{"input": {"prompt": f"a lighthouse {n}"}} for n in range(count)]
-    request = BatchRequest.model_validate({"user_id": "ada", "model": "acme/video", "jobs": jobs})
-    return (await world.runtime.batches.create("app", request, key, Budget(0)))["id"]
 
 
 async def test_a_job_reserves_the_most_that_it_may_cost_and_pays_what_its_metrics_say(priced: World) -> None:
@@ -265,100 +221,6 @@ async def test_200_submits_at_once_never_overdraw_a_budget(valkey: RunningServer
         assert (await spent_by(world))[2:] == [200, 200]
 
 
-async def test_a_job_that_budgets_admitted_goes_on_where_they_were_taken_away(priced: World) -> None:
-    failing, lost = await run_one(priced), await priced.enqueue("bob", start=True)
-    queue = priced.another_process(budgets=None).queue
-    ways: dict[str, Any] = {"code": "timeout", "detail": "", "retryable": True, "bill": "!reported=1"}
-    assert (await queue.fail(failing, 1, "p1", **ways)).word == "delayed"
-    priced.manual.advance(3600)
-    assert (await queue.rescue(lost, 1)).word == "requeued"
-    assert await spent_by(priced) == [60, 60, 120, 120]
-
-
-async def test_a_job_that_costs_nothing_passes_where_a_budget_is_overdrawn(priced: World) -> None:
-    queue = priced.another_process(prices=PRICES | {"acme/own": {}}, budgets={"all": {"day": 0.3}}).queue
-    job_id = await run_one(priced)
-    await queue.finish(job_id, 1, "p1", "completed", {}, bill="!reported=1,predict_time=100.000000")
-    assert (await spent_by(priced))[2] == 105
-    await priced.enqueue(model="acme/own")
-    with pytest.raises(BudgetExceeded):
-        await priced.enqueue(model="acme/cheap")
-
-
-async def test_a_repeat_of_a_retry_that_has_reserved_already_is_not_refused(priced: World) -> None:
-    job_id = await run_one(priced)
-    key = priced.runtime.queue.keys.spending(month_of(priced.clock.now()))
-    entry = (await priced.raw("HGET", key, f"={job_id}")).split(":")
-    # As it is when a script stops after its reservation of the next run, and others spend the rest.
-    accounts = [f"{150 * CENT}|{entry[0]}:{150 * CENT}"] * 2
-    written = f"{entry[0]}:{60 * CENT}:{entry[2]}"
-    await priced.raw("HSET", key, "all", accounts[0], entry[2], accounts[1], f"={job_id}", written)
-    failed = await priced.runtime.queue.fail(
-        job_id, 1, "p1", code="timeout", detail="", retryable=True, bill="!reported=1,!failed=1"
-    )
-    assert failed.word == "delayed" and (await spent_by(priced))[0] == 150
-
-
-@pytest.mark.parametrize("models", [("acme/video", "acme/other"), ("acme/other", "acme/video")])
-async def test_a_batch_may_have_jobs_with_and_without_a_price(
-    any_store: RunningServer | None, clock: ManualClock, models: tuple[str, str]
-) -> None:
-    prices = {"acme/video": PRICES["acme/video"]}
-    async with make_world(any_store, clock, prices=prices) as world:
-        jobs = [{"input": {"prompt": "a lighthouse"}, "model": model} for model in models]
-        request = BatchRequest.model_validate({"user_id": "ada", "jobs": jobs})
-        made = (await world.runtime.batches.create("app", request, None, Budget(0)))["id"]
-        await world.runtime.batch_queue.cancel(made, "app")
-        costs = [await cost_of(world, f"{made}_{n}") for n in range(2)]
-        assert costs == [0 if model == "acme/video" else None for model in models]
-
-
-async def test_a_job_with_accounts_and_no_price_ends_at_no_cost(priced: World) -> None:
-    job_id = await run_one(priced)
-    await priced.raw("HDEL", priced.runtime.queue.keys.job(job_id), "price")
-    assert (await priced.runtime.queue.finish(job_id, 1, "p1", "completed", {})).word == "finished"
-    assert await spent_by(priced) == [0, 0, 0, 0] and await reservations(priced) == []
-
-
-async def test_a_batch_reserves_for_each_of_its_jobs_or_for_none(priced: World) -> None:
-    made = await submit_batch(priced, 2)
-    assert await spent_by(priced) == [60, 60, 60, 60] and len(await reservations(priced)) == 2
-    with pytest.raises(BudgetExceeded):
-        await submit_batch(priced, 2)
-    assert await spent_by(priced) == [60, 60, 60, 60] and len(await reservations(priced)) == 2
-    await priced.runtime.batch_queue.cancel(made, "app")
-    assert await spent_by(priced) == [0, 0, 0, 0] and await reservations(priced) == []
-
-
-async def test_a_repeat_of_a_batch_that_stopped_half_way_reserves_for_the_jobs_that_it_adds(priced: World) -> None:
-    key = f"key-{priced.clock.now()}"
-    made = await submit_batch(priced, 3, key)
-    await priced.raw("DEL", priced.runtime.queue.keys.job(f"{made}_2"))
-    assert await submit_batch(priced, 3, key) == made
-    assert await spent_by(priced) == [90, 90, 90, 90] and len(await reservations(priced)) == 3
-
-
-async def test_a_retry_of_a_batch_reserves_for_its_new_jobs(priced: World) -> None:
-    queue, made = priced.runtime.queue, await submit_batch(priced, 2)
-    for job in (await queue.claim(2)).started:
-        await queue.fail(
-            job.id, 1, "", code="invalid_input", detail="", retryable=False, bill="free", incarnation=job.incarnation
-        )
-    assert await spent_by(priced) == [0, 0, 0, 0]
-    for _ in range(2):
-        await priced.enqueue()
-    with pytest.raises(BudgetExceeded):
-        await priced.runtime.batches.retry("app", made, Budget(0))
-    assert await spent_by(priced) == [60, 60, 60, 60]
-    for name in ("job_0", "job_1"):
-        await queue.cancel(name, "app")
-    assert await priced.runtime.batches.retry("app", made, Budget(0)) == 2
-    assert await spent_by(priced) == [60, 60, 60, 60]
-    assert await reservations(priced) == [f"{made}_0r1", f"{made}_1r1"]
-    await priced.runtime.batch_queue.cancel(made, "app")
-    assert await spent_by(priced) == [0, 0, 0, 0] and await reservations(priced) == []
-
-
 async def test_the_accounts_of_a_month_are_forgotten_long_after_it(priced: World) -> None:
     await priced.enqueue()
     key = priced.runtime.queue.keys.spending(month_of(priced.clock.now()))
@@ -416,6 +278,8 @@ async def test_budgets_cost_what_the_table_says(valkey: RunningServer) -> None:
         bench.count()
         await bench.webhook(job_id, "p2")
         counted["complete by webhook, at the cost that was reserved"] = bench.count()
+        await world.runtime.history.delete(job_id, "app")
+        counted["delete of a job, with budgets"] = bench.count()
         cheap = await run_one(world, user="bob")
         bench.count()
         await world.runtime.queue.finish(cheap, 1, "p1", "completed", {}, bill="!reported=1,predict_time=1.000000")
@@ -428,7 +292,12 @@ async def test_budgets_cost_what_the_table_says(valkey: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("status", "metrics", "bill"),
     [
-        pytest.param("succeeded", {"predict_time": 2.5, "total_time": 3}, "!reported=1,predict_time=2.500000", id="ok"),
+        pytest.param(
+            "succeeded",
+            {"predict_time": 2.5, "total_time": 3},
+            "!reported=1,predict_time=2.500000,total_time=3.000000",
+            id="ok",
+        ),
         pytest.param("failed", {"predict_time": 1}, "!reported=1,predict_time=1.000000,!failed=1", id="failed"),
         pytest.param("canceled", {"predict_time": 1}, "!reported=1,predict_time=1.000000", id="canceled"),
         pytest.param("aborted", {}, "free", id="aborted"),
@@ -441,4 +310,11 @@ async def test_budgets_cost_what_the_table_says(valkey: RunningServer) -> None:
 def test_a_report_becomes_a_bill(status: str, metrics: Any, bill: str) -> None:
     reported = prediction_of({"id": "p1", "status": status, "metrics": metrics})
     assert bill_of(settings_for(None, prices=PRICES), reported) == bill
-    assert bill_of(settings_for(None), reported) == ""
+    assert bill_of(settings_for(None), reported) == bill
+
+
+def test_a_bill_has_twenty_metrics_at_most_and_those_of_the_prices_first() -> None:
+    metrics = {f"a{n}": 1 for n in range(30)} | {"predict_time": 2, "Not a metric": 3, "more\n": 4, "a=b,c": 5}
+    reported = prediction_of({"id": "p1", "status": "succeeded", "metrics": metrics})
+    parts = bill_of(settings_for(None, prices=PRICES), reported).split(",")
+    assert parts[0] == "!reported=1" and len(parts) == 21 and "predict_time=2.000000" in parts

@@ -1,12 +1,25 @@
 -- delete: forgets an ended job: its record, its dead letter, its entry in the history, its events.
--- With: keys
+-- With: keys, spending
 -- KEYS: index, job, dead, root, outbox
--- ARGV: id: name, owner: name, hold_until: moment?, batch_too: flag
+-- ARGV: id: name, now: moment, owner: name, hold_until: moment?, batch_too: flag
 -- Returns: {deleted} | {held, user: name, ended_at: moment} | {not_found} | {not_terminal} | {belongs_to_batch}
 -- hold_until: a job that has files stays until then, and only the caller, who removes them first, writes any. ''
 -- deletes the job with or without files.
 -- batch_too: its batch is forgotten with it, if that has ended.
-local f = read(key.job, 'owner', 'user', 'state', 'batch', 'storing', 'hook_lane', 'files', 'ended_at', 'hold_until')
+local f = read(
+  key.job,
+  'owner',
+  'user',
+  'state',
+  'batch',
+  'storing',
+  'hook_lane',
+  'files',
+  'ended_at',
+  'hold_until',
+  'ledger',
+  'charged'
+)
 local batch, b = batch_key(f.batch or ''), {}
 
 -- Keeps a job that has files until the caller has removed them: no other caller writes any. A repeat changes nothing.
@@ -58,6 +71,8 @@ local refused = refusal()
 if refused then return refused end
 if arg.hold_until ~= '' and (f.files or '') ~= '' then return hold() end
 
+-- The script that ended it may have stopped before it did this, and then only the record says what it has cost.
+settle_reservation(arg.id, f, f.charged) -- mutant: settlement before a deletion
 redis.call('ZREM', key.dead, arg.id)
 if f.storing == '1' then redis.call('ZREM', key.outbox, arg.id) end -- mutant: outbox
 drop_all_events()

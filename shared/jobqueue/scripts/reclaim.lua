@@ -12,7 +12,10 @@ end
 if #records == 0 or redis.call('EXISTS', unpack(records)) == #records then return '0' end
 for i, id in ipairs(rest.ids) do
   if redis.call('EXISTS', records[i]) == 0 then
-    local entry = redis.call('HGET', key.root .. SPENDING .. arg.month, '=' .. id)
+    local set = key.root .. SPENDING .. arg.month
+    -- The submit that stopped may have been the first of its day, and the last of the month.
+    if reclaimed == 0 then redis.call('EXPIRE', set, SPENDING_KEPT_FOR) end -- mutant: reclaimed month
+    local entry = redis.call('HGET', set, '=' .. id)
     local payer = string.match(entry or '', '([^:]*)$')
     settle_reservation(id, { ledger = arg.month .. ':' .. payer }, '0')
     reclaimed = reclaimed + 1

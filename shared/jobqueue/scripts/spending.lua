@@ -82,7 +82,9 @@ end
 local function plan_reservations(jobs, is_repeat)
   if arg.ledger == '' or #jobs == 0 then return {} end
   local today, spending = math.floor(tonumber(arg.now) / DAY), read_spending(arg.ledger, jobs)
-  spending.jobs, spending.is_new_day = jobs, not spending.all.days[today]
+  -- A repeat does what the first call may have left undone.
+  local is_again = spending.known['=' .. jobs[1].id] -- mutant: repeated day
+  spending.jobs, spending.is_new_day = jobs, is_again or not spending.all.days[today]
   for _, job in ipairs(jobs) do
     move_reservation(spending, job, today)
   end
@@ -160,7 +162,9 @@ local function settle_reservation(id, f, charged)
     move_reservation(spending, job)
     write_spending(spending, { { id = id } })
   end
-  redis.call('HDEL', spending.set, '=' .. id) -- mutant: settlement
+  local gone = { '=' .. id }
+  if spending.own.month == 0 then add(gone, spending.payer) end -- mutant: empty account
+  redis.call('HDEL', spending.set, unpack(gone)) -- mutant: settlement
 end
 
 -- Lets a job whose attempt is over have another one: what the attempt has cost is noted in `fields`, and the
