@@ -7,6 +7,7 @@ not sent when it ends is lost.
 
 import json
 import secrets
+from collections.abc import Mapping
 
 from shared.clock import Clock
 from shared.frozen import dataclass
@@ -34,12 +35,18 @@ class Sent:
 
     @classmethod
     def read(cls, text: str) -> "Sent":
+        """Reads ``written``. Raises ValueError, LookupError, TypeError or AttributeError if it is something else."""
         found = json.loads(text)
-        return cls(found["process"], found["number"], tuple(Part(at, Sums(of)) for at, of in found["parts"]))
+        parts = tuple(Part(int(at), _amounts(of)) for at, of in found["parts"])
+        return cls(str(found["process"]), int(found["number"]), parts)
 
     def written(self) -> str:
         parts = [[part.at, part.sums.of] for part in self.parts]
         return json.dumps({"process": self.process, "number": self.number, "parts": parts}, separators=(",", ":"))
+
+
+def _amounts(of: Mapping[str, Mapping[str, int]]) -> Sums:
+    return Sums({series: {name: int(number) for name, number in amounts.items()} for series, amounts in of.items()})
 
 
 class Tally:
@@ -84,6 +91,7 @@ class Tally:
             self._minutes, self.since, self.urgent_since = {}, 0, 0
         return self._sent
 
-    def confirm(self) -> None:
-        """Notes that what was taken has arrived."""
-        self._sent = None
+    def confirm(self, sent: Sent) -> None:
+        """Notes that this has arrived; what was taken since still waits for its answer."""
+        if self._sent is sent:  # mutant: what was confirmed
+            self._sent = None

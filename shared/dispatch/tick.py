@@ -128,8 +128,6 @@ class Tick:
 
         A later sweep does the rest.
         """
-        if self._fold is not None:
-            await self._fold(budget, forgets)
         await self._trim(budget)
         walked = await self._records.walk(SWEEP_KEYS, cursor)
         for user in walked.users:
@@ -143,6 +141,8 @@ class Tick:
                 log.error("lane_restored", lane=lane)
         if forgets and budget.left >= self._settings.store_total_timeout:
             await self._records.forget_runs(walked.models)
+        if self._fold is not None:
+            await self._fold(budget, forgets)  # behind what heals, and before a walk that may take all the time
         await self._retention.sweep(budget)  # mutant: before a long walk
         await self._reclaim(budget)
 

@@ -66,7 +66,7 @@ def job_counts(amounts: Amounts) -> JobCounts:
 def other_counts(amounts: Amounts) -> OtherCounts:
     """Returns what belongs to no series."""
     return {
-        "events": {name: amounts[name] for name in EVENTS if name in amounts},
+        "events": {name: amounts[name] for name in (*EVENTS, "unreadable") if name in amounts},
         "provider_calls": parts(amounts, "calls"),
         "cache": parts(amounts, "cache"),
         "copies": parts(amounts, "copies"),

@@ -10,14 +10,16 @@ SeriesOf = Callable[[int, str, bool, int], str]  # of a lane, a model, whether i
 
 
 def read_jobs(text: str, series_of: SeriesOf) -> Part:
-    """Returns what a text about jobs adds; entries.lua has its form."""
+    """Returns what a text about jobs adds. Raises ValueError or LookupError if its form is not that of entries.lua."""
     kind, at, lane, rest = text.split("|", 3)
     moment, sums = int(at), Sums()
     if kind == "admitted":
         count, model = rest.split("|", 1)
         sums.count(series_of(int(lane), model, False, moment), "accepted", int(count))
-    else:
+    elif kind == "ended":
         _count_end(sums, moment, int(lane), rest, series_of)
+    else:
+        raise ValueError("an entry of a kind that this release does not know")
     return Part(moment, sums)
 
 

@@ -7,6 +7,7 @@ The sums are one HASH. One HSET writes whatever a fold changes, together with it
 the one that the caller has read. So two folds at once, a repeat, and a script that stops count nothing twice.
 """
 
+import asyncio
 import secrets
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,6 @@ FORMS: Forms = {"fold": (Done,)}
 
 COUNT = 1000  # entries of one fold
 FOLD_AT = 500  # entries; so folds cost 0.04 commands for a job at most
-MAX_CALLS = 5  # of one fold
 MAX_TRIES = 5  # while others fold at the same time
 MINUTE, HOUR = 60_000, 3_600_000  # ms
 MINUTES_KEPT = 1440 + 60  # a day, and what an hour's cleaning leaves
@@ -56,14 +56,22 @@ class Folding(Scripted):
         return int(await self._store.execute("XLEN", self.keys.entries))
 
     async def sweep(self, budget: Budget, is_daily: bool) -> None:
-        """Folds for a sweep, if enough waits or it is the day's; an error is logged, so it ends no sweep."""
+        """Folds for a sweep, if enough waits or it is the day's; an error is logged, so it ends no sweep.
+
+        It ends with the budget. A fold that stops is safe, so it begins while two of its calls have time.
+        """
         try:
             if not is_daily and await self.waiting() < FOLD_AT:  # mutant: few entries
                 return
-            while budget.left > MAX_CALLS * self._settings.store_total_timeout and await self.fold():
-                pass
+            async with asyncio.timeout(budget.left):
+                while (
+                    budget.left > 2 * self._settings.store_total_timeout and await self.fold()
+                ):  # mutant: time to fold
+                    pass
         except StoreError as error:
             log.warning("statistics_not_summed", code=error.code)
+        except Exception as error:  # mutant: bug in a fold
+            log.exception("fold_failed", error=type(error).__name__)
 
     async def fold(self) -> bool:
         """Sums up to COUNT entries; returns whether more are left. If another fold is at it all the time, it is so."""
@@ -86,6 +94,8 @@ class Folding(Scripted):
             if place_of(entry) > place_of(ledger.upto):  # mutant: summed before
                 batch.take(zip(flat[::2], flat[1::2], strict=True))
         ledger.upto = max(ledger.upto, rows[-1][0], key=place_of)
+        if batch.unreadable:
+            log.warning("entries_unreadable", count=batch.unreadable)
         batch.take_counters(await self._counters(), is_first=is_first)
         fields = await self._fields(batch, Sums.read(all_text), now)
         ms, number = place_of(ledger.upto)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from shared.config.settings import Settings
 from shared.jobqueue.constants import PROVIDERS
@@ -14,6 +14,7 @@ from shared.tally import Part, Sent
 
 MAX_AHEAD = 120_000  # ms; a later time comes from a wrong clock
 MAX_PROCESSES = 500  # whose last numbers are kept
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError)  # what an entry of another form raises
 
 
 @dataclass
@@ -33,7 +34,9 @@ class Ledger:
 
     @classmethod
     def read(cls, text: str) -> "Ledger":
-        return cls(**json.loads(text))
+        """Reads it by the names that this release knows: another one may write more, or fewer."""
+        found, known = json.loads(text), {one.name for one in fields(cls)}
+        return cls(**{"since": 0} | {name: value for name, value in found.items() if name in known})
 
     def written(self) -> str:
         return json.dumps(vars(self), separators=(",", ":"))
@@ -46,22 +49,29 @@ def place_of(entry: str) -> tuple[int, int]:
 
 
 class Batch:
-    """What one fold sums; it brings the ledger up to date."""
+    """What one fold sums; it brings the ledger up to date.
+
+    An entry that cannot be read, as one of another release, is counted and skipped: it must not stop all folds.
+    """
 
     def __init__(self, ledger: Ledger, settings: Settings, now: int) -> None:
         self.parts: list[Part] = []
         self.models = Models(ledger.models)
+        self.unreadable = 0  # entries
         self._ledger = ledger
         self._now = now
         self._queues = {queue.number: queue.name for queue in settings.queue_list}
 
-    def take(self, fields: Iterable[tuple[str, str]]) -> None:
+    def take(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Takes an entry's fields."""
-        for name, text in fields:
-            if name == OF_JOBS:
-                self._take_part(read_jobs(text, self._series_of))
-            else:
-                self._take_sent(Sent.read(text))
+        for name, text in pairs:
+            try:
+                if name == OF_JOBS:
+                    self._take_part(read_jobs(text, self._series_of))
+                else:
+                    self._take_sent(Sent.read(text))
+            except UNREADABLE:  # mutant: unreadable entry
+                self.unreadable += 1
         self._ledger.models = self.models.known
 
     def take_counters(self, counters: dict[str, int], *, is_first: bool) -> None:
@@ -72,6 +82,8 @@ class Batch:
             # A store that was restored may count less than before.
             if value > before and not is_first:
                 gained.count("", name, value - before)
+        if self.unreadable:
+            gained.count("", "unreadable", self.unreadable)
         self._ledger.counters = counters
         self._take_part(Part(self._now, gained))
 

@@ -7,6 +7,8 @@ all else            AFTER             that of the last quarter of an hour
 What was sent without an answer is sent again under its number, so it counts once.
 """
 
+import asyncio
+
 from shared.clock import Clock
 from shared.errors import StoreError
 from shared.jobqueue.constants import MAX_UNSUMMED
@@ -30,6 +32,7 @@ class Sending:
         self._keys = keys
         self._clock = clock
         self._tried_at = 0
+        self._one_at_a_time = asyncio.Lock()  # a scrape may send while a call does
 
     @property
     def is_due(self) -> bool:
@@ -48,12 +51,13 @@ class Sending:
     async def send(self) -> None:
         """Sends all that waits; at most two commands, the first of which repeats what got no answer."""
         self._tried_at = self._clock.now()
-        while sent := self.tally.take():
-            try:
-                await self._store.execute(
-                    "XADD", self._keys.entries, "MAXLEN", "~", str(MAX_UNSUMMED), "*", OF_PROCESS, sent.written()
-                )
-            except StoreError as error:
-                log.warning("sums_not_sent", code=error.code)
-                return
-            self.tally.confirm()
+        async with self._one_at_a_time:
+            while sent := self.tally.take():
+                try:
+                    await self._store.execute(
+                        "XADD", self._keys.entries, "MAXLEN", "~", str(MAX_UNSUMMED), "*", OF_PROCESS, sent.written()
+                    )
+                except StoreError as error:
+                    log.warning("sums_not_sent", code=error.code)
+                    return
+                self.tally.confirm(sent)

@@ -55,4 +55,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a process sends twice counts twice", "shared/statistics/ledger.py", "sums of a process once", "if False:",
         "tests/statistics/test_sending.py::test_what_is_sent_twice_counts_once[memory]",
     ),
+    python(
+        "an entry of another release stops all folds", "shared/statistics/ledger.py", "unreadable entry",
+        "except MemoryError:",
+        f"{FOLDING}an_entry_that_cannot_be_read_is_counted_and_stops_no_fold[memory-e-ended|soon]",
+    ),
+    python(
+        "a bug in a fold ends the sweep", "shared/statistics/folding.py", "bug in a fold",
+        "except MemoryError as error:",
+        f"{FOLDING}a_bug_in_a_fold_ends_no_sweep[memory]",
+    ),
+    python(
+        "short functions never fold", "shared/statistics/folding.py", "time to fold",
+        "while budget.left > 5 * self._settings.store_total_timeout:",
+        f"{FOLDING}a_sweep_has_time_to_fold_in_each_function[60-20]",
+    ),
+    python(
+        "a late confirmation clears what is under way", "shared/tally.py", "what was confirmed", "if True:",
+        "tests/statistics/test_sending.py::test_a_late_confirmation_clears_nothing_that_was_taken_since",
+    ),
 )  # fmt: skip

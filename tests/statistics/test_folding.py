@@ -8,6 +8,8 @@ import pytest
 
 from shared.budget import Budget
 from shared.clock import ManualClock
+from shared.config.timing import MIN_FUNCTION_DURATION
+from shared.documents.statistics import other_counts
 from shared.statistics import folding
 from shared.statistics.folding import HOUR, MINUTE, Folding
 from shared.statistics.models import MAX_MODELS
@@ -237,3 +239,75 @@ async def test_an_entry_of_the_future_counts_now(world: World) -> None:
     names = await world.raw("HKEYS", world.runtime.queue.keys.sums)
     assert f"h{hour}" in names and f"h{hour + 10}" not in names
     assert len(entries) == 2 and json.dumps(names)
+
+
+UNREADABLE = (
+    ("e", "moved|1|0|1|acme/video"),  # a kind of another release
+    ("e", "admitted|1|7|1|acme/video"),  # a provider of another release
+    ("e", "ended|soon"),
+    ("p", "{}"),
+    ("p", '{"process":"a","number":1,"parts":[[1,{"":{"refused.queue_full":"many"}}]]}'),
+    ("p", '{"process":"a","number":1,"parts":[1]}'),
+    ("q", "what only another release knows"),
+)
+
+
+@pytest.mark.parametrize(("name", "text"), UNREADABLE)
+async def test_an_entry_that_cannot_be_read_is_counted_and_stops_no_fold(world: World, name: str, text: str) -> None:
+    await run_job(world)
+    await world.raw("XADD", world.runtime.queue.keys.entries, "*", name, text)
+    await run_job(world)
+    assert (await total(world))["completed"] == 2
+    assert await total(world, "") == {"unreadable": 1}
+    assert await world.runtime.folding.waiting() == 0
+    assert other_counts(await total(world, ""))["events"] == {"unreadable": 1}
+
+
+async def test_a_ledger_of_another_release_is_read_by_known_names(world: World) -> None:
+    await run_job(world)
+    since = (await world.runtime.statistics.totals()).since
+    key = world.runtime.queue.keys.sums
+    ledger = json.loads(await world.raw("HGET", key, "ledger"))
+    del ledger["cleaned"]
+    await world.raw("HSET", key, "ledger", json.dumps(ledger | {"of_another_release": 1}))
+    await run_job(world)
+    assert (await total(world))["completed"] == 2
+    assert (await world.runtime.statistics.totals()).since == since
+
+
+async def test_a_bug_in_a_fold_ends_no_sweep(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails() -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(world.runtime.folding, "fold", fails)
+    await world.runtime.folding.sweep(Budget(50), True)
+
+
+async def test_a_sweep_folds_behind_all_that_heals(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def noted(name: str, original: Any) -> Any:
+        async def call(*args: Any) -> Any:
+            calls.append(name)
+            return await original(*args)
+
+        return call
+
+    folds, records = world.runtime.folding, world.runtime.records
+    monkeypatch.setattr(folds, "sweep", noted("fold", folds.sweep))
+    monkeypatch.setattr(records, "walk", noted("walk", records.walk))
+    await world.runtime.tick.run()
+    assert calls == ["walk", "fold"]
+
+
+@pytest.mark.parametrize(("duration", "second_pass"), [(MIN_FUNCTION_DURATION, 0), (30, 0), (30, 1), (60, 20)])
+async def test_a_sweep_has_time_to_fold_in_each_function(
+    clock: ManualClock, duration: float, second_pass: float
+) -> None:
+    """As the second pass has left it, whose round took two seconds."""
+    async with make_world(
+        None, clock, statistics=True, function_max_duration=duration, tick_second_pass=second_pass
+    ) as world:
+        await run_job(world)
+        await world.runtime.folding.sweep(Budget(world.runtime.settings.tick_budget - second_pass - 2), True)
+        assert await world.runtime.folding.waiting() == 0

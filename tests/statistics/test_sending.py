@@ -1,5 +1,6 @@
 """What a process counts itself arrives once, seldom, and at a bounded price."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -90,6 +91,45 @@ async def test_what_is_sent_twice_counts_once(world: World) -> None:
     assert await of_processes(world) == {"refused.queue_full": 7}
 
 
+async def test_two_sends_at_once_lose_nothing_when_the_last_one_fails(world: World) -> None:
+    sending = world.runtime.sending
+    assert sending is not None
+    execute, sent = world.runtime.store.execute, 0
+
+    async def slow(*command: str) -> Any:
+        nonlocal sent
+        if command[0] != "XADD":
+            return await execute(*command)
+        sent += 1
+        number = sent
+        if number == 1:  # more is counted while the first one is under way
+            sending.tally.count("refused.queue_full", 4)
+        for _ in range(5 * number):  # the others have their turns
+            await asyncio.sleep(0)
+        if number == 3:
+            raise StoreUncertain
+        return await execute(*command)
+
+    world.runtime.store.execute = slow  # type: ignore[method-assign]
+    sending.tally.count("refused.queue_full", 3)
+    await asyncio.gather(sending.send(), sending.send())
+    world.runtime.store.execute = execute  # type: ignore[method-assign]
+    await sending.send()
+    assert await of_processes(world) == {"refused.queue_full": 7}
+
+
+async def test_a_late_confirmation_clears_nothing_that_was_taken_since(clock: ManualClock) -> None:
+    tally = Tally(clock)
+    tally.count("refused.queue_full")
+    first = tally.take()
+    assert first is not None
+    tally.confirm(first)
+    tally.count("refused.queue_full")
+    second = tally.take()
+    tally.confirm(first)
+    assert tally.take() is second
+
+
 async def test_a_process_that_sends_nothing_for_long_keeps_a_bounded_number_of_minutes(clock: ManualClock) -> None:
     tally = Tally(clock)
     for _ in range(3 * MAX_MINUTES):
@@ -99,7 +139,7 @@ async def test_a_process_that_sends_nothing_for_long_keeps_a_bounded_number_of_m
     assert sent is not None and len(sent.parts) == MAX_MINUTES
     assert sum(part.sums.of[""]["refused.queue_full"] for part in sent.parts) == 3 * MAX_MINUTES
     assert tally.take() is sent
-    tally.confirm()
+    tally.confirm(sent)
     assert tally.take() is None
 
 
