@@ -19,7 +19,7 @@ VERBS = (
     "examine_jobs", "examine_users", "examine_batches", "examine_lanes",
     "mend_job", "mend_batch", "mend_lane", "mend_gates", "trial",
 )  # fmt: skip
-LIBRARIES = ("faults", "batches", "lanes")
+LIBRARIES = ("events", "faults", "batches", "lanes")
 FOLDER = Path(__file__).parent / "scripts"
 LATE_PERIODS = 3  # of the schedule; a healthy one may miss a tick, or begin one late
 MAX_PAUSE = 150.0  # s; two minutes, and a quarter more for jitter: see pauses.lua
@@ -100,7 +100,7 @@ class Examiner(Scripted):
         return [Suspect("user", name, tuple(said.split()), name) for name, said in found.faults.items()]
 
     async def batches(self, ids: Sequence[str]) -> list[Suspect]:
-        """The batches with faults; 4 commands each."""
+        """The batches with faults; five commands for a live one, four for an ended one, one for a pending event."""
         if not ids:
             return []
         return _suspects("batch", await self._run("examine_batches", Examined, batches=ids))
@@ -121,7 +121,7 @@ class Examiner(Scripted):
         return mended.mended
 
     async def mend_batch(self, batch_id: str) -> int:
-        """Heals a batch's time to live."""
+        """Heals a batch's time to live and its lost events; returns how many faults."""
         return (await self._run("mend_batch", Mended, batch=self.keys.batch(batch_id), batch_id=batch_id)).mended
 
     async def mend_lane(self, lane: str) -> int:

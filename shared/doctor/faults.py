@@ -49,7 +49,8 @@ FAULTS: dict[str, Fault] = {
     "free_seats": Fault("A user has free seats, and jobs in the backlog.", "seats", "rehome", FIX),
     # of batches
     "lost_member": Fault("A batch waits for a job that is gone.", "job", "rehome", FIX),
-    "not_ended": Fault("All jobs of a batch have ended, and the batch has not.", "batch", "rehome", FIX),
+    "not_ended": Fault("All jobs of a batch have ended, and the batch has not.", "job", "rehome", FIX),
+    "unmarked_batch": Fault("A user's set lacks a live batch, so its jobs get no seat.", "job", "rehome", FIX),
     "no_batch": Fault(
         "There is a queue of a batch that has no record.", "batch", "",
         "If its jobs are gone too, delete the key. If the store evicts, switch eviction off.", "warning",

@@ -160,10 +160,8 @@ class QueueCheck:
 
     @staticmethod
     def _members(suspect: Suspect) -> list[str]:
-        """The jobs that a batch or a user's set has lost, and for a batch without an end its first job."""
-        if "not_ended" in suspect.words:
-            return [f"{suspect.id}_0"]
-        return [*suspect.shown("lost_member")]
+        """The jobs that a batch has lost, and those by which it is ended or found by its user."""
+        return [job for word in ("lost_member", "not_ended", "unmarked_batch") for job in suspect.shown(word)]
 
     async def _mend(self, suspect: Suspect) -> None:
         match suspect.kind:

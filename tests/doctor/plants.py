@@ -166,6 +166,29 @@ async def ended_batch_without_a_ttl(world: World, ward: Ward) -> set[tuple[str, 
     return {("no_ttl", ward.batch)}
 
 
+async def batch_that_its_users_set_has_lost(world: World, ward: Ward) -> set[tuple[str, str]]:
+    await world.raw("ZREM", world.runtime.queue.keys.user("app", "eve"), f"#{ward.batch}")
+    return {("unmarked_batch", ward.batch)}
+
+
+async def evicted_set_of_a_user_with_a_batch(world: World, ward: Ward) -> set[tuple[str, str]]:
+    """The two jobs at the provider and the marker of the batch are gone, and so are seats that the others wait for."""
+    await world.raw("DEL", world.runtime.queue.keys.user("app", "eve"))
+    return {("unmarked_batch", ward.batch), ("not_in_set", f"{ward.batch}_0"), ("not_in_set", f"{ward.batch}_1")}
+
+
+async def lost_event_of_a_batch(world: World, ward: Ward) -> set[tuple[str, str]]:
+    """Each end of a batch is an event; that of its first end was delivered."""
+    keys = world.runtime.queue.keys
+    await world.raw("HSET", keys.batch(ward.batch), "hook_lane", ward.lane, "hook_tag", "tag", "hook_events", "batch")
+    await world.raw("HSET", keys.batch(ward.batch), "rounds", "1")
+    await batch_that_has_not_ended_with_its_last_job(world, ward)
+    await world.raw("HSET", keys.batch(ward.batch), "ended_at", str(world.clock.now()))
+    await world.raw("EXPIRE", keys.batch(ward.batch), "86400")
+    await world.raw("ZREM", keys.lane_rows(ward.lane), f"batch1|{ward.batch}")
+    return {("lost_event", ward.batch)}
+
+
 async def wait_that_has_expired(world: World, ward: Ward) -> set[tuple[str, str]]:
     keys, long_ago = world.runtime.queue.keys, str(world.clock.now() - DAY * 1000)
     await world.raw("HSET", keys.job(ward.delayed), "expire_at", long_ago)
@@ -196,4 +219,5 @@ PLANTS: tuple[Plant, ...] = (
     lane_that_is_due_next_year, lane_missing_from_the_outbox, provider_pause_forgotten, users_set_with_a_dead_job,
     live_job_that_its_users_set_has_lost, batch_that_has_not_ended_with_its_last_job, wait_that_has_expired,
     submission_that_no_list_settles, files_that_the_outbox_has_lost, ended_batch_without_a_ttl,
+    batch_that_its_users_set_has_lost, evicted_set_of_a_user_with_a_batch, lost_event_of_a_batch,
 )  # fmt: skip

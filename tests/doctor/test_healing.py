@@ -9,6 +9,8 @@ from shared.clock import ManualClock
 from shared.doctor.examiner import Examiner
 from shared.jobqueue.constants import BAND, LIMIT_SPAN, SPECIAL
 from tests.doctor.plants import (
+    batch_that_has_not_ended_with_its_last_job,
+    batch_that_lost_a_member,
     hash_without_index,
     index_entry_without_hash,
     leaked_slot,
@@ -169,3 +171,36 @@ async def test_a_users_own_limit_counts_for_free_seats(world: World, operator: h
     keys = world.runtime.queue.keys
     await world.raw("ZADD", keys.user("app", "ada"), str(SPECIAL + 3 + 0 * LIMIT_SPAN), "=")
     assert found_in(await look(operator)) == {("free_seats", "app:ada")}
+
+
+async def outcomes_of(world: World, batch: str) -> list[Any]:
+    return [await world.raw("HGET", world.runtime.queue.keys.batch(batch), f"s{number}") for number in range(4)]
+
+
+@pytest.mark.parametrize("expired", [(0,), (0, 1, 2, 3)], ids=["first", "all"])
+async def test_a_batch_ends_with_the_outcomes_that_it_knows_when_records_of_its_jobs_have_expired(
+    expired: tuple[int, ...], world: World, operator: httpx.AsyncClient
+) -> None:
+    ward, keys = await admit(world), world.runtime.queue.keys
+    planted = await batch_that_has_not_ended_with_its_last_job(world, ward)
+    await world.raw("HSET", keys.batch(ward.batch), "s0", "completed", "s1", "completed")
+    await world.raw("ZREM", keys.user("app", "eve"), f"#{ward.batch}")
+    for number in expired:
+        await world.raw("DEL", keys.job(f"{ward.batch}_{number}"))
+    known = await outcomes_of(world, ward.batch)
+    fixed = await fix(operator)
+    assert found_in(fixed) == planted and fixed["healed"] == 1
+    # A job that is there says itself how it ended.
+    expected = known if 1 in expired else ["completed", "canceled", *known[2:]]
+    assert await outcomes_of(world, ward.batch) == expected
+
+
+async def test_a_batch_counts_a_job_that_is_gone_by_the_end_that_it_knows(
+    world: World, operator: httpx.AsyncClient
+) -> None:
+    ward, keys = await admit(world), world.runtime.queue.keys
+    await batch_that_lost_a_member(world, ward)
+    await world.raw("HSET", keys.batch(ward.batch), "s3", "completed")
+    await fix(operator)
+    assert (await outcomes_of(world, ward.batch))[3] == "completed"
+    assert await world.raw("ZSCORE", keys.batch_queue(ward.batch), f"{ward.batch}_3") is None

@@ -38,7 +38,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "live_job_that_its_batch_has_lost",
     ),
     planted("an unlisted submission is overlooked", "faults", "unlisted", "", "submission_that_no_list_settles"),
-    planted("a lost event is overlooked", "faults", "lost event", "", "stuck_delivery"),
+    planted("a lost event is overlooked", "events", "lost event", "return false", "stuck_delivery"),
+    planted("a batch's lost event is overlooked", "batches", "lost event of a batch", "", "lost_event_of_a_batch"),
+    planted(
+        "a batch that its user's set has lost is overlooked", "batches", "marker of a batch",
+        "if true then return nil end", "batch_that_its_users_set_has_lost",
+    ),
+    Mutant(
+        "a batch is ended by a job that is gone",
+        (Edit(f"{SCRIPTS}/batches.lua", "a job that is there", "return job"),),
+        (f"{HEALS}a_batch_ends_with_the_outcomes_that_it_knows_when_records_of_its_jobs_have_expired[memory-first]",),
+    ),
+    Mutant(
+        "a set that was evicted stays without its batch",
+        (Edit("shared/jobqueue/scripts/rehome.lua", "marker", "return true"),),
+        (f"{TESTS}a_planted_fault_is_found_and_healed[memory-batch_that_its_users_set_has_lost]",),
+    ),
+    Mutant(
+        "a job that is gone has failed, whatever its batch knows",
+        (Edit("shared/jobqueue/scripts/rehome.lua", "known end", "note_in_batch(f, 'failed')"),),
+        (f"{HEALS}a_batch_counts_a_job_that_is_gone_by_the_end_that_it_knows[memory]",),
+    ),
     planted("lost files are overlooked", "faults", "unstored", "", "files_that_the_outbox_has_lost"),
     planted("a dead member is overlooked", "examine_users", "dead member", "", "users_set_with_a_dead_job"),
     planted("free seats are overlooked", "examine_users", "free seats", "", "backlog_not_promoted"),
@@ -60,7 +80,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "lane_missing_from_the_outbox"),
     lua("a late lane is overlooked", "lanes", "late lane", "", "a_lane_that_no_call_claims_is_delivered"),
     planted("a live job keeps its ttl", "mend_job", "persist", "ttl_on_live = function() end,", "ttl_on_a_live_job"),
-    planted("a lost event gets no lane", "mend_job", "lane of an event", "", "stuck_delivery"),
+    planted("a lost event gets no lane", "events", "lane of an event", "", "stuck_delivery"),
     lua(
         "a lane that is only late is put off no longer", "mend_lane", "stuck lane",
         "if not fault then return 0 end", "a_mend_leaves_alone_what_has_no_fault",

@@ -28,7 +28,7 @@ MUTANTS = (
     ),
     lua(
         "what a stopped retry has left fails the job in its place", "rehome",
-        "replaced in batch", "note_in_batch(f, 'failed')",
+        "replaced in batch", "if true then",
         "tests/queue/test_batches.py::test_what_a_stopped_retry_has_left_says_nothing_of_the_job_in_its_place[memory]",
     ),
     python(

@@ -15,11 +15,14 @@ local function queue_of_batch(id)
   return queue, gone, #keys
 end
 
+-- The current job of a number of a batch.
+local function member_of(id, b, number) return b['i' .. text(number)] or id .. '_' .. text(number) end
+
 -- The jobs of a batch that it must know the end of, or have in its queue, and does not.
 local function unknown_members(id, b, queue)
   local unknown = {}
   for number = 0, tonumber(b.expected) - 1 do
-    local job = b['i' .. text(number)] or id .. '_' .. text(number)
+    local job = member_of(id, b, number)
     if not b['s' .. text(number)] and not queue[job] then add(unknown, job) end -- mutant: unknown member
   end
   return unknown
@@ -43,6 +46,33 @@ local function lost_members(id, b, queue, gone)
   return lost
 end
 
+-- A job of a batch that has a record, or the first one: by it the sweep's verb ends the batch.
+local function job_to_end_by(id, b)
+  for number = 0, tonumber(b.expected) - 1 do
+    local job = member_of(id, b, number)
+    if redis.call('EXISTS', job_key(job)) == 1 then return job end -- mutant: a job that is there
+  end
+  return member_of(id, b, 0)
+end
+
+-- The first waiting job of a live batch that its user's set has lost, or the first job; nil if the set has it.
+local function unmarked_job(id, b)
+  if redis.call('ZSCORE', user_key(b.owner, b.user), '#' .. id) then return nil end -- mutant: marker of a batch
+  local queue = batch_queue_key(id)
+  return redis.call('ZRANGEBYSCORE', queue, 0, '+inf', 'LIMIT', 0, 1)[1] or redis.call('ZRANGE', queue, 0, 0)[1]
+end
+
+-- The pending events of a batch that no delivery lane has; each end is an event of its own.
+local function lost_events_of_batch(id, b)
+  local lost = {}
+  for name in pairs(b) do
+    local event = string.match(name, '^s:(batch%d*)$')
+    if event and is_event_lost(b, event, id) then add(lost, event) end -- mutant: lost event of a batch
+  end
+  table.sort(lost)
+  return lost
+end
+
 -- All faults of a batch, and its record.
 local function faults_of_batch(id)
   local b, queue, gone, live = read_all(batch_key(id)), queue_of_batch(id)
@@ -52,8 +82,13 @@ local function faults_of_batch(id)
     add(faults, 'lost_member:' .. job)
   end
   local is_over = live == 0 and #faults == 0
-  if is_over and not b.ended_at then add(faults, 'not_ended:' .. id) end -- mutant: not ended
+  if is_over and not b.ended_at then add(faults, 'not_ended:' .. job_to_end_by(id, b)) end -- mutant: not ended
+  local unmarked = live > 0 and not b.ended_at and unmarked_job(id, b)
+  if unmarked then add(faults, 'unmarked_batch:' .. unmarked) end
   local lifetime = lifetime_fault(id, b)
   if lifetime then add(faults, lifetime) end
+  for _, event in ipairs(lost_events_of_batch(id, b)) do
+    add(faults, 'lost_event:' .. event)
+  end
   return faults, b
 end

@@ -1,5 +1,5 @@
 -- examine_batches: compares batches with their jobs and their time to live. It changes nothing.
--- With: keys, batches
+-- With: keys, events, batches
 -- KEYS: root
 -- ARGV: batches: names...
 -- Returns: {faults: pairs, users: pairs}

@@ -1,5 +1,5 @@
 -- examine_jobs: compares jobs with their places in the index, sets, batches and the outbox. It changes nothing.
--- With: keys, lost, users, places, outbox, faults
+-- With: keys, lost, users, places, outbox, events, faults
 -- KEYS: index, outbox, root
 -- ARGV: now: moment, lease_now: moment?, patience: milliseconds, late_after: milliseconds, ids: names...
 -- Returns: {faults: pairs, users: pairs}

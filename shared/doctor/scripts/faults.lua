@@ -128,8 +128,7 @@ end
 local function lost_events(id, f)
   local lost = {}
   for _, event in ipairs(EVENTS) do
-    local is_pending = f['s:' .. event] == 'pending' and f.hook_lane
-    if is_pending and not redis.call('ZSCORE', rows_key(f.hook_lane), event .. '|' .. id) then add(lost, event) end
+    if is_event_lost(f, event, id) then add(lost, event) end
   end
   return lost
 end
@@ -150,7 +149,7 @@ local function faults_of(id)
     live_faults(faults, id, f, at)
   end
   for _, event in ipairs(lost_events(id, f)) do
-    note(faults, 'lost_event', event) -- mutant: lost event
+    note(faults, 'lost_event', event)
   end
   if is_unstored(id, f) then note(faults, 'unstored', 'files') end -- mutant: unstored
   return faults, f

@@ -1,7 +1,7 @@
 -- mend_job: gives a job back what its record says: its time to live, alarm, share, the next look at its slot, its place
 -- in its batch's queue, and its pending events. It decides by its own look, and a repeat finds nothing to do. Places in
 -- the index and the user's set are rehome's, files in the outbox are outbox_restore's.
--- With: keys, lost, users, places, outbox, faults
+-- With: keys, lost, users, places, outbox, events, faults
 -- KEYS: index, job, outbox, root
 -- ARGV: id: name, now: moment, lease_now: moment?, patience: milliseconds, late_after: milliseconds, ttl: seconds
 -- Returns: mended: count
@@ -20,13 +20,7 @@ local heals = {
   unwatched_slot = function(f) redis.call('ZADD', key.index, (scores_of(f)), arg.id) end,
   not_in_batch = function(f) redis.call('ZADD', batch_queue_key(f.batch), queue_score(f), arg.id) end,
   unlisted = function(f) redis.call('ZADD', lost_key(), f.submitted_at, lost_member(arg.id, f)) end,
-  -- The lane first: it is dropped if no event follows, and then the event is still found.
-  lost_event = function(f, event)
-    local free_at = tonumber(redis.call('HGET', host_key(f.hook_lane), 'until') or '0')
-    local due = text(math.max(tonumber(arg.now), free_at))
-    redis.call('ZADD', key.outbox, 'LT', due, f.hook_lane) -- mutant: lane of an event
-    redis.call('ZADD', rows_key(f.hook_lane), arg.now, event .. '|' .. arg.id)
-  end,
+  lost_event = function(f, event) put_back_event(f, event, arg.id) end,
 }
 
 local faults, f = faults_of(arg.id)

@@ -89,9 +89,6 @@ local function note_dead(id, f)
   if batch then add(gone, { id = id, batch = batch, number = number }) end
 end
 
--- Whether the index has a job where its record says.
-local function is_indexed(id, f, expected) return is_in_place(redis.call('ZSCORE', key.index, id), f, expected) end
-
 -- Whether the user's set has a job with the score that its record says. The waiting jobs of a batch have no
 -- member, nor has a job that left its seat.
 local function is_member(id, f, expected)
@@ -119,10 +116,17 @@ end
 
 -- Notes a live job whose places do not say what its record says.
 local function note_alive(id, f)
+  -- Whether the user's set has the marker of its batch, as far as the caller asks for the job: an evicted set has lost
+  -- it, and then no seat goes to the batch.
+  local function is_marked()
+    local marker = f.batch and '#' .. f.batch
+    if not marker or not is_asked_for[id] or markers[marker] then return true end
+    return redis.call('ZSCORE', key.user, marker) -- mutant: marker
+  end
   local is_rescored = rescore(f)
   local index_score, set_score = scores_of(f)
-  local in_index, in_set = is_indexed(id, f, index_score), is_member(id, f, set_score)
-  if in_index and in_set and is_queued(id, f) and not is_rescored then return end
+  local in_index, in_set = is_in_place(redis.call('ZSCORE', key.index, id), f, index_score), is_member(id, f, set_score)
+  if in_index and in_set and is_queued(id, f) and is_marked() and not is_rescored then return end
   add(homes, {
     id = id,
     f = f,
@@ -178,15 +182,17 @@ local function remove_lost()
   write_parts('ZREM', key.index, entries)
 end
 
--- Notes in its batch that a job was lost with its record: the batch must not wait for it. Where a retry has stopped
--- half-way, the next one has made another job in its place.
+-- Notes in its batch that a job was lost with its record, unless the batch knows its end: the batch must not wait for
+-- it. Where a retry has stopped half-way, the next one has made another job in its place.
 local function settle_gone(job, owner, name)
   local f = { batch = job.batch, number = job.number, owner = owner, user = name }
   if redis.call('EXISTS', batch_key(job.batch)) == 0 then
     redis.call('ZREM', batch_queue_key(job.batch), job.id) -- the script that creates the batch has stopped
     return
   end
-  if not is_replaced_in_batch(job.id, f) then note_in_batch(f, 'failed') end -- mutant: replaced in batch
+  if not is_replaced_in_batch(job.id, f) then -- mutant: replaced in batch
+    redis.call('HSETNX', batch_key(job.batch), 's' .. job.number, 'failed') -- mutant: known end
+  end
   redis.call('ZREM', batch_queue_key(job.batch), job.id)
   end_batch(f)
 end
