@@ -11,6 +11,9 @@ from shared.config.environment import EnvironmentSettings
 
 BYPASS = "x-vercel-protection-bypass"  # Vercel, "Protection Bypass for Automation": header or query parameter
 
+MAPPED = IPv6Network("::ffff:0:0/96")
+WIDEST = 8  # bits; 0.0.0.0/1 and 128.0.0.0/1 are everything together
+
 Network = IPv4Network | IPv6Network
 
 
@@ -46,7 +49,14 @@ class HostingSettings(EnvironmentSettings):
 
     def _faults_of_proxies(self) -> list[str]:
         try:
-            is_all = any(network.prefixlen == 0 for network in self.proxy_networks)
+            networks = self.proxy_networks
         except ValueError:  # its message quotes the entry
             return ["TRUSTED_PROXIES must hold networks, such as 10.0.0.0/8 or 10.0.0.7, separated by commas"]
-        return ["TRUSTED_PROXIES is every address: each caller could name its own"] if is_all else []
+        problems = []
+        if any(network.prefixlen < WIDEST for network in networks):  # mutant: wide network
+            problems.append(f"TRUSTED_PROXIES has a network beyond /{WIDEST}: each caller could name its own address")
+        if any(isinstance(network, IPv6Network) and network.subnet_of(MAPPED) for network in networks):
+            problems.append(
+                "TRUSTED_PROXIES has an IPv4 network in IPv6's form, which no address is in: leave out ::ffff:"
+            )
+        return problems

@@ -3,9 +3,12 @@
 API Gateway   the event's sourceIp, which is the connection's; Mangum makes it the scope's client
 Vercel        x-vercel-forwarded-for, which Vercel writes itself in each request (Vercel, "Request headers")
 elsewhere     the connection; if that is a proxy's in TRUSTED_PROXIES, the last entry of X-Forwarded-For that is none
+
+Some proxies write an entry with its port, and an IPv6 address in brackets (Azure Application Gateway, RFC 7239).
 """
 
 import os
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -14,6 +17,7 @@ from starlette.types import Scope
 from shared.config.hosting import Network
 
 OF_VERCEL = b"x-vercel-forwarded-for"
+WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 def address_of(scope: Scope, trusted: Sequence[Network]) -> str:
@@ -27,7 +31,7 @@ def address_of(scope: Scope, trusted: Sequence[Network]) -> str:
     # From the nearest proxy outwards: each has added whom it was called by. What a stranger has added is not read.
     for hop in reversed(_entries(scope, b"x-forwarded-for")):
         if not _is_within(hop, trusted):  # mutant: trusted proxy
-            return hop
+            return connected if _read(hop) is None else hop  # mutant: no address
     return connected
 
 
@@ -61,4 +65,9 @@ def _last(scope: Scope, header: bytes) -> str:
 def _entries(scope: Scope, header: bytes) -> list[str]:
     """Returns the entries of all lines of a header in their order."""
     lines = [value.decode("latin-1") for name, value in scope["headers"] if name == header]
-    return [entry.strip() for line in lines for entry in line.split(",") if entry.strip()]
+    return [_without_port(entry.strip()) for line in lines for entry in line.split(",") if entry.strip()]
+
+
+def _without_port(entry: str) -> str:
+    found = WITH_PORT.fullmatch(entry)
+    return (found[1] or found[2]) if found else entry

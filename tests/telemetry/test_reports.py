@@ -211,7 +211,17 @@ def test_the_sdk_is_loaded_by_the_first_error_and_without_a_dsn_nothing_is(code:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("dsn", ["sentry.example/1", "https://sentry.example/1", f"https://{CANARY}@sentry.example/x"])
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        *("sentry.example/1", "https://sentry.example/1", f"https://{CANARY}@sentry.example/x"),
+        *(
+            f"https://{CANARY}@sentry.example:99999/1",
+            f"https://{CANARY}@[::1/1",
+            f"https://{CANARY}@sentry.example/?a=/1",
+        ),
+    ],
+)
 def test_a_dsn_that_is_none_is_named_and_not_shown(dsn: str) -> None:
     with pytest.raises(ValueError, match="SENTRY_DSN must be") as fault:
         settings_for(None, sentry_dsn=dsn)

@@ -292,13 +292,40 @@ def test_a_span_has_no_text_of_an_error() -> None:
     assert MARK not in collector.text and not span.events
 
 
-def test_headers_of_the_collector_are_read_and_a_wrong_setting_is_named() -> None:
-    made = settings_for(None, otel_exporter_otlp_headers="X-Key=a%20b, y=1")
-    assert made.otlp_headers == {"x-key": "a b", "y": "1"}
-    for name, value in {
-        "otel_exporter_otlp_endpoint": f"collector:4318/{MARK}",
-        "otel_exporter_otlp_headers": f"{MARK} {MARK}",
-    }.items():
-        with pytest.raises(ValueError, match=name.upper()) as fault:
-            settings_for(None, **{name: value})
-        assert MARK not in str(fault.value)
+COLLECTOR, HEADERS = "otel_exporter_otlp_endpoint", "otel_exporter_otlp_headers"
+
+
+def test_headers_of_the_collector_are_read() -> None:
+    made = settings_for(None, otel_exporter_otlp_headers="X-Key=a%20b, y=1, z=")
+    assert made.otlp_headers == {"x-key": "a b", "y": "1", "z": ""}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {COLLECTOR: f"collector:4318/{MARK}"}, {COLLECTOR: f"http://collector:4318?key={MARK}"},
+        {COLLECTOR: f"http://collector:4318/#{MARK}"}, {COLLECTOR: f"http://collector/{MARK}/v1/traces/"},
+        {COLLECTOR: f"http://collector:99999/{MARK}"}, {COLLECTOR: f"http://collector:port/{MARK}"},
+        {COLLECTOR: f"http://[::1/{MARK}"}, {COLLECTOR: f"http://{MARK}@collector:4318"},
+        {COLLECTOR: f"http://collector.acme.dev/{MARK}", HEADERS: "authorization=x"},
+        {COLLECTOR: f"http://93.184.215.14/{MARK}", HEADERS: "x-api-key=x"},
+        {HEADERS: f"{MARK} {MARK}"}, {HEADERS: MARK}, {HEADERS: f"a=1,{MARK}"},
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_of_the_collector_is_named_with_all_other_faults(given: dict[str, str]) -> None:
+    name = next(iter(given)).upper()
+    with pytest.raises(ValueError, match=f"(?s){name} must|{name} is not") as fault:
+        settings_for(None, trusted_proxies="no network", **given)
+    assert MARK not in str(fault.value) and "TRUSTED_PROXIES" in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "header"),
+    [
+        ("http://collector.acme.internal:4318", "authorization=x"), ("http://10.0.0.7:4318", "x-api-key=x"),
+        ("http://collector:4318/", "authorization=x"), ("http://collector.acme.dev:4318", "x-scope=x"),
+        ("https://collector.acme.dev/otlp", "authorization=x"), ("http://[::1]:4318", "authorization=x"),
+    ],
+)  # fmt: skip
+def test_a_collector_in_the_own_network_may_have_http(url: str, header: str) -> None:
+    assert settings_for(None, **{COLLECTOR: url, HEADERS: header}).otel_exporter_otlp_endpoint == url
