@@ -19,7 +19,7 @@ from shared.aws import UNROUTED, register_after_restore, seed, without_stage
 from shared.config.settings import Settings
 from shared.documents.problem import ProblemDocument, problem_document
 from shared.errors import PROBLEM_JSON, Problem, StoreScriptError, Unauthenticated
-from shared.log import log
+from shared.log import Repeats, log
 from shared.requests.answers import CommonHeaders, HeadAsGet, headers_for
 from shared.requests.bodies import BoundedBodies
 from shared.requests.callers import address_of, network_of
@@ -36,6 +36,7 @@ Handler = Callable[[dict[str, Any], Any], Any]
 App = TypeVar("App", bound=Starlette)
 ADMISSIONS = ("/api/submit", "/api/batches")
 MAX_LANGUAGES = 16  # of a header that are read
+_script_errors = Repeats()
 _compositions: list[bool] = []  # those whose imports go on
 # Starlette's own refusals, before any function is called.
 CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -112,8 +113,8 @@ def end_start() -> None:
 
 async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 (the handler is registered for it)
-    if isinstance(error, StoreScriptError):
-        log.error("store_script_error", text=error.text[:300])
+    if isinstance(error, StoreScriptError) and (count := _script_errors.count(error.text[:300])):
+        log.error("store_script_error", text=error.text[:300], count=count)  # memory mode has no other line of it
     refusals: Refusals = request.app.state.refusals
     refusals.note(request, error)
     if isinstance(error, Unauthenticated) and error.is_guess:  # mutant: failures alone

@@ -19,7 +19,8 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 operation: ContextVar[str] = ContextVar("operation", default="")
 
 GAP = 10.0  # s between two lines of the same kind
-MAX_KINDS = 1000  # that are told apart; the oldest make room
+MAX_KINDS = 1000  # that are told apart within GAP; the rest count as one
+OTHERS = ("",)
 
 
 class Repeats:
@@ -35,15 +36,25 @@ class Repeats:
     def count(self, *kind: str) -> int:
         """Counts one more of this kind; returns how many the line stands for, or 0 if none is to be written."""
         now = self._clock()
+        if kind not in self._kinds and not self._has_room(now):
+            kind = OTHERS  # mutant: other kinds
         written_at, unwritten = self._kinds.get(kind, (now - GAP, 0))
         if now - written_at < GAP:  # mutant: bounded repeats
             self._kinds[kind] = written_at, unwritten + 1
             return 0
         self._kinds.pop(kind, None)
-        if len(self._kinds) >= MAX_KINDS:  # mutant: bounded kinds
-            del self._kinds[next(iter(self._kinds))]
-        self._kinds[kind] = now, 0
+        self._kinds[kind] = now, 0  # so the first one is that whose line is the oldest
         return unwritten + 1
+
+    def _has_room(self, now: float) -> bool:
+        """Whether one more kind can be told apart; makes room by the oldest one, if its time is over."""
+        if len(self._kinds) < MAX_KINDS:
+            return True
+        oldest = next(iter(self._kinds))
+        if now - self._kinds[oldest][0] < GAP:
+            return False
+        del self._kinds[oldest]  # mutant: bounded kinds
+        return True
 
 
 def configure_logs(

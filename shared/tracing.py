@@ -64,7 +64,7 @@ def use(tracer: Tracer | None) -> None:
 
 
 def note_caller(headers: Mapping[str, str]) -> None:
-    """Takes the traceparent of the request that this call answers, if it is a valid one."""
+    """Takes the traceparent of the request that this call answers, if it is a valid one; {} for a user's request."""
     if _tracers:
         _callers.set(_valid(headers.get("traceparent", "")))
 

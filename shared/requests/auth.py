@@ -109,14 +109,13 @@ def _is_of_another_page(request: Request, settings: Settings) -> bool:
     """Whether a page of another origin made the call. A sibling of this host is one: others may run it."""
     if request.headers.get("sec-fetch-site", "").lower() in ("cross-site", "same-site"):
         return True
-    # A browser that does not send the first still says where a form was.
+    # A browser that does not send the first still says where a form was. CORS_ORIGINS are for pages with tokens.
+    public = "/".join((settings.public_base_url or "").split("/")[:3])
     host = request.headers.get("host", "")
-    own = {
-        f"https://{host}",
-        f"{request.url.scheme}://{host}",
-        "/".join((settings.public_base_url or "").split("/")[:3]),
-    }
-    return not {*request.headers.getlist("origin")} <= {*own, *settings.origins}  # mutant: origin of a form
+    own = {public, f"https://{host}"}
+    if not public.startswith("https://"):  # else a page that came without encryption may be anyone's
+        own.add(f"{request.url.scheme}://{host}")
+    return not {*request.headers.getlist("origin")} <= own - {""}  # mutant: origin of a form
 
 
 def _follows_a_link(request: Request) -> bool:

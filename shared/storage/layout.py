@@ -41,9 +41,12 @@ def job_folder(completed_at: int, owner: str, user: str, job_id: str) -> str:
 
 
 def incarnation_folder(completed_at: int, owner: str, user: str, job_id: str, incarnation: str) -> str:
-    """Returns the folder for the files of this incarnation of a job; one of an earlier release has none."""
-    folder = job_folder(completed_at, owner, user, job_id)
-    return f"{folder}/{incarnation}" if incarnation else folder
+    """Returns the folder for the files of this incarnation of a job; one of an earlier release has none.
+
+    The trace that an incarnation may carry is left out: users get the URLs of files.
+    """
+    folder, own = job_folder(completed_at, owner, user, job_id), incarnation.partition("-")[0]  # mutant: trace in a key
+    return f"{folder}/{own}" if own else folder
 
 
 def result_key(folder: str, number: int, extension: str, turn: int = 1) -> str:

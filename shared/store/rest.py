@@ -79,7 +79,8 @@ class RestStore:
         except StoreInterrupted:
             raise  # it would be refused again
         except StoreUncertain as lost:
-            log.warning("store_repeat", command=command[0], cause=lost.cause)
+            if count := self._repeats.count("repeat", lost.cause):  # mutant: bounded store repeats
+                log.warning("store_repeat", command=command[0], cause=lost.cause, count=count)
             return await self._again(command, lost)  # mutant: one repeat
 
     async def _again(self, command: list[str], lost: StoreUncertain) -> Any:

@@ -43,12 +43,15 @@ LEFT_OUT = {
 }
 MAIL = {"SMTP_URL", "RESEND_API_KEY"}
 ALERTS = {"SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "ALERT_WEBHOOK_URL", "ALERT_EMAIL"}
-STARTS_JOBS = MAIL | {
+TRACES = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER_ARG",
+}  # fmt: skip
+STARTS_JOBS = MAIL | TRACES | {
     "SIGNING_SECRET", "HOOKS", "STORAGE_SECRET_ACCESS_KEY", "REPLICATE_API_TOKEN", "WAVESPEED_API_KEY",
 }  # fmt: skip
 SCHEDULERS = {"QUEUE_PROCESSOR_TOKEN", "CRON_SECRET", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"}
-# The secrets of each function, besides the store's token, what Sentry and a collector need, and API_KEYS, whose
-# names the limits count.
+# The secrets of each function, and what else only some get, besides the store's token, Sentry's address, and API_KEYS,
+# whose names the limits count.
 SECRETS_OF = {
     "submit": STARTS_JOBS | ALERTS | {"JWT_SECRET"},
     "status": STARTS_JOBS | {"JWT_SECRET", "OPERATOR_TOKEN"},
@@ -69,7 +72,10 @@ SECRETS_OF = {
 EVERYTHING = GOOD | {
     "OPERATOR_TOKEN": "d6e5f4a3b2c1d0e9f8a7",
     "SENTRY_DSN": "https://0123456789abcdef@sentry.example/1",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.acme.dev",
     "OTEL_EXPORTER_OTLP_HEADERS": "x-key=0123456789abcdef",
+    "OTEL_SERVICE_NAME": "films",
+    "OTEL_TRACES_SAMPLER_ARG": "0.5",
     "METRICS_TOKEN": "a4c3d2e1f0a9b8c7d6e5",
     "CRON_SECRET": "e7f6a5b4c3d2e1f0a9b8",
     "QSTASH_CURRENT_SIGNING_KEY": "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
@@ -158,7 +164,8 @@ def test_each_function_gets_only_the_secrets_that_it_uses() -> None:
     fields = {**Settings.model_fields, **WaveSpeedSettings.model_fields}
     secrets = {name.upper() for name, field in fields.items() if "Secret" in str(field.annotation)}
     secrets |= {"HOOKS", "ALERT_EMAIL"}  # the second one needs the way of mails, which is secret
-    of_all = {"UPSTASH_REDIS_REST_TOKEN", "API_KEYS", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_HEADERS"}
+    secrets |= TRACES  # a function that makes no span loads nothing for them
+    of_all = {"UPSTASH_REDIS_REST_TOKEN", "API_KEYS", "SENTRY_DSN"}
     assert secrets == set().union(*SECRETS_OF.values()) | of_all | (secrets & set(LEFT_OUT))
     for function in FUNCTIONS:
         given = deployed(function, EVERYTHING)

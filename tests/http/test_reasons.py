@@ -28,6 +28,7 @@ from shared.errors import (
     Problem,
     RangeRefused,
     StoreError,
+    StoreScriptError,
     UserLimitReached,
 )
 from shared.hooks.address import check_hook_url
@@ -149,9 +150,20 @@ def test_a_kind_is_written_anew_after_a_while_and_the_kinds_are_bounded() -> Non
     assert [repeats.count("a") for _ in range(4)] == [1, 0, 0, 0] and repeats.count("b") == 1
     now[0] = GAP
     assert (repeats.count("a"), repeats.count("a"), repeats.count("b")) == (4, 0, 1)
-    for n in range(2 * MAX_KINDS):
-        assert repeats.count("c", str(n)) == 1
-    assert len(repeats._kinds) == MAX_KINDS
+    for n in range(5 * MAX_KINDS):
+        now[0] += GAP / 100
+        repeats.count("c", str(n))
+    assert len(repeats._kinds) <= MAX_KINDS + 1
+
+
+def test_beyond_the_kinds_that_are_told_apart_the_rest_is_one_line() -> None:
+    now = [0.0]
+    repeats = Repeats(lambda: now[0])
+    written = [repeats.count("a", str(n)) for n in range(5 * MAX_KINDS)]
+    assert sum(map(bool, written)) == MAX_KINDS + 1
+    now[0] = GAP
+    assert repeats.count("a", "0") == 1, "a kind that was told apart still is"
+    assert repeats.count("b") == 1, "the oldest has made room"
 
 
 DEEP: Any = 1
@@ -234,6 +246,29 @@ async def test_each_503_of_the_store_has_its_cause_in_both_lines(
     assert line["cause"] == cause and line["event"] == "unavailable"
     (failed,) = [line for line in lines if line["event"] == "store_failed"]
     assert cause in (failed.get("cause"), failed.get("refusal")) and failed["count"] == 1
+
+
+async def test_lost_answers_of_the_store_are_one_line_in_ten_seconds(valkey: RunningServer, lines: list[Any]) -> None:
+    async with make_world(valkey, SystemClock()), http_client(**AUTH) as client:
+        for _ in range(5):
+            valkey.inject("html_502", times=1)
+            await client.get("/api/status/job_" + "0" * 32)
+        valkey.clear_faults()
+    (line,) = [line for line in lines if line["event"] == "store_repeat"]
+    assert line["count"] == 1
+
+
+async def test_errors_of_a_script_are_one_line_in_ten_seconds(
+    lines: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise StoreScriptError("a text")
+
+    async with make_world(None, SystemClock()) as world, plain_client() as client:
+        monkeypatch.setattr(world.runtime.listing, "jobs", fails)
+        for _ in range(5):
+            await client.get("/api/jobs")
+    assert len([line for line in lines if line["event"] == "store_script_error"]) == 1
 
 
 @pytest.mark.parametrize(

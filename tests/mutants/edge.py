@@ -153,4 +153,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "an entry of a proxy is taken for the caller", "shared/requests/callers.py", "trusted proxy", "if True:",
         "tests/http/test_refused_calls.py::test_a_caller_is_whom_the_nearest_trusted_proxy_names",
     ),
+    python(
+        "what is no address escapes the rate of failures", "shared/requests/callers.py", "no address", "return hop",
+        "tests/http/test_refused_calls.py::test_a_caller_is_whom_the_nearest_trusted_proxy_names",
+    ),
+    python(
+        "half of all addresses may be proxies", "shared/config/hosting.py", "wide network", "if False:",
+        "tests/http/test_refused_calls.py::test_what_is_no_network_of_proxies_stops_the_start",
+    ),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from local.simulator.running import RunningSimulator
 from shared import tracing
 from shared.clock import SystemClock
 from shared.log import configure_logs, log
+from shared.storage import layout
 from shared.telemetry import flushing
 from shared.telemetry.spans import MAX_KEPT, Spans
 from tests.deployment import Deployment, poll_until_terminal, running_deployment
@@ -107,6 +108,8 @@ async def test_one_trace_spans_a_jobs_whole_life_over_two_processes(
     assert attributes(by_name["deliver"])["http.response.status_code"] == 204
     assert sent.headers["traceparent"] == f"00-{TRACE}-{by_name['deliver'].span_id.hex()}-01"
     assert MARK not in collector.text
+    files = [str(path) for path in tmp_path.rglob("*.mp4")]
+    assert files and not any(TRACE in path for path in files)
 
 
 async def test_a_caller_without_a_trace_gets_one_and_a_retry_stays_in_it(valkey_world: World) -> None:
@@ -129,6 +132,25 @@ async def test_what_a_caller_does_not_sample_is_not_exported_and_still_handed_on
         assert collector.taken == []
     carried = tracing.trace_of(await valkey_world.incarnation_of(job))
     assert carried.startswith(f"00-{TRACE}-") and carried.endswith("-00")
+
+
+async def test_a_users_token_cannot_bring_a_trace_that_the_operator_pays_for(valkey_world: World) -> None:
+    wanted = {"user_id": "ada", "scopes": ["submit"]}
+    with collecting() as collector, tracing_to(collector, otel_traces_sampler_arg=0.0):
+        async with http_client(**AUTH) as client:
+            token = (await client.post("/api/tokens", json=wanted)).json()["token"]
+        body = {"model": "acme/video", "input": {}}
+        async with http_client(Authorization=f"Bearer {token}", traceparent=SAMPLED) as client:
+            job = (await client.post("/api/submit", json=body)).json()["id"]
+        await flushing.flush()
+        assert collector.taken == []
+    carried = tracing.trace_of(await valkey_world.incarnation_of(job))
+    assert TRACE not in carried and not int(carried[-2:], 16) & 1
+
+
+def test_no_key_of_a_file_has_the_trace() -> None:
+    folders = {layout.incarnation_folder(0, "web", "ada", "job_1", one) for one in ("0123", f"0123-{SAMPLED}", "")}
+    assert len(folders) == 2 and not any(TRACE in folder for folder in folders)
 
 
 @pytest.mark.parametrize(
