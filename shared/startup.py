@@ -24,6 +24,7 @@ UNREAD = (
     f"{ENV_FILE} was not read: only development reads it, and the environment itself must say so:"
     " SLUICE_ENV=development uvicorn functions.index:app"
 )
+LOW_DEFAULT = "PRICES: `default` is not the dearest price, and a model named by its version or in another case has it"
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,25 @@ def cautions(settings: Settings) -> list[Caution]:
     found = []
     if is_unread(settings.environment):
         found.append(Caution("env_file_unread", UNREAD))
+    found += _store_cautions(settings)
+    if not settings.is_development and not settings.public_base_url:
+        found.append(Caution("no_public_base_url", "PUBLIC_BASE_URL is not set: providers send no webhooks"))
+    if settings.budget_limits and settings.is_default_low:
+        found.append(Caution("default_price_is_low", LOW_DEFAULT))
+    if settings.environment == "development":
+        found += [Caution("unknown_setting", line) for line in _misspelt(variables(), os.environ)]
+        if names := settings.placeholders():
+            found.append(Caution("placeholders", f"a deployment would not start: {', '.join(names)}"))
+    return found
+
+
+def _store_cautions(settings: Settings) -> list[Caution]:
+    found = []
     if settings.storage_mode == "memory":
         if not settings.is_development:
             found.append(Caution("memory_mode", "all jobs end with this process, and no other process sees them"))
         if settings.upstash_redis_rest_url:
             found.append(Caution("store_unused", "USE_REDIS_FOR_TASKS=false: UPSTASH_REDIS_REST_URL is not used"))
-    if not settings.is_development and not settings.public_base_url:
-        found.append(Caution("no_public_base_url", "PUBLIC_BASE_URL is not set: providers send no webhooks"))
-    if settings.environment == "development":
-        found += [Caution("unknown_setting", line) for line in _misspelt(variables(), os.environ)]
-        if names := settings.placeholders():
-            found.append(Caution("placeholders", f"a deployment would not start: {', '.join(names)}"))
     return found
 
 

@@ -115,6 +115,12 @@ class SpendingSettings(EnvironmentSettings):
         given = [NONE if limit is None else micros(limit) for limit in limits or []]
         return given if any(limit != NONE for limit in given) else []
 
+    @property
+    def is_default_low(self) -> bool:
+        """Whether a model that has its own price may be run at a lower one, under another name."""
+        default = self.prices.get(DEFAULT)
+        return default is not None and any(price.bound > default.bound for price in self.prices.values())
+
     def faults(self) -> list[str]:
         problems = []
         if self.budget_limits and DEFAULT not in self.prices:

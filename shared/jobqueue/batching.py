@@ -32,7 +32,7 @@ class BatchQueue(Scripted):
         """Admits the jobs, each given as its score and the fields it does not share.
 
         All or none are admitted. ``max_waiting`` takes the place of MAX_KEY_QUEUED. Raises IdempotencyConflict,
-        UserLimitReached, UserQueueFull, KeyQueueFull or QueueFull.
+        UserLimitReached, UserQueueFull, KeyQueueFull, QueueFull or BudgetExceeded.
         """
         parts = [_flat(batch), _flat(common)]
         parts += [[f"{batch_id}_{n}", str(score), *_flat(own)] for n, (score, own) in enumerate(jobs)]
@@ -109,7 +109,7 @@ class BatchQueue(Scripted):
         hook: Mapping[str, str] | None = None,
     ) -> int:
         """Makes new jobs for those that failed; says how many. Raises BatchNotFound, UserLimitReached, UserQueueFull,
-        KeyQueueFull or QueueFull.
+        KeyQueueFull, QueueFull or BudgetExceeded.
 
         ``user_queued`` takes the place of MAX_USER_QUEUED. ``hook`` has the fields of the owner's default hook, which
         new jobs that use it get in place of those of the old jobs.
@@ -141,7 +141,7 @@ class BatchQueue(Scripted):
         """Retries the batch of a failed job, past its user's limit; returns the id of the job in its place.
 
         A repeat returns the same. A dry run returns the id that the job would have. Raises NotFailed, BatchNotFound,
-        and KeyQueueFull or QueueFull.
+        KeyQueueFull, QueueFull or BudgetExceeded.
         """
         batch = await self.read(batch_id)
         number = int(job_id.removeprefix(f"{batch_id}_").partition("r")[0])

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.config.spending import MICROS
+from shared.startup import cautions
 from tests.world import settings_for
 
 HASH = "0" * 64
@@ -57,6 +58,25 @@ def test_a_price_or_budget_that_cannot_be_meant_is_refused(changes: dict[str, An
     with pytest.raises(ValidationError) as refused:
         settings_for(None, **changes)
     assert said in str(refused.value)
+
+
+def test_what_is_below_a_micro_dollar_is_rounded_up() -> None:
+    price = settings_for(None, prices={"default": {"run": 0.0000004, "per": {"a": 1.1e-13}, "at_most": 0.07}}).prices
+    assert price["default"].text == "at_most=70000,run=1,*a=0.000001"
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({"prices": {"default": {"run": 1}, "acme/video": {"run": 2}}, "budgets": {"all": {"day": 9}}}, True),
+        ({"prices": {"default": {"run": 2}, "acme/video": {"run": 2}}, "budgets": {"all": {"day": 9}}}, False),
+        ({"prices": {"default": {"run": 1}, "acme/video": {"run": 2}}}, False),
+        ({}, False),
+    ],
+)
+def test_a_default_below_another_price_is_warned_of_where_budgets_count(changes: dict[str, Any], warned: bool) -> None:
+    events = [caution.event for caution in cautions(settings_for(None, **changes))]
+    assert ("default_price_is_low" in events) == warned
 
 
 def test_budgets_that_limit_nothing_are_as_none() -> None:
