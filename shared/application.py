@@ -124,7 +124,7 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
         if limited is not None:
             refusals.note(request, error := limited)
     if request.method == "POST" and request.url.path in ADMISSIONS:
-        await _count_refusal(error)
+        _count_refusal(request, error)
     headers, language = error.headers(), "en"
     if error.translations:
         language = preferred(request.headers.get("accept-language", ""), ("en", *error.translations))
@@ -132,11 +132,14 @@ async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(problem_document(error, language), error.http_status, headers=headers, media_type=PROBLEM_JSON)
 
 
-async def _count_refusal(error: Problem) -> None:
-    """Counts a refused admission by its code, where statistics are kept."""
+def _count_refusal(request: Request, error: Problem) -> None:
+    """Counts a refused admission by its code, where statistics are kept. A later call sends it.
+
+    That of a caller who has not proven who they are is not urgent, so a stranger's flood causes no command.
+    """
     if sending := runtime.current().sending:
-        sending.tally.count(f"refused.{error.code}", is_urgent=True)
-        await sending.send_if_due()
+        is_known = getattr(request.state, "caller", None) is not None
+        sending.tally.count(f"refused.{error.code}", is_urgent=is_known)  # mutant: refused strangers
 
 
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:

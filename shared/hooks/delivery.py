@@ -100,18 +100,20 @@ class Deliveries:
         prepared = self._prepared(row, f)
         tried = prepared if isinstance(prepared, Tried) else await self._try(row, f, tries, prepared)
         await self._outbox.note(row, lane, f["hook_tag"], tries, tried, incarnation=incarnation)
-        self._count(tried, f)
+        self._count(tried, row, f)
         log.info("delivery", of=row.id, hook_event=row.event, tries=tries + 1, word=tried.word, **_reason(tried))
         if tried.word in ("failed", "disabled"):
             log.error("undelivered", of=row.id, hook_event=row.event, owner=f["owner"], word=tried.word)
         return tried.pause is None
 
-    def _count(self, tried: Tried, f: Mapping[str, str]) -> None:
+    def _count(self, tried: Tried, row: FollowUp, f: Mapping[str, str]) -> None:
         if self.tally is None:
             return
         self.tally.count(f"deliveries.{tried.word}")
-        if tried.word == "delivered":
-            happened_at, now = _happened_at(f), self._clock.now()
+        # What is sent again by hand says nothing of how long owners wait.
+        if tried.word == "delivered" and not row.is_asked_for:  # mutant: asked for again
+            happened_at = int(f.get("started_at") or 0) if row.event == "processing" else _happened_at(f)
+            now = self._clock.now()
             series = f"{f['queue']}|{f['provider']}|{f['model']}" if "model" in f else ""
             self.tally.time("tell", now - (happened_at or now), series=series)
 

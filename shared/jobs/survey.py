@@ -17,6 +17,7 @@ from shared.sums import Sums
 
 MAX_STEPS = 1500  # of one answer
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # ms
+DAYS_KEPT = 90
 STEPS = {"1m": MINUTE, "5m": 5 * MINUTE, "15m": 15 * MINUTE, "1h": HOUR, "6h": 6 * HOUR, "1d": DAY}
 StepName = Literal["1m", "5m", "15m", "1h", "6h", "1d"]
 By = Literal["queue", "provider", "model"]
@@ -45,6 +46,8 @@ class StatisticsQuery(Filter):
             raise InvalidRequest(f"At most {MAX_STEPS:,} steps at once; take a longer step.", field="step")
         if step % HOUR and first < now - DAY - step:  # mutant: minutes of a day
             raise InvalidRequest("Minutes are kept for a day; take a step of an hour.", field="step")
+        if first < now - DAYS_KEPT * DAY - step:  # mutant: hours of a quarter
+            raise InvalidRequest(f"Hours are kept for {DAYS_KEPT} days.", field="from")
         return first, max(last, first + step), step
 
 

@@ -172,5 +172,9 @@ def _of_processes(amounts: Amounts) -> Iterator[Metric]:
     yield _counter("provider_calls", "Calls of providers.", ("provider", "call", "outcome"), calls)
     tried = (((word,), count) for word, count in parts(amounts, "deliveries").items())
     yield _counter("deliveries", "Tries to deliver an event.", ("outcome",), tried)
-    rest = (((name,), count) for name, count in sorted(amounts.items()) if "." not in name and ":" not in name)
+    rest = (
+        ((name,), count)
+        for name, count in sorted(amounts.items())
+        if ":" not in name and not name.startswith(("refused.", "calls.", "deliveries."))
+    )
     yield _counter("work", "Files, cache hits and rarer events; docs/metrics.md has each.", ("kind",), rest)

@@ -1,5 +1,6 @@
 """Gathers what Prometheus is told. An answer is kept for a moment, so more scrapes cost the store nothing more."""
 
+import zlib
 from typing import TYPE_CHECKING
 
 from shared.cache import Cache
@@ -38,7 +39,11 @@ class Metrics:
 
     async def text(self) -> bytes:
         """Returns the text; DESIGN.md has what it costs. Raises StoreError."""
-        return (await self._cache.remember("metrics", KEPT, self._gathered, len)).value
+        # Compressed, since the cache keeps no large value: with 20 models the text has more than 256 KB.
+        return zlib.decompress((await self._cache.remember("metrics", KEPT, self._compressed, len)).value)
+
+    async def _compressed(self) -> bytes:
+        return zlib.compress(await self._gathered(), 1)
 
     async def _gathered(self) -> bytes:
         from shared.metrics.exposition import Seen, exposition

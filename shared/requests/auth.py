@@ -52,6 +52,7 @@ async def authenticate(request: Request, roles: Sequence[Role], settings: Settin
     if Role.OPERATOR not in roles:
         raise Unauthenticated("Send the queue processor's token as Bearer token.")
     others = " or the queue processor's" if Role.SCHEDULER in roles else ""
+    others += " or the metrics'" if Role.METRICS in roles else ""
     raise Unauthenticated(f"Send the operator's{others} token as Bearer token.")
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from shared.budget import Budget
 from shared.errors import StoreError
 from shared.jobqueue.answers import Forms
+from shared.jobqueue.constants import MAX_UNSUMMED
 from shared.jobqueue.replies import Done
 from shared.jobqueue.scripted import Scripted
 from shared.log import log
@@ -28,6 +29,10 @@ FOLDER = Path(__file__).parent / "scripts"
 FORMS: Forms = {"fold": (Done,)}
 
 COUNT = 1000  # entries of one fold
+MAX_TOUCHED = (
+    900  # minutes of one fold, and one more entry's: with their hours below 2,000 fields, so unpack takes them
+)
+NEARLY_LOST = MAX_UNSUMMED * 4 // 5  # entries; the stream drops the oldest ones soon
 FOLD_AT = 500  # entries; so folds cost 0.04 commands for a job at most
 MAX_TRIES = 5  # while others fold at the same time
 MINUTE, HOUR = 60_000, 3_600_000  # ms
@@ -61,7 +66,12 @@ class Folding(Scripted):
         It ends with the budget. A fold that stops is safe, so it begins while two of its calls have time.
         """
         try:
-            if not is_daily and await self.waiting() < FOLD_AT:  # mutant: few entries
+            waiting = await self.waiting()
+            if waiting > NEARLY_LOST:
+                log.warning("entries_nearly_lost", waiting=waiting, at_most=MAX_UNSUMMED)
+            if is_daily:  # also where nothing happens, so that the sums outlive a quiet time
+                await self._store.execute("EXPIRE", self.keys.sums, str(round(KEPT_FOR.total_seconds())))
+            elif waiting < FOLD_AT:  # mutant: few entries
                 return
             async with asyncio.timeout(budget.left):
                 while (
@@ -79,21 +89,27 @@ class Folding(Scripted):
             rows = await self._store.execute("XRANGE", self.keys.entries, "-", "+", "COUNT", str(COUNT))
             if not rows:
                 return False
-            if await self._sum(rows):
-                return len(rows) == COUNT
+            summed = await self._sum(rows)
+            if summed:
+                return len(rows) == COUNT or summed < len(rows)
         return True
 
-    async def _sum(self, rows: list[Any]) -> bool:
-        """Writes what these rows of the stream add; False if another fold was first."""
+    async def _sum(self, rows: list[Any]) -> int:
+        """Writes what these rows of the stream add; returns how many it took, 0 if another fold was first."""
         now = self._clock.now()
         mark, ledger_text, all_text = await self._store.execute("HMGET", self.keys.sums, "mark", LEDGER, ALL)
         is_first = ledger_text is None
-        ledger = Ledger(now, cleaned=now // MINUTE - MINUTES_KEPT) if is_first else Ledger.read(ledger_text)
-        batch = Batch(ledger, self._settings, now)
+        ledger = Ledger(now) if is_first else Ledger.read(ledger_text)
+        batch, taken = Batch(ledger, self._settings, now), 0
         for entry, flat in rows:
+            if len(batch.minutes) >= MAX_TOUCHED:  # mutant: fields of one fold
+                break
+            taken += 1
             if place_of(entry) > place_of(ledger.upto):  # mutant: summed before
                 batch.take(zip(flat[::2], flat[1::2], strict=True))
-        ledger.upto = max(ledger.upto, rows[-1][0], key=place_of)
+        ledger.upto, now = max(ledger.upto, rows[taken - 1][0], key=place_of), batch.now
+        if is_first:
+            ledger.since, ledger.cleaned = now, now // MINUTE - MINUTES_KEPT
         if batch.unreadable:
             log.warning("entries_unreadable", count=batch.unreadable)
         batch.take_counters(await self._counters(), is_first=is_first)
@@ -101,9 +117,9 @@ class Folding(Scripted):
         ms, number = place_of(ledger.upto)
         done = await self._run(
             "fold", Done, seen=mark or "", mark=secrets.token_hex(8), first_left=f"{ms}-{number + 1}", ttl=KEPT_FOR,
-            old=",".join(_old(ledger, now)), fields=fields | {LEDGER: ledger.written()},
+            old=",".join(_old(ledger, batch.cleaned_until)), fields=fields | {LEDGER: ledger.written()},
         )  # fmt: skip
-        return done.has_changed
+        return taken if done.has_changed else 0
 
     async def _counters(self) -> dict[str, int]:
         values = await self._store.execute("HMGET", self.keys.stats, *EVENTS)

@@ -10,7 +10,7 @@ from shared.jobqueue.terms import provider_in
 from shared.statistics.entries import OF_JOBS, read_jobs
 from shared.statistics.models import OTHER, Models
 from shared.sums import Sums
-from shared.tally import Part, Sent
+from shared.tally import MINUTE, Part, Sent
 
 MAX_AHEAD = 120_000  # ms; a later time comes from a wrong clock
 MAX_PROCESSES = 500  # whose last numbers are kept
@@ -58,9 +58,26 @@ class Batch:
         self.parts: list[Part] = []
         self.models = Models(ledger.models)
         self.unreadable = 0  # entries
+        self.minutes: set[int] = set()  # that its parts belong to
+        self._newest = 0  # ms; of what could be read
         self._ledger = ledger
-        self._now = now
+        self._clock_says = now
         self._queues = {queue.number: queue.name for queue in settings.queue_list}
+
+    @property
+    def now(self) -> int:
+        """The time (ms) as this process has it, but not long after the newest entry: its clock may be ahead.
+
+        With a clock ahead by days, a fold would drop the minutes of today.
+        """
+        return (
+            min(self._clock_says, self._newest + MAX_AHEAD) if self._newest else self._clock_says
+        )  # mutant: fast clock
+
+    @property
+    def cleaned_until(self) -> int:
+        """The time (ms) by which a field may be too old; 0 if no entry says that it has come."""
+        return self.now if self._newest else 0
 
     def take(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Takes an entry's fields."""
@@ -85,7 +102,7 @@ class Batch:
         if self.unreadable:
             gained.count("", "unreadable", self.unreadable)
         self._ledger.counters = counters
-        self._take_part(Part(self._now, gained))
+        self._add(Part(self.now, gained))
 
     def _take_sent(self, sent: Sent) -> None:
         processes = self._ledger.processes
@@ -104,14 +121,22 @@ class Batch:
         for series, amounts in part.sums.of.items():
             queue, _, rest = series.partition("|")
             provider, _, model = rest.partition("|")
-            name = self.models.name_of(model, part.at, completed=False) if series else ""
+            name = self._name_of(model, part.at, completed=False) if series else ""
             sums.add(Sums({f"{queue}|{provider}|{name}" if series else "": amounts}))
         return sums
 
     def _take_part(self, part: Part) -> None:
-        is_ahead = part.at > self._now + MAX_AHEAD
-        self.parts.append(Part(self._now, part.sums) if is_ahead else part)
+        is_ahead = part.at > self._clock_says + MAX_AHEAD
+        self._newest = max(self._newest, min(part.at, self._clock_says))
+        self._add(Part(self._clock_says, part.sums) if is_ahead else part)
+
+    def _add(self, part: Part) -> None:
+        self.minutes.add(part.at // MINUTE)
+        self.parts.append(part)
 
     def _series_of(self, lane: int, model: str, completed: bool, at: int) -> str:
         queue = self._queues.get(lane // PROVIDERS, OTHER)
-        return f"{queue}|{provider_in(lane)}|{self.models.name_of(model, at, completed=completed)}"
+        return f"{queue}|{provider_in(lane)}|{self._name_of(model, at, completed=completed)}"
+
+    def _name_of(self, model: str, at: int, *, completed: bool) -> str:
+        return self.models.name_of(model, min(at, self._clock_says), completed=completed)

@@ -1,7 +1,7 @@
 """Sends what a process has counted: one command each time, with the first call that ends after the wait.
 
 what waits          is sent after     so a process that ends, or gets no more calls, loses at most
-refusals            URGENT_AFTER      those of the last minute
+callers' refusals   URGENT_AFTER      those of the last minute
 all else            AFTER             that of the last quarter of an hour
 
 What was sent without an answer is sent again under its number, so it counts once.

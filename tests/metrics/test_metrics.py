@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.rest_server.running import RunningServer
+from shared.cache import MAX_VALUE
 from shared.clock import SystemClock
 from shared.sums import Sums
 from tests.costs import COSTS
@@ -101,6 +102,36 @@ async def test_counters_and_histograms_are_those_of_the_statistics(any_store: Ru
     assert found["sluice_job_run_seconds_bucket", (("le", "+Inf"), *series)] == 1
     assert Sums.read(sums.written()).of["video|replicate|acme/video"]["completed"] == 1
     assert found["sluice_store_commands_quota", ()] == 500_000
+
+
+async def test_each_count_of_processes_appears(any_store: RunningServer | None) -> None:
+    async with make_world(any_store, SystemClock(), **EVERYTHING) as world, http_client(**METRICS) as client:
+        assert world.runtime.sending is not None
+        names = ("cache.hits", "cache.loads", "copies.stored", "copied_bytes", "unreadable")
+        for number, name in enumerate(names, 1000):
+            world.runtime.sending.tally.count(name, number)
+        found = await scrape(client)
+    for number, name in enumerate(names, 1000):
+        assert found["sluice_work_total", (("kind", name),)] >= number
+
+
+async def test_an_answer_with_many_models_is_kept_too(valkey: RunningServer) -> None:
+    async with make_world(valkey, SystemClock(), **EVERYTHING) as world, http_client(**METRICS) as client:
+        sending = world.runtime.sending
+        assert sending is not None
+        for model in range(40):
+            for name in ("wait", "run", "store", "tell"):
+                sending.tally.time(name, 1000, series=f"video|replicate|acme/m{model}")
+        first = await client.get(PATH)
+        assert len(first.content) > MAX_VALUE
+        valkey.reset_bill()
+        assert (await client.get(PATH)).content == first.content
+        assert valkey.bill().calls == 0
+
+
+async def test_a_wrong_token_is_told_of_the_metrics_token(world: World, scraper: httpx.AsyncClient) -> None:
+    answer = await scraper.get(PATH, headers={"Authorization": "Bearer wrong"})
+    assert answer.status_code == 401 and "metrics' token" in answer.json()["detail"]
 
 
 async def test_a_scrape_costs_what_the_table_says(valkey: RunningServer) -> None:

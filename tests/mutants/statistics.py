@@ -74,4 +74,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "a late confirmation clears what is under way", "shared/tally.py", "what was confirmed", "if True:",
         "tests/statistics/test_sending.py::test_a_late_confirmation_clears_nothing_that_was_taken_since",
     ),
+    python(
+        "each version of a model takes a place", "shared/statistics/models.py", "versions of a model",
+        "name = model[:MAX_NAME]", f"{FOLDING}versions_of_a_model_count_as_one",
+    ),
+    python(
+        "models that once worked keep their places", "shared/statistics/models.py", "a silent model",
+        "if not completed or works:",
+        f"{FOLDING}a_model_that_works_takes_the_place_of_the_one_that_has_been_silent_for_longest",
+    ),
+    python(
+        "a fold believes a clock that is days ahead", "shared/statistics/ledger.py", "fast clock",
+        "return self._clock_says",
+        f"{FOLDING}a_fold_by_a_clock_that_is_days_ahead_drops_no_minute_of_today[memory]",
+    ),
+    python(
+        "a fold writes as many fields as it meets", "shared/statistics/folding.py", "fields of one fold", "if False:",
+        f"{FOLDING}one_fold_writes_a_bounded_number_of_fields[memory]",
+    ),
+    python(
+        "hours are looked for that are gone", "shared/jobs/survey.py", "hours of a quarter", "if False:",
+        "tests/statistics/test_survey.py::test_a_query_that_cannot_be_answered_names_the_field[query6-from]",
+    ),
+    python(
+        "a stranger's refusals are urgent", "shared/application.py", "refused strangers",
+        'sending.tally.count(f"refused.{error.code}", is_urgent=True)',
+        "tests/statistics/test_sending.py::test_a_flood_without_credentials_costs_no_command",
+    ),
+    python(
+        "sums are sent to a store that fails", "shared/runtime.py", "failing store",
+        "if self.runtime.sending is not None and has_time:",
+        "tests/statistics/test_sending.py::test_nothing_is_sent_after_the_store_has_failed_or_without_time[memory]",
+    ),
+    python(
+        "an event sent again by hand counts as late", "shared/hooks/delivery.py", "asked for again",
+        'if tried.word == "delivered":',
+        "tests/statistics/test_sending.py::"
+        "test_what_is_told_late_or_again_counts_as_long_as_its_owner_has_waited[memory]",
+    ),
 )  # fmt: skip

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from shared.budget import Budget
 from shared.clock import ManualClock
@@ -12,7 +15,7 @@ from shared.config.timing import MIN_FUNCTION_DURATION
 from shared.documents.statistics import other_counts
 from shared.statistics import folding
 from shared.statistics.folding import HOUR, MINUTE, Folding
-from shared.statistics.models import MAX_MODELS
+from shared.statistics.models import MAX_MODELS, SILENT_FOR, Models
 from shared.sums import Amounts, histogram
 from tests.statistics.jobs import run_job
 from tests.world import AUTH, World, http_client, make_world
@@ -311,3 +314,77 @@ async def test_a_sweep_has_time_to_fold_in_each_function(
         await run_job(world)
         await world.runtime.folding.sweep(Budget(world.runtime.settings.tick_budget - second_pass - 2), True)
         assert await world.runtime.folding.waiting() == 0
+
+
+def test_versions_of_a_model_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.statistics.models.MAX_MODELS", 2)
+    models = Models({})
+    names = {models.name_of(f"acme/video:{version}", 1, completed=True) for version in range(9)}
+    assert names == {"acme/video"} and models.name_of("acme/other", 1, completed=True) == "acme/other"
+
+
+def test_a_model_that_works_takes_the_place_of_the_one_that_has_been_silent_for_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.statistics.models.MAX_MODELS", 2)
+    models = Models({"acme/older": [1, 1], "acme/old": [2, 1]})
+    assert models.name_of("acme/new", SILENT_FOR + 1, completed=True) == "other"
+    assert models.name_of("acme/new", SILENT_FOR + 2, completed=False) == "other"
+    assert models.name_of("acme/new", SILENT_FOR + 2, completed=True) == "acme/new"
+    assert models.dropped == ["acme/older"]
+    assert models.name_of("acme/next", SILENT_FOR + 2, completed=True) == "other"
+
+
+async def test_a_fold_by_a_clock_that_is_days_ahead_drops_no_minute_of_today(world: World) -> None:
+    first = world.clock.now()
+    await run_job(world)
+    await world.runtime.folding.fold()
+    await run_job(world)
+    ahead = ManualClock()
+    ahead.true_now = world.clock.now() + 48 * HOUR
+    await Folding(world.runtime.store, world.runtime.settings, ahead).fold()
+    steps = await world.runtime.statistics.range(first // MINUTE * MINUTE, world.clock.now() + MINUTE, MINUTE)
+    assert sum(step.sums.of.get(SERIES, {}).get("completed", 0) for step in steps) == 2
+
+
+async def test_one_fold_writes_a_bounded_number_of_fields(world: World) -> None:
+    now, most = world.clock.now() // MINUTE, 0
+    for number in range(60):
+        first = now - 60 * (number + 1) if number < 20 else now - 1440 - 3600 * (number - 20)
+        step = 1 if number < 20 else 60
+        parts = [[(first + step * place) * MINUTE, {"": {"refused.queue_full": 1}}] for place in range(60)]
+        text = json.dumps({"process": f"p{number}", "number": 1, "parts": parts})
+        await world.raw("XADD", world.runtime.queue.keys.entries, "*", "p", text)
+    execute = world.runtime.store.execute
+
+    async def noted(*command: str) -> Any:
+        nonlocal most
+        if command[0] == "EVAL":
+            most = max(most, len(command))
+        return await execute(*command)
+
+    world.runtime.store.execute = noted  # type: ignore[method-assign]
+    assert (await total(world, ""))["refused.queue_full"] == 3600
+    assert most < 4000
+
+
+async def test_the_daily_sweep_keeps_the_sums_of_a_quiet_deployment(world: World) -> None:
+    await run_job(world)
+    await world.runtime.folding.fold()
+    key = world.runtime.queue.keys.sums
+    await world.raw("EXPIRE", key, "1000")
+    await world.runtime.folding.sweep(Budget(50), False)
+    assert await world.raw("TTL", key) <= 1000
+    await world.runtime.folding.sweep(Budget(50), True)
+    assert await world.raw("TTL", key) > 90 * 86_400
+
+
+async def test_a_stream_that_nears_its_end_is_warned_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "NEARLY_LOST", 1)
+    await run_job(world)
+    saved = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with capture_logs() as lines:
+        await world.runtime.folding.sweep(Budget(50), False)
+    structlog.configure(**saved)
+    assert [(line["event"], line["waiting"]) for line in lines] == [("entries_nearly_lost", 2)]

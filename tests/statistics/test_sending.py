@@ -1,14 +1,20 @@
 """What a process counts itself arrives once, seldom, and at a bounded price."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from local.rest_server.running import RunningServer
+from shared import runtime
+from shared.access.caller import Role
+from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.errors import StoreUncertain
+from shared.jobqueue import FollowUp, Tried
 from shared.providers.base import Rejected, Throttled, Unknown
 from shared.statistics.sending import AFTER, URGENT_AFTER
 from shared.statistics.statistics import Statistics
@@ -169,3 +175,56 @@ async def test_a_throttled_call_counts_as_such(world: World) -> None:
     assert world.runtime.sending is not None
     await world.runtime.sending.send()
     assert (await of_processes(world))["calls.replicate.create.throttled"] == 1
+
+
+async def test_a_flood_without_credentials_costs_no_command(valkey: RunningServer, clock: ManualClock) -> None:
+    async with make_world(valkey, clock, statistics=True) as world, http_client() as client:
+        await client.get("/api/operate/limits", headers=OPERATOR)
+        sending = world.runtime.sending
+        assert sending is not None
+        for _ in range(20):
+            assert await submit(client) == 401
+            world.manual.advance(URGENT_AFTER / 1000)
+        assert sending.tally.since and not sending.tally.urgent_since
+        assert await of_processes(world) == {}
+
+
+async def test_nothing_is_sent_after_the_store_has_failed_or_without_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, sent = world.runtime.sending, 0
+    assert sending is not None
+
+    async def noted() -> None:
+        nonlocal sent
+        sent += 1
+
+    monkeypatch.setattr(sending, "send", noted)
+    sending.tally.count("refused.queue_full", is_urgent=True)
+    world.manual.advance(URGENT_AFTER / 1000)
+    calls: list[tuple[Exception | None, float]] = [(StoreUncertain(), 50), (None, 1), (None, 50)]
+    for error, seconds in calls:
+        call = runtime.call(Request({"type": "http", "headers": [], "path": "/"}), Role.ANYONE)
+        with suppress(StoreUncertain):
+            async with call:
+                call.budget = Budget(seconds)
+                if error is not None:
+                    raise error
+    assert sent == 1
+
+
+async def test_what_is_told_late_or_again_counts_as_long_as_its_owner_has_waited(world: World) -> None:
+    sending, count = world.runtime.sending, world.runtime.deliveries._count
+    assert sending is not None
+    now = world.clock.now()
+    f = {"queue": "video", "provider": "replicate", "model": "acme/video"}
+    f |= {"started_at": str(now - 50_000), "ended_at": str(now - 1000)}
+    done = Tried("delivered", 0, "{}")
+    count(done, FollowUp("tell", "job_1", "processing"), f)
+    count(done, FollowUp("tell", "job_1", "completed"), f)
+    count(done, FollowUp("tell", "job_1", "completed", is_asked_for=True), f)
+    await sending.send()
+    sums = (await world.runtime.statistics.totals()).sums.of
+    told = histogram(sums["video|replicate|acme/video"], "tell")
+    assert (told.count, told.total_ms) == (2, 51_000)
+    assert sums[""]["deliveries.delivered"] == 3

@@ -83,6 +83,7 @@ async def test_steps_and_groups_sum_to_the_whole(world: World, client: httpx.Asy
         ({"from": "2027-01-15T08:00:00Z", "to": "2027-01-15T07:00:00Z"}, None),
         ({"from": "2020-01-15T08:00:00Z", "step": "1h"}, "step"),
         ({"from": "2027-01-13T08:00:00Z", "step": "15m"}, "step"),
+        ({"from": "2026-09-01T08:00:00Z", "step": "6h"}, "from"),
         ({"since": "1"}, "since"),
     ],
 )
