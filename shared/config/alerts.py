@@ -58,6 +58,11 @@ class AlertSettings(HookSettings, MailSettings, TimingSettings):
         urls = (self.slack_webhook_url, self.discord_webhook_url, self.alert_webhook_url)
         return any(urls) or bool(self.alert_email) or self.alert_log
 
+    @property
+    def alert_gap(self) -> float:
+        """The s at least between two looks: ticks jitter, and one that is early must not cost a whole period."""
+        return max(self.alert_period / 2, self.alert_period - self.tick_period / 2)
+
     @functools.cached_property
     def alert_mailboxes(self) -> tuple[Mailbox, ...]:
         """The addresses of ALERT_EMAIL. Raises ValueError for what is no address."""
@@ -84,6 +89,8 @@ class AlertSettings(HookSettings, MailSettings, TimingSettings):
         problems += self._faults_of_mail()
         if unknown := sorted({name for name, _, _ in self._given_thresholds()} - set(get_args(AlertName))):
             problems.append(f"ALERT_THRESHOLDS names {', '.join(unknown)}, and there is no such alert")
+        if zero := sorted(name for name, _, value in self._given_thresholds() if value != "off" and not float(value)):
+            problems.append(f"ALERT_THRESHOLDS has 0 for {', '.join(zero)}, which always stands; write off, or more")
         if self.alert_thresholds and has_repeated_name(self.alert_thresholds):
             problems.append("ALERT_THRESHOLDS names an alert twice")
         return [*problems, *self._unreachable("alert_runbook_url"), *super().faults()]

@@ -130,6 +130,11 @@ def test_a_short_secret_is_one_line(environment: pytest.MonkeyPatch) -> None:
     assert faults(environment, SIGNING_SECRET="x") == ["SIGNING_SECRET must have 16 characters or more"]
 
 
+def test_an_alert_that_would_always_stand_is_refused_by_its_name(environment: pytest.MonkeyPatch) -> None:
+    told = ["ALERT_THRESHOLDS has 0 for store_slow, which always stands; write off, or more"]
+    assert faults(environment, ALERT_THRESHOLDS="dead_letters:5, store_slow:0.0") == told
+
+
 @pytest.mark.parametrize("url", ["http://localhost:8000", "https://localhost", "https://127.0.0.1/x"])
 def test_no_webhook_arrives_at_this_machine(environment: pytest.MonkeyPatch, url: str) -> None:
     told = "PUBLIC_BASE_URL names this machine, where no webhook of a provider arrives"
