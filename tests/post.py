@@ -25,6 +25,7 @@ class Post:
     logins: list[tuple[str, str]] = field(default_factory=list)
     to_recipient: str = ACCEPTED
     to_mail: str = ACCEPTED
+    full: set[str] = field(default_factory=set)  # mailboxes that take no mail right now
     is_silent: bool = False  # it takes a mail and never answers
     is_gone: bool = False  # it takes a mail and hangs up
     password: bytes = b"pass:word"
@@ -41,6 +42,8 @@ class Post:
     async def handle_RCPT(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
+        if address in self.full:
+            return "452 full"
         if self.to_recipient == ACCEPTED:
             envelope.rcpt_tos.append(address)
         return self.to_recipient

@@ -64,7 +64,7 @@ class AlertStore(Scripted):
         """What alerts are about; None if a process has looked less than ``gap`` s ago.
 
         ``most_dead``: from so many dead letters on, it names their models. One call and 8 billed commands, or 2 if
-        another process has looked; in trouble up to 60 more.
+        another process has looked; in trouble up to 70 more.
         """
         reply = await self._run("alert_look", Reply, gap=timedelta(seconds=gap), most_dead=most_dead)
         return reply if isinstance(reply, Looked) else None

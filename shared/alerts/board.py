@@ -33,7 +33,7 @@ class Board:
         quiet = silenced(state.fired, silences)
         s = self._settings
         urls = {"slack": s.slack_webhook_url, "discord": s.discord_webhook_url, "webhook": s.alert_webhook_url}
-        others = {"email": s.alert_mailboxes, "log": s.alert_log}
+        others = {**dict.fromkeys((box.identity for box in s.alert_mailboxes), True), "log": s.alert_log}
         return {
             "alerts": [self._shown(alert, quiet.get(alert["key"])) for alert in state.fired],
             "silences": [_shown(silence) for silence in silences],

@@ -43,6 +43,12 @@ KINDS: Mapping[AlertName, Kind] = {
 }
 
 
+def title_of(name: str) -> str:
+    """Returns the alert's title; its name, if only another release knows it."""
+    kind = {**KINDS}.get(name)  # type: ignore[call-overload]
+    return kind.title if kind else name
+
+
 def runbook_of(name: str, settings: Settings) -> str:
     """Returns where the alert's section is: under ALERT_RUNBOOK_URL, else in this project."""
     return f"{settings.alert_runbook_url or RUNBOOK}#{name.replace('_', '-')}"

@@ -1,6 +1,7 @@
 """Those who are told: each brings a notice to one place, within a deadline, and says how that went."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +14,7 @@ from shared.clock import Clock, iso, read_retry_after
 from shared.config.settings import Settings
 from shared.frozen import dataclass
 from shared.log import log
+from shared.mailboxes import Mailbox
 
 MAX_SECTION = 3000  # characters (Slack, "Reference: blocks", section)
 MAX_CONTENT = 2000  # characters (Discord, "Execute Webhook", content)
@@ -126,7 +128,8 @@ class Discord(Posting):
         """One message, in which nobody is mentioned, whatever it holds."""
         lines = [f"**{headline(notice, self._settings)}**"]
         for change in told(notice, self._settings, in_code):
-            lines.append("\n".join(filter(None, (f"**{change.lead}**", change.text, self._link(change)))))
+            lead = f"**{change.lead}**" if change.lead else ""
+            lines.append("\n".join(filter(None, (lead, change.text, self._link(change)))))
         content = cut("\n".join(lines), MAX_CONTENT)
         return json.dumps({"content": content, "allowed_mentions": {"parse": []}}).encode()
 
@@ -171,17 +174,18 @@ def webhook_secret(settings: Settings) -> str:
     return alert_secret(settings.signing_key)
 
 
-class Mails:
-    """The mailboxes of ALERT_EMAIL."""
+class MailTo:
+    """One mailbox of ALERT_EMAIL."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, mailbox: Mailbox) -> None:
         from shared.mail.opening import open_mailer
 
         self._settings = settings
+        self._mailbox = mailbox
         self._mailer = open_mailer(settings)
 
     async def send(self, notice: Notice) -> Sent:
-        """See Receiver. Each mailbox has its own mail; a later try sends to all of them again."""
+        """See Receiver. A later try has the same id, so a service that knows it sends nothing twice."""
         from shared.mail.errors import MailRefused, MailUnavailable, MailUncertain
         from shared.mail.message import Mail
         from shared.mail.texts import notice_mail
@@ -190,16 +194,15 @@ class Mails:
             return Sent(has_come=False, why="no_mail")
         subject = headline(notice, self._settings)
         written = notice_mail(subject, [(t.lead, t.text, t.link) for t in told(notice, self._settings, str)])
-        why = ""
-        for number, mailbox in enumerate(self._settings.alert_mailboxes):
-            mail = Mail(f"{notice['id']}.{number}", mailbox, written.subject, written.text, written.html)
-            try:
-                await self._mailer.send(mail)
-            except MailUncertain:
-                pass  # it may arrive; a further one would be one too many
-            except (MailRefused, MailUnavailable) as error:
-                why = error.code
-        return Sent(has_come=not why, why=why)
+        whose = hashlib.sha256(self._mailbox.identity.encode()).hexdigest()[:8]
+        mail = Mail(f"{notice['id']}.{whose}", self._mailbox, written.subject, written.text, written.html)
+        try:
+            await self._mailer.send(mail)
+        except MailUncertain:
+            pass  # it may arrive; a further one would be one too many
+        except (MailRefused, MailUnavailable) as error:
+            return Sent(has_come=False, why=error.code)
+        return Sent(has_come=True)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -225,7 +228,7 @@ class Log:
 
 
 def receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
-    """Returns those that the settings name."""
+    """Returns those that the settings name; a mailbox goes by its address."""
     found: dict[str, Receiver] = {}
     urls = {
         "slack": (settings.slack_webhook_url, Slack),
@@ -235,17 +238,19 @@ def receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
     for name, (url, kind) in urls.items():
         if url is not None:
             found[name] = kind(url.get_secret_value(), settings, clock)
-    if settings.alert_mailboxes:
-        found["email"] = Mails(settings)
+    for mailbox in settings.alert_mailboxes:
+        found[mailbox.identity] = MailTo(settings, mailbox)
     if settings.alert_log:
         found["log"] = Log()
     return found
 
 
 async def sent_within(receiver: Receiver, notice: Notice, seconds: float) -> Sent:
-    """Sends, and gives up at the deadline: a receiver that hangs delays nothing else."""
+    """Sends, and gives up at the deadline: a receiver that hangs or raises harms no other."""
     try:
         async with asyncio.timeout(seconds):
             return await receiver.send(notice)
     except TimeoutError:
         return Sent(has_come=False, why="timeout")
+    except Exception as error:  # mutant: receiver that raises
+        return Sent(has_come=False, why=type(error).__name__)

@@ -3,15 +3,17 @@
 A rule gets the figures, and the bound from which its alert stands: the threshold, or less while it stands already.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 
 from shared.alerts.alert_store import Looked
 from shared.alerts.catalogue import EASED
+from shared.alerts.standing import Alert
 from shared.config.alerts import AlertName
-from shared.config.providers import NUMBERS
+from shared.config.providers import NUMBERS, REGISTRY
 from shared.config.settings import Settings
 from shared.frozen import dataclass
+from shared.jobqueue.reads import ProviderPause
 from shared.jobqueue.terms import provider_in
 from shared.usage.usage import Outlook
 
@@ -37,6 +39,7 @@ class Seen:
     latency: float
     settings: Settings
     began_at: int  # the first look of all
+    standing: Mapping[str, Alert] = field(default_factory=dict)  # by key
     healed: Mapping[str, int] = field(default_factory=dict)  # by counter
     given_up: int = 0  # events
     ends: Mapping[str, Ends] = field(default_factory=dict)  # by model
@@ -109,15 +112,38 @@ def _dead_letters(seen: Seen, bound: Bound) -> Iterator[Finding]:
 
 
 def _provider_refuses(seen: Seen, bound: Bound) -> Iterator[Finding]:
-    for pause in seen.looked.pauses:
-        age = seen.age(pause.since)
-        if pause.code in OF_ACCOUNT or age >= bound(pause.provider):
+    known = {pause.provider: pause for pause in seen.looked.pauses}
+    for provider, until in _gates_of_pauses(seen):
+        pause, stands = known.get(provider), seen.standing.get(f"provider_refuses:{provider}")
+        if pause is not None and _counts(seen, pause, until, bound(provider)):
+            age = seen.age(pause.since)
             text = (
-                f"{pause.provider} has refused submissions for {duration(age)}: {pause.code}, status {pause.status},"
+                f"{provider} has refused submissions for {duration(age)}: {pause.code}, status {pause.status},"
                 f" {plural(pause.refusals, 'refusal')}."
             )
             figures = {"seconds": age, "refusals": pause.refusals, "status": pause.status}
-            yield Finding("provider_refuses", text, figures, pause.models, about=pause.provider, mark=pause.code)
+            yield Finding("provider_refuses", text, figures, pause.models, about=provider, mark=pause.code)
+        elif pause is None and stands is not None and stands["mark"] in OF_ACCOUNT:  # mutant: forgotten refusals
+            # Refusals are forgotten after an hour; until a submission is accepted, the account is not well.
+            said = (stands["text"], stands["figures"], tuple(stands["names"]))
+            yield Finding("provider_refuses", *said, about=provider, mark=stands["mark"])
+
+
+def _gates_of_pauses(seen: Seen) -> Iterator[tuple[str, int]]:
+    """Yields the paused providers, and until when each is paused (ms)."""
+    numbers = {f"~p{NUMBERS[listed.name]}": listed.name for listed in REGISTRY}
+    yield from ((numbers[gate], until) for gate, until in seen.looked.gates.items() if gate in numbers)
+
+
+def _counts(seen: Seen, pause: ProviderPause, until: int, bound: float) -> bool:
+    """Whether a pause is one to tell of. Its gate stays after its end, until a submission is accepted."""
+    if pause.code == "provider_auth":
+        # One refusal may be a private model that this account may not run: one caller's own trouble.
+        return pause.refusals >= 2 or len(pause.models) >= 2  # mutant: one refused model
+    if pause.code in OF_ACCOUNT:
+        return True
+    is_on = until > seen.now or seen.age(pause.at) < seen.settings.alert_period  # mutant: pause that is over
+    return is_on and seen.age(pause.since) >= bound
 
 
 def _circuit_open(seen: Seen, bound: Bound) -> Iterator[Finding]:
@@ -224,14 +250,14 @@ RULES: Mapping[AlertName, Rule] = {
 }
 
 
-def findings(seen: Seen, standing: Collection[str]) -> list[Finding]:
-    """Returns what is wrong; ``standing`` are the keys of the alerts that stand, whose bounds are lower."""
+def findings(seen: Seen) -> list[Finding]:
+    """Returns what is wrong. The bounds of alerts that stand are lower."""
     found: list[Finding] = []
     for name, threshold in seen.settings.thresholds.items():
 
         def bound(about: str, name: str = name, threshold: float = threshold) -> float:
             key = f"{name}:{about}" if about else name
-            return EASED * threshold if key in standing else threshold  # mutant: eased bound
+            return EASED * threshold if key in seen.standing else threshold  # mutant: eased bound
 
         found += RULES[name](seen, bound)
     return found

@@ -1,10 +1,14 @@
 """What stands, and what was told of it. The store keeps it as one JSON text, so that one write changes all of it."""
 
+import functools
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # which pydantic reads in any release of Python
 
 from shared.alerts.catalogue import Severity
 from shared.config.alerts import AlertName
@@ -36,11 +40,11 @@ class Alert(TypedDict):
 
 
 class Change(TypedDict):
-    """What a notice says of one alert."""
+    """What a notice says of one alert. ``name`` may be an alert of another release, which has made the notice."""
 
     word: ChangeWord
     key: str
-    name: AlertName
+    name: str
     severity: Severity
     since: int
     text: str
@@ -57,7 +61,7 @@ class Notice(TypedDict):
     id: str
     at: int
     changes: list[Change]
-    left: dict[str, list[int]]
+    left: dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
 
 
 class Count(TypedDict):
@@ -69,22 +73,35 @@ class Count(TypedDict):
 
 @dataclass
 class State:
-    """All of it. ``notices`` are still to be sent; ``sent_at`` has when those of the last hour were made."""
+    """All of it. ``notices`` are still to be sent; ``sent_at`` has when those of the last hour were made.
+
+    ``recovered``: by key, which recoveries were told lately, and when.
+    """
 
     began_at: int = 0
     alerts: dict[str, Alert] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     sent_at: list[int] = field(default_factory=list)
     counts: dict[str, Count] = field(default_factory=dict)
+    recovered: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, text: str) -> "State":
-        """Returns what the text holds; a new state for '' and for a text that cannot be read."""
+        """Returns what the text holds, without what this release does not know; a new state for what is no state."""
         try:
             kept = json.loads(text or "{}")
-            return cls(**{name: kept[name] for name in cls.__dataclass_fields__ if name in kept})
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
             return cls()
+        if not isinstance(kept, dict):
+            return cls()
+        return cls(
+            kept["began_at"] if _fits(int, kept.get("began_at")) else 0,
+            _fitting(Alert, kept.get("alerts")),
+            [notice for notice in _listed(kept.get("notices")) if _fits(Notice, notice)],
+            [at for at in _listed(kept.get("sent_at")) if _fits(int, at)],
+            _fitting(Count, kept.get("counts")),
+            _fitting(int, kept.get("recovered")),
+        )
 
     def written(self) -> str:
         """Returns it as text, with a mark that makes the text unlike all before."""
@@ -98,6 +115,29 @@ class State:
     def fired(self) -> list[Alert]:
         """The alerts that stand, the longest first."""
         return sorted((alert for alert in self.alerts.values() if alert["fired_at"]), key=lambda a: a["fired_at"])
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _fits(kind: Any, value: object) -> bool:
+    """Whether a value of a JSON text is of this kind."""
+    try:
+        _adapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _fitting(kind: Any, values: object) -> dict[str, Any]:
+    """Returns the entries whose values are of this kind."""
+    return {name: value for name, value in values.items() if _fits(kind, value)} if isinstance(values, dict) else {}
+
+
+def _listed(values: object) -> list[Any]:
+    return values if isinstance(values, list) else []
 
 
 def change_of(word: ChangeWord, alert: Alert) -> Change:
@@ -114,9 +154,10 @@ def change_of(word: ChangeWord, alert: Alert) -> Change:
     }
 
 
-def bounded(names: Sequence[str]) -> list[str]:
-    """Returns names as they are kept: so many of them, each so long, in one line."""
-    return [" ".join(name.split())[:MAX_NAME] for name in names[:MAX_NAMES]]
+def bounded(names: Iterable[str], told: Collection[str] = ()) -> list[str]:
+    """Returns names as they are kept: so many of them, each so long, in one line; first those that were not told."""
+    cut = [" ".join(name.split())[:MAX_NAME] for name in names]
+    return sorted(cut, key=lambda name: name in told)[:MAX_NAMES]  # mutant: names that were not told
 
 
 def counted(state: State, name: str, value: int, now: int, within: int) -> int:

@@ -5,7 +5,7 @@ What a caller may have made up is in a change's ``names`` alone. A receiver make
 
 from collections.abc import Callable, Sequence
 
-from shared.alerts.catalogue import KINDS, runbook_of
+from shared.alerts.catalogue import runbook_of, title_of
 from shared.alerts.standing import Change, ChangeWord, Notice
 from shared.config.settings import Settings
 from shared.frozen import dataclass
@@ -52,7 +52,7 @@ def told(notice: Notice, settings: Settings, quoted: Callable[[str], str]) -> li
 
 
 def _told(change: Change, settings: Settings, quoted: Callable[[str], str]) -> Told:
-    lead = f"{LEADS[change['word']]}: {KINDS[change['name']].title}"
+    lead = f"{LEADS[change['word']]}: {title_of(change['name'])}"
     if change["word"] == "recovered":
         return Told(lead, f"It was: {change['text']}", runbook_of(change["name"], settings))
     return Told(lead, change["text"] + named(change["names"], quoted), runbook_of(change["name"], settings))

@@ -66,9 +66,19 @@ class Tick:
         async with Scope(self._worker, budget, is_waited_for=False, looks=False) as scope:
             report = await self._dispatcher.run(budget, tick=True, max_rounds=1)
             looks = [self._look(budget)] if self._look else []  # mutant: looks beside the rest
-            await together(self._go_on(budget, report), *looks)
+            failures: list[Exception] = []
+            await together(self._go_on_beside(budget, report, failures), *looks)
+            if failures:
+                raise failures[0]
         report.followed_up += scope.begun
         return report
+
+    async def _go_on_beside(self, budget: Budget, report: Report, failures: list[Exception]) -> None:
+        """Adds a failure to the list, since raising it would cancel the look: a notice may be on its way."""
+        try:
+            await self._go_on(budget, report)
+        except Exception as error:  # mutant: failure beside a look
+            failures.append(error)
 
     async def _go_on(self, budget: Budget, report: Report) -> None:
         # At the same time, so a slow provider does not delay events, and slow endpoints do not delay starts.

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from shared.alerts.catalogue import KINDS
+from shared.alerts.changes import due
 from shared.alerts.rules import RULES
+from shared.alerts.standing import Alert, State
 from shared.config.alerts import THRESHOLDS
 from shared.jobqueue.constants import BAND
 from tests.alerts.looking import Looking, looking
@@ -104,6 +106,34 @@ async def test_a_provider_that_refuses_is_told_at_once_if_it_is_about_the_accoun
     assert f"{code}, status {status}, 1 refusal." in str(stands["text"])
 
 
+async def refuse(place: Looking, code: str, delay: float, refusals: int = 1) -> None:
+    job = await place.world.enqueue(start=True)
+    await place.world.runtime.queue.snooze(job, 1, delay=delay, code=code, pause=True, status=401)
+    await place.world.raw("HSET", f"{place.world.runtime.queue.keys.root}p:0", "refusals", str(refusals))
+    await place.world.runtime.queue.cancel(job, "app")
+
+
+async def test_a_pause_that_has_ended_is_told_no_more(place: Looking) -> None:
+    await refuse(place, "rate_limited", 60)
+    assert [await place.look() for _ in range(20)] == [[]] * 20
+
+
+async def test_a_refused_account_stands_until_a_submission_is_accepted(place: Looking) -> None:
+    await refuse(place, "billing", 60)
+    assert await place.look() == ["fired provider_refuses:replicate"]
+    await place.world.raw("DEL", f"{place.world.runtime.queue.keys.root}p:0")
+    assert [await place.look(10) for _ in range(12)] == [[]] * 12
+    assert "billing, status 401" in str((await last(place, "provider_refuses:replicate"))["text"])
+    await place.world.raw("ZREM", place.world.runtime.queue.keys.index, "~p0")
+    assert await place.look() == [] and await place.look(10) == ["recovered provider_refuses:replicate"]
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+async def test_one_model_that_is_forbidden_once_is_no_refused_account(place: Looking, refusals: int) -> None:
+    await refuse(place, "provider_auth", 3600, refusals)
+    assert await place.look() == ([] if refusals == 1 else ["fired provider_refuses:replicate"])
+
+
 async def test_an_open_circuit_is_told_unless_it_is_of_one_user(place: Looking) -> None:
     index, later = place.world.runtime.queue.keys.index, place.world.clock.now() + 10**9
     await place.world.raw("ZADD", index, str(later - BAND), "~o0:acme/one|17")
@@ -123,6 +153,29 @@ async def test_a_further_model_is_told_an_hour_later_and_once(place: Looking) ->
         assert await place.look() == []
     told = [words for _ in range(60) if (words := await place.look())]
     assert told == [["more circuit_open"]]
+
+
+async def test_a_further_model_is_told_though_ten_are_before_it_by_alphabet(place: Looking) -> None:
+    index, later = place.world.runtime.queue.keys.index, place.world.clock.now() + 10**9
+    for number in range(12):
+        await place.world.raw("ZADD", index, str(later - BAND), f"~o0:acme/bad{number:02}")
+    first = [words for _ in range(120) if (words := await place.look())]
+    assert first == [["fired circuit_open"], ["more circuit_open"]]
+    await place.world.raw("ZADD", index, str(later - BAND), "~o0:zoo/last")
+    again = [words for _ in range(60) if (words := await place.look())]
+    assert again == [["more circuit_open"]]
+    assert "zoo/last" in str((await last(place, "circuit_open"))["told"])
+
+
+def test_the_subjects_that_were_told_last_are_known() -> None:
+    alert: Alert = {
+        "key": "circuit_open", "name": "circuit_open", "about": "", "severity": "warning", "begun_at": 1,
+        "fired_at": 1, "told_at": 1, "clear_at": 0, "text": "", "figures": {}, "names": ["a"], "mark": "",
+        "told": [f"z{number:03}" for number in range(100)],
+    }  # fmt: skip
+    now = 10**13
+    assert [change["word"] for change in due(State(alerts={"circuit_open": alert}), now, ())] == ["more"]
+    assert alert["told"] == [*(f"z{number:03}" for number in range(1, 100)), "a"]
 
 
 async def test_webhooks_with_a_wrong_signature_are_told(place: Looking) -> None:
@@ -162,6 +215,17 @@ async def test_hooks_that_fail_are_one_alert_for_all_owners(place: Looking) -> N
     stands = await last(place, "hooks_failing")
     assert stands["text"] == "2 failing hosts of hooks, up to 8 times in a row."
     assert stands["names"] == ["app", "other"]
+
+
+async def test_an_owner_of_many_lanes_hides_no_failing_host(place: Looking) -> None:
+    keys, now = place.world.runtime.queue.keys, place.world.clock.now()
+    for number in range(60):
+        await place.world.raw("HSET", keys.lane_state(f"app:{number}"), "failures", "1")
+        await place.world.raw("ZADD", keys.outbox, str(now + 36_000_000), f"app:{number}")
+    await place.world.raw("HSET", keys.lane_state("other:abc"), "failures", "8")
+    await place.world.raw("ZADD", keys.outbox, str(now + 600_000), "other:abc")
+    assert await place.look() == ["fired hooks_failing"]
+    assert (await last(place, "hooks_failing"))["names"] == ["other"]
 
 
 async def test_a_lane_that_is_being_delivered_is_not_looked_at(place: Looking) -> None:

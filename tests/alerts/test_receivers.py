@@ -72,7 +72,7 @@ def notice_of(changes: int, name: str) -> Notice:
 @pytest.mark.parametrize("name", ["n" * 120, "<>&`" * 30, "\U0001f600" * 120])
 async def test_texts_stay_within_what_the_receivers_take(name: str) -> None:
     async with receiving() as (world, _):
-        places = world.runtime.alerts._receivers
+        places = world.runtime.alerts._sending.receivers
         notice = notice_of(40, name)
         blocks = json.loads(places["slack"].body(notice))["blocks"]  # type: ignore[attr-defined]
         assert len(blocks) <= 50 and all(len(block["text"]["text"]) <= 3000 for block in blocks)
@@ -116,7 +116,7 @@ async def test_a_webhook_is_repeated_under_its_id_with_a_new_signature() -> None
 
 async def test_receivers_that_hang_delay_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick starts its jobs, and submits and starts go on, while no receiver answers."""
-    monkeypatch.setattr("shared.alerts.alerts.SEND_DEADLINE", 0.5)
+    monkeypatch.setattr("shared.alerts.sending.SEND_DEADLINE", 0.5)
 
     def never(_: Received) -> Answer | None:
         return None
@@ -147,7 +147,7 @@ async def test_a_mailbox_gets_a_mail_that_holds_no_mark_up_of_others() -> None:
         async with make_world(None, ManualClock(), alert_email="ada@example.com, bob@example.com", **mail) as world:
             await in_trouble(world, "<b>bad</b>")
             await look(world)
-        assert post.recipients == ["ada@example.com", "bob@example.com"]
+        assert sorted(post.recipients) == ["ada@example.com", "bob@example.com"]
         message = post.mails[0]
         assert message["Subject"] == "Sluice, sluice:test: 1 fired"
         assert "<b>bad</b>" in text_of(message)
@@ -166,3 +166,35 @@ async def test_a_mail_server_that_takes_no_mail_is_tried_again_later() -> None:
             world.manual.advance(120)
             await look(world)
             assert len(post.mails) == 1
+
+
+async def test_a_mailbox_that_is_full_costs_no_other_mailbox_a_second_mail() -> None:
+    async with post_office() as post:
+        mail = {"smtp_url": post.url, "mail_from": "Sluice <ops@acme.test>"}
+        mail |= {
+            "alert_email": "ada@example.com, bob@example.com",
+            "alert_thresholds": "jobs_not_started:off, schedule_silent:off",
+        }
+        async with make_world(None, ManualClock(), **mail) as world:
+            post.full = {"bob@example.com"}
+            await in_trouble(world)
+            with all_logs() as entries:
+                for _ in range(3):
+                    await look(world)
+                    world.manual.advance(600)
+            assert post.recipients == ["ada@example.com"]
+            assert [entry["tries"] for entry in entries if entry["event"] == "alert_not_sent"] == [1, 2, 3]
+            assert "example.com" not in str([entry for entry in entries if entry["event"] == "alert_not_sent"])
+            post.full = set()
+            await look(world)
+            assert post.recipients == ["ada@example.com", "bob@example.com"]
+
+
+async def test_what_a_text_leaves_out_has_no_empty_headline() -> None:
+    async with receiving() as (world, _):
+        discord = world.runtime.alerts._sending.receivers["discord"]
+        notice = notice_of(15, "n")
+        for change in notice["changes"]:
+            change["text"] = ""
+        content = json.loads(discord.body(notice))["content"]  # type: ignore[attr-defined]
+        assert content.endswith("\n3 more changes.") and "****" not in content

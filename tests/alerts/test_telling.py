@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from shared.alerts.alerts import MAX_TRIES, Alerts
+from shared.alerts.alerts import Alerts
 from shared.alerts.changes import HOUR, is_held
 from shared.alerts.receivers import Sent
+from shared.alerts.sending import MAX_TRIES
 from shared.alerts.standing import State
 from shared.budget import Budget
 from shared.errors import StoreUncertain
@@ -159,7 +160,7 @@ async def test_a_receiver_that_hangs_is_given_up_and_keeps_no_other_waiting(monk
             await asyncio.Event().wait()
             raise AssertionError
 
-    monkeypatch.setattr("shared.alerts.alerts.SEND_DEADLINE", 0.05)
+    monkeypatch.setattr("shared.alerts.sending.SEND_DEADLINE", 0.05)
     async with looking() as place:
         place.places["other"] = Hanging()
         place.alerts = place.process()
@@ -179,6 +180,13 @@ async def test_more_than_ten_notices_an_hour_wait_and_come_together() -> None:
             await (in_trouble(place) if number % 24 < 12 else out_of_trouble(place))
             told += [await place.look(1)]
         assert sum(bool(words) for words in told) <= 10
+        await out_of_trouble(place)
+        place.latency = 0.1
+        told += [await place.look(5) for _ in range(30)]
+        flat = [word for words in told for word in words]
+        assert {word.partition(" ")[2] for word in flat} == {"store_slow", "webhooks_refused"}
+        for key in ("store_slow", "webhooks_refused"):
+            assert flat.count(f"fired {key}") == flat.count(f"recovered {key}") > 0
     now = 1_800_000_000_000
     assert is_held(now, State(sent_at=[now - 1] * 10)) and not is_held(now, State(sent_at=[now - HOUR] * 10))
 

@@ -4,6 +4,7 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant, python
 
 ROOM = "shared/alerts"
+SENDING = "tests/alerts/test_alert_sending.py::test_"
 TELLING, RULES = "tests/alerts/test_telling.py::test_", "tests/alerts/test_alert_rules.py::test_"
 BOARD, COSTS = "tests/alerts/test_alert_board.py::test_", "tests/alerts/test_alert_costs.py::test_"
 
@@ -48,13 +49,71 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{TELLING}of_two_processes_that_saw_the_same_one_tells",
     ),
     python(
-        "a receiver that fails is tried for ever", f"{ROOM}/alerts.py", "tries of a receiver", "if sent.has_come:",
+        "a receiver that fails is tried for ever", f"{ROOM}/sending.py", "tries of a receiver", "elif False:",
         f"{TELLING}a_receiver_that_fails_is_tried_by_later_looks_and_then_left",
     ),
     python(
-        "a receiver is tried before it wants to be", f"{ROOM}/alerts.py", "wait of a receiver",
-        "wait = RETRIES[tries - 1]",
+        "a receiver is tried before it wants to be", f"{ROOM}/sending.py", "wait of a receiver",
+        "wait = _wait_after(tries)",
         f"{TELLING}a_receiver_is_not_tried_before_it_wants_to_be",
+    ),
+    python(
+        "a try is counted after it alone", f"{ROOM}/sending.py", "try before the send", "pass",
+        f"{SENDING}a_receiver_that_outlives_each_process_gets_a_notice_six_times",
+    ),
+    python(
+        "a notice is struck off where another release would send it", f"{ROOM}/sending.py",
+        "receiver of another process", "if True:",
+        f"{SENDING}a_notice_waits_an_hour_for_a_receiver_that_this_process_does_not_have",
+    ),
+    python(
+        "a receiver that raises harms the others", f"{ROOM}/receivers.py", "receiver that raises",
+        "except OSError as error:",
+        f"{SENDING}a_receiver_that_raises_lets_no_other_be_told_twice",
+    ),
+    python(
+        "counts that fail silence all alerts", f"{ROOM}/alerts.py", "counts that fail", "except OSError as error:",
+        f"{SENDING}counts_that_fail_silence_no_other_alert",
+    ),
+    python(
+        "a critical alert waits behind ten notices", f"{ROOM}/changes.py", "urgent", "if is_urgent:",
+        f"{SENDING}beyond_ten_notices_what_is_critical_is_told_and_the_rest_comes_together",
+    ),
+    python(
+        "an alert that comes back is told at once", f"{ROOM}/changes.py", "fired again", "if False:",
+        f"{SENDING}an_alert_that_comes_back_is_told_an_hour_after_its_recovery",
+    ),
+    python(
+        "the last subjects by alphabet are known", f"{ROOM}/changes.py", "subjects told last",
+        'alert["told_at"], alert["told"] = now, sorted({*earlier, *subjects})[-MAX_TOLD:]',
+        f"{RULES}the_subjects_that_were_told_last_are_known",
+    ),
+    python(
+        "the first names by alphabet are kept", f"{ROOM}/standing.py", "names that were not told",
+        "return cut[:MAX_NAMES]",
+        f"{RULES}a_further_model_is_told_though_ten_are_before_it_by_alphabet",
+    ),
+    python(
+        "a refused account is well when its refusals are forgotten", f"{ROOM}/rules.py", "forgotten refusals",
+        "elif False:",
+        f"{RULES}a_refused_account_stands_until_a_submission_is_accepted",
+    ),
+    python(
+        "one forbidden model is a refused account", f"{ROOM}/rules.py", "one refused model", "return True",
+        f"{RULES}one_model_that_is_forbidden_once_is_no_refused_account",
+    ),
+    python(
+        "a pause that has ended is told", f"{ROOM}/rules.py", "pause that is over", "is_on = True",
+        f"{RULES}a_pause_that_has_ended_is_told_no_more",
+    ),
+    python(
+        "a failure beside a look cuts it off", "shared/dispatch/tick.py", "failure beside a look",
+        "except OSError as error:",
+        f"{SENDING}a_failure_beside_a_look_cuts_off_no_notice",
+    ),
+    lua(
+        "one owner's lanes hide those of others", "alert_look", "lanes of one owner", "taken[owner] = 1",
+        f"{RULES}an_owner_of_many_lanes_hides_no_failing_host",
     ),
     python(
         "any number of notices goes out in an hour", f"{ROOM}/changes.py", "notices an hour", "return False",

@@ -15,9 +15,11 @@
 -- lines: by lane, when the first ready job was submitted; a batch's job counts for nothing.
 -- dead: how many dead letters came in the last hour; dead_of: from `most_dead` on, the models of the last of them.
 -- copies: jobs whose files are not all stored, and when they ended.
--- hosts: delivery lanes that are put off, and how often in a row their host has failed.
+-- hosts: of the 500 delivery lanes that are put off furthest, twenty of as many owners as can be, and how often in a
+--   row their host has failed.
 local HOUR = 3600000 -- ms
-local MAX_LINES, MAX_LETTERS, MAX_COPIES, MAX_HOSTS = 8, 10, 5, 10
+local MAX_LINES, MAX_LETTERS, MAX_COPIES, MAX_HOSTS = 8, 10, 5, 20
+local MAX_ROWS = 500 -- of the outbox, in one command
 local now = tonumber(arg.now)
 local known = read(key.alerts, 'looked_at', 'state', 'silences')
 -- A clock that was wrong must not put off all looks until then.
@@ -68,6 +70,23 @@ local function models_of_dead(count)
   return models
 end
 
+-- So many lanes, in turn one of each owner: one owner's lanes must not hide those of others.
+local function spread(lanes)
+  local taken, turns, chosen = {}, {}, {}
+  for _, lane in ipairs(lanes) do
+    local owner = string.match(lane.name, '^[^:]*')
+    taken[owner] = (taken[owner] or 0) + 1 -- mutant: lanes of one owner
+    turns[taken[owner]] = turns[taken[owner]] or {}
+    add(turns[taken[owner]], lane)
+  end
+  for _, turn in ipairs(turns) do
+    for _, lane in ipairs(turn) do
+      if #chosen < MAX_HOSTS then add(chosen, lane) end
+    end
+  end
+  return chosen
+end
+
 -- Jobs whose files wait, and lanes that wait: the first rows of the outbox, and the last ones if there are more.
 local function outbox_rows()
   local copies, lanes = {}, {}
@@ -82,11 +101,11 @@ local function outbox_rows()
   end
   if #flat < 2 * (MAX_COPIES + MAX_HOSTS) then return copies, lanes end
   lanes = {}
-  flat = redis.call('ZREVRANGEBYSCORE', key.outbox, '+inf', 0, 'WITHSCORES', 'LIMIT', 0, MAX_HOSTS)
+  flat = redis.call('ZREVRANGEBYSCORE', key.outbox, '+inf', 0, 'WITHSCORES', 'LIMIT', 0, MAX_ROWS)
   for i = 1, #flat, 2 do
     add(lanes, { name = flat[i], due = tonumber(flat[i + 1]) })
   end
-  return copies, lanes
+  return copies, spread(lanes)
 end
 
 -- When the jobs ended whose files wait.
