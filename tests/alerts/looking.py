@@ -122,3 +122,13 @@ async def in_trouble(world: World, name: str = "acme/bad") -> None:
 
 async def look(world: World) -> None:
     await world.runtime.alerts.run(Budget(50))
+
+
+async def refuse_webhooks(place: Looking) -> None:
+    """From now on, one look is enough for an alert."""
+    await place.world.raw("HSET", place.world.runtime.queue.keys.stats, "webhook_refused_at", "9" * 13)
+
+
+async def verify_webhooks(place: Looking) -> None:
+    """That trouble is over."""
+    await place.world.raw("HDEL", place.world.runtime.queue.keys.stats, "webhook_refused_at")

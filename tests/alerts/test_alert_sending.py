@@ -13,8 +13,7 @@ from shared.alerts.standing import State
 from shared.alerts.texts import told
 from shared.budget import Budget
 from shared.errors import StoreUncertain
-from tests.alerts.looking import Looking, Notebook, looking
-from tests.alerts.test_telling import in_trouble, out_of_trouble
+from tests.alerts.looking import Looking, Notebook, looking, refuse_webhooks, verify_webhooks
 from tests.logs import all_logs
 from tests.world import OPERATOR, http_client
 
@@ -55,7 +54,7 @@ async def test_a_receiver_that_outlives_each_process_gets_a_notice_six_times() -
     async with looking() as place:
         hanging = Hanging()
         beside(place, hanging)
-        await in_trouble(place)
+        await refuse_webhooks(place)
         for _ in range(40):
             begun = hanging.begun
             run = asyncio.create_task(place.look(25))
@@ -71,7 +70,7 @@ async def test_a_submit_has_time_to_note_what_it_has_told(monkeypatch: pytest.Mo
     monkeypatch.setattr("shared.alerts.alerts.WAITED_FOR", 0.6)
     async with looking() as place:
         beside(place, Hanging())
-        await in_trouble(place)
+        await refuse_webhooks(place)
         with all_logs() as entries:
             await place.alerts.watch_schedule(Budget(50))
         assert place.notebook.words == ["fired webhooks_refused"]
@@ -100,7 +99,7 @@ async def test_a_receiver_that_raises_lets_no_other_be_told_twice() -> None:
     async with looking() as place:
         raising = Raising()
         beside(place, raising)
-        await in_trouble(place)
+        await refuse_webhooks(place)
         with all_logs() as entries:
             assert [words for _ in range(40) if (words := await place.look())] == [["fired webhooks_refused"]]
         assert raising.begun == MAX_TRIES
@@ -109,7 +108,7 @@ async def test_a_receiver_that_raises_lets_no_other_be_told_twice() -> None:
 
 async def test_what_another_release_has_written_harms_nobody() -> None:
     async with looking() as place, http_client() as client:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         await place.look()
         state = await place.state()
         alert = state["alerts"]["webhooks_refused"] | {"key": "new", "name": "new"}
@@ -137,7 +136,7 @@ async def test_a_state_of_wrong_types_is_read_without_them(text: str) -> None:
     async with looking() as place, http_client() as client:
         await keep(place, text)
         assert (await client.get("/api/operate/alerts", headers=OPERATOR)).status_code == 200
-        await in_trouble(place)
+        await refuse_webhooks(place)
         assert await place.look() == ["fired webhooks_refused"]
 
 
@@ -153,7 +152,7 @@ async def test_counts_that_fail_silence_no_other_alert(monkeypatch: pytest.Monke
     async with looking(statistics=True) as place:
         monkeypatch.setattr(place.alerts._counts, "ends", failing)
         monkeypatch.setattr(place.alerts._counts, "outlook", failing)
-        await in_trouble(place)
+        await refuse_webhooks(place)
         assert await place.look() == ["fired webhooks_refused"]
 
 
@@ -194,7 +193,7 @@ async def test_receivers_are_made_when_there_is_a_notice() -> None:
     async with looking() as place:
         await place.look()
         assert "receivers" not in vars(place.alerts._sending)
-        await in_trouble(place)
+        await refuse_webhooks(place)
         await place.look()
         assert "receivers" in vars(place.alerts._sending)
 
@@ -202,7 +201,7 @@ async def test_receivers_are_made_when_there_is_a_notice() -> None:
 async def test_a_notice_waits_an_hour_for_a_receiver_that_this_process_does_not_have() -> None:
     async with looking() as place:
         beside(place, Notebook(answers=[Sent(has_come=False)]))
-        await in_trouble(place)
+        await refuse_webhooks(place)
         await place.look()
         del place.places["other"]
         with all_logs() as entries:
@@ -218,12 +217,12 @@ async def test_a_notice_waits_an_hour_for_a_receiver_that_this_process_does_not_
 
 async def test_beyond_ten_notices_what_is_critical_is_told_and_the_rest_comes_together() -> None:
     async with looking() as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         assert await place.look() == ["fired webhooks_refused"]
         state = State.read(json.dumps(await place.state()))
         state.sent_at = [place.world.clock.now()] * 10
         await keep(place, state.written())
-        await out_of_trouble(place)
+        await verify_webhooks(place)
         keys = place.world.runtime.queue.keys
         await place.world.raw("ZADD", keys.lost, "1", "|job_1:1:", "2", "|job_2:1:")
         assert [await place.look() for _ in range(10)] == [[]] * 10
@@ -238,7 +237,7 @@ async def test_an_alert_that_comes_back_is_told_an_hour_after_its_recovery() -> 
     async with looking() as place:
         told_at = []
         for minute in range(0, 120, 2):
-            await (out_of_trouble(place) if 10 <= minute < 24 else in_trouble(place))
+            await (verify_webhooks(place) if 10 <= minute < 24 else refuse_webhooks(place))
             told_at += [(minute, words) for words in [await place.look()] if words]
         assert told_at == [
             (0, ["fired webhooks_refused"]), (20, ["recovered webhooks_refused"]), (80, ["fired webhooks_refused"]),

@@ -11,26 +11,17 @@ from shared.alerts.sending import MAX_TRIES
 from shared.alerts.standing import State
 from shared.budget import Budget
 from shared.errors import StoreUncertain
-from tests.alerts.looking import Looking, Notebook, looking
+from tests.alerts.looking import Notebook, looking, refuse_webhooks, verify_webhooks
 from tests.logs import all_logs
 
 FAILED = Sent(has_come=False, why="status 500")
 
 
-async def in_trouble(place: Looking) -> None:
-    """From now on, one look is enough for an alert."""
-    await place.world.raw("HSET", place.world.runtime.queue.keys.stats, "webhook_refused_at", "9" * 13)
-
-
-async def out_of_trouble(place: Looking) -> None:
-    await place.world.raw("HDEL", place.world.runtime.queue.keys.stats, "webhook_refused_at")
-
-
 async def test_an_alert_fires_once_and_recovers_once() -> None:
     async with looking() as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         assert [await place.look() for _ in range(30)] == [["fired webhooks_refused"], *[[]] * 29]
-        await out_of_trouble(place)
+        await verify_webhooks(place)
         assert [await place.look() for _ in range(6)] == [[]] * 5 + [["recovered webhooks_refused"]]
         assert [await place.look() for _ in range(30)] == [[]] * 30
 
@@ -39,23 +30,23 @@ async def test_a_trouble_that_comes_and_goes_is_one_alert() -> None:
     async with looking() as place:
         told = []
         for _ in range(20):
-            await in_trouble(place)
+            await refuse_webhooks(place)
             told += await place.look()
-            await out_of_trouble(place)
+            await verify_webhooks(place)
             told += await place.look()
         assert told == ["fired webhooks_refused"]
 
 
 async def test_an_alert_that_stands_is_told_again_each_day() -> None:
     async with looking() as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         told = [(hour, words) for hour in range(60) if (words := await place.look(60))]
         assert told == [(0, ["fired webhooks_refused"]), *((h, ["reminder webhooks_refused"]) for h in (24, 48))]
 
 
 async def test_what_happens_together_is_told_together() -> None:
     async with looking() as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         lost = place.world.runtime.queue.keys.lost
         await place.world.raw("ZADD", lost, "1", "|job_1:1:", "2", "|job_2:1:")
         place.world.manual.advance(120)
@@ -66,7 +57,7 @@ async def test_what_happens_together_is_told_together() -> None:
 
 async def test_of_two_processes_that_tick_at_once_one_looks_and_one_tells(any_store: None) -> None:
     async with looking(any_store) as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         others = [place.process() for _ in range(4)]
         place.world.manual.advance(120)
         await asyncio.gather(*(one.run(Budget(50)) for one in others))
@@ -79,7 +70,7 @@ async def test_of_two_processes_that_tick_at_once_one_looks_and_one_tells(any_st
 async def test_of_two_processes_that_saw_the_same_one_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is wrong lets a second process look while the first one has not written yet."""
     async with looking() as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         other, first = place.process(), place.alerts._store.put
 
         async def overtaken(field: str, seen: str, value: str) -> bool:
@@ -97,7 +88,7 @@ async def test_a_crash_between_telling_and_noting_tells_once_more_under_the_same
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with looking() as place:
-        await in_trouble(place)
+        await refuse_webhooks(place)
         put, calls = place.alerts._store.put, 0
 
         async def dying(field: str, seen: str, value: str) -> bool:
@@ -125,7 +116,7 @@ async def test_a_receiver_that_fails_is_tried_by_later_looks_and_then_left() -> 
         place.places["other"] = other
         place.alerts = place.process()
         other.answers = [FAILED] * 100
-        await in_trouble(place)
+        await refuse_webhooks(place)
         with all_logs() as entries:
             told = [await place.look() for _ in range(60)]
         assert told == [["fired webhooks_refused"], *[[]] * 59]
@@ -138,7 +129,7 @@ async def test_a_receiver_that_fails_is_tried_by_later_looks_and_then_left() -> 
 async def test_a_receiver_that_fails_once_gets_all_notices_in_their_order() -> None:
     async with looking() as place:
         place.notebook.answers = [FAILED, FAILED]
-        await in_trouble(place)
+        await refuse_webhooks(place)
         assert await place.look() == []
         lost = place.world.runtime.queue.keys.lost
         await place.world.raw("ZADD", lost, "1", "|job_1:1:", "2", "|job_2:1:")
@@ -149,7 +140,7 @@ async def test_a_receiver_that_fails_once_gets_all_notices_in_their_order() -> N
 async def test_a_receiver_is_not_tried_before_it_wants_to_be() -> None:
     async with looking() as place:
         place.notebook.answers = [Sent(has_come=False, why="status 429", wait=900)]
-        await in_trouble(place)
+        await refuse_webhooks(place)
         told = [await place.look() for _ in range(9)]
         assert told == [*[[]] * 8, ["fired webhooks_refused"]]
 
@@ -164,7 +155,7 @@ async def test_a_receiver_that_hangs_is_given_up_and_keeps_no_other_waiting(monk
     async with looking() as place:
         place.places["other"] = Hanging()
         place.alerts = place.process()
-        await in_trouble(place)
+        await refuse_webhooks(place)
         assert await place.look() == ["fired webhooks_refused"]
         assert (await place.state())["notices"][0]["left"].keys() == {"other"}
 
@@ -177,10 +168,10 @@ async def test_more_than_ten_notices_an_hour_wait_and_come_together() -> None:
                 index = place.world.runtime.queue.keys.index
                 await place.world.raw("ZADD", index, "-1", f"~p{number % 2}")
             place.latency = 1.5 if number % 30 < 15 else 0.1
-            await (in_trouble(place) if number % 24 < 12 else out_of_trouble(place))
+            await (refuse_webhooks(place) if number % 24 < 12 else verify_webhooks(place))
             told += [await place.look(1)]
         assert sum(bool(words) for words in told) <= 10
-        await out_of_trouble(place)
+        await verify_webhooks(place)
         place.latency = 0.1
         told += [await place.look(5) for _ in range(30)]
         flat = [word for words in told for word in words]
