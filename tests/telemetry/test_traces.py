@@ -301,6 +301,7 @@ def test_lost_spans_are_one_line_of_the_log_and_no_library_writes_the_url(
     structlog.configure(**saved)
     (line,) = lines
     assert (line["event"], line["log_level"], line["spans"], line["count"]) == ("spans_not_sent", "warning", 1, 1)
+    assert not [each for each in caplog.records if each.name.startswith(("opentelemetry", "urllib3"))]
     assert MARK not in caplog.text and MARK not in str(line) and len(collector.taken) == 3
 
 
