@@ -25,7 +25,6 @@ from shared.config.settings import Settings
 from shared.dispatch.dispatcher import Dispatcher
 from shared.dispatch.durations import Durations
 from shared.dispatch.reconciler import Reconciler
-from shared.errors import StoreError
 from shared.hooks.delivery import Client as EndpointClient
 from shared.hooks.delivery import Deliveries
 from shared.jobqueue import (
@@ -336,10 +335,8 @@ class Call(Authorized):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.follow_ups.__aexit__(kind, error, trace)
-        # Platforms freeze a process with its answer, so it is sent before; not if the store or the time has run out.
-        has_time = self.budget.left >= self.runtime.settings.store_total_timeout
-        if self.runtime.sending is not None and has_time and not isinstance(error, StoreError):  # mutant: failing store
-            await self.runtime.sending.send_if_due()
+        if self.runtime.sending is not None and self.budget.left >= self.runtime.settings.store_total_timeout:
+            await self.runtime.sending.send_if_due(after=error)
 
 
 def call(request: Request, *roles: Role, scope: Scope = Scope.MANAGE, about: str = "") -> Call:

@@ -43,9 +43,12 @@ class Sending:
         is_urgent = bool(tally.urgent_since) and now >= tally.urgent_since + URGENT_AFTER  # mutant: refusals soon
         return is_urgent or now >= tally.since + AFTER
 
-    async def send_if_due(self) -> None:
-        """Sends what waits, if it is due."""
-        if self.is_due:
+    async def send_if_due(self, after: BaseException | None = None) -> None:
+        """Sends what waits, if it is due; not behind an error of the store, which another call would wait for again.
+
+        Platforms freeze a process with its answer, so a call sends before it answers.
+        """
+        if self.is_due and not isinstance(after, StoreError):  # mutant: failing store
             await self.send()
 
     async def send(self) -> None:

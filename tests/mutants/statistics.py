@@ -102,8 +102,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/statistics/test_sending.py::test_a_flood_without_credentials_costs_no_command",
     ),
     python(
-        "sums are sent to a store that fails", "shared/runtime.py", "failing store",
-        "if self.runtime.sending is not None and has_time:",
+        "sums are sent to a store that fails", "shared/statistics/sending.py", "failing store",
+        "if self.is_due:",
         "tests/statistics/test_sending.py::test_nothing_is_sent_after_the_store_has_failed_or_without_time[memory]",
     ),
     python(
