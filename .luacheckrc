@@ -6,7 +6,7 @@ local ALERTS = 'shared/alerts/scripts/'
 -- Each may use those before it; see script.py.
 local LIBRARIES = {
   'prelude', 'keys', 'spending', 'lost', 'room', 'startable', 'pauses', 'halts', 'users', 'places', 'tags', 'shares', 'runs', 'probes',
-  'seats', 'yielding', 'outbox', 'entries', 'ending', 'retry', 'walk', 'codes', 'events', 'faults', 'batches', 'lanes',
+  'seats', 'yielding', 'outbox', 'entries', 'ending', 'retry', 'walk', 'codes', 'looks', 'events', 'faults', 'batches', 'lanes',
 }
 local FOLDERS = {}
 for _, folder in ipairs({QUEUE, CODES, STATISTICS, DOCTOR, ALERTS}) do

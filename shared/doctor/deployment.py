@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -15,6 +15,7 @@ from shared.jobqueue import Records
 from shared.signing.webhooks import V1, V3, Scheme, sign
 from shared.startup import cautions
 from shared.storage.bucket import Bucket, StorageError
+from shared.storage.check import tidy
 from shared.storage.refusals import cause_of
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class StorageCheck:
         if not self._settings.storage_scheme:
             said.undetermined.append("No storage is configured: results stay with the providers, for an hour.")
             return said
-        key, step = f"{FOLDER}/{secrets.token_hex(8)}", "write"
+        key, step, is_tidy = f"{FOLDER}/{secrets.token_hex(8)}", "write", False
         try:
             for step in ("write", "read", "range", "list", "delete"):
                 if fault := await self._step(step, key):
@@ -164,10 +165,12 @@ class StorageCheck:
             evidence = {"reason": str(error), **cause_of(error.refusal, step, self._bucket)}
             advice = "Give the credentials this right, or mend what the evidence names."
             said.find("storage_refuses", f"The storage refuses a {step}.", advice, evidence=evidence)
-            with suppress(StorageError):
-                await self._bucket.delete([key])
         else:
+            is_tidy = not said.findings
             await self._ask_for_cors(said)
+        finally:
+            if not is_tidy:  # also when the check's time is over
+                await tidy(self._bucket, key)
         return said
 
     async def _step(self, step: str, key: str) -> str:

@@ -14,6 +14,8 @@ from shared.errors import Problem, StoreError
 from shared.log import log
 from shared.together import together
 
+MARGIN = 3.0  # s of the function's time that no check takes: for tidying up, and for the report
+
 
 class Doctor:
     """Runs the checks and reports."""
@@ -30,7 +32,7 @@ class Doctor:
         reports: dict[str, CheckReport] = {}
         if query.cursor is None:
             wanted = [check for check in self._checks if query.only in (None, check.name)]
-            await together(*(self._run(check, reports) for check in wanted))
+            await together(*(self._run(check, reports, budget) for check in wanted))
         looked = Looked(Said(), None, None)
         if query.only in (None, QueueCheck.name):
             began = time.monotonic()
@@ -42,7 +44,7 @@ class Doctor:
         healed = sum(finding["healed"] is True for finding in found)
         log.info("doctor", found=sorted({finding["code"] for finding in found}), count=len(found), healed=healed)
         return {
-            "status": "found" if found else "well",
+            "status": "found" if found else "well" if looked.following is None else "unfinished",
             "found": len(found),
             "healed": healed,
             "checks": checks,
@@ -50,14 +52,15 @@ class Doctor:
             "next_cursor": looked.following,
         }
 
-    async def _run(self, check: Check, reports: dict[str, CheckReport]) -> None:
-        """Runs one check within its time; what it raises is a finding, so one check ends no other."""
+    async def _run(self, check: Check, reports: dict[str, CheckReport], budget: Budget) -> None:
+        """Runs one check within its time and the function's; what it raises is a finding, so one ends no other."""
         began, said = time.monotonic(), Said()
+        timeout = max(0.0, min(check.timeout, budget.left - MARGIN))  # mutant: the function's time
         try:
-            async with asyncio.timeout(check.timeout):
+            async with asyncio.timeout(timeout):
                 said = await check.run()
         except TimeoutError:
-            text = f"The check had no result after {check.timeout:g} s."
+            text = f"The check had no result after {timeout:.3g} s."
             said.find("check_timed_out", text, "Ask again. If it repeats, what it asks does not answer.")
         except (Problem, StoreError) as error:
             said.find("check_failed", "The check ended with an error.", "See the log.", evidence={"code": error.code})

@@ -16,10 +16,10 @@ from shared.jobqueue.scripted import Scripted
 from shared.store import Store
 
 VERBS = (
-    "examine_jobs", "examine_users", "examine_batches", "examine_lanes",
+    "examine_jobs", "examine_users", "examine_batches", "examine_lanes", "examine_keys",
     "mend_job", "mend_batch", "mend_lane", "mend_gates", "trial",
 )  # fmt: skip
-LIBRARIES = ("events", "faults", "batches", "lanes")
+LIBRARIES = ("looks", "events", "faults", "batches", "lanes")
 FOLDER = Path(__file__).parent / "scripts"
 LATE_PERIODS = 3  # of the schedule; a healthy one may miss a tick, or begin one late
 MAX_PAUSE = 150.0  # s; two minutes, and a quarter more for jitter: see pauses.lua
@@ -35,9 +35,24 @@ class Examined(Reply):
 
 @dataclass(frozen=True)
 class Found(Reply):
-    """Faults of users or delivery lanes, by name."""
+    """Faults of delivery lanes, by name."""
 
     faults: dict[str, str]
+
+
+@dataclass(frozen=True)
+class FoundPart(Reply):
+    """Faults of users by name, and how many of the users were looked at."""
+
+    faults: dict[str, str]
+    looked_at: int
+
+
+@dataclass(frozen=True)
+class Lifetimes(Reply):
+    """The seconds that keys have left, by name; -1 for ever."""
+
+    ttls: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,8 @@ class Seen(Reply):
 
 
 FORMS: Forms = {
-    "examine_jobs": (Examined,), "examine_users": (Found,), "examine_batches": (Examined,), "examine_lanes": (Found,),
+    "examine_jobs": (Examined,), "examine_users": (FoundPart,), "examine_batches": (Examined,),
+    "examine_lanes": (Found,), "examine_keys": (Lifetimes,),
     "mend_job": (Mended,), "mend_batch": (Mended,), "mend_lane": (Mended,), "mend_gates": (Mended,),
     "trial": (Seen,),
 }  # fmt: skip
@@ -93,11 +109,20 @@ class Examiner(Scripted):
         ]
 
     async def users(self, names: Sequence[str]) -> list[Suspect]:
-        """The users, as `owner:user`, whose sets have faults. One command for each, and one for each member."""
-        if not names:
-            return []
-        found = await self._run("examine_users", Found, users=names)
-        return [Suspect("user", name, tuple(said.split()), name) for name, said in found.faults.items()]
+        """The users, as `owner:user`, whose sets have faults. One command for each, and one for each member.
+
+        Several calls, if their sets are large.
+        """
+        suspects: list[Suspect] = []
+        while names:
+            found = await self._run("examine_users", FoundPart, users=names)
+            suspects += [Suspect("user", name, tuple(said.split()), name) for name, said in found.faults.items()]
+            names = names[max(1, found.looked_at) :]
+        return suspects
+
+    async def ttls(self, names: Sequence[str]) -> dict[str, str]:
+        """Seconds that keys have left, by name without the root; -1 for ever. A key that is gone is left out."""
+        return (await self._run("examine_keys", Lifetimes, names=names)).ttls if names else {}
 
     async def batches(self, ids: Sequence[str]) -> list[Suspect]:
         """The batches with faults; five commands for a live one, four for an ended one, one for a pending event."""

@@ -44,6 +44,10 @@ FAULTS: dict[str, Fault] = {
     "unlisted": Fault("No list settles this submission of unknown outcome.", "attempt", "mend", FIX),
     "lost_event": Fault("A pending event is in no delivery lane, so it is never sent.", "event", "mend", FIX),
     "unstored": Fault("A job's files wait, and the outbox does not know of it.", "of", "restore", FIX),
+    "broken_record": Fault(
+        "A key has another type than ours, or a record lacks a field, so nobody can work with it.", "what", "",
+        "Something else has written it. Mend the key by hand, or delete it and run the doctor with fix.",
+    ),
     # of users
     "dead_member": Fault("A user's set has a job or batch that does not live.", "member", "rehome", FIX),
     "free_seats": Fault("A user has free seats, and jobs in the backlog.", "seats", "rehome", FIX),

@@ -3,7 +3,15 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 OF_WALK = "(index|keys)[.][0-9]{1,20}"
 
@@ -28,6 +36,13 @@ class DoctorQuery(BaseModel):
     only: Name | None = None
     limit: Annotated[int, Field(ge=1, le=20_000)] = 2000  # entries of the index and keys that the call walks past
     cursor: Cursor | None = None
+
+    @field_validator("cursor")
+    @classmethod
+    def _of_queue(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("only") not in (None, "queue"):
+            raise ValueError("is of the check `queue` only")
+        return value
 
 
 class DoctorOrder(DoctorQuery):

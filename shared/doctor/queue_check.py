@@ -17,7 +17,7 @@ from shared.doctor.examiner import Examiner
 from shared.doctor.faults import FAULTS, Heal, Suspect
 from shared.doctor.walk import FIRST, Walk
 from shared.documents.doctor import Finding
-from shared.errors import StoreError
+from shared.errors import StoreError, StoreUnavailable, StoreUncertain
 from shared.frozen import dataclass
 from shared.jobqueue import Controls, JobQueue, Outbox
 from shared.json_value import Json
@@ -75,8 +75,13 @@ class QueueCheck:
             for kind, count in page.met.items():
                 met[kind] = met.get(kind, 0) + count
         confirmed = await self._confirmed(suspects)
-        left = await self._healed(confirmed, budget) if fix and confirmed else None
-        said = Said(findings(confirmed, left) if confirmed else [], [], {**met})
+        left, undetermined = None, []
+        if fix and confirmed:
+            try:
+                left = await self._healed(confirmed, budget)
+            except StoreError as error:  # what was found is kept
+                undetermined.append(f"What is healed is not known: {error.detail} Ask again.")
+        said = Said(findings(confirmed, left) if confirmed else [], undetermined, {**met})
         return Looked(said, stopped_by, following)
 
     def _reason_to_stop(self, budget: Budget, passed: int, limit: int, suspects: int) -> StoppedBy | None:
@@ -131,7 +136,7 @@ class QueueCheck:
             wanted |= suspect.heals()
             try:
                 await self._heal(suspect)
-            except StoreError:
+            except (StoreUnavailable, StoreUncertain):
                 raise
             except Exception as error:
                 log.exception("heal_failed", kind=suspect.kind, error=type(error).__name__)
@@ -139,8 +144,11 @@ class QueueCheck:
             await self._dispatcher.run(budget)
         if "deliver" in wanted:
             await self._worker.run(Budget(max(0.0, budget.left - 3 * self._settings.store_total_timeout)))
-        log.warning("doctor_healed", found=len(confirmed))
-        return await self._again(confirmed)
+        left = await self._again(confirmed)
+        healed = sum(found["healed"] is True for found in findings(confirmed, left))
+        if healed:
+            log.warning("doctor_healed", found=len(confirmed), healed=healed)
+        return left
 
     async def _heal(self, suspect: Suspect) -> None:
         """Does what its faults need, each by one script that looks again."""

@@ -38,9 +38,12 @@ class CheckReport(TypedDict):
 
 
 class DoctorReport(TypedDict):
-    """What the doctor found, check by check. A ``next_cursor`` means that jobs or keys are left to look at."""
+    """What the doctor found, check by check. A ``next_cursor`` means that jobs or keys are left to look at.
 
-    status: Literal["well", "found"]
+    ``status`` is then `unfinished`, if nothing was found so far.
+    """
+
+    status: Literal["well", "found", "unfinished"]
     found: int
     healed: int
     checks: list[CheckReport]

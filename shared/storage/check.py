@@ -40,20 +40,21 @@ async def check(bucket: "Bucket") -> None:
                 raise StorageError("delete: the file is still there")
     except (StorageError, TimeoutError) as error:
         if now() - began > TIMEOUT + FROZEN_FOR:
-            return await _tidy(bucket, key)
+            return await tidy(bucket, key)
         trouble = await find_trouble(bucket.server)
         refusal = error.refusal if isinstance(error, StorageError) else Refusal()
         cause = {"trouble": trouble} if trouble else cause_of(refusal, step, bucket)
         log.error("storage_check_failed", step=step, reason=str(error) or "no answer", bucket=bucket.bucket, **cause)
-        await _tidy(bucket, key)
+        await tidy(bucket, key)
     except asyncio.CancelledError:
-        await _tidy(bucket, key)
+        await tidy(bucket, key)
         raise
     else:
         log.info("storage_checked", bucket=bucket.bucket)
 
 
-async def _tidy(bucket: "Bucket", key: str) -> None:
+async def tidy(bucket: "Bucket", key: str) -> None:
+    """Deletes a check's file, if the bucket lets it within TIDY_TIMEOUT."""
     with suppress(StorageError, TimeoutError):
         async with asyncio.timeout(TIDY_TIMEOUT):
             await bucket.delete([key])

@@ -240,3 +240,38 @@ async def test_a_check_that_fails_is_a_finding_and_ends_no_other(
     assert [check["name"] for check in report["checks"]] == ["store", "settings", "queue"]
     assert [found["code"] for found in report["checks"][0]["findings"]] == [code]
     assert "secret" not in str(report)
+
+
+async def test_a_check_ends_with_the_time_of_its_function(valkey_world: World) -> None:
+    sluice = valkey_world.runtime
+    hanging = Broken(None)
+    hanging.timeout = 25.0
+    report = await Doctor((hanging,), sluice.doctor._queue).run(DoctorQuery(only="store"), Budget(3.05))
+    assert [found["code"] for found in report["checks"][0]["findings"]] == ["check_timed_out"]
+    assert report["checks"][0]["milliseconds"] < 2000
+
+
+@pytest.mark.parametrize("step", ["read", "range", "list"])
+async def test_a_storage_check_whose_time_is_over_leaves_no_file(
+    step: str, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, honest = s3.bucket(), StorageCheck._step
+    settings = s3_settings(s3, name)
+    bucket = Bucket(settings)
+    written = asyncio.Event()
+
+    async def hang(self: StorageCheck, at: str, key: str) -> str:
+        if at == step:
+            written.set()
+            await asyncio.Event().wait()
+        return await honest(self, at, key)
+
+    monkeypatch.setattr(StorageCheck, "_step", hang)
+    running = asyncio.create_task(StorageCheck(bucket, settings, SystemClock()).run())
+    await written.wait()
+    assert len(s3.client.list_objects_v2(Bucket=name)["Contents"]) == 1
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert s3.client.list_objects_v2(Bucket=name).get("Contents", []) == []
+    await bucket.close()

@@ -5,8 +5,11 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.budget import Budget
 from shared.clock import ManualClock
 from shared.doctor.examiner import Examiner
+from shared.doctor.order import DoctorQuery
+from shared.errors import StoreUncertain
 from shared.jobqueue.constants import BAND, LIMIT_SPAN, SPECIAL
 from tests.doctor.plants import (
     batch_that_has_not_ended_with_its_last_job,
@@ -204,3 +207,86 @@ async def test_a_batch_counts_a_job_that_is_gone_by_the_end_that_it_knows(
     await fix(operator)
     assert (await outcomes_of(world, ward.batch))[3] == "completed"
     assert await world.raw("ZSCORE", keys.batch_queue(ward.batch), f"{ward.batch}_3") is None
+
+
+@pytest.mark.parametrize("field", ["lane", "score", "expire_at", "owner", "due_at"])
+async def test_a_record_that_lacks_a_field_is_found_and_the_others_are_looked_at(
+    field: str, world: World, operator: httpx.AsyncClient
+) -> None:
+    ward, keys = await admit(world), world.runtime.queue.keys
+    await world.raw("HDEL", keys.job(ward.delayed), field)
+    planted = {("broken_record", ward.delayed), *await leaked_slot(world, ward)}
+    report = await look(operator)
+    assert found_in(report) == planted and report["next_cursor"] is None
+    (broken,) = [found for found in report["checks"][0]["findings"] if found["code"] == "broken_record"]
+    assert broken["evidence"]["what"] == [field]
+    assert (await fix(operator))["healed"] == 1
+
+
+@pytest.mark.parametrize("kind", ["job", "user", "batch", "batch_queue", "lane_rows"])
+async def test_a_key_of_another_type_is_found_and_ends_no_walk(
+    kind: str, world: World, operator: httpx.AsyncClient
+) -> None:
+    ward, keys = await admit(world), world.runtime.queue.keys
+    key = {
+        "job": keys.job(ward.delayed), "user": keys.user("app", "bob"), "batch": keys.batch(ward.batch),
+        "batch_queue": keys.batch_queue(ward.batch), "lane_rows": keys.lane_rows(ward.lane),
+    }[kind]  # fmt: skip
+    await world.raw("DEL", key)
+    await world.raw("SET", key, "of another")
+    report = await look(operator)
+    assert "broken_record" in {code for code, _ in found_in(report)} and report["next_cursor"] is None
+    assert (await fix(operator))["next_cursor"] is None
+
+
+async def test_keys_of_others_count_and_the_lifetimes_of_many_keys_are_one_call(
+    valkey: Any, clock: ManualClock, operator: httpx.AsyncClient
+) -> None:
+    async with make_world(valkey, clock) as world:
+        await world.raw("EVAL", "for i = 1, 3000 do redis.call('SET', 'other' .. i, '1') end", "0")
+        for number in range(30):
+            await world.raw("SET", world.runtime.queue.keys.job_of_prediction(f"p{number}"), "job_1:1:", "EX", "900")
+        valkey.reset_bill()
+        report = await look(operator, limit=1)
+        assert report["next_cursor"] is not None and report["status"] == "unfinished"
+        report = await look(operator, limit=1, cursor=report["next_cursor"])
+        assert report["status"] == "unfinished" and valkey.bill().calls <= 6
+
+
+async def test_users_with_large_sets_are_looked_at_in_several_calls(valkey: Any, clock: ManualClock) -> None:
+    async with make_world(valkey, clock) as world:
+        names = [f"app:u{number}" for number in range(3)]
+        for name in names:
+            script = "for i = 1, 1000 do redis.call('ZADD', KEYS[1], i, 'job_' .. i) end"
+            await world.raw("EVAL", script, "1", world.runtime.queue.keys.users + name)
+        examiner = examiner_of(world)
+        await examiner.users(names[:1])
+        valkey.reset_bill()
+        assert [suspect.id for suspect in await examiner.users(names)] == names
+        assert valkey.bill().calls == 3
+
+
+async def test_a_store_that_fails_during_the_heals_does_not_lose_what_was_found(
+    world: World, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = await ttl_on_a_live_job(world, await admit(world))
+
+    async def silent(*_: Any) -> int:
+        raise StoreUncertain()
+
+    monkeypatch.setattr(Examiner, "mend_job", silent)
+    fixed = await fix(operator)
+    assert found_in(fixed) == planted and fixed["healed"] == 0
+    assert [found["healed"] for found in fixed["checks"][0]["findings"]] == [None]
+    assert "What is healed is not known" in fixed["checks"][0]["undetermined"][0]
+
+
+async def test_a_cursor_with_another_check_is_refused(world: World, operator: httpx.AsyncClient) -> None:
+    order = {"only": "store", "cursor": "keys.0"}
+    answer = await operator.post("/api/operate/doctor", json=order)
+    assert problem(answer, 422, "invalid_request")["field"] == "cursor"
+
+
+async def test_a_call_without_time_says_nothing_of_what_it_did_not_look_at(world: World) -> None:
+    report = await world.runtime.doctor.run(DoctorQuery(only="queue"), Budget(1))
+    assert (report["status"], report["stopped_by"], report["next_cursor"]) == ("unfinished", "out_of_time", "index.0")

@@ -80,8 +80,8 @@ async def contradictions(world: World) -> list[str]:
     return at_rest(state, world.clock.now(), limits, Outside())
 
 
-async def look(operator: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await operator.get("/api/operate/doctor?only=queue")
+async def look(operator: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
+    answer = await operator.get("/api/operate/doctor", params={"only": "queue"} | query)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 

@@ -14,9 +14,13 @@ def planted(name: str, file: str, anchor: str, after: str, plant: str, part: str
     return Mutant(name, (Edit(f"{SCRIPTS}/{file}.lua", anchor, after, part),), (test,))
 
 
-def lua(name: str, file: str, anchor: str, after: str, test: str, part: str = "") -> Mutant:
+def lua(name: str, file: str, anchor: str, after: str, test: str, part: str = "", case: str = "") -> Mutant:
     """A mutant of a script of the doctor."""
-    return Mutant(name, (Edit(f"{SCRIPTS}/{file}.lua", anchor, after, part),), (f"{HEALS}{test}[memory]",))
+    return Mutant(
+        name,
+        (Edit(f"{SCRIPTS}/{file}.lua", anchor, after, part),),
+        (f"{HEALS}{test}[{'-'.join(('memory', case)) if case else 'memory'}]",),
+    )
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -38,6 +42,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "live_job_that_its_batch_has_lost",
     ),
     planted("an unlisted submission is overlooked", "faults", "unlisted", "", "submission_that_no_list_settles"),
+    lua(
+        "a key of another type ends the walk", "looks", "broken record",
+        "local is_whole, faults, f = true, look(name)", "a_key_of_another_type_is_found_and_ends_no_walk", "", "batch",
+    ),
+    lua(
+        "a record that lacks a field is looked at as a whole one", "faults", "broken field", "",
+        "a_record_that_lacks_a_field_is_found_and_the_others_are_looked_at", "", "score",
+    ),
+    Mutant(
+        "large sets are all looked at in one script",
+        (Edit(f"{SCRIPTS}/examine_users.lua", "large sets", ""),),
+        (f"{HEALS}users_with_large_sets_are_looked_at_in_several_calls",),
+    ),
+    python(
+        "keys of others do not count", "shared/doctor/walk.py", "keys of others", "passed = len(names)",
+        f"{HEALS}keys_of_others_count_and_the_lifetimes_of_many_keys_are_one_call",
+    ),
+    python(
+        "a check may take longer than its function", "shared/doctor/doctor.py", "the function's time",
+        "timeout = check.timeout", "tests/doctor/test_deployment.py::test_a_check_ends_with_the_time_of_its_function",
+    ),
     planted("a lost event is overlooked", "events", "lost event", "return false", "stuck_delivery"),
     planted("a batch's lost event is overlooked", "batches", "lost event of a batch", "", "lost_event_of_a_batch"),
     planted(

@@ -143,7 +143,21 @@ def test_an_answer_in_a_form_that_no_header_names_is_an_error_of_the_script(verb
 
 
 # The globals of Redis that the scripts use
-GIVEN = {"KEYS", "ARGV", "redis", "string", "table", "math", "ipairs", "pairs", "pcall", "select", "tonumber", "unpack"}
+GIVEN = {
+    "KEYS",
+    "ARGV",
+    "redis",
+    "string",
+    "table",
+    "math",
+    "ipairs",
+    "pairs",
+    "pcall",
+    "select",
+    "tonumber",
+    "type",
+    "unpack",
+}
 
 
 @pytest.mark.parametrize("verb", ALL_VERBS)

@@ -1,17 +1,22 @@
 -- examine_users: looks at users' sets for what has no live job or batch, and for free seats. It changes nothing.
--- With: keys
+-- With: keys, looks
 -- KEYS: root
 -- ARGV: user_limit: count, users: names...
--- Returns: faults: pairs
+-- Returns: {faults: pairs, looked_at: count}
 -- users: owner and user of each, as their keys have them.
 -- faults: by user, separated by spaces; users without faults are left out.
+-- looked_at: how many of the users; the rest are for another call, since these had many members.
 local MAX_MEMBERS = 1000 -- of a set that are looked at
+local members_seen = 0 -- of all sets
 local MAX_NAMED = 3 -- jobs and batches without a live record that are named
 
 -- Whether a member's job lives, or its batch.
 local function is_alive(member)
   local kind = string.sub(member, 1, 1)
-  if kind ~= '#' then return (redis.call('HGET', job_key(member), 'state') or 'done') ~= 'done' end
+  if kind ~= '#' then
+    local state = redis.pcall('HGET', job_key(member), 'state')
+    return type(state) == 'table' or (state or 'done') ~= 'done' -- a key of another type is found by itself
+  end
   local b = read(batch_key(string.sub(member, 2)), 'owner', 'ended_at')
   return b.owner ~= nil and not b.ended_at
 end
@@ -34,6 +39,7 @@ end
 -- The faults of one user.
 local function faults_of_user(user)
   local flat = redis.call('ZRANGE', key.root .. USERS .. user, 0, MAX_MEMBERS - 1, 'WITHSCORES')
+  members_seen = members_seen + #flat / 2
   local seen = { cap = tonumber(arg.user_limit), seated = 0, waiting = 0, dead = {} }
   for i = 1, #flat, 2 do
     look_at(seen, flat[i], tonumber(flat[i + 1]))
@@ -45,9 +51,11 @@ local function faults_of_user(user)
   return faults
 end
 
-local found = {}
+local found, looked_at = {}, 0
 for _, user in ipairs(rest.users) do
-  local faults = faults_of_user(user)
+  if members_seen >= MAX_MEMBERS then break end -- mutant: large sets
+  local faults = look_safely(faults_of_user, user)
+  looked_at = looked_at + 1
   if #faults > 0 then add(found, user, table.concat(faults, ' ')) end
 end
-return found
+return { found, text(looked_at) }

@@ -3,6 +3,7 @@
 --
 -- A fault is a word, and behind a colon what shows it: `misplaced:160`, a band of the index. faults.py has the words.
 local EVENTS = { 'processing', 'completed', 'files', 'failed', 'canceled' }
+local NEEDED = { 'lane', 'score', 'expire_at', 'attempt' } -- numbers of each live job
 local LOOKED_AT = {
   'state',
   'owner',
@@ -136,6 +137,15 @@ end
 -- Whether the files of a job wait for a storing that the outbox does not know.
 local function is_unstored(id, f) return f.storing == '1' and not redis.call('ZSCORE', key.outbox, id) end
 
+-- The first field that a live job must have, and does not have or not as a number; nil for none.
+local function broken_field(f)
+  if not f.owner or not f.user then return 'owner' end
+  for _, name in ipairs(NEEDED) do
+    if not tonumber(f[name]) then return name end -- mutant: broken field
+  end
+  return f.state == 'delayed' and not tonumber(f.due_at) and 'due_at' or nil
+end
+
 -- All faults of a job, and its record.
 local function faults_of(id)
   local f, faults, at = read(job_key(id), unpack(LOOKED_AT)), {}, places_in_index(id)
@@ -145,6 +155,9 @@ local function faults_of(id)
   end
   if f.state == 'done' then
     ended_faults(faults, id, at)
+  elseif broken_field(f) then
+    note(faults, 'broken_record', broken_field(f))
+    return faults, f
   else
     live_faults(faults, id, f, at)
   end
