@@ -74,10 +74,9 @@ class Folding(Scripted):
             elif waiting < FOLD_AT:  # mutant: few entries
                 return
             async with asyncio.timeout(budget.left):
-                while (
-                    budget.left > 2 * self._settings.store_total_timeout and await self.fold()
-                ):  # mutant: time to fold
-                    pass
+                while budget.left > 2 * self._settings.store_total_timeout:  # mutant: time to fold
+                    if not await self.fold():
+                        break
         except StoreError as error:
             log.warning("statistics_not_summed", code=error.code)
         except Exception as error:  # mutant: bug in a fold

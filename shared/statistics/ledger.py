@@ -70,9 +70,8 @@ class Batch:
 
         With a clock ahead by days, a fold would drop the minutes of today.
         """
-        return (
-            min(self._clock_says, self._newest + MAX_AHEAD) if self._newest else self._clock_says
-        )  # mutant: fast clock
+        latest = self._newest + MAX_AHEAD if self._newest else self._clock_says  # mutant: fast clock
+        return min(self._clock_says, latest)
 
     @property
     def cleaned_until(self) -> int:

@@ -85,7 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "a fold believes a clock that is days ahead", "shared/statistics/ledger.py", "fast clock",
-        "return self._clock_says",
+        "latest = self._clock_says",
         f"{FOLDING}a_fold_by_a_clock_that_is_days_ahead_drops_no_minute_of_today[memory]",
     ),
     python(
