@@ -57,7 +57,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     python(
         "keys of others do not count", "shared/doctor/walk.py", "keys of others", "passed = len(names)",
-        f"{HEALS}keys_of_others_count_and_the_lifetimes_of_many_keys_are_one_call",
+        f"{HEALS}keys_of_others_count_and_the_lifetimes_of_many_keys_are_one_call[valkey]",
     ),
     python(
         "a check may take longer than its function", "shared/doctor/doctor.py", "the function's time",
