@@ -177,9 +177,12 @@ async def test_what_a_stopped_retry_has_left_says_nothing_of_the_job_in_its_plac
     await end(world, good)
     await end(world, bad, "failed")
     await client.post(f"/api/batches/{batch['id']}/retry")
-    await world.raw("ZADD", keys.batch_queue(batch["id"]), "1", bad)
     await world.raw("DEL", keys.job(bad))
     (again,) = await running(world, batch, client)
+    await world.raw("ZADD", keys.batch_queue(batch["id"]), "1", bad)
+    await world.runtime.queue.rehome(keys.user("app", "ada"))
+    assert await world.raw("HGET", keys.batch(batch["id"]), "s1") is None, "the job in its place still runs"
+    await world.raw("ZADD", keys.batch_queue(batch["id"]), "1", bad)
     await end(world, again)
     assert (await read(world, client, batch))["status"] == "processing"
     await world.runtime.queue.rehome(keys.user("app", "ada"))
