@@ -73,6 +73,14 @@ local function lost_events_of_batch(id, b)
   return lost
 end
 
+-- The fault of a batch that has no end: it should have one, or its user's set has lost it.
+local function fault_without_end(id, b, live, has_lost)
+  if b.ended_at then return nil end
+  if live == 0 and not has_lost then return 'not_ended:' .. job_to_end_by(id, b) end -- mutant: not ended
+  local unmarked = live > 0 and unmarked_job(id, b)
+  return unmarked and 'unmarked_batch:' .. unmarked or nil
+end
+
 -- All faults of a batch, and its record.
 local function faults_of_batch(id)
   local b, queue, gone, live = read_all(batch_key(id)), queue_of_batch(id)
@@ -81,10 +89,8 @@ local function faults_of_batch(id)
   for _, job in ipairs(lost_members(id, b, queue, gone)) do
     add(faults, 'lost_member:' .. job)
   end
-  local is_over = live == 0 and #faults == 0
-  if is_over and not b.ended_at then add(faults, 'not_ended:' .. job_to_end_by(id, b)) end -- mutant: not ended
-  local unmarked = live > 0 and not b.ended_at and unmarked_job(id, b)
-  if unmarked then add(faults, 'unmarked_batch:' .. unmarked) end
+  local endless = fault_without_end(id, b, live, #faults > 0)
+  if endless then add(faults, endless) end
   local lifetime = lifetime_fault(id, b)
   if lifetime then add(faults, lifetime) end
   for _, event in ipairs(lost_events_of_batch(id, b)) do

@@ -1,5 +1,5 @@
--- mend_batch: gives a batch back the time to live that its record says, and its pending events. A repeat finds nothing to
--- do. Its jobs and its marker are rehome's.
+-- mend_batch: gives a batch back the time to live that its record says, and its pending events. A repeat finds nothing
+-- to do. Its jobs and its marker are rehome's.
 -- With: keys, outbox, events, batches
 -- KEYS: batch, outbox, root
 -- ARGV: batch_id: name, now: moment, ttl: seconds
