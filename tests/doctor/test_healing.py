@@ -244,13 +244,13 @@ async def test_keys_of_others_count_and_the_lifetimes_of_many_keys_are_one_call(
 ) -> None:
     async with make_world(valkey, clock) as world:
         await world.raw("EVAL", "for i = 1, 3000 do redis.call('SET', 'other' .. i, '1') end", "0")
-        for number in range(30):
-            await world.raw("SET", world.runtime.queue.keys.job_of_prediction(f"p{number}"), "job_1:1:", "EX", "900")
         valkey.reset_bill()
         report = await look(operator, limit=1)
         assert report["next_cursor"] is not None and report["status"] == "unfinished"
         report = await look(operator, limit=1, cursor=report["next_cursor"])
         assert report["status"] == "unfinished" and valkey.bill().by_command["scan"] == 2
+        for number in range(30):
+            await world.raw("SET", world.runtime.queue.keys.job_of_prediction(f"p{number}"), "job_1:1:", "EX", "900")
         valkey.reset_bill()
         assert await world.runtime.doctor._queue._walk._lasting([f"o:p{number}" for number in range(30)]) == []
         assert valkey.bill().calls <= 2
