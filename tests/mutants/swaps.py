@@ -33,6 +33,7 @@ TESTS = (
     "tests/queue/test_suspects.py", "tests/queue/test_late_copies.py", "tests/http/test_limits.py",
     "tests/queue/test_incarnations.py", "tests/queue/test_key_weights.py", "tests/http/test_health.py",
     "tests/http/erasure/test_erasure.py", "tests/http/erasure/test_completeness.py", "tests/hooks/test_outbox.py",
+    "tests/queue/test_spending.py", "tests/queue/test_spending_batches.py", "tests/statistics/test_folding.py",
     "tests/mutants/test_mutants.py",
 )  # fmt: skip
 NEEDING_A_SERVER = {"valkey", "valkey_world", "debian_redis", "simulator"}
