@@ -1,7 +1,7 @@
 """What the store keeps of alerts, and what it can tell of troubles. Each verb is one script, one call.
 
 looked_at   when a process looked last
-state       which alerts stand, what was told of them, and what is still to be sent; see state.py
+state       which alerts stand, what was told of them, and what is still to be sent; see standing.py
 silences    what the operator does not want to be told; see silences.py
 """
 

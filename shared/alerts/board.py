@@ -7,6 +7,7 @@ from shared.alerts.alert_store import AlertStore
 from shared.alerts.catalogue import KINDS, runbook_of
 from shared.alerts.errors import SilenceNotFound, TooManySilences
 from shared.alerts.order import SilenceOrder
+from shared.alerts.receivers import webhook_secret
 from shared.alerts.silences import MAX_SILENCES, Silence, read_silences, silenced, write_silences
 from shared.alerts.standing import Alert, State
 from shared.clock import Clock, iso
@@ -41,15 +42,8 @@ class Board:
             "pending": dict(Counter(name for notice in state.notices for name in notice["left"])),
             "thresholds": {name: value for name, value in s.thresholds.items()},  # noqa: C416
             "looked_at": iso(looked_at),
-            "webhook_secret": self._secret(),
+            "webhook_secret": webhook_secret(s) if s.alert_webhook_url else None,
         }
-
-    def _secret(self) -> str | None:
-        if self._settings.alert_webhook_url is None:
-            return None
-        from shared.signing.derived import alert_secret
-
-        return alert_secret(self._settings.signing_key)
 
     def _shown(self, alert: Alert, silenced_until: int | None) -> AlertDocument:
         return {

@@ -35,7 +35,6 @@ THRESHOLDS: Mapping[AlertName, float] = {
     "commands_near_end": 80,  # percent of COMMANDS_QUOTA
 }
 OF_SCHEDULE: tuple[AlertName, ...] = ("schedule_silent", "jobs_not_started")
-LATE_AFTER_PERIODS = 3  # a healthy schedule may miss a run, or begin one late
 MAX_MAILBOXES = 5
 THRESHOLD_LIST = r"^([a-z_]+:([0-9]{1,7}([.][0-9]{1,3})?|off)( *, *|$))*$"
 
@@ -71,7 +70,7 @@ class AlertSettings(HookSettings, MailSettings, TimingSettings):
     @functools.cached_property
     def thresholds(self) -> dict[AlertName, float]:
         """From which value on each alert fires; without those that are off."""
-        least = LATE_AFTER_PERIODS * self.tick_period
+        least = self.late_tick_after
         bounds = {name: max(value, least) if name in OF_SCHEDULE else value for name, value in THRESHOLDS.items()}
         given = {name: value for name, _, value in self._given_thresholds()}
         bounds |= {name: float(given[name]) for name in bounds if given.get(name, "off") != "off"}

@@ -92,6 +92,11 @@ class TimingSettings(EnvironmentSettings):
     tick_second_pass: float = Field(0.0, ge=0, le=50)  # s after its start that a tick looks once more; 0: never
 
     @property
+    def late_tick_after(self) -> float:
+        """The s without a tick after which the schedule is late: a healthy one may miss a run, or begin one late."""
+        return 3 * self.tick_period
+
+    @property
     def news_after(self) -> float:
         """The s from a job's end to its owner's event, if all files are stored but some that fail.
 

@@ -21,7 +21,6 @@ from shared.storage.refusals import cause_of
 if TYPE_CHECKING:
     from shared.egress import GuardedClient
 
-LATE_PERIODS = 3  # of the schedule, as for health
 NO_JOB = "doctor"  # the job that the webhook is about; no job has such an id
 ANSWER_TIMEOUT = 10.0  # s
 MAX_SHOWN = 200  # bytes of an answer
@@ -66,7 +65,7 @@ class ScheduleCheck:
         advice = "Look whether the schedule calls `POST /api/process-queue`, with which answer."
         if age is None:
             said.find("no_tick", "No tick has run yet, so the schedule may be missing.", advice)
-        elif age > LATE_PERIODS * period:
+        elif age > self._settings.late_tick_after:
             said.find("schedule_silent", "The schedule has been silent.", advice, evidence={"seconds": age})
         return said
 

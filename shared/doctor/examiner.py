@@ -21,7 +21,6 @@ VERBS = (
 )  # fmt: skip
 LIBRARIES = ("looks", "events", "faults", "batches", "lanes")
 FOLDER = Path(__file__).parent / "scripts"
-LATE_PERIODS = 3  # of the schedule; a healthy one may miss a tick, or begin one late
 MAX_PAUSE = 150.0  # s; two minutes, and a quarter more for jitter: see pauses.lua
 
 
@@ -82,7 +81,7 @@ class Bounds:
 
     def __init__(self, s: Settings) -> None:
         # A look may be under way for as long as its function lives, which is shorter than a lease.
-        self.late_after = timedelta(seconds=LATE_PERIODS * s.tick_period + s.lease)
+        self.late_after = timedelta(seconds=s.late_tick_after + s.lease)
         self.patience = timedelta(seconds=max(s.lease, s.check_interval, s.first_check_after) + s.lease)
         self.max_gate = timedelta(seconds=2 * max(MAX_PAUSE, 16 * s.circuit_pause, s.lease))
 

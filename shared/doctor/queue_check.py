@@ -20,6 +20,7 @@ from shared.documents.doctor import Finding
 from shared.errors import StoreError, StoreUnavailable, StoreUncertain
 from shared.frozen import dataclass
 from shared.jobqueue import Controls, JobQueue, Outbox
+from shared.jobqueue.constants import DAY
 from shared.json_value import Json
 from shared.log import log
 from shared.outbox.worker import OutboxWorker
@@ -27,7 +28,6 @@ from shared.store import Store
 
 SECOND_LOOK = 2.0  # s after the first one; a lost answer's repeat comes within it
 MAX_SUSPECTS = 100  # that a call looks at twice, and heals
-DAY = 86_400_000  # ms
 
 StoppedBy = Literal["out_of_time", "limit"]
 

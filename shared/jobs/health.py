@@ -20,7 +20,6 @@ CACHE_KEY = ":health"  # no job has such an id
 LOOK_AGAIN = 1.0  # s; a job that another call is about to start is no sign of trouble
 REFUSED_FOR = 60_000  # ms; for so long a refusal counts that this process has met
 WEBHOOK_REFUSED_FOR = 900  # s; each further webhook that is refused begins them anew
-LATE_AFTER_PERIODS = 3  # a healthy schedule may miss a run, or begin one late
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class HealthCheck:
         self._cache = cache
         self._settings = settings
         self._clock = clock
-        self._late_after = LATE_AFTER_PERIODS * settings.tick_period
+        self._late_after = settings.late_tick_after
 
     async def view(self) -> Health:
         """Returns the health of the deployment; raises StoreError if the store cannot be read."""

@@ -1,7 +1,6 @@
 """Reads the sums. Each read folds first, so it shows what has happened until now."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from shared.clock import Clock
 from shared.config.settings import Settings
@@ -13,7 +12,6 @@ from shared.statistics.sending import Sending
 from shared.store import Store
 from shared.sums import Sums
 
-By = Literal["", "queue", "provider", "model"]
 MAX_FOLDS = 20  # of one read; beyond that, it shows less than has happened
 READ_AT_ONCE = 200  # fields of one command; a minute of a busy deployment has some KB
 
